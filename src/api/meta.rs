@@ -1,0 +1,174 @@
+//! Names, namespaces and references: what every object has, whatever its kind.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The only API version there is.
+pub const API_VERSION: &str = "landfall/v1";
+/// The namespace of objects that name none.
+pub const DEFAULT_NAMESPACE: &str = "default";
+/// RFC 1123 label: what a Kubernetes user expects of a name.
+pub const NAME_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// `name` or `namespace/name`.
+pub const REFERENCE_PATTERN: &str = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
+/// The kinds of objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Kind {
+    Server,
+    Destination,
+    Application,
+    Database,
+    Service,
+}
+
+impl Kind {
+    /// In the order in which a reader meets them.
+    pub const ALL: [Kind; 5] = [Kind::Server, Kind::Destination, Kind::Application, Kind::Database, Kind::Service];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Server => "Server",
+            Kind::Destination => "Destination",
+            Kind::Application => "Application",
+            Kind::Database => "Database",
+            Kind::Service => "Service",
+        }
+    }
+
+    /// `servers`: what a user types after `get`.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Kind::Server => "servers",
+            Kind::Destination => "destinations",
+            Kind::Application => "applications",
+            Kind::Database => "databases",
+            Kind::Service => "services",
+        }
+    }
+
+    /// Application, Database or Service: something that lives on a destination.
+    pub fn is_resource(self) -> bool {
+        matches!(self, Kind::Application | Kind::Database | Kind::Service)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Accepts singular, plural and the usual short forms, in any case: `destination`, `destinations`, `dest`.
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.to_ascii_lowercase().as_str() {
+            "server" | "servers" | "srv" => Kind::Server,
+            "destination" | "destinations" | "dest" | "dst" => Kind::Destination,
+            "application" | "applications" | "app" | "apps" => Kind::Application,
+            "database" | "databases" | "db" | "dbs" => Kind::Database,
+            "service" | "services" | "svc" => Kind::Service,
+            _ => {
+                return Err(format!(
+                    "unknown kind {text:?}; the kinds are servers, destinations, applications, databases and services"
+                ));
+            }
+        })
+    }
+}
+
+/// Name, namespace, labels and annotations of an object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    /// The object's name: lower-case letters, digits and `-`, at most 63 (an RFC 1123 label). Unique for its kind within the namespace.
+    #[schemars(length(min = 1, max = 63), regex(pattern = NAME_PATTERN))]
+    pub name: String,
+    /// The team the object belongs to.
+    #[serde(default = "default_namespace")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = NAME_PATTERN))]
+    pub namespace: String,
+    /// Labels of the object itself, for selecting with `-l`. They do not reach Docker; `spec.network.labels` does.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Free text for people and tools. Landfall ignores it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+fn default_namespace() -> String {
+    DEFAULT_NAMESPACE.to_owned()
+}
+
+/// Identity of an object: kind, namespace and name. Displays as `Destination/shop/web`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    pub kind: Kind,
+    pub namespace: String,
+    pub name: String,
+}
+
+impl ObjectKey {
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
+        Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// `namespace/name`, as in the label `landfall.destination`.
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+impl FromStr for ObjectKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.split('/');
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(kind), Some(namespace), Some(name), None) => {
+                Ok(Self { kind: kind.parse()?, namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            _ => Err(format!("{text:?} is not of the form Kind/namespace/name")),
+        }
+    }
+}
+
+impl Serialize for ObjectKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A reference to another object: `name` in the same namespace, or `namespace/name`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct ObjectRef(#[schemars(regex(pattern = REFERENCE_PATTERN))] pub String);
+
+impl ObjectRef {
+    /// The object meant, seen from an object in `namespace`.
+    pub fn resolve(&self, kind: Kind, namespace: &str) -> ObjectKey {
+        match self.0.split_once('/') {
+            Some((namespace, name)) => ObjectKey::new(kind, namespace, name),
+            None => ObjectKey::new(kind, namespace, &self.0),
+        }
+    }
+}

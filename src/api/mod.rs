@@ -1,0 +1,92 @@
+//! The kinds a manifest can declare. Doc comments here are the descriptions in `schemas/` and in `landfall explain`.
+
+pub mod condition;
+pub mod destination;
+pub mod meta;
+pub mod resource;
+pub mod server;
+
+pub use condition::{Condition, ConditionStatus};
+pub use destination::{
+    DeletionPolicy, DestinationSpec, DestinationType, Membership, NetworkSpec, Replacement, SubnetSpec,
+};
+pub use meta::{API_VERSION, DEFAULT_NAMESPACE, Kind, Metadata, ObjectKey, ObjectRef};
+pub use resource::{
+    ApplicationSpec, ComposeSpec, ContainerSelector, CredentialsSpec, DatabaseEngine, DatabaseSpec, EndpointSpec,
+    EnvVar, HealthcheckSpec, PortSpec, PullPolicy, RestartPolicy, ServiceSpec, StorageSpec, ValueFrom, VolumeSpec,
+};
+pub use server::{ProxySpec, ProxyType, ServerRole, ServerSpec, SshSpec, TlsSpec};
+
+/// The body of one manifest document, by kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Spec {
+    Server(ServerSpec),
+    Destination(DestinationSpec),
+    Application(Box<ApplicationSpec>),
+    Database(Box<DatabaseSpec>),
+    Service(Box<ServiceSpec>),
+}
+
+impl Spec {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Spec::Server(_) => Kind::Server,
+            Spec::Destination(_) => Kind::Destination,
+            Spec::Application(_) => Kind::Application,
+            Spec::Database(_) => Kind::Database,
+            Spec::Service(_) => Kind::Service,
+        }
+    }
+
+    /// Where a resource belongs and how its containers are found; `None` for a Server or a Destination.
+    pub fn placement(&self) -> Option<Placement<'_>> {
+        match self {
+            Spec::Server(_) | Spec::Destination(_) => None,
+            Spec::Application(spec) => Some(Placement {
+                destination: &spec.destination,
+                additional: &spec.additional_destinations,
+                containers: spec.containers.as_ref(),
+                endpoint: spec.endpoint.as_ref(),
+                connect: true,
+            }),
+            Spec::Database(spec) => Some(Placement {
+                destination: &spec.destination,
+                additional: &spec.additional_destinations,
+                containers: spec.containers.as_ref(),
+                endpoint: spec.endpoint.as_ref(),
+                connect: true,
+            }),
+            Spec::Service(spec) => Some(Placement {
+                destination: &spec.destination,
+                additional: &spec.additional_destinations,
+                containers: spec.containers.as_ref(),
+                endpoint: spec.endpoint.as_ref(),
+                connect: spec.connect_to_destination,
+            }),
+        }
+    }
+}
+
+/// What the three resource kinds have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Placement<'a> {
+    pub destination: &'a ObjectRef,
+    pub additional: &'a [ObjectRef],
+    pub containers: Option<&'a ContainerSelector>,
+    pub endpoint: Option<&'a EndpointSpec>,
+    /// False for a service stack that keeps to its own isolated network.
+    pub connect: bool,
+}
+
+/// One declared object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    pub metadata: Metadata,
+    pub spec: Spec,
+}
+
+impl Object {
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::new(self.spec.kind(), &self.metadata.namespace, &self.metadata.name)
+    }
+}

@@ -1,0 +1,317 @@
+//! `kind: Application`, `Database` and `Service`: what lives on a destination.
+//!
+//! A resource is *adopted*, its containers run by something else and found by `containers`, or *managed*, run by Landfall.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::meta::ObjectRef;
+
+/// Finds the containers of an adopted resource. Every criterion given must hold; `names` and `swarmServices` hold when any entry does.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ContainerSelector {
+    /// Container names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// Container labels that must all be there with these values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Project of Docker Compose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub compose_project: Option<String>,
+    /// Service within the project of Docker Compose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub compose_service: Option<String>,
+    /// Names of Swarm services.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub swarm_services: Vec<String>,
+}
+
+/// How the containers appear on the destination's network. Kept across every reconnect.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EndpointSpec {
+    /// Further DNS names on this network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// Static IPv4 address. The network needs a declared subnet.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "ipv4Address")]
+    #[schemars(example = "10.42.0.10")]
+    pub ipv4_address: Option<String>,
+    /// Static IPv6 address. The network needs a declared IPv6 subnet.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "ipv6Address")]
+    pub ipv6_address: Option<String>,
+}
+
+/// When to pull an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PullPolicy {
+    Always,
+    #[default]
+    IfNotPresent,
+    Never,
+}
+
+/// When the daemon restarts a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    No,
+    Always,
+    OnFailure,
+    UnlessStopped,
+}
+
+/// One environment variable: a literal `value`, or `valueFrom` elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EnvVar {
+    /// Name of the variable.
+    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    pub name: String,
+    /// The value, written out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Where the value is read from when Landfall runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_from: Option<ValueFrom>,
+}
+
+/// A value that is not in the manifest: exactly one of the two.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ValueFrom {
+    /// Environment variable of the Landfall process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// File on the machine that Landfall runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+/// A published port.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PortSpec {
+    /// Port within the container.
+    #[schemars(range(min = 1, max = 65535))]
+    pub container_port: u32,
+    /// Port on the server. Absent: an arbitrary one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub host_port: Option<u32>,
+    /// Address on the server. Absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_address: Option<String>,
+    /// `tcp`, `udp` or `sctp`.
+    #[serde(default = "tcp")]
+    #[schemars(regex(pattern = "^(tcp|udp|sctp)$"))]
+    pub protocol: String,
+}
+
+fn tcp() -> String {
+    "tcp".to_owned()
+}
+
+/// A volume or a host directory, mounted into the container: one of `volume` and `hostPath`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VolumeSpec {
+    /// Name of a Docker volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
+    /// Directory or file on the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_path: Option<String>,
+    /// Where it appears in the container.
+    pub mount_path: String,
+    /// Not writable from the container.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+}
+
+/// How the daemon finds out whether a container is healthy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HealthcheckSpec {
+    /// Command and arguments run within the container; exit code 0 is healthy.
+    pub command: Vec<String>,
+    /// Seconds between two checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub interval_seconds: Option<u32>,
+    /// Seconds after which a check counts as failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub timeout_seconds: Option<u32>,
+    /// Failures in a row after which the container is unhealthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub retries: Option<u32>,
+    /// Seconds after the start in which failures do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_period_seconds: Option<u32>,
+}
+
+/// An application on a destination, and optionally on further ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApplicationSpec {
+    /// The destination it is deployed to.
+    pub destination: ObjectRef,
+    /// Further destinations, on the same server or on others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub additional_destinations: Vec<ObjectRef>,
+    /// Adopted: finds the containers, which something else runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<ContainerSelector>,
+    /// How the containers appear on the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EndpointSpec>,
+    /// Start a container again that exited because its network or attachment was missing, once that is repaired.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub start_after_repair: bool,
+    /// Managed: the image to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub image: Option<String>,
+    /// When to pull the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_policy: Option<PullPolicy>,
+    /// Command and arguments in place of the image's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Environment variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvVar>,
+    /// Ports published on the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortSpec>,
+    /// Volumes and host directories.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeSpec>,
+    /// When the daemon restarts the containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartPolicy>,
+    /// How health is found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<HealthcheckSpec>,
+    /// How many containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1000))]
+    pub replicas: Option<u32>,
+    /// Host names that the proxy routes to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<String>,
+}
+
+/// Database engines that Landfall knows how to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DatabaseEngine {
+    PostgreSQL,
+    MySQL,
+    MariaDB,
+    MongoDB,
+    Redis,
+    KeyDB,
+    Dragonfly,
+    ClickHouse,
+}
+
+/// Where a database keeps its data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StorageSpec {
+    /// Name of the Docker volume.
+    pub volume: String,
+}
+
+/// Credentials of a database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CredentialsSpec {
+    /// User name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Name of the first database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// The password; never written in the manifest itself.
+    pub password: ValueFrom,
+}
+
+/// A database on a destination.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DatabaseSpec {
+    /// The destination it is deployed to.
+    pub destination: ObjectRef,
+    /// Further destinations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub additional_destinations: Vec<ObjectRef>,
+    /// Adopted: finds the containers, which something else runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<ContainerSelector>,
+    /// How the containers appear on the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EndpointSpec>,
+    /// Start a container again that exited because its network or attachment was missing, once that is repaired.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub start_after_repair: bool,
+    /// Managed: the engine to run. On an adopted database it is information only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<DatabaseEngine>,
+    /// Managed: version of the engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub version: Option<String>,
+    /// Managed: where the data is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StorageSpec>,
+    /// Managed: user, database and password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsSpec>,
+}
+
+/// A stack of Docker Compose.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ComposeSpec {
+    /// Name of the project.
+    #[schemars(regex(pattern = "^[a-z0-9][a-z0-9_-]*$"))]
+    pub project: String,
+    /// Managed: the compose file, relative to the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+/// A service stack. It keeps to its own isolated network unless `connectToDestination` is set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// The destination it is deployed to.
+    pub destination: ObjectRef,
+    /// Further destinations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub additional_destinations: Vec<ObjectRef>,
+    /// Adopted: finds the containers, which something else runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<ContainerSelector>,
+    /// How the containers appear on the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EndpointSpec>,
+    /// Start a container again that exited because its network or attachment was missing, once that is repaired.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub start_after_repair: bool,
+    /// The compose stack: its project alone adopts a running one, a file makes it managed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compose: Option<ComposeSpec>,
+    /// Also join the stack's containers to the destination (Coolify: "Connect to Predefined Network").
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub connect_to_destination: bool,
+}

@@ -1,0 +1,125 @@
+//! `kind: Server`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A machine with a Docker Engine: where it is reached, and which proxy serves it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServerSpec {
+    /// Where the Docker Engine listens: `unix:///path`, `tcp://host:port`, `ssh://[user@]host[:port][/path/docker.sock]` or
+    /// `context://NAME` of the Docker CLI.
+    #[serde(default = "default_endpoint")]
+    #[schemars(
+        regex(pattern = "^(unix:///.+|tcp://.+|ssh://.+|context://.+)$"),
+        example = "ssh://deploy@edge-1.example.com"
+    )]
+    pub endpoint: String,
+    /// How to authenticate to an `ssh://` endpoint, and which host key to expect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshSpec>,
+    /// Client certificate for a `tcp://` endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSpec>,
+    /// Allows a `tcp://` endpoint without TLS. Whoever reaches that port owns the machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure: bool,
+    /// What the server is for. A build server takes no destinations.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub role: ServerRole,
+    /// The reverse proxy that is connected to the server's destinations. Absent: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxySpec>,
+    /// Other namespaces (teams) whose destinations may use this server; `*` for all. Its own namespace always may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_namespaces: Vec<String>,
+    /// Leaves everything on this server as it is until set back to false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+}
+
+/// The daemon of the machine that Landfall runs on.
+pub const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
+
+fn default_endpoint() -> String {
+    DEFAULT_ENDPOINT.to_owned()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// What a server is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ServerRole {
+    /// Runs workloads on destinations.
+    #[default]
+    Deploy,
+    /// Builds images only; takes no destinations.
+    Build,
+}
+
+/// SSH settings of an endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SshSpec {
+    /// Private key file; `~` is the home directory of the user that runs Landfall. Absent: the agent and the user's ssh configuration decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "~/.ssh/id_ed25519")]
+    pub identity_file: Option<String>,
+    /// File that holds the passphrase of the private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase_file: Option<String>,
+    /// Environment variable that holds the passphrase of the private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase_env: Option<String>,
+    /// The server's host key as in known_hosts, type and base64. Absent: known_hosts decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*( .*)?$"))]
+    pub host_key: Option<String>,
+    /// known_hosts file to use instead of the user's own and the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_hosts: Option<String>,
+}
+
+/// TLS material of a `tcp://` endpoint: PEM files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TlsSpec {
+    /// Certificate of the authority that signed the daemon's certificate.
+    pub ca_file: String,
+    /// Client certificate.
+    pub cert_file: String,
+    /// Private key of the client certificate.
+    pub key_file: String,
+    /// Name to expect in the daemon's certificate where it differs from the endpoint's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+}
+
+/// The reverse proxy of a server: one container, or one Swarm service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProxySpec {
+    /// Name of the proxy's container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[a-zA-Z0-9][a-zA-Z0-9_.-]+$"))]
+    pub container: Option<String>,
+    /// Name of the proxy's Swarm service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"))]
+    pub service: Option<String>,
+    /// Which proxy it is: decides which routing labels are understood.
+    #[serde(default, rename = "type", skip_serializing_if = "is_default")]
+    pub proxy_type: ProxyType,
+}
+
+/// Known reverse proxies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ProxyType {
+    #[default]
+    Traefik,
+    Caddy,
+    Nginx,
+    Other,
+}

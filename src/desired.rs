@@ -1,0 +1,139 @@
+//! The desired state: what the manifests say, with references resolved and defaults filled. Nothing is left to choose.
+//!
+//! Made by `manifest::resolve` from a validated set; the planner and the views read it.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use crate::api::{
+    ContainerSelector, DeletionPolicy, DestinationType, Membership, ObjectKey, ProxyType, Replacement, ServerRole,
+    SshSpec, TlsSpec,
+};
+
+/// Everything one set of manifests declares.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredState {
+    /// Name of the set (`--set`): what it owns is marked with it.
+    pub set: String,
+    /// In the order of their keys.
+    pub servers: BTreeMap<ObjectKey, DesiredServer>,
+}
+
+impl DesiredState {
+    pub fn destinations(&self) -> impl Iterator<Item = (&DesiredServer, &DesiredDestination)> {
+        self.servers
+            .values()
+            .flat_map(|server| server.destinations.iter().map(move |destination| (server, destination)))
+    }
+
+    pub fn destination(&self, key: &ObjectKey) -> Option<(&DesiredServer, &DesiredDestination)> {
+        self.destinations().find(|(_, destination)| destination.key == *key)
+    }
+}
+
+/// A declared server with the destinations declared on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredServer {
+    pub key: ObjectKey,
+    pub endpoint: Endpoint,
+    pub role: ServerRole,
+    pub proxy: Option<Proxy>,
+    pub suspend: bool,
+    /// In the order of their keys.
+    pub destinations: Vec<DesiredDestination>,
+}
+
+/// Where a Docker Engine listens and what it takes to get in.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Endpoint {
+    Unix { path: String },
+    Tcp { host: String, port: u16, security: TcpSecurity },
+    Ssh { user: Option<String>, host: String, port: Option<u16>, socket: Option<String>, settings: Option<SshSpec> },
+    Context { name: String },
+}
+
+/// How a TCP endpoint is protected.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TcpSecurity {
+    Tls(TlsSpec),
+    /// `insecure: true`
+    Plain,
+}
+
+/// A server's proxy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proxy {
+    pub instance: ProxyInstance,
+    pub proxy_type: ProxyType,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ProxyInstance {
+    /// Container of that name.
+    Container(String),
+    /// Swarm service of that name.
+    Service(String),
+}
+
+/// A declared destination with the members that belong on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredDestination {
+    pub key: ObjectKey,
+    /// As declared; `None` means `<server>-<network>`, which is known once the network has a name.
+    pub display_name: Option<String>,
+    pub network: DesiredNetwork,
+    pub asserted_type: Option<DestinationType>,
+    pub proxy: bool,
+    pub active: bool,
+    pub adopt: bool,
+    pub membership: Membership,
+    pub replacement: Replacement,
+    pub deletion_policy: DeletionPolicy,
+    pub suspend: bool,
+    /// Resources that name this destination, in the order of their keys.
+    pub members: Vec<DesiredMember>,
+}
+
+/// The declared properties of a destination's network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredNetwork {
+    /// `None`: generated once, found again by label.
+    pub name: Option<String>,
+    pub subnets: Vec<DesiredSubnet>,
+    pub internal: bool,
+    pub ipv6: bool,
+    pub icc: bool,
+    pub mtu: Option<u32>,
+    pub encrypted: bool,
+    pub options: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredSubnet {
+    pub subnet: IpNet,
+    pub gateway: Option<std::net::IpAddr>,
+    pub ip_range: Option<IpNet>,
+}
+
+/// A resource on a destination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredMember {
+    /// Application, Database or Service.
+    pub resource: ObjectKey,
+    pub selector: ContainerSelector,
+    pub endpoint: DesiredEndpoint,
+    /// False for a service stack that keeps to its own network: it belongs to the destination, and blocks its deletion, without being on it.
+    pub connect: bool,
+    /// Start a container again that exited because its network or attachment was missing, once repaired.
+    pub start_after_repair: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DesiredEndpoint {
+    pub aliases: Vec<String>,
+    pub ipv4_address: Option<Ipv4Addr>,
+    pub ipv6_address: Option<Ipv6Addr>,
+}

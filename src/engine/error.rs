@@ -1,0 +1,51 @@
+//! What goes wrong at an engine, classified by operation, status and message: the status alone misleads.
+
+use thiserror::Error;
+
+/// A call to an engine that did not succeed.
+#[derive(Debug, Error)]
+#[error("{attempted}: {message}")]
+pub struct EngineError {
+    pub kind: EngineErrorKind,
+    /// What was being done, such as `creating network "web-net"`.
+    pub attempted: String,
+    /// What the daemon or the transport said.
+    pub message: String,
+    /// What the user can try next.
+    pub hint: Option<String>,
+}
+
+/// What to make of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EngineErrorKind {
+    /// No answer: the socket is missing, refused, timed out or broke. For a mutation the outcome is unknown.
+    Unreachable,
+    /// The socket or the daemon denies access.
+    PermissionDenied,
+    /// The SSH host key is unknown or another one.
+    HostKeyMismatch,
+    /// The daemon speaks an API that is too old.
+    TooOld,
+    NotFound,
+    /// A name matches more than one network.
+    Ambiguous,
+    /// The container is connected already.
+    AlreadyConnected,
+    /// The container is not connected.
+    NotConnected,
+    /// The network has active endpoints.
+    NetworkInUse,
+    /// A network of that name exists already (engines from API 1.44).
+    NameTaken,
+    AddressPoolExhausted,
+    SubnetOverlap,
+    /// The static address is taken or outside of the subnet.
+    AddressUnavailable,
+    NotASwarmManager,
+    /// Predefined networks, host-mode containers, wrong scope: the daemon will not do it whatever we try.
+    Forbidden,
+    /// An answer that cannot be read.
+    Protocol,
+    /// Anything else the daemon reports.
+    Other,
+}

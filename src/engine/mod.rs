@@ -1,0 +1,87 @@
+//! Access to a Docker Engine. Reading and writing are different types: who holds a [`Reader`] cannot change anything.
+
+pub mod error;
+
+use async_trait::async_trait;
+
+use crate::observed::{
+    ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
+};
+use crate::plan::NetworkCreate;
+pub use error::{EngineError, EngineErrorKind};
+
+/// What can be asked of an engine.
+#[async_trait]
+pub trait Reader: Send + Sync {
+    /// `GET /info`.
+    async fn info(&self) -> Result<EngineInfo, EngineError>;
+
+    /// `GET /networks`: every network, in the order of the ids.
+    async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError>;
+
+    /// `GET /containers/json?all=1`: every container in every state, in the order of the ids, endpoints without settings.
+    async fn containers(&self) -> Result<Vec<ObservedContainer>, EngineError>;
+
+    /// `GET /containers/{id}/json`: one container, endpoints with settings. `Ok(None)` when it is gone.
+    async fn container(&self, id: &ContainerId) -> Result<Option<ContainerDetail>, EngineError>;
+
+    /// `GET /services`: empty unless the engine is a Swarm manager.
+    async fn services(&self) -> Result<Vec<ObservedService>, EngineError>;
+
+    /// Network and container events that the daemon still remembers since `since` (seconds since the epoch), oldest first.
+    /// The daemon keeps 256 of all types: absence proves nothing.
+    async fn recent_events(&self, since: i64) -> Result<Vec<EngineEvent>, EngineError>;
+}
+
+/// What can be done to an engine. Every method is one call of the API and takes full ids.
+#[async_trait]
+pub trait Writer: Reader {
+    /// `POST /networks/create`.
+    async fn create_network(&self, network: &NetworkCreate) -> Result<NetworkId, EngineError>;
+
+    /// `POST /networks/{id}/connect`.
+    async fn connect(
+        &self,
+        network: &NetworkId,
+        container: &ContainerId,
+        settings: &EndpointSettings,
+    ) -> Result<(), EngineError>;
+
+    /// `POST /networks/{id}/disconnect`.
+    async fn disconnect(&self, network: &NetworkId, container: &ContainerId, force: bool) -> Result<(), EngineError>;
+
+    /// `DELETE /networks/{id}`.
+    async fn remove_network(&self, network: &NetworkId) -> Result<(), EngineError>;
+
+    /// `POST /containers/{id}/start`. A container that runs already is no error.
+    async fn start_container(&self, container: &ContainerId) -> Result<(), EngineError>;
+
+    /// `POST /containers/{id}/stop`. A container that is stopped already is no error.
+    async fn stop_container(&self, container: &ContainerId) -> Result<(), EngineError>;
+}
+
+/// A container as inspect shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerDetail {
+    /// Endpoints have their settings.
+    pub container: ObservedContainer,
+    /// `NAME=value`. Never serialized or logged: values are often secrets.
+    pub env: Vec<String>,
+}
+
+/// A network or container event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineEvent {
+    /// Nanoseconds since the epoch, by the daemon's clock.
+    pub time_nanos: i64,
+    /// `network` or `container`.
+    pub object_type: String,
+    /// `connect`, `disconnect`, `create`, `destroy`, `die`, …
+    pub action: String,
+    /// Id of the network or the container.
+    pub id: String,
+    /// Name of the network or the container.
+    pub name: String,
+    /// For a network event, the container it concerns.
+    pub container: Option<String>,
+}

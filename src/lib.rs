@@ -1,0 +1,19 @@
+//! Landfall keeps the destinations of your Docker servers the way your Git repository says they are.
+//!
+//! ```text
+//! manifests ─ parse, resolve ─► DesiredState ┐
+//!                                            ├─► plan ─► Plan ─► execute ─► Report ─► status
+//! Docker servers ─ observe ───► ObservedState┘
+//! ```
+//!
+//! The core is synchronous and free of IO, clocks and randomness: values in, values out. The shell around it does the IO.
+//! `tests/architecture.rs` holds every module to its side.
+
+// core
+pub mod api;
+pub mod desired;
+pub mod observed;
+pub mod plan;
+pub mod report;
+// shell
+pub mod engine;

@@ -1,0 +1,3 @@
+//! The thin binary: parses flags, calls the library, returns the exit code.
+
+fn main() {}

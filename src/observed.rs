@@ -1,0 +1,296 @@
+//! The observed state of one server: a serializable snapshot that makes no choices.
+//!
+//! `get server NAME -o json --observed` prints it and `diff --observed FILE` reads it back, so a plan can be reproduced without the server.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::ObjectKey;
+
+/// What was seen of every declared server. A server that could not be looked at is an [`Unobserved`], never an empty state.
+pub type Observations = BTreeMap<ObjectKey, Result<ObservedState, Unobserved>>;
+
+/// A server that was not, or not completely, observed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unobserved {
+    pub reason: UnobservedReason,
+    /// What was attempted and what came of it, for people.
+    pub message: String,
+    /// What to try next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UnobservedReason {
+    ServerUnreachable,
+    PermissionDenied,
+    HostKeyMismatch,
+}
+
+/// A complete look at one Docker Engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObservedState {
+    pub engine: EngineInfo,
+    /// In the order of their ids.
+    pub networks: Vec<ObservedNetwork>,
+    /// All containers, whatever their state, in the order of their ids.
+    pub containers: Vec<ObservedContainer>,
+    /// Swarm services; empty unless the engine is a manager.
+    #[serde(default)]
+    pub services: Vec<ObservedService>,
+}
+
+impl ObservedState {
+    pub fn network(&self, id: &NetworkId) -> Option<&ObservedNetwork> {
+        self.networks.iter().find(|network| network.id == *id)
+    }
+
+    pub fn container_named(&self, name: &str) -> Option<&ObservedContainer> {
+        self.containers.iter().find(|container| container.name == name)
+    }
+}
+
+/// From `GET /info`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EngineInfo {
+    /// The daemon's own id.
+    pub id: String,
+    /// Host name.
+    pub name: String,
+    /// Engine version, such as `20.10.24`.
+    pub version: String,
+    pub swarm: SwarmState,
+    /// Address pools configured on the daemon; empty where it uses its built-in ones.
+    #[serde(default)]
+    pub address_pools: Vec<AddressPool>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AddressPool {
+    /// CIDR.
+    pub base: String,
+    /// Prefix length of the networks cut from it.
+    pub size: i64,
+}
+
+/// The engine's part in a Swarm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum SwarmState {
+    Inactive,
+    Manager { node_id: String, cluster_id: String },
+    Worker { node_id: String, manager_addresses: Vec<String> },
+    Pending,
+    Locked,
+    Error { message: String },
+}
+
+/// Full id of a network: 64 hexadecimal digits, or 25 lower-case letters and digits for one of a Swarm.
+///
+/// Checked on construction: ids go into URL paths, which the client library does not escape.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NetworkId(String);
+
+/// Full id of a container: 64 hexadecimal digits. Checked on construction, as [`NetworkId`] is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerId(String);
+
+/// An id that is not of the form the engine gives out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a full id of the Docker Engine")]
+pub struct InvalidId(pub String);
+
+fn is_hex64(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+fn is_swarm_id(text: &str) -> bool {
+    text.len() == 25 && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+}
+
+impl TryFrom<String> for NetworkId {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        if is_hex64(&text) || is_swarm_id(&text) { Ok(Self(text)) } else { Err(InvalidId(text)) }
+    }
+}
+
+impl TryFrom<String> for ContainerId {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        if is_hex64(&text) { Ok(Self(text)) } else { Err(InvalidId(text)) }
+    }
+}
+
+macro_rules! id_text {
+    ($name:ident) => {
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The first twelve characters, as the docker CLI shows it.
+            pub fn short(&self) -> &str {
+                &self.0[..12]
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+id_text!(NetworkId);
+id_text!(ContainerId);
+
+/// From `GET /networks`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObservedNetwork {
+    pub id: NetworkId,
+    /// Not unique.
+    pub name: String,
+    pub driver: String,
+    pub scope: NetworkScope,
+    pub internal: bool,
+    pub attachable: bool,
+    /// The routing mesh of a Swarm.
+    pub ingress: bool,
+    pub ipv6: bool,
+    pub subnets: Vec<ObservedSubnet>,
+    pub options: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    /// RFC 3339 time of creation as the daemon gives it.
+    pub created: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkScope {
+    Local,
+    Swarm,
+    Global,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedSubnet {
+    /// CIDR, as the daemon writes it.
+    pub subnet: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_range: Option<String>,
+}
+
+/// From `GET /containers/json?all=1`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObservedContainer {
+    pub id: ContainerId,
+    /// Without the leading slash.
+    pub name: String,
+    pub image: String,
+    pub state: ContainerState,
+    pub labels: BTreeMap<String, String>,
+    /// `HostConfig.NetworkMode`: `host`, `none` and `container:…` cannot be connected to a network.
+    pub network_mode: String,
+    /// One per network, in the order of the networks' names.
+    pub endpoints: Vec<ObservedEndpoint>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerState {
+    Created,
+    Running,
+    Paused,
+    Restarting,
+    Removing,
+    Exited,
+    Dead,
+}
+
+impl ContainerState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ContainerState::Created => "created",
+            ContainerState::Running => "running",
+            ContainerState::Paused => "paused",
+            ContainerState::Restarting => "restarting",
+            ContainerState::Removing => "removing",
+            ContainerState::Exited => "exited",
+            ContainerState::Dead => "dead",
+        }
+    }
+
+    /// Its endpoints exist in the kernel and packets flow.
+    pub fn is_live(self) -> bool {
+        matches!(self, ContainerState::Running | ContainerState::Paused | ContainerState::Restarting)
+    }
+}
+
+/// A container's attachment to one network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObservedEndpoint {
+    /// The name under which the container knows the network.
+    pub network_name: String,
+    /// `None` where the container was created and never started: it is joined by name only.
+    /// The id of a network that no longer exists where the container is pinned to a removed one.
+    pub network_id: Option<NetworkId>,
+    /// Empty while the container is not running. An endpoint's settings cannot change without a new endpoint id.
+    pub endpoint_id: String,
+    /// Addresses in use at present; empty while the container is not running.
+    pub ipv4_address: String,
+    pub ipv6_address: String,
+    /// From container inspect. `None` where the container was not inspected.
+    pub settings: Option<EndpointSettings>,
+}
+
+/// What an endpoint was connected with, and what has to be passed again when it is reconnected.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointSettings {
+    pub aliases: Vec<String>,
+    /// Links to other containers (`--link`), as `container:alias`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
+    /// Static IPv4 address; `None` where the daemon chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4_address: Option<String>,
+    /// Static IPv6 address; `None` where the daemon chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6_address: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub link_local_ips: Vec<String>,
+    /// MAC address; `None` where there is none at present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac_address: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub driver_opts: BTreeMap<String, String>,
+    /// Which endpoint gives the default route; engines before API 1.48 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gw_priority: Option<i64>,
+}
+
+/// From `GET /services`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObservedService {
+    pub id: String,
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    /// Ids or names of the networks in the task template.
+    pub networks: Vec<String>,
+    /// `None` for a global service.
+    pub replicas: Option<u64>,
+}

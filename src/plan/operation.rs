@@ -1,0 +1,272 @@
+//! The plan as a document: operations with their causes, and notes on what is not done and why.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{DestinationType, ObjectKey};
+use crate::observed::{ContainerId, EndpointSettings, NetworkId, ObservedSubnet};
+
+/// What to do on all servers, in a stable order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub set: String,
+    /// In the order of their keys.
+    pub servers: Vec<ServerPlan>,
+    /// Notes that concern no single server.
+    pub notes: Vec<Note>,
+}
+
+/// One server's part of the plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerPlan {
+    pub server: ObjectKey,
+    /// `None`: the server could not be observed, and `groups` is empty.
+    pub server_type: Option<ServerType>,
+    /// Executed one after another. A failure within a group skips the rest of that group only.
+    pub groups: Vec<Group>,
+    pub notes: Vec<Note>,
+}
+
+/// What the daemon says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerType {
+    Standalone,
+    Manager,
+    Worker,
+}
+
+impl ServerType {
+    pub fn destination_type(self) -> DestinationType {
+        match self {
+            ServerType::Standalone => DestinationType::Standalone,
+            ServerType::Manager | ServerType::Worker => DestinationType::Swarm,
+        }
+    }
+}
+
+/// Operations that belong together because a later one relies on an earlier one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    pub object: ObjectKey,
+    pub operations: Vec<Operation>,
+    /// What to write down durably before the first operation, because a crash midway would otherwise lose it.
+    pub journal: Option<Journal>,
+}
+
+/// One Docker API call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operation {
+    /// The declared object it serves.
+    pub object: ObjectKey,
+    pub call: Call,
+    pub cause: Cause,
+    /// Existing connections break or tasks restart.
+    pub disruptive: bool,
+    /// What puts things back, as they were observed, when a later operation of the group fails. Run in reverse order.
+    pub undo: Option<Call>,
+}
+
+/// The call itself, complete: the executor adds nothing but the id of a network created earlier in the same group.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Call {
+    CreateNetwork(NetworkCreate),
+    ConnectEndpoint {
+        network: NetworkTarget,
+        container: ContainerTarget,
+        settings: EndpointSettings,
+    },
+    DisconnectEndpoint {
+        network: NetworkTarget,
+        container: ContainerTarget,
+        force: bool,
+    },
+    /// `attached`: what may still refer to the network when it is removed (nobody, but for what the group itself has just disconnected).
+    RemoveNetwork {
+        network: NetworkTarget,
+    },
+    StartContainer {
+        container: ContainerTarget,
+    },
+    StopContainer {
+        container: ContainerTarget,
+    },
+}
+
+impl Call {
+    /// As in the plan's JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Call::CreateNetwork(_) => "CreateNetwork",
+            Call::ConnectEndpoint { .. } => "ConnectEndpoint",
+            Call::DisconnectEndpoint { .. } => "DisconnectEndpoint",
+            Call::RemoveNetwork { .. } => "RemoveNetwork",
+            Call::StartContainer { .. } => "StartContainer",
+            Call::StopContainer { .. } => "StopContainer",
+        }
+    }
+}
+
+/// A network to act on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkTarget {
+    pub name: String,
+    /// `None`: the one that this group creates under `name`.
+    pub id: Option<NetworkId>,
+}
+
+/// A container to act on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerTarget {
+    pub name: String,
+    pub id: ContainerId,
+}
+
+/// The body of `POST /networks/create`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkCreate {
+    pub name: String,
+    pub driver: String,
+    pub attachable: bool,
+    pub internal: bool,
+    pub ipv6: bool,
+    pub subnets: Vec<ObservedSubnet>,
+    pub options: BTreeMap<String, String>,
+    /// Landfall's own included.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Endpoints to be put back should a replacement or a forced deletion be interrupted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Journal {
+    pub server: ObjectKey,
+    pub destination: ObjectKey,
+    pub purpose: JournalPurpose,
+    /// The network as it was, to be created again if the new one cannot be.
+    pub network: NetworkCreate,
+    pub endpoints: Vec<JournalEndpoint>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JournalPurpose {
+    /// `replacement: Reattach`: whoever is listed and not on the network is connected again.
+    Reattach,
+    /// `delete --force`: kept so that a person can undo it. The planner does not act on it.
+    ForcedDeletion,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JournalEndpoint {
+    pub container: ContainerTarget,
+    pub settings: EndpointSettings,
+    /// It was running and was stopped for a forced deletion.
+    pub was_running: bool,
+}
+
+/// Why an operation is in the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Cause {
+    /// No network of that destination exists.
+    NetworkMissing,
+    /// An immutable field differs and `replacement` allows to replace it.
+    NetworkReplaced,
+    /// The proxy is not on an active destination's network.
+    ProxyDetached,
+    /// The proxy is on the network of a destination that is deactivated or asks for no proxy.
+    ProxyUnwanted,
+    /// A declared member is not on the network.
+    MemberDetached,
+    /// The endpoint lacks declared aliases or addresses.
+    EndpointDiffers,
+    /// The container is pinned to a network that no longer exists.
+    EndpointStale,
+    /// An undeclared container on an exclusive destination.
+    MembershipExclusive,
+    /// Landfall connected it for a resource that is no longer declared.
+    MemberUndeclared,
+    /// The destination is deactivated.
+    Deactivated,
+    /// `delete` names the destination.
+    DeletionRequested,
+    /// The set owns the network and no manifest declares it any more.
+    Undeclared,
+    /// An interrupted replacement left the container disconnected.
+    JournalRestore,
+    /// A failed operation of the group is being undone.
+    Rollback,
+}
+
+/// Something that is not done, or that somebody should know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Note {
+    pub kind: NoteKind,
+    pub reason: Reason,
+    pub object: ObjectKey,
+    /// A full sentence; differences name both values.
+    pub message: String,
+    /// The command or change that would resolve it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    #[serde(default)]
+    pub blockers: Vec<Blocker>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum NoteKind {
+    Refused,
+    Waiting,
+    Unmanaged,
+    Suspended,
+    Warning,
+}
+
+/// Why something is not done. The words are part of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Reason {
+    ResourcesRemain,
+    AdoptionRequired,
+    OwnershipConflict,
+    ImmutableField,
+    NameAmbiguous,
+    WrongScope,
+    NotASwarmManager,
+    ServerUnreachable,
+    PermissionDenied,
+    NetworkInUse,
+    NetworkNotFound,
+    AddressPoolExhausted,
+    SubnetOverlap,
+    HostKeyMismatch,
+    MassDeletionRefused,
+    ContainerMissing,
+    MembershipForeign,
+    ManifestInvalid,
+    /// `suspend: true` on the object or its server.
+    Suspended,
+    /// Declared by no manifest; reported, never touched.
+    Undeclared,
+    /// `deletionPolicy: Orphan`, or an adopted network: forgotten, not removed.
+    Orphaned,
+    /// One alias, two members: whoever asks for it gets either.
+    AliasTakenTwice,
+}
+
+/// What stands in the way of a deletion.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Blocker {
+    pub kind: BlockerKind,
+    pub name: String,
+    /// `running`, `exited`, …; `declared` for a resource in the manifests.
+    pub state: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum BlockerKind {
+    Application,
+    Database,
+    Service,
+    Container,
+    SwarmService,
+    SwarmTask,
+}
