@@ -16,4 +16,5 @@ pub mod observed;
 pub mod plan;
 pub mod report;
 // shell
+pub mod cli;
 pub mod engine;

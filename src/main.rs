@@ -1,3 +1,7 @@
-//! The thin binary: parses flags, calls the library, returns the exit code.
+//! The thin binary: hands the command line to the library and returns its exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    landfall::cli::main(std::env::args_os())
+}

@@ -1,0 +1,99 @@
+//! Options that several commands share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where manifests are read from.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ManifestArgs {
+    /// Manifest file, directory (searched recursively) or `-` for standard input; repeats
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "PATH",
+        env = "LANDFALL_MANIFESTS",
+        hide_env_values = true,
+        default_value = DEFAULT_MANIFESTS
+    )]
+    pub(crate) filename: Vec<PathBuf>,
+}
+
+pub(crate) const DEFAULT_MANIFESTS: &str = "./manifests";
+
+/// Which of the declared objects a command is about.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct ScopeArgs {
+    /// Only objects of this namespace
+    #[arg(short, long, value_name = "NS")]
+    pub(crate) namespace: Option<String>,
+    /// Objects of all namespaces: the default
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
+}
+
+/// Which set of manifests this is.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct SetArgs {
+    /// Name of this set of manifests: what it owns is marked with it, and it removes nothing else
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = parse_set)]
+    pub(crate) set: String,
+}
+
+/// How servers are talked to.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ServerArgs {
+    /// How long a server may take to answer a call, such as `10s` or `2m`
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// Sets end up in labels that people read and select by.
+fn parse_set(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if text.is_empty() || text.len() > 63 || !text.bytes().all(fits) || !text.as_bytes()[0].is_ascii_alphanumeric() {
+        return Err(
+            "a set's name has 1 to 63 letters, digits, `-`, `_` and `.`, and begins with a letter or digit".to_owned()
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// `30s`, `2m`, `1m 30s`; a bare number is seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => text
+            .parse::<jiff::SignedDuration>()
+            .ok()
+            .and_then(|duration| Duration::try_from(duration).ok())
+            .ok_or("not a duration; write `30s`, `500ms` or `2m`")?,
+    };
+    if duration.is_zero() {
+        return Err("must be longer than nothing".to_owned());
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_people_write_them() {
+        assert_eq!(parse_duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("5"), Ok(Duration::from_secs(5)));
+        for bad in ["", "0", "-1s", "soon", "0s"] {
+            assert!(parse_duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_set_is_a_word_that_fits_a_label() {
+        assert!(parse_set("team-a.prod_1").is_ok());
+        for bad in ["", "-a", "a/b", "a b", "ä"] {
+            assert!(parse_set(bad).is_err(), "{bad:?}");
+        }
+    }
+}

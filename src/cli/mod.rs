@@ -1,0 +1,111 @@
+//! The command line: one file per command, whose doc comment is its help.
+//!
+//! A command is `pub(super) struct Args` and `pub(super) fn run(args, &Context) -> Result<Exit, Error>`, one variant of [`Command`] and one
+//! line of [`dispatch`]. It prints its data with [`Context::print`], once and complete; whatever else there is to say goes to standard error.
+
+#![allow(dead_code, reason = "until the commands that need it are there")]
+
+mod args;
+mod completion;
+mod error;
+mod output;
+mod version;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+
+pub(crate) use error::Error;
+pub(crate) use output::{ColorMode, Context};
+
+/// Keeps the Docker networks of your servers the way your manifests say they are
+///
+/// A destination is a Docker network that applications, databases and service stacks are deployed to. Landfall reads YAML manifests,
+/// observes every server, works out what differs, and converges: it creates networks, connects the reverse proxy and the members,
+/// and refuses to delete a destination while anything still needs it.
+#[derive(Debug, Parser)]
+#[command(name = "landfall", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or no differences
+  1  differences found (diff, drift)
+  2  an error: bad flags or manifests, a server that cannot be reached, an operation that failed
+  3  something was refused: a deletion that is blocked, an adoption that was not asked for, an immutable field
+The larger one wins, and what could be done is done.";
+
+/// What every command understands.
+#[derive(Debug, clap::Args)]
+struct GlobalArgs {
+    /// Say more on standard error; repeat for more still
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Global options")]
+    verbose: u8,
+    /// When to use colours; NO_COLOR is honoured
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
+    color: ColorMode,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Completion(completion::Args),
+    Version(version::Args),
+}
+
+fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
+    match command {
+        Command::Completion(args) => completion::run(&args, context),
+        Command::Version(args) => version::run(&args, context),
+    }
+}
+
+/// How a command ended. The larger one wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exit {
+    Done = 0,
+    /// `diff` and `drift` found something.
+    Differences = 1,
+    Failed = 2,
+    Refused = 3,
+}
+
+/// Runs one command line, program name included.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = Cli::command()
+        .color(output::clap_color(&arguments))
+        .try_get_matches_from(&arguments)
+        .and_then(|matches| <Cli as clap::FromArgMatches>::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version on standard output, usage errors on standard error; a reader that went away is nobody's fault.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Failed as u8 } else { Exit::Done as u8 });
+        }
+    };
+    let context = Context::new(cli.global.color, cli.global.verbose);
+    output::start_logging(cli.global.verbose);
+    let exit = dispatch(cli.command, &context).unwrap_or_else(|error| {
+        context.error(&error);
+        Exit::Failed
+    });
+    ExitCode::from(exit as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,336 @@
+//! Data on standard output, everything else on standard error; colours and widths only where a terminal is.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+
+use anstream::AutoStream;
+use serde::Serialize;
+
+use super::Error;
+
+/// Styles by meaning. Text is styled always; the stream takes the colours out where they are not wanted.
+pub(crate) mod style {
+    use anstyle::{AnsiColor, Style};
+
+    pub(crate) const BOLD: Style = Style::new().bold();
+    pub(crate) const DIM: Style = Style::new().dimmed();
+    pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
+    pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+    pub(crate) const HINT: Style = AnsiColor::Cyan.on_default().bold();
+    pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+    pub(crate) const BAD: Style = AnsiColor::Red.on_default();
+    pub(crate) const UNCERTAIN: Style = AnsiColor::Yellow.on_default();
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ColorMode {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    Always,
+    Never,
+}
+
+/// `-o json` and `-o yaml` where the alternative is text for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DataFormat {
+    Json,
+    Yaml,
+}
+
+/// What every command is given: where its output goes and how it looks.
+#[derive(Debug)]
+pub(crate) struct Context {
+    color: ColorMode,
+    verbose: u8,
+}
+
+impl Context {
+    pub(super) fn new(color: ColorMode, verbose: u8) -> Self {
+        Self { color, verbose }
+    }
+
+    /// How often `-v` was given.
+    pub(crate) fn verbose(&self) -> u8 {
+        self.verbose
+    }
+
+    /// Columns of the terminal that standard output is; `None` where it is none and nothing needs to fit.
+    pub(crate) fn width(&self) -> Option<usize> {
+        terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0))
+    }
+
+    /// Whether a person can be asked: standard input is a terminal, and so is what the question is written to.
+    pub(crate) fn can_ask(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Writes data to standard output. A reader that went away (`| head`) is no error.
+    pub(crate) fn print(&self, text: &str) -> Result<(), Error> {
+        let mut stdout = AutoStream::new(io::stdout().lock(), self.choice(&io::stdout()));
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Error::new("cannot write to standard output").caused_by(&error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes one value to standard output as JSON, indented, or as YAML.
+    pub(crate) fn print_data(&self, format: DataFormat, value: &impl Serialize) -> Result<(), Error> {
+        let text = match format {
+            DataFormat::Json => serde_json::to_string_pretty(value)
+                .map(|text| text + "\n")
+                .map_err(|error| Error::new("cannot write the result as JSON").caused_by(&error))?,
+            DataFormat::Yaml => serde_yaml::to_string(value)
+                .map_err(|error| Error::new("cannot write the result as YAML").caused_by(&error))?,
+        };
+        self.print(&text)
+    }
+
+    /// Writes text that is not data to standard error; ends the line.
+    pub(crate) fn say(&self, text: &str) {
+        let mut stderr = AutoStream::new(io::stderr().lock(), self.choice(&io::stderr()));
+        // Nowhere is left to complain to.
+        let _ = writeln!(stderr, "{}", text.trim_end());
+    }
+
+    pub(crate) fn warn(&self, text: &str) {
+        use style::WARNING;
+        self.say(&format!("{WARNING}warning:{WARNING:#} {text}"));
+    }
+
+    pub(crate) fn error(&self, error: &Error) {
+        self.say(&error.render());
+    }
+
+    /// Runs what talks to servers. Commands that need none of it don't pay for a runtime.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::new("cannot start the runtime").caused_by(&error))?;
+        Ok(runtime.block_on(future))
+    }
+
+    fn choice(&self, stream: &impl anstream::stream::RawStream) -> anstream::ColorChoice {
+        match self.color {
+            ColorMode::Auto => AutoStream::choice(stream),
+            ColorMode::Always => anstream::ColorChoice::AlwaysAnsi,
+            ColorMode::Never => anstream::ColorChoice::Never,
+        }
+    }
+}
+
+/// The colours of clap's own messages, which are written before the flags are known.
+pub(super) fn clap_color(arguments: &[OsString]) -> clap::ColorChoice {
+    let mut choice = clap::ColorChoice::Auto;
+    let mut arguments = arguments.iter().filter_map(|argument| argument.to_str()).peekable();
+    while let Some(argument) = arguments.next() {
+        let value = match argument {
+            "--" => break,
+            "--color" => arguments.peek().copied(),
+            _ => argument.strip_prefix("--color="),
+        };
+        match value {
+            Some("always") => choice = clap::ColorChoice::Always,
+            Some("never") => choice = clap::ColorChoice::Never,
+            _ => {}
+        }
+    }
+    choice
+}
+
+/// Sends the log to standard error. Bodies of requests carry secrets, so the HTTP client and what is beneath it never log below warnings.
+pub(super) fn start_logging(verbose: u8) {
+    use tracing_subscriber::filter::EnvFilter;
+    let level = match verbose {
+        0 => return,
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::new(format!("warn,landfall={level}"));
+    // Fails only when somebody has set a subscriber already, which is then as good.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .without_time()
+        .try_init();
+}
+
+/// A table as kubectl prints it: headings in capitals, columns apart by three spaces, no lines.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    headings: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
+}
+
+/// The content of one cell and how it looks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cell {
+    text: String,
+    style: anstyle::Style,
+}
+
+impl Cell {
+    pub(crate) fn styled(text: impl Into<String>, style: anstyle::Style) -> Self {
+        Self { text: text.into(), style }
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), style: anstyle::Style::new() }
+    }
+}
+
+/// Spaces between two columns.
+const GAP: usize = 3;
+/// No column is made narrower than this: text below it is unreadable, and the terminal may as well wrap the line.
+const NARROWEST: usize = 8;
+
+impl Table {
+    pub(crate) fn new(headings: impl IntoIterator<Item = &'static str>) -> Self {
+        Self { headings: headings.into_iter().collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row; an empty cell is shown as `-`.
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        let mut cells: Vec<Cell> = cells.into_iter().collect();
+        for cell in &mut cells {
+            if cell.text.is_empty() {
+                cell.text.push('-');
+            }
+        }
+        debug_assert_eq!(cells.len(), self.headings.len(), "a row has one cell for each heading");
+        self.rows.push(cells);
+    }
+
+    /// Rendered to fit `width` columns, where given, by wrapping the widest cells.
+    pub(crate) fn render(&self, width: Option<usize>) -> String {
+        let widths = self.widths(width);
+        let mut text = String::new();
+        let headings = self.headings.iter().map(|heading| Cell::styled(*heading, style::BOLD)).collect::<Vec<_>>();
+        for row in std::iter::once(&headings).chain(&self.rows) {
+            let wrapped: Vec<Vec<String>> =
+                row.iter().zip(&widths).map(|(cell, width)| wrap(&cell.text, *width)).collect();
+            let height = wrapped.iter().map(Vec::len).max().unwrap_or(0);
+            for line in 0..height {
+                let mut rendered = String::new();
+                let mut pending = 0;
+                for ((cell, lines), width) in row.iter().zip(&wrapped).zip(&widths) {
+                    let part = lines.get(line).map_or("", String::as_str);
+                    if !part.is_empty() {
+                        rendered.extend(std::iter::repeat_n(' ', pending));
+                        pending = 0;
+                        let style = cell.style;
+                        rendered.push_str(&format!("{style}{part}{style:#}"));
+                    }
+                    pending += width - columns(part) + GAP;
+                }
+                text.push_str(&rendered);
+                text.push('\n');
+            }
+        }
+        text
+    }
+
+    fn widths(&self, available: Option<usize>) -> Vec<usize> {
+        let mut widths: Vec<usize> = self.headings.iter().map(|heading| columns(heading)).collect();
+        let least: Vec<usize> = widths.iter().map(|heading| (*heading).max(NARROWEST)).collect();
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(columns(&cell.text));
+            }
+        }
+        let Some(available) = available else { return widths };
+        let gaps = GAP * widths.len().saturating_sub(1);
+        while widths.iter().sum::<usize>() + gaps > available {
+            let widest = (0..widths.len()).filter(|i| widths[*i] > least[*i]).max_by_key(|i| widths[*i]);
+            match widest {
+                Some(column) => widths[column] -= 1,
+                None => break,
+            }
+        }
+        widths
+    }
+}
+
+/// Columns that a terminal needs for it.
+fn columns(text: &str) -> usize {
+    unicode_width::UnicodeWidthStr::width(text)
+}
+
+/// Lines of at most `width` columns, broken at spaces where there are some.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        let separator = usize::from(!line.is_empty());
+        if columns(&line) + separator + columns(word) <= width {
+            if separator == 1 {
+                line.push(' ');
+            }
+            line.push_str(word);
+            continue;
+        }
+        if !line.is_empty() {
+            lines.push(std::mem::take(&mut line));
+        }
+        for character in word.chars() {
+            if columns(&line) + unicode_width::UnicodeWidthChar::width(character).unwrap_or(0) > width {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push(character);
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Table {
+        let mut table = Table::new(["NAME", "STATUS", "MESSAGE"]);
+        table.row(["web".into(), "Ready".into(), "the network exists and everybody is on it".into()]);
+        table.row(["db".into(), "".into(), "short".into()]);
+        table
+    }
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn a_table_without_a_terminal_keeps_every_row_on_one_line() {
+        assert_eq!(
+            plain(&sample().render(None)),
+            "NAME   STATUS   MESSAGE\n\
+             web    Ready    the network exists and everybody is on it\n\
+             db     -        short\n"
+        );
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal_by_wrapping_its_widest_column() {
+        let text = plain(&sample().render(Some(40)));
+        assert_eq!(
+            text,
+            "NAME   STATUS   MESSAGE\n\
+             web    Ready    the network exists and\n\
+             \x20               everybody is on it\n\
+             db     -        short\n"
+        );
+        assert!(text.lines().all(|line| line.len() <= 40));
+    }
+
+    #[test]
+    fn a_word_longer_than_its_column_is_broken() {
+        assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrap("a bcdefgh i", 4), ["a", "bcde", "fgh", "i"]);
+    }
+}
