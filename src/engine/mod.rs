@@ -1,5 +1,6 @@
 //! Access to a Docker Engine. Reading and writing are different types: who holds a [`Reader`] cannot change anything.
 
+pub mod connect;
 pub mod error;
 
 use async_trait::async_trait;
