@@ -23,8 +23,10 @@ pub struct ServerPlan {
     pub server: ObjectKey,
     /// `None`: the server could not be observed, and `groups` is empty.
     pub server_type: Option<ServerType>,
-    /// Executed one after another. A failure within a group skips the rest of that group only.
+    /// Executed one after another. A failure within a group skips the rest of that group, and later operations on a network it was to create.
     pub groups: Vec<Group>,
+    /// Journals that have nothing left to restore: their files go.
+    pub settled: Vec<Journal>,
     pub notes: Vec<Note>,
 }
 
@@ -51,8 +53,12 @@ impl ServerType {
 pub struct Group {
     pub object: ObjectKey,
     pub operations: Vec<Operation>,
-    /// What to write down durably before the first operation, because a crash midway would otherwise lose it.
+    /// What to write down durably before the first operation, because a crash midway would otherwise lose it. It goes when the group is done
+    /// or completely undone; that of a forced deletion stays, for people.
     pub journal: Option<Journal>,
+    /// Journals of interrupted groups that this one helps to restore. One of them goes when every group that names it is done; undoing is
+    /// not enough.
+    pub completes: Vec<Journal>,
 }
 
 /// One Docker API call.
@@ -64,11 +70,12 @@ pub struct Operation {
     pub cause: Cause,
     /// Existing connections break or tasks restart.
     pub disruptive: bool,
-    /// What puts things back, as they were observed, when a later operation of the group fails. Run in reverse order.
+    /// What puts things back, as they were observed, when a later operation of the group fails. Run in reverse order. Where undoing has
+    /// created a removed network again, its old id stands for the new one from there on.
     pub undo: Option<Call>,
 }
 
-/// The call itself, complete: the executor adds nothing but the id of a network created earlier in the same group.
+/// The call itself, complete: the executor adds nothing but the id of a network created earlier in the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
     CreateNetwork(NetworkCreate),
@@ -82,7 +89,7 @@ pub enum Call {
         container: ContainerTarget,
         force: bool,
     },
-    /// `attached`: what may still refer to the network when it is removed (nobody, but for what the group itself has just disconnected).
+    /// Nobody refers to the network when it is removed, stopped containers included: look again right before.
     RemoveNetwork {
         network: NetworkTarget,
     },
@@ -112,7 +119,7 @@ impl Call {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkTarget {
     pub name: String,
-    /// `None`: the one that this group creates under `name`.
+    /// `None`: the one created under `name` earlier in this server's plan. If that failed, what was to be done with it is skipped.
     pub id: Option<NetworkId>,
 }
 
@@ -137,7 +144,8 @@ pub struct NetworkCreate {
     pub labels: BTreeMap<String, String>,
 }
 
-/// Endpoints to be put back should a replacement or a forced deletion be interrupted.
+/// Endpoints to be put back should a reconnect, a replacement or a forced deletion be interrupted. Two journals are the same if they are equal:
+/// name a file after its content, several of one destination may be open at a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Journal {
     pub server: ObjectKey,
@@ -150,7 +158,7 @@ pub struct Journal {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JournalPurpose {
-    /// `replacement: Reattach`: whoever is listed and not on the network is connected again.
+    /// Somebody is disconnected in order to be connected again: whoever is listed and not on the network is connected.
     Reattach,
     /// `delete --force`: kept so that a person can undo it. The planner does not act on it.
     ForcedDeletion,
@@ -187,7 +195,7 @@ pub enum Cause {
     MemberUndeclared,
     /// The destination is deactivated.
     Deactivated,
-    /// `delete` names the destination.
+    /// `delete` names the object.
     DeletionRequested,
     /// The set owns the network and no manifest declares it any more.
     Undeclared,
@@ -250,6 +258,10 @@ pub enum Reason {
     Orphaned,
     /// One alias, two members: whoever asks for it gets either.
     AliasTakenTwice,
+    /// A static address that another container holds, or that lies outside of the network's subnets.
+    AddressUnavailable,
+    /// The settings of an endpoint are not in the observation. They are never guessed, so it is not reconnected.
+    EndpointUnknown,
 }
 
 /// What stands in the way of a deletion.
@@ -263,6 +275,7 @@ pub struct Blocker {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum BlockerKind {
+    Destination,
     Application,
     Database,
     Service,
