@@ -294,3 +294,20 @@ pub struct ObservedService {
     /// `None` for a global service.
     pub replicas: Option<u64>,
 }
+
+/// A network or container event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineEvent {
+    /// Nanoseconds since the epoch, by the daemon's clock.
+    pub time_nanos: i64,
+    /// `network` or `container`.
+    pub object_type: String,
+    /// `connect`, `disconnect`, `create`, `destroy`, `die`, …
+    pub action: String,
+    /// Id of the network or the container.
+    pub id: String,
+    /// Name of the network or the container.
+    pub name: String,
+    /// For a network event, the container it concerns.
+    pub container: Option<String>,
+}

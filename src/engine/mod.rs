@@ -5,6 +5,7 @@ pub mod error;
 
 use async_trait::async_trait;
 
+pub use crate::observed::EngineEvent;
 use crate::observed::{
     ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
 };
@@ -68,21 +69,4 @@ pub struct ContainerDetail {
     pub container: ObservedContainer,
     /// `NAME=value`. Never serialized or logged: values are often secrets.
     pub env: Vec<String>,
-}
-
-/// A network or container event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineEvent {
-    /// Nanoseconds since the epoch, by the daemon's clock.
-    pub time_nanos: i64,
-    /// `network` or `container`.
-    pub object_type: String,
-    /// `connect`, `disconnect`, `create`, `destroy`, `die`, …
-    pub action: String,
-    /// Id of the network or the container.
-    pub id: String,
-    /// Name of the network or the container.
-    pub name: String,
-    /// For a network event, the container it concerns.
-    pub container: Option<String>,
 }
