@@ -14,7 +14,9 @@ pub mod api;
 pub mod desired;
 pub mod observed;
 pub mod plan;
+pub mod references;
 pub mod report;
+pub mod selector;
 // shell
 pub mod cli;
 pub mod engine;
