@@ -8,7 +8,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Values in, values out: no IO, clock, randomness or async.
-const CORE: &[&str] = &["api", "manifest", "desired", "observed", "plan", "report", "drift", "graph", "scan", "doctor"];
+const CORE: &[&str] = &[
+    "api",
+    "manifest",
+    "desired",
+    "observed",
+    "plan",
+    "report",
+    "drift",
+    "graph",
+    "scan",
+    "doctor",
+    "references",
+    "scope",
+    "selector",
+    "status",
+];
 /// Everything that touches the world.
 const SHELL: &[&str] =
     &["engine", "observe", "execute", "reconcile", "controller", "store", "web", "cli", "lib", "main"];
