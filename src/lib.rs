@@ -12,6 +12,7 @@
 // core
 pub mod api;
 pub mod desired;
+pub mod graph;
 pub mod observed;
 pub mod plan;
 pub mod references;

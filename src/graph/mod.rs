@@ -1,0 +1,198 @@
+//! The declared servers, destinations and members as a drawing.
+//!
+//! Made from the manifests alone: a graph can be drawn in a pull request, where no server is reachable.
+//! [`Graph::new`] collects what there is to draw; [`mermaid`], [`dot`] and [`svg`] write it down.
+
+mod dot;
+mod mermaid;
+mod svg;
+
+use std::collections::BTreeMap;
+
+pub use dot::dot;
+pub use mermaid::mermaid;
+pub use svg::svg;
+
+use crate::api::{Kind, Object, ObjectKey, ServerRole, Spec};
+
+/// What there is to draw, in a stable order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Graph {
+    /// In the order of their keys.
+    pub servers: Vec<ServerNode>,
+    /// In the order of their keys.
+    pub members: Vec<MemberNode>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerNode {
+    pub key: ObjectKey,
+    pub endpoint: String,
+    /// Name of the proxy's container or service.
+    pub proxy: Option<String>,
+    /// A build server takes no destinations.
+    pub build: bool,
+    pub suspended: bool,
+    /// In the order of their keys.
+    pub destinations: Vec<DestinationNode>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationNode {
+    pub key: ObjectKey,
+    /// As declared.
+    pub display_name: Option<String>,
+    /// `None`: generated.
+    pub network: Option<String>,
+    /// The server's proxy is connected to it.
+    pub proxied: bool,
+    pub active: bool,
+    pub suspended: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberNode {
+    pub key: ObjectKey,
+    /// A service stack that keeps to its own network: it belongs to its destinations without being on them.
+    pub isolated: bool,
+    pub destination: ObjectKey,
+    pub additional: Vec<ObjectKey>,
+}
+
+impl Graph {
+    /// What a validated set of objects declares. References that lead nowhere are left out: saying so is the validation's business.
+    pub fn new<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Self {
+        let mut servers = BTreeMap::new();
+        let mut destinations = BTreeMap::new();
+        let mut members = BTreeMap::new();
+        for object in objects {
+            let key = object.key();
+            let namespace = &object.metadata.namespace;
+            if let Some(placement) = object.spec.placement() {
+                let resolve = |reference: &crate::api::ObjectRef| reference.resolve(Kind::Destination, namespace);
+                let member = MemberNode {
+                    key: key.clone(),
+                    isolated: !placement.connect,
+                    destination: resolve(placement.destination),
+                    additional: placement.additional.iter().map(resolve).collect(),
+                };
+                members.insert(key, member);
+                continue;
+            }
+            match &object.spec {
+                Spec::Server(spec) => {
+                    let proxy = spec.proxy.as_ref().and_then(|proxy| proxy.container.clone().or(proxy.service.clone()));
+                    let server = ServerNode {
+                        key: key.clone(),
+                        endpoint: spec.endpoint.clone(),
+                        proxy,
+                        build: spec.role == ServerRole::Build,
+                        suspended: spec.suspend,
+                        destinations: Vec::new(),
+                    };
+                    servers.insert(key, server);
+                }
+                Spec::Destination(spec) => {
+                    let destination = DestinationNode {
+                        key: key.clone(),
+                        display_name: spec.display_name.clone(),
+                        network: spec.network.name.clone(),
+                        proxied: spec.proxy && spec.active,
+                        active: spec.active,
+                        suspended: spec.suspend,
+                    };
+                    destinations.insert(key, (spec.server.resolve(Kind::Server, namespace), destination));
+                }
+                Spec::Application(_) | Spec::Database(_) | Spec::Service(_) => {}
+            }
+        }
+        members.retain(|_, member| {
+            member.additional.retain(|key| destinations.contains_key(key));
+            destinations.contains_key(&member.destination)
+        });
+        for (server, mut destination) in destinations.into_values() {
+            if let Some(server) = servers.get_mut(&server) {
+                destination.proxied &= server.proxy.is_some();
+                server.destinations.push(destination);
+            }
+        }
+        Self { servers: servers.into_values().collect(), members: members.into_values().collect() }
+    }
+}
+
+impl DestinationNode {
+    /// What is worth saying beside its name.
+    fn remark(&self) -> Option<&'static str> {
+        match (self.active, self.suspended) {
+            (false, _) => Some("deactivated"),
+            (true, true) => Some("suspended"),
+            (true, false) => None,
+        }
+    }
+
+    /// Its network's name and what is worth saying about it.
+    fn subtitle(&self) -> String {
+        let network = self.network.as_deref().unwrap_or("generated name");
+        match self.remark() {
+            Some(remark) => format!("{network}, {remark}"),
+            None => network.to_owned(),
+        }
+    }
+
+    /// Everything, for a tooltip.
+    fn title(&self) -> String {
+        match &self.display_name {
+            Some(name) => format!("{}: {name} ({})", self.key, self.subtitle()),
+            None => format!("{} ({})", self.key, self.subtitle()),
+        }
+    }
+}
+
+impl ServerNode {
+    fn remark(&self) -> Option<&'static str> {
+        match (self.build, self.suspended) {
+            (true, _) => Some("build server"),
+            (false, true) => Some("suspended"),
+            (false, false) => None,
+        }
+    }
+
+    fn subtitle(&self) -> String {
+        match self.remark() {
+            Some(remark) => format!("{remark}, {}", self.endpoint),
+            None => self.endpoint.clone(),
+        }
+    }
+}
+
+impl MemberNode {
+    /// Everything, for a tooltip.
+    fn title(&self) -> String {
+        if self.isolated { format!("{} (keeps to its own network)", self.key) } else { self.key.to_string() }
+    }
+}
+
+/// Names longer than this are cut in a drawing; the tooltip has them whole.
+const LONGEST_LABEL: usize = 40;
+
+/// At most `longest` characters, the last of them `…` where something was cut off. Control characters become spaces: no drawing wants them,
+/// and XML forbids most.
+fn shorten(text: &str, longest: usize) -> String {
+    let mut shortened: String = text.chars().take(longest).map(printable).collect();
+    if text.chars().nth(longest).is_some() {
+        shortened.pop();
+        shortened.push('…');
+    }
+    shortened
+}
+
+/// Directional overrides are taken out with the control characters: they make a name read as another one.
+fn printable(character: char) -> char {
+    let turns_text = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let not_xml = matches!(character, '\u{fffe}' | '\u{ffff}');
+    if character.is_control() || turns_text || not_xml || matches!(character, '\u{2028}' | '\u{2029}') {
+        ' '
+    } else {
+        character
+    }
+}
