@@ -4,7 +4,7 @@
 #   need_packages WHAT...    WHAT is PACKAGE, or COMMAND=PACKAGE where any provider of the command will do
 #
 # Nothing that is installed here starts a service: a Docker daemon in the machine's own network namespace
-# is the user's decision, and tests and quickstart bring their own.
+# is the user's decision, and tests and quickstart bring their own. With ASK_FIRST set, a person at a terminal is asked.
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
@@ -28,13 +28,17 @@ _missing_packages() {
 }
 
 need_packages() {
-    local missing
+    local missing answer
     # shellcheck disable=SC2207  # package names hold no spaces
     missing=($(_missing_packages "$@"))
     [ ${#missing[@]} -gt 0 ] || return 0
     if ! command -v apt-get > /dev/null; then
         echo "error: this machine has no apt-get; install what these Debian packages hold, then run again: ${missing[*]}" >&2
         return 1
+    fi
+    if [ -n "${ASK_FIRST:-}" ] && [ -t 0 ]; then
+        read -r -p "install the Debian packages ${missing[*]}? [Y/n] " answer
+        case $answer in n* | N*) echo "error: cannot go on without them" >&2; return 1 ;; esac
     fi
     echo "installing Debian packages: ${missing[*]}" >&2
     local log
