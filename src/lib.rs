@@ -13,6 +13,7 @@
 pub mod api;
 pub mod desired;
 pub mod graph;
+pub mod manifest;
 pub mod observed;
 pub mod plan;
 pub mod references;
@@ -21,3 +22,4 @@ pub mod selector;
 // shell
 pub mod cli;
 pub mod engine;
+pub mod sources;

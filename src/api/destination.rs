@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::meta::ObjectRef;
+use super::meta::{DOCKER_NAME_PATTERN, ObjectRef};
 
 /// A Docker network that applications, databases and service stacks are deployed to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,24 +25,31 @@ pub struct DestinationSpec {
     pub destination_type: Option<DestinationType>,
     /// Connect the server's proxy to it.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
+    #[schemars(extend("default" = true))]
     pub proxy: bool,
     /// False deactivates it: the network is kept, the proxy disconnected, the declared resources stopped.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
+    #[schemars(extend("default" = true))]
     pub active: bool,
     /// Take over an existing network of that name. Without it an existing network is left alone and the destination refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub adopt: bool,
     /// What to do about containers on the network that no resource declares.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(extend("default" = "Shared"))]
     pub membership: Membership,
     /// What to do when a field that Docker cannot change differs.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(extend("default" = "Never"))]
     pub replacement: Replacement,
     /// What deleting the destination does to the network.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(extend("default" = "Delete"))]
     pub deletion_policy: DeletionPolicy,
     /// Leaves the destination as it is until set back to false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub suspend: bool,
 }
 
@@ -65,26 +72,30 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 pub struct NetworkSpec {
     /// Name of the Docker network, unique per server, immutable. Absent: a CUID2 is generated once and found again by label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128), regex(pattern = "^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"), example = "web-net")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = DOCKER_NAME_PATTERN), example = &"web-net")]
     pub name: Option<String>,
     /// Address ranges. Absent: the daemon takes one from its pools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subnets: Vec<SubnetSpec>,
     /// No route to the outside.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub internal: bool,
     /// Enable IPv6 on the network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub ipv6: bool,
     /// Inter-container communication: containers on the network may talk to each other.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
+    #[schemars(extend("default" = true))]
     pub icc: bool,
     /// MTU in bytes. Absent: the daemon's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 68, max = 65535))]
+    #[schemars(range(min = 68, max = 65535), example = 1450)]
     pub mtu: Option<u32>,
     /// Encrypt the traffic between nodes. Overlay networks only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub encrypted: bool,
     /// Further options of the network driver.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -115,15 +126,15 @@ impl Default for NetworkSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SubnetSpec {
     /// The range in CIDR notation.
-    #[schemars(example = "10.42.0.0/24")]
+    #[schemars(example = &"10.42.0.0/24")]
     pub subnet: String,
     /// Address of the gateway within the range. Absent: the daemon takes the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "10.42.0.1")]
+    #[schemars(example = &"10.42.0.1")]
     pub gateway: Option<String>,
     /// Part of the range that containers get addresses from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "10.42.0.128/25")]
+    #[schemars(example = &"10.42.0.128/25")]
     pub ip_range: Option<String>,
 }
 

@@ -15,6 +15,36 @@ pub const DEFAULT_NAMESPACE: &str = "default";
 pub const NAME_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// `name` or `namespace/name`.
 pub const REFERENCE_PATTERN: &str = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// A namespace, or `*` for all of them.
+pub const NAMESPACE_OR_ALL_PATTERN: &str = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?|\\*)$";
+/// Docker's rule for the names of containers, networks and volumes.
+pub const DOCKER_NAME_PATTERN: &str = "^[a-zA-Z0-9][a-zA-Z0-9_.-]*$";
+/// What a container may be called on a network.
+pub const HOST_NAME_PATTERN: &str = "^[a-zA-Z0-9_][a-zA-Z0-9_.-]*$";
+/// Docker Compose's rule for the names of projects.
+pub const PROJECT_PATTERN: &str = "^[a-z0-9][a-z0-9_-]*$";
+/// What a Server's endpoint begins with.
+pub const ENDPOINT_PATTERN: &str = "^(unix:///.+|tcp://.+|ssh://.+|context://.+)$";
+/// A line of known_hosts without the host.
+pub const HOST_KEY_PATTERN: &str = "^(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*( .*)?$";
+/// What shells accept as the name of a variable.
+pub const VARIABLE_PATTERN: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
+/// The transport protocols that a port can be published for.
+pub const PROTOCOL_PATTERN: &str = "^(tcp|udp|sctp)$";
+
+/// Every pattern above and what it means; `validate` and editors show that in place of the pattern.
+pub const PATTERN_WORDS: [(&str, &str); 10] = [
+    (NAME_PATTERN, "must be lower-case letters, digits and `-`, beginning and ending with a letter or digit"),
+    (REFERENCE_PATTERN, "must be `name` or `namespace/name`, in lower-case letters, digits and `-`"),
+    (NAMESPACE_OR_ALL_PATTERN, "must be a namespace, or `*` for all of them"),
+    (DOCKER_NAME_PATTERN, "must be letters, digits, `_`, `.` and `-`, beginning with a letter or digit"),
+    (HOST_NAME_PATTERN, "must be a host name: letters, digits, `_`, `.` and `-`"),
+    (PROJECT_PATTERN, "must be lower-case letters, digits, `_` and `-`, beginning with a letter or digit"),
+    (ENDPOINT_PATTERN, "must begin with `unix:///`, `tcp://`, `ssh://` or `context://`"),
+    (HOST_KEY_PATTERN, "must be a key type and the key in base64, as in known_hosts"),
+    (VARIABLE_PATTERN, "must be letters, digits and `_`, not beginning with a digit"),
+    (PROTOCOL_PATTERN, "must be `tcp`, `udp` or `sctp`"),
+];
 
 /// The kinds of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -88,11 +118,11 @@ impl FromStr for Kind {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
     /// The object's name: lower-case letters, digits and `-`, at most 63 (an RFC 1123 label). Unique for its kind within the namespace.
-    #[schemars(length(min = 1, max = 63), regex(pattern = NAME_PATTERN))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = NAME_PATTERN), example = &"web")]
     pub name: String,
     /// The team the object belongs to.
     #[serde(default = "default_namespace")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = NAME_PATTERN))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = NAME_PATTERN), example = &"shop")]
     pub namespace: String,
     /// Labels of the object itself, for selecting with `-l`. They do not reach Docker; `spec.network.labels` does.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -161,7 +191,7 @@ impl<'de> Deserialize<'de> for ObjectKey {
 /// A reference to another object: `name` in the same namespace, or `namespace/name`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct ObjectRef(#[schemars(regex(pattern = REFERENCE_PATTERN))] pub String);
+pub struct ObjectRef(#[schemars(length(min = 1), regex(pattern = REFERENCE_PATTERN))] pub String);
 
 impl ObjectRef {
     /// The object meant, seen from an object in `namespace`.

@@ -4,6 +4,7 @@ pub mod condition;
 pub mod destination;
 pub mod meta;
 pub mod resource;
+pub mod schema;
 pub mod server;
 
 pub use condition::{Condition, ConditionStatus};

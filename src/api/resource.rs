@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::meta::ObjectRef;
+use super::meta::{
+    DOCKER_NAME_PATTERN, HOST_NAME_PATTERN, ObjectRef, PROJECT_PATTERN, PROTOCOL_PATTERN, VARIABLE_PATTERN,
+};
 
 /// Finds the containers of an adopted resource. Every criterion given must hold; `names` and `swarmServices` hold when any entry does.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,6 +17,7 @@ use super::meta::ObjectRef;
 pub struct ContainerSelector {
     /// Container names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = DOCKER_NAME_PATTERN)))]
     pub names: Vec<String>,
     /// Container labels that must all be there with these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -29,6 +32,7 @@ pub struct ContainerSelector {
     pub compose_service: Option<String>,
     /// Names of Swarm services.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = DOCKER_NAME_PATTERN)))]
     pub swarm_services: Vec<String>,
 }
 
@@ -38,10 +42,14 @@ pub struct ContainerSelector {
 pub struct EndpointSpec {
     /// Further DNS names on this network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(
+        length(min = 1, max = 253),
+        regex(pattern = HOST_NAME_PATTERN)
+    ))]
     pub aliases: Vec<String>,
     /// Static IPv4 address. The network needs a declared subnet.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "ipv4Address")]
-    #[schemars(example = "10.42.0.10")]
+    #[schemars(example = &"10.42.0.10")]
     pub ipv4_address: Option<String>,
     /// Static IPv6 address. The network needs a declared IPv6 subnet.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "ipv6Address")]
@@ -72,7 +80,7 @@ pub enum RestartPolicy {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EnvVar {
     /// Name of the variable.
-    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    #[schemars(regex(pattern = VARIABLE_PATTERN))]
     pub name: String,
     /// The value, written out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,7 +118,8 @@ pub struct PortSpec {
     pub host_address: Option<String>,
     /// `tcp`, `udp` or `sctp`.
     #[serde(default = "tcp")]
-    #[schemars(regex(pattern = "^(tcp|udp|sctp)$"))]
+    #[schemars(regex(pattern = PROTOCOL_PATTERN))]
+    #[schemars(extend("default" = "tcp"))]
     pub protocol: String,
 }
 
@@ -132,6 +141,7 @@ pub struct VolumeSpec {
     pub mount_path: String,
     /// Not writable from the container.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub read_only: bool,
 }
 
@@ -175,6 +185,7 @@ pub struct ApplicationSpec {
     pub endpoint: Option<EndpointSpec>,
     /// Start a container again that exited because its network or attachment was missing, once that is repaired.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub start_after_repair: bool,
     /// Managed: the image to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -262,6 +273,7 @@ pub struct DatabaseSpec {
     pub endpoint: Option<EndpointSpec>,
     /// Start a container again that exited because its network or attachment was missing, once that is repaired.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub start_after_repair: bool,
     /// Managed: the engine to run. On an adopted database it is information only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -283,7 +295,7 @@ pub struct DatabaseSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ComposeSpec {
     /// Name of the project.
-    #[schemars(regex(pattern = "^[a-z0-9][a-z0-9_-]*$"))]
+    #[schemars(regex(pattern = PROJECT_PATTERN))]
     pub project: String,
     /// Managed: the compose file, relative to the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -307,11 +319,13 @@ pub struct ServiceSpec {
     pub endpoint: Option<EndpointSpec>,
     /// Start a container again that exited because its network or attachment was missing, once that is repaired.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub start_after_repair: bool,
     /// The compose stack: its project alone adopts a running one, a file makes it managed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compose: Option<ComposeSpec>,
     /// Also join the stack's containers to the destination (Coolify: "Connect to Predefined Network").
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub connect_to_destination: bool,
 }

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::meta::{DOCKER_NAME_PATTERN, ENDPOINT_PATTERN, HOST_KEY_PATTERN, NAMESPACE_OR_ALL_PATTERN};
+
 /// A machine with a Docker Engine: where it is reached, and which proxy serves it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -10,10 +12,8 @@ pub struct ServerSpec {
     /// Where the Docker Engine listens: `unix:///path`, `tcp://host:port`, `ssh://[user@]host[:port][/path/docker.sock]` or
     /// `context://NAME` of the Docker CLI.
     #[serde(default = "default_endpoint")]
-    #[schemars(
-        regex(pattern = "^(unix:///.+|tcp://.+|ssh://.+|context://.+)$"),
-        example = "ssh://deploy@edge-1.example.com"
-    )]
+    #[schemars(regex(pattern = ENDPOINT_PATTERN), example = &"ssh://deploy@edge-1.example.com")]
+    #[schemars(extend("default" = DEFAULT_ENDPOINT))]
     pub endpoint: String,
     /// How to authenticate to an `ssh://` endpoint, and which host key to expect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,18 +23,22 @@ pub struct ServerSpec {
     pub tls: Option<TlsSpec>,
     /// Allows a `tcp://` endpoint without TLS. Whoever reaches that port owns the machine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub insecure: bool,
     /// What the server is for. A build server takes no destinations.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(extend("default" = "Deploy"))]
     pub role: ServerRole,
     /// The reverse proxy that is connected to the server's destinations. Absent: there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxySpec>,
     /// Other namespaces (teams) whose destinations may use this server; `*` for all. Its own namespace always may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = NAMESPACE_OR_ALL_PATTERN)))]
     pub allowed_namespaces: Vec<String>,
     /// Leaves everything on this server as it is until set back to false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub suspend: bool,
 }
 
@@ -65,7 +69,7 @@ pub enum ServerRole {
 pub struct SshSpec {
     /// Private key file; `~` is the home directory of the user that runs Landfall. Absent: the agent and the user's ssh configuration decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "~/.ssh/id_ed25519")]
+    #[schemars(example = &"~/.ssh/id_ed25519")]
     pub identity_file: Option<String>,
     /// File that holds the passphrase of the private key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,7 +79,7 @@ pub struct SshSpec {
     pub passphrase_env: Option<String>,
     /// The server's host key as in known_hosts, type and base64. Absent: known_hosts decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*( .*)?$"))]
+    #[schemars(regex(pattern = HOST_KEY_PATTERN))]
     pub host_key: Option<String>,
     /// known_hosts file to use instead of the user's own and the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,14 +107,15 @@ pub struct TlsSpec {
 pub struct ProxySpec {
     /// Name of the proxy's container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^[a-zA-Z0-9][a-zA-Z0-9_.-]+$"))]
+    #[schemars(regex(pattern = DOCKER_NAME_PATTERN), example = &"traefik")]
     pub container: Option<String>,
     /// Name of the proxy's Swarm service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"))]
+    #[schemars(regex(pattern = DOCKER_NAME_PATTERN))]
     pub service: Option<String>,
     /// Which proxy it is: decides which routing labels are understood.
     #[serde(default, rename = "type", skip_serializing_if = "is_default")]
+    #[schemars(extend("default" = "Traefik"))]
     pub proxy_type: ProxyType,
 }
 

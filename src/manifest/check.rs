@@ -1,0 +1,252 @@
+//! The structure of a document against the schema of its kind: every problem, and the value of what is right.
+
+use serde_json::{Map, Value};
+
+use crate::api::schema::{Choice, Field, Form, Shape};
+use crate::api::{API_VERSION, Kind};
+
+use super::suggest::{did_you_mean, nearest, one_of};
+use super::text::{Problem, Span};
+use super::tree::{Content, Entry, Node};
+
+/// The kind of a document, and its value as far as it is right: what is wrong is left out, so that the rest can still be looked at.
+pub(super) fn document(root: &Node, problems: &mut Vec<Problem>) -> Option<(Kind, Value)> {
+    if !matches!(root.content, Content::Mapping(_)) {
+        let problem = Problem::new(root.span, format!("a document must be a mapping, not {}", describe(root)))
+            .hint(format!("it begins with `apiVersion: {API_VERSION}` and `kind:`"));
+        problems.push(problem);
+        return None;
+    }
+    let Some(kind) = kind(root, problems) else {
+        // Without a kind there is no schema, but what all kinds share can be checked.
+        if let Some(field) = Shape::of(Kind::Server).field("apiVersion") {
+            match root.get("apiVersion") {
+                Some(entry) => drop(value(&entry.value, &field.shape, problems)),
+                None if root.get("kind").is_some() => problems.push(missing(root, field)),
+                None => {}
+            }
+        }
+        return None;
+    };
+    Some((kind, value(root, Shape::of(kind), problems)?))
+}
+
+fn kind(root: &Node, problems: &mut Vec<Problem>) -> Option<Kind> {
+    let kinds = || Kind::ALL.iter().map(|kind| kind.as_str());
+    let Some(entry) = root.get("kind") else {
+        // Two for the price of one: a document without a kind is usually not a manifest at all.
+        let missing =
+            if root.get("apiVersion").is_none() { "`apiVersion` and `kind` are missing" } else { "`kind` is missing" };
+        let start = first_key(root);
+        problems.push(
+            Problem::new(start, missing).hint(format!("`apiVersion: {API_VERSION}` and `kind:` {}", one_of(kinds()))),
+        );
+        return None;
+    };
+    let Content::Text(word) = &entry.value.content else {
+        problems.push(mismatch(&entry.value, "text").hint(one_of(kinds())));
+        return None;
+    };
+    let known = Kind::ALL.into_iter().find(|kind| kind.as_str() == word);
+    if known.is_none() {
+        let problem = Problem::new(entry.value.span, format!("unknown kind `{word}`"))
+            .hint(did_you_mean(word, kinds()).unwrap_or_else(|| one_of(kinds())));
+        problems.push(problem);
+    }
+    known
+}
+
+fn value(node: &Node, shape: &Shape, problems: &mut Vec<Problem>) -> Option<Value> {
+    match (&shape.form, &node.content) {
+        (Form::Object(fields), Content::Mapping(entries)) => Some(object(node, entries, fields, problems)),
+        (Form::Map(values), Content::Mapping(entries)) => {
+            let entry = |entry: &Entry| Some((entry.key.clone(), value(&entry.value, values, problems)?));
+            Some(Value::Object(entries.iter().filter_map(entry).collect()))
+        }
+        (Form::List(entry), Content::List(nodes)) => {
+            Some(Value::Array(nodes.iter().filter_map(|node| value(node, entry, problems)).collect()))
+        }
+        (Form::Text { min, max, pattern }, Content::Text(text)) => {
+            let length = text.chars().count();
+            let problem = if length < *min {
+                Some("must not be empty".to_owned())
+            } else if length > *max {
+                Some(format!("has {length} characters; at most {max} are allowed"))
+            } else {
+                pattern.as_ref().filter(|pattern| !pattern.regex.is_match(text)).map(|pattern| pattern.words.clone())
+            };
+            match problem {
+                None => Some(Value::String(text.clone())),
+                Some(words) => {
+                    problems.push(Problem::new(node.span, format!("{} {words}", quoted(text))));
+                    None
+                }
+            }
+        }
+        (Form::Choice(choices), Content::Text(text)) => choice(node, text, choices, problems),
+        (Form::Integer { min, max }, Content::Integer(number)) => {
+            if (min..=max).contains(&number) {
+                return Some(Value::from(*number));
+            }
+            let range = match (*min, *max) {
+                (min, i64::MAX) => format!("at least {min}"),
+                (min, max) => format!("from {min} to {max}"),
+            };
+            problems
+                .push(Problem::new(node.span, format!("{number} is out of range")).label(format!("must be {range}")));
+            None
+        }
+        (Form::Boolean, Content::Boolean(boolean)) => Some(Value::Bool(*boolean)),
+        (form, _) => {
+            problems.push(wrong_type(node, form));
+            None
+        }
+    }
+}
+
+fn object(node: &Node, entries: &[Entry], fields: &[Field], problems: &mut Vec<Problem>) -> Value {
+    let mut object = Map::new();
+    for entry in entries {
+        let Some(field) = fields.iter().find(|field| field.name == entry.key) else {
+            problems.push(unknown_field(entry, fields, entries));
+            continue;
+        };
+        if let Some(value) = value(&entry.value, &field.shape, problems) {
+            object.insert(entry.key.clone(), value);
+        }
+    }
+    let absent: Vec<&Field> =
+        fields.iter().filter(|field| field.required && !entries.iter().any(|entry| entry.key == field.name)).collect();
+    for field in absent {
+        // What is misspelt has been complained about; that it is missing besides is noise.
+        let misspelt = entries
+            .iter()
+            .any(|entry| !fields.iter().any(|known| known.name == entry.key) && is_near(&entry.key, &field.name));
+        if !misspelt {
+            problems.push(missing(node, field));
+        }
+    }
+    Value::Object(object)
+}
+
+fn missing(node: &Node, field: &Field) -> Problem {
+    let description = match &field.shape.form {
+        Form::Choice(choices) if choices.len() == 1 => one_of(choices.iter().map(|choice| choice.word.as_str())),
+        _ => field.shape.description.split(". ").next().unwrap_or_default().trim_end_matches('.').to_owned(),
+    };
+    let problem = Problem::new(first_key(node), format!("`{}` is missing", field.name));
+    if description.is_empty() { problem } else { problem.hint(format!("`{}:` {description}", field.name)) }
+}
+
+/// A mapping begins with its first key; a mapping without any is where its braces are.
+fn first_key(node: &Node) -> Span {
+    match &node.content {
+        Content::Mapping(entries) => entries.first().map_or(node.span, |entry| entry.key_span),
+        _ => node.span,
+    }
+}
+
+fn unknown_field(entry: &Entry, fields: &[Field], siblings: &[Entry]) -> Problem {
+    let problem = Problem::new(entry.key_span, format!("unknown field `{}`", entry.key));
+    // `status` belongs to what `get -o yaml` prints. Nothing else has such a field, whatever the mapping.
+    if entry.key == "status" {
+        return problem.hint("`status` is output only: take it out of the manifest");
+    }
+    let hint = nearest(&entry.key, fields.iter().map(|field| field.name.as_str()))
+        .map(|name| match siblings.iter().any(|sibling| sibling.key == name) {
+            true => format!("`{name}` is given already"),
+            false => format!("did you mean `{name}`?"),
+        })
+        .or_else(|| elsewhere(&entry.key, fields))
+        .unwrap_or_else(|| format!("the fields here are {}", list(fields.iter().map(|field| field.name.as_str()))));
+    problem.hint(hint)
+}
+
+fn is_near(word: &str, name: &str) -> bool {
+    did_you_mean(word, std::iter::once(name)).is_some()
+}
+
+/// A field that is one level further down: `mtu` beside `network`.
+fn elsewhere(key: &str, fields: &[Field]) -> Option<String> {
+    let within = fields.iter().find(|field| field.shape.fields().iter().any(|inner| inner.name == key))?;
+    Some(format!("`{key}` belongs in `{}`", within.name))
+}
+
+fn choice(node: &Node, text: &str, choices: &[Choice], problems: &mut Vec<Problem>) -> Option<Value> {
+    if choices.iter().any(|choice| choice.word == text) {
+        return Some(Value::String(text.to_owned()));
+    }
+    if let [only] = choices {
+        problems.push(Problem::new(node.span, format!("must be `{}`, not {}", only.word, quoted(text))));
+        return None;
+    }
+    let words = || choices.iter().map(|choice| choice.word.as_str());
+    let problem = Problem::new(node.span, format!("{} is not one of the values allowed here", quoted(text)))
+        .label(one_of(words()))
+        .hint_if(did_you_mean(text, words()));
+    problems.push(problem);
+    None
+}
+
+fn wrong_type(node: &Node, form: &Form) -> Problem {
+    let expected = match form {
+        Form::Object(_) | Form::Map(_) => "a mapping",
+        Form::List(_) => "a list",
+        Form::Text { .. } | Form::Choice(_) => "text",
+        Form::Integer { .. } => "a whole number",
+        Form::Boolean => "`true` or `false`",
+    };
+    let problem = mismatch(node, expected);
+    if let Form::Choice(choices) = form {
+        return problem.hint(one_of(choices.iter().map(|choice| choice.word.as_str())));
+    }
+    match (form, &node.content) {
+        (_, Content::Null) => problem.hint("give it a value, or leave the field out"),
+        (Form::Boolean, Content::Text(text)) => match text.to_ascii_lowercase().as_str() {
+            "yes" | "on" | "y" => problem.hint("write `true`"),
+            "no" | "off" | "n" => problem.hint("write `false`"),
+            "true" | "false" => problem.hint(format!("write `{}`, without quotes", text.to_ascii_lowercase())),
+            _ => problem,
+        },
+        (Form::Integer { .. }, Content::Text(text)) if text.parse::<i64>().is_ok() => {
+            problem.hint(format!("write `{text}`, without quotes"))
+        }
+        (Form::Text { .. }, Content::Boolean(_) | Content::Integer(_) | Content::Float) => {
+            problem.hint("put it in quotes")
+        }
+        (Form::List(entry), Content::Text(_)) if matches!(entry.form, Form::Text { .. }) => {
+            problem.hint("put it in brackets: `[…]`")
+        }
+        (Form::List(_), Content::Mapping(_)) => problem.hint("each entry of a list begins with `- `"),
+        _ => problem,
+    }
+}
+
+fn mismatch(node: &Node, expected: &str) -> Problem {
+    Problem::new(node.span, format!("expected {expected}, found {}", describe(node)))
+}
+
+fn describe(node: &Node) -> String {
+    match &node.content {
+        Content::Null => "nothing".to_owned(),
+        Content::Boolean(value) => format!("the boolean `{value}`"),
+        Content::Integer(value) => format!("the number `{value}`"),
+        Content::Float => "a number that is not a whole one".to_owned(),
+        Content::Text(text) => format!("the text {}", quoted(text)),
+        Content::List(_) => "a list".to_owned(),
+        Content::Mapping(_) => "a mapping".to_owned(),
+    }
+}
+
+/// Text as a message shows it: short, on one line.
+pub(super) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let shown: String =
+        text.chars().take(LONGEST).flat_map(|c| if c < ' ' { c.escape_default().collect() } else { vec![c] }).collect();
+    let dots = if text.chars().count() > LONGEST { "…" } else { "" };
+    format!("`{shown}{dots}`")
+}
+
+fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,130 @@
+//! What is wrong with the manifests, and where.
+
+use std::ops::Range;
+
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
+use serde::Serialize;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// One thing that is wrong with the manifests. Serializes without the shown line, which the reader has.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Diagnostic {
+    pub severity: Severity,
+    /// As the user named it; `<stdin>` for standard input.
+    pub file: String,
+    /// From 1; absent where the file as a whole is meant.
+    pub line: Option<usize>,
+    /// From 1, in characters.
+    pub column: Option<usize>,
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// What the caret says.
+    #[serde(skip)]
+    pub(crate) label: Option<String>,
+    #[serde(skip)]
+    pub(crate) excerpt: Option<Excerpt>,
+}
+
+/// The line to show, and which part of it is meant.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Excerpt {
+    line: String,
+    marked: Range<usize>,
+    /// Whether that is the line from its beginning.
+    whole: bool,
+}
+
+impl Excerpt {
+    /// More of a line than this is not kept: a file may be one line of megabytes.
+    const WIDTH: usize = 160;
+
+    pub(crate) fn cut(line: &str, start: usize, end: usize) -> Option<Self> {
+        let from = if line.len() <= Self::WIDTH { 0 } else { floor(line, start.saturating_sub(Self::WIDTH / 2)) };
+        let to = floor(line, from + Self::WIDTH);
+        let marked = start.min(to) - from..end.clamp(start, to.max(start)).min(to) - from;
+        Some(Self { line: line.get(from..to)?.to_owned(), marked, whole: from == 0 })
+    }
+}
+
+impl Diagnostic {
+    /// About a file as a whole.
+    pub fn of_file(file: &str, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            file: file.to_owned(),
+            line: None,
+            column: None,
+            message: message.into(),
+            hint: None,
+            label: None,
+            excerpt: None,
+        }
+    }
+
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The message, the line with a caret under the place, and the hint.
+    pub fn render(&self, colored: bool) -> String {
+        let renderer = if colored { Renderer::styled() } else { Renderer::plain() };
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level.primary_title(self.message.as_str());
+        let mut group = match (&self.excerpt, self.line, self.column) {
+            (Some(excerpt), Some(line), column) => {
+                let annotation = AnnotationKind::Primary.span(excerpt.marked.clone()).label(self.label.as_deref());
+                let snippet = Snippet::source(excerpt.line.as_str()).line_start(line).annotation(annotation);
+                if excerpt.whole {
+                    title.element(snippet.path(self.file.as_str()))
+                } else {
+                    // Counted from the part that is shown, the column would be wrong.
+                    let origin = Origin::path(self.file.as_str()).line(line);
+                    title.element(origin.char_column(column.unwrap_or(1))).element(snippet)
+                }
+            }
+            _ => title.element(Origin::path(self.file.as_str())),
+        };
+        if let Some(hint) = &self.hint {
+            group = group.element(Level::HELP.message(hint.as_str()));
+        }
+        renderer.decor_style(DecorStyle::Ascii).render(&[group])
+    }
+}
+
+/// One line for a log: `file:line:column: error: message`.
+impl std::fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.file)?;
+        if let (Some(line), Some(column)) = (self.line, self.column) {
+            write!(f, ":{line}:{column}")?;
+        }
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        write!(f, ": {severity}: {}", self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The last boundary of a character at or before a byte.
+pub(crate) fn floor(text: &str, byte: usize) -> usize {
+    let byte = byte.min(text.len());
+    (0..=byte).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}

@@ -1,0 +1,876 @@
+//! What only several objects together, or the meaning of a field, can get wrong; and the desired state, once nothing is.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::check::quoted;
+use super::suggest::did_you_mean;
+use super::text::{Problem, Span, Text};
+use super::tree::Step;
+use super::{Loaded, Problems, Severity, endpoint};
+use crate::api::{
+    ApplicationSpec, ContainerSelector, DatabaseSpec, DestinationSpec, DestinationType, EndpointSpec, Kind, Object,
+    ObjectKey, ObjectRef, ProxySpec, ServerRole, ServerSpec, ServiceSpec, Spec, SubnetSpec, ValueFrom,
+};
+use crate::desired::{
+    DesiredDestination, DesiredEndpoint, DesiredMember, DesiredNetwork, DesiredServer, DesiredSubnet, Proxy,
+    ProxyInstance,
+};
+
+/// Networks that Docker makes itself, and a name that it reads as one of them.
+const PREDEFINED: [&str; 6] = ["bridge", "host", "none", "ingress", "docker_gwbridge", "default"];
+
+/// Driver options that have a field of their own.
+const OPTION_FIELDS: [(&str, &str); 3] = [
+    ("com.docker.network.driver.mtu", "mtu"),
+    ("com.docker.network.bridge.enable_icc", "icc"),
+    ("encrypted", "encrypted"),
+];
+
+/// Labels that only Landfall sets.
+const OWN_LABELS: &str = "landfall.";
+
+/// Looking for what was meant compares with every name; after this many misses in one run it is not worth the time.
+const SUGGESTIONS: usize = 100;
+
+pub(super) fn resolve(
+    loaded: &[Loaded],
+    broken: &HashSet<ObjectKey>,
+    texts: &[Option<Text<'_>>],
+    problems: &mut Problems,
+) -> BTreeMap<ObjectKey, DesiredServer> {
+    let mut resolver = Resolver {
+        loaded,
+        broken,
+        texts,
+        problems,
+        index: HashMap::with_capacity(loaded.len()),
+        servers: BTreeMap::new(),
+        destinations: BTreeMap::new(),
+        suggestions: SUGGESTIONS,
+    };
+    let unique = resolver.unique();
+    let of = |kind: Kind| {
+        unique.iter().copied().filter(move |at| loaded.get(*at).is_some_and(|one| one.object.spec.kind() == kind))
+    };
+    for at in of(Kind::Server) {
+        resolver.server(at);
+    }
+    for at in of(Kind::Destination) {
+        resolver.destination(at);
+    }
+    resolver.network_names();
+    resolver.subnet_overlaps();
+    for at in unique.iter().copied() {
+        resolver.resource(at);
+    }
+    resolver.finish()
+}
+
+struct Resolver<'a> {
+    loaded: &'a [Loaded],
+    /// Objects that are declared, but whose documents could not be read as such.
+    broken: &'a HashSet<ObjectKey>,
+    texts: &'a [Option<Text<'a>>],
+    problems: &'a mut Problems,
+    /// Where in `loaded` an object is.
+    index: HashMap<ObjectKey, usize>,
+    servers: BTreeMap<ObjectKey, DesiredServer>,
+    destinations: BTreeMap<ObjectKey, Placed>,
+    suggestions: usize,
+}
+
+/// A destination whose server is known.
+struct Placed {
+    at: usize,
+    server: ObjectKey,
+    destination: DesiredDestination,
+    /// Static addresses, and which resource has them.
+    addresses: HashMap<IpAddr, usize>,
+}
+
+enum Reference {
+    Found(ObjectKey),
+    /// It is declared, and what is wrong with it has been reported there.
+    Broken,
+    Missing,
+}
+
+impl<'a> Resolver<'a> {
+    fn get(&self, at: usize) -> Option<&'a Loaded> {
+        self.loaded.get(at)
+    }
+
+    fn report(&mut self, at: usize, path: &[Step<'_>], problem: impl FnOnce(Span) -> Problem) {
+        if let Some(loaded) = self.get(at) {
+            self.problems.error(loaded.source, problem(loaded.root.locate(path)));
+        }
+    }
+
+    /// About the field rather than its value.
+    fn report_key(&mut self, at: usize, path: &[Step<'_>], problem: impl FnOnce(Span) -> Problem) {
+        if let Some(loaded) = self.get(at) {
+            self.problems.error(loaded.source, problem(loaded.root.locate_key(path)));
+        }
+    }
+
+    /// About something that is not there; it may have been among what was wrong with the document.
+    fn report_absent(&mut self, at: usize, path: &[Step<'_>], problem: impl FnOnce(Span) -> Problem) {
+        if self.get(at).is_some_and(|loaded| !loaded.partial) {
+            self.report_key(at, path, problem);
+        }
+    }
+
+    /// `Destination/shop/web (web.yaml:3:1)`
+    fn name(&self, at: usize) -> String {
+        let Some(loaded) = self.get(at) else { return String::new() };
+        match super::locate(self.texts, loaded.source, loaded.root.span) {
+            Some(location) => format!("{} ({location})", loaded.object.key()),
+            None => loaded.object.key().to_string(),
+        }
+    }
+
+    /// The objects that are the first of their key.
+    fn unique(&mut self) -> Vec<usize> {
+        let mut unique = Vec::with_capacity(self.loaded.len());
+        for (at, loaded) in self.loaded.iter().enumerate() {
+            let key = loaded.object.key();
+            match self.index.get(&key) {
+                None => {
+                    self.index.insert(key, at);
+                    unique.push(at);
+                }
+                Some(first) => {
+                    let first = self.name(*first);
+                    self.report(at, &["metadata".into(), "name".into()], |span| {
+                        Problem::new(span, format!("{key} is declared twice"))
+                            .hint(format!("the other declaration is {first}"))
+                    });
+                }
+            }
+        }
+        unique
+    }
+
+    // Servers
+
+    fn server(&mut self, at: usize) {
+        let Some(Loaded { object: object @ Object { spec: Spec::Server(spec), .. }, .. }) = self.get(at) else {
+            return;
+        };
+        let (endpoint, mistakes) = endpoint::resolve(spec);
+        for mistake in mistakes {
+            self.report(at, &["spec".into(), mistake.field.into()], |span| {
+                Problem::new(span, mistake.message).hint_if(mistake.hint.map(str::to_owned))
+            });
+        }
+        let proxy = spec.proxy.as_ref().and_then(|proxy| self.proxy(at, proxy));
+        let ServerSpec { role, suspend, .. } = spec;
+        if let Some(endpoint) = endpoint {
+            let key = object.key();
+            let server = DesiredServer {
+                key: key.clone(),
+                endpoint,
+                role: *role,
+                proxy,
+                suspend: *suspend,
+                destinations: Vec::new(),
+            };
+            self.servers.insert(key, server);
+        }
+    }
+
+    fn proxy(&mut self, at: usize, proxy: &ProxySpec) -> Option<Proxy> {
+        let ProxySpec { container, service, proxy_type } = proxy;
+        let instance = match (container, service) {
+            (Some(container), None) => ProxyInstance::Container(container.clone()),
+            (None, Some(service)) => ProxyInstance::Service(service.clone()),
+            (Some(_), Some(_)) => {
+                self.report_key(at, &["spec".into(), "proxy".into(), "service".into()], |span| {
+                    Problem::new(span, "a proxy is a `container` or a `service`, not both")
+                });
+                return None;
+            }
+            (None, None) => {
+                self.report_absent(at, &["spec".into(), "proxy".into()], |span| {
+                    Problem::new(span, "the proxy needs a `container` or a `service`")
+                        .hint("without a proxy leave `proxy` out")
+                });
+                return None;
+            }
+        };
+        Some(Proxy { instance, proxy_type: *proxy_type })
+    }
+
+    // References
+
+    fn may_use(&self, server: &ObjectKey, namespace: &str) -> bool {
+        let loaded = self.index.get(server).and_then(|at| self.get(*at));
+        match loaded.map(|loaded| &loaded.object.spec) {
+            Some(Spec::Server(spec)) => {
+                server.namespace == namespace
+                    || spec.allowed_namespaces.iter().any(|name| name == "*" || name == namespace)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether an object in `namespace` may refer to that one: a server that allows it, a destination on such a server.
+    fn may_refer(&self, key: &ObjectKey, namespace: &str) -> bool {
+        match key.kind {
+            Kind::Server => self.may_use(key, namespace),
+            _ if key.namespace == namespace => true,
+            Kind::Destination => {
+                let loaded = self.index.get(key).and_then(|at| self.get(*at));
+                match loaded.map(|loaded| &loaded.object.spec) {
+                    Some(Spec::Destination(spec)) => {
+                        self.may_use(&spec.server.resolve(Kind::Server, &key.namespace), namespace)
+                    }
+                    _ => false,
+                }
+            }
+            Kind::Application | Kind::Database | Kind::Service => false,
+        }
+    }
+
+    fn reference(&mut self, at: usize, path: &[Step<'_>], reference: &ObjectRef, kind: Kind) -> Reference {
+        let Some(from) = self.get(at) else { return Reference::Broken };
+        let namespace = from.object.metadata.namespace.as_str();
+        let key = reference.resolve(kind, namespace);
+        let declared = self.index.contains_key(&key);
+        if declared && self.may_refer(&key, namespace) {
+            return Reference::Found(key);
+        }
+        if key.namespace == namespace && self.broken.contains(&key) {
+            return Reference::Broken;
+        }
+        let noun = kind.as_str().to_lowercase();
+        let suggestion = self.suggest(&key, namespace);
+        if key.namespace == namespace {
+            self.report(at, path, |span| {
+                Problem::new(span, format!("there is no {noun} `{}` in namespace `{namespace}`", key.name))
+                    .hint_if(suggestion)
+            });
+        } else {
+            // Whether it exists is the other team's business: one sentence for both.
+            let hint = match kind {
+                Kind::Server => format!("its owner allows that with `allowedNamespaces: [{namespace}]`"),
+                _ => format!("the owner of its server allows that with `allowedNamespaces: [{namespace}]`"),
+            };
+            self.report(at, path, |span| {
+                Problem::new(span, format!("there is no {noun} `{}` that namespace `{namespace}` may use", key.path()))
+                    .hint(suggestion.unwrap_or(hint))
+            });
+        }
+        Reference::Missing
+    }
+
+    /// A name that was probably meant, of what may be referred to.
+    fn suggest(&mut self, wanted: &ObjectKey, namespace: &str) -> Option<String> {
+        self.suggestions = self.suggestions.checked_sub(1)?;
+        let visible = self.index.keys().filter(|key| key.kind == wanted.kind && self.may_refer(key, namespace));
+        let mut spelt: Vec<(String, &ObjectKey)> =
+            visible.map(|key| (if key.namespace == namespace { key.name.clone() } else { key.path() }, key)).collect();
+        spelt.sort();
+        if let Some((spelling, _)) = spelt.iter().find(|(_, key)| key.name == wanted.name) {
+            return Some(format!("did you mean `{spelling}`?"));
+        }
+        let word = if wanted.namespace == namespace { wanted.name.clone() } else { wanted.path() };
+        did_you_mean(&word, spelt.iter().map(|(spelling, _)| spelling.as_str()))
+    }
+
+    // Destinations
+
+    fn destination(&mut self, at: usize) {
+        let Some(Loaded { object: object @ Object { spec: Spec::Destination(spec), .. }, .. }) = self.get(at) else {
+            return;
+        };
+        let DestinationSpec {
+            server,
+            display_name,
+            network,
+            destination_type,
+            proxy,
+            active,
+            adopt,
+            membership,
+            replacement,
+            deletion_policy,
+            suspend,
+        } = spec;
+        let subnets = network
+            .subnets
+            .iter()
+            .enumerate()
+            .filter_map(|(number, subnet)| self.subnet(at, number, subnet, network.ipv6))
+            .collect();
+        self.network(at, spec);
+        let server_path = ["spec".into(), "server".into()];
+        let Reference::Found(server) = self.reference(at, &server_path, server, Kind::Server) else { return };
+        let role = match self.index.get(&server).and_then(|at| self.get(*at)).map(|server| &server.object.spec) {
+            Some(Spec::Server(spec)) => spec.role,
+            _ => return,
+        };
+        if role == ServerRole::Build {
+            self.report(at, &server_path, |span| {
+                Problem::new(span, format!("server `{}` is a build server and takes no destinations", server.name))
+                    .hint("its `role` would have to be Deploy")
+            });
+        }
+        let key = object.key();
+        let destination = DesiredDestination {
+            key: key.clone(),
+            display_name: display_name.clone(),
+            network: DesiredNetwork {
+                name: network.name.clone(),
+                subnets,
+                internal: network.internal,
+                ipv6: network.ipv6,
+                icc: network.icc,
+                mtu: network.mtu,
+                encrypted: network.encrypted,
+                options: network.options.clone(),
+                labels: network.labels.clone(),
+            },
+            asserted_type: *destination_type,
+            proxy: *proxy,
+            active: *active,
+            adopt: *adopt,
+            membership: *membership,
+            replacement: *replacement,
+            deletion_policy: *deletion_policy,
+            suspend: *suspend,
+            members: Vec::new(),
+        };
+        self.destinations.insert(key, Placed { at, server, destination, addresses: HashMap::new() });
+    }
+
+    fn network(&mut self, at: usize, spec: &DestinationSpec) {
+        const NETWORK: [Step<'_>; 2] = [Step::Key("spec"), Step::Key("network")];
+        let network = &spec.network;
+        if let Some(name) = &network.name
+            && PREDEFINED.contains(&name.as_str())
+        {
+            self.report(at, &[NETWORK[0], NETWORK[1], "name".into()], |span| {
+                Problem::new(
+                    span,
+                    format!("`{name}` is a network that Docker makes itself; it cannot be a destination"),
+                )
+                .hint("choose another name")
+            });
+        }
+        if spec.adopt && network.name.is_none() {
+            self.report_absent(at, &["spec".into(), "adopt".into()], |span| {
+                Problem::new(span, "`adopt` needs `network.name`: the name of the network to take over")
+            });
+        }
+        if network.encrypted && spec.destination_type == Some(DestinationType::Standalone) {
+            self.report(at, &[NETWORK[0], NETWORK[1], "encrypted".into()], |span| {
+                Problem::new(span, "only the network of a swarm destination can be encrypted")
+            });
+        }
+        for option in network.options.keys() {
+            let field = OPTION_FIELDS.iter().find(|(name, _)| name == option);
+            if let Some((_, field)) = field {
+                self.report_key(at, &[NETWORK[0], NETWORK[1], "options".into(), option.as_str().into()], |span| {
+                    Problem::new(span, format!("the option `{option}` has a field of its own"))
+                        .hint(format!("use `network.{field}`"))
+                });
+            }
+        }
+        for label in network.labels.keys().filter(|label| label.starts_with(OWN_LABELS)) {
+            self.report_key(at, &[NETWORK[0], NETWORK[1], "labels".into(), label.as_str().into()], |span| {
+                Problem::new(span, format!("labels that begin with `{OWN_LABELS}` are Landfall's own"))
+            });
+        }
+    }
+
+    fn subnet(&mut self, at: usize, number: usize, spec: &SubnetSpec, ipv6: bool) -> Option<DesiredSubnet> {
+        let path = |field| [Step::Key("spec"), "network".into(), "subnets".into(), number.into(), Step::Key(field)];
+        let subnet = self.range(at, &path("subnet"), &spec.subnet);
+        let ip_range = spec.ip_range.as_ref().map(|range| self.range(at, &path("ipRange"), range));
+        let gateway = spec.gateway.as_ref().map(|gateway| self.address(at, &path("gateway"), gateway));
+        let subnet = subnet?;
+        if matches!(subnet, IpNet::V6(_)) && !ipv6 {
+            self.report(at, &path("subnet"), |span| Problem::new(span, "an IPv6 subnet needs `network.ipv6: true`"));
+        }
+        if let Some(Some(gateway)) = gateway
+            && !subnet.contains(&gateway)
+        {
+            self.report(at, &path("gateway"), |span| Problem::new(span, format!("{gateway} is not within {subnet}")));
+        } else if let Some(Some(gateway)) = gateway
+            && is_reserved(&subnet, gateway)
+        {
+            self.report(at, &path("gateway"), |span| {
+                Problem::new(span, format!("{gateway} is an address of the range {subnet} as a whole"))
+            });
+        }
+        if let Some(Some(range)) = ip_range
+            && !subnet.contains(&range)
+        {
+            self.report(at, &path("ipRange"), |span| Problem::new(span, format!("{range} is not within {subnet}")));
+        }
+        Some(DesiredSubnet { subnet, gateway: gateway.flatten(), ip_range: ip_range.flatten() })
+    }
+
+    fn range(&mut self, at: usize, path: &[Step<'_>], text: &str) -> Option<IpNet> {
+        let Ok(range) = text.parse::<IpNet>() else {
+            self.report(at, path, |span| {
+                Problem::new(span, format!("{} is not an address range in CIDR notation", quoted(text)))
+                    .hint("such as 10.42.0.0/24")
+            });
+            return None;
+        };
+        if range != range.trunc() {
+            self.report(at, path, |span| {
+                Problem::new(span, format!("{range} is an address within a range, not a range"))
+                    .hint(format!("the range is {}", range.trunc()))
+            });
+        }
+        Some(range.trunc())
+    }
+
+    fn address(&mut self, at: usize, path: &[Step<'_>], text: &str) -> Option<IpAddr> {
+        let address = text.parse().ok();
+        if address.is_none() {
+            self.report(at, path, |span| {
+                Problem::new(span, format!("{} is not an IP address", quoted(text))).hint_if(
+                    text.split_once('/')
+                        .filter(|(address, _)| address.parse::<IpAddr>().is_ok())
+                        .map(|(address, _)| format!("write {address}, without the prefix length")),
+                )
+            });
+        }
+        address
+    }
+
+    fn network_names(&mut self) {
+        let mut taken: HashMap<(&ObjectKey, &str), usize> = HashMap::new();
+        let mut found = Vec::new();
+        // In the order of the documents, so that the later one is complained about.
+        let mut placed: Vec<&Placed> = self.destinations.values().collect();
+        placed.sort_by_key(|placed| placed.at);
+        for placed in placed {
+            let Some(name) = &placed.destination.network.name else { continue };
+            match taken.get(&(&placed.server, name.as_str())) {
+                None => {
+                    taken.insert((&placed.server, name), placed.at);
+                }
+                Some(first) => found.push((placed.at, *first, name.clone(), placed.server.name.clone())),
+            }
+        }
+        for (at, first, name, server) in found {
+            let first = self.name(first);
+            self.report(at, &["spec".into(), "network".into(), "name".into()], |span| {
+                Problem::new(span, format!("Network already added to this server: `{name}` on `{server}`"))
+                    .hint(format!("it is the network of {first}"))
+            });
+        }
+    }
+
+    fn subnet_overlaps(&mut self) {
+        // By server and first address, wider ranges first: what overlaps then overlaps the range that reaches furthest so far.
+        let mut ranges: Vec<(&ObjectKey, IpAddr, IpAddr, IpNet, usize, usize)> = Vec::new();
+        for placed in self.destinations.values() {
+            for (number, subnet) in placed.destination.network.subnets.iter().enumerate() {
+                let range = subnet.subnet;
+                ranges.push((&placed.server, range.network(), range.broadcast(), range, placed.at, number));
+            }
+        }
+        ranges.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(b.2.cmp(&a.2)).then((a.4, a.5).cmp(&(b.4, b.5))));
+        let mut found = Vec::new();
+        let mut widest: Option<(&ObjectKey, IpAddr, IpAddr, IpNet, usize, usize)> = None;
+        for range in ranges {
+            match widest {
+                Some(other) if other.0 == range.0 && other.2 >= range.1 && other.1.is_ipv4() == range.1.is_ipv4() => {
+                    let (later, earlier) =
+                        if (range.4, range.5) > (other.4, other.5) { (range, other) } else { (other, range) };
+                    found.push((later.3, later.4, later.5, earlier.3, earlier.4));
+                    if range.2 > other.2 {
+                        widest = Some(range);
+                    }
+                }
+                _ => widest = Some(range),
+            }
+        }
+        for (range, at, number, other, owner) in found {
+            let hint = if owner == at {
+                "both are of this destination".to_owned()
+            } else {
+                format!("{other} is of {}", self.name(owner))
+            };
+            self.report(
+                at,
+                &["spec".into(), "network".into(), "subnets".into(), number.into(), "subnet".into()],
+                |span| Problem::new(span, format!("{range} overlaps {other} on the same server")).hint(hint),
+            );
+        }
+    }
+
+    // Resources
+
+    fn resource(&mut self, at: usize) {
+        let Some(loaded) = self.get(at) else { return };
+        let selector = match &loaded.object.spec {
+            Spec::Server(_) | Spec::Destination(_) => return,
+            Spec::Application(spec) => self.application(at, spec),
+            Spec::Database(spec) => self.database(at, spec),
+            Spec::Service(spec) => self.service(at, spec),
+        };
+        let Some(placement) = loaded.object.spec.placement() else { return };
+        let start_after_repair = match &loaded.object.spec {
+            Spec::Application(spec) => spec.start_after_repair,
+            Spec::Database(spec) => spec.start_after_repair,
+            Spec::Service(spec) => spec.start_after_repair,
+            Spec::Server(_) | Spec::Destination(_) => false,
+        };
+        let endpoint = placement.endpoint.map(|endpoint| self.endpoint(at, endpoint)).unwrap_or_default();
+        if placement.endpoint.is_some() && !placement.connect {
+            self.report_key(at, &["spec".into(), "endpoint".into()], |span| {
+                Problem::new(span, "`endpoint` needs `connectToDestination: true`: the stack keeps to its own network")
+            });
+        }
+        let first = vec![Step::Key("spec"), Step::Key("destination")];
+        let further = placement.additional.iter().enumerate().map(|(number, reference)| {
+            (vec![Step::Key("spec"), "additionalDestinations".into(), number.into()], reference)
+        });
+        let mut named: HashSet<ObjectKey> = HashSet::new();
+        for (path, reference) in std::iter::once((first, placement.destination)).chain(further) {
+            let Reference::Found(key) = self.reference(at, &path, reference, Kind::Destination) else { continue };
+            if !named.insert(key.clone()) {
+                self.report(at, &path, |span| {
+                    Problem::new(span, format!("destination `{}` is named twice", reference.0))
+                });
+                continue;
+            }
+            self.static_addresses(at, &key, &endpoint);
+            if let (Some(placed), Some(selector)) = (self.destinations.get_mut(&key), &selector) {
+                placed.destination.members.push(DesiredMember {
+                    resource: loaded.object.key(),
+                    selector: selector.clone(),
+                    endpoint: endpoint.clone(),
+                    connect: placement.connect,
+                    start_after_repair,
+                });
+            }
+        }
+    }
+
+    fn application(&mut self, at: usize, spec: &ApplicationSpec) -> Option<ContainerSelector> {
+        let ApplicationSpec {
+            destination: _,
+            additional_destinations: _,
+            containers,
+            endpoint: _,
+            start_after_repair: _,
+            image,
+            pull_policy,
+            command,
+            env,
+            ports,
+            volumes,
+            restart,
+            healthcheck,
+            replicas,
+            domains,
+        } = spec;
+        let managed = [
+            ("image", image.is_some()),
+            ("pullPolicy", pull_policy.is_some()),
+            ("command", !command.is_empty()),
+            ("env", !env.is_empty()),
+            ("ports", !ports.is_empty()),
+            ("volumes", !volumes.is_empty()),
+            ("restart", restart.is_some()),
+            ("healthcheck", healthcheck.is_some()),
+            ("replicas", replicas.is_some()),
+            ("domains", !domains.is_empty()),
+        ];
+        for (number, variable) in env.iter().enumerate() {
+            let path = [Step::Key("spec"), "env".into(), number.into()];
+            match (&variable.value, &variable.value_from) {
+                (Some(_), Some(_)) => self.report_key(at, &[path[0], path[1], path[2], "valueFrom".into()], |span| {
+                    Problem::new(span, "give one of `value` and `valueFrom`")
+                }),
+                (None, None) => self.report_absent(at, &path, |span| {
+                    Problem::new(span, format!("`{}` needs a `value` or a `valueFrom`", variable.name))
+                }),
+                (_, Some(from)) => self.value_from(at, &[path[0], path[1], path[2], "valueFrom".into()], from),
+                (Some(_), None) => {}
+            }
+        }
+        for (number, port) in ports.iter().enumerate() {
+            if let Some(address) = &port.host_address {
+                self.address(at, &["spec".into(), "ports".into(), number.into(), "hostAddress".into()], address);
+            }
+        }
+        for (number, volume) in volumes.iter().enumerate() {
+            let path = [Step::Key("spec"), "volumes".into(), number.into()];
+            if volume.volume.is_some() == volume.host_path.is_some() {
+                self.report_absent(at, &path, |span| Problem::new(span, "give one of `volume` and `hostPath`"));
+            }
+            for (field, value) in [("hostPath", volume.host_path.as_ref()), ("mountPath", Some(&volume.mount_path))] {
+                if value.is_some_and(|value| !value.starts_with('/')) {
+                    self.report(at, &[path[0], path[1], path[2], field.into()], |span| {
+                        Problem::new(span, format!("`{field}` must be an absolute path"))
+                    });
+                }
+            }
+        }
+        self.adopted_or_managed(at, "application", containers.as_ref(), "image", &managed)
+    }
+
+    fn database(&mut self, at: usize, spec: &DatabaseSpec) -> Option<ContainerSelector> {
+        let DatabaseSpec {
+            destination: _,
+            additional_destinations: _,
+            containers,
+            endpoint: _,
+            start_after_repair: _,
+            engine,
+            version,
+            storage,
+            credentials,
+        } = spec;
+        if let Some(credentials) = credentials {
+            self.value_from(at, &["spec".into(), "credentials".into(), "password".into()], &credentials.password);
+        }
+        // Of an adopted database the engine and its version are worth knowing, and nothing else.
+        let informative = containers.is_some();
+        let managed = [
+            ("engine", engine.is_some() && !informative),
+            ("version", version.is_some() && !informative),
+            ("storage", storage.is_some()),
+            ("credentials", credentials.is_some()),
+        ];
+        self.adopted_or_managed(at, "database", containers.as_ref(), "engine", &managed)
+    }
+
+    fn service(&mut self, at: usize, spec: &ServiceSpec) -> Option<ContainerSelector> {
+        let Some(compose) = &spec.compose else {
+            return self.adopted_or_managed(at, "service", spec.containers.as_ref(), "compose", &[]);
+        };
+        if compose.file.is_some() {
+            let path = ["spec".into(), "compose".into(), "file".into()];
+            if spec.containers.is_some() {
+                self.report_key(at, &path, |span| {
+                    Problem::new(
+                        span,
+                        "`compose.file` is for a managed service, but `containers` says that something else runs it",
+                    )
+                });
+            } else {
+                self.unsupported(at, &path, "service");
+            }
+            return None;
+        }
+        let project = Some(compose.project.clone());
+        let Some(containers) = &spec.containers else {
+            return Some(ContainerSelector { compose_project: project, ..ContainerSelector::default() });
+        };
+        if containers.compose_project.is_some() && containers.compose_project != project {
+            self.report(at, &["spec".into(), "containers".into(), "composeProject".into()], |span| {
+                Problem::new(span, format!("`compose.project` says {}", quoted(&compose.project)))
+                    .hint("one of them is enough")
+            });
+        }
+        let selector = ContainerSelector { compose_project: project, ..containers.clone() };
+        self.selector(at, &selector);
+        Some(selector)
+    }
+
+    /// `managed`: the fields that only a managed resource has, and whether they are given; `essential`: what makes it managed.
+    fn adopted_or_managed(
+        &mut self,
+        at: usize,
+        noun: &str,
+        containers: Option<&ContainerSelector>,
+        essential: &str,
+        managed: &[(&str, bool)],
+    ) -> Option<ContainerSelector> {
+        let Some(selector) = containers else {
+            let first = managed.iter().find(|(_, given)| *given);
+            if managed.iter().any(|(field, given)| *given && *field == essential) {
+                self.unsupported(at, &["spec".into(), essential.into()], noun);
+            } else if let Some((field, _)) = first {
+                self.report_absent(at, &["spec".into(), (*field).into()], |span| {
+                    Problem::new(span, format!("`{field}` is for a managed {noun}, which needs `{essential}`"))
+                        .hint(format!("without `{essential}` the {noun} is adopted and needs `containers`"))
+                });
+            } else {
+                let article = if noun == "application" { "an" } else { "a" };
+                self.report_absent(at, &["spec".into()], |span| {
+                    Problem::new(
+                        span,
+                        format!("{article} {noun} needs `containers` (something else runs it) or `{essential}`"),
+                    )
+                });
+            }
+            return None;
+        };
+        for (field, _) in managed.iter().filter(|(_, given)| *given) {
+            self.report_key(at, &["spec".into(), (*field).into()], |span| {
+                Problem::new(
+                    span,
+                    format!("`{field}` is for a managed {noun}, but `containers` says that something else runs it"),
+                )
+                .hint(format!("take out `{field}`, or `containers`"))
+            });
+        }
+        self.selector(at, selector);
+        Some(selector.clone())
+    }
+
+    fn selector(&mut self, at: usize, selector: &ContainerSelector) {
+        let path = [Step::Key("spec"), "containers".into()];
+        let ContainerSelector { names, labels, compose_project, compose_service, swarm_services } = selector;
+        if names.is_empty()
+            && labels.is_empty()
+            && compose_project.is_none()
+            && compose_service.is_none()
+            && swarm_services.is_empty()
+        {
+            self.report_absent(at, &path, |span| {
+                Problem::new(span, "`containers` needs at least one criterion: it would choose every container")
+                    .hint("one of `names`, `labels`, `composeProject` and `swarmServices`")
+            });
+        }
+        if compose_service.is_some() && compose_project.is_none() {
+            self.report_absent(at, &[path[0], path[1], "composeService".into()], |span| {
+                Problem::new(
+                    span,
+                    "`composeService` needs `composeProject`: other projects may have a service of that name",
+                )
+            });
+        }
+    }
+
+    fn unsupported(&mut self, at: usize, path: &[Step<'_>], noun: &str) {
+        if let Some(loaded) = self.get(at) {
+            let plural = if noun == "application" {
+                "applications"
+            } else if noun == "database" {
+                "databases"
+            } else {
+                "services"
+            };
+            let problem = Problem::new(
+                loaded.root.locate_key(path),
+                format!("managed {plural} are not supported by this version"),
+            )
+            .hint("let something else run it, and choose its containers with `containers`");
+            self.problems.0.push((loaded.source, Severity::Warning, problem));
+        }
+    }
+
+    fn value_from(&mut self, at: usize, path: &[Step<'_>], from: &ValueFrom) {
+        if from.env.is_some() == from.file.is_some() {
+            self.report_absent(at, path, |span| Problem::new(span, "give one of `env` and `file`"));
+        }
+    }
+
+    fn endpoint(&mut self, at: usize, spec: &EndpointSpec) -> DesiredEndpoint {
+        let path = |field| [Step::Key("spec"), "endpoint".into(), Step::Key(field)];
+        let EndpointSpec { aliases, ipv4_address, ipv6_address } = spec;
+        for (number, alias) in aliases.iter().enumerate() {
+            if aliases.iter().take(number).any(|earlier| earlier == alias) {
+                self.report(at, &["spec".into(), "endpoint".into(), "aliases".into(), number.into()], |span| {
+                    Problem::new(span, format!("the alias `{alias}` is given twice"))
+                });
+            }
+        }
+        let mut address = |field, text: &Option<String>| self.address(at, &path(field), text.as_ref()?);
+        let v4 = address("ipv4Address", ipv4_address);
+        let v6 = address("ipv6Address", ipv6_address);
+        if let Some(IpAddr::V6(address)) = v4 {
+            self.report(at, &path("ipv4Address"), |span| {
+                Problem::new(span, format!("{address} is an IPv6 address")).hint("use `ipv6Address`")
+            });
+        }
+        if let Some(IpAddr::V4(address)) = v6 {
+            self.report(at, &path("ipv6Address"), |span| {
+                Problem::new(span, format!("{address} is an IPv4 address")).hint("use `ipv4Address`")
+            });
+        }
+        DesiredEndpoint {
+            aliases: aliases.clone(),
+            ipv4_address: v4.and_then(|address| if let IpAddr::V4(address) = address { Some(address) } else { None }),
+            ipv6_address: v6.and_then(|address| if let IpAddr::V6(address) = address { Some(address) } else { None }),
+        }
+    }
+
+    fn static_addresses(&mut self, at: usize, key: &ObjectKey, endpoint: &DesiredEndpoint) {
+        let v4 = endpoint.ipv4_address.map(|address| ("ipv4Address", IpAddr::V4(address)));
+        let v6 = endpoint.ipv6_address.map(|address| ("ipv6Address", IpAddr::V6(address)));
+        for (field, address) in v4.into_iter().chain(v6) {
+            let Some(placed) = self.destinations.get(key) else { return };
+            let partial = self.get(placed.at).is_some_and(|loaded| loaded.partial);
+            let subnets = &placed.destination.network.subnets;
+            let family: Vec<&DesiredSubnet> =
+                subnets.iter().filter(|subnet| subnet.subnet.addr().is_ipv4() == address.is_ipv4()).collect();
+            let within = family.iter().find(|subnet| subnet.subnet.contains(&address));
+            let destination = key.path();
+            let problem = match within {
+                None if family.is_empty() && (placed.destination.adopt || partial) => None,
+                None if family.is_empty() => Some(format!(
+                    "a static address needs a declared subnet, and destination `{destination}` declares none for {}",
+                    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+                )),
+                None => {
+                    let subnets: Vec<String> = family.iter().map(|subnet| subnet.subnet.to_string()).collect();
+                    Some(format!("{address} is not within {} of destination `{destination}`", subnets.join(", ")))
+                }
+                Some(subnet) if subnet.gateway == Some(address) => {
+                    Some(format!("{address} is the gateway of destination `{destination}`"))
+                }
+                Some(subnet) if is_reserved(&subnet.subnet, address) => {
+                    Some(format!("{address} is an address of the range {} as a whole", subnet.subnet))
+                }
+                Some(subnet) if subnet.gateway.is_none() && default_gateway(subnet) == Some(address) => Some(format!(
+                    "{address} is the address that Docker gives the gateway of destination `{destination}`"
+                )),
+                Some(_) => None,
+            };
+            let taken = placed.addresses.get(&address).copied();
+            if let Some(message) = problem {
+                self.report(at, &["spec".into(), "endpoint".into(), field.into()], |span| Problem::new(span, message));
+            } else if let Some(other) = taken {
+                let hint = format!("it is the address of {}", self.name(other));
+                self.report(at, &["spec".into(), "endpoint".into(), field.into()], |span| {
+                    Problem::new(span, format!("{address} is taken on destination `{destination}`")).hint(hint)
+                });
+            } else if let Some(placed) = self.destinations.get_mut(key) {
+                placed.addresses.insert(address, at);
+            }
+        }
+    }
+
+    fn finish(self) -> BTreeMap<ObjectKey, DesiredServer> {
+        let mut servers = self.servers;
+        for placed in self.destinations.into_values() {
+            let mut destination = placed.destination;
+            destination.members.sort_by(|a, b| a.resource.cmp(&b.resource));
+            if let Some(server) = servers.get_mut(&placed.server) {
+                server.destinations.push(destination);
+            }
+        }
+        servers
+    }
+}
+
+/// The network's own address, or an IPv4 broadcast address: no host can have them.
+fn is_reserved(subnet: &IpNet, address: IpAddr) -> bool {
+    match subnet {
+        IpNet::V4(net) if net.prefix_len() < 31 => address == net.network() || address == net.broadcast(),
+        IpNet::V6(net) if net.prefix_len() < 127 => address == net.network(),
+        _ => false,
+    }
+}
+
+/// Docker takes the first address of the range that it gives addresses from.
+fn default_gateway(subnet: &DesiredSubnet) -> Option<IpAddr> {
+    let range = subnet.ip_range.unwrap_or(subnet.subnet);
+    if is_reserved(&subnet.subnet, range.network()) { range.hosts().next() } else { Some(range.network()) }
+}

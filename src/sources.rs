@@ -1,0 +1,203 @@
+//! Where manifests come from: the files, directories and standard input that `-f` names.
+
+use std::collections::HashSet;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::manifest::{self, Diagnostic, MAX_FILE_BYTES, Manifests, Source};
+
+/// How messages name standard input.
+pub const STDIN_NAME: &str = "<stdin>";
+const MAX_FILES: usize = 100_000;
+const MAX_TOTAL_BYTES: usize = 256 << 20;
+/// Directories within directories.
+const MAX_DEPTH: usize = 32;
+
+/// Reads and validates everything that the paths name. `-` is standard input, a directory stands for the manifests in it and below.
+///
+/// No objects at all is an error: they may have been there yesterday, and nothing must take their absence for a wish.
+pub fn load(paths: &[PathBuf], stdin: &mut dyn Read) -> Result<Manifests, Vec<Diagnostic>> {
+    let (sources, mut problems) = read(paths, stdin);
+    match manifest::load(&sources) {
+        Ok(manifests) if problems.is_empty() => {
+            if manifests.objects().len() > 0 {
+                return Ok(manifests);
+            }
+            let name = paths.first().map_or_else(String::new, |path| display(path));
+            Err(vec![Diagnostic::of_file(&name, "no objects are declared")])
+        }
+        Ok(_) => Err(problems),
+        Err(diagnostics) => {
+            problems.extend(diagnostics);
+            Err(problems)
+        }
+    }
+}
+
+/// Reads what the paths name, and says what could not be read.
+pub fn read(paths: &[PathBuf], stdin: &mut dyn Read) -> (Vec<Source>, Vec<Diagnostic>) {
+    let mut reader = Reader::default();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            reader.stdin(stdin);
+        } else {
+            reader.named(path);
+        }
+    }
+    (reader.sources, reader.problems)
+}
+
+fn display(path: &Path) -> String {
+    if path.as_os_str() == "-" { STDIN_NAME.to_owned() } else { path.display().to_string() }
+}
+
+/// Device and inode: the same file, by whatever name.
+type Identity = (u64, u64);
+
+fn identity(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
+}
+
+#[derive(Default)]
+struct Reader {
+    sources: Vec<Source>,
+    problems: Vec<Diagnostic>,
+    bytes: usize,
+    stdin_read: bool,
+    /// What has been read: the same file by another name, or named twice, is read once.
+    seen: HashSet<Identity>,
+    /// The directories that lead to the current one.
+    above: Vec<Identity>,
+    full: bool,
+}
+
+impl Reader {
+    fn problem(&mut self, path: &Path, message: impl Into<String>) {
+        self.problems.push(Diagnostic::of_file(&display(path), message));
+    }
+
+    fn stdin(&mut self, stdin: &mut dyn Read) {
+        if std::mem::replace(&mut self.stdin_read, true) {
+            return;
+        }
+        self.content(Path::new("-"), stdin, 0);
+    }
+
+    /// A path that the user named: whatever it is, it must be there.
+    fn named(&mut self, path: &Path) {
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) => return self.io_problem(path, "read", &error),
+        };
+        if !metadata.is_dir() {
+            if self.seen.insert(identity(&metadata)) {
+                self.file(path, &metadata);
+            }
+            return;
+        }
+        let before = (self.sources.len(), self.problems.len(), self.seen.len());
+        self.directory(path, &metadata, 0);
+        let after = (self.sources.len(), self.problems.len(), self.seen.len());
+        if (before.0, before.1) == (after.0, after.1) && before.2 + 1 >= after.2 {
+            self.problems.push(
+                Diagnostic::of_file(&display(path), "the directory holds no manifests")
+                    .with_hint("manifests are files that end in .yaml, .yml or .json"),
+            );
+        }
+    }
+
+    fn directory(&mut self, path: &Path, metadata: &Metadata, depth: usize) {
+        let own = identity(metadata);
+        if self.above.contains(&own) {
+            return self.problem(path, "a symbolic link leads back to a directory that contains it");
+        }
+        if !self.seen.insert(own) {
+            return;
+        }
+        if depth == MAX_DEPTH {
+            return self.problem(path, format!("directories are nested more than {MAX_DEPTH} deep"));
+        }
+        let mut names = Vec::new();
+        match fs::read_dir(path) {
+            Err(error) => return self.io_problem(path, "read", &error),
+            Ok(entries) => {
+                for entry in entries {
+                    match entry {
+                        Ok(entry) => names.push(entry.file_name()),
+                        Err(error) => return self.io_problem(path, "list", &error),
+                    }
+                }
+            }
+        }
+        names.sort();
+        self.above.push(own);
+        for name in names {
+            if self.full {
+                break;
+            }
+            // Hidden: editors, git, and the versions behind a Kubernetes ConfigMap's links.
+            if !name.as_encoded_bytes().starts_with(b".") {
+                self.entry(&path.join(name), depth);
+            }
+        }
+        self.above.pop();
+    }
+
+    fn entry(&mut self, path: &Path, depth: usize) {
+        let is_manifest = path
+            .extension()
+            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => self.directory(path, &metadata, depth + 1),
+            Ok(_) if !is_manifest => {}
+            Ok(metadata) if !metadata.is_file() => self.problem(path, "not a file"),
+            Ok(metadata) => {
+                if self.seen.insert(identity(&metadata)) {
+                    self.file(path, &metadata);
+                }
+            }
+            // A link that leads nowhere might have been a directory of manifests.
+            Err(error) if is_manifest || path.extension().is_none() => self.io_problem(path, "read", &error),
+            Err(_) => {}
+        }
+    }
+
+    fn file(&mut self, path: &Path, metadata: &Metadata) {
+        match File::open(path) {
+            Ok(mut file) => self.content(path, &mut file, usize::try_from(metadata.len()).unwrap_or(MAX_FILE_BYTES)),
+            Err(error) => self.io_problem(path, "open", &error),
+        }
+    }
+
+    fn content(&mut self, path: &Path, from: &mut dyn Read, expected: usize) {
+        if self.sources.len() == MAX_FILES || self.bytes > MAX_TOTAL_BYTES {
+            self.full = true;
+            let limit = format!("{MAX_FILES} files or {} MiB", MAX_TOTAL_BYTES >> 20);
+            return self
+                .problem(path, format!("more than {limit} of manifests; this file and what follows it were not read"));
+        }
+        let mut bytes = Vec::with_capacity(expected.min(MAX_FILE_BYTES) + 1);
+        // One byte too many is enough to know that there are too many.
+        match from.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes) {
+            Ok(_) => {
+                self.bytes += bytes.len();
+                self.sources.push(Source { name: display(path), bytes });
+            }
+            Err(error) => self.io_problem(path, "read", &error),
+        }
+    }
+
+    fn io_problem(&mut self, path: &Path, verb: &str, error: &io::Error) {
+        // Without the number of the error, which tells users nothing.
+        let text = error.to_string();
+        let reason = text.split(" (os error").next().unwrap_or(&text).to_lowercase();
+        let problem = Diagnostic::of_file(&display(path), format!("cannot {verb}: {reason}"));
+        self.problems.push(match error.kind() {
+            io::ErrorKind::NotFound => problem.with_hint("-f names a file, a directory or `-`"),
+            io::ErrorKind::PermissionDenied => problem.with_hint("check who may read it"),
+            _ => problem,
+        });
+    }
+}

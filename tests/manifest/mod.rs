@@ -1,0 +1,58 @@
+//! From bytes to the desired state: what is accepted, and what is said about the rest.
+
+use landfall::api::{Kind, ObjectKey};
+use landfall::desired::{DesiredState, Endpoint};
+use landfall::manifest::{self, Diagnostic, Manifests, Source};
+
+fn source(name: &str, text: &str) -> Source {
+    Source { name: name.to_owned(), bytes: text.as_bytes().to_vec() }
+}
+
+fn load(text: &str) -> Result<Manifests, Vec<Diagnostic>> {
+    manifest::load(&[source("test.yaml", text)])
+}
+
+fn desired(text: &str) -> DesiredState {
+    load(text).and_then(|manifests| manifests.desired("default")).unwrap_or_else(|found| panic!("{found:#?}"))
+}
+
+fn key(text: &str) -> ObjectKey {
+    text.parse().expect("a key")
+}
+
+const SERVER: &str = "
+apiVersion: landfall/v1
+kind: Server
+metadata: { name: edge-1 }
+spec: { proxy: { container: traefik } }
+";
+
+#[test]
+fn a_server_a_destination_and_a_member_become_the_desired_state() {
+    let state = desired(&format!(
+        "{SERVER}---
+apiVersion: landfall/v1
+kind: Destination
+metadata: {{ name: web }}
+spec:
+  server: edge-1
+  network: {{ name: web-net, subnets: [{{ subnet: 10.42.0.0/24, gateway: 10.42.0.1 }}] }}
+---
+apiVersion: landfall/v1
+kind: Application
+metadata: {{ name: frontend }}
+spec:
+  destination: web
+  containers: {{ names: [frontend] }}
+  endpoint: {{ aliases: [www], ipv4Address: 10.42.0.10 }}
+"
+    ));
+    let (server, destination) = state.destination(&key("Destination/default/web")).expect("declared");
+    assert_eq!(server.endpoint, Endpoint::Unix { path: "/var/run/docker.sock".to_owned() });
+    assert_eq!(destination.network.name.as_deref(), Some("web-net"));
+    assert!(destination.proxy && destination.active && destination.network.icc && !destination.adopt);
+    let [member] = destination.members.as_slice() else { panic!("one member") };
+    assert_eq!(member.resource, ObjectKey::new(Kind::Application, "default", "frontend"));
+    assert_eq!(member.endpoint.ipv4_address, Some("10.42.0.10".parse().expect("an address")));
+    assert!(member.connect);
+}
