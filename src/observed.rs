@@ -52,6 +52,33 @@ impl ObservedState {
     }
 }
 
+/// An observation as a document of its own: `get server NAME -o json --observed` writes it, `diff --observed FILE` reads it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// [`Snapshot::FORMAT`]: what this document is.
+    pub format: String,
+    /// [`Snapshot::FORMAT_VERSION`]. The number before the point changes when older readers can no longer make sense of it.
+    pub format_version: String,
+    /// `namespace/name` of the server.
+    pub server: String,
+    pub observed: ObservedState,
+}
+
+impl Snapshot {
+    pub const FORMAT: &str = "landfall.observed";
+    pub const FORMAT_VERSION: &str = "1.0";
+
+    pub fn new(server: &ObjectKey, observed: ObservedState) -> Self {
+        Self {
+            format: Self::FORMAT.to_owned(),
+            format_version: Self::FORMAT_VERSION.to_owned(),
+            server: server.path(),
+            observed,
+        }
+    }
+}
+
 /// From `GET /info`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EngineInfo {
