@@ -1,7 +1,9 @@
 //! Integration tests: one binary.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so by panicking")]
 
 mod architecture;
 mod cli;
+mod docker;
 mod manifest;
+mod support;
 mod views;

@@ -1,0 +1,69 @@
+# Runs one private Docker daemon for a test; see host.rs.
+# usage: host.sh DIRECTORY NAME [dockerd arguments], commands on stdin
+#
+# Everything lives in namespaces of its own, below a process 1 that ends when stdin does: when the test closes the pipe, and
+# also when it is killed. The kernel then kills every process, unmounts every mount and removes every interface, whatever
+# state the daemon is in. Only files and control groups are left to be removed by hand.
+set -u
+directory=$1
+name=$2
+if [ "${3-}" != --inside ]; then
+    shift 2
+    unshare --net --uts --mount --pid --fork --kill-child --mount-proc sh "$0" "$directory" "$name" --inside "$@"
+    # A control group cannot be removed before its last process is reaped.
+    for attempt in 1 2 3 4 5 6 7 8 9 10; do
+        groups=$(find /sys/fs/cgroup -depth -type d -path "*/$name*" 2>/dev/null)
+        [ -z "$groups" ] && break
+        [ "$attempt" -gt 1 ] && sleep 0.1
+        echo "$groups" | while read -r group; do rmdir "$group" 2>/dev/null; done
+    done
+    chattr -R -i "$directory/data/containers" 2>/dev/null
+    rm -rf "$directory"
+    exit
+fi
+shift 3
+# Control groups of version 1 keep a paused process from dying.
+thaw() {
+    find /sys/fs/cgroup -path "*/$name/*" -name freezer.state 2>/dev/null | while read -r state; do echo THAWED >"$state"; done
+}
+hostname "$name"
+ip link set lo up
+# A /run of its own: the daemon's sockets, and the lock of iptables.
+mount -t tmpfs tmpfs /run
+# An /etc/docker of its own: the daemon's identity is a key in there.
+mkdir -p "$directory/etc" /etc/docker
+mount --bind "$directory/etc" /etc/docker
+dockerd=
+while read -r command; do
+    case $command in
+    start)
+        dockerd --config-file "$directory/daemon.json" --data-root "$directory/data" --exec-root /run/docker \
+            --pidfile /run/docker.pid --host "unix://$directory/docker.sock" --cgroup-parent "/$name" "$@" \
+            >>"$directory/log" 2>&1 </dev/null &
+        dockerd=$!
+        ;;
+    terminate)
+        kill -TERM "$dockerd"
+        wait "$dockerd"
+        ;;
+    kill)
+        kill -KILL "$dockerd"
+        wait "$dockerd"
+        ;;
+    # The power cut: daemon, containerd and containers, with no chance to write anything down.
+    # /run is a tmpfs on real machines too and does not survive.
+    crash)
+        kill -KILL "$dockerd"
+        thaw
+        kill -KILL -1
+        wait
+        umount -l /run
+        mount -t tmpfs tmpfs /run
+        ip -o link | sed -n 's/^[0-9]*: \([^:@]*\).*/\1/p' | grep -v '^lo$' | while read -r link; do
+            ip link delete "$link" 2>/dev/null
+        done
+        ;;
+    esac
+    echo "$command done"
+done
+thaw

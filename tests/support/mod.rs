@@ -1,0 +1,24 @@
+//! What tests stand on: real Docker hosts, and containers in every state.
+
+// Each area of tests uses its own part of this.
+#![allow(dead_code, unused_imports)]
+
+pub(crate) mod container;
+pub(crate) mod host;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use container::ContainerBuilder;
+pub(crate) use host::{Answer, Host, HostBuilder};
+
+/// Waits until `condition` gives a value; panics with `what` when it takes longer than half a minute.
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited too long until {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
