@@ -3,6 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Error;
+use crate::desired::DesiredState;
+use crate::manifest::{Diagnostic, Manifests};
+use crate::scope::Scope;
+use crate::selector::Selector;
+use crate::sources;
+
 /// Where manifests are read from.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ManifestArgs {
@@ -20,6 +27,32 @@ pub(crate) struct ManifestArgs {
 
 pub(crate) const DEFAULT_MANIFESTS: &str = "./manifests";
 
+impl ManifestArgs {
+    /// Reads and validates all of them.
+    pub(crate) fn load(&self) -> Result<Manifests, Error> {
+        load(&self.filename)
+    }
+}
+
+/// Reads and validates what the paths name.
+pub(super) fn load(paths: &[PathBuf]) -> Result<Manifests, Error> {
+    sources::load(paths, &mut std::io::stdin().lock()).map_err(|problems| invalid(&problems))
+}
+
+/// What the manifests declare, as the set of that name.
+pub(crate) fn desired(manifests: &Manifests, set: &str) -> Result<DesiredState, Error> {
+    manifests.desired(set).map_err(|problems| invalid(&problems))
+}
+
+fn invalid(problems: &[Diagnostic]) -> Error {
+    let details: Vec<String> = problems.iter().map(|problem| problem.render(true)).collect();
+    let count = match problems.len() {
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    Error::new(format!("{count} in the manifests; nothing was done")).details(details.join("\n\n"))
+}
+
 /// Which of the declared objects a command is about.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ScopeArgs {
@@ -29,6 +62,15 @@ pub(crate) struct ScopeArgs {
     /// Objects of all namespaces: the default
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     pub(crate) all_namespaces: bool,
+    /// Only objects with these labels, as for kubectl: `app=web,tier!=db,env in (a, b),!legacy`
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub(crate) selector: Option<Selector>,
+}
+
+impl ScopeArgs {
+    pub(crate) fn scope(&self) -> Scope {
+        Scope { namespace: self.namespace.clone(), selector: self.selector.clone() }
+    }
 }
 
 /// Which set of manifests this is.
