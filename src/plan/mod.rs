@@ -1,14 +1,32 @@
 //! Planning: a pure function from desired and observed state to operations, each with its cause, and notes on what is left undone.
 
+mod deletion;
+mod destination;
+pub mod display;
+mod host;
+pub mod lint;
+mod member;
 pub mod operation;
+pub mod ownership;
+mod proxy;
+mod prune;
+mod replacement;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+pub use deletion::RESOURCES_REMAIN;
+pub use member::selects;
 pub use operation::*;
 
-use crate::api::ObjectKey;
-use crate::desired::DesiredState;
-use crate::observed::Observations;
+use self::destination::Located;
+use self::host::Host;
+use self::member::{Members, Target};
+use crate::api::{Kind, Membership, ObjectKey};
+use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
+use crate::observed::{
+    ContainerId, EndpointSettings, NetworkId, ObservedContainer, ObservedNetwork, Observations, Unobserved,
+    UnobservedReason,
+};
 
 /// Everything the planner knows. Time, randomness and the user's consent come in as values.
 #[derive(Debug, Clone, Copy)]
@@ -66,4 +84,359 @@ impl FreshIds {
             .cloned()
             .unwrap_or_else(|| FreshId { uid: "(generated)".to_owned(), network_name: "(generated)".to_owned() })
     }
+}
+
+/// The plan: what brings the observed state to the desired one, and what is left undone and why.
+///
+/// Guarantees: the same input gives the same plan. Nothing is planned for a server that was not observed. Planning again after every operation
+/// is done gives no operations. `lint` says what else holds of every plan.
+pub fn plan(input: &PlanInput<'_>) -> Plan {
+    let servers: Vec<ServerPlan> = input.desired.servers.values().filter_map(|server| plan_server(input, server)).collect();
+    Plan { set: input.desired.set.clone(), notes: unknown_objects(input), servers }
+}
+
+/// What is known while one observed server is planned for.
+struct Context<'a> {
+    input: &'a PlanInput<'a>,
+    request: &'a Request,
+    set: &'a str,
+    server: &'a DesiredServer,
+    host: Host<'a>,
+}
+
+impl<'a> Context<'a> {
+    fn is_deleted(&self, key: &ObjectKey) -> bool {
+        self.request.delete.contains_key(key)
+    }
+
+    /// Another destination of this server that the container serves and that is not deactivated.
+    fn active_elsewhere(&self, destination: &DesiredDestination, container: &ObservedContainer) -> Option<&'a ObjectKey> {
+        self.server
+            .destinations
+            .iter()
+            .filter(|other| other.key != destination.key && other.active && !self.is_deleted(&other.key))
+            .find(|other| {
+                other
+                    .members
+                    .iter()
+                    .any(|member| !self.is_deleted(&member.resource) && member::selects(&member.selector, container))
+            })
+            .map(|other| &other.key)
+    }
+
+    /// Journals of the destination that are the planner's to act on.
+    fn journals(&self, destination: &'a ObjectKey) -> impl Iterator<Item = &'a Journal> {
+        let server = &self.server.key;
+        self.input.journals.iter().filter(move |journal| {
+            journal.purpose == JournalPurpose::Reattach
+                && journal.server == *server
+                && journal.destination == *destination
+        })
+    }
+
+    fn journals_listing(&self, destination: &ObjectKey, container: &ContainerId) -> Vec<&'a Journal> {
+        self.input
+            .journals
+            .iter()
+            .filter(|journal| {
+                journal.purpose == JournalPurpose::Reattach
+                    && journal.server == self.server.key
+                    && journal.destination == *destination
+                    && journal.endpoints.iter().any(|listed| listed.container.id == *container)
+            })
+            .collect()
+    }
+
+    /// Containers that an interrupted group has disconnected and that still belong on the network, each with the journals that say so.
+    fn left_behind(
+        &self,
+        destination: &DesiredDestination,
+        target: &Target<'_>,
+        members: &Members<'_>,
+    ) -> Vec<(&'a ObservedContainer, Vec<&'a Journal>)> {
+        let mut found: BTreeMap<&ContainerId, (&'a ObservedContainer, Vec<&'a Journal>)> = BTreeMap::new();
+        for journal in &self.input.journals[..] {
+            if journal.purpose != JournalPurpose::Reattach
+                || journal.server != self.server.key
+                || journal.destination != destination.key
+            {
+                continue;
+            }
+            for listed in &journal.endpoints {
+                // A container that was recreated meanwhile has its own idea of its networks.
+                let Some(container) = self.host.container(&listed.container.id) else { continue };
+                let detached = self.host.attachment(container, target.network, &target.create.name).is_none();
+                if detached && self.returns(destination, members, container, &listed.settings) {
+                    found.entry(&container.id).or_insert_with(|| (container, Vec::new())).1.push(journal);
+                }
+            }
+        }
+        let mut found: Vec<_> = found.into_values().collect();
+        found.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+        found
+    }
+
+    /// Whether a container that was on the network before it was interrupted is to be there again.
+    fn returns(
+        &self,
+        destination: &DesiredDestination,
+        members: &Members<'_>,
+        container: &ObservedContainer,
+        settings: &EndpointSettings,
+    ) -> bool {
+        let marked = ownership::is_marked(settings, self.set);
+        if host::is_going(container) || host::unconnectable(container).is_some() || members.leaving.contains(&container.id) {
+            false
+        } else if members.declared.contains(&container.id) {
+            true
+        } else if host::is_proxy(container, self.server.proxy.as_ref()) {
+            proxy::belongs(self, destination, marked) != Some(false)
+        } else {
+            destination.membership == Membership::Shared && !marked
+        }
+    }
+}
+
+/// Operations and notes while they are being collected.
+#[derive(Debug, Default)]
+struct Draft {
+    groups: Vec<Group>,
+    notes: Vec<Note>,
+}
+
+impl Draft {
+    /// The containers that the draft connects.
+    fn connected(&self) -> BTreeSet<ContainerId> {
+        let operations = self.groups.iter().flat_map(|group| &group.operations);
+        operations
+            .filter_map(|operation| match &operation.call {
+                Call::ConnectEndpoint { container, .. } => Some(container.id.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn plan_server(input: &PlanInput<'_>, server: &DesiredServer) -> Option<ServerPlan> {
+    let concerned = || {
+        let mut keys = input.request.delete.keys();
+        keys.any(|key| {
+            *key == server.key
+                || server
+                    .destinations
+                    .iter()
+                    .any(|it| it.key == *key || it.members.iter().any(|member| member.resource == *key))
+        })
+    };
+    let state = match input.observed.get(&server.key) {
+        Some(Ok(state)) => state,
+        Some(Err(unobserved)) => return Some(unobserved_server(input, server, unobserved)),
+        None if input.request.only_delete && !concerned() => return None,
+        None => {
+            let unobserved = Unobserved {
+                reason: UnobservedReason::ServerUnreachable,
+                message: format!("{} was not observed.", server.key),
+                hint: None,
+            };
+            return Some(unobserved_server(input, server, &unobserved));
+        }
+    };
+    let ctx = Context {
+        input,
+        request: input.request,
+        set: &input.desired.set,
+        server,
+        host: Host::new(state),
+    };
+    let mut plan = ServerPlan {
+        server: server.key.clone(),
+        server_type: Some(ctx.host.server_type()),
+        groups: Vec::new(),
+        settled: Vec::new(),
+        notes: Vec::new(),
+    };
+    if server.suspend {
+        plan.notes.push(
+            Note::new(
+                NoteKind::Suspended,
+                Reason::Suspended,
+                &server.key,
+                format!("{} is suspended: everything on it is left as it is.", server.key),
+            )
+            .hint("remove `suspend: true` to have it looked after again"),
+        );
+        return Some(plan);
+    }
+
+    let located: Vec<_> = server.destinations.iter().map(|it| (it, destination::locate(&ctx, it))).collect();
+    let requested = deletion::requested(&ctx, &located);
+    let mut removals = requested.removals;
+    let mut notes = requested.notes;
+    let mut draft = Draft::default();
+    if !input.request.only_delete {
+        let pruned = prune::prune(&ctx, &located);
+        removals.extend(pruned.removals);
+        notes.extend(pruned.notes);
+        let removed: BTreeSet<&NetworkId> = removals.iter().map(|removal| &removal.network.id).collect();
+        draft.notes.extend(proxy::server_note(&ctx));
+        for (destination, located) in &located {
+            if ctx.is_deleted(&destination.key) {
+                continue;
+            }
+            let part = destination::converge(&ctx, destination, located, &removed);
+            draft.groups.extend(part.groups);
+            draft.notes.extend(part.notes);
+            settle(&ctx, destination, located, &mut plan.settled);
+        }
+        draft.notes.extend(stranded(&ctx));
+    }
+    // What is in the way of a new network goes first, everything else last: a pass that is interrupted has done the useful part.
+    let created: Vec<&NetworkCreate> = draft.groups.iter().flat_map(created).collect();
+    let (first, last): (Vec<_>, Vec<_>) = removals.into_iter().partition(|removal| in_the_way(removal.network, &created));
+    plan.groups.extend(first.into_iter().map(|removal| removal.group));
+    plan.groups.extend(draft.groups);
+    plan.groups.extend(requested.groups);
+    plan.groups.extend(last.into_iter().map(|removal| removal.group));
+    draft.notes.extend(notes);
+    for note in draft.notes {
+        if !plan.notes.contains(&note) {
+            plan.notes.push(note);
+        }
+    }
+    Some(plan)
+}
+
+fn created(group: &Group) -> impl Iterator<Item = &NetworkCreate> {
+    group.operations.iter().filter_map(|operation| match &operation.call {
+        Call::CreateNetwork(create) => Some(create),
+        _ => None,
+    })
+}
+
+fn in_the_way(network: &ObservedNetwork, created: &[&NetworkCreate]) -> bool {
+    created.iter().any(|create| {
+        create.name == network.name
+            || create
+                .subnets
+                .iter()
+                .filter_map(|subnet| subnet.subnet.parse::<ipnet::IpNet>().ok())
+                .any(|wanted| host::subnets(network).iter().any(|occupied| host::overlap(occupied, &wanted)))
+    })
+}
+
+/// Journals of the destination that have done their duty.
+fn settle(ctx: &Context<'_>, destination: &DesiredDestination, located: &Located<'_>, settled: &mut Vec<Journal>) {
+    if destination.suspend || matches!(located, Located::Refused(_)) {
+        return;
+    }
+    let network = located.network();
+    let members = member::resolve(ctx, destination, network);
+    let create = destination::creation(ctx, destination, network.map(|network| network.name.as_str()));
+    let open: Vec<&Journal> = ctx
+        .left_behind(destination, &Target { network, create }, &members)
+        .into_iter()
+        .flat_map(|(_, journals)| journals)
+        .collect();
+    settled.extend(ctx.journals(&destination.key).filter(|journal| !open.contains(journal)).cloned());
+}
+
+/// Journals of destinations that are not declared on this server any more: kept, and mentioned.
+fn stranded(ctx: &Context<'_>) -> Vec<Note> {
+    ctx.input
+        .journals
+        .iter()
+        .filter(|journal| {
+            journal.purpose == JournalPurpose::Reattach
+                && journal.server == ctx.server.key
+                && !ctx.server.destinations.iter().any(|it| it.key == journal.destination)
+        })
+        .map(|journal| {
+            let names: Vec<_> = journal.endpoints.iter().map(|listed| listed.container.name.as_str()).collect();
+            Note::warning(
+                Reason::Orphaned,
+                &journal.destination,
+                format!(
+                    "An interrupted change may have left {} off the network {:?}, and no manifest declares {} any more.",
+                    names.join(", "),
+                    journal.network.name,
+                    journal.destination
+                ),
+            )
+            .hint("declare the destination again to have them reconnected")
+        })
+        .collect()
+}
+
+fn unobserved_server(input: &PlanInput<'_>, server: &DesiredServer, unobserved: &Unobserved) -> ServerPlan {
+    let reason = match unobserved.reason {
+        UnobservedReason::ServerUnreachable => Reason::ServerUnreachable,
+        UnobservedReason::PermissionDenied => Reason::PermissionDenied,
+        UnobservedReason::HostKeyMismatch => Reason::HostKeyMismatch,
+    };
+    let mut note = Note::warning(reason, &server.key, unobserved.message.clone());
+    note.hint.clone_from(&unobserved.hint);
+    let mut notes = vec![note];
+    for (key, mode) in &input.request.delete {
+        if !server.destinations.iter().any(|it| it.key == *key) {
+            continue;
+        }
+        notes.push(match mode {
+            DeleteMode::Guarded => Note::warning(
+                reason,
+                key,
+                format!("Whether anything is on {key} is unknown, so it is not deleted."),
+            )
+            .hint(format!(
+                "if the server is gone for good: landfall delete destination {} -n {} --force",
+                key.name, key.namespace
+            )),
+            DeleteMode::Forced => Note::warning(
+                Reason::Orphaned,
+                key,
+                format!("{key} is forgotten; should {} come back, its network is still there.", server.key),
+            ),
+        });
+    }
+    ServerPlan { server: server.key.clone(), server_type: None, groups: Vec::new(), settled: Vec::new(), notes }
+}
+
+/// Objects to delete that neither a manifest nor a server knows.
+fn unknown_objects(input: &PlanInput<'_>) -> Vec<Note> {
+    let declared = |key: &ObjectKey| {
+        input.desired.servers.values().any(|server| {
+            server.key == *key
+                || server
+                    .destinations
+                    .iter()
+                    .any(|it| it.key == *key || it.members.iter().any(|member| member.resource == *key))
+        })
+    };
+    let labelled = |key: &ObjectKey| {
+        input.observed.iter().any(|(server, state)| {
+            input.desired.servers.contains_key(server)
+                && state.as_ref().is_ok_and(|state| Host::new(state).verified(&input.desired.set).any(|(_, of)| of == key))
+        })
+    };
+    let partial = input.observed.values().any(Result::is_err);
+    input
+        .request
+        .delete
+        .keys()
+        .filter(|key| !declared(key) && !(key.kind == Kind::Destination && labelled(key)))
+        .map(|key| {
+            if key.kind != Kind::Destination {
+                return Note::warning(
+                    Reason::ContainerMissing,
+                    key,
+                    format!("No manifest declares {key}; there is nothing to delete."),
+                );
+            }
+            let where_ = if partial { "no server that could be observed has" } else { "no server has" };
+            Note::warning(
+                Reason::NetworkNotFound,
+                key,
+                format!("No manifest declares {key}, and {where_} a network of it; there is nothing to delete."),
+            )
+        })
+        .collect()
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{DestinationType, ObjectKey};
-use crate::observed::{ContainerId, EndpointSettings, NetworkId, ObservedSubnet};
+use crate::observed::{
+    ContainerId, EndpointSettings, NetworkId, ObservedContainer, ObservedNetwork, ObservedSubnet,
+};
 
 /// What to do on all servers, in a stable order.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,11 +125,23 @@ pub struct NetworkTarget {
     pub id: Option<NetworkId>,
 }
 
+impl NetworkTarget {
+    pub fn existing(network: &ObservedNetwork) -> Self {
+        Self { name: network.name.clone(), id: Some(network.id.clone()) }
+    }
+}
+
 /// A container to act on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerTarget {
     pub name: String,
     pub id: ContainerId,
+}
+
+impl ContainerTarget {
+    pub fn of(container: &ObservedContainer) -> Self {
+        Self { name: container.name.clone(), id: container.id.clone() }
+    }
 }
 
 /// The body of `POST /networks/create`.
@@ -218,6 +232,40 @@ pub struct Note {
     pub hint: Option<String>,
     #[serde(default)]
     pub blockers: Vec<Blocker>,
+}
+
+impl Note {
+    pub fn new(kind: NoteKind, reason: Reason, object: &ObjectKey, message: impl Into<String>) -> Self {
+        Self { kind, reason, object: object.clone(), message: message.into(), hint: None, blockers: Vec::new() }
+    }
+
+    pub fn refused(reason: Reason, object: &ObjectKey, message: impl Into<String>) -> Self {
+        Self::new(NoteKind::Refused, reason, object, message)
+    }
+
+    pub fn waiting(reason: Reason, object: &ObjectKey, message: impl Into<String>) -> Self {
+        Self::new(NoteKind::Waiting, reason, object, message)
+    }
+
+    pub fn unmanaged(reason: Reason, object: &ObjectKey, message: impl Into<String>) -> Self {
+        Self::new(NoteKind::Unmanaged, reason, object, message)
+    }
+
+    pub fn warning(reason: Reason, object: &ObjectKey, message: impl Into<String>) -> Self {
+        Self::new(NoteKind::Warning, reason, object, message)
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn blockers(mut self, blockers: Vec<Blocker>) -> Self {
+        self.blockers = blockers;
+        self
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,0 +1,322 @@
+//! Deleting: nothing that anybody still needs, and nothing that is not ours.
+
+use std::collections::BTreeSet;
+
+use super::destination::{Located, declared_blocker, recreation};
+use super::host::{self, Attached};
+use super::member;
+use super::operation::{
+    Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkTarget,
+    Note, NoteKind, Operation, Reason,
+};
+use super::{Context, DeleteMode, ownership};
+use crate::api::{DeletionPolicy, Kind, ObjectKey};
+use crate::desired::DesiredDestination;
+use crate::observed::ObservedNetwork;
+
+/// The words that Coolify's users know.
+pub const RESOURCES_REMAIN: &str = "You must delete all resources before deleting this destination.";
+
+/// The planned removal of one network.
+pub(super) struct Removal<'a> {
+    pub(super) network: &'a ObservedNetwork,
+    pub(super) group: Group,
+}
+
+/// What the request to delete comes to on one server.
+#[derive(Default)]
+pub(super) struct Deletions<'a> {
+    pub(super) removals: Vec<Removal<'a>>,
+    pub(super) groups: Vec<Group>,
+    pub(super) notes: Vec<Note>,
+}
+
+/// The operations that remove a destination's network, or who stands in the way.
+pub(super) fn removal<'a>(
+    ctx: &Context<'a>,
+    destination: &ObjectKey,
+    network: &'a ObservedNetwork,
+    cause: Cause,
+    mode: DeleteMode,
+    declared: Vec<Blocker>,
+) -> Result<Removal<'a>, Note> {
+    let proxy = ctx.server.proxy.as_ref();
+    let mut blockers = match mode {
+        DeleteMode::Guarded => declared,
+        DeleteMode::Forced => Vec::new(),
+    };
+    blockers.extend(ctx.host.blockers(network, proxy).into_iter().filter(|blocker| match mode {
+        DeleteMode::Guarded => true,
+        // Their definitions would put them back on the network, or hold it: beyond what force can do.
+        DeleteMode::Forced => matches!(blocker.kind, BlockerKind::SwarmService | BlockerKind::SwarmTask),
+    }));
+    blockers.sort();
+    if !blockers.is_empty() {
+        let hint = match mode {
+            DeleteMode::Guarded => format!(
+                "remove what is listed, or stop and disconnect it all: landfall delete destination {} -n {} --force",
+                destination.name, destination.namespace
+            ),
+            DeleteMode::Forced => "remove the Swarm services, or take the network out of them: docker service update --network-rm"
+                .to_owned(),
+        };
+        return Err(Note::refused(Reason::ResourcesRemain, destination, RESOURCES_REMAIN).blockers(blockers).hint(hint));
+    }
+
+    let target = NetworkTarget::existing(network);
+    let operation = |call, disruptive, undo| Operation { object: destination.clone(), call, cause, disruptive, undo };
+    let mut operations = Vec::new();
+    let mut endpoints = Vec::new();
+    let mut all: Vec<Attached<'_>> = ctx.host.attached(network);
+    // Those pinned to an earlier network of the name refer to it as well, and cannot start while they do.
+    all.extend(ctx.host.stale(&network.name).into_iter().filter(|it| !host::is_task(it.container)));
+    all.retain(|it| !host::is_going(it.container));
+    all.sort_by_key(|it| (host::is_proxy(it.container, proxy), it.container.name.clone()));
+    for it in all {
+        let container = it.container;
+        let is_proxy = host::is_proxy(container, proxy);
+        let before =
+            member::restorable(&it).ok_or_else(|| member::unknown(destination, container, &network.name))?;
+        let live = container.state.is_live();
+        if !is_proxy {
+            if live {
+                operations.push(operation(
+                    Call::StopContainer { container: ContainerTarget::of(container) },
+                    true,
+                    Some(Call::StartContainer { container: ContainerTarget::of(container) }),
+                ));
+            }
+            endpoints.push(JournalEndpoint {
+                container: ContainerTarget::of(container),
+                settings: before.clone(),
+                was_running: live,
+            });
+        }
+        operations.push(operation(
+            Call::DisconnectEndpoint {
+                network: target.clone(),
+                container: ContainerTarget::of(container),
+                force: it.stale && live,
+            },
+            // Nobody is left for the proxy to talk to.
+            live && !is_proxy,
+            (!it.stale).then(|| Call::ConnectEndpoint {
+                network: target.clone(),
+                container: ContainerTarget::of(container),
+                settings: before,
+            }),
+        ));
+    }
+    operations.push(operation(Call::RemoveNetwork { network: target }, false, None));
+    let journal = (!endpoints.is_empty()).then(|| Journal {
+        server: ctx.server.key.clone(),
+        destination: destination.clone(),
+        purpose: JournalPurpose::ForcedDeletion,
+        network: recreation(network),
+        endpoints,
+    });
+    let group = Group { object: destination.clone(), operations, journal, completes: Vec::new() };
+    Ok(Removal { network, group })
+}
+
+/// Plans the request to delete on one observed server.
+pub(super) fn requested<'a>(
+    ctx: &Context<'a>,
+    located: &[(&'a DesiredDestination, Located<'a>)],
+) -> Deletions<'a> {
+    let mut deletions = Deletions::default();
+    let mut accepted: BTreeSet<&ObjectKey> = BTreeSet::new();
+    for (key, mode) in &ctx.request.delete {
+        match key.kind {
+            Kind::Destination => {
+                if let Some((destination, located)) = located.iter().find(|(it, _)| it.key == *key) {
+                    match declared(ctx, destination, located, *mode) {
+                        Ok(removal) => {
+                            accepted.insert(key);
+                            deletions.removals.push(removal);
+                        }
+                        Err(note) => deletions.notes.push(note),
+                    }
+                } else if ctx.input.desired.destination(key).is_none() {
+                    undeclared(ctx, key, *mode, &mut deletions);
+                }
+            }
+            Kind::Server if *key == ctx.server.key => {
+                let remaining: Vec<Blocker> = ctx
+                    .server
+                    .destinations
+                    .iter()
+                    .filter(|it| !ctx.is_deleted(&it.key))
+                    .map(|it| declared_blocker(key, &it.key))
+                    .collect();
+                if !remaining.is_empty() {
+                    deletions.notes.push(
+                        Note::refused(
+                            Reason::ResourcesRemain,
+                            key,
+                            "You must delete all destinations before deleting this server.",
+                        )
+                        .blockers(remaining)
+                        .hint("delete the destinations that are listed"),
+                    );
+                }
+            }
+            Kind::Server | Kind::Application | Kind::Database | Kind::Service => {}
+        }
+    }
+    for (destination, located) in located {
+        members(ctx, destination, located, &accepted, &mut deletions);
+    }
+    deletions
+}
+
+/// A destination that is declared, and named in the request.
+fn declared<'a>(
+    ctx: &Context<'a>,
+    destination: &'a DesiredDestination,
+    located: &Located<'a>,
+    mode: DeleteMode,
+) -> Result<Removal<'a>, Note> {
+    let key = &destination.key;
+    if destination.suspend {
+        return Err(Note::new(
+            NoteKind::Suspended,
+            Reason::Suspended,
+            key,
+            format!("{key} is suspended and left as it is."),
+        )
+        .hint("remove `suspend: true`, then delete it"));
+    }
+    let network = match located {
+        Located::Owned(network) => *network,
+        Located::Adopted(network) => return Err(orphaned(key, network, "is adopted")),
+        Located::Missing => {
+            let name = destination.network.name.as_ref().map_or(String::new(), |name| format!(" {name:?}"));
+            return Err(Note::warning(
+                Reason::NetworkNotFound,
+                key,
+                format!("The network{name} of {key} is gone already; there is nothing to delete."),
+            ));
+        }
+        Located::Refused(note) if note.reason == Reason::AdoptionRequired => {
+            return Err(Note::warning(
+                Reason::Orphaned,
+                key,
+                format!("{} It stays as it is.", note.message),
+            ));
+        }
+        Located::Refused(note) => return Err(note.clone()),
+    };
+    let label = ctx.host.owner(network).map(|owner| owner.deletion_policy).unwrap_or_default();
+    if destination.deletion_policy == DeletionPolicy::Orphan || label == DeletionPolicy::Orphan {
+        return Err(orphaned(key, network, "has the deletion policy Orphan"));
+    }
+    let resources = destination
+        .members
+        .iter()
+        .filter(|member| !ctx.is_deleted(&member.resource))
+        .map(|member| declared_blocker(key, &member.resource))
+        .collect();
+    removal(ctx, key, network, Cause::DeletionRequested, mode, resources)
+}
+
+/// A destination that no manifest declares any more, named in the request: its network is known by its labels.
+fn undeclared<'a>(ctx: &Context<'a>, key: &ObjectKey, mode: DeleteMode, deletions: &mut Deletions<'a>) {
+    let networks: Vec<_> =
+        ctx.host.verified(ctx.set).filter(|(_, of)| *of == key).map(|(network, _)| network).collect();
+    for network in networks {
+        let label = ctx.host.owner(network).map(|owner| owner.deletion_policy).unwrap_or_default();
+        if label == DeletionPolicy::Orphan {
+            deletions.notes.push(orphaned(key, network, "has the deletion policy Orphan"));
+            continue;
+        }
+        match removal(ctx, key, network, Cause::DeletionRequested, mode, Vec::new()) {
+            Ok(removal) => deletions.removals.push(removal),
+            Err(note) => deletions.notes.push(note),
+        }
+    }
+}
+
+pub(super) fn orphaned(key: &ObjectKey, network: &ObservedNetwork, why: &str) -> Note {
+    Note::warning(
+        Reason::Orphaned,
+        key,
+        format!("The network {:?} {why}: it is forgotten, with everything on it left as it is.", network.name),
+    )
+    .hint(format!("to remove it all the same: docker network rm {}", network.id.short()))
+}
+
+/// The endpoints of resources that the request names: those that Landfall connected go with them.
+fn members<'a>(
+    ctx: &Context<'a>,
+    destination: &'a DesiredDestination,
+    located: &Located<'a>,
+    accepted: &BTreeSet<&ObjectKey>,
+    deletions: &mut Deletions<'a>,
+) {
+    let Some(network) = located.network() else { return };
+    if accepted.contains(&destination.key) {
+        return;
+    }
+    let kept: BTreeSet<_> = destination
+        .members
+        .iter()
+        .filter(|member| member.connect && !ctx.is_deleted(&member.resource))
+        .flat_map(|member| member::matching(&ctx.host, &member.selector))
+        .map(|container| &container.id)
+        .collect();
+    let mut seen = BTreeSet::new();
+    for member in destination.members.iter().filter(|member| ctx.is_deleted(&member.resource)) {
+        for container in member::matching(&ctx.host, &member.selector) {
+            if kept.contains(&container.id)
+                || host::is_proxy(container, ctx.server.proxy.as_ref())
+                || host::is_task(container)
+                || !seen.insert(&container.id)
+            {
+                continue;
+            }
+            let Some(attached) = ctx.host.attachment(container, Some(network), &network.name) else { continue };
+            if attached.stale {
+                continue;
+            }
+            let resource = &member.resource;
+            let name = &container.name;
+            let marked =
+                attached.endpoint.settings.as_ref().is_some_and(|settings| ownership::is_marked(settings, ctx.set));
+            if destination.suspend || ctx.is_deleted(&destination.key) {
+                let why = if destination.suspend { "is suspended" } else { "is not deleted" };
+                deletions.notes.push(Note::warning(
+                    Reason::ResourcesRemain,
+                    resource,
+                    format!("{name:?} is left on {:?}, since {} {why}.", network.name, destination.key),
+                ));
+            } else if marked {
+                deletions.groups.push(Group {
+                    object: resource.clone(),
+                    operations: vec![Operation {
+                        object: resource.clone(),
+                        call: Call::DisconnectEndpoint {
+                            network: NetworkTarget::existing(network),
+                            container: ContainerTarget::of(container),
+                            force: false,
+                        },
+                        cause: Cause::DeletionRequested,
+                        disruptive: container.state.is_live(),
+                        undo: None,
+                    }],
+                    journal: None,
+                    completes: Vec::new(),
+                });
+            } else {
+                deletions.notes.push(
+                    Note::unmanaged(
+                        Reason::MembershipForeign,
+                        resource,
+                        format!("{name:?} is left on {:?}: Landfall did not connect it.", network.name),
+                    )
+                    .hint(format!("docker network disconnect {} {name}", network.name)),
+                );
+            }
+        }
+    }
+}

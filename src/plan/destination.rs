@@ -1,0 +1,634 @@
+//! One destination: finding its network, creating it, comparing it with the manifest, and connecting whoever belongs on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::host::{self, Host, PREDEFINED};
+use super::member::{self, Fate, Members, Target};
+use super::operation::{
+    Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, NetworkCreate, NetworkTarget, Note, NoteKind, Operation,
+    Reason, ServerType,
+};
+use super::{Context, Draft, ownership, proxy, replacement};
+use crate::api::{DestinationType, Kind, ObjectKey};
+use crate::desired::{DesiredDestination, DesiredNetwork};
+use crate::observed::{NetworkId, NetworkScope, ObservedNetwork, ObservedSubnet, SwarmState};
+
+const ENABLE_ICC: &str = "com.docker.network.bridge.enable_icc";
+const MTU: &str = "com.docker.network.driver.mtu";
+const ENCRYPTED: &str = "encrypted";
+
+/// The network of a declared destination, as far as there is one.
+#[derive(Debug)]
+pub(super) enum Located<'a> {
+    Missing,
+    /// Its labels name the set and this destination.
+    Owned(&'a ObservedNetwork),
+    /// Taken over: it carries no labels, and none can be added.
+    Adopted(&'a ObservedNetwork),
+    Refused(Note),
+}
+
+impl<'a> Located<'a> {
+    pub(super) fn network(&self) -> Option<&'a ObservedNetwork> {
+        match self {
+            Located::Owned(network) | Located::Adopted(network) => Some(network),
+            Located::Missing | Located::Refused(_) => None,
+        }
+    }
+}
+
+/// Finds the destination's network by its name, or by its labels where the manifest names none.
+pub(super) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) -> Located<'a> {
+    if let Some(note) = unsuitable(ctx, destination) {
+        return Located::Refused(note);
+    }
+    let mut own: Vec<&ObservedNetwork> = ctx
+        .host
+        .verified(ctx.set)
+        .filter(|(_, of)| **of == destination.key)
+        .map(|(network, _)| network)
+        .collect();
+    // Two appliers may have created one each: everyone settles on the older.
+    own.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
+    let Some(name) = &destination.network.name else {
+        return match own.first() {
+            Some(network) => in_scope(ctx, destination, network).map_or(Located::Owned(network), Located::Refused),
+            None => Located::Missing,
+        };
+    };
+    let refuse = |reason, message: String| Note::refused(reason, &destination.key, message);
+    if let Some(other) = prefixed(&ctx.host, name) {
+        return Located::Refused(
+            refuse(
+                Reason::NameAmbiguous,
+                format!(
+                    "The name {name:?} is also the beginning of the id of the network {:?}, which the daemon may take it for.",
+                    other.name
+                ),
+            )
+            .hint("choose another spec.network.name"),
+        );
+    }
+    let network = match (ctx.host.networks_named(name), own.first()) {
+        ([], None) => return Located::Missing,
+        // The name differs: an immutable field like any other.
+        ([], Some(network)) => network,
+        ([network], _) => network,
+        (several, _) => {
+            let ids: Vec<_> = several.iter().map(|network| describe_short(network)).collect();
+            return Located::Refused(
+                refuse(
+                    Reason::NameAmbiguous,
+                    format!("{} networks are named {name:?}: {}.", several.len(), ids.join(", ")),
+                )
+                .hint("remove the one that is not needed by its id: docker network rm ID"),
+            );
+        }
+    };
+    match ctx.host.owner(network) {
+        Some(owner) if owner.set != ctx.set => Located::Refused(
+            refuse(
+                Reason::OwnershipConflict,
+                format!("The network {:?} belongs to the set {:?}, and this is {:?}.", network.name, owner.set, ctx.set),
+            )
+            .hint(format!("choose another network name, or apply with `--set {}`", owner.set)),
+        ),
+        Some(owner) if owner.destination.as_ref() != Some(&destination.key) => {
+            let other = owner.destination.as_ref().map_or("no destination".to_owned(), ToString::to_string);
+            Located::Refused(
+                refuse(
+                    Reason::OwnershipConflict,
+                    format!("By its labels, the network {:?} belongs to {other}.", network.name),
+                )
+                .hint("choose another network name, or delete that destination first"),
+            )
+        }
+        Some(_) => in_scope(ctx, destination, network).map_or(Located::Owned(network), Located::Refused),
+        None if destination.adopt => match own.first() {
+            Some(own) => Located::Refused(
+                refuse(
+                    Reason::ImmutableField,
+                    format!(
+                        "spec.network.name is {:?} on the server and {name:?} in the manifest, and {name:?} exists already.",
+                        own.name
+                    ),
+                )
+                .hint(format!("delete the destination first, then adopt {name:?}")),
+            ),
+            None => in_scope(ctx, destination, network).map_or(Located::Adopted(network), Located::Refused),
+        },
+        None => Located::Refused(
+            refuse(
+                Reason::AdoptionRequired,
+                format!("A network named {name:?} exists already, and Landfall did not create it."),
+            )
+            .hint("set `adopt: true` on the destination to take it over, or choose another network name"),
+        ),
+    }
+}
+
+/// A name shorter than this is the beginning of somebody's id by chance, and the daemon looks for names first.
+const SHORTEST_PREFIX: usize = 4;
+
+fn prefixed<'a>(host: &Host<'a>, name: &str) -> Option<&'a ObservedNetwork> {
+    if name.len() < SHORTEST_PREFIX {
+        return None;
+    }
+    host.state.networks.iter().find(|network| network.id.as_str().starts_with(name) && network.name != name)
+}
+
+fn describe_short(network: &ObservedNetwork) -> String {
+    let scope = match network.scope {
+        NetworkScope::Local => "local",
+        NetworkScope::Swarm => "swarm",
+        NetworkScope::Global => "global",
+    };
+    format!("{} ({}, {scope})", network.id.short(), network.driver)
+}
+
+/// Why the server cannot carry the destination at all.
+fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Note> {
+    let server = &ctx.server.key;
+    let refuse = |reason, message: String| Note::refused(reason, &destination.key, message);
+    match &ctx.host.state.engine.swarm {
+        SwarmState::Inactive | SwarmState::Manager { .. } => {}
+        SwarmState::Worker { manager_addresses, .. } => {
+            let managers = if manager_addresses.is_empty() {
+                String::new()
+            } else {
+                format!(" Its managers are {}.", manager_addresses.join(", "))
+            };
+            return Some(
+                refuse(
+                    Reason::NotASwarmManager,
+                    format!("{server} is a worker of a Swarm, whose networks are made by its managers.{managers}"),
+                )
+                .hint("declare a manager of that Swarm as a server, and put the destination on it"),
+            );
+        }
+        SwarmState::Pending | SwarmState::Locked | SwarmState::Error { .. } => {
+            let (state, hint) = match &ctx.host.state.engine.swarm {
+                SwarmState::Locked => ("locked".to_owned(), "docker swarm unlock"),
+                SwarmState::Error { message } => (format!("in error: {message}"), "docker info, on that server"),
+                _ => ("not ready yet".to_owned(), "try again when it is"),
+            };
+            return Some(
+                refuse(Reason::NotASwarmManager, format!("The Swarm that {server} is part of is {state}.")).hint(hint),
+            );
+        }
+    }
+    let actual = ctx.host.server_type().destination_type();
+    if let Some(asserted) = destination.asserted_type.filter(|asserted| *asserted != actual) {
+        let is = match actual {
+            DestinationType::Standalone => "a standalone server",
+            DestinationType::Swarm => "a Swarm manager",
+        };
+        return Some(
+            refuse(
+                Reason::WrongScope,
+                format!("spec.type is {}, and {server} is {is}.", asserted.as_str()),
+            )
+            .hint(format!("set `type: {}`, or leave it out", actual.as_str())),
+        );
+    }
+    if actual == DestinationType::Standalone && destination.network.encrypted {
+        return Some(
+            refuse(
+                Reason::WrongScope,
+                format!("spec.network.encrypted needs an overlay network, and {server} is a standalone server."),
+            )
+            .hint("remove `encrypted`, or make the server a Swarm manager: docker swarm init"),
+        );
+    }
+    if actual == DestinationType::Swarm && !destination.network.icc {
+        return Some(
+            refuse(
+                Reason::WrongScope,
+                format!("spec.network.icc: false needs a bridge network, and {server} is a Swarm manager."),
+            )
+            .hint("remove `icc`"),
+        );
+    }
+    let name = destination.network.name.as_deref()?;
+    PREDEFINED.contains(&name).then(|| {
+        refuse(Reason::WrongScope, format!("{name:?} is a network of the Docker Engine itself."))
+            .hint("choose another spec.network.name")
+    })
+}
+
+/// A network of another kind than the server gives: taken for something else, it would only do harm.
+fn in_scope(ctx: &Context<'_>, destination: &DesiredDestination, network: &ObservedNetwork) -> Option<Note> {
+    let (driver, scope, expected) = match ctx.host.server_type() {
+        ServerType::Standalone => ("bridge", NetworkScope::Local, "a bridge network"),
+        ServerType::Manager | ServerType::Worker => ("overlay", NetworkScope::Swarm, "an overlay network of the Swarm"),
+    };
+    let fits = network.driver == driver && network.scope == scope && !network.ingress;
+    (!fits).then(|| {
+        Note::refused(
+            Reason::WrongScope,
+            &destination.key,
+            format!(
+                "The network {} is of driver {:?}, and a destination on {} is {expected}.",
+                format_args!("{:?}, {},", network.name, describe_short(network)),
+                network.driver,
+                ctx.server.key
+            ),
+        )
+        .hint("choose another network name")
+    })
+}
+
+/// The body of the call that creates the destination's network.
+pub(super) fn creation(ctx: &Context<'_>, destination: &DesiredDestination, name: Option<&str>) -> NetworkCreate {
+    let fresh = ctx.input.ids.get(&destination.key);
+    let DesiredNetwork { name: declared, subnets, internal, ipv6, icc: _, mtu: _, encrypted: _, options: _, labels } =
+        &destination.network;
+    let name = declared.clone().or_else(|| name.map(str::to_owned)).unwrap_or(fresh.network_name);
+    let overlay = ctx.host.server_type().destination_type() == DestinationType::Swarm;
+    let mut labels = labels.clone();
+    labels.extend(ownership::labels(&fresh.uid, ctx.set, &destination.key, &name, destination.deletion_policy));
+    NetworkCreate {
+        name,
+        driver: if overlay { "overlay" } else { "bridge" }.to_owned(),
+        attachable: overlay,
+        internal: *internal,
+        ipv6: *ipv6,
+        subnets: subnets
+            .iter()
+            .map(|subnet| ObservedSubnet {
+                subnet: subnet.subnet.to_string(),
+                gateway: subnet.gateway.map(|gateway| gateway.to_string()),
+                ip_range: subnet.ip_range.map(|range| range.to_string()),
+            })
+            .collect(),
+        options: options(&destination.network),
+        labels,
+    }
+}
+
+/// Driver options: those written out, and the fields that stand for one.
+fn options(network: &DesiredNetwork) -> BTreeMap<String, String> {
+    let mut options = network.options.clone();
+    if !network.icc {
+        options.insert(ENABLE_ICC.to_owned(), "false".to_owned());
+    }
+    if let Some(mtu) = network.mtu {
+        options.insert(MTU.to_owned(), mtu.to_string());
+    }
+    if network.encrypted {
+        options.insert(ENCRYPTED.to_owned(), String::new());
+    }
+    options
+}
+
+/// An observed network as the body of the call that would create it again.
+pub(super) fn recreation(network: &ObservedNetwork) -> NetworkCreate {
+    let mut options = network.options.clone();
+    // Numbers that the Swarm has assigned.
+    options.remove("com.docker.network.driver.overlay.vxlanid_list");
+    NetworkCreate {
+        name: network.name.clone(),
+        driver: network.driver.clone(),
+        attachable: network.attachable,
+        internal: network.internal,
+        ipv6: network.ipv6,
+        subnets: network
+            .subnets
+            .iter()
+            .map(|subnet| ObservedSubnet {
+                gateway: subnet.gateway.as_deref().and_then(member::address).map(|gateway| gateway.to_string()),
+                ..subnet.clone()
+            })
+            .collect(),
+        options,
+        labels: network.labels.clone(),
+    }
+}
+
+/// The immutable fields that differ, each as a phrase naming both values.
+pub(super) fn differences(desired: &DesiredNetwork, network: &ObservedNetwork) -> Vec<String> {
+    let DesiredNetwork { name, subnets, internal, ipv6, icc, mtu, encrypted, options, labels } = desired;
+    let mut differences = Vec::new();
+    let mut compare = |field: &str, server: &dyn std::fmt::Display, manifest: &dyn std::fmt::Display| {
+        let (server, manifest) = (server.to_string(), manifest.to_string());
+        if server != manifest {
+            differences.push(format!("spec.network.{field} is {server} on the server and {manifest} in the manifest"));
+        }
+    };
+    let option = |key: &str| network.options.get(key).map_or("unset", |value| value.as_str());
+    if let Some(name) = name {
+        compare("name", &network.name, name);
+    }
+    if !subnets.is_empty() {
+        let families: BTreeSet<bool> =
+            subnets.iter().map(|subnet| matches!(subnet.subnet, ipnet::IpNet::V6(_))).collect();
+        let declared: BTreeSet<_> = subnets.iter().map(|subnet| subnet.subnet.trunc()).collect();
+        // A family that is not declared is left to the daemon.
+        let observed: BTreeSet<_> = host::subnets(network)
+            .into_iter()
+            .map(|subnet| subnet.trunc())
+            .filter(|subnet| families.contains(&matches!(subnet, ipnet::IpNet::V6(_))))
+            .collect();
+        compare("subnets", &list(&observed), &list(&declared));
+        for subnet in subnets {
+            let found = network.subnets.iter().find(|observed| {
+                observed.subnet.parse::<ipnet::IpNet>().is_ok_and(|range| range.trunc() == subnet.subnet.trunc())
+            });
+            let Some(found) = found else { continue };
+            if let Some(gateway) = subnet.gateway {
+                let observed = found.gateway.as_deref().and_then(member::address);
+                compare("subnets.gateway", &observed.map_or("unset".to_owned(), |ip| ip.to_string()), &gateway);
+            }
+            if let Some(range) = subnet.ip_range {
+                let observed = found.ip_range.as_deref().and_then(|range| range.parse::<ipnet::IpNet>().ok());
+                let observed = observed.map_or("unset".to_owned(), |range| range.trunc().to_string());
+                compare("subnets.ipRange", &observed, &range.trunc());
+            }
+        }
+    }
+    compare("internal", &network.internal, internal);
+    compare("ipv6", &network.ipv6, ipv6);
+    if !options.contains_key(ENABLE_ICC) {
+        compare("icc", &network.options.get(ENABLE_ICC).is_none_or(|value| is_on(value)), icc);
+    }
+    if let Some(mtu) = mtu {
+        compare("mtu", &option(MTU), mtu);
+    }
+    if !options.contains_key(ENCRYPTED) {
+        // The mere key encrypts, whatever it is set to; only an explicit no does not.
+        let observed = network.options.get(ENCRYPTED).is_some_and(|value| value.is_empty() || is_on(value));
+        compare("encrypted", &observed, encrypted);
+    }
+    for (key, value) in options {
+        compare(&format!("options.{key}"), &option(key), value);
+    }
+    for (key, value) in labels {
+        compare(&format!("labels.{key}"), &network.labels.get(key).map_or("unset", String::as_str), value);
+    }
+    differences
+}
+
+/// As the engine reads a boolean option.
+fn is_on(value: &str) -> bool {
+    matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
+}
+
+fn list<T: ToString>(values: &BTreeSet<T>) -> String {
+    if values.is_empty() { "unset".to_owned() } else { values.iter().map(T::to_string).collect::<Vec<_>>().join(", ") }
+}
+
+/// The declared range that cannot be had, because another network has it.
+pub(super) fn overlap(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    ignored: &BTreeSet<&NetworkId>,
+) -> Option<Note> {
+    let scope = match ctx.host.server_type().destination_type() {
+        DestinationType::Standalone => NetworkScope::Local,
+        DestinationType::Swarm => NetworkScope::Swarm,
+    };
+    destination.network.subnets.iter().find_map(|subnet| {
+        let (network, occupied) = ctx.host.overlapping(&subnet.subnet, scope, ignored)?;
+        Some(
+            Note::refused(
+                Reason::SubnetOverlap,
+                &destination.key,
+                format!("The subnet {} overlaps {occupied} of the network {:?}.", subnet.subnet, network.name),
+            )
+            .hint("choose another subnet; `docker network ls` and `docker network inspect` show those in use"),
+        )
+    })
+}
+
+/// Everything that brings one destination to what the manifest says.
+pub(super) fn converge<'a>(
+    ctx: &Context<'a>,
+    destination: &'a DesiredDestination,
+    located: &Located<'a>,
+    removed: &BTreeSet<&NetworkId>,
+) -> Draft {
+    let mut draft = Draft::default();
+    if destination.suspend {
+        draft.notes.push(
+            Note::new(
+                NoteKind::Suspended,
+                Reason::Suspended,
+                &destination.key,
+                format!("{} is suspended and left as it is.", destination.key),
+            )
+            .hint("remove `suspend: true` to have it looked after again"),
+        );
+        wait_for(ctx, destination, Reason::Suspended, "is suspended", &mut draft);
+        return draft;
+    }
+    if let Located::Refused(note) = located {
+        draft.notes.push(note.clone());
+        wait_for(ctx, destination, note.reason, "was refused", &mut draft);
+        return draft;
+    }
+    let mut network = located.network();
+    let members = member::resolve(ctx, destination, network);
+    let mut handled = BTreeSet::new();
+    match network {
+        None => {
+            if let Some(note) = overlap(ctx, destination, removed) {
+                draft.notes.push(note);
+                wait_for(ctx, destination, Reason::SubnetOverlap, "was refused", &mut draft);
+                return draft;
+            }
+            draft.groups.push(Group {
+                object: destination.key.clone(),
+                operations: vec![Operation {
+                    object: destination.key.clone(),
+                    call: Call::CreateNetwork(creation(ctx, destination, None)),
+                    cause: Cause::NetworkMissing,
+                    disruptive: false,
+                    undo: None,
+                }],
+                journal: None,
+                completes: Vec::new(),
+            });
+        }
+        Some(current) => {
+            let differences = differences(&destination.network, current);
+            if !differences.is_empty() {
+                let adopted = matches!(located, Located::Adopted(_));
+                match replacement::replace(ctx, destination, current, adopted, &differences, &members, removed) {
+                    Ok(replaced) => {
+                        handled = replaced.handled;
+                        draft.groups.push(replaced.group);
+                        network = None;
+                    }
+                    // It cannot be what the manifest says, and whoever belongs on it is looked after all the same.
+                    Err(note) => draft.notes.push(note),
+                }
+            }
+        }
+    }
+    let create = match (network, located.network()) {
+        (Some(current), _) => recreation(current),
+        (None, replaced) => creation(ctx, destination, replaced.map(|network| network.name.as_str())),
+    };
+    let target = Target { network, create };
+    proxy::converge(ctx, destination, &target, &members, &handled, &mut draft);
+    if destination.active {
+        draft.notes.extend(members.notes.iter().cloned());
+        for wanted in &members.wanted {
+            if handled.contains(&wanted.container.id) || host::is_proxy(wanted.container, ctx.server.proxy.as_ref()) {
+                continue;
+            }
+            match member::converge(ctx, destination, &target, wanted, Cause::MemberDetached) {
+                Ok(group) => draft.groups.extend(group),
+                Err(note) => draft.notes.push(note),
+            }
+        }
+        draft.notes.extend(member::alias_notes(ctx, destination, located.network()));
+    }
+    restore(ctx, destination, &target, &members, &handled, &mut draft);
+    if let Some(current) = located.network() {
+        undeclared(ctx, destination, current, network.is_none(), &members, &mut draft);
+    }
+    if !destination.active {
+        stop(ctx, destination, &members, &mut draft);
+    }
+    draft
+}
+
+/// The members of a destination that is left alone are not connected to it; each says so.
+fn wait_for(ctx: &Context<'_>, destination: &DesiredDestination, reason: Reason, why: &str, draft: &mut Draft) {
+    for member in &destination.members {
+        if member.connect && !ctx.is_deleted(&member.resource) {
+            draft.notes.push(Note::waiting(
+                reason,
+                &member.resource,
+                format!("{} {why}; its members are left as they are until that is resolved.", destination.key),
+            ));
+        }
+    }
+}
+
+/// Connects whoever an interrupted replacement left behind and nobody else has connected by now.
+fn restore<'a>(
+    ctx: &Context<'a>,
+    destination: &DesiredDestination,
+    target: &Target<'_>,
+    members: &Members<'_>,
+    handled: &BTreeSet<&'a crate::observed::ContainerId>,
+    draft: &mut Draft,
+) {
+    let planned: BTreeSet<_> = draft.connected();
+    for (container, journals) in ctx.left_behind(destination, target, members) {
+        if handled.contains(&container.id) || planned.contains(&container.id) {
+            continue;
+        }
+        let Some(settings) =
+            journals.last().and_then(|journal| member::journalled_settings(journal, &container.id))
+        else {
+            continue;
+        };
+        draft.groups.push(Group {
+            object: destination.key.clone(),
+            operations: vec![Operation {
+                object: destination.key.clone(),
+                call: Call::ConnectEndpoint {
+                    network: target.call(),
+                    container: ContainerTarget::of(container),
+                    settings,
+                },
+                cause: Cause::JournalRestore,
+                disruptive: false,
+                undo: None,
+            }],
+            journal: None,
+            completes: journals.into_iter().cloned().collect(),
+        });
+    }
+}
+
+/// Whoever is on the network without being declared there.
+fn undeclared(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    network: &ObservedNetwork,
+    replaced: bool,
+    members: &Members<'_>,
+    draft: &mut Draft,
+) {
+    for attached in ctx.host.attached(network) {
+        if host::is_proxy(attached.container, ctx.server.proxy.as_ref()) {
+            continue;
+        }
+        match member::fate(ctx, destination, &network.name, members, &attached) {
+            Fate::Stays => {}
+            Fate::Reported(note) => draft.notes.push(note),
+            // A replacement has disconnected everyone already.
+            Fate::Leaves(_) if replaced => {}
+            Fate::Leaves(cause) => draft.groups.push(Group {
+                object: destination.key.clone(),
+                operations: vec![Operation {
+                    object: destination.key.clone(),
+                    call: Call::DisconnectEndpoint {
+                        network: NetworkTarget::existing(network),
+                        container: ContainerTarget::of(attached.container),
+                        force: false,
+                    },
+                    cause,
+                    disruptive: attached.container.state.is_live(),
+                    undo: None,
+                }],
+                journal: None,
+                completes: Vec::new(),
+            }),
+        }
+    }
+}
+
+/// Stops what belongs to a deactivated destination, unless it also serves one that is active.
+fn stop(ctx: &Context<'_>, destination: &DesiredDestination, members: &Members<'_>, draft: &mut Draft) {
+    let mut seen = BTreeSet::new();
+    for (resource, container) in &members.all {
+        let (resource, container) = (*resource, *container);
+        if !container.state.is_live()
+            || host::is_proxy(container, ctx.server.proxy.as_ref())
+            || host::is_task(container)
+            || !seen.insert(&container.id)
+        {
+            continue;
+        }
+        if let Some(active) = ctx.active_elsewhere(destination, container) {
+            draft.notes.push(Note::warning(
+                Reason::ResourcesRemain,
+                resource,
+                format!(
+                    "{:?} also belongs to {active}, which is active, and is left running.",
+                    container.name
+                ),
+            ));
+            continue;
+        }
+        draft.groups.push(Group {
+            object: resource.clone(),
+            operations: vec![Operation {
+                object: resource.clone(),
+                call: Call::StopContainer { container: ContainerTarget::of(container) },
+                cause: Cause::Deactivated,
+                disruptive: true,
+                undo: None,
+            }],
+            journal: None,
+            completes: Vec::new(),
+        });
+    }
+}
+
+/// A declared resource, as a blocker.
+pub(super) fn declared_blocker(destination: &ObjectKey, resource: &ObjectKey) -> Blocker {
+    let kind = match resource.kind {
+        Kind::Application => BlockerKind::Application,
+        Kind::Database => BlockerKind::Database,
+        Kind::Service => BlockerKind::Service,
+        Kind::Destination | Kind::Server => BlockerKind::Destination,
+    };
+    let name = if resource.namespace == destination.namespace { resource.name.clone() } else { resource.path() };
+    Blocker { kind, name, state: "declared".to_owned() }
+}

@@ -1,0 +1,198 @@
+//! The plan as text: one line per operation with its cause, in a form for people and for literals in tests.
+//!
+//! ```text
+//! default/edge-1
+//!   + create network web-net for Destination/shop/web (NetworkMissing)
+//!   + connect traefik to web-net for Destination/shop/web (ProxyDetached)
+//!   ! refused Destination/shop/old: You must delete all resources before deleting this destination. (ResourcesRemain)
+//!       Container db-1, exited
+//!       hint: …
+//! ```
+
+use std::fmt;
+
+use super::operation::{Blocker, BlockerKind, Call, Cause, Note, NoteKind, Operation, Plan, Reason, ServerPlan};
+
+/// Words that are part of the contract: as in the JSON document.
+macro_rules! words {
+    ($name:ident { $($variant:ident),* $(,)? }) => {
+        impl $name {
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $($name::$variant => stringify!($variant),)*
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+words!(Cause {
+    NetworkMissing, NetworkReplaced, ProxyDetached, ProxyUnwanted, MemberDetached, EndpointDiffers, EndpointStale,
+    MembershipExclusive, MemberUndeclared, Deactivated, DeletionRequested, Undeclared, JournalRestore, Rollback,
+});
+words!(NoteKind { Refused, Waiting, Unmanaged, Suspended, Warning });
+words!(Reason {
+    ResourcesRemain, AdoptionRequired, OwnershipConflict, ImmutableField, NameAmbiguous, WrongScope, NotASwarmManager,
+    ServerUnreachable, PermissionDenied, NetworkInUse, NetworkNotFound, AddressPoolExhausted, SubnetOverlap,
+    HostKeyMismatch, MassDeletionRefused, ContainerMissing, MembershipForeign, ManifestInvalid, Suspended, Undeclared,
+    Orphaned, AliasTakenTwice, AddressUnavailable, EndpointUnknown,
+});
+words!(BlockerKind { Destination, Application, Database, Service, Container, SwarmService, SwarmTask });
+
+impl Cause {
+    /// The cause as a clause, for people: "it does not exist".
+    pub fn explain(self) -> &'static str {
+        match self {
+            Cause::NetworkMissing => "no network of the destination exists",
+            Cause::NetworkReplaced => "a field that Docker cannot change differs",
+            Cause::ProxyDetached => "the proxy is not on the network",
+            Cause::ProxyUnwanted => "the destination is deactivated or asks for no proxy",
+            Cause::MemberDetached => "the member is not on the network",
+            Cause::EndpointDiffers => "the endpoint lacks declared aliases or addresses",
+            Cause::EndpointStale => "the container is pinned to a network that no longer exists",
+            Cause::MembershipExclusive => "no resource declares it, and membership is exclusive",
+            Cause::MemberUndeclared => "Landfall connected it for a resource that is no longer declared",
+            Cause::Deactivated => "the destination is deactivated",
+            Cause::DeletionRequested => "its deletion was requested",
+            Cause::Undeclared => "the set owns it and no manifest declares it any more",
+            Cause::JournalRestore => "an interrupted change left it disconnected",
+            Cause::Rollback => "an operation after it failed",
+        }
+    }
+}
+
+impl Call {
+    /// The network that the call concerns.
+    pub fn network(&self) -> Option<&str> {
+        match self {
+            Call::CreateNetwork(create) => Some(&create.name),
+            Call::ConnectEndpoint { network, .. }
+            | Call::DisconnectEndpoint { network, .. }
+            | Call::RemoveNetwork { network } => Some(&network.name),
+            Call::StartContainer { .. } | Call::StopContainer { .. } => None,
+        }
+    }
+
+    /// The container that the call concerns.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Call::ConnectEndpoint { container, .. }
+            | Call::DisconnectEndpoint { container, .. }
+            | Call::StartContainer { container }
+            | Call::StopContainer { container } => Some(&container.name),
+            Call::CreateNetwork(_) | Call::RemoveNetwork { .. } => None,
+        }
+    }
+
+    /// `+` for what is added, `-` for what goes.
+    pub fn sign(&self) -> char {
+        match self {
+            Call::CreateNetwork(_) | Call::ConnectEndpoint { .. } | Call::StartContainer { .. } => '+',
+            Call::DisconnectEndpoint { .. } | Call::RemoveNetwork { .. } | Call::StopContainer { .. } => '-',
+        }
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Call::CreateNetwork(create) => {
+                write!(f, "create network {}", create.name)?;
+                let mut details: Vec<String> = Vec::new();
+                if create.driver != "bridge" {
+                    details.push(create.driver.clone());
+                }
+                details.extend(create.subnets.iter().map(|subnet| subnet.subnet.clone()));
+                if !details.is_empty() {
+                    write!(f, " ({})", details.join(", "))?;
+                }
+                Ok(())
+            }
+            Call::ConnectEndpoint { network, container, settings } => {
+                write!(f, "connect {} to {}", container.name, network.name)?;
+                let names = settings.aliases.iter().chain(&settings.ipv4_address).chain(&settings.ipv6_address);
+                let names: Vec<&str> = names.map(String::as_str).collect();
+                if !names.is_empty() {
+                    write!(f, " as {}", names.join(", "))?;
+                }
+                Ok(())
+            }
+            Call::DisconnectEndpoint { network, container, force } => {
+                let forced = if *force { " by force" } else { "" };
+                write!(f, "disconnect {} from {}{forced}", container.name, network.name)
+            }
+            Call::RemoveNetwork { network } => write!(f, "remove network {}", network.name),
+            Call::StartContainer { container } => write!(f, "start {}", container.name),
+            Call::StopContainer { container } => write!(f, "stop {}", container.name),
+        }
+    }
+}
+
+/// One line: `+ connect traefik to web-net for Destination/shop/web (ProxyDetached)`.
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} for {} ({})", self.call.sign(), self.call, self.object, self.cause)?;
+        if self.disruptive { f.write_str(", disruptive") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Blocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}, {}", self.kind, self.name, self.state)
+    }
+}
+
+/// The first line says it; blockers and the hint follow, indented by four.
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, word) = match self.kind {
+            NoteKind::Refused => ('!', "refused"),
+            NoteKind::Waiting => ('?', "waiting"),
+            NoteKind::Unmanaged => ('.', "unmanaged"),
+            NoteKind::Suspended => ('.', "suspended"),
+            NoteKind::Warning => ('!', "warning"),
+        };
+        write!(f, "{sign} {word} {}: {} ({})", self.object, self.message, self.reason)?;
+        for blocker in &self.blockers {
+            write!(f, "\n    {blocker}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n    hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The server's name, then operations, then notes, indented by two. Nothing where there is nothing to say.
+impl fmt::Display for ServerPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operations = self.groups.iter().flat_map(|group| &group.operations).map(ToString::to_string);
+        let mut lines = operations.chain(self.notes.iter().map(ToString::to_string)).peekable();
+        if lines.peek().is_some() {
+            writeln!(f, "{}", self.server.path())?;
+        }
+        for line in lines.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()) {
+            writeln!(f, "  {line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Servers in their order, and what concerns none of them last.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for server in &self.servers {
+            write!(f, "{server}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "{note}")?;
+        }
+        Ok(())
+    }
+}

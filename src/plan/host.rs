@@ -1,0 +1,260 @@
+//! One observed server, indexed for the questions that planning asks: who is attached to a network, and whose it is.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::operation::{Blocker, BlockerKind, ServerType};
+use super::ownership::{self, Ownership};
+use crate::api::ObjectKey;
+use crate::desired::{Proxy, ProxyInstance};
+use crate::observed::{
+    ContainerState, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedState,
+    SwarmState,
+};
+
+/// Networks that every engine has. They cannot be created or removed, and connecting to them means something else.
+pub(super) const PREDEFINED: [&str; 5] = ["bridge", "host", "none", "ingress", "docker_gwbridge"];
+
+/// Labels by which the engine and Docker Compose mark their containers.
+pub(super) const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+pub(super) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+pub(super) const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
+pub(super) const SWARM_TASK: &str = "com.docker.swarm.task.id";
+
+/// A container's attachment to a network.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attached<'a> {
+    pub(super) container: &'a ObservedContainer,
+    pub(super) endpoint: &'a ObservedEndpoint,
+    /// Pinned to a network of the same name that no longer exists: the container cannot start.
+    pub(super) stale: bool,
+}
+
+pub(super) struct Host<'a> {
+    pub(super) state: &'a ObservedState,
+    networks_by_name: HashMap<&'a str, Vec<&'a ObservedNetwork>>,
+    networks_by_id: HashMap<&'a str, &'a ObservedNetwork>,
+    owners: HashMap<&'a str, Ownership>,
+    uid_uses: HashMap<String, usize>,
+    endpoints_by_network: HashMap<&'a str, Vec<Attached<'a>>>,
+    /// Endpoints that carry no id, or the id of a network that does not exist.
+    endpoints_by_name: HashMap<&'a str, Vec<Attached<'a>>>,
+    containers_by_name: HashMap<&'a str, &'a ObservedContainer>,
+}
+
+impl<'a> Host<'a> {
+    pub(super) fn new(state: &'a ObservedState) -> Self {
+        let mut host = Host {
+            state,
+            networks_by_name: HashMap::new(),
+            networks_by_id: HashMap::new(),
+            owners: HashMap::new(),
+            uid_uses: HashMap::new(),
+            endpoints_by_network: HashMap::new(),
+            endpoints_by_name: HashMap::new(),
+            containers_by_name: HashMap::new(),
+        };
+        for network in &state.networks {
+            host.networks_by_name.entry(&network.name).or_default().push(network);
+            host.networks_by_id.insert(network.id.as_str(), network);
+            if let Some(owner) = ownership::of(network) {
+                if let Some(uid) = &owner.uid {
+                    *host.uid_uses.entry(uid.clone()).or_default() += 1;
+                }
+                host.owners.insert(network.id.as_str(), owner);
+            }
+        }
+        for container in &state.containers {
+            host.containers_by_name.insert(&container.name, container);
+            for endpoint in &container.endpoints {
+                match &endpoint.network_id {
+                    Some(id) if host.networks_by_id.contains_key(id.as_str()) => {
+                        let attached = Attached { container, endpoint, stale: false };
+                        host.endpoints_by_network.entry(id.as_str()).or_default().push(attached);
+                    }
+                    id => {
+                        let attached = Attached { container, endpoint, stale: id.is_some() };
+                        host.endpoints_by_name.entry(&endpoint.network_name).or_default().push(attached);
+                    }
+                }
+            }
+        }
+        host
+    }
+
+    pub(super) fn server_type(&self) -> ServerType {
+        match &self.state.engine.swarm {
+            SwarmState::Inactive => ServerType::Standalone,
+            SwarmState::Manager { .. } => ServerType::Manager,
+            // Of a swarm, but unable to manage it.
+            SwarmState::Worker { .. } | SwarmState::Pending | SwarmState::Locked | SwarmState::Error { .. } => {
+                ServerType::Worker
+            }
+        }
+    }
+
+    pub(super) fn networks_named(&self, name: &str) -> &[&'a ObservedNetwork] {
+        self.networks_by_name.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn container_named(&self, name: &str) -> Option<&'a ObservedContainer> {
+        self.containers_by_name.get(name).copied()
+    }
+
+    pub(super) fn container(&self, id: &crate::observed::ContainerId) -> Option<&'a ObservedContainer> {
+        // Observed containers are in the order of their ids, but a saved observation may have been edited.
+        self.state.containers.iter().find(|container| container.id == *id)
+    }
+
+    pub(super) fn owner(&self, network: &ObservedNetwork) -> Option<&Ownership> {
+        self.owners.get(network.id.as_str())
+    }
+
+    /// The labels are the network's own: its check digits fit, and no other network carries the same uid.
+    pub(super) fn is_verified(&self, network: &ObservedNetwork) -> bool {
+        self.owner(network).is_some_and(|owner| {
+            owner.sealed && owner.uid.as_ref().is_some_and(|uid| self.uid_uses.get(uid) == Some(&1))
+        })
+    }
+
+    /// The networks that the set verifiably owns, with the destinations they were made for.
+    pub(super) fn verified(&self, set: &str) -> impl Iterator<Item = (&'a ObservedNetwork, &ObjectKey)> {
+        self.state.networks.iter().filter_map(move |network| {
+            let owner = self.owner(network).filter(|owner| owner.set == set)?;
+            let destination = owner.destination.as_ref()?;
+            self.is_verified(network).then_some((network, destination))
+        })
+    }
+
+    /// Everyone on the network, whatever their state; by container name.
+    pub(super) fn attached(&self, network: &ObservedNetwork) -> Vec<Attached<'a>> {
+        let by_name = self.endpoints_by_name.get(network.name.as_str()).into_iter().flatten();
+        let mut all: Vec<_> = self
+            .endpoints_by_network
+            .get(network.id.as_str())
+            .into_iter()
+            .flatten()
+            .chain(by_name.filter(|attached| !attached.stale))
+            .copied()
+            .collect();
+        all.sort_by(|a, b| a.container.name.cmp(&b.container.name));
+        all.dedup_by(|a, b| a.container.id == b.container.id);
+        all
+    }
+
+    /// Containers that know a network of this name by the id of one that is gone; by container name.
+    pub(super) fn stale(&self, name: &str) -> Vec<Attached<'a>> {
+        let by_name = self.endpoints_by_name.get(name).into_iter().flatten();
+        let mut all: Vec<_> = by_name.filter(|attached| attached.stale).copied().collect();
+        all.sort_by(|a, b| a.container.name.cmp(&b.container.name));
+        all
+    }
+
+    /// The container's attachment to `network`, or, where there is none yet, to the one that will have the name.
+    pub(super) fn attachment(
+        &self,
+        container: &'a ObservedContainer,
+        network: Option<&ObservedNetwork>,
+        name: &str,
+    ) -> Option<Attached<'a>> {
+        let mut stale = None;
+        for endpoint in &container.endpoints {
+            match &endpoint.network_id {
+                Some(id) if network.is_some_and(|network| network.id == *id) => {
+                    return Some(Attached { container, endpoint, stale: false });
+                }
+                None if endpoint.network_name == name => return Some(Attached { container, endpoint, stale: false }),
+                Some(id) if endpoint.network_name == name && !self.networks_by_id.contains_key(id.as_str()) => {
+                    stale = Some(Attached { container, endpoint, stale: true });
+                }
+                _ => {}
+            }
+        }
+        stale
+    }
+
+    /// Swarm services whose tasks are put on the network.
+    pub(super) fn services_on(&self, network: &ObservedNetwork) -> Vec<&'a ObservedService> {
+        let mut services: Vec<_> =
+            self.state.services.iter().filter(|service| is_on(service, network)).collect();
+        services.sort_by(|a, b| a.name.cmp(&b.name));
+        services
+    }
+
+    /// Whatever stands in the way of removing the network: everything on it but the proxy.
+    pub(super) fn blockers(&self, network: &ObservedNetwork, proxy: Option<&Proxy>) -> Vec<Blocker> {
+        let mut blockers: BTreeSet<Blocker> = BTreeSet::new();
+        for Attached { container, .. } in self.attached(network).into_iter().chain(self.stale(&network.name)) {
+            if !is_proxy(container, proxy) {
+                let kind = if is_task(container) { BlockerKind::SwarmTask } else { BlockerKind::Container };
+                let state = container.state.as_str().to_owned();
+                blockers.insert(Blocker { kind, name: container.name.clone(), state });
+            }
+        }
+        for service in self.services_on(network) {
+            if !matches!(proxy, Some(Proxy { instance: ProxyInstance::Service(name), .. }) if *name == service.name) {
+                let state = match service.replicas {
+                    Some(1) => "1 replica".to_owned(),
+                    Some(count) => format!("{count} replicas"),
+                    None => "global".to_owned(),
+                };
+                blockers.insert(Blocker { kind: BlockerKind::SwarmService, name: service.name.clone(), state });
+            }
+        }
+        blockers.into_iter().collect()
+    }
+
+    /// Networks of the same address space, with what they occupy.
+    pub(super) fn overlapping(
+        &self,
+        subnet: &ipnet::IpNet,
+        scope: NetworkScope,
+        ignored: &BTreeSet<&crate::observed::NetworkId>,
+    ) -> Option<(&'a ObservedNetwork, ipnet::IpNet)> {
+        self.state
+            .networks
+            .iter()
+            .filter(|network| network.scope == scope && !ignored.contains(&network.id))
+            .flat_map(|network| subnets(network).into_iter().map(move |occupied| (network, occupied)))
+            .find(|(_, occupied)| overlap(occupied, subnet))
+    }
+}
+
+pub(super) fn overlap(a: &ipnet::IpNet, b: &ipnet::IpNet) -> bool {
+    a.contains(b) || b.contains(a)
+}
+
+/// The ranges of a network; what cannot be read as one occupies nothing.
+pub(super) fn subnets(network: &ObservedNetwork) -> Vec<ipnet::IpNet> {
+    network.subnets.iter().filter_map(|subnet| subnet.subnet.parse().ok()).collect()
+}
+
+pub(super) fn is_on(service: &ObservedService, network: &ObservedNetwork) -> bool {
+    service.networks.iter().any(|known| known == network.id.as_str() || *known == network.name)
+}
+
+pub(super) fn is_proxy(container: &ObservedContainer, proxy: Option<&Proxy>) -> bool {
+    match proxy {
+        Some(Proxy { instance: ProxyInstance::Container(name), .. }) => container.name == *name,
+        Some(Proxy { instance: ProxyInstance::Service(name), .. }) => {
+            container.labels.get(SWARM_SERVICE).is_some_and(|service| service == name)
+        }
+        None => false,
+    }
+}
+
+/// Run by a Swarm service: whatever is done to it is undone by the next task.
+pub(super) fn is_task(container: &ObservedContainer) -> bool {
+    container.labels.contains_key(SWARM_TASK)
+}
+
+/// On its way out: the engine refuses to connect or disconnect it.
+pub(super) fn is_going(container: &ObservedContainer) -> bool {
+    matches!(container.state, ContainerState::Removing | ContainerState::Dead)
+}
+
+/// Why a container cannot be connected to a network at all.
+pub(super) fn unconnectable(container: &ObservedContainer) -> Option<&str> {
+    let mode = container.network_mode.as_str();
+    (mode == "host" || mode == "none" || mode.starts_with("container:")).then_some(mode)
+}
+

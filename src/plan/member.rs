@@ -1,0 +1,564 @@
+//! Members: which containers a resource means, and what connects them as declared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::Context;
+use super::host::{self, Attached, Host, COMPOSE_PROJECT, COMPOSE_SERVICE, SWARM_SERVICE};
+use super::operation::{
+    Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkCreate, NetworkTarget, Note,
+    Operation, Reason,
+};
+use super::ownership;
+use crate::api::{ContainerSelector, ObjectKey};
+use crate::desired::{DesiredDestination, DesiredEndpoint, DesiredMember};
+use crate::observed::{ContainerId, EndpointSettings, ObservedContainer, ObservedEndpoint, ObservedNetwork};
+
+/// A container that belongs on a destination's network, and how it should appear there.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted<'a> {
+    /// The resource, or the destination where the container is the proxy.
+    pub(super) object: &'a ObjectKey,
+    pub(super) container: &'a ObservedContainer,
+    pub(super) endpoint: DesiredEndpoint,
+}
+
+/// The containers of a destination's resources.
+#[derive(Debug, Default)]
+pub(super) struct Members<'a> {
+    /// To be on the network; in the order of the resources and their containers' names.
+    pub(super) wanted: Vec<Wanted<'a>>,
+    /// Belongs on the network, whether or not it can be connected as declared.
+    pub(super) declared: BTreeSet<&'a ContainerId>,
+    /// Belongs to the destination without being on its network.
+    pub(super) apart: BTreeSet<&'a ContainerId>,
+    /// Of resources that are being deleted: not declared any more, and not foreign yet.
+    pub(super) leaving: BTreeSet<&'a ContainerId>,
+    /// Every container of every resource, those apart included.
+    pub(super) all: Vec<(&'a ObjectKey, &'a ObservedContainer)>,
+    pub(super) notes: Vec<Note>,
+}
+
+/// Finds the containers of the destination's resources on this server.
+pub(super) fn resolve<'a>(
+    ctx: &Context<'a>,
+    destination: &'a DesiredDestination,
+    network: Option<&ObservedNetwork>,
+) -> Members<'a> {
+    let mut members = Members::default();
+    let mut index: BTreeMap<&ContainerId, usize> = BTreeMap::new();
+    for member in &destination.members {
+        let found = matching(&ctx.host, &member.selector);
+        if ctx.is_deleted(&member.resource) {
+            members.leaving.extend(found.iter().map(|container| &container.id));
+            continue;
+        }
+        members.all.extend(found.iter().map(|container| (&member.resource, *container)));
+        if !member.connect {
+            members.apart.extend(found.iter().map(|container| &container.id));
+            continue;
+        }
+        members.declared.extend(found.iter().map(|container| &container.id));
+        members.notes.extend(missing(ctx, member, &found));
+        members.notes.extend(service_notes(ctx, destination, member, network));
+        let static_address = member.endpoint.ipv4_address.is_some() || member.endpoint.ipv6_address.is_some();
+        if static_address && found.len() > 1 {
+            let names: Vec<_> = found.iter().map(|container| format!("{:?}", container.name)).collect();
+            members.notes.push(
+                Note::refused(
+                    Reason::NameAmbiguous,
+                    &member.resource,
+                    format!("One static address is declared for {} containers: {}.", found.len(), names.join(", ")),
+                )
+                .hint("choose one container, or leave the address to the daemon"),
+            );
+            continue;
+        }
+        for container in found {
+            if host::is_task(container) {
+                if ctx.host.attachment(container, network, network.map_or("", |network| &network.name)).is_none()
+                    && member.selector.swarm_services.is_empty()
+                {
+                    members.notes.push(task_note(destination, &member.resource, container));
+                }
+                continue;
+            }
+            if let Some(mode) = host::unconnectable(container) {
+                members.notes.push(
+                    Note::warning(
+                        Reason::WrongScope,
+                        &member.resource,
+                        format!(
+                            "The container {:?} runs with network mode {mode:?} and cannot be connected to a network.",
+                            container.name
+                        ),
+                    )
+                    .hint("run it on a bridge network"),
+                );
+                continue;
+            }
+            match index.get(&container.id) {
+                // Two resources may mean one container: it gets what both declare.
+                Some(&at) => merge(&mut members.wanted[at].endpoint, &member.endpoint),
+                None => {
+                    index.insert(&container.id, members.wanted.len());
+                    members.wanted.push(Wanted {
+                        object: &member.resource,
+                        container,
+                        endpoint: member.endpoint.clone(),
+                    });
+                }
+            }
+        }
+    }
+    members
+}
+
+fn merge(endpoint: &mut DesiredEndpoint, other: &DesiredEndpoint) {
+    for alias in &other.aliases {
+        if !endpoint.aliases.contains(alias) {
+            endpoint.aliases.push(alias.clone());
+        }
+    }
+    endpoint.ipv4_address = endpoint.ipv4_address.or(other.ipv4_address);
+    endpoint.ipv6_address = endpoint.ipv6_address.or(other.ipv6_address);
+}
+
+/// The containers a selector means, by name, but for those on their way out.
+pub(super) fn matching<'a>(host: &Host<'a>, selector: &ContainerSelector) -> Vec<&'a ObservedContainer> {
+    if *selector == ContainerSelector::default() {
+        return Vec::new();
+    }
+    let candidates: Vec<&ObservedContainer> = if selector.names.is_empty() {
+        host.state.containers.iter().collect()
+    } else {
+        selector.names.iter().filter_map(|name| host.container_named(name)).collect()
+    };
+    let mut found: Vec<_> = candidates
+        .into_iter()
+        .filter(|container| selects(selector, container) && !host::is_going(container))
+        .collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
+    found.dedup_by(|a, b| a.id == b.id);
+    found
+}
+
+/// Whether the selector means the container.
+pub fn selects(selector: &ContainerSelector, container: &ObservedContainer) -> bool {
+    let ContainerSelector { names, labels, compose_project, compose_service, swarm_services } = selector;
+    let has = |key: &str, value: &String| container.labels.get(key) == Some(value);
+    *selector != ContainerSelector::default()
+        && (names.is_empty() || names.contains(&container.name))
+        && labels.iter().all(|(key, value)| has(key, value))
+        && compose_project.as_ref().is_none_or(|project| has(COMPOSE_PROJECT, project))
+        && compose_service.as_ref().is_none_or(|service| has(COMPOSE_SERVICE, service))
+        && (swarm_services.is_empty() || swarm_services.iter().any(|service| has(SWARM_SERVICE, service)))
+}
+
+fn missing(ctx: &Context<'_>, member: &DesiredMember, found: &[&ObservedContainer]) -> Vec<Note> {
+    let selector = &member.selector;
+    let waiting = |message: String| {
+        Note::waiting(Reason::ContainerMissing, &member.resource, message)
+            .hint("it is connected as soon as it is there; correct `spec.containers` if it goes by another name")
+    };
+    let unnamed: Vec<Note> = selector
+        .names
+        .iter()
+        .filter_map(|name| match ctx.host.container_named(name) {
+            None => Some(waiting(format!("There is no container named {name:?}."))),
+            Some(container) if host::is_going(container) => {
+                Some(waiting(format!("The container {name:?} is {}.", container.state.as_str())))
+            }
+            Some(_) => None,
+        })
+        .collect();
+    let by_service = !selector.swarm_services.is_empty();
+    if !unnamed.is_empty() || !found.is_empty() || by_service {
+        unnamed
+    } else {
+        vec![waiting(format!("No container matches {}.", describe(selector)))]
+    }
+}
+
+fn describe(selector: &ContainerSelector) -> String {
+    let ContainerSelector { names, labels, compose_project, compose_service, swarm_services } = selector;
+    let mut parts = Vec::new();
+    if !names.is_empty() {
+        parts.push(format!("names {}", names.join(", ")));
+    }
+    parts.extend(labels.iter().map(|(key, value)| format!("label {key}={value}")));
+    parts.extend(compose_project.iter().map(|project| format!("Compose project {project}")));
+    parts.extend(compose_service.iter().map(|service| format!("Compose service {service}")));
+    if !swarm_services.is_empty() {
+        parts.push(format!("Swarm services {}", swarm_services.join(", ")));
+    }
+    if parts.is_empty() { "an empty selector".to_owned() } else { parts.join(" and ") }
+}
+
+/// A Swarm service joins a network by its definition, and that restarts its tasks: not done behind anyone's back.
+fn service_notes(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    member: &DesiredMember,
+    network: Option<&ObservedNetwork>,
+) -> Vec<Note> {
+    member
+        .selector
+        .swarm_services
+        .iter()
+        .filter_map(|name| {
+            let service = ctx.host.state.services.iter().find(|service| service.name == *name);
+            match (service, network) {
+                (None, _) => Some(Note::waiting(
+                    Reason::ContainerMissing,
+                    &member.resource,
+                    format!("There is no Swarm service named {name:?}."),
+                )),
+                (Some(service), Some(network)) if host::is_on(service, network) => None,
+                (Some(_), _) => {
+                    let network = network.map_or("NETWORK", |network| &network.name);
+                    Some(
+                        Note::warning(
+                            Reason::WrongScope,
+                            &member.resource,
+                            format!("The Swarm service {name:?} is not on the network of {}.", destination.key),
+                        )
+                        .hint(format!("docker service update --network-add {network} {name}")),
+                    )
+                }
+            }
+        })
+        .collect()
+}
+
+fn task_note(destination: &DesiredDestination, resource: &ObjectKey, container: &ObservedContainer) -> Note {
+    Note::warning(
+        Reason::WrongScope,
+        resource,
+        format!(
+            "The container {:?} is a task of a Swarm service, which decides on its networks; it is not on that of {}.",
+            container.name, destination.key
+        ),
+    )
+    .hint("add the network to the service: docker service update --network-add NETWORK SERVICE")
+}
+
+/// The network that a destination's endpoints belong on.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    /// `None`: the plan creates it.
+    pub(super) network: Option<&'a ObservedNetwork>,
+    /// What it is, or will be created as.
+    pub(super) create: NetworkCreate,
+}
+
+impl Target<'_> {
+    pub(super) fn call(&self) -> NetworkTarget {
+        match self.network {
+            Some(network) => NetworkTarget::existing(network),
+            None => NetworkTarget { name: self.create.name.clone(), id: None },
+        }
+    }
+}
+
+/// Settings with which the endpoint could be connected again as it is. `None` where it was not inspected: never guessed.
+pub(super) fn restorable(attached: &Attached<'_>) -> Option<EndpointSettings> {
+    let mut settings = attached.endpoint.settings.clone()?;
+    // The engine adds the container's short id by itself.
+    settings.aliases.retain(|alias| alias != attached.container.id.short());
+    // A hardware address derived from an address that the daemon chose must not be pinned: the next holder of that address would get the same.
+    if settings.ipv4_address.is_none() && settings.mac_address.as_deref().is_some_and(|mac| is_derived(mac, attached.endpoint)) {
+        settings.mac_address = None;
+    }
+    Some(settings)
+}
+
+fn is_derived(mac: &str, endpoint: &ObservedEndpoint) -> bool {
+    address(&endpoint.ipv4_address).is_some_and(|address| match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            mac.eq_ignore_ascii_case(&format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}"))
+        }
+        IpAddr::V6(_) => false,
+    })
+}
+
+/// Tolerates the prefix length that some engine versions append.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    text.split('/').next()?.parse().ok()
+}
+
+/// What the engine is asked for: `base` as it was, with everything that is declared, marked as the set's.
+pub(super) fn declared_settings(base: EndpointSettings, endpoint: &DesiredEndpoint, set: &str) -> EndpointSettings {
+    let mut settings = base;
+    for alias in &endpoint.aliases {
+        if !settings.aliases.contains(alias) {
+            settings.aliases.push(alias.clone());
+        }
+    }
+    if let Some(address) = endpoint.ipv4_address {
+        settings.ipv4_address = Some(address.to_string());
+    }
+    if let Some(address) = endpoint.ipv6_address {
+        settings.ipv6_address = Some(address.to_string());
+    }
+    ownership::mark(&mut settings, set);
+    settings
+}
+
+/// Whether an endpoint lacks something that is declared. One that was not inspected is taken to be as declared.
+fn differs(attached: &Attached<'_>, endpoint: &DesiredEndpoint) -> bool {
+    let Some(settings) = &attached.endpoint.settings else { return false };
+    let is = |declared: IpAddr, configured: &Option<String>, in_use: &str| match configured {
+        Some(configured) => address(configured) == Some(declared),
+        None => address(in_use) == Some(declared),
+    };
+    endpoint.aliases.iter().any(|alias| !settings.aliases.contains(alias))
+        || endpoint
+            .ipv4_address
+            .is_some_and(|ip| !is(ip.into(), &settings.ipv4_address, &attached.endpoint.ipv4_address))
+        || endpoint
+            .ipv6_address
+            .is_some_and(|ip| !is(ip.into(), &settings.ipv6_address, &attached.endpoint.ipv6_address))
+}
+
+/// What brings one container onto the network as declared: nothing, a connect, or a disconnect and a connect.
+pub(super) fn converge<'a>(
+    ctx: &Context<'a>,
+    destination: &DesiredDestination,
+    target: &Target<'_>,
+    wanted: &Wanted<'a>,
+    detached: Cause,
+) -> Result<Option<Group>, Note> {
+    let container = wanted.container;
+    let attachment = ctx.host.attachment(container, target.network, &target.create.name);
+    let cause = match &attachment {
+        None => detached,
+        Some(attached) if attached.stale => Cause::EndpointStale,
+        Some(attached) if differs(attached, &wanted.endpoint) => Cause::EndpointDiffers,
+        Some(_) => return Ok(None),
+    };
+    check_addresses(ctx, destination, target, wanted, attachment.as_ref())?;
+    let connect = |settings| Call::ConnectEndpoint {
+        network: target.call(),
+        container: ContainerTarget::of(container),
+        settings,
+    };
+    let operation = |call, cause, disruptive, undo| Operation {
+        object: wanted.object.clone(),
+        call,
+        cause,
+        disruptive,
+        undo,
+    };
+    let Some(attached) = attachment else {
+        let journals = ctx.journals_listing(&destination.key, &container.id);
+        let journalled = journals.last().and_then(|journal| journalled_settings(journal, &container.id));
+        let cause = if journalled.is_some() { Cause::JournalRestore } else { cause };
+        let settings = declared_settings(journalled.unwrap_or_default(), &wanted.endpoint, ctx.set);
+        return Ok(Some(Group {
+            object: wanted.object.clone(),
+            operations: vec![operation(connect(settings), cause, false, None)],
+            journal: None,
+            completes: journals.into_iter().cloned().collect(),
+        }));
+    };
+    let Some(before) = restorable(&attached) else {
+        return Err(unknown(wanted.object, container, &target.create.name));
+    };
+    let live = container.state.is_live();
+    // What a stale endpoint was connected to cannot be brought back; the journal remembers how.
+    let undo = (!attached.stale).then(|| connect(before.clone()));
+    let disconnect = Call::DisconnectEndpoint {
+        network: target.call(),
+        container: ContainerTarget::of(container),
+        force: attached.stale && live,
+    };
+    let settings = declared_settings(before.clone(), &wanted.endpoint, ctx.set);
+    Ok(Some(Group {
+        object: wanted.object.clone(),
+        operations: vec![
+            operation(disconnect, cause, live, undo),
+            operation(connect(settings), cause, false, None),
+        ],
+        journal: Some(Journal {
+            server: ctx.server.key.clone(),
+            destination: destination.key.clone(),
+            purpose: JournalPurpose::Reattach,
+            network: target.create.clone(),
+            endpoints: vec![JournalEndpoint {
+                container: ContainerTarget::of(container),
+                settings: before,
+                was_running: live,
+            }],
+        }),
+        completes: Vec::new(),
+    }))
+}
+
+pub(super) fn journalled_settings(journal: &Journal, container: &ContainerId) -> Option<EndpointSettings> {
+    journal.endpoints.iter().find(|listed| listed.container.id == *container).map(|listed| listed.settings.clone())
+}
+
+pub(super) fn unknown(object: &ObjectKey, container: &ObservedContainer, network: &str) -> Note {
+    Note::refused(
+        Reason::EndpointUnknown,
+        object,
+        format!(
+            "How {:?} is connected to {network:?} was not observed, so it could not be connected again as it was.",
+            container.name
+        ),
+    )
+    .hint("observe the server again")
+}
+
+/// An address that cannot be had is refused before anything is disconnected for it.
+fn check_addresses(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    target: &Target<'_>,
+    wanted: &Wanted<'_>,
+    attachment: Option<&Attached<'_>>,
+) -> Result<(), Note> {
+    let configured: Vec<IpAddr> = attachment
+        .and_then(|attached| attached.endpoint.settings.as_ref())
+        .map(|settings| settings.ipv4_address.iter().chain(&settings.ipv6_address).filter_map(|ip| address(ip)).collect())
+        .unwrap_or_default();
+    let v4 = wanted.endpoint.ipv4_address.map(|ip| ("ipv4Address", IpAddr::V4(ip)));
+    let v6 = wanted.endpoint.ipv6_address.map(|ip| ("ipv6Address", IpAddr::V6(ip)));
+    for (field, ip) in v4.into_iter().chain(v6) {
+        let refuse = |message: String| Note::refused(Reason::AddressUnavailable, wanted.object, message);
+        let declared: Vec<IpNet> = destination.network.subnets.iter().map(|subnet| subnet.subnet).collect();
+        if !configured.contains(&ip) && !declared.iter().any(|subnet| subnet.contains(&ip)) {
+            let subnets: Vec<_> = declared.iter().map(ToString::to_string).collect();
+            let subnets = if subnets.is_empty() { "none".to_owned() } else { subnets.join(", ") };
+            return Err(refuse(format!(
+                "spec.endpoint.{field} is {ip}, and the declared subnets of {} are {subnets}.",
+                destination.key
+            ))
+            .hint("the daemon gives a static address only within a declared subnet"));
+        }
+        let holder = target.network.and_then(|network| {
+            ctx.host.attached(network).into_iter().find(|other| {
+                other.container.id != wanted.container.id
+                    && (address(&other.endpoint.ipv4_address) == Some(ip)
+                        || address(&other.endpoint.ipv6_address) == Some(ip))
+            })
+        });
+        if let Some(holder) = holder {
+            return Err(refuse(format!(
+                "spec.endpoint.{field} is {ip}, which the container {:?} holds.",
+                holder.container.name
+            ))
+            .hint("the daemon gives an address to one container at a time"));
+        }
+    }
+    Ok(())
+}
+
+/// What becomes of a container that is on the network.
+pub(super) enum Fate {
+    Stays,
+    /// It stays, and somebody should know.
+    Reported(Note),
+    Leaves(Cause),
+}
+
+/// What becomes of a container, other than the proxy, that is on the destination's network.
+pub(super) fn fate(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    network: &str,
+    members: &Members<'_>,
+    attached: &Attached<'_>,
+) -> Fate {
+    use crate::api::Membership;
+
+    let container = attached.container;
+    let marked = attached.endpoint.settings.as_ref().is_some_and(|settings| ownership::is_marked(settings, ctx.set));
+    if host::is_going(container)
+        || members.declared.contains(&container.id)
+        || members.leaving.contains(&container.id)
+        || (members.apart.contains(&container.id) && !marked)
+    {
+        return Fate::Stays;
+    }
+    if !host::is_task(container) {
+        if destination.membership == Membership::Exclusive {
+            return Fate::Leaves(Cause::MembershipExclusive);
+        }
+        if marked && ctx.request.prune {
+            return Fate::Leaves(Cause::MemberUndeclared);
+        }
+    }
+    Fate::Reported(if marked {
+        Note::unmanaged(
+            Reason::Undeclared,
+            &destination.key,
+            format!(
+                "Landfall connected {:?} to {network:?} for a resource that is no longer declared there.",
+                container.name
+            ),
+        )
+        .hint("`--prune` disconnects it")
+    } else {
+        Note::unmanaged(
+            Reason::MembershipForeign,
+            &destination.key,
+            format!("No resource declares the container {:?}, which is on {network:?}.", container.name),
+        )
+        .hint("declare it, or set `membership: Exclusive` to have it disconnected")
+    })
+}
+
+/// One alias, several owners: whoever asks for it gets either.
+pub(super) fn alias_notes(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    network: Option<&ObservedNetwork>,
+) -> Vec<Note> {
+    let mut owners: BTreeMap<&str, BTreeSet<&ObjectKey>> = BTreeMap::new();
+    let mut own: BTreeMap<&str, BTreeSet<&ContainerId>> = BTreeMap::new();
+    for member in &destination.members {
+        if !member.connect || member.endpoint.aliases.is_empty() || ctx.is_deleted(&member.resource) {
+            continue;
+        }
+        let containers = matching(&ctx.host, &member.selector);
+        for alias in &member.endpoint.aliases {
+            owners.entry(alias).or_default().insert(&member.resource);
+            own.entry(alias).or_default().extend(containers.iter().map(|container| &container.id));
+        }
+    }
+    let attached = network.map(|network| ctx.host.attached(network)).unwrap_or_default();
+    let mut notes = Vec::new();
+    for (alias, resources) in owners {
+        let mut claims: Vec<String> = resources.iter().map(ToString::to_string).collect();
+        claims.extend(
+            attached
+                .iter()
+                .filter(|other| !own[alias].contains(&other.container.id) && answers(other, alias))
+                .map(|other| format!("the container {:?}", other.container.name)),
+        );
+        if claims.len() > 1 {
+            notes.push(
+                Note::warning(
+                    Reason::AliasTakenTwice,
+                    &destination.key,
+                    format!(
+                        "The alias {alias:?} belongs to {}: whoever asks for it gets any of them.",
+                        claims.join(" and ")
+                    ),
+                )
+                .hint("give each its own alias, or put them on different destinations"),
+            );
+        }
+    }
+    notes
+}
+
+fn answers(attached: &Attached<'_>, alias: &str) -> bool {
+    attached.container.name == alias
+        || attached.endpoint.settings.as_ref().is_some_and(|settings| settings.aliases.iter().any(|known| known == alias))
+}

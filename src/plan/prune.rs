@@ -1,0 +1,120 @@
+//! Pruning: removing what the set owns and no manifest declares, if nothing speaks against it.
+
+use std::collections::BTreeSet;
+
+use super::destination::Located;
+use super::deletion::{self, Removal};
+use super::operation::{Cause, Note, Reason};
+use super::{Context, DeleteMode};
+use crate::api::{DeletionPolicy, ObjectKey};
+use crate::desired::DesiredDestination;
+use crate::observed::{NetworkScope, ObservedNetwork};
+
+#[derive(Default)]
+pub(super) struct Pruned<'a> {
+    pub(super) removals: Vec<Removal<'a>>,
+    pub(super) notes: Vec<Note>,
+}
+
+/// How many networks one pass may remove from a server on which the set owns `owned`: a fifth, and one in any case.
+fn limit(owned: usize) -> usize {
+    (owned / 5).max(1)
+}
+
+/// The removals of networks that no manifest declares; without `--prune`, notes on them.
+pub(super) fn prune<'a>(ctx: &Context<'a>, located: &[(&'a DesiredDestination, Located<'a>)]) -> Pruned<'a> {
+    let mut pruned = Pruned::default();
+    for network in &ctx.host.state.networks {
+        pruned.notes.extend(copied(ctx, network, located));
+    }
+    for (network, destination) in leftovers(ctx, located) {
+        let protected =
+            ctx.host.owner(network).is_none_or(|owner| owner.deletion_policy == DeletionPolicy::Orphan);
+        if protected {
+            pruned.notes.push(deletion::orphaned(destination, network, "has the deletion policy Orphan"));
+        } else if !ctx.request.prune {
+            pruned.notes.push(
+                Note::unmanaged(
+                    Reason::Undeclared,
+                    destination,
+                    format!("No manifest declares {destination} any more, and its network {:?} exists.", network.name),
+                )
+                .hint("`--prune` removes it"),
+            );
+        } else {
+            match deletion::removal(ctx, destination, network, Cause::Undeclared, DeleteMode::Guarded, Vec::new()) {
+                Ok(removal) => pruned.removals.push(removal),
+                Err(note) => pruned.notes.push(note),
+            }
+        }
+    }
+    let owned = ctx.host.verified(ctx.set).count();
+    if pruned.removals.len() > limit(owned) && !ctx.request.allow_mass_delete {
+        let names: Vec<_> = pruned
+            .removals
+            .drain(..)
+            .map(|removal| format!("{} ({:?})", removal.group.object, removal.network.name))
+            .collect();
+        pruned.notes.push(
+            Note::refused(
+                Reason::MassDeletionRefused,
+                &ctx.server.key,
+                format!(
+                    "Pruning would remove {} of the {owned} destinations of the set {:?}, more than {}: {}.",
+                    names.len(),
+                    ctx.set,
+                    limit(owned),
+                    names.join(", ")
+                ),
+            )
+            .hint("if that is meant: `--allow-mass-delete`; if not, look for manifests that are missing"),
+        );
+    }
+    pruned
+}
+
+/// Networks that the set verifiably owns and no declared destination of this server uses.
+fn leftovers<'h, 'a>(
+    ctx: &'h Context<'a>,
+    located: &'h [(&'a DesiredDestination, Located<'a>)],
+) -> impl Iterator<Item = (&'a ObservedNetwork, &'h ObjectKey)> {
+    let used: BTreeSet<_> = located.iter().filter_map(|(_, it)| it.network()).map(|network| &network.id).collect();
+    // Its name is spoken for, or it may be what a destination that could not be located is about.
+    let claimed: BTreeSet<_> = located.iter().filter_map(|(it, _)| it.network.name.as_deref()).collect();
+    let unclear: BTreeSet<_> =
+        located.iter().filter(|(_, it)| it.network().is_none()).map(|(destination, _)| &destination.key).collect();
+    let manager = ctx.host.server_type() == super::ServerType::Manager;
+    ctx.host.verified(ctx.set).filter(move |(network, destination)| {
+        !used.contains(&network.id)
+            && !claimed.contains(network.name.as_str())
+            && !unclear.contains(destination)
+            && !ctx.is_deleted(destination)
+            && (network.scope != NetworkScope::Swarm || manager)
+    })
+}
+
+/// Labels of the set on a network they were not made for: copied by somebody, and worth nothing.
+fn copied(
+    ctx: &Context<'_>,
+    network: &ObservedNetwork,
+    located: &[(&DesiredDestination, Located<'_>)],
+) -> Option<Note> {
+    let owner = ctx.host.owner(network).filter(|owner| owner.set == ctx.set)?;
+    let destination = owner.destination.as_ref()?;
+    let used = located.iter().any(|(_, it)| it.network().is_some_and(|used| used.id == network.id));
+    let claimed = located.iter().any(|(it, _)| it.network.name.as_deref() == Some(network.name.as_str()));
+    if ctx.host.is_verified(network) || used || claimed {
+        return None;
+    }
+    Some(
+        Note::unmanaged(
+            Reason::OwnershipConflict,
+            destination,
+            format!(
+                "The network {:?} carries the labels of {destination}, which were not made for it: it is left alone.",
+                network.name
+            ),
+        )
+        .hint("remove the network, or create it again without these labels"),
+    )
+}

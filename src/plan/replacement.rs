@@ -1,0 +1,242 @@
+//! Replacing a network, because Docker cannot change one: everyone off, the old one away, the new one in its place, everyone on again.
+
+use std::collections::BTreeSet;
+
+use super::destination::{creation, overlap, recreation};
+use super::host::{self, Attached};
+use super::member::{self, Fate, Members};
+use super::operation::{
+    Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkTarget, Note, Operation,
+    Reason,
+};
+use super::{Context, ownership, proxy};
+use crate::api::Replacement;
+use crate::desired::{DesiredDestination, DesiredEndpoint};
+use crate::observed::{ContainerId, EndpointSettings, NetworkId, ObservedContainer, ObservedNetwork};
+
+pub(super) struct Replaced<'a> {
+    pub(super) group: Group,
+    /// Who the group has dealt with.
+    pub(super) handled: BTreeSet<&'a ContainerId>,
+}
+
+/// Somebody to be connected to the new network.
+struct Returning<'a> {
+    container: &'a ObservedContainer,
+    before: EndpointSettings,
+    after: EndpointSettings,
+    cause: Cause,
+}
+
+/// The operations that replace `network`, or why it is not replaced.
+pub(super) fn replace<'a>(
+    ctx: &Context<'a>,
+    destination: &'a DesiredDestination,
+    network: &'a ObservedNetwork,
+    adopted: bool,
+    differences: &[String],
+    members: &Members<'a>,
+    removed: &BTreeSet<&NetworkId>,
+) -> Result<Replaced<'a>, Note> {
+    let differ = differences.join("; ");
+    let refuse = |message: String| Note::refused(Reason::ImmutableField, &destination.key, message);
+    if adopted {
+        return Err(refuse(format!("{differ}. The network is adopted, and Landfall removes none that it did not create."))
+            .hint("change the manifest to what the network is"));
+    }
+    let attached: Vec<Attached<'a>> =
+        ctx.host.attached(network).into_iter().filter(|attached| !host::is_going(attached.container)).collect();
+    let is_proxy = |container: &ObservedContainer| host::is_proxy(container, ctx.server.proxy.as_ref());
+    let blockers = ctx.host.blockers(network, ctx.server.proxy.as_ref());
+    match destination.replacement {
+        Replacement::Never => {
+            return Err(refuse(format!("{differ}. Docker cannot change a network.")).hint(
+                "change the manifest back, or allow to replace the network: `replacement: WhenEmpty` or `Reattach`",
+            ));
+        }
+        Replacement::WhenEmpty if attached.iter().any(|attached| !is_proxy(attached.container)) => {
+            return Err(refuse(format!(
+                "{differ}. The network is replaced when nothing but the proxy is on it, and something is."
+            ))
+            .blockers(blockers)
+            .hint("disconnect what is on it, or allow to reconnect it: `replacement: Reattach`"));
+        }
+        Replacement::WhenEmpty | Replacement::Reattach => {}
+    }
+    let services = !ctx.host.services_on(network).is_empty();
+    if services || attached.iter().any(|attached| host::is_task(attached.container)) {
+        return Err(refuse(format!(
+            "{differ}. Swarm services are on the network, and whether they are is up to their definitions."
+        ))
+        .blockers(blockers)
+        .hint("remove the network from the services first: docker service update --network-rm"));
+    }
+    let mut ignored = removed.clone();
+    ignored.insert(&network.id);
+    if let Some(note) = overlap(ctx, destination, &ignored) {
+        return Err(note);
+    }
+    let create = creation(ctx, destination, Some(&network.name));
+    if create.name != network.name && !ctx.host.networks_named(&create.name).is_empty() {
+        return Err(refuse(format!("{differ}, and a network of that name exists already.")));
+    }
+
+    let mut leaving: Vec<(Attached<'a>, Cause)> = Vec::new();
+    let mut returning: Vec<Returning<'a>> = Vec::new();
+    for it in &attached {
+        let container = it.container;
+        let declared = members.wanted.iter().find(|wanted| wanted.container.id == container.id);
+        let marked =
+            it.endpoint.settings.as_ref().is_some_and(|settings| ownership::is_marked(settings, ctx.set));
+        let gone = if is_proxy(container) {
+            (declared.is_none() && proxy::belongs(ctx, destination, marked) == Some(false))
+                .then_some(Cause::ProxyUnwanted)
+        } else {
+            match member::fate(ctx, destination, &network.name, members, it) {
+                Fate::Leaves(cause) => Some(cause),
+                Fate::Stays | Fate::Reported(_) => None,
+            }
+        };
+        let before = member::restorable(it)
+            .ok_or_else(|| member::unknown(&destination.key, container, &network.name))?;
+        leaving.push((*it, gone.unwrap_or(Cause::NetworkReplaced)));
+        if gone.is_none() {
+            let kept = declared.map(|wanted| wanted.endpoint.clone());
+            let after = match (kept, is_proxy(container)) {
+                (Some(endpoint), _) => member::declared_settings(before.clone(), &endpoint, ctx.set),
+                (None, true) if destination.proxy => {
+                    member::declared_settings(before.clone(), &DesiredEndpoint::default(), ctx.set)
+                }
+                (None, _) => before.clone(),
+            };
+            returning.push(Returning { container, before, after, cause: Cause::NetworkReplaced });
+        }
+    }
+    // Whoever an interrupted replacement has left behind comes back as well, and is not lost should this one be interrupted too.
+    let target = member::Target { network: Some(network), create: recreation(network) };
+    let mut completes: Vec<Journal> = Vec::new();
+    for (container, journals) in ctx.left_behind(destination, &target, members) {
+        let Some(before) = journals.last().and_then(|journal| member::journalled_settings(journal, &container.id))
+        else {
+            continue;
+        };
+        let after = match members.wanted.iter().find(|wanted| wanted.container.id == container.id) {
+            Some(wanted) => member::declared_settings(before.clone(), &wanted.endpoint, ctx.set),
+            None => before.clone(),
+        };
+        returning.push(Returning { container, before, after, cause: Cause::JournalRestore });
+        for journal in journals {
+            if !completes.contains(journal) {
+                completes.push(journal.clone());
+            }
+        }
+    }
+    if let Some(note) = displaced(destination, &returning) {
+        return Err(note);
+    }
+    // The proxy first: it serves everyone.
+    returning.sort_by_key(|it| (!is_proxy(it.container), it.container.name.clone()));
+
+    let old = NetworkTarget::existing(network);
+    let new = NetworkTarget { name: create.name.clone(), id: None };
+    let connect = |network: &NetworkTarget, container: &ObservedContainer, settings: &EndpointSettings| {
+        Call::ConnectEndpoint {
+            network: network.clone(),
+            container: ContainerTarget::of(container),
+            settings: settings.clone(),
+        }
+    };
+    let disconnect = |network: &NetworkTarget, container: &ObservedContainer| Call::DisconnectEndpoint {
+        network: network.clone(),
+        container: ContainerTarget::of(container),
+        force: false,
+    };
+    let operation = |call, cause, disruptive, undo| Operation {
+        object: destination.key.clone(),
+        call,
+        cause,
+        disruptive,
+        undo: Some(undo),
+    };
+    let mut operations = Vec::new();
+    for (it, cause) in &leaving {
+        let before = member::restorable(it)
+            .ok_or_else(|| member::unknown(&destination.key, it.container, &network.name))?;
+        let live = it.container.state.is_live();
+        operations.push(operation(
+            disconnect(&old, it.container),
+            *cause,
+            live,
+            connect(&old, it.container, &before),
+        ));
+    }
+    operations.push(operation(
+        Call::RemoveNetwork { network: old.clone() },
+        Cause::NetworkReplaced,
+        false,
+        Call::CreateNetwork(recreation(network)),
+    ));
+    operations.push(operation(
+        Call::CreateNetwork(create),
+        Cause::NetworkReplaced,
+        false,
+        Call::RemoveNetwork { network: new.clone() },
+    ));
+    for it in &returning {
+        operations.push(operation(
+            connect(&new, it.container, &it.after),
+            it.cause,
+            false,
+            disconnect(&new, it.container),
+        ));
+    }
+    let handled = leaving.iter().map(|(it, _)| &it.container.id).chain(returning.iter().map(|it| &it.container.id));
+    Ok(Replaced {
+        handled: handled.collect(),
+        group: Group {
+            object: destination.key.clone(),
+            operations,
+            journal: Some(Journal {
+                server: ctx.server.key.clone(),
+                destination: destination.key.clone(),
+                purpose: JournalPurpose::Reattach,
+                network: recreation(network),
+                endpoints: returning
+                    .iter()
+                    .map(|it| JournalEndpoint {
+                        container: ContainerTarget::of(it.container),
+                        settings: it.before.clone(),
+                        was_running: it.container.state.is_live(),
+                    })
+                    .collect(),
+            }),
+            completes,
+        },
+    })
+}
+
+/// Static addresses that the new network will not have.
+fn displaced(destination: &DesiredDestination, returning: &[Returning<'_>]) -> Option<Note> {
+    let lost: Vec<String> = returning
+        .iter()
+        .flat_map(|it| {
+            [&it.after.ipv4_address, &it.after.ipv6_address]
+                .into_iter()
+                .flatten()
+                .filter(|text| {
+                    member::address(text).is_some_and(|address| {
+                        !destination.network.subnets.iter().any(|subnet| subnet.subnet.contains(&address))
+                    })
+                })
+                .map(|address| format!("{address} of {:?}", it.container.name))
+        })
+        .collect();
+    (!lost.is_empty()).then(|| {
+        Note::refused(
+            Reason::AddressUnavailable,
+            &destination.key,
+            format!("The network is not replaced: static addresses would be outside of its declared subnets: {}.", lost.join(", ")),
+        )
+        .hint("declare the subnets and, for its members, `endpoint.ipv4Address`")
+    })
+}
