@@ -5,5 +5,6 @@ mod architecture;
 mod cli;
 mod docker;
 mod manifest;
+mod planner;
 mod support;
 mod views;

@@ -57,10 +57,14 @@ pub(super) fn removal<'a>(
                 "remove what is listed, or stop and disconnect it all: landfall delete destination {} -n {} --force",
                 destination.name, destination.namespace
             ),
-            DeleteMode::Forced => "remove the Swarm services, or take the network out of them: docker service update --network-rm"
-                .to_owned(),
+            DeleteMode::Forced => {
+                "remove the Swarm services, or take the network out of them: docker service update --network-rm"
+                    .to_owned()
+            }
         };
-        return Err(Note::refused(Reason::ResourcesRemain, destination, RESOURCES_REMAIN).blockers(blockers).hint(hint));
+        return Err(Note::refused(Reason::ResourcesRemain, destination, RESOURCES_REMAIN)
+            .blockers(blockers)
+            .hint(hint));
     }
 
     let target = NetworkTarget::existing(network);
@@ -75,8 +79,7 @@ pub(super) fn removal<'a>(
     for it in all {
         let container = it.container;
         let is_proxy = host::is_proxy(container, proxy);
-        let before =
-            member::restorable(&it).ok_or_else(|| member::unknown(destination, container, &network.name))?;
+        let before = member::restorable(&it).ok_or_else(|| member::unknown(destination, container, &network.name))?;
         let live = container.state.is_live();
         if !is_proxy {
             if live {
@@ -120,10 +123,7 @@ pub(super) fn removal<'a>(
 }
 
 /// Plans the request to delete on one observed server.
-pub(super) fn requested<'a>(
-    ctx: &Context<'a>,
-    located: &[(&'a DesiredDestination, Located<'a>)],
-) -> Deletions<'a> {
+pub(super) fn requested<'a>(ctx: &Context<'a>, located: &[(&'a DesiredDestination, Located<'a>)]) -> Deletions<'a> {
     let mut deletions = Deletions::default();
     let mut accepted: BTreeSet<&ObjectKey> = BTreeSet::new();
     for (key, mode) in &ctx.request.delete {
@@ -199,11 +199,7 @@ fn declared<'a>(
             ));
         }
         Located::Refused(note) if note.reason == Reason::AdoptionRequired => {
-            return Err(Note::warning(
-                Reason::Orphaned,
-                key,
-                format!("{} It stays as it is.", note.message),
-            ));
+            return Err(Note::warning(Reason::Orphaned, key, format!("{} It stays as it is.", note.message)));
         }
         Located::Refused(note) => return Err(note.clone()),
     };

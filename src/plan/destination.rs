@@ -42,12 +42,8 @@ pub(super) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) ->
     if let Some(note) = unsuitable(ctx, destination) {
         return Located::Refused(note);
     }
-    let mut own: Vec<&ObservedNetwork> = ctx
-        .host
-        .verified(ctx.set)
-        .filter(|(_, of)| **of == destination.key)
-        .map(|(network, _)| network)
-        .collect();
+    let mut own: Vec<&ObservedNetwork> =
+        ctx.host.verified(ctx.set).filter(|(_, of)| **of == destination.key).map(|(network, _)| network).collect();
     // Two appliers may have created one each: everyone settles on the older.
     own.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
     let Some(name) = &destination.network.name else {
@@ -184,11 +180,8 @@ fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Not
             DestinationType::Swarm => "a Swarm manager",
         };
         return Some(
-            refuse(
-                Reason::WrongScope,
-                format!("spec.type is {}, and {server} is {is}.", asserted.as_str()),
-            )
-            .hint(format!("set `type: {}`, or leave it out", actual.as_str())),
+            refuse(Reason::WrongScope, format!("spec.type is {}, and {server} is {is}.", asserted.as_str()))
+                .hint(format!("set `type: {}`, or leave it out", actual.as_str())),
         );
     }
     if actual == DestinationType::Standalone && destination.network.encrypted {
@@ -521,8 +514,7 @@ fn restore<'a>(
         if handled.contains(&container.id) || planned.contains(&container.id) {
             continue;
         }
-        let Some(settings) =
-            journals.last().and_then(|journal| member::journalled_settings(journal, &container.id))
+        let Some(settings) = journals.last().and_then(|journal| member::journalled_settings(journal, &container.id))
         else {
             continue;
         };
@@ -599,10 +591,7 @@ fn stop(ctx: &Context<'_>, destination: &DesiredDestination, members: &Members<'
             draft.notes.push(Note::warning(
                 Reason::ResourcesRemain,
                 resource,
-                format!(
-                    "{:?} also belongs to {active}, which is active, and is left running.",
-                    container.name
-                ),
+                format!("{:?} also belongs to {active}, which is active, and is left running.", container.name),
             ));
             continue;
         }

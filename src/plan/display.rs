@@ -33,15 +33,47 @@ macro_rules! words {
 }
 
 words!(Cause {
-    NetworkMissing, NetworkReplaced, ProxyDetached, ProxyUnwanted, MemberDetached, EndpointDiffers, EndpointStale,
-    MembershipExclusive, MemberUndeclared, Deactivated, DeletionRequested, Undeclared, JournalRestore, Rollback,
+    NetworkMissing,
+    NetworkReplaced,
+    ProxyDetached,
+    ProxyUnwanted,
+    MemberDetached,
+    EndpointDiffers,
+    EndpointStale,
+    MembershipExclusive,
+    MemberUndeclared,
+    Deactivated,
+    DeletionRequested,
+    Undeclared,
+    JournalRestore,
+    Rollback,
 });
 words!(NoteKind { Refused, Waiting, Unmanaged, Suspended, Warning });
 words!(Reason {
-    ResourcesRemain, AdoptionRequired, OwnershipConflict, ImmutableField, NameAmbiguous, WrongScope, NotASwarmManager,
-    ServerUnreachable, PermissionDenied, NetworkInUse, NetworkNotFound, AddressPoolExhausted, SubnetOverlap,
-    HostKeyMismatch, MassDeletionRefused, ContainerMissing, MembershipForeign, ManifestInvalid, Suspended, Undeclared,
-    Orphaned, AliasTakenTwice, AddressUnavailable, EndpointUnknown,
+    ResourcesRemain,
+    AdoptionRequired,
+    OwnershipConflict,
+    ImmutableField,
+    NameAmbiguous,
+    WrongScope,
+    NotASwarmManager,
+    ServerUnreachable,
+    PermissionDenied,
+    NetworkInUse,
+    NetworkNotFound,
+    AddressPoolExhausted,
+    SubnetOverlap,
+    HostKeyMismatch,
+    MassDeletionRefused,
+    ContainerMissing,
+    MembershipForeign,
+    ManifestInvalid,
+    Suspended,
+    Undeclared,
+    Orphaned,
+    AliasTakenTwice,
+    AddressUnavailable,
+    EndpointUnknown,
 });
 words!(BlockerKind { Destination, Application, Database, Service, Container, SwarmService, SwarmTask });
 

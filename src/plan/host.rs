@@ -174,8 +174,7 @@ impl<'a> Host<'a> {
 
     /// Swarm services whose tasks are put on the network.
     pub(super) fn services_on(&self, network: &ObservedNetwork) -> Vec<&'a ObservedService> {
-        let mut services: Vec<_> =
-            self.state.services.iter().filter(|service| is_on(service, network)).collect();
+        let mut services: Vec<_> = self.state.services.iter().filter(|service| is_on(service, network)).collect();
         services.sort_by(|a, b| a.name.cmp(&b.name));
         services
     }
@@ -257,4 +256,3 @@ pub(super) fn unconnectable(container: &ObservedContainer) -> Option<&str> {
     let mode = container.network_mode.as_str();
     (mode == "host" || mode == "none" || mode.starts_with("container:")).then_some(mode)
 }
-

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Context;
-use super::host::{self, Attached, Host, COMPOSE_PROJECT, COMPOSE_SERVICE, SWARM_SERVICE};
+use super::host::{self, Attached, COMPOSE_PROJECT, COMPOSE_SERVICE, Host, SWARM_SERVICE};
 use super::operation::{
     Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkCreate, NetworkTarget, Note,
     Operation, Reason,
@@ -136,10 +136,8 @@ pub(super) fn matching<'a>(host: &Host<'a>, selector: &ContainerSelector) -> Vec
     } else {
         selector.names.iter().filter_map(|name| host.container_named(name)).collect()
     };
-    let mut found: Vec<_> = candidates
-        .into_iter()
-        .filter(|container| selects(selector, container) && !host::is_going(container))
-        .collect();
+    let mut found: Vec<_> =
+        candidates.into_iter().filter(|container| selects(selector, container) && !host::is_going(container)).collect();
     found.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
     found.dedup_by(|a, b| a.id == b.id);
     found
@@ -269,7 +267,9 @@ pub(super) fn restorable(attached: &Attached<'_>) -> Option<EndpointSettings> {
     // The engine adds the container's short id by itself.
     settings.aliases.retain(|alias| alias != attached.container.id.short());
     // A hardware address derived from an address that the daemon chose must not be pinned: the next holder of that address would get the same.
-    if settings.ipv4_address.is_none() && settings.mac_address.as_deref().is_some_and(|mac| is_derived(mac, attached.endpoint)) {
+    if settings.ipv4_address.is_none()
+        && settings.mac_address.as_deref().is_some_and(|mac| is_derived(mac, attached.endpoint))
+    {
         settings.mac_address = None;
     }
     Some(settings)
@@ -346,13 +346,8 @@ pub(super) fn converge<'a>(
         container: ContainerTarget::of(container),
         settings,
     };
-    let operation = |call, cause, disruptive, undo| Operation {
-        object: wanted.object.clone(),
-        call,
-        cause,
-        disruptive,
-        undo,
-    };
+    let operation =
+        |call, cause, disruptive, undo| Operation { object: wanted.object.clone(), call, cause, disruptive, undo };
     let Some(attached) = attachment else {
         let journals = ctx.journals_listing(&destination.key, &container.id);
         let journalled = journals.last().and_then(|journal| journalled_settings(journal, &container.id));
@@ -379,10 +374,7 @@ pub(super) fn converge<'a>(
     let settings = declared_settings(before.clone(), &wanted.endpoint, ctx.set);
     Ok(Some(Group {
         object: wanted.object.clone(),
-        operations: vec![
-            operation(disconnect, cause, live, undo),
-            operation(connect(settings), cause, false, None),
-        ],
+        operations: vec![operation(disconnect, cause, live, undo), operation(connect(settings), cause, false, None)],
         journal: Some(Journal {
             server: ctx.server.key.clone(),
             destination: destination.key.clone(),
@@ -424,7 +416,9 @@ fn check_addresses(
 ) -> Result<(), Note> {
     let configured: Vec<IpAddr> = attachment
         .and_then(|attached| attached.endpoint.settings.as_ref())
-        .map(|settings| settings.ipv4_address.iter().chain(&settings.ipv6_address).filter_map(|ip| address(ip)).collect())
+        .map(|settings| {
+            settings.ipv4_address.iter().chain(&settings.ipv6_address).filter_map(|ip| address(ip)).collect()
+        })
         .unwrap_or_default();
     let v4 = wanted.endpoint.ipv4_address.map(|ip| ("ipv4Address", IpAddr::V4(ip)));
     let v6 = wanted.endpoint.ipv6_address.map(|ip| ("ipv6Address", IpAddr::V6(ip)));
@@ -560,5 +554,9 @@ pub(super) fn alias_notes(
 
 fn answers(attached: &Attached<'_>, alias: &str) -> bool {
     attached.container.name == alias
-        || attached.endpoint.settings.as_ref().is_some_and(|settings| settings.aliases.iter().any(|known| known == alias))
+        || attached
+            .endpoint
+            .settings
+            .as_ref()
+            .is_some_and(|settings| settings.aliases.iter().any(|known| known == alias))
 }

@@ -1,4 +1,8 @@
 //! Planning: a pure function from desired and observed state to operations, each with its cause, and notes on what is left undone.
+#![allow(
+    clippy::result_large_err,
+    reason = "the other outcome of a decision is a note, which is kept, not an error that is passed up"
+)]
 
 mod deletion;
 mod destination;
@@ -24,7 +28,7 @@ use self::member::{Members, Target};
 use crate::api::{Kind, Membership, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::observed::{
-    ContainerId, EndpointSettings, NetworkId, ObservedContainer, ObservedNetwork, Observations, Unobserved,
+    ContainerId, EndpointSettings, NetworkId, Observations, ObservedContainer, ObservedNetwork, Unobserved,
     UnobservedReason,
 };
 
@@ -91,7 +95,8 @@ impl FreshIds {
 /// Guarantees: the same input gives the same plan. Nothing is planned for a server that was not observed. Planning again after every operation
 /// is done gives no operations. `lint` says what else holds of every plan.
 pub fn plan(input: &PlanInput<'_>) -> Plan {
-    let servers: Vec<ServerPlan> = input.desired.servers.values().filter_map(|server| plan_server(input, server)).collect();
+    let servers: Vec<ServerPlan> =
+        input.desired.servers.values().filter_map(|server| plan_server(input, server)).collect();
     Plan { set: input.desired.set.clone(), notes: unknown_objects(input), servers }
 }
 
@@ -110,7 +115,11 @@ impl<'a> Context<'a> {
     }
 
     /// Another destination of this server that the container serves and that is not deactivated.
-    fn active_elsewhere(&self, destination: &DesiredDestination, container: &ObservedContainer) -> Option<&'a ObjectKey> {
+    fn active_elsewhere(
+        &self,
+        destination: &DesiredDestination,
+        container: &ObservedContainer,
+    ) -> Option<&'a ObjectKey> {
         self.server
             .destinations
             .iter()
@@ -155,7 +164,7 @@ impl<'a> Context<'a> {
         members: &Members<'_>,
     ) -> Vec<(&'a ObservedContainer, Vec<&'a Journal>)> {
         let mut found: BTreeMap<&ContainerId, (&'a ObservedContainer, Vec<&'a Journal>)> = BTreeMap::new();
-        for journal in &self.input.journals[..] {
+        for journal in self.input.journals {
             if journal.purpose != JournalPurpose::Reattach
                 || journal.server != self.server.key
                 || journal.destination != destination.key
@@ -185,7 +194,10 @@ impl<'a> Context<'a> {
         settings: &EndpointSettings,
     ) -> bool {
         let marked = ownership::is_marked(settings, self.set);
-        if host::is_going(container) || host::unconnectable(container).is_some() || members.leaving.contains(&container.id) {
+        if host::is_going(container)
+            || host::unconnectable(container).is_some()
+            || members.leaving.contains(&container.id)
+        {
             false
         } else if members.declared.contains(&container.id) {
             true
@@ -241,13 +253,7 @@ fn plan_server(input: &PlanInput<'_>, server: &DesiredServer) -> Option<ServerPl
             return Some(unobserved_server(input, server, &unobserved));
         }
     };
-    let ctx = Context {
-        input,
-        request: input.request,
-        set: &input.desired.set,
-        server,
-        host: Host::new(state),
-    };
+    let ctx = Context { input, request: input.request, set: &input.desired.set, server, host: Host::new(state) };
     let mut plan = ServerPlan {
         server: server.key.clone(),
         server_type: Some(ctx.host.server_type()),
@@ -292,7 +298,8 @@ fn plan_server(input: &PlanInput<'_>, server: &DesiredServer) -> Option<ServerPl
     }
     // What is in the way of a new network goes first, everything else last: a pass that is interrupted has done the useful part.
     let created: Vec<&NetworkCreate> = draft.groups.iter().flat_map(created).collect();
-    let (first, last): (Vec<_>, Vec<_>) = removals.into_iter().partition(|removal| in_the_way(removal.network, &created));
+    let (first, last): (Vec<_>, Vec<_>) =
+        removals.into_iter().partition(|removal| in_the_way(removal.network, &created));
     plan.groups.extend(first.into_iter().map(|removal| removal.group));
     plan.groups.extend(draft.groups);
     plan.groups.extend(requested.groups);
@@ -381,15 +388,13 @@ fn unobserved_server(input: &PlanInput<'_>, server: &DesiredServer, unobserved: 
             continue;
         }
         notes.push(match mode {
-            DeleteMode::Guarded => Note::warning(
-                reason,
-                key,
-                format!("Whether anything is on {key} is unknown, so it is not deleted."),
-            )
-            .hint(format!(
-                "if the server is gone for good: landfall delete destination {} -n {} --force",
-                key.name, key.namespace
-            )),
+            DeleteMode::Guarded => {
+                Note::warning(reason, key, format!("Whether anything is on {key} is unknown, so it is not deleted."))
+                    .hint(format!(
+                        "if the server is gone for good: landfall delete destination {} -n {} --force",
+                        key.name, key.namespace
+                    ))
+            }
             DeleteMode::Forced => Note::warning(
                 Reason::Orphaned,
                 key,
@@ -414,7 +419,9 @@ fn unknown_objects(input: &PlanInput<'_>) -> Vec<Note> {
     let labelled = |key: &ObjectKey| {
         input.observed.iter().any(|(server, state)| {
             input.desired.servers.contains_key(server)
-                && state.as_ref().is_ok_and(|state| Host::new(state).verified(&input.desired.set).any(|(_, of)| of == key))
+                && state
+                    .as_ref()
+                    .is_ok_and(|state| Host::new(state).verified(&input.desired.set).any(|(_, of)| of == key))
         })
     };
     let partial = input.observed.values().any(Result::is_err);
@@ -422,7 +429,7 @@ fn unknown_objects(input: &PlanInput<'_>) -> Vec<Note> {
         .request
         .delete
         .keys()
-        .filter(|key| !declared(key) && !(key.kind == Kind::Destination && labelled(key)))
+        .filter(|key| !declared(key) && (key.kind != Kind::Destination || !labelled(key)))
         .map(|key| {
             if key.kind != Kind::Destination {
                 return Note::warning(

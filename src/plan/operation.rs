@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{DestinationType, ObjectKey};
-use crate::observed::{
-    ContainerId, EndpointSettings, NetworkId, ObservedContainer, ObservedNetwork, ObservedSubnet,
-};
+use crate::observed::{ContainerId, EndpointSettings, NetworkId, ObservedContainer, ObservedNetwork, ObservedSubnet};
 
 /// What to do on all servers, in a stable order.
 #[derive(Debug, Clone, PartialEq)]

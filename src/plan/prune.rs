@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::destination::Located;
 use super::deletion::{self, Removal};
+use super::destination::Located;
 use super::operation::{Cause, Note, Reason};
 use super::{Context, DeleteMode};
 use crate::api::{DeletionPolicy, ObjectKey};
@@ -28,8 +28,7 @@ pub(super) fn prune<'a>(ctx: &Context<'a>, located: &[(&'a DesiredDestination, L
         pruned.notes.extend(copied(ctx, network, located));
     }
     for (network, destination) in leftovers(ctx, located) {
-        let protected =
-            ctx.host.owner(network).is_none_or(|owner| owner.deletion_policy == DeletionPolicy::Orphan);
+        let protected = ctx.host.owner(network).is_none_or(|owner| owner.deletion_policy == DeletionPolicy::Orphan);
         if protected {
             pruned.notes.push(deletion::orphaned(destination, network, "has the deletion policy Orphan"));
         } else if !ctx.request.prune {

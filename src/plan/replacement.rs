@@ -41,8 +41,10 @@ pub(super) fn replace<'a>(
     let differ = differences.join("; ");
     let refuse = |message: String| Note::refused(Reason::ImmutableField, &destination.key, message);
     if adopted {
-        return Err(refuse(format!("{differ}. The network is adopted, and Landfall removes none that it did not create."))
-            .hint("change the manifest to what the network is"));
+        return Err(refuse(format!(
+            "{differ}. The network is adopted, and Landfall removes none that it did not create."
+        ))
+        .hint("change the manifest to what the network is"));
     }
     let attached: Vec<Attached<'a>> =
         ctx.host.attached(network).into_iter().filter(|attached| !host::is_going(attached.container)).collect();
@@ -86,8 +88,7 @@ pub(super) fn replace<'a>(
     for it in &attached {
         let container = it.container;
         let declared = members.wanted.iter().find(|wanted| wanted.container.id == container.id);
-        let marked =
-            it.endpoint.settings.as_ref().is_some_and(|settings| ownership::is_marked(settings, ctx.set));
+        let marked = it.endpoint.settings.as_ref().is_some_and(|settings| ownership::is_marked(settings, ctx.set));
         let gone = if is_proxy(container) {
             (declared.is_none() && proxy::belongs(ctx, destination, marked) == Some(false))
                 .then_some(Cause::ProxyUnwanted)
@@ -97,8 +98,8 @@ pub(super) fn replace<'a>(
                 Fate::Stays | Fate::Reported(_) => None,
             }
         };
-        let before = member::restorable(it)
-            .ok_or_else(|| member::unknown(&destination.key, container, &network.name))?;
+        let before =
+            member::restorable(it).ok_or_else(|| member::unknown(&destination.key, container, &network.name))?;
         leaving.push((*it, gone.unwrap_or(Cause::NetworkReplaced)));
         if gone.is_none() {
             let kept = declared.map(|wanted| wanted.endpoint.clone());
@@ -139,13 +140,12 @@ pub(super) fn replace<'a>(
 
     let old = NetworkTarget::existing(network);
     let new = NetworkTarget { name: create.name.clone(), id: None };
-    let connect = |network: &NetworkTarget, container: &ObservedContainer, settings: &EndpointSettings| {
-        Call::ConnectEndpoint {
+    let connect =
+        |network: &NetworkTarget, container: &ObservedContainer, settings: &EndpointSettings| Call::ConnectEndpoint {
             network: network.clone(),
             container: ContainerTarget::of(container),
             settings: settings.clone(),
-        }
-    };
+        };
     let disconnect = |network: &NetworkTarget, container: &ObservedContainer| Call::DisconnectEndpoint {
         network: network.clone(),
         container: ContainerTarget::of(container),
@@ -160,15 +160,10 @@ pub(super) fn replace<'a>(
     };
     let mut operations = Vec::new();
     for (it, cause) in &leaving {
-        let before = member::restorable(it)
-            .ok_or_else(|| member::unknown(&destination.key, it.container, &network.name))?;
+        let before =
+            member::restorable(it).ok_or_else(|| member::unknown(&destination.key, it.container, &network.name))?;
         let live = it.container.state.is_live();
-        operations.push(operation(
-            disconnect(&old, it.container),
-            *cause,
-            live,
-            connect(&old, it.container, &before),
-        ));
+        operations.push(operation(disconnect(&old, it.container), *cause, live, connect(&old, it.container, &before)));
     }
     operations.push(operation(
         Call::RemoveNetwork { network: old.clone() },
@@ -235,7 +230,10 @@ fn displaced(destination: &DesiredDestination, returning: &[Returning<'_>]) -> O
         Note::refused(
             Reason::AddressUnavailable,
             &destination.key,
-            format!("The network is not replaced: static addresses would be outside of its declared subnets: {}.", lost.join(", ")),
+            format!(
+                "The network is not replaced: static addresses would be outside of its declared subnets: {}.",
+                lost.join(", ")
+            ),
         )
         .hint("declare the subnets and, for its members, `endpoint.ipv4Address`")
     })

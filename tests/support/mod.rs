@@ -1,10 +1,12 @@
-//! What tests stand on: real Docker hosts, and containers in every state.
+//! What tests stand on: real Docker hosts and containers in every state, and small worlds for the planner.
 
 // Each area of tests uses its own part of this.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, unreachable_pub)]
 
 pub(crate) mod container;
 pub(crate) mod host;
+pub(crate) mod scenario;
+pub(crate) mod simulator;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,3 @@
+//! The planner: builder, act, literal; then the plan is executed and planning again gives nothing.
+
+mod basics;

@@ -1,0 +1,119 @@
+//! What a server looks like after a plan's operations, as engine 20.10 would report it. A call that the engine would refuse panics.
+
+use landfall::observed::{
+    ContainerState, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork,
+    ObservedState,
+};
+use landfall::plan::{Call, ContainerTarget, NetworkTarget, ServerPlan};
+
+use super::scenario::hex_id;
+
+/// Executes the operations of one server's plan.
+pub fn apply(state: &mut ObservedState, plan: &ServerPlan) {
+    for operation in plan.groups.iter().flat_map(|group| &group.operations) {
+        call(state, &operation.call);
+    }
+}
+
+/// Executes one call.
+pub fn call(state: &mut ObservedState, call: &Call) {
+    match call {
+        Call::CreateNetwork(create) => {
+            assert!(state.networks.iter().all(|it| it.name != create.name), "{} exists already", create.name);
+            let id = hex_id(&format!("created {} {}", create.name, state.networks.len()));
+            state.networks.push(ObservedNetwork {
+                id: NetworkId::try_from(id).unwrap(),
+                name: create.name.clone(),
+                driver: create.driver.clone(),
+                scope: if create.driver == "overlay" { NetworkScope::Swarm } else { NetworkScope::Local },
+                internal: create.internal,
+                attachable: create.attachable,
+                ingress: false,
+                ipv6: create.ipv6,
+                subnets: create.subnets.clone(),
+                options: create.options.clone(),
+                labels: create.labels.clone(),
+                created: format!("2026-01-01T00:{:02}:00Z", state.networks.len()),
+            });
+        }
+        Call::RemoveNetwork { network } => {
+            let found = find(state, network).clone();
+            for container in &state.containers {
+                for endpoint in &container.endpoints {
+                    let going = matches!(container.state, ContainerState::Removing | ContainerState::Dead);
+                    assert!(going || !is_on(endpoint, &found), "{} is still on {}", container.name, found.name);
+                }
+            }
+            state.networks.retain(|it| it.id != found.id);
+        }
+        Call::ConnectEndpoint { network, container, settings } => {
+            let network = find(state, network).clone();
+            let container = container_mut(state, container);
+            assert!(
+                container.endpoints.iter().all(|it| it.network_name != network.name),
+                "{} is on {} already",
+                container.name,
+                network.name
+            );
+            let endpoint = endpoint(container, &network, settings);
+            container.endpoints.push(endpoint);
+            container.endpoints.sort_by(|a, b| a.network_name.cmp(&b.network_name));
+        }
+        Call::DisconnectEndpoint { network, container, force: _ } => {
+            let network = find(state, network).clone();
+            let container = container_mut(state, container);
+            let before = container.endpoints.len();
+            // A container that is not live is disconnected by name, whatever id it has.
+            container
+                .endpoints
+                .retain(|it| !(is_on(it, &network) || (!container.state.is_live() && it.network_name == network.name)));
+            assert_eq!(container.endpoints.len() + 1, before, "{} is not on {}", container.name, network.name);
+        }
+        Call::StartContainer { container } => container_mut(state, container).state = ContainerState::Running,
+        Call::StopContainer { container } => {
+            let container = container_mut(state, container);
+            container.state = ContainerState::Exited;
+            for endpoint in &mut container.endpoints {
+                endpoint.endpoint_id.clear();
+                endpoint.ipv4_address.clear();
+            }
+        }
+    }
+}
+
+fn endpoint(container: &ObservedContainer, network: &ObservedNetwork, settings: &EndpointSettings) -> ObservedEndpoint {
+    let mut settings = settings.clone();
+    settings.aliases.push(container.id.short().to_owned());
+    let live = container.state.is_live();
+    ObservedEndpoint {
+        network_name: network.name.clone(),
+        // A container that is not running gets the network's id when it starts.
+        network_id: live.then(|| network.id.clone()),
+        endpoint_id: if live { hex_id(&format!("{} on {}", container.name, network.name)) } else { String::new() },
+        ipv4_address: if live { settings.ipv4_address.clone().unwrap_or_default() } else { String::new() },
+        ipv6_address: if live { settings.ipv6_address.clone().unwrap_or_default() } else { String::new() },
+        settings: Some(settings),
+    }
+}
+
+fn is_on(endpoint: &ObservedEndpoint, network: &ObservedNetwork) -> bool {
+    match &endpoint.network_id {
+        Some(id) => *id == network.id,
+        None => endpoint.network_name == network.name,
+    }
+}
+
+fn find<'a>(state: &'a ObservedState, target: &NetworkTarget) -> &'a ObservedNetwork {
+    match &target.id {
+        Some(id) => state.network(id).unwrap_or_else(|| panic!("{} is gone", target.name)),
+        None => state
+            .networks
+            .iter()
+            .find(|it| it.name == target.name)
+            .unwrap_or_else(|| panic!("{} was not created", target.name)),
+    }
+}
+
+fn container_mut<'a>(state: &'a mut ObservedState, target: &ContainerTarget) -> &'a mut ObservedContainer {
+    state.containers.iter_mut().find(|it| it.id == target.id).unwrap_or_else(|| panic!("{} is gone", target.name))
+}
