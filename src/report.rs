@@ -1,5 +1,7 @@
 //! What became of a plan.
 
+pub mod json;
+
 use crate::api::ObjectKey;
 use crate::plan::{Note, Operation, Plan, Reason, ServerType};
 

@@ -68,6 +68,9 @@ pub enum DeleteMode {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FreshIds(BTreeMap<ObjectKey, FreshId>);
 
+/// Stands for an identity that has not been drawn.
+const GENERATED: &str = "(generated)";
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FreshId {
     /// CUID2 for the label `landfall.uid`.
@@ -86,7 +89,7 @@ impl FreshIds {
         self.0
             .get(destination)
             .cloned()
-            .unwrap_or_else(|| FreshId { uid: "(generated)".to_owned(), network_name: "(generated)".to_owned() })
+            .unwrap_or_else(|| FreshId { uid: GENERATED.to_owned(), network_name: GENERATED.to_owned() })
     }
 }
 

@@ -1,3 +1,4 @@
 //! The planner: builder, act, literal; then the plan is executed and planning again gives nothing.
 
 mod basics;
+mod json;

@@ -1,0 +1,154 @@
+//! The report as the document of `diff -o json` and `apply -o json`. Field names and words are part of the contract; so is their order.
+
+use serde::Serialize;
+
+use super::{OperationReport, Outcome, Report};
+use crate::plan::{Blocker, Note, NoteKind, Reason, ServerType};
+
+/// Raised in its first part when a reader of the former version would misread the document.
+pub const FORMAT_VERSION: &str = "1.0";
+
+/// A plan and what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Document {
+    pub format_version: &'static str,
+    pub set: String,
+    pub servers: Vec<ServerDocument>,
+    /// In the order of execution on each server.
+    pub operations: Vec<OperationDocument>,
+    pub notes: Vec<NoteDocument>,
+    pub summary: Summary,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServerDocument {
+    /// `namespace/name`.
+    pub name: String,
+    pub reachable: bool,
+    /// `null` where the server could not be observed.
+    #[serde(rename = "type")]
+    pub server_type: Option<ServerType>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OperationDocument {
+    pub op: &'static str,
+    pub server: String,
+    /// `Kind/namespace/name`.
+    pub object: String,
+    pub network: Option<String>,
+    pub container: Option<String>,
+    pub cause: &'static str,
+    pub disruptive: bool,
+    pub outcome: &'static str,
+    /// Of a failed operation, where the contract has a word for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Of a failed operation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NoteDocument {
+    pub kind: NoteKind,
+    pub reason: Reason,
+    /// Absent where the note concerns no single server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    pub object: String,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    pub blockers: Vec<Blocker>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    pub operations: usize,
+    /// Notes of the kind Refused.
+    pub refused: usize,
+    /// Servers that could not be observed.
+    pub unreachable: usize,
+    pub failed: usize,
+}
+
+impl Outcome {
+    /// As in the document.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Outcome::Planned => "Planned",
+            Outcome::Done => "Done",
+            Outcome::Failed(_) => "Failed",
+            Outcome::Skipped => "Skipped",
+        }
+    }
+}
+
+impl Report {
+    pub fn document(&self) -> Document {
+        let mut operations = Vec::new();
+        let mut notes = Vec::new();
+        for server in &self.servers {
+            let name = server.server.path();
+            operations.extend(server.operations.iter().map(|it| operation(&name, it)));
+            notes.extend(server.notes.iter().map(|it| note(Some(&name), it)));
+        }
+        notes.extend(self.notes.iter().map(|it| note(None, it)));
+        let summary = Summary {
+            operations: operations.len(),
+            refused: notes.iter().filter(|it| it.kind == NoteKind::Refused).count(),
+            unreachable: self.servers.iter().filter(|it| it.server_type.is_none()).count(),
+            failed: operations.iter().filter(|it| it.outcome == "Failed").count(),
+        };
+        let servers = self.servers.iter().map(|server| ServerDocument {
+            name: server.server.path(),
+            reachable: server.server_type.is_some(),
+            server_type: server.server_type,
+        });
+        Document {
+            format_version: FORMAT_VERSION,
+            set: self.set.clone(),
+            servers: servers.collect(),
+            operations,
+            notes,
+            summary,
+        }
+    }
+}
+
+fn operation(server: &str, report: &OperationReport) -> OperationDocument {
+    let OperationReport { operation, outcome } = report;
+    let (reason, message, hint) = match outcome {
+        Outcome::Failed(failure) => (failure.reason, Some(failure.message.clone()), failure.hint.clone()),
+        Outcome::Planned | Outcome::Done | Outcome::Skipped => (None, None, None),
+    };
+    OperationDocument {
+        op: operation.call.name(),
+        server: server.to_owned(),
+        object: operation.object.to_string(),
+        network: operation.call.network().map(str::to_owned),
+        container: operation.call.container().map(str::to_owned),
+        cause: operation.cause.as_str(),
+        disruptive: operation.disruptive,
+        outcome: outcome.name(),
+        reason,
+        message,
+        hint,
+    }
+}
+
+fn note(server: Option<&str>, note: &Note) -> NoteDocument {
+    let Note { kind, reason, object, message, hint, blockers } = note;
+    NoteDocument {
+        kind: *kind,
+        reason: *reason,
+        server: server.map(str::to_owned),
+        object: object.to_string(),
+        message: message.clone(),
+        hint: hint.clone(),
+        blockers: blockers.clone(),
+    }
+}
