@@ -4,6 +4,7 @@
 mod architecture;
 mod cli;
 mod docker;
+mod documents;
 mod manifest;
 mod planner;
 mod support;

@@ -1,0 +1,241 @@
+//! What the README, the documentation and the examples say is held against the program. `UPDATE_DOCS=1` writes the generated parts anew.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use landfall::api::{ApplicationSpec, DatabaseSpec, DestinationSpec, Kind, ServerSpec, ServiceSpec};
+use landfall::manifest::{self, Diagnostic, Source};
+use landfall::plan::{Cause, NoteKind, Reason};
+use landfall::sources;
+use serde_json::Value;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every file below `directory` with that extension, relative to the repository.
+fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut directories = vec![root().join(directory)];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path.strip_prefix(root()).unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn pages() -> Vec<PathBuf> {
+    let mut pages = files("docs", "md");
+    pages.extend(files("manifests", "md"));
+    pages.extend(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from));
+    pages
+}
+
+fn rendered(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(|diagnostic| diagnostic.render(false)).collect()
+}
+
+/// Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; fails where it differs, unless asked to update.
+pub(crate) fn generated(path: &str, name: &str, content: &str) {
+    let text = read(path);
+    let (begin, end) = (format!("<!-- begin {name} -->\n"), format!("<!-- end {name} -->"));
+    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{path} has no {begin}"));
+    let (present, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{path} has no {end}"));
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(root().join(path), format!("{before}{begin}{content}{end}{after}")).unwrap();
+    } else {
+        assert!(
+            present == content,
+            "{path}, {name}: not up to date, UPDATE_DOCS=1 writes it anew. It should be:\n{content}"
+        );
+    }
+}
+
+#[test]
+fn every_directory_of_manifests_is_valid_supported_and_listed() {
+    let list = read("manifests/README.md");
+    let directories: BTreeSet<PathBuf> =
+        files("manifests", "yaml").iter().map(|file| file.parent().unwrap().to_owned()).collect();
+    assert!(directories.len() >= 7, "{directories:?}");
+    for directory in directories {
+        let manifests = sources::load(&[root().join(&directory)], &mut std::io::empty())
+            .unwrap_or_else(|problems| panic!("{}", rendered(&problems)));
+        manifests.desired("default").unwrap_or_else(|problems| panic!("{}", rendered(&problems)));
+        let link = format!("]({})", directory.strip_prefix("manifests").unwrap().display());
+        assert!(list.contains(&link), "manifests/README.md does not mention {}", directory.display());
+    }
+}
+
+/// A block of YAML that begins with `apiVersion:` is a manifest, and a reader will copy it.
+#[test]
+fn every_manifest_in_the_documentation_is_valid() {
+    let mut seen = 0;
+    for page in pages() {
+        let text = read(page.to_str().unwrap());
+        for block in text.split("```yaml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            if !block.lines().any(|line| line.starts_with("apiVersion:")) {
+                continue;
+            }
+            seen += 1;
+            let source = Source { name: page.display().to_string(), bytes: block.as_bytes().to_vec() };
+            if let Err(problems) = manifest::load(&[source]) {
+                // A page shows one object at a time; what it refers to may stand elsewhere.
+                let problems: Vec<Diagnostic> =
+                    problems.into_iter().filter(|problem| !problem.message.starts_with("there is no ")).collect();
+                assert!(problems.is_empty(), "{}:\n{}", page.display(), rendered(&problems));
+            }
+        }
+    }
+    assert!(seen >= 5, "found {seen} manifests in the documentation");
+}
+
+#[test]
+fn links_within_the_documentation_lead_somewhere() {
+    let mut dead = String::new();
+    for page in pages() {
+        let text = read(page.to_str().unwrap());
+        for link in text.split("](").skip(1) {
+            let target = link.split(')').next().unwrap();
+            if target.contains("://") || target.contains(' ') {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path =
+                if file.is_empty() { root().join(&page) } else { root().join(&page).parent().unwrap().join(file) };
+            if !path.exists() {
+                writeln!(dead, "{}: {target}", page.display()).unwrap();
+            } else if !anchor.is_empty() && !anchors(&fs::read_to_string(&path).unwrap()).contains(anchor) {
+                writeln!(dead, "{}: {target}: no such heading", page.display()).unwrap();
+            }
+        }
+    }
+    assert!(dead.is_empty(), "links that lead nowhere:\n{dead}");
+}
+
+/// Headings as the forges turn them into anchors.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    headings
+        .map(|heading| {
+            let kept = heading.to_lowercase();
+            kept.chars()
+                .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+                .map(|c| if c == ' ' { '-' } else { c })
+                .collect()
+        })
+        .collect()
+}
+
+#[test]
+fn every_reason_is_explained() {
+    let page = read("docs/reference/reasons.md");
+    for reason in words::<Reason>() {
+        assert!(page.contains(&format!("\n### {reason}\n")), "docs/reference/reasons.md does not explain {reason}");
+    }
+    let json = read("docs/reference/plan-json.md");
+    for word in words::<Cause>().into_iter().chain(words::<NoteKind>()) {
+        assert!(json.contains(&format!("`{word}`")), "docs/reference/plan-json.md does not explain {word}");
+    }
+}
+
+/// All variants, as serde names them when it is given none of them.
+fn words<T: serde::de::DeserializeOwned>() -> Vec<String> {
+    let error = serde_json::from_value::<T>(Value::from("?")).err().expect("no variant is called ?").to_string();
+    let words: Vec<String> = error.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+    assert!(words.len() > 3, "{error}");
+    words
+}
+
+#[test]
+fn the_field_tables_are_those_of_the_schema() {
+    for kind in Kind::ALL {
+        let schema = match kind {
+            Kind::Server => schemars::schema_for!(ServerSpec),
+            Kind::Destination => schemars::schema_for!(DestinationSpec),
+            Kind::Application => schemars::schema_for!(ApplicationSpec),
+            Kind::Database => schemars::schema_for!(DatabaseSpec),
+            Kind::Service => schemars::schema_for!(ServiceSpec),
+        };
+        let schema = schema.to_value();
+        let mut table = "| field | type | default | |\n|---|---|---|---|\n".to_owned();
+        rows(&schema, &schema, "", &mut table);
+        generated(&format!("docs/reference/{}.md", kind.as_str().to_lowercase()), "fields", &table);
+    }
+}
+
+fn rows(whole: &Value, object: &Value, prefix: &str, table: &mut String) {
+    let none = Vec::new();
+    let required = object["required"].as_array().unwrap_or(&none);
+    for (name, field) in object["properties"].as_object().into_iter().flatten() {
+        let schema = resolved(whole, field);
+        let description = field["description"].as_str().or(schema["description"].as_str()).unwrap_or_default();
+        let default = match field.get("default") {
+            _ if required.contains(&Value::from(name.as_str())) => "*required*".to_owned(),
+            None | Some(Value::Null) => String::new(),
+            Some(Value::Array(items)) if items.is_empty() => String::new(),
+            Some(Value::Object(fields)) if fields.is_empty() => String::new(),
+            // A default that is a structure is what the rows below say.
+            Some(Value::Object(_)) => String::new(),
+            Some(Value::String(text)) => format!("`{text}`"),
+            Some(other) => format!("`{other}`"),
+        };
+        let description = description.replace('\n', " ").replace('|', "\\|");
+        writeln!(table, "| `{prefix}{name}` | {} | {default} | {description} |", type_name(whole, schema)).unwrap();
+        let element = resolved(whole, schema.get("items").unwrap_or(schema));
+        let dots = if schema.get("items").is_some() { "[]." } else { "." };
+        rows(whole, element, &format!("{prefix}{name}{dots}"), table);
+    }
+}
+
+/// Follows a reference, and takes the one alternative that is not null.
+fn resolved<'a>(whole: &'a Value, schema: &'a Value) -> &'a Value {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return resolved(whole, whole.pointer(reference.trim_start_matches('#')).expect("a definition"));
+    }
+    match schema["anyOf"].as_array() {
+        Some(any) => resolved(whole, any.iter().find(|one| one["type"] != "null").expect("an alternative")),
+        None => schema,
+    }
+}
+
+fn type_name(whole: &Value, schema: &Value) -> String {
+    let values = |list: &Value| {
+        let words = list.as_array().into_iter().flatten();
+        words.filter_map(|value| value.as_str().map(|word| format!("`{word}`"))).collect::<Vec<_>>().join(", ")
+    };
+    if schema.get("enum").is_some() {
+        return values(&schema["enum"]);
+    }
+    if let Some(one_of) = schema["oneOf"].as_array() {
+        let words = one_of.iter().flat_map(|one| match one.get("const") {
+            Some(word) => vec![word.clone()],
+            None => one["enum"].as_array().cloned().unwrap_or_default(),
+        });
+        return values(&words.collect());
+    }
+    let name = match &schema["type"] {
+        Value::Array(names) => names[0].as_str().unwrap_or_default(),
+        name => name.as_str().unwrap_or_default(),
+    };
+    match name {
+        "array" => format!("list of {}", type_name(whole, resolved(whole, &schema["items"]))),
+        "object" if schema.get("properties").is_none() => {
+            format!("map to {}", type_name(whole, resolved(whole, &schema["additionalProperties"])))
+        }
+        name => name.to_owned(),
+    }
+}
