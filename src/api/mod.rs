@@ -2,6 +2,7 @@
 
 pub mod condition;
 pub mod destination;
+pub mod explain;
 pub mod meta;
 pub mod resource;
 pub mod schema;

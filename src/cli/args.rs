@@ -32,6 +32,11 @@ impl ManifestArgs {
     pub(crate) fn load(&self) -> Result<Manifests, Error> {
         load(&self.filename)
     }
+
+    /// Reads and validates all of them; what is wrong is the caller's data.
+    pub(super) fn read(&self) -> Result<Manifests, Vec<Diagnostic>> {
+        sources::load(&self.filename, &mut std::io::stdin().lock())
+    }
 }
 
 /// Reads and validates what the paths name.
@@ -44,7 +49,7 @@ pub(crate) fn desired(manifests: &Manifests, set: &str) -> Result<DesiredState, 
     manifests.desired(set).map_err(|problems| invalid(&problems))
 }
 
-fn invalid(problems: &[Diagnostic]) -> Error {
+pub(super) fn invalid(problems: &[Diagnostic]) -> Error {
     let details: Vec<String> = problems.iter().map(|problem| problem.render(true)).collect();
     let count = match problems.len() {
         1 => "1 problem".to_owned(),

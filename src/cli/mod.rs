@@ -8,7 +8,10 @@
 mod args;
 mod completion;
 mod error;
+mod explain;
 mod output;
+mod schema;
+mod validate;
 mod version;
 
 use std::ffi::OsString;
@@ -55,12 +58,18 @@ struct GlobalArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Validate(validate::Args),
+    Schema(schema::Args),
+    Explain(explain::Args),
     Completion(completion::Args),
     Version(version::Args),
 }
 
 fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
     match command {
+        Command::Validate(args) => validate::run(&args, context),
+        Command::Schema(args) => schema::run(&args, context),
+        Command::Explain(args) => explain::run(&args, context),
         Command::Completion(args) => completion::run(&args, context),
         Command::Version(args) => version::run(&args, context),
     }

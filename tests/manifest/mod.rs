@@ -1,5 +1,7 @@
 //! From bytes to the desired state: what is accepted, and what is said about the rest.
 
+mod schema;
+
 use landfall::api::{Kind, ObjectKey};
 use landfall::desired::{DesiredState, Endpoint};
 use landfall::manifest::{self, Diagnostic, Manifests, Source};
