@@ -7,6 +7,7 @@
 mod deletion;
 mod destination;
 pub mod display;
+pub mod facts;
 mod host;
 pub mod lint;
 mod member;

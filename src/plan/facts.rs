@@ -1,0 +1,213 @@
+//! What there is of the declared objects at present, seen as the planner sees it. It says what is, not what to make of it.
+
+use serde::Serialize;
+
+use super::host::Attached;
+use super::member::Members;
+use super::operation::ServerType;
+use super::{Context, FreshIds, Host, PlanInput, Request, destination, host, member};
+use crate::api::{DestinationType, ObjectKey};
+use crate::desired::{DesiredDestination, DesiredServer, DesiredState, ProxyInstance};
+use crate::observed::{Observations, ObservedContainer, ObservedNetwork, ObservedState};
+
+/// A server and what is on it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerFacts {
+    #[serde(rename = "type")]
+    pub server_type: ServerType,
+    pub engine: EngineFacts,
+    /// `None` where none is declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ServerProxyFacts>,
+    /// Networks of any kind.
+    pub networks: usize,
+    pub containers: usize,
+    /// In the order of their keys.
+    #[serde(skip)]
+    pub destinations: Vec<(ObjectKey, DestinationFacts)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineFacts {
+    /// Host name.
+    pub name: String,
+    pub version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerProxyFacts {
+    /// Name of the container or the Swarm service.
+    pub name: String,
+    /// `missing` where there is none of that name.
+    pub state: String,
+}
+
+/// A destination and what is on it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationFacts {
+    #[serde(rename = "type")]
+    pub destination_type: DestinationType,
+    /// `None` where it does not exist or cannot be told for certain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkFacts>,
+    /// The proxy, where it is on the network or should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<EndpointFacts>,
+    /// Containers of declared resources; by resource and name.
+    pub members: Vec<MemberFacts>,
+    /// Containers on the network that no resource declares; by name.
+    pub unmanaged: Vec<EndpointFacts>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkFacts {
+    pub name: String,
+    pub id: String,
+    pub driver: String,
+    pub subnets: Vec<String>,
+    pub internal: bool,
+    pub ipv6: bool,
+    /// RFC 3339 time as the daemon gives it.
+    pub created: String,
+    /// Landfall did not create it.
+    pub adopted: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberFacts {
+    pub resource: ObjectKey,
+    /// False for a stack that keeps to its own network.
+    pub expected: bool,
+    #[serde(flatten)]
+    pub endpoint: EndpointFacts,
+}
+
+/// A container and how it is on the network.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointFacts {
+    pub container: String,
+    pub state: &'static str,
+    pub connected: bool,
+    #[serde(skip_serializing_if = "String::is_empty", rename = "ipv4Address")]
+    pub ipv4_address: String,
+    #[serde(skip_serializing_if = "String::is_empty", rename = "ipv6Address")]
+    pub ipv6_address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac_address: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+}
+
+/// The facts of one declared server.
+pub fn facts(desired: &DesiredState, server: &DesiredServer, observed: &ObservedState) -> ServerFacts {
+    let input = PlanInput {
+        desired,
+        observed: &Observations::new(),
+        request: &Request::default(),
+        ids: &FreshIds::default(),
+        journals: &[],
+    };
+    let ctx = Context { input: &input, request: input.request, set: &desired.set, server, host: Host::new(observed) };
+    ServerFacts {
+        server_type: ctx.host.server_type(),
+        engine: EngineFacts { name: observed.engine.name.clone(), version: observed.engine.version.clone() },
+        proxy: server.proxy.as_ref().map(|proxy| match &proxy.instance {
+            ProxyInstance::Container(name) => ServerProxyFacts {
+                name: name.clone(),
+                state: ctx
+                    .host
+                    .container_named(name)
+                    .map_or("missing", |container| container.state.as_str())
+                    .to_owned(),
+            },
+            ProxyInstance::Service(name) => ServerProxyFacts {
+                name: name.clone(),
+                state: match observed.services.iter().find(|service| service.name == *name) {
+                    Some(_) => "service".to_owned(),
+                    None => "missing".to_owned(),
+                },
+            },
+        }),
+        networks: observed.networks.len(),
+        containers: observed.containers.len(),
+        destinations: server
+            .destinations
+            .iter()
+            .map(|destination| (destination.key.clone(), destination_facts(&ctx, destination)))
+            .collect(),
+    }
+}
+
+fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination) -> DestinationFacts {
+    let located = destination::locate(ctx, destination);
+    let network = located.network();
+    let members = member::resolve(ctx, destination, network);
+    let attached = network.map(|network| ctx.host.attached(network)).unwrap_or_default();
+    let on_it = |container: &ObservedContainer| attached.iter().find(|other| other.container.id == container.id);
+    let proxy = ctx.server.proxy.as_ref();
+
+    let proxy_facts = attached
+        .iter()
+        .find(|attached| host::is_proxy(attached.container, proxy))
+        .map(|attached| endpoint(attached.container, Some(attached)))
+        .or_else(|| {
+            let wanted = destination.proxy && destination.active;
+            let container =
+                ctx.host.state.containers.iter().find(|container| wanted && host::is_proxy(container, proxy));
+            container.map(|container| endpoint(container, None))
+        });
+    let Members { all, apart, declared, .. } = &members;
+    let unmanaged = attached.iter().filter(|attached| {
+        let id = &attached.container.id;
+        !declared.contains(id) && !apart.contains(id) && !host::is_proxy(attached.container, proxy)
+    });
+    DestinationFacts {
+        destination_type: ctx.host.server_type().destination_type(),
+        network: network.map(|network| network_facts(ctx, network)),
+        proxy: proxy_facts,
+        members: all
+            .iter()
+            .map(|(resource, container)| MemberFacts {
+                resource: (*resource).clone(),
+                expected: !apart.contains(&container.id) || declared.contains(&container.id),
+                endpoint: endpoint(container, on_it(container)),
+            })
+            .collect(),
+        unmanaged: unmanaged.map(|attached| endpoint(attached.container, Some(attached))).collect(),
+    }
+}
+
+fn network_facts(ctx: &Context<'_>, network: &ObservedNetwork) -> NetworkFacts {
+    NetworkFacts {
+        name: network.name.clone(),
+        id: network.id.as_str().to_owned(),
+        driver: network.driver.clone(),
+        subnets: network.subnets.iter().map(|subnet| subnet.subnet.clone()).collect(),
+        internal: network.internal,
+        ipv6: network.ipv6,
+        created: network.created.clone(),
+        adopted: ctx.host.owner(network).is_none(),
+    }
+}
+
+fn endpoint(container: &ObservedContainer, attached: Option<&Attached<'_>>) -> EndpointFacts {
+    let settings = attached.and_then(|attached| attached.endpoint.settings.as_ref());
+    let mut aliases = settings.map(|settings| settings.aliases.clone()).unwrap_or_default();
+    aliases.retain(|alias| alias != container.id.short());
+    EndpointFacts {
+        container: container.name.clone(),
+        state: container.state.as_str(),
+        connected: attached.is_some(),
+        ipv4_address: attached.map(|attached| attached.endpoint.ipv4_address.clone()).unwrap_or_default(),
+        ipv6_address: attached.map(|attached| attached.endpoint.ipv6_address.clone()).unwrap_or_default(),
+        mac_address: settings.and_then(|settings| settings.mac_address.clone()),
+        aliases,
+    }
+}
