@@ -3,6 +3,7 @@
 
 mod architecture;
 mod cli;
+mod conformance;
 mod docker;
 mod documents;
 mod manifest;

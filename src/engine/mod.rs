@@ -1,7 +1,9 @@
 //! Access to a Docker Engine. Reading and writing are different types: who holds a [`Reader`] cannot change anything.
 
 pub mod connect;
+pub mod docker;
 pub mod error;
+mod transport;
 
 use async_trait::async_trait;
 
@@ -10,7 +12,9 @@ use crate::observed::{
     ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
 };
 use crate::plan::NetworkCreate;
+pub use docker::{DockerReader, DockerWriter};
 pub use error::{EngineError, EngineErrorKind};
+pub use transport::RequestCounter;
 
 /// What can be asked of an engine.
 #[async_trait]

@@ -6,6 +6,7 @@
 mod local;
 mod tcp;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use local::UnixDialer;
 pub use tcp::TcpDialer;
 
-use super::EngineErrorKind;
+use super::{DockerReader, DockerWriter, EngineError, EngineErrorKind, RequestCounter};
 use crate::desired::{DesiredServer, Endpoint, TcpSecurity};
 
 /// Opens byte streams to one daemon. Nothing is opened before the first call; a dialer is dialled again whenever the pool wants
@@ -51,28 +52,44 @@ pub struct ConnectOptions {
     pub read_timeout: Duration,
     /// Bound on every call that changes something. Stopping a container takes as long as the container's own stop timeout.
     pub write_timeout: Duration,
+    /// Counts the requests of everything that is made with these options.
+    pub requests: Arc<RequestCounter>,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { read_timeout: Duration::from_secs(10), write_timeout: Duration::from_secs(120) }
+        Self {
+            read_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(120),
+            requests: Arc::default(),
+        }
     }
 }
 
-/// The way to the server that its manifest names.
-pub fn dialer(server: &DesiredServer) -> Result<Box<dyn Dialer>, DialError> {
+/// A client that looks at the server and cannot change it. Opens nothing yet.
+pub fn reader(server: &DesiredServer, options: &ConnectOptions) -> Result<DockerReader, EngineError> {
+    Ok(DockerReader::new(&server.key.path(), dialer(server)?, options))
+}
+
+/// A client that looks at the server and changes it. Opens nothing yet.
+pub fn writer(server: &DesiredServer, options: &ConnectOptions) -> Result<DockerWriter, EngineError> {
+    DockerWriter::new(&server.key.path(), dialer(server)?, options)
+}
+
+fn dialer(server: &DesiredServer) -> Result<Arc<dyn Dialer>, EngineError> {
     match &server.endpoint {
-        Endpoint::Unix { path } => Ok(Box::new(UnixDialer::new(path))),
-        Endpoint::Tcp { host, port, security: TcpSecurity::Plain } => Ok(Box::new(TcpDialer::new(host, *port))),
-        Endpoint::Tcp { security: TcpSecurity::Tls(_), .. } => Err(unsupported("tcp:// endpoints with TLS")),
-        Endpoint::Ssh { .. } => Err(unsupported("ssh:// endpoints")),
-        Endpoint::Context { .. } => Err(unsupported("context:// endpoints")),
+        Endpoint::Unix { path } => Ok(Arc::new(UnixDialer::new(path))),
+        Endpoint::Tcp { host, port, security: TcpSecurity::Plain } => Ok(Arc::new(TcpDialer::new(host, *port))),
+        Endpoint::Tcp { security: TcpSecurity::Tls(_), .. } => Err(unsupported(server, "tcp:// endpoints with TLS")),
+        Endpoint::Ssh { .. } => Err(unsupported(server, "ssh:// endpoints")),
+        Endpoint::Context { .. } => Err(unsupported(server, "context:// endpoints")),
     }
 }
 
-fn unsupported(what: &str) -> DialError {
-    DialError {
+fn unsupported(server: &DesiredServer, what: &str) -> EngineError {
+    EngineError {
         kind: EngineErrorKind::Unreachable,
+        attempted: format!("connecting to {}", server.key.path()),
         message: format!("{what} are not supported by this version"),
         hint: Some("declare a unix:// endpoint and run Landfall on the server itself".to_owned()),
     }

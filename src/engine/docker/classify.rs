@@ -1,0 +1,397 @@
+//! What a failed call means. The status misleads (an exhausted address pool is 404, connecting twice is 403, disconnecting twice
+//! 500), so the operation and the daemon's words count too.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use crate::engine::transport::TransportError;
+use crate::engine::{EngineError, EngineErrorKind};
+
+/// The calls whose failures are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    Read,
+    CreateNetwork,
+    Connect,
+    Disconnect,
+    RemoveNetwork,
+    StartContainer,
+    StopContainer,
+}
+
+impl Operation {
+    fn changes(self) -> bool {
+        self != Operation::Read
+    }
+}
+
+/// A call that did not succeed, before anyone made sense of it.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Transport(TransportError),
+    /// The answer broke off.
+    Broken(String),
+    TimedOut(Duration),
+    /// The daemon says no.
+    Refused {
+        status: u16,
+        message: String,
+    },
+    /// An answer that is not what it should be.
+    Unreadable(String),
+}
+
+impl From<TransportError> for Failure {
+    fn from(error: TransportError) -> Self {
+        Failure::Transport(error)
+    }
+}
+
+/// bollard has no variant for an error of a custom transport: it travels inside of an IO error.
+pub(super) fn through_bollard(error: TransportError) -> bollard::errors::Error {
+    bollard::errors::Error::IOError { err: std::io::Error::other(error) }
+}
+
+impl From<bollard::errors::Error> for Failure {
+    fn from(error: bollard::errors::Error) -> Self {
+        use bollard::errors::Error;
+        match error {
+            Error::DockerResponseServerError { status_code, message } => {
+                Failure::Refused { status: status_code, message: shortened(&message) }
+            }
+            Error::IOError { err } => match err.downcast::<TransportError>() {
+                Ok(error) => Failure::Transport(error),
+                Err(error) => Failure::Broken(error.to_string()),
+            },
+            Error::HyperResponseError { err } => Failure::Broken(err.to_string()),
+            error @ (Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::StrParseError { .. }) => {
+                Failure::Unreadable(error.to_string())
+            }
+            error => Failure::Broken(error.to_string()),
+        }
+    }
+}
+
+impl Failure {
+    /// From the body of an answer that is no success: the daemon's JSON, or whatever a proxy before it says.
+    pub(super) fn refused(status: StatusCode, body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Message {
+            message: String,
+        }
+        let message = match serde_json::from_slice::<Message>(body) {
+            Ok(message) => message.message,
+            Err(_) => String::from_utf8_lossy(body).into_owned(),
+        };
+        Failure::Refused { status: status.as_u16(), message: shortened(&message) }
+    }
+
+    /// The error for whoever has to act: `what` was attempted on `server`.
+    pub(super) fn explain(self, operation: Operation, server: &str, what: &str) -> EngineError {
+        let (kind, message, hint) = match self {
+            Failure::Transport(error) => match (error.dial_error(), &error) {
+                (Some(dial_error), _) => (dial_error.kind, dial_error.message.clone(), dial_error.hint.clone()),
+                (None, TransportError::TooOld(_)) => (EngineErrorKind::TooOld, error.to_string(), None),
+                (None, _) => (EngineErrorKind::Unreachable, chain(&error), None),
+            },
+            Failure::Broken(message) => {
+                (EngineErrorKind::Unreachable, format!("the connection broke: {message}"), None)
+            }
+            Failure::TimedOut(limit) => (EngineErrorKind::Unreachable, format!("no answer within {limit:?}"), None),
+            Failure::Refused { status, message } => {
+                let kind = classify(operation, status, &message);
+                let message =
+                    if message.is_empty() { format!("the daemon answers with status {status}") } else { message };
+                (kind, message, None)
+            }
+            Failure::Unreadable(message) => {
+                (EngineErrorKind::Protocol, format!("the answer cannot be read: {message}"), None)
+            }
+        };
+        let hint = hint.or_else(|| advice(kind, operation).map(str::to_owned));
+        EngineError { kind, attempted: format!("{what} on {server}"), message, hint }
+    }
+}
+
+/// The daemon's message on one line, and not a whole page of HTML.
+fn shortened(message: &str) -> String {
+    const MOST: usize = 500;
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let words = error.to_string();
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+fn classify(operation: Operation, status: u16, message: &str) -> EngineErrorKind {
+    use EngineErrorKind as Kind;
+    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+
+    // Words that mean the same whatever was attempted.
+    if says(&["is not a swarm manager", "multi-host network from a worker node", "node is not part of a swarm"]) {
+        return Kind::NotASwarmManager;
+    }
+    if says(&["is ambiguous", "matches found on name", "matches found based on"]) {
+        return Kind::Ambiguous;
+    }
+    if status == 401 || says(&["authorization denied by plugin"]) {
+        return Kind::PermissionDenied;
+    }
+    match operation {
+        Operation::Read if status == 403 => Kind::PermissionDenied,
+        Operation::Read | Operation::StopContainer if status == 404 => Kind::NotFound,
+        // A container that is pinned to a removed network fails to start with 404 as well.
+        Operation::StartContainer if status == 404 && says(&["No such container"]) => Kind::NotFound,
+        Operation::Read | Operation::StartContainer | Operation::StopContainer => Kind::Other,
+
+        // 404 is an exhausted pool here, or an unknown driver; never a network that is missing.
+        Operation::CreateNetwork => {
+            if says(&["non-overlapping", "predefined address pools have been fully subnetted", "pool is exhausted"]) {
+                Kind::AddressPoolExhausted
+            } else if says(&["Pool overlaps with other one", "networks have overlapping", "overlaps with"]) {
+                Kind::SubnetOverlap
+            } else if says(&["already exists"]) {
+                Kind::NameTaken
+            } else if status == 403 {
+                Kind::Forbidden
+            } else {
+                Kind::Other
+            }
+        }
+        Operation::Connect => {
+            if says(&["already exists in network", "is already attached to network", "is already connected to network"])
+            {
+                Kind::AlreadyConnected
+            } else if says(&[
+                "Address already in use",
+                "address already in use",
+                "user specified IP address",
+                "not belong to any of this network's subnets",
+                "no available IPv4 addresses",
+                "no available IPv6 addresses",
+                "no configured subnet",
+                "Invalid address",
+            ]) {
+                Kind::AddressUnavailable
+            } else if status == 404 {
+                Kind::NotFound
+            } else if status == 403
+                || says(&[
+                    "cannot be connected to",
+                    "container sharing network namespace",
+                    "not manually attachable",
+                    "host network",
+                ])
+            {
+                Kind::Forbidden
+            } else {
+                Kind::Other
+            }
+        }
+        Operation::Disconnect => {
+            if says(&["is not connected to"]) {
+                Kind::NotConnected
+            } else if status == 404 {
+                Kind::NotFound
+            } else if status == 403 || says(&["cannot be disconnected from host network"]) {
+                Kind::Forbidden
+            } else {
+                Kind::Other
+            }
+        }
+        Operation::RemoveNetwork => {
+            if says(&["has active endpoints", "is in use by"]) {
+                Kind::NetworkInUse
+            } else if status == 404 {
+                Kind::NotFound
+            } else if status == 403 || says(&["pre-defined network"]) {
+                Kind::Forbidden
+            } else {
+                Kind::Other
+            }
+        }
+    }
+}
+
+/// The next step, where there is one that does not depend on the server.
+fn advice(kind: EngineErrorKind, operation: Operation) -> Option<&'static str> {
+    Some(match kind {
+        EngineErrorKind::Unreachable if operation.changes() => {
+            "whether the change was made is not known; run the command again, it looks before it acts"
+        }
+        EngineErrorKind::Unreachable => {
+            "check that the Docker daemon answers (`docker version`), or give it more `--timeout`"
+        }
+        EngineErrorKind::PermissionDenied => {
+            "an authorization plugin or a proxy before the daemon denies the call; allow it for Landfall"
+        }
+        EngineErrorKind::TooOld => "upgrade Docker on that server to 19.03 or newer",
+        EngineErrorKind::AddressPoolExhausted => {
+            "add to `default-address-pools` in /etc/docker/daemon.json and restart Docker, declare `spec.network.subnets`, \
+             or remove networks that nobody uses"
+        }
+        EngineErrorKind::SubnetOverlap => {
+            "choose another `spec.network.subnets`: a network or route of the server has this one"
+        }
+        EngineErrorKind::AddressUnavailable => {
+            "choose a free address within a subnet that the Destination declares in `spec.network.subnets`"
+        }
+        EngineErrorKind::NotASwarmManager => "declare a manager of the Swarm as a Server and use that",
+        EngineErrorKind::Ambiguous => "remove or rename one of the networks, then run the command again",
+        EngineErrorKind::Protocol => "is this really a Docker Engine? Check the server's `spec.endpoint`",
+        EngineErrorKind::HostKeyMismatch
+        | EngineErrorKind::NotFound
+        | EngineErrorKind::AlreadyConnected
+        | EngineErrorKind::NotConnected
+        | EngineErrorKind::NetworkInUse
+        | EngineErrorKind::NameTaken
+        | EngineErrorKind::Forbidden
+        | EngineErrorKind::Other => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The daemon's own words, from 20.10 where no version is named.
+    #[test]
+    fn the_daemons_messages_are_told_apart() {
+        use EngineErrorKind as Kind;
+        use Operation::*;
+        let cases: &[(Operation, u16, &str, Kind)] = &[
+            (
+                CreateNetwork,
+                404,
+                "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network",
+                Kind::AddressPoolExhausted,
+            ),
+            // 27.0
+            (CreateNetwork, 400, "all predefined address pools have been fully subnetted", Kind::AddressPoolExhausted),
+            (CreateNetwork, 403, "Pool overlaps with other one on this address space", Kind::SubnetOverlap),
+            // 27.0
+            (
+                CreateNetwork,
+                403,
+                "invalid pool request: Pool overlaps with other one on this address space",
+                Kind::SubnetOverlap,
+            ),
+            (
+                CreateNetwork,
+                403,
+                "cannot create network 0f (br-0f): conflicts with network 1e (br-1e): networks have overlapping IPv4",
+                Kind::SubnetOverlap,
+            ),
+            (CreateNetwork, 409, "network with name web already exists", Kind::NameTaken),
+            (CreateNetwork, 403, "operation is not permitted on predefined bridge network ", Kind::Forbidden),
+            (
+                CreateNetwork,
+                403,
+                "Cannot create a multi-host network from a worker node. Please create the network from a manager node.",
+                Kind::NotASwarmManager,
+            ),
+            (
+                CreateNetwork,
+                503,
+                "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to \
+                 swarm and try again.",
+                Kind::NotASwarmManager,
+            ),
+            (CreateNetwork, 404, "legacy plugin: plugin \"weave\" not found", Kind::Other),
+            (Connect, 403, "endpoint with name app already exists in network web", Kind::AlreadyConnected),
+            (Connect, 403, "Address already in use", Kind::AddressUnavailable),
+            (
+                Connect,
+                400,
+                "user specified IP address is supported only when connecting to networks with user configured subnets",
+                Kind::AddressUnavailable,
+            ),
+            (Connect, 404, "No such container: app", Kind::NotFound),
+            (Connect, 404, "network web not found", Kind::NotFound),
+            (
+                Connect,
+                403,
+                "container sharing network namespace with another container or host cannot be connected to any other network",
+                Kind::Forbidden,
+            ),
+            (Connect, 403, "container cannot be connected to host network", Kind::Forbidden),
+            (Disconnect, 500, "container 4f is not connected to network web", Kind::NotConnected),
+            (Disconnect, 404, "network web not found", Kind::NotFound),
+            (Disconnect, 403, "container cannot be disconnected from host network", Kind::Forbidden),
+            (
+                RemoveNetwork,
+                403,
+                "error while removing network: network web id 0f has active endpoints",
+                Kind::NetworkInUse,
+            ),
+            (
+                RemoveNetwork,
+                400,
+                "rpc error: code = FailedPrecondition desc = network 0f is in use by service 1e",
+                Kind::NetworkInUse,
+            ),
+            (RemoveNetwork, 404, "network 0f not found", Kind::NotFound),
+            (RemoveNetwork, 403, "bridge is a pre-defined network and cannot be removed", Kind::Forbidden),
+            (
+                RemoveNetwork,
+                503,
+                "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state.",
+                Kind::NotASwarmManager,
+            ),
+            (Read, 400, "network web is ambiguous (2 matches found on name)", Kind::Ambiguous),
+            (Read, 404, "No such container: 4f", Kind::NotFound),
+            (Read, 403, "<html><body><h1>403 Forbidden</h1>Request forbidden</body></html>", Kind::PermissionDenied),
+            (Connect, 403, "authorization denied by plugin casbin: no", Kind::PermissionDenied),
+            (StartContainer, 404, "network 0f not found", Kind::Other),
+            (StartContainer, 404, "No such container: 4f", Kind::NotFound),
+            (StopContainer, 500, "cannot stop container: 4f: tried to kill container", Kind::Other),
+        ];
+        for (operation, status, message, kind) in cases {
+            assert_eq!(classify(*operation, *status, message), *kind, "{operation:?} {status} {message}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_was_attempted_where() {
+        let failure = Failure::refused(
+            StatusCode::FORBIDDEN,
+            br#"{"message":"Pool overlaps with other one on this address space"}"#,
+        );
+        let error =
+            failure.explain(Operation::CreateNetwork, "default/edge-1 (unix:///d.sock)", "creating network \"web\"");
+        assert_eq!(
+            error.to_string(),
+            "creating network \"web\" on default/edge-1 (unix:///d.sock): Pool overlaps with other one on this address space"
+        );
+        assert!(error.hint.is_some());
+    }
+
+    #[test]
+    fn a_page_of_html_is_cut_short() {
+        let failure = Failure::refused(StatusCode::BAD_GATEWAY, "<p>\n".repeat(1000).as_bytes());
+        let error = failure.explain(Operation::Read, "s", "listing the networks");
+        assert!(error.message.len() < 600 && !error.message.contains('\n'), "{}", error.message);
+    }
+
+    #[test]
+    fn a_change_without_an_answer_has_an_unknown_outcome() {
+        let error = Failure::TimedOut(Duration::from_secs(5)).explain(Operation::Connect, "s", "connecting");
+        assert_eq!(error.kind, EngineErrorKind::Unreachable);
+        assert!(error.hint.unwrap().contains("not known"));
+    }
+}

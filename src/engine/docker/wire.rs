@@ -1,0 +1,410 @@
+//! The daemon's JSON, as far as anyone looks at it. Absent and null are the same, and what is not named here may be anything.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::engine::{ContainerDetail, EngineEvent};
+use crate::observed::{
+    AddressPool, ContainerId, ContainerState, EndpointSettings, EngineInfo, NetworkId, NetworkScope, ObservedContainer,
+    ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, SwarmState,
+};
+
+/// An answer that decodes and makes no sense.
+#[derive(Debug, PartialEq)]
+pub(super) struct Odd(pub(super) String);
+
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// The daemon writes an empty string for nothing.
+fn filled(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+macro_rules! wire {
+    ($(#[$meta:meta])* $name:ident { $($key:literal $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default)]
+        pub(super) struct $name {
+            $(#[serde(rename = $key, deserialize_with = "or_default")] $field: $type,)*
+        }
+    };
+}
+
+wire!(Info {
+    "ID" id: String,
+    "Name" name: String,
+    "ServerVersion" version: String,
+    "Swarm" swarm: Swarm,
+    "DefaultAddressPools" pools: Vec<Pool>,
+});
+wire!(Swarm {
+    "LocalNodeState" state: String,
+    "NodeID" node_id: String,
+    "ControlAvailable" control_available: bool,
+    "Error" error: String,
+    "Cluster" cluster: Cluster,
+    "RemoteManagers" managers: Vec<Manager>,
+});
+wire!(Cluster { "ID" id: String, });
+wire!(Manager { "Addr" address: String, });
+wire!(Pool { "Base" base: String, "Size" size: i64, });
+
+impl From<Info> for EngineInfo {
+    fn from(info: Info) -> Self {
+        Self {
+            id: info.id,
+            name: info.name,
+            version: info.version,
+            swarm: info.swarm.into(),
+            address_pools: info.pools.into_iter().map(|Pool { base, size }| AddressPool { base, size }).collect(),
+        }
+    }
+}
+
+impl From<Swarm> for SwarmState {
+    fn from(swarm: Swarm) -> Self {
+        let Swarm { state, node_id, control_available, error, cluster, managers } = swarm;
+        match state.as_str() {
+            "" | "inactive" => SwarmState::Inactive,
+            "pending" => SwarmState::Pending,
+            "locked" => SwarmState::Locked,
+            "active" if control_available => SwarmState::Manager { node_id, cluster_id: cluster.id },
+            "active" => {
+                let mut manager_addresses: Vec<String> = managers.into_iter().map(|manager| manager.address).collect();
+                manager_addresses.sort();
+                SwarmState::Worker { node_id, manager_addresses }
+            }
+            _ => SwarmState::Error { message: filled(error).unwrap_or(state) },
+        }
+    }
+}
+
+wire!(Network {
+    "Id" id: String,
+    "Name" name: String,
+    "Created" created: String,
+    "Scope" scope: String,
+    "Driver" driver: String,
+    "EnableIPv6" ipv6: bool,
+    "IPAM" ipam: Ipam,
+    "Internal" internal: bool,
+    "Attachable" attachable: bool,
+    "Ingress" ingress: bool,
+    "Options" options: BTreeMap<String, String>,
+    "Labels" labels: BTreeMap<String, String>,
+});
+wire!(Ipam { "Config" config: Vec<Subnet>, });
+wire!(Subnet { "Subnet" subnet: String, "Gateway" gateway: String, "IPRange" ip_range: String, });
+
+impl TryFrom<Network> for ObservedNetwork {
+    type Error = Odd;
+
+    fn try_from(network: Network) -> Result<Self, Odd> {
+        let id = NetworkId::try_from(network.id).map_err(|odd| Odd(odd.to_string()))?;
+        let scope = match network.scope.as_str() {
+            "local" => NetworkScope::Local,
+            "swarm" => NetworkScope::Swarm,
+            "global" => NetworkScope::Global,
+            other => return Err(Odd(format!("network {:?} has the unknown scope {other:?}", network.name))),
+        };
+        let subnets = network.ipam.config.into_iter().map(|Subnet { subnet, gateway, ip_range }| ObservedSubnet {
+            subnet,
+            gateway: filled(gateway),
+            ip_range: filled(ip_range),
+        });
+        Ok(Self {
+            id,
+            name: network.name,
+            driver: network.driver,
+            scope,
+            internal: network.internal,
+            attachable: network.attachable,
+            ingress: network.ingress,
+            ipv6: network.ipv6,
+            subnets: subnets.collect(),
+            options: network.options,
+            labels: network.labels,
+            created: network.created,
+        })
+    }
+}
+
+wire!(ListedContainer {
+    "Id" id: String,
+    "Names" names: Vec<String>,
+    "Image" image: String,
+    "State" state: String,
+    "Labels" labels: BTreeMap<String, String>,
+    "HostConfig" host: HostConfig,
+    "NetworkSettings" network_settings: NetworkSettings,
+});
+wire!(HostConfig { "NetworkMode" network_mode: String, });
+wire!(NetworkSettings { "Networks" networks: BTreeMap<String, Endpoint>, });
+wire!(Endpoint {
+    "NetworkID" network_id: String,
+    "EndpointID" endpoint_id: String,
+    "IPAddress" ipv4_address: String,
+    "GlobalIPv6Address" ipv6_address: String,
+    "IPAMConfig" ipam: EndpointIpam,
+    "Aliases" aliases: Vec<String>,
+    "Links" links: Vec<String>,
+    "MacAddress" mac_address: String,
+    "DriverOpts" driver_opts: BTreeMap<String, String>,
+    "GwPriority" gw_priority: Option<i64>,
+});
+wire!(EndpointIpam {
+    "IPv4Address" ipv4_address: String,
+    "IPv6Address" ipv6_address: String,
+    "LinkLocalIPs" link_local_ips: Vec<String>,
+});
+
+impl TryFrom<ListedContainer> for ObservedContainer {
+    type Error = Odd;
+
+    fn try_from(container: ListedContainer) -> Result<Self, Odd> {
+        let id = ContainerId::try_from(container.id).map_err(|odd| Odd(odd.to_string()))?;
+        // Links of other containers (`/other/alias`) are names too.
+        let names = container.names.iter().map(|name| name.strip_prefix('/').unwrap_or(name));
+        let name = names.into_iter().find(|name| !name.contains('/')).unwrap_or(id.short()).to_owned();
+        let endpoints = endpoints(container.network_settings, Inspected::No)?;
+        Ok(Self {
+            state: state(&container.state),
+            name,
+            image: container.image,
+            labels: container.labels,
+            network_mode: container.host.network_mode,
+            endpoints,
+            id,
+        })
+    }
+}
+
+wire!(InspectedContainer {
+    "Id" id: String,
+    "Name" name: String,
+    "State" state: State,
+    "Config" config: Config,
+    "HostConfig" host: HostConfig,
+    "NetworkSettings" network_settings: NetworkSettings,
+});
+wire!(State { "Status" status: String, });
+wire!(Config {
+    "Image" image: String,
+    "Labels" labels: BTreeMap<String, String>,
+    "Env" env: Vec<String>,
+});
+
+impl TryFrom<InspectedContainer> for ContainerDetail {
+    type Error = Odd;
+
+    fn try_from(container: InspectedContainer) -> Result<Self, Odd> {
+        let id = ContainerId::try_from(container.id).map_err(|odd| Odd(odd.to_string()))?;
+        let endpoints = endpoints(container.network_settings, Inspected::Yes)?;
+        let observed = ObservedContainer {
+            id,
+            name: container.name.strip_prefix('/').unwrap_or(&container.name).to_owned(),
+            image: container.config.image,
+            state: state(&container.state.status),
+            labels: container.config.labels,
+            network_mode: container.host.network_mode,
+            endpoints,
+        };
+        Ok(Self { container: observed, env: container.config.env })
+    }
+}
+
+/// The daemon lists endpoints without their settings.
+#[derive(Clone, Copy, PartialEq)]
+enum Inspected {
+    Yes,
+    No,
+}
+
+fn endpoints(settings: NetworkSettings, inspected: Inspected) -> Result<Vec<ObservedEndpoint>, Odd> {
+    let endpoints = settings.networks.into_iter().map(|(network_name, endpoint)| {
+        let network_id = filled(endpoint.network_id).map(NetworkId::try_from).transpose();
+        let settings = (inspected == Inspected::Yes).then(|| EndpointSettings {
+            aliases: endpoint.aliases,
+            links: endpoint.links,
+            ipv4_address: filled(endpoint.ipam.ipv4_address),
+            ipv6_address: filled(endpoint.ipam.ipv6_address),
+            link_local_ips: endpoint.ipam.link_local_ips,
+            mac_address: filled(endpoint.mac_address),
+            driver_opts: endpoint.driver_opts,
+            gw_priority: endpoint.gw_priority,
+        });
+        Ok(ObservedEndpoint {
+            network_name,
+            network_id: network_id.map_err(|odd| Odd(odd.to_string()))?,
+            endpoint_id: endpoint.endpoint_id,
+            ipv4_address: endpoint.ipv4_address,
+            ipv6_address: endpoint.ipv6_address,
+            settings,
+        })
+    });
+    endpoints.collect()
+}
+
+/// A word that no daemon uses yet counts as running: what may be alive is not disturbed without saying so.
+fn state(word: &str) -> ContainerState {
+    match word {
+        // Podman: configured, initialized, stopped.
+        "created" | "configured" | "initialized" => ContainerState::Created,
+        "paused" => ContainerState::Paused,
+        "restarting" => ContainerState::Restarting,
+        "removing" => ContainerState::Removing,
+        "exited" | "stopped" => ContainerState::Exited,
+        "dead" => ContainerState::Dead,
+        _ => ContainerState::Running,
+    }
+}
+
+wire!(Service { "ID" id: String, "Spec" spec: ServiceSpec, });
+wire!(ServiceSpec {
+    "Name" name: String,
+    "Labels" labels: BTreeMap<String, String>,
+    "TaskTemplate" task: TaskTemplate,
+    // Before API 1.25 the networks were here, and services made then still have them here.
+    "Networks" networks: Vec<Attachment>,
+    "Mode" mode: Mode,
+});
+wire!(TaskTemplate { "Networks" networks: Vec<Attachment>, });
+wire!(Attachment { "Target" target: String, });
+wire!(Mode { "Replicated" replicated: Option<Replicated>, "ReplicatedJob" job: Option<Job>, });
+wire!(Replicated { "Replicas" replicas: u64, });
+wire!(Job { "TotalCompletions" completions: u64, });
+
+impl From<Service> for ObservedService {
+    fn from(service: Service) -> Self {
+        let ServiceSpec { name, labels, task, networks, mode } = service.spec;
+        let replicas = mode.replicated.map(|mode| mode.replicas).or(mode.job.map(|job| job.completions));
+        let networks = task.networks.into_iter().chain(networks).map(|network| network.target).collect();
+        Self { id: service.id, name, labels, networks, replicas }
+    }
+}
+
+wire!(Event {
+    "Type" object_type: String,
+    "Action" action: String,
+    "Actor" actor: Actor,
+    "time" seconds: i64,
+    "timeNano" nanos: i64,
+});
+wire!(Actor { "ID" id: String, "Attributes" attributes: BTreeMap<String, String>, });
+
+/// One JSON object a line. A line that cannot be read is left out: events are hints, and their absence proves nothing.
+pub(super) fn events(bytes: &[u8]) -> Vec<EngineEvent> {
+    let events = serde_json::Deserializer::from_slice(bytes).into_iter::<serde_json::Value>().map_while(Result::ok);
+    let events = events.filter_map(|event| serde_json::from_value::<Event>(event).ok());
+    let mut events: Vec<EngineEvent> = events
+        .map(|mut event| EngineEvent {
+            time_nanos: if event.nanos == 0 { event.seconds.saturating_mul(1_000_000_000) } else { event.nanos },
+            name: event.actor.attributes.remove("name").unwrap_or_default(),
+            container: event.actor.attributes.remove("container").filter(|_| event.object_type == "network"),
+            object_type: event.object_type,
+            action: event.action,
+            id: event.actor.id,
+        })
+        .collect();
+    events.sort_by_key(|event| event.time_nanos);
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn null_is_nothing() {
+        let network: Network = serde_json::from_value(json!({
+            "Id": ID, "Name": "web", "Scope": "local", "Driver": "bridge", "IPAM": { "Driver": "default", "Options": null, "Config": null },
+            "Options": null, "Labels": null, "Peers": null
+        }))
+        .unwrap();
+        let network = ObservedNetwork::try_from(network).unwrap();
+        assert_eq!((network.subnets.len(), network.options.len(), network.labels.len()), (0, 0, 0));
+        let container: ListedContainer = serde_json::from_value(json!({
+            "Id": ID, "Names": null, "State": "removing", "Labels": null, "HostConfig": null, "NetworkSettings": { "Networks": null }
+        }))
+        .unwrap();
+        let container = ObservedContainer::try_from(container).unwrap();
+        assert_eq!((container.name.as_str(), container.endpoints.len()), ("0123456789ab", 0));
+    }
+
+    #[test]
+    fn an_id_that_is_no_id_is_refused() {
+        let network: Network =
+            serde_json::from_value(json!({ "Id": "../containers/victim", "Name": "web", "Scope": "local" })).unwrap();
+        assert!(ObservedNetwork::try_from(network).unwrap_err().0.contains("../containers/victim"));
+    }
+
+    #[test]
+    fn a_container_goes_by_its_own_name_and_not_by_a_link_to_it() {
+        let container: ListedContainer =
+            serde_json::from_value(json!({ "Id": ID, "Names": ["/web/db", "/database"], "State": "running" })).unwrap();
+        assert_eq!(ObservedContainer::try_from(container).unwrap().name, "database");
+    }
+
+    #[test]
+    fn the_swarm_state_is_what_the_daemon_says() {
+        let state = |swarm: serde_json::Value| -> SwarmState { serde_json::from_value::<Swarm>(swarm).unwrap().into() };
+        assert_eq!(state(json!(null_swarm())), SwarmState::Inactive);
+        assert_eq!(
+            state(
+                json!({ "LocalNodeState": "active", "ControlAvailable": true, "NodeID": "n", "Cluster": { "ID": "c" } })
+            ),
+            SwarmState::Manager { node_id: "n".to_owned(), cluster_id: "c".to_owned() }
+        );
+        assert_eq!(
+            state(json!({
+                "LocalNodeState": "active", "ControlAvailable": false, "NodeID": "n",
+                "RemoteManagers": [{ "NodeID": "m", "Addr": "10.0.0.1:2377" }]
+            })),
+            SwarmState::Worker { node_id: "n".to_owned(), manager_addresses: vec!["10.0.0.1:2377".to_owned()] }
+        );
+        assert_eq!(state(json!({ "LocalNodeState": "locked", "Error": "Swarm is encrypted" })), SwarmState::Locked);
+        assert_eq!(
+            state(json!({ "LocalNodeState": "error", "Error": "no quorum" })),
+            SwarmState::Error { message: "no quorum".to_owned() }
+        );
+    }
+
+    fn null_swarm() -> serde_json::Value {
+        json!({ "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": false, "Error": "", "RemoteManagers": null })
+    }
+
+    #[test]
+    fn an_unknown_or_broken_event_does_not_hide_the_others() {
+        let lines = concat!(
+            r#"{"Type":"network","Action":"connect","Actor":{"ID":"n","Attributes":{"container":"c","name":"web"}},"time":2,"timeNano":2000000001}"#,
+            "\n",
+            r#"{"Type":"sandwich","Action":{"not":"a word"},"timeNano":"never"}"#,
+            "\n",
+            r#"{"Type":"container","Action":"die","Actor":{"ID":"c","Attributes":null},"time":1}"#,
+            "\n{\"Type\":\"netw",
+        );
+        let events = events(lines.as_bytes());
+        let seen: Vec<_> = events.iter().map(|event| (event.time_nanos, event.action.as_str())).collect();
+        assert_eq!(seen, [(1_000_000_000, "die"), (2_000_000_001, "connect")]);
+        assert_eq!(events[1].container.as_deref(), Some("c"));
+        assert_eq!(events[1].name, "web");
+    }
+
+    #[test]
+    fn a_services_networks_are_found_in_both_places() {
+        let service: Service = serde_json::from_value(json!({ "ID": "s", "Spec": {
+            "Name": "web", "Networks": [{ "Target": "old" }], "TaskTemplate": { "Networks": [{ "Target": "new" }] },
+            "Mode": { "Replicated": { "Replicas": 0 } }
+        }}))
+        .unwrap();
+        let service = ObservedService::from(service);
+        assert_eq!((service.networks, service.replicas), (vec!["new".to_owned(), "old".to_owned()], Some(0)));
+    }
+}

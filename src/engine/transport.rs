@@ -1,0 +1,254 @@
+//! HTTP over whatever a [`Dialer`] opens: a pool of connections to one daemon, the version of its API, and a count of what was asked.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bollard::BollardRequest;
+use http::{Method, Response, Uri};
+use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::{
+    Client,
+    connect::{Connected, Connection},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use thiserror::Error;
+
+use super::connect::{BoxedStream, DialError, Dialer};
+
+/// The newest API that the calls were written for. A newer daemon is spoken to in this one.
+const NEWEST: ApiVersion = ApiVersion { major: 1, minor: 53 };
+/// Docker 19.03. Older ones lack fields that decisions rest on.
+pub(super) const OLDEST: ApiVersion = ApiVersion { major: 1, minor: 40 };
+/// More connections than this are not kept; as many as are needed are opened.
+const IDLE_CONNECTIONS: usize = 8;
+/// Shorter than what daemons and SSH servers grant an idle connection.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many requests of each kind were sent. Shared by everything that was made with the same options.
+#[derive(Debug, Default)]
+pub struct RequestCounter {
+    reads: AtomicU64,
+    writes: AtomicU64,
+}
+
+impl RequestCounter {
+    /// `GET` and `HEAD`.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Everything else: requests that can change something.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, method: &Method) {
+        let counter = if matches!(*method, Method::GET | Method::HEAD) { &self.reads } else { &self.writes };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A version of the Docker Engine API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ApiVersion {
+    major: u16,
+    minor: u16,
+}
+
+impl ApiVersion {
+    fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once('.')?;
+        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    }
+}
+
+impl fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub(super) enum TransportError {
+    #[error("the daemon speaks version {0} of the API; the oldest supported is {OLDEST} (Docker 19.03)")]
+    TooOld(ApiVersion),
+    #[error(transparent)]
+    Client(#[from] hyper_util::client::legacy::Error),
+    #[error(transparent)]
+    Request(#[from] http::Error),
+}
+
+impl TransportError {
+    /// What the dialer said, if no connection came about.
+    pub(super) fn dial_error(&self) -> Option<&DialError> {
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            if let Some(dial_error) = error.downcast_ref() {
+                return Some(dial_error);
+            }
+            source = error.source();
+        }
+        None
+    }
+}
+
+/// The request's body type; bollard does not name it.
+trait HasBody {
+    type Body;
+}
+impl<B> HasBody for http::Request<B> {
+    type Body = B;
+}
+
+/// A pool of connections to one daemon.
+pub(super) struct Transport {
+    client: Client<Connector, <BollardRequest as HasBody>::Body>,
+    counter: Arc<RequestCounter>,
+    /// `major << 16 | minor` of the daemon's newest API; 0 until the first answer.
+    version: AtomicU32,
+    /// By how many seconds the daemon's clock is ahead of ours.
+    clock_skew: AtomicI64,
+}
+
+impl Transport {
+    pub(super) fn new(dialer: Arc<dyn Dialer>, counter: Arc<RequestCounter>) -> Self {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .build(Connector(dialer));
+        Self { client, counter, version: AtomicU32::new(0), clock_skew: AtomicI64::new(0) }
+    }
+
+    /// The daemon's newest API version, once it has answered anything.
+    pub(super) fn version(&self) -> Option<ApiVersion> {
+        match self.version.load(Ordering::Relaxed) {
+            0 => None,
+            bits => Some(ApiVersion { major: (bits >> 16) as u16, minor: bits as u16 }),
+        }
+    }
+
+    /// The time by the daemon's clock, as well as its answers tell.
+    pub(super) fn daemon_time(&self) -> Duration {
+        let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        match self.clock_skew.load(Ordering::Relaxed) {
+            // The header has whole seconds: this is the same clock.
+            -1..=1 => ours,
+            skew => Duration::from_secs(ours.as_secs().saturating_add_signed(skew)),
+        }
+    }
+
+    /// Sends a request whose path has no version yet.
+    pub(super) async fn send(&self, request: BollardRequest) -> Result<Response<Incoming>, TransportError> {
+        let (mut parts, body) = request.into_parts();
+        if let Some(version) = self.version() {
+            parts.uri = versioned(&parts.uri, version.min(NEWEST))?;
+        }
+        self.counter.count(&parts.method);
+        let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+        let started = Instant::now();
+        let answer = self.client.request(http::Request::from_parts(parts, body)).await;
+        let status = answer.as_ref().map_or(0, |response| response.status().as_u16());
+        tracing::debug!(%method, path, status, elapsed = ?started.elapsed(), "engine request");
+        let response = answer?;
+        self.learn(&response)?;
+        Ok(response)
+    }
+
+    fn learn(&self, response: &Response<Incoming>) -> Result<(), TransportError> {
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        if let Some(date) = header("date").and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
+            let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            self.clock_skew.store(date.timestamp().as_second().saturating_sub_unsigned(ours), Ordering::Relaxed);
+        }
+        if let Some(version) = header("api-version").and_then(ApiVersion::parse) {
+            self.version.store(u32::from(version.major) << 16 | u32::from(version.minor), Ordering::Relaxed);
+            if version < OLDEST {
+                return Err(TransportError::TooOld(version));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn versioned(uri: &Uri, version: ApiVersion) -> Result<Uri, http::Error> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(format!("/v{version}{path}").try_into()?);
+    Ok(Uri::from_parts(parts)?)
+}
+
+/// The dialer as hyper wants it.
+#[derive(Clone)]
+struct Connector(Arc<dyn Dialer>);
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = PooledStream;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<PooledStream, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let dialer = Arc::clone(&self.0);
+        Box::pin(async move { Ok(PooledStream(TokioIo::new(dialer.dial().await?))) })
+    }
+}
+
+struct PooledStream(TokioIo<BoxedStream>);
+
+impl Connection for PooledStream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for PooledStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Write for PooledStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn api_versions_compare_by_number() {
+        let version = |text| ApiVersion::parse(text).unwrap();
+        assert!(version("1.9") < version("1.40"));
+        assert!(version("1.41") >= OLDEST);
+        assert_eq!(version("1.60").min(NEWEST).to_string(), "1.53");
+        assert_eq!(ApiVersion::parse("one"), None);
+    }
+
+    #[test]
+    fn the_version_goes_in_front_of_the_path() {
+        let uri = Uri::from_static("http://docker/containers/json?all=1");
+        let versioned = versioned(&uri, ApiVersion { major: 1, minor: 41 }).unwrap();
+        assert_eq!(versioned, "http://docker/v1.41/containers/json?all=1");
+    }
+}
