@@ -18,6 +18,7 @@ pub mod observed;
 pub mod plan;
 pub mod references;
 pub mod report;
+pub mod scan;
 pub mod scope;
 pub mod selector;
 // shell

@@ -92,3 +92,22 @@ impl Object {
         ObjectKey::new(self.spec.kind(), &self.metadata.namespace, &self.metadata.name)
     }
 }
+
+/// As a manifest document.
+impl serde::Serialize for Object {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut document = serializer.serialize_struct("Object", 4)?;
+        document.serialize_field("apiVersion", API_VERSION)?;
+        document.serialize_field("kind", &self.spec.kind())?;
+        document.serialize_field("metadata", &self.metadata)?;
+        match &self.spec {
+            Spec::Server(spec) => document.serialize_field("spec", spec)?,
+            Spec::Destination(spec) => document.serialize_field("spec", spec)?,
+            Spec::Application(spec) => document.serialize_field("spec", spec)?,
+            Spec::Database(spec) => document.serialize_field("spec", spec)?,
+            Spec::Service(spec) => document.serialize_field("spec", spec)?,
+        }
+        document.end()
+    }
+}

@@ -1,6 +1,8 @@
 //! The pure views: what `scan`, `drift` and `graph` make of given states, literally.
 
 mod graph;
+mod observed;
+mod scan;
 
 use landfall::api::{Kind, Object, Spec};
 
