@@ -16,6 +16,7 @@ use crate::api::{
     ObjectKey, ObjectRef, ServiceSpec, Spec, SubnetSpec,
 };
 use crate::observed::{ContainerState, EndpointSettings, ObservedContainer, ObservedNetwork, ObservedService};
+use crate::plan::selects;
 
 pub(super) const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
@@ -77,7 +78,7 @@ pub(super) fn members(context: &Context<'_>, found: &[Found<'_>], names: &mut Na
 }
 
 /// On its way out: no selector means it any more.
-fn is_going(container: &ObservedContainer) -> bool {
+pub(super) fn is_going(container: &ObservedContainer) -> bool {
     matches!(container.state, ContainerState::Removing | ContainerState::Dead)
 }
 
@@ -261,16 +262,6 @@ fn coolify_engine(sub_type: &str) -> Option<DatabaseEngine> {
         "clickhouse" => DatabaseEngine::ClickHouse,
         _ => return None,
     })
-}
-
-fn selects(selector: &ContainerSelector, container: &ObservedContainer) -> bool {
-    let ContainerSelector { names, labels, compose_project, compose_service, swarm_services } = selector;
-    let has = |key: &str, value: &String| container.labels.get(key) == Some(value);
-    (names.is_empty() || names.contains(&container.name))
-        && labels.iter().all(|(key, value)| has(key, value))
-        && compose_project.as_ref().is_none_or(|project| has(COMPOSE_PROJECT, project))
-        && compose_service.as_ref().is_none_or(|service| has(COMPOSE_SERVICE, service))
-        && (swarm_services.is_empty() || swarm_services.iter().any(|service| has(SWARM_SERVICE, service)))
 }
 
 /// One manifest for the group, or several where its containers appear differently on different networks: a resource has one `endpoint`.

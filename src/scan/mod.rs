@@ -19,8 +19,6 @@ use crate::observed::{NetworkId, ObservedContainer, ObservedNetwork, ObservedSta
 #[derive(Debug, Clone, Copy)]
 pub struct ScanInput<'a> {
     pub observed: &'a ObservedState,
-    /// Name of the set: its own networks are left out, those of others cannot be adopted.
-    pub set: &'a str,
     pub server: ScannedServer<'a>,
     /// Namespace of the manifests; by default the server's own, which may always use it.
     pub namespace: Option<&'a str>,
@@ -131,7 +129,6 @@ impl KnownProxy {
 /// Everything the parts of a scan share.
 struct Context<'a> {
     state: &'a ObservedState,
-    set: &'a str,
     declared_server: Option<&'a DesiredServer>,
     proxy: Option<KnownProxy>,
     namespace: String,
@@ -178,7 +175,6 @@ pub fn scan(input: &ScanInput<'_>) -> Scanned {
     };
     let context = Context {
         state: input.observed,
-        set: input.set,
         declared_server,
         proxy,
         namespace: input.namespace.unwrap_or(&server.namespace).to_owned(),

@@ -12,6 +12,7 @@ use crate::api::{
     SubnetSpec,
 };
 use crate::observed::{NetworkScope, ObservedNetwork, ObservedSubnet, SwarmState};
+use crate::plan::ownership;
 
 /// Networks that an engine has of itself; `default` is what it takes for `bridge`.
 const PREDEFINED: [&str; 6] = ["bridge", "host", "none", "ingress", "docker_gwbridge", "default"];
@@ -23,7 +24,6 @@ const ENCRYPTED: &str = "encrypted";
 const VXLAN_IDS: &str = "com.docker.network.driver.overlay.vxlanid_list";
 
 const OWN_LABELS: &str = "landfall.";
-const SET: &str = "landfall.set";
 /// Bookkeeping of tools that make networks; whoever else writes these labels pretends to be them.
 const COMPOSE_LABELS: &str = "com.docker.compose.";
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
@@ -54,9 +54,13 @@ pub(super) fn destinations<'a>(context: &Context<'a>, names: &mut Names, warning
         if is_the_engines(network) || declared.contains(network.name.as_str()) {
             continue;
         }
-        if let Some(set) = network.labels.get(SET) {
-            if set != context.set {
-                warnings.push(format!("The network {:?} belongs to the set {set:?} and is left out.", network.name));
+        if let Some(owner) = ownership::of(network) {
+            // Labels that are the network's own need no word: it is in somebody's manifests, or was.
+            if !owner.sealed {
+                warnings.push(format!(
+                    "The network {:?} is left out: it carries labels of the set {:?} that were made for another network.",
+                    network.name, owner.set
+                ));
             }
             continue;
         }
@@ -181,7 +185,9 @@ fn maker(network: &ObservedNetwork) -> Option<(String, BTreeMap<String, String>)
 
 /// Containers that cannot start because they are pinned to a network that had this name.
 fn pinned(context: &Context<'_>, network: &ObservedNetwork, comments: &mut Vec<String>) {
-    for container in &context.state.containers {
+    let mut containers: Vec<_> = context.state.containers.iter().filter(|it| !super::members::is_going(it)).collect();
+    containers.sort_by(|a, b| a.name.cmp(&b.name));
+    for container in containers {
         let stale = container.endpoints.iter().any(|endpoint| {
             endpoint.network_name == network.name
                 && !is_endpoint_of(endpoint, network)
@@ -189,7 +195,7 @@ fn pinned(context: &Context<'_>, network: &ObservedNetwork, comments: &mut Vec<S
         });
         if stale {
             comments.push(format!(
-                "The container {:?} is pinned to a removed network of this name and cannot start; declaring it here repairs that.",
+                "The container {:?} is pinned to a removed network of this name and cannot start again; declared here, it would be repaired.",
                 container.name
             ));
         }

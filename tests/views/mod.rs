@@ -2,6 +2,7 @@
 
 mod graph;
 mod observed;
+mod roundtrip;
 mod scan;
 
 use landfall::api::{Kind, Object, Spec};

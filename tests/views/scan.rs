@@ -12,7 +12,6 @@ use super::observed::{Labelled, container, manager, network, overlay, server, su
 fn scanned(state: &ObservedState) -> (String, Vec<String>) {
     let scanned = scan(&ScanInput {
         observed: state,
-        set: "default",
         server: ScannedServer::Undeclared { endpoint: "unix:///var/run/docker.sock" },
         namespace: None,
         declared: &BTreeSet::new(),
@@ -434,13 +433,7 @@ fn scanned_declared(state: &ObservedState, namespace: Option<&str>) -> Scanned {
     let desired = manifests.desired("default").unwrap();
     let declared: BTreeSet<_> = manifests.objects().map(|located| located.object.key()).collect();
     let server = desired.servers.values().next().unwrap();
-    scan(&ScanInput {
-        observed: state,
-        set: "default",
-        server: ScannedServer::Declared(server),
-        namespace,
-        declared: &declared,
-    })
+    scan(&ScanInput { observed: state, server: ScannedServer::Declared(server), namespace, declared: &declared })
 }
 
 #[test]
@@ -486,7 +479,12 @@ spec:
     - front
 "#
     );
-    assert_eq!(scanned.warnings, ["The network \"theirs\" belongs to the set \"team-b\" and is left out."]);
+    assert_eq!(
+        scanned.warnings,
+        [
+            "The network \"theirs\" is left out: it carries labels of the set \"team-b\" that were made for another network."
+        ]
+    );
     loaded(&format!("{DECLARED}{}", scanned.to_yaml().unwrap()));
 }
 
@@ -514,7 +512,6 @@ fn a_recognised_proxy_is_suggested_where_the_server_declares_none() {
     );
     let scanned = scan(&ScanInput {
         observed: &state,
-        set: "default",
         server: ScannedServer::Declared(desired.servers.values().next().unwrap()),
         namespace: None,
         declared: &BTreeSet::new(),
