@@ -88,6 +88,9 @@ fn attach(container: &mut ObservedContainer, number: usize, how: Attachment, net
     container.endpoints.push(built);
 }
 
+/// Image, state, labels, and whether and how it is on each network.
+type Shape = (&'static str, ContainerState, Vec<(&'static str, &'static str)>, Vec<(bool, Attachment)>);
+
 fn states() -> impl Strategy<Value = ObservedState> {
     let how = select(vec![
         Attachment::Plain,
@@ -127,10 +130,7 @@ fn states() -> impl Strategy<Value = ObservedState> {
     ]);
     let shape = (select(IMAGES.to_vec()), state, labels, prop::collection::vec((any::<bool>(), how), 5));
     (networks(), prop::collection::vec(shape, 0..7)).prop_map(|(networks, shapes)| {
-        let build = |(number, (image, state, labels, attachments)): (
-            usize,
-            (&str, _, Vec<(&str, &str)>, Vec<(bool, Attachment)>),
-        )| {
+        let build = |(number, (image, state, labels, attachments)): (usize, Shape)| {
             let mut built = container(&format!("c{number}"), image, &[]);
             built.state = state;
             built.labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
