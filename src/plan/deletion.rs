@@ -101,8 +101,8 @@ pub(super) fn removal<'a>(
                 container: ContainerTarget::of(container),
                 force: it.stale && live,
             },
-            // Nobody is left for the proxy to talk to.
-            live && !is_proxy,
+            // It has been stopped by now, and nobody is left for the proxy to talk to.
+            false,
             (!it.stale).then(|| Call::ConnectEndpoint {
                 network: target.clone(),
                 container: ContainerTarget::of(container),

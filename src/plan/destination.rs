@@ -134,12 +134,15 @@ fn prefixed<'a>(host: &Host<'a>, name: &str) -> Option<&'a ObservedNetwork> {
 }
 
 fn describe_short(network: &ObservedNetwork) -> String {
-    let scope = match network.scope {
+    format!("{} ({}, {})", network.id.short(), network.driver, scope_word(network.scope))
+}
+
+fn scope_word(scope: NetworkScope) -> &'static str {
+    match scope {
         NetworkScope::Local => "local",
         NetworkScope::Swarm => "swarm",
         NetworkScope::Global => "global",
-    };
-    format!("{} ({}, {scope})", network.id.short(), network.driver)
+    }
 }
 
 /// Why the server cannot carry the destination at all.
@@ -221,9 +224,10 @@ fn in_scope(ctx: &Context<'_>, destination: &DesiredDestination, network: &Obser
             Reason::WrongScope,
             &destination.key,
             format!(
-                "The network {} is of driver {:?}, and a destination on {} is {expected}.",
-                format_args!("{:?}, {},", network.name, describe_short(network)),
+                "The network {:?} is of driver {:?} and scope {}, and a destination on {} is {expected}.",
+                network.name,
                 network.driver,
+                scope_word(network.scope),
                 ctx.server.key
             ),
         )

@@ -167,7 +167,7 @@ fn missing(ctx: &Context<'_>, member: &DesiredMember, found: &[&ObservedContaine
         .filter_map(|name| match ctx.host.container_named(name) {
             None => Some(waiting(format!("There is no container named {name:?}."))),
             Some(container) if host::is_going(container) => {
-                Some(waiting(format!("The container {name:?} is {}.", container.state.as_str())))
+                Some(waiting(format!("The container {name:?} is in state {}.", container.state.as_str())))
             }
             Some(_) => None,
         })

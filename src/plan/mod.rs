@@ -293,10 +293,10 @@ fn plan_server(input: &PlanInput<'_>, server: &DesiredServer) -> Option<ServerPl
             if ctx.is_deleted(&destination.key) {
                 continue;
             }
-            let part = destination::converge(&ctx, destination, located, &removed);
+            let mut part = destination::converge(&ctx, destination, located, &removed);
+            settle(&ctx, destination, located, &mut part, &mut plan.settled);
             draft.groups.extend(part.groups);
             draft.notes.extend(part.notes);
-            settle(&ctx, destination, located, &mut plan.settled);
         }
         draft.notes.extend(stranded(&ctx));
     }
@@ -335,20 +335,33 @@ fn in_the_way(network: &ObservedNetwork, created: &[&NetworkCreate]) -> bool {
     })
 }
 
-/// Journals of the destination that have done their duty.
-fn settle(ctx: &Context<'_>, destination: &DesiredDestination, located: &Located<'_>, settled: &mut Vec<Journal>) {
-    if destination.suspend || matches!(located, Located::Refused(_)) {
+/// Finds the journals of the destination that have done their duty, and keeps those open that list somebody who cannot be connected now.
+fn settle(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    located: &Located<'_>,
+    part: &mut Draft,
+    settled: &mut Vec<Journal>,
+) {
+    let mut journals = ctx.journals(&destination.key).peekable();
+    if destination.suspend || matches!(located, Located::Refused(_)) || journals.peek().is_none() {
         return;
     }
     let network = located.network();
     let members = member::resolve(ctx, destination, network);
     let create = destination::creation(ctx, destination, network.map(|network| network.name.as_str()));
-    let open: Vec<&Journal> = ctx
-        .left_behind(destination, &Target { network, create }, &members)
-        .into_iter()
-        .flat_map(|(_, journals)| journals)
+    let left_behind = ctx.left_behind(destination, &Target { network, create }, &members);
+    let connected = part.connected();
+    let stuck: Vec<&Journal> = left_behind
+        .iter()
+        .filter(|(container, _)| !connected.contains(&container.id))
+        .flat_map(|(_, journals)| journals.iter().copied())
         .collect();
-    settled.extend(ctx.journals(&destination.key).filter(|journal| !open.contains(journal)).cloned());
+    for group in &mut part.groups {
+        group.completes.retain(|journal| !stuck.contains(&journal));
+    }
+    let open: Vec<&Journal> = left_behind.iter().flat_map(|(_, journals)| journals.iter().copied()).collect();
+    settled.extend(journals.filter(|journal| !open.contains(journal)).cloned());
 }
 
 /// Journals of destinations that are not declared on this server any more: kept, and mentioned.

@@ -34,7 +34,7 @@ pub(super) fn server_note(ctx: &Context<'_>) -> Option<Note> {
     match ctx.host.container_named(name) {
         None => Some(waiting(format!("The proxy {name:?} does not exist."))),
         Some(container) if host::is_going(container) => {
-            Some(waiting(format!("The proxy {name:?} is {}.", container.state.as_str())))
+            Some(waiting(format!("The proxy {name:?} is in state {}.", container.state.as_str())))
         }
         Some(container) => host::unconnectable(container).map(|mode| {
             Note::warning(

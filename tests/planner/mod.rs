@@ -1,5 +1,12 @@
 //! The planner: builder, act, literal; then the plan is executed and planning again gives nothing.
 
 mod basics;
+mod deletion;
+mod endpoints;
 mod facts;
+mod immutable;
 mod json;
+mod lifecycle;
+mod membership;
+mod ownership;
+mod swarm;

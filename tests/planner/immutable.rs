@@ -1,0 +1,360 @@
+//! Fields that Docker cannot change, and replacing the network.
+
+use landfall::api::Replacement;
+use landfall::plan::Call;
+
+use crate::support::scenario::{Scenario, application, container, database, destination, network};
+use crate::support::simulator;
+
+#[test]
+fn every_field_that_differs_is_named_with_both_values() {
+    Scenario::without_proxy()
+        .network(
+            network("web-net")
+                .of("web")
+                .mtu("1500")
+                .subnet("10.0.0.0/24")
+                .option("com.docker.network.bridge.enable_icc", "false")
+                .option("com.example", "x"),
+        )
+        .destination(destination("web").named("web-net").mtu(1450).subnet("10.42.0.0/24").with(|it| {
+            it.network.internal = true;
+            it.network.ipv6 = true;
+            it.network.options.insert("com.example".to_owned(), "y".to_owned());
+            it.network.labels.insert("team".to_owned(), "shop".to_owned());
+        }))
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: spec.network.subnets is 10.0.0.0/24 on the server and 10.42.0.0/24 in the manifest; spec.network.internal is false on the server and true in the manifest; spec.network.ipv6 is false on the server and true in the manifest; spec.network.icc is false on the server and true in the manifest; spec.network.mtu is 1500 on the server and 1450 in the manifest; spec.network.options.com.example is x on the server and y in the manifest; spec.network.labels.team is unset on the server and shop in the manifest. Docker cannot change a network. (ImmutableField)
+                  hint: change the manifest back, or allow to replace the network: `replacement: WhenEmpty` or `Reattach`
+            ",
+        );
+}
+
+#[test]
+fn pain_29_what_is_not_declared_is_not_compared() {
+    Scenario::without_proxy()
+        .network(
+            network("web-net")
+                .of("web")
+                .subnet("172.18.0.0/16")
+                .gateway("172.18.0.1")
+                .mtu("1400")
+                .option("com.docker.network.bridge.name", "br-web")
+                .label("team", "shop"),
+        )
+        .destination(destination("web").named("web-net"))
+        .expect("");
+}
+
+#[test]
+fn pain_29_the_same_range_written_otherwise_is_the_same() {
+    Scenario::without_proxy()
+        .network(
+            network("web-net")
+                .of("web")
+                .subnet("10.42.0.0/24")
+                .gateway("10.42.0.1/24")
+                .subnet("fd00:0::/64")
+                .option("com.docker.network.bridge.enable_icc", "true"),
+        )
+        .destination(destination("web").named("web-net").subnet("10.42.0.7/24").with(|it| {
+            it.network.subnets[0].gateway = Some("10.42.0.1".parse().unwrap());
+        }))
+        .expect("");
+}
+
+#[test]
+fn gateways_and_ranges_are_compared_where_declared() {
+    Scenario::without_proxy()
+        .network(network("web-net").of("web").subnet("10.42.0.0/24").gateway("10.42.0.254"))
+        .destination(destination("web").named("web-net").subnet("10.42.0.0/24").with(|it| {
+            it.network.subnets[0].gateway = Some("10.42.0.1".parse().unwrap());
+            it.network.subnets[0].ip_range = Some("10.42.0.128/25".parse().unwrap());
+        }))
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: spec.network.subnets.gateway is 10.42.0.254 on the server and 10.42.0.1 in the manifest; spec.network.subnets.ipRange is unset on the server and 10.42.0.128/25 in the manifest. Docker cannot change a network. (ImmutableField)
+                  hint: change the manifest back, or allow to replace the network: `replacement: WhenEmpty` or `Reattach`
+            ",
+        );
+}
+
+#[test]
+fn a_refused_change_does_not_keep_the_network_from_being_healed() {
+    Scenario::new()
+        .network(network("web-net").of("web").mtu("1500"))
+        .container(container("app"))
+        .destination(destination("web").named("web-net").mtu(1450).member(application("app")))
+        .expect(
+            "
+            default/edge-1
+              + connect traefik to web-net for Destination/shop/web (ProxyDetached)
+              + connect app to web-net for Application/shop/app (MemberDetached)
+              ! refused Destination/shop/web: spec.network.mtu is 1500 on the server and 1450 in the manifest. Docker cannot change a network. (ImmutableField)
+                  hint: change the manifest back, or allow to replace the network: `replacement: WhenEmpty` or `Reattach`
+            ",
+        );
+}
+
+#[test]
+fn a_changed_name_is_an_immutable_field_like_any_other() {
+    let scenario = Scenario::new()
+        .network(network("old-net").of("web"))
+        .container(container("traefik").on("old-net"))
+        .destination(destination("web").named("new-net"))
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: spec.network.name is old-net on the server and new-net in the manifest. Docker cannot change a network. (ImmutableField)
+                  hint: change the manifest back, or allow to replace the network: `replacement: WhenEmpty` or `Reattach`
+            ",
+        );
+    scenario.redeclare("web", |it| it.replacement(Replacement::WhenEmpty)).expect(
+        "
+        default/edge-1
+          - disconnect traefik from old-net for Destination/shop/web (NetworkReplaced), disruptive
+          - remove network old-net for Destination/shop/web (NetworkReplaced)
+          + create network new-net for Destination/shop/web (NetworkReplaced)
+          + connect traefik to new-net for Destination/shop/web (NetworkReplaced)
+        ",
+    );
+}
+
+#[test]
+fn a_name_that_is_taken_cannot_be_changed_to() {
+    Scenario::without_proxy()
+        .network(network("old-net").of("web"))
+        .network(network("new-net"))
+        .destination(destination("web").named("new-net").adopt().replacement(Replacement::Reattach))
+        .prune()
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: spec.network.name is \"old-net\" on the server and \"new-net\" in the manifest, and \"new-net\" exists already. (ImmutableField)
+                  hint: delete the destination first, then adopt \"new-net\"
+            ",
+        );
+}
+
+#[test]
+fn when_empty_replaces_only_what_nothing_but_the_proxy_is_on() {
+    let scenario = Scenario::new()
+        .network(network("web-net").of("web").mtu("1500"))
+        .container(container("traefik").on("bridge").on("web-net"))
+        .container(container("app").on("web-net").exited())
+        .destination(
+            destination("web")
+                .named("web-net")
+                .mtu(1450)
+                .replacement(Replacement::WhenEmpty)
+                .member(application("app")),
+        )
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: spec.network.mtu is 1500 on the server and 1450 in the manifest. The network is replaced when nothing but the proxy is on it, and something is. (ImmutableField)
+                  Container app, exited
+                  hint: disconnect what is on it, or allow to reconnect it: `replacement: Reattach`
+            ",
+        );
+    scenario.container(container("app").exited()).expect(
+        "
+        default/edge-1
+          - disconnect traefik from web-net for Destination/shop/web (NetworkReplaced), disruptive
+          - remove network web-net for Destination/shop/web (NetworkReplaced)
+          + create network web-net for Destination/shop/web (NetworkReplaced)
+          + connect traefik to web-net for Destination/shop/web (NetworkReplaced)
+          + connect app to web-net for Application/shop/app (MemberDetached)
+        ",
+    );
+}
+
+/// Everyone there is: the proxy, members running, stopped and created, and a stranger.
+fn crowded() -> Scenario {
+    Scenario::new()
+        .network(network("web-net").of("web").mtu("1500").subnet("10.42.0.0/24"))
+        .container(container("traefik").on("bridge").on("web-net").marked())
+        .container(container("app").on("web-net").alias("front"))
+        .container(container("db").on("web-net").static_address("10.42.0.10").exited())
+        .container(container("job").on("web-net").created())
+        .container(container("stranger").on("web-net").alias("x"))
+        .destination(
+            destination("web")
+                .named("web-net")
+                .mtu(1450)
+                .subnet("10.42.0.0/24")
+                .replacement(Replacement::Reattach)
+                .member(application("app").alias("web"))
+                .member(application("job"))
+                .member(database("db").address("10.42.0.10")),
+        )
+}
+
+const REATTACHED: &str = "
+    default/edge-1
+      - disconnect app from web-net for Destination/shop/web (NetworkReplaced), disruptive
+      - disconnect db from web-net for Destination/shop/web (NetworkReplaced)
+      - disconnect job from web-net for Destination/shop/web (NetworkReplaced)
+      - disconnect stranger from web-net for Destination/shop/web (NetworkReplaced), disruptive
+      - disconnect traefik from web-net for Destination/shop/web (NetworkReplaced), disruptive
+      - remove network web-net for Destination/shop/web (NetworkReplaced)
+      + create network web-net (10.42.0.0/24) for Destination/shop/web (NetworkReplaced)
+      + connect traefik to web-net for Destination/shop/web (NetworkReplaced)
+      + connect app to web-net as front, web for Destination/shop/web (NetworkReplaced)
+      + connect db to web-net as 10.42.0.10 for Destination/shop/web (NetworkReplaced)
+      + connect job to web-net for Destination/shop/web (NetworkReplaced)
+      + connect stranger to web-net as x for Destination/shop/web (NetworkReplaced)
+      . unmanaged Destination/shop/web: No resource declares the container \"stranger\", which is on \"web-net\". (MembershipForeign)
+          hint: declare it, or set `membership: Exclusive` to have it disconnected
+    ";
+
+#[test]
+fn pain_26_reattach_replaces_the_network_and_brings_everyone_back_as_they_were() {
+    crowded().expect(REATTACHED);
+}
+
+#[test]
+fn a_replacement_that_fails_at_any_step_puts_everything_back() {
+    let scenario = crowded();
+    let planned = scenario.plan();
+    let group = &planned.servers[0].groups[0];
+    for failing in 0..=group.operations.len() {
+        let mut world = scenario.clone();
+        for operation in &group.operations[..failing] {
+            simulator::call(world.state(), &operation.call);
+        }
+        for operation in group.operations[..failing].iter().rev() {
+            let mut undo = operation.undo.clone().unwrap();
+            // The old id stands for the network that has been created again.
+            if let Call::ConnectEndpoint { network, .. } = &mut undo {
+                network.id = world.state().networks.iter().find(|it| it.name == network.name).map(|it| it.id.clone());
+            }
+            simulator::call(world.state(), &undo);
+        }
+        for (now, then) in world.state().containers.iter().zip(&scenario.clone().state().containers) {
+            let settings = |it: &landfall::observed::ObservedContainer| {
+                it.endpoints.iter().map(|it| (it.network_name.clone(), it.settings.clone())).collect::<Vec<_>>()
+            };
+            assert_eq!(settings(now), settings(then), "undone after {failing} operations");
+        }
+        let restored = world.state().networks.last().unwrap().clone();
+        assert_eq!(restored.options["com.docker.network.driver.mtu"], "1500");
+    }
+}
+
+#[test]
+fn a_replacement_that_is_killed_at_any_step_is_completed_by_the_next_plan() {
+    let undisturbed = {
+        let mut world = crowded();
+        world.apply();
+        world
+    };
+    let planned = crowded().plan();
+    let group = &planned.servers[0].groups[0];
+    for killed in 0..=group.operations.len() {
+        let mut world = crowded();
+        for operation in &group.operations[..killed] {
+            simulator::call(world.state(), &operation.call);
+        }
+        world = world.journal(group.journal.clone().unwrap());
+        world.apply();
+        world.settled();
+        // The journal goes now, or is found to have nothing left in it.
+        world.apply();
+        assert!(world.journals.is_empty(), "killed after {killed} operations");
+        for (now, then) in world.state().containers.iter().zip(&undisturbed.clone().state().containers) {
+            let settings = |it: &landfall::observed::ObservedContainer| {
+                let mut all: Vec<_> =
+                    it.endpoints.iter().map(|it| (it.network_name.clone(), it.settings.clone().unwrap())).collect();
+                for (_, settings) in &mut all {
+                    settings.aliases.sort();
+                }
+                all
+            };
+            assert_eq!(settings(now), settings(then), "killed after {killed} operations");
+        }
+    }
+}
+
+#[test]
+fn a_container_that_was_recreated_since_is_not_reconnected_from_a_journal() {
+    let scenario = crowded();
+    let journal = scenario.plan().servers[0].groups[0].journal.clone().unwrap();
+    let healed = scenario
+        .redeclare("web", |it| it.mtu(1500))
+        .container(container("stranger").recreated().on("bridge"))
+        .container(container("app").on("web-net").alias("front").alias("web"))
+        .journal(journal);
+    assert_eq!(healed.plan().servers[0].settled.len(), 1);
+    healed.expect("");
+}
+
+#[test]
+fn a_journal_of_a_destination_that_is_not_declared_any_more_is_kept_and_mentioned() {
+    let scenario = crowded();
+    let journal = scenario.plan().servers[0].groups[0].journal.clone().unwrap();
+    let world = scenario.undeclare("web").journal(journal).expect_nothing_but(
+        "
+        default/edge-1
+          ! warning Destination/shop/web: An interrupted change may have left traefik, app, db, job, stranger off the network \"web-net\", and no manifest declares Destination/shop/web any more. (Orphaned)
+              hint: declare the destination again to have them reconnected
+          . unmanaged Destination/shop/web: No manifest declares Destination/shop/web any more, and its network \"web-net\" exists. (Undeclared)
+              hint: `--prune` removes it
+        ",
+    );
+    assert_eq!(world.journals.len(), 1);
+}
+
+#[test]
+fn whoever_is_to_leave_does_not_come_back() {
+    crowded().redeclare("web", |it| it.exclusive().without_proxy()).expect(
+        "
+        default/edge-1
+          - disconnect app from web-net for Destination/shop/web (NetworkReplaced), disruptive
+          - disconnect db from web-net for Destination/shop/web (NetworkReplaced)
+          - disconnect job from web-net for Destination/shop/web (NetworkReplaced)
+          - disconnect stranger from web-net for Destination/shop/web (MembershipExclusive), disruptive
+          - disconnect traefik from web-net for Destination/shop/web (ProxyUnwanted), disruptive
+          - remove network web-net for Destination/shop/web (NetworkReplaced)
+          + create network web-net (10.42.0.0/24) for Destination/shop/web (NetworkReplaced)
+          + connect app to web-net as front, web for Destination/shop/web (NetworkReplaced)
+          + connect db to web-net as 10.42.0.10 for Destination/shop/web (NetworkReplaced)
+          + connect job to web-net for Destination/shop/web (NetworkReplaced)
+        ",
+    );
+}
+
+#[test]
+fn pain_28_a_network_is_not_replaced_if_someone_would_lose_a_static_address() {
+    Scenario::without_proxy()
+        .network(network("web-net").of("web").subnet("10.42.0.0/24"))
+        .container(container("db").on("web-net").static_address("10.42.0.10"))
+        .destination(
+            destination("web").named("web-net").subnet("10.43.0.0/24").replacement(Replacement::Reattach).member(database("db")),
+        )
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: The network is not replaced: static addresses would be outside of its declared subnets: 10.42.0.10 of \"db\". (AddressUnavailable)
+                  hint: declare the subnets and, for its members, `endpoint.ipv4Address`
+            ",
+        );
+}
+
+#[test]
+fn a_network_is_not_replaced_by_one_whose_subnet_is_taken() {
+    Scenario::without_proxy()
+        .network(network("legacy").subnet("10.43.0.0/16"))
+        .network(network("web-net").of("web").subnet("10.42.0.0/24"))
+        .destination(destination("web").named("web-net").subnet("10.43.0.0/24").replacement(Replacement::Reattach))
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: The subnet 10.43.0.0/24 overlaps 10.43.0.0/16 of the network \"legacy\". (SubnetOverlap)
+                  hint: choose another subnet; `docker network ls` and `docker network inspect` show those in use
+            ",
+        );
+}

@@ -1,0 +1,153 @@
+//! Suspending, deactivating, and servers that cannot be looked at.
+
+use landfall::api::Kind;
+use landfall::observed::{Unobserved, UnobservedReason};
+
+use crate::support::scenario::{Scenario, application, container, destination, edge, network, service};
+
+#[test]
+fn nothing_is_planned_for_a_server_that_was_not_observed() {
+    for (reason, word) in [
+        (UnobservedReason::ServerUnreachable, "ServerUnreachable"),
+        (UnobservedReason::PermissionDenied, "PermissionDenied"),
+        (UnobservedReason::HostKeyMismatch, "HostKeyMismatch"),
+    ] {
+        let mut scenario = Scenario::new().destination(destination("web").named("web-net")).prune();
+        let unobserved = Unobserved { reason, message: "It did not work.".to_owned(), hint: None };
+        scenario.observed.insert(edge(), Err(unobserved));
+        assert_eq!(scenario.plan().servers[0].server_type, None);
+        scenario.expect_nothing_but(&format!(
+            "
+            default/edge-1
+              ! warning Server/default/edge-1: It did not work. ({word})
+            "
+        ));
+    }
+}
+
+#[test]
+fn a_server_that_nobody_looked_at_is_not_an_empty_one() {
+    let mut scenario = Scenario::new().destination(destination("web").named("web-net"));
+    scenario.observed.clear();
+    assert_eq!(scenario.plan().servers[0].server_type, None);
+    scenario.clone().expect_nothing_but(
+        "
+        default/edge-1
+          ! warning Server/default/edge-1: Server/default/edge-1 was not observed. (ServerUnreachable)
+        ",
+    );
+    // It is not concerned by a deletion elsewhere.
+    assert!(scenario.delete(Kind::Destination, "other").plan().servers.is_empty());
+}
+
+#[test]
+fn a_suspended_server_is_left_as_it_is() {
+    Scenario::new()
+        .network(network("old-net").of("old"))
+        .destination(destination("web").named("web-net"))
+        .prune()
+        .suspended()
+        .expect_nothing_but(
+            "
+            default/edge-1
+              . suspended Server/default/edge-1: Server/default/edge-1 is suspended: everything on it is left as it is. (Suspended)
+                  hint: remove `suspend: true` to have it looked after again
+            ",
+        );
+}
+
+#[test]
+fn a_suspended_destination_is_left_as_it_is_and_not_pruned() {
+    let scenario = Scenario::new()
+        .network(network("web-net").of("web"))
+        .container(container("app"))
+        .destination(destination("web").named("web-net").suspended().member(application("app")))
+        .destination(destination("api").suspended())
+        .prune();
+    scenario.clone().expect_nothing_but(
+        "
+        default/edge-1
+          . suspended Destination/shop/api: Destination/shop/api is suspended and left as it is. (Suspended)
+              hint: remove `suspend: true` to have it looked after again
+          . suspended Destination/shop/web: Destination/shop/web is suspended and left as it is. (Suspended)
+              hint: remove `suspend: true` to have it looked after again
+          ? waiting Application/shop/app: Destination/shop/web is suspended; its members are left as they are until that is resolved. (Suspended)
+        ",
+    );
+    scenario.delete(Kind::Destination, "web").expect_nothing_but(
+        "
+        default/edge-1
+          . suspended Destination/shop/web: Destination/shop/web is suspended and left as it is. (Suspended)
+              hint: remove `suspend: true`, then delete it
+        ",
+    );
+}
+
+#[test]
+fn deactivating_disconnects_the_proxy_and_stops_what_is_declared_and_keeps_the_rest() {
+    let scenario = Scenario::new()
+        .network(network("web-net").of("web"))
+        .container(container("traefik").on("bridge").on("web-net"))
+        .container(container("app").on("web-net").alias("front"))
+        .container(container("wiki"))
+        .container(container("stranger").on("web-net"))
+        .container(container("done").on("web-net").exited())
+        .destination(
+            destination("web")
+                .named("web-net")
+                .deactivated()
+                .member(application("app"))
+                .member(application("done"))
+                .member(application("missing"))
+                .member(service("wiki").apart()),
+        )
+        .expect(
+            "
+            default/edge-1
+              - disconnect traefik from web-net for Destination/shop/web (ProxyUnwanted), disruptive
+              - stop app for Application/shop/app (Deactivated), disruptive
+              - stop wiki for Service/shop/wiki (Deactivated), disruptive
+              . unmanaged Destination/shop/web: No resource declares the container \"stranger\", which is on \"web-net\". (MembershipForeign)
+                  hint: declare it, or set `membership: Exclusive` to have it disconnected
+            ",
+        );
+    scenario.redeclare("web", |it| it.with(|it| it.active = true)).expect(
+        "
+        default/edge-1
+          + connect traefik to web-net for Destination/shop/web (ProxyDetached)
+          ? waiting Application/shop/missing: There is no container named \"missing\". (ContainerMissing)
+              hint: it is connected as soon as it is there; correct `spec.containers` if it goes by another name
+          . unmanaged Destination/shop/web: No resource declares the container \"stranger\", which is on \"web-net\". (MembershipForeign)
+              hint: declare it, or set `membership: Exclusive` to have it disconnected
+        ",
+    );
+}
+
+#[test]
+fn deactivating_spares_the_proxy_and_whoever_serves_another_destination() {
+    Scenario::new()
+        .network(network("api-net").of("api"))
+        .network(network("web-net").of("web"))
+        .container(container("traefik").on("api-net"))
+        .container(container("app").on("api-net").on("web-net"))
+        .destination(destination("api").named("api-net").member(application("app")))
+        .destination(
+            destination("web").named("web-net").deactivated().member(application("app")).member(application("traefik")),
+        )
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! warning Application/shop/app: \"app\" also belongs to Destination/shop/api, which is active, and is left running. (ResourcesRemain)
+            ",
+        );
+}
+
+#[test]
+fn a_deactivated_destination_keeps_its_network_in_being() {
+    Scenario::new().destination(destination("web").named("web-net").deactivated()).expect(
+        "
+        default/edge-1
+          + create network web-net for Destination/shop/web (NetworkMissing)
+        ",
+    );
+}

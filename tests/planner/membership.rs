@@ -1,0 +1,86 @@
+//! Containers that no resource declares.
+
+use crate::support::scenario::{Scenario, application, container, destination, network, service};
+
+#[test]
+fn on_a_shared_destination_undeclared_containers_are_reported_and_left() {
+    Scenario::without_proxy()
+        .network(network("web-net").of("web"))
+        .container(container("cron").on("web-net"))
+        .destination(destination("web").named("web-net"))
+        .prune()
+        .expect_nothing_but(
+            "
+            default/edge-1
+              . unmanaged Destination/shop/web: No resource declares the container \"cron\", which is on \"web-net\". (MembershipForeign)
+                  hint: declare it, or set `membership: Exclusive` to have it disconnected
+            ",
+        );
+}
+
+#[test]
+fn pain_35_on_an_exclusive_destination_they_are_disconnected_and_the_proxy_stays() {
+    Scenario::new()
+        .network(network("web-net").of("web"))
+        .container(container("traefik").on("web-net"))
+        .container(container("app").on("web-net"))
+        .container(container("cron").on("web-net"))
+        .container(container("old").on("web-net").exited())
+        .destination(destination("web").named("web-net").exclusive().member(application("app")))
+        .expect(
+            "
+            default/edge-1
+              - disconnect cron from web-net for Destination/shop/web (MembershipExclusive), disruptive
+              - disconnect old from web-net for Destination/shop/web (MembershipExclusive)
+            ",
+        );
+}
+
+#[test]
+fn what_landfall_connected_for_a_resource_that_is_gone_is_disconnected_by_prune() {
+    let scenario = Scenario::without_proxy()
+        .network(network("web-net").of("web"))
+        .container(container("app").on("web-net").marked())
+        .destination(destination("web").named("web-net"))
+        .expect_nothing_but(
+            "
+            default/edge-1
+              . unmanaged Destination/shop/web: Landfall connected \"app\" to \"web-net\" for a resource that is no longer declared there. (Undeclared)
+                  hint: `--prune` disconnects it
+            ",
+        );
+    scenario.prune().expect(
+        "
+        default/edge-1
+          - disconnect app from web-net for Destination/shop/web (MemberUndeclared), disruptive
+        ",
+    );
+}
+
+#[test]
+fn a_stack_that_keeps_to_its_own_network_is_no_stranger_on_the_destination() {
+    let scenario = Scenario::without_proxy()
+        .network(network("web-net").of("web"))
+        .container(container("wiki").on("web-net"))
+        .destination(destination("web").named("web-net").exclusive().member(service("wiki").apart()))
+        .expect("");
+    // Connected by Landfall when it was still to be: now it is not.
+    scenario.container(container("wiki").on("web-net").marked()).expect(
+        "
+        default/edge-1
+          - disconnect wiki from web-net for Destination/shop/web (MembershipExclusive), disruptive
+        ",
+    );
+}
+
+#[test]
+fn pain_30_a_container_on_an_unmanaged_network_is_nobodys_business() {
+    Scenario::without_proxy()
+        .network(network("other-net"))
+        .network(network("web-net").of("web"))
+        .container(container("app").on("other-net").on("web-net"))
+        .container(container("stranger").on("other-net"))
+        .destination(destination("web").named("web-net").exclusive().member(application("app")))
+        .prune()
+        .expect("");
+}

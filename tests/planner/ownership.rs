@@ -1,0 +1,240 @@
+//! Whose a network is: adoption, sets, names that mean two things, and labels that were copied.
+
+use landfall::api::Kind;
+
+use crate::support::scenario::{Scenario, application, container, destination, hex_id, network};
+
+#[test]
+fn a_network_that_landfall_did_not_create_is_left_alone_until_adoption_is_asked_for() {
+    let scenario = Scenario::new()
+        .network(network("web-net"))
+        .container(container("app").on("bridge"))
+        .destination(destination("web").named("web-net").member(application("app")))
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: A network named \"web-net\" exists already, and Landfall did not create it. (AdoptionRequired)
+                  hint: set `adopt: true` on the destination to take it over, or choose another network name
+              ? waiting Application/shop/app: Destination/shop/web was refused; its members are left as they are until that is resolved. (AdoptionRequired)
+            ",
+        );
+    scenario.redeclare("web", |it| it.adopt()).expect(
+        "
+        default/edge-1
+          + connect traefik to web-net for Destination/shop/web (ProxyDetached)
+          + connect app to web-net for Application/shop/app (MemberDetached)
+        ",
+    );
+}
+
+#[test]
+fn an_adopted_network_that_differs_is_refused_and_never_replaced() {
+    Scenario::without_proxy()
+        .network(network("web-net").mtu("1500"))
+        .destination(
+            destination("web")
+                .named("web-net")
+                .adopt()
+                .mtu(1450)
+                .replacement(landfall::api::Replacement::Reattach),
+        )
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: spec.network.mtu is 1500 on the server and 1450 in the manifest. The network is adopted, and Landfall removes none that it did not create. (ImmutableField)
+                  hint: change the manifest to what the network is
+            ",
+        );
+}
+
+#[test]
+fn a_network_of_another_set_is_an_ownership_conflict() {
+    let scenario = Scenario::without_proxy()
+        .network(network("web-net").of_set("other", "web"))
+        .destination(destination("web").named("web-net").adopt())
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: The network \"web-net\" belongs to the set \"other\", and this is \"default\". (OwnershipConflict)
+                  hint: choose another network name, or apply with `--set other`
+            ",
+        );
+    scenario.set("other").expect("");
+}
+
+#[test]
+fn a_set_never_prunes_what_another_owns() {
+    Scenario::without_proxy().network(network("web-net").of_set("other", "web")).prune().expect("");
+}
+
+#[test]
+fn a_network_of_another_destination_is_an_ownership_conflict_and_is_not_pruned_from_under_it() {
+    Scenario::without_proxy()
+        .network(network("web-net").of("old"))
+        .destination(destination("web").named("web-net"))
+        .prune()
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: By its labels, the network \"web-net\" belongs to Destination/shop/old. (OwnershipConflict)
+                  hint: choose another network name, or delete that destination first
+            ",
+        );
+}
+
+#[test]
+fn copied_labels_count_for_nothing() {
+    // Somebody has recreated a network under another name, labels and all.
+    Scenario::without_proxy()
+        .network(network("web-net").of("web"))
+        .network(network("copy-net").labels_of(network("web-net").of("web")))
+        .destination(destination("web").named("web-net"))
+        .prune()
+        .expect_nothing_but(
+            "
+            default/edge-1
+              . unmanaged Destination/shop/web: The network \"copy-net\" carries the labels of Destination/shop/web, which were not made for it: it is left alone. (OwnershipConflict)
+                  hint: remove the network, or create it again without these labels
+            ",
+        );
+}
+
+#[test]
+fn edited_labels_count_for_nothing() {
+    Scenario::without_proxy()
+        .network(network("web-net").of("web").label("landfall.destination", "shop/gone"))
+        .prune()
+        .expect_nothing_but(
+            "
+            default/edge-1
+              . unmanaged Destination/shop/gone: The network \"web-net\" carries the labels of Destination/shop/gone, which were not made for it: it is left alone. (OwnershipConflict)
+                  hint: remove the network, or create it again without these labels
+            ",
+        );
+}
+
+#[test]
+fn copied_labels_do_not_make_a_network_that_of_a_destination_without_a_name() {
+    Scenario::without_proxy()
+        .network(network("copy-net").labels_of(network("generated").of("web")))
+        .destination(destination("web"))
+        .expect(
+            "
+            default/edge-1
+              + create network generated-web for Destination/shop/web (NetworkMissing)
+              . unmanaged Destination/shop/web: The network \"copy-net\" carries the labels of Destination/shop/web, which were not made for it: it is left alone. (OwnershipConflict)
+                  hint: remove the network, or create it again without these labels
+            ",
+        );
+}
+
+#[test]
+fn pain_15_17_two_networks_of_one_name_are_ambiguous_and_nothing_is_touched() {
+    Scenario::new()
+        .network(network("web-net").of("web").id(&"a".repeat(64)))
+        .network(network("web-net").id(&"b".repeat(64)))
+        .container(container("app").on("bridge"))
+        .destination(destination("web").named("web-net").member(application("app")))
+        .prune()
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: 2 networks are named \"web-net\": aaaaaaaaaaaa (bridge, local), bbbbbbbbbbbb (bridge, local). (NameAmbiguous)
+                  hint: remove the one that is not needed by its id: docker network rm ID
+              ? waiting Application/shop/app: Destination/shop/web was refused; its members are left as they are until that is resolved. (NameAmbiguous)
+            ",
+        );
+}
+
+#[test]
+fn pain_18_a_name_that_begins_another_networks_id_is_ambiguous() {
+    let id = hex_id("other");
+    Scenario::without_proxy()
+        .network(network("other").id(&id))
+        .destination(destination("web").named(&id[..12]))
+        .expect_nothing_but(&format!(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: The name {:?} is also the beginning of the id of the network \"other\", which the daemon may take it for. (NameAmbiguous)
+                  hint: choose another spec.network.name
+            ",
+            &id[..12]
+        ));
+}
+
+#[test]
+fn a_short_name_is_not_taken_for_the_beginning_of_an_id_it_happens_to_be() {
+    Scenario::without_proxy()
+        .network(network("other").id(&format!("db{}", "0".repeat(62))))
+        .destination(destination("web").named("db"))
+        .expect(
+            "
+            default/edge-1
+              + create network db for Destination/shop/web (NetworkMissing)
+            ",
+        );
+}
+
+#[test]
+fn a_network_of_the_engine_itself_is_no_destination() {
+    Scenario::without_proxy().destination(destination("web").named("bridge").adopt()).expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Destination/shop/web: \"bridge\" is a network of the Docker Engine itself. (WrongScope)
+              hint: choose another spec.network.name
+        ",
+    );
+}
+
+#[test]
+fn two_networks_made_for_one_nameless_destination_settle_on_the_older() {
+    Scenario::without_proxy()
+        .network(network("first").of("web"))
+        .network(network("second").label("x", "y").of_set("default", "web").label("landfall.uid", &uid("second")))
+        .destination(destination("web"))
+        .prune()
+        .expect(
+            "
+            default/edge-1
+              - remove network second for Destination/shop/web (Undeclared)
+            ",
+        );
+}
+
+fn uid(network: &str) -> String {
+    let destination = crate::support::scenario::key(Kind::Destination, "web");
+    landfall::plan::ownership::seal("another", "default", &destination, network)
+}
+
+#[test]
+fn pain_16_a_network_recreated_by_hand_under_the_same_name_is_not_taken_for_the_former() {
+    Scenario::new()
+        .network(network("web-net"))
+        .container(container("app").pinned("web-net").exited())
+        .destination(destination("web").named("web-net").member(application("app")))
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: A network named \"web-net\" exists already, and Landfall did not create it. (AdoptionRequired)
+                  hint: set `adopt: true` on the destination to take it over, or choose another network name
+              ? waiting Application/shop/app: Destination/shop/web was refused; its members are left as they are until that is resolved. (AdoptionRequired)
+            ",
+        );
+}
+
+#[test]
+fn the_check_digits_fit_one_set_destination_and_name_only() {
+    use landfall::plan::ownership::{of, seal};
+
+    let web = crate::support::scenario::key(Kind::Destination, "web");
+    let api = crate::support::scenario::key(Kind::Destination, "api");
+    let uid = seal("ck0", "default", &web, "web-net");
+    assert_eq!(uid, "ck0-11d4bc9d");
+    assert_ne!(uid, seal("ck0", "other", &web, "web-net"));
+    assert_ne!(uid, seal("ck0", "default", &api, "web-net"));
+    assert_ne!(uid, seal("ck0", "default", &web, "net"));
+    let scenario = Scenario::without_proxy().network(network("web-net").of("web")).clone();
+    let state = scenario.observed.values().next().unwrap().as_ref().unwrap();
+    assert!(of(&state.networks[1]).unwrap().sealed);
+    assert!(of(&state.networks[0]).is_none());
+}

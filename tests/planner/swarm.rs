@@ -1,0 +1,198 @@
+//! Overlay networks on the local daemon of a Swarm.
+
+use landfall::api::{DestinationType, Kind, Replacement};
+use landfall::observed::SwarmState;
+
+use crate::support::scenario::{Scenario, application, container, destination, network};
+
+#[test]
+fn a_manager_gives_an_attachable_overlay() {
+    let scenario = Scenario::new()
+        .swarm_manager()
+        .destination(destination("web").named("web-net").with(|it| it.network.encrypted = true));
+    let planned = scenario.plan();
+    let landfall::plan::Call::CreateNetwork(create) = &planned.servers[0].groups[0].operations[0].call else {
+        panic!("{planned}")
+    };
+    assert!(create.attachable);
+    assert_eq!(create.options["encrypted"], "");
+    scenario.expect(
+        "
+        default/edge-1
+          + create network web-net (overlay) for Destination/shop/web (NetworkMissing)
+          + connect traefik to web-net for Destination/shop/web (ProxyDetached)
+        ",
+    );
+}
+
+#[test]
+fn pain_37_a_worker_is_not_taken_for_a_manager() {
+    let mut scenario = Scenario::without_proxy()
+        .container(container("app"))
+        .destination(destination("web").named("web-net").member(application("app")));
+    scenario.state().engine.swarm = SwarmState::Worker {
+        node_id: "n".to_owned(),
+        manager_addresses: vec!["10.0.0.1:2377".to_owned(), "10.0.0.2:2377".to_owned()],
+    };
+    scenario.expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Destination/shop/web: Server/default/edge-1 is a worker of a Swarm, whose networks are made by its managers. Its managers are 10.0.0.1:2377, 10.0.0.2:2377. (NotASwarmManager)
+              hint: declare a manager of that Swarm as a server, and put the destination on it
+          ? waiting Application/shop/app: Destination/shop/web was refused; its members are left as they are until that is resolved. (NotASwarmManager)
+        ",
+    );
+}
+
+#[test]
+fn a_locked_swarm_says_what_unlocks_it() {
+    let mut scenario = Scenario::without_proxy().destination(destination("web").named("web-net"));
+    scenario.state().engine.swarm = SwarmState::Locked;
+    scenario.expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Destination/shop/web: The Swarm that Server/default/edge-1 is part of is locked. (NotASwarmManager)
+              hint: docker swarm unlock
+        ",
+    );
+}
+
+#[test]
+fn what_the_server_is_not_is_refused() {
+    Scenario::without_proxy()
+        .network(network("c-net").overlay())
+        .destination(destination("a").named("a-net").asserting(DestinationType::Swarm))
+        .destination(destination("b").named("b-net").with(|it| it.network.encrypted = true))
+        .destination(destination("c").named("c-net").adopt())
+        .destination(destination("d").named("d-net").asserting(DestinationType::Standalone))
+        .expect(
+            "
+            default/edge-1
+              + create network d-net for Destination/shop/d (NetworkMissing)
+              ! refused Destination/shop/a: spec.type is swarm, and Server/default/edge-1 is a standalone server. (WrongScope)
+                  hint: set `type: standalone`, or leave it out
+              ! refused Destination/shop/b: spec.network.encrypted needs an overlay network, and Server/default/edge-1 is a standalone server. (WrongScope)
+                  hint: remove `encrypted`, or make the server a Swarm manager: docker swarm init
+              ! refused Destination/shop/c: The network \"c-net\" is of driver \"overlay\" and scope swarm, and a destination on Server/default/edge-1 is a bridge network. (WrongScope)
+                  hint: choose another network name
+            ",
+        );
+}
+
+#[test]
+fn pain_15_a_bridge_on_a_manager_is_of_the_wrong_scope() {
+    Scenario::without_proxy()
+        .swarm_manager()
+        .network(network("web-net").of("web"))
+        .destination(destination("web").named("web-net"))
+        .prune()
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: The network \"web-net\" is of driver \"bridge\" and scope local, and a destination on Server/default/edge-1 is an overlay network of the Swarm. (WrongScope)
+                  hint: choose another network name
+            ",
+        );
+}
+
+#[test]
+fn pain_25_swarm_services_block_deletion_even_without_a_task_and_even_by_force() {
+    let scenario = Scenario::without_proxy()
+        .swarm_manager()
+        .network(network("web-net").of("web").overlay())
+        .container(container("api.1.x").on("web-net").label("com.docker.swarm.task.id", "t"))
+        .service("api", &["web-net"], 0)
+        .destination(destination("web").named("web-net"));
+    scenario.clone().delete(Kind::Destination, "web").expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
+              SwarmService api, 0 replicas
+              SwarmTask api.1.x, running
+              hint: remove what is listed, or stop and disconnect it all: landfall delete destination web -n shop --force
+        ",
+    );
+    scenario.force_delete("web").expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
+              SwarmService api, 0 replicas
+              SwarmTask api.1.x, running
+              hint: remove the Swarm services, or take the network out of them: docker service update --network-rm
+        ",
+    );
+}
+
+#[test]
+fn a_network_with_swarm_services_is_not_replaced() {
+    Scenario::without_proxy()
+        .swarm_manager()
+        .network(network("web-net").of("web").overlay().mtu("1500"))
+        .service("api", &["web-net"], 1)
+        .destination(destination("web").named("web-net").mtu(1450).replacement(Replacement::Reattach))
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: spec.network.mtu is 1500 on the server and 1450 in the manifest. Swarm services are on the network, and whether they are is up to their definitions. (ImmutableField)
+                  SwarmService api, 1 replica
+                  hint: remove the network from the services first: docker service update --network-rm
+            ",
+        );
+}
+
+#[test]
+fn a_swarm_service_is_a_member_by_its_definition() {
+    Scenario::without_proxy()
+        .swarm_manager()
+        .network(network("web-net").of("web").overlay())
+        .service("api", &["web-net"], 1)
+        .service("web", &[], 1)
+        .destination(
+            destination("web")
+                .named("web-net")
+                .member(application("api").swarm_service("api"))
+                .member(application("gone").swarm_service("gone"))
+                .member(application("web").swarm_service("web")),
+        )
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ? waiting Application/shop/gone: There is no Swarm service named \"gone\". (ContainerMissing)
+              ! warning Application/shop/web: The Swarm service \"web\" is not on the network of Destination/shop/web. (WrongScope)
+                  hint: docker service update --network-add web-net web
+            ",
+        );
+}
+
+#[test]
+fn tasks_are_not_connected_or_disconnected() {
+    Scenario::without_proxy()
+        .swarm_manager()
+        .network(network("web-net").of("web").overlay())
+        .container(container("in").on("web-net").label("com.docker.swarm.task.id", "t"))
+        .container(container("out").label("com.docker.swarm.task.id", "t"))
+        .destination(destination("web").named("web-net").exclusive().member(application("out")))
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! warning Application/shop/out: The container \"out\" is a task of a Swarm service, which decides on its networks; it is not on that of Destination/shop/web. (WrongScope)
+                  hint: add the network to the service: docker service update --network-add NETWORK SERVICE
+              . unmanaged Destination/shop/web: No resource declares the container \"in\", which is on \"web-net\". (MembershipForeign)
+                  hint: declare it, or set `membership: Exclusive` to have it disconnected
+            ",
+        );
+}
+
+#[test]
+fn an_overlay_and_a_bridge_may_have_the_same_range() {
+    Scenario::without_proxy()
+        .swarm_manager()
+        .network(network("legacy").subnet("10.42.0.0/16"))
+        .destination(destination("web").named("web-net").subnet("10.42.0.0/24"))
+        .expect(
+            "
+            default/edge-1
+              + create network web-net (overlay, 10.42.0.0/24) for Destination/shop/web (NetworkMissing)
+            ",
+        );
+}
