@@ -24,4 +24,6 @@ pub mod selector;
 // shell
 pub mod cli;
 pub mod engine;
+pub mod execute;
 pub mod sources;
+pub mod store;

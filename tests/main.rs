@@ -4,6 +4,7 @@
 mod architecture;
 mod cli;
 mod conformance;
+mod convergence;
 mod docker;
 mod documents;
 mod manifest;

@@ -74,6 +74,7 @@ words!(Reason {
     AliasTakenTwice,
     AddressUnavailable,
     EndpointUnknown,
+    EndpointDiffers,
 });
 words!(BlockerKind { Destination, Application, Database, Service, Container, SwarmService, SwarmTask });
 

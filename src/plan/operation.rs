@@ -308,6 +308,8 @@ pub enum Reason {
     AddressUnavailable,
     /// The settings of an endpoint are not in the observation. They are never guessed, so it is not reconnected.
     EndpointUnknown,
+    /// The engine did not give an endpoint the settings it was asked for.
+    EndpointDiffers,
 }
 
 /// What stands in the way of a deletion.

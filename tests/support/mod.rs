@@ -5,6 +5,7 @@
 
 pub(crate) mod container;
 pub(crate) mod host;
+pub(crate) mod memory;
 pub(crate) mod scenario;
 pub(crate) mod simulator;
 

@@ -1,0 +1,287 @@
+//! Executes a plan: one engine call per operation, and no decision about what ought to be.
+//!
+//! Servers go in parallel, the groups of one server one after another, for a daemon does one change at a time anyway. When an operation
+//! fails, the rest of its group is skipped and what the group had done is undone in reverse; the undoing is in the report, with the cause
+//! `Rollback`. Other groups go on.
+//!
+//! A plan is made from a look that is some moments old, and others act on the same daemon. So every call that relies on more than the ids it
+//! names is preceded by another look, and every answer that did not come is followed by one (`call.rs`). Two executors at work on the same
+//! server do no harm, and one that is killed at any point leaves something that the next plan completes: nothing here needs a lock.
+
+mod call;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+
+use crate::api::ObjectKey;
+use crate::engine::Writer;
+use crate::observed::NetworkId;
+use crate::plan::{Call, Cause, Group, Journal, JournalPurpose, NetworkTarget, Operation, Plan, ServerPlan};
+use crate::report::{Failure, OperationReport, Outcome, Report, ServerReport};
+use crate::store::journal::Journals;
+use call::{Caller, Mishap};
+
+/// Connections to the servers of a plan.
+pub type Writers = BTreeMap<ObjectKey, Arc<dyn Writer>>;
+
+/// Told about every operation as it happens, undoing included. Must not block.
+pub trait Progress: Send + Sync {
+    fn started(&self, _server: &ObjectKey, _operation: &Operation) {}
+    fn finished(&self, _server: &ObjectKey, _operation: &Operation, _outcome: &Outcome) {}
+}
+
+/// Nobody watches.
+impl Progress for () {}
+
+/// Bounds of an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub servers_at_once: usize,
+    /// For one call. Above what a daemon takes to stop a container that ignores SIGTERM.
+    pub call: Duration,
+    /// How long to wait for something that another applier or the daemon is about to finish.
+    pub settle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { servers_at_once: 16, call: Duration::from_secs(60), settle: Duration::from_secs(2) }
+    }
+}
+
+/// Does what the plan says and reports what became of it.
+pub async fn execute(
+    plan: &Plan,
+    writers: &Writers,
+    journals: &Journals,
+    progress: &dyn Progress,
+    limits: Limits,
+) -> Report {
+    let run = |server| execute_server(server, writers, journals, progress, limits);
+    let servers = futures::stream::iter(&plan.servers).map(run).buffered(limits.servers_at_once.max(1)).collect().await;
+    Report { set: plan.set.clone(), servers, notes: plan.notes.clone() }
+}
+
+async fn execute_server(
+    plan: &ServerPlan,
+    writers: &Writers,
+    journals: &Journals,
+    progress: &dyn Progress,
+    limits: Limits,
+) -> ServerReport {
+    let mut run = ServerRun {
+        server: &plan.server,
+        caller: writers.get(&plan.server).map(|engine| Caller { engine: engine.as_ref(), limits }),
+        journals,
+        progress,
+        created: BTreeMap::new(),
+        report: ServerReport {
+            server: plan.server.clone(),
+            server_type: plan.server_type,
+            operations: Vec::new(),
+            notes: plan.notes.clone(),
+        },
+    };
+    let mut unfinished: Vec<&Journal> = Vec::new();
+    for group in &plan.groups {
+        if run.group(group).await != Ended::Done {
+            unfinished.extend(&group.completes);
+        }
+    }
+    let restored =
+        plan.groups.iter().flat_map(|group| &group.completes).filter(|journal| !unfinished.contains(journal));
+    for journal in restored.chain(&plan.settled) {
+        forget(journals, journal);
+    }
+    run.report
+}
+
+/// A journal that stays by mistake is found settled by the next plan: nothing a user has to know.
+fn forget(journals: &Journals, journal: &Journal) {
+    if let Err(error) = journals.remove(journal) {
+        tracing::warn!(destination = %journal.destination, %error, "a journal that is done with could not be removed");
+    }
+}
+
+/// How a group ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Done,
+    /// It failed, and everything is as it was.
+    Undone,
+    /// It failed, and not everything could be put back.
+    Halfway,
+}
+
+/// One server's part of an execution.
+struct ServerRun<'a> {
+    server: &'a ObjectKey,
+    /// `None` once the server does not answer: what is left is skipped instead of timing out call by call.
+    caller: Option<Caller<'a>>,
+    journals: &'a Journals,
+    progress: &'a dyn Progress,
+    /// Networks that this plan has created, by name.
+    created: BTreeMap<String, NetworkId>,
+    report: ServerReport,
+}
+
+impl ServerRun<'_> {
+    async fn group(&mut self, group: &Group) -> Ended {
+        let mut rest = group.operations.iter();
+        let mut undo: Vec<&Operation> = Vec::new();
+        let mut ended = Ended::Done;
+        if self.caller.is_none() {
+            ended = Ended::Undone;
+        } else if let Err(failure) = self.prepare(group).await {
+            ended = Ended::Undone;
+            if let Some(first) = rest.next() {
+                self.record(first, Outcome::Failed(failure));
+            }
+        }
+        while ended == Ended::Done
+            && let Some(operation) = rest.next()
+        {
+            match self.perform(operation, &operation.call, &BTreeMap::new()).await {
+                Performed::Done(created) => {
+                    undo.push(operation);
+                    if let (Call::CreateNetwork(create), Some(id)) = (&operation.call, created) {
+                        self.created.insert(create.name.clone(), id);
+                    }
+                }
+                Performed::Not { applied } => {
+                    if applied {
+                        undo.push(operation);
+                    }
+                    ended = Ended::Undone;
+                }
+            }
+        }
+        for operation in rest {
+            self.record(operation, Outcome::Skipped);
+        }
+        if ended == Ended::Undone && !self.undo(&undo).await {
+            ended = Ended::Halfway;
+        }
+        if let Some(journal) = &group.journal {
+            match (ended, journal.purpose) {
+                (Ended::Done, JournalPurpose::Reattach) | (Ended::Undone, _) => forget(self.journals, journal),
+                (Ended::Done, JournalPurpose::ForcedDeletion) | (Ended::Halfway, _) => {}
+            }
+        }
+        ended
+    }
+
+    /// What has to be settled before the first operation of a group.
+    async fn prepare(&mut self, group: &Group) -> Result<(), Failure> {
+        if let Some(caller) = self.caller
+            && let Err(mishap) = caller.check_group(group).await
+        {
+            self.lost(&mishap);
+            return Err(mishap.failure);
+        }
+        let Some(journal) = &group.journal else { return Ok(()) };
+        self.journals.write(journal).map_err(|error| Failure {
+            reason: None,
+            message: format!("{error}; nothing was started that could not be put back after a crash"),
+            hint: Some("name a directory that can be written with --state DIR".to_owned()),
+        })
+    }
+
+    /// Runs the undo of each operation, the last one first. True if that left everything as it was.
+    async fn undo(&mut self, operations: &[&Operation]) -> bool {
+        let mut complete = true;
+        // Ids of networks that were removed, and of those made in their place.
+        let mut again: BTreeMap<NetworkId, NetworkId> = BTreeMap::new();
+        for operation in operations.iter().rev() {
+            let Some(call) = &operation.undo else { continue };
+            let rollback = Operation {
+                object: operation.object.clone(),
+                call: call.clone(),
+                cause: Cause::Rollback,
+                disruptive: operation.disruptive,
+                undo: None,
+            };
+            match (self.perform(&rollback, call, &again).await, &operation.call) {
+                (Performed::Done(Some(new)), Call::RemoveNetwork { network: NetworkTarget { id: Some(old), .. } }) => {
+                    again.insert(old.clone(), new);
+                }
+                (Performed::Done(_), Call::CreateNetwork(create)) => {
+                    self.created.remove(&create.name);
+                }
+                (Performed::Done(_), _) => {}
+                (Performed::Not { .. }, _) => complete = false,
+            }
+        }
+        complete
+    }
+
+    async fn perform(
+        &mut self,
+        operation: &Operation,
+        call: &Call,
+        again: &BTreeMap<NetworkId, NetworkId>,
+    ) -> Performed {
+        let (Some(caller), Some(call)) = (self.caller, self.resolve(call, again)) else {
+            self.record(operation, Outcome::Skipped);
+            return Performed::Not { applied: false };
+        };
+        self.progress.started(self.server, operation);
+        match caller.call(&call).await {
+            Ok(done) => {
+                self.record(operation, Outcome::Done);
+                self.report.notes.extend(done.warning.map(|warning| warning.about(&operation.object)));
+                Performed::Done(done.created)
+            }
+            Err(mishap) => {
+                self.lost(&mishap);
+                self.record(operation, Outcome::Failed(mishap.failure));
+                for (call, outcome) in mishap.cleanup {
+                    let object = operation.object.clone();
+                    let cleanup = Operation { object, call, cause: Cause::Rollback, disruptive: false, undo: None };
+                    self.record(&cleanup, outcome);
+                }
+                Performed::Not { applied: mishap.applied }
+            }
+        }
+    }
+
+    /// The call with the ids that only execution brings to light. `None`: the network that it is about was not created.
+    fn resolve(&self, call: &Call, again: &BTreeMap<NetworkId, NetworkId>) -> Option<Call> {
+        let mut call = call.clone();
+        match &mut call {
+            Call::ConnectEndpoint { network, .. }
+            | Call::DisconnectEndpoint { network, .. }
+            | Call::RemoveNetwork { network } => {
+                let id = match &network.id {
+                    Some(id) => again.get(id).unwrap_or(id),
+                    None => self.created.get(&network.name)?,
+                };
+                network.id = Some(id.clone());
+            }
+            Call::CreateNetwork(_) | Call::StartContainer { .. } | Call::StopContainer { .. } => {}
+        }
+        Some(call)
+    }
+
+    fn lost(&mut self, mishap: &Mishap) {
+        if mishap.lost {
+            self.caller = None;
+        }
+    }
+
+    fn record(&mut self, operation: &Operation, outcome: Outcome) {
+        self.progress.finished(self.server, operation, &outcome);
+        self.report.operations.push(OperationReport { operation: operation.clone(), outcome });
+    }
+}
+
+/// What became of one call.
+enum Performed {
+    /// With the id of the network that was created.
+    Done(Option<NetworkId>),
+    /// `applied`: something of it happened nevertheless and has to be undone.
+    Not { applied: bool },
+}

@@ -1,0 +1,665 @@
+//! One call to one engine, with the looks before and after it that make it safe to repeat and safe against others.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Limits;
+use crate::api::ObjectKey;
+use crate::engine::{EngineError, EngineErrorKind, Writer};
+use crate::observed::{
+    ContainerId, ContainerState, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint,
+    ObservedNetwork,
+};
+use crate::plan::{Call, ContainerTarget, Group, NetworkCreate, Note, Reason};
+use crate::report::{Failure, Outcome};
+
+/// How often a creation is begun anew because others remove what was just made.
+const ATTEMPTS: usize = 3;
+/// Between two looks at something that is about to finish.
+const POLL: Duration = Duration::from_millis(100);
+/// A network that belongs to a Swarm is gone only after its nodes have let go of it.
+const REMOVAL: Duration = Duration::from_secs(20);
+
+/// A call that succeeded.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// The network to go on with: the one created, or the one that another applier created first.
+    pub(super) created: Option<NetworkId>,
+    pub(super) warning: Option<Warning>,
+}
+
+/// Something to tell about a call that succeeded.
+#[derive(Debug)]
+pub(super) struct Warning {
+    reason: Reason,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Warning {
+    pub(super) fn about(self, object: &ObjectKey) -> Note {
+        Note { hint: self.hint, ..Note::warning(self.reason, object, self.message) }
+    }
+}
+
+/// A call that did not succeed.
+#[derive(Debug)]
+pub(super) struct Mishap {
+    pub(super) failure: Failure,
+    /// It happened all the same, though not as it should have.
+    pub(super) applied: bool,
+    /// The server does not answer any more.
+    pub(super) lost: bool,
+    /// What was called to remove what the failed call left behind.
+    pub(super) cleanup: Vec<(Call, Outcome)>,
+}
+
+impl From<Failure> for Mishap {
+    fn from(failure: Failure) -> Self {
+        Self { failure, applied: false, lost: false, cleanup: Vec::new() }
+    }
+}
+
+/// From a look, or from a call whose outcome was looked for in vain: without an answer there is no use in going on.
+impl From<EngineError> for Mishap {
+    fn from(error: EngineError) -> Self {
+        let lost = matches!(
+            error.kind,
+            EngineErrorKind::Unreachable | EngineErrorKind::PermissionDenied | EngineErrorKind::HostKeyMismatch
+        );
+        Self { lost, ..Failure::from(error).into() }
+    }
+}
+
+fn failed(reason: Reason, message: String) -> Mishap {
+    Failure { reason: Some(reason), message, hint: None }.into()
+}
+
+/// Calls one engine.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'a> {
+    pub(super) engine: &'a dyn Writer,
+    pub(super) limits: Limits,
+}
+
+impl Caller<'_> {
+    /// `call` names networks by id.
+    pub(super) async fn call(&self, call: &Call) -> Result<Done, Mishap> {
+        match call {
+            Call::CreateNetwork(create) => {
+                let created = self.create(create).await?;
+                Ok(Done { created: Some(created), warning: None })
+            }
+            Call::ConnectEndpoint { network, container, settings } => {
+                let id = known(network.id.as_ref(), &network.name)?;
+                let warning = self.connect(id, &network.name, container, settings).await?;
+                Ok(Done { created: None, warning })
+            }
+            Call::DisconnectEndpoint { network, container, force } => {
+                let id = known(network.id.as_ref(), &network.name)?;
+                self.disconnect(id, container, *force).await?;
+                Ok(Done::default())
+            }
+            Call::RemoveNetwork { network } => {
+                let id = known(network.id.as_ref(), &network.name)?;
+                let warning = self.remove(id).await?;
+                Ok(Done { created: None, warning })
+            }
+            Call::StartContainer { container } => {
+                let started = self.answer(self.engine.start_container(&container.id)).await;
+                self.in_state(container, started, ContainerState::is_live).await
+            }
+            Call::StopContainer { container } => {
+                let stopped = self.answer(self.engine.stop_container(&container.id)).await;
+                self.in_state(container, stopped, |state| !state.is_live()).await
+            }
+        }
+    }
+
+    /// Before anything of a group that removes a network is done: nobody else may have come to be on it since the plan was made, or the
+    /// proxy would be disconnected for nothing.
+    pub(super) async fn check_group(&self, group: &Group) -> Result<(), Mishap> {
+        let leaving: BTreeSet<&ContainerId> = group
+            .operations
+            .iter()
+            .filter_map(|operation| match &operation.call {
+                Call::DisconnectEndpoint { container, .. } => Some(&container.id),
+                _ => None,
+            })
+            .collect();
+        for operation in &group.operations {
+            if let Call::RemoveNetwork { network } = &operation.call
+                && let Some(id) = &network.id
+                && let Some(network) = self.network(id).await?
+            {
+                self.check_unused(&network, &leaving).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bounds a call that the transport does not bound.
+    async fn answer<T>(&self, call: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
+        timeout(self.limits.call, call).await.unwrap_or_else(|_| {
+            Err(EngineError {
+                kind: EngineErrorKind::Unreachable,
+                attempted: "waiting for the server".to_owned(),
+                message: format!("no answer within {} s", self.limits.call.as_secs()),
+                hint: None,
+            })
+        })
+    }
+
+    async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError> {
+        self.answer(self.engine.networks()).await
+    }
+
+    async fn network(&self, id: &NetworkId) -> Result<Option<ObservedNetwork>, EngineError> {
+        Ok(self.networks().await?.into_iter().find(|network| network.id == *id))
+    }
+
+    async fn networks_named(&self, name: &str) -> Result<Vec<ObservedNetwork>, EngineError> {
+        Ok(self.networks().await?.into_iter().filter(|network| network.name == name).collect())
+    }
+
+    // Creation
+
+    /// The id of the network of that name: the one made here, or that of another applier of the same set who was first.
+    async fn create(&self, create: &NetworkCreate) -> Result<NetworkId, Mishap> {
+        for _ in 0..ATTEMPTS {
+            if let Some(id) = self.created_by_another(create).await? {
+                return Ok(id);
+            }
+            let made = match self.answer(self.engine.create_network(create)).await {
+                Ok(id) => id,
+                Err(error) if error.kind == EngineErrorKind::NameTaken => continue,
+                Err(error) if error.kind == EngineErrorKind::Unreachable => self.look_for(create, error).await?,
+                Err(error) => return Err(error.into()),
+            };
+            if let Some(id) = self.settle(create, &made).await? {
+                return Ok(id);
+            }
+        }
+        let message = format!("Somebody else keeps creating and removing networks named {:?}.", create.name);
+        Err(failed(Reason::NameAmbiguous, message))
+    }
+
+    async fn created_by_another(&self, create: &NetworkCreate) -> Result<Option<NetworkId>, Mishap> {
+        let deadline = Instant::now() + self.limits.settle;
+        loop {
+            let named = self.networks_named(&create.name).await?;
+            refuse_foreign(create, &named)?;
+            match named.as_slice() {
+                [] => return Ok(None),
+                [network] => return Ok(Some(network.id.clone())),
+                // Others have made two at once and are about to agree on one.
+                _ if Instant::now() < deadline => sleep(POLL).await,
+                _ => return Err(ambiguous(&create.name, &named)),
+            }
+        }
+    }
+
+    /// The answer to a creation did not come: the network may exist, or be about to. Its labels, the unique id among them, tell.
+    async fn look_for(&self, create: &NetworkCreate, unanswered: EngineError) -> Result<NetworkId, Mishap> {
+        let deadline = Instant::now() + self.limits.settle;
+        loop {
+            let looked = self.networks_named(&create.name).await;
+            if let Ok(named) = &looked
+                && let Some(network) = named.iter().find(|network| network.labels == create.labels)
+            {
+                return Ok(network.id.clone());
+            }
+            if Instant::now() >= deadline {
+                let lost = looked.is_err();
+                return Err(Mishap { lost, ..Failure::from(unanswered).into() });
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Whether the network just made is the only one of its name. If not, the oldest one stays, as every applier will find, and the makers
+    /// of the others remove theirs. `None`: begin anew.
+    ///
+    /// A daemon shows a network some time after the moment it gives as its creation, so the maker of a younger one may have seen no other and
+    /// go on with his. Whoever has the oldest therefore waits for the others to go, and gives way to one that stays.
+    async fn settle(&self, create: &NetworkCreate, made: &NetworkId) -> Result<Option<NetworkId>, Mishap> {
+        let deadline = Instant::now() + self.limits.settle;
+        loop {
+            let named = self.networks_named(&create.name).await?;
+            let Some(own) = named.iter().find(|network| network.id == *made) else { return Ok(None) };
+            let others: Vec<ObservedNetwork> = named.iter().filter(|network| network.id != *made).cloned().collect();
+            let Some(oldest) = others.iter().min_by_key(|network| age(network)) else {
+                return Ok(Some(made.clone()));
+            };
+            if let Err(foreign) = refuse_foreign(create, &others) {
+                self.withdraw(own).await?;
+                return Err(foreign.into());
+            }
+            if age(oldest) < age(own) || Instant::now() >= deadline {
+                if !self.withdraw(own).await? {
+                    return Err(ambiguous(&create.name, &named));
+                }
+                let stays = self.network(&oldest.id).await?;
+                return Ok(stays.map(|network| network.id));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Removes a network that was just made, unless somebody is on it already.
+    async fn withdraw(&self, own: &ObservedNetwork) -> Result<bool, Mishap> {
+        if !self.users(own).await?.is_empty() {
+            return Ok(false);
+        }
+        match self.answer(self.engine.remove_network(&own.id)).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind == EngineErrorKind::NotFound => Ok(true),
+            Err(error) if error.kind == EngineErrorKind::NetworkInUse => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    // Endpoints
+
+    async fn connect(
+        &self,
+        id: &NetworkId,
+        name: &str,
+        container: &ContainerTarget,
+        settings: &EndpointSettings,
+    ) -> Result<Option<Warning>, Mishap> {
+        // The daemon takes the id of a network that does not exist for a stopped container, which then cannot start.
+        if self.network(id).await?.is_none() {
+            let message = format!("The network {name:?} ({}) has been removed since the plan was made.", id.short());
+            return Err(failed(Reason::NetworkNotFound, message));
+        }
+        let connected = self.answer(self.engine.connect(id, &container.id, settings)).await;
+        let applied = connected.is_ok();
+        match connected {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind, EngineErrorKind::AlreadyConnected | EngineErrorKind::Unreachable) => {
+                // Already connected as wanted is as good as connected. Of one that nobody sees on the network, the daemon's word is passed on.
+                let seen = self.inspect(container).await?;
+                if seen.as_ref().and_then(|seen| endpoint_on(seen, id, name)).is_none() {
+                    let hint = (error.kind == EngineErrorKind::AlreadyConnected).then(|| {
+                        format!("remove the daemon's leftover: docker network disconnect -f {name} {}", container.name)
+                    });
+                    let failure = Failure::from(error);
+                    return Err(Failure { hint: failure.hint.clone().or(hint), ..failure }.into());
+                }
+            }
+            Err(error) if error.kind == EngineErrorKind::NotFound => {
+                return Err(self.not_found(container, error).await);
+            }
+            Err(error) => return Err(self.clean_up(id, name, container, error).await),
+        }
+        let Some(seen) = self.inspect(container).await? else { return Err(gone(container)) };
+        let Some(endpoint) = endpoint_on(&seen, id, name) else {
+            let message = format!("The container {} was disconnected from {name:?} again by somebody else.", seen.name);
+            return Err(failed(Reason::ContainerMissing, message));
+        };
+        let have = endpoint.settings.clone().unwrap_or_default();
+        let differs = differences(settings, &have);
+        if !differs.is_empty() {
+            let message = format!(
+                "The container {} is connected to {name:?}, but not as it should be: {}.",
+                container.name,
+                differs.join("; ")
+            );
+            return Err(Mishap { applied, ..failed(Reason::EndpointDiffers, message) });
+        }
+        Ok(other_mac(settings, &have, &container.name, name))
+    }
+
+    async fn disconnect(&self, id: &NetworkId, container: &ContainerTarget, force: bool) -> Result<(), Mishap> {
+        match self.answer(self.engine.disconnect(id, &container.id, force)).await {
+            Ok(()) => Ok(()),
+            Err(error) if matches!(error.kind, EngineErrorKind::NotConnected | EngineErrorKind::NotFound) => Ok(()),
+            Err(error) if error.kind == EngineErrorKind::Unreachable => {
+                let on = |endpoint: &ObservedEndpoint| endpoint.network_id.as_ref() == Some(id);
+                match self.inspect(container).await? {
+                    Some(seen) if seen.endpoints.iter().any(on) => Err(Failure::from(error).into()),
+                    _ => Ok(()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn inspect(&self, container: &ContainerTarget) -> Result<Option<ObservedContainer>, EngineError> {
+        let detail = self.answer(self.engine.container(&container.id)).await?;
+        Ok(detail.map(|detail| detail.container))
+    }
+
+    async fn not_found(&self, container: &ContainerTarget, error: EngineError) -> Mishap {
+        match self.inspect(container).await {
+            Ok(None) => gone(container),
+            Ok(Some(_)) => error.into(),
+            Err(error) => error.into(),
+        }
+    }
+
+    /// The daemon leaves an entry on a running container that it could not connect, and with it the container does not start again. The
+    /// entry goes only by way of a connection that succeeds.
+    async fn clean_up(&self, id: &NetworkId, name: &str, container: &ContainerTarget, error: EngineError) -> Mishap {
+        let mut mishap = Mishap::from(error);
+        let Ok(Some(seen)) = self.inspect(container).await else { return mishap };
+        let left_behind =
+            |endpoint: &ObservedEndpoint| endpoint.network_name == name && endpoint.endpoint_id.is_empty();
+        if !seen.state.is_live() || !seen.endpoints.iter().any(left_behind) {
+            return mishap;
+        }
+        let network = crate::plan::NetworkTarget { name: name.to_owned(), id: Some(id.clone()) };
+        let settings = EndpointSettings::default();
+        let connected = self.answer(self.engine.connect(id, &container.id, &settings)).await;
+        let failed = connected.is_err();
+        let call = Call::ConnectEndpoint { network: network.clone(), container: container.clone(), settings };
+        mishap.cleanup.push((call, outcome(connected)));
+        if !failed {
+            let disconnected = self.answer(self.engine.disconnect(id, &container.id, false)).await;
+            let call = Call::DisconnectEndpoint { network, container: container.clone(), force: false };
+            mishap.cleanup.push((call, outcome(disconnected)));
+        }
+        mishap
+    }
+
+    // Removal
+
+    async fn remove(&self, id: &NetworkId) -> Result<Option<Warning>, Mishap> {
+        let Some(network) = self.network(id).await? else { return Ok(None) };
+        self.check_unused(&network, &BTreeSet::new()).await?;
+        match self.answer(self.engine.remove_network(id)).await {
+            Ok(()) => {}
+            Err(error) if error.kind == EngineErrorKind::NotFound => {}
+            Err(error) if error.kind == EngineErrorKind::NetworkInUse => {
+                self.check_unused(&network, &BTreeSet::new()).await?;
+                let hint = format!(
+                    "nobody is to be seen on it, so the daemon holds a leftover: docker network inspect {} names it, \
+                     docker network disconnect -f {} NAME removes it",
+                    network.name, network.name
+                );
+                let failure = Failure::from(error);
+                return Err(Failure { hint: failure.hint.clone().or(Some(hint)), ..failure }.into());
+            }
+            Err(error) if error.kind == EngineErrorKind::Unreachable => {
+                if self.network(id).await?.is_some() {
+                    return Err(Failure::from(error).into());
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let deadline = Instant::now() + REMOVAL;
+        while self.network(id).await?.is_some() {
+            if Instant::now() >= deadline {
+                let message =
+                    format!("The daemon accepted to remove the network {:?}, and still has it.", network.name);
+                return Err(failed(Reason::NetworkInUse, message));
+            }
+            sleep(POLL).await;
+        }
+        self.stranded(&network).await
+    }
+
+    /// Containers that came to be on the network between the last look and its removal. They cannot start until they are disconnected from it.
+    async fn stranded(&self, network: &ObservedNetwork) -> Result<Option<Warning>, Mishap> {
+        let users: Vec<User> = self
+            .users(network)
+            .await?
+            .into_iter()
+            .filter(|user| user.network_id.as_ref() == Some(&network.id))
+            .collect();
+        if users.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Warning {
+            reason: Reason::NetworkInUse,
+            message: format!(
+                "While the network {:?} was being removed, {} came to be attached to it and cannot start as it is.",
+                network.name,
+                list(&users)
+            ),
+            hint: Some(format!(
+                "create the network again, or for each of them: docker network disconnect {} NAME",
+                network.name
+            )),
+        }))
+    }
+
+    async fn check_unused(&self, network: &ObservedNetwork, leaving: &BTreeSet<&ContainerId>) -> Result<(), Mishap> {
+        let mut users = self.users(network).await?;
+        users.retain(|user| user.container.as_ref().is_none_or(|container| !leaving.contains(container)));
+        if users.is_empty() {
+            return Ok(());
+        }
+        Err(Failure {
+            reason: Some(Reason::NetworkInUse),
+            message: format!("The network {:?} is in use by {}.", network.name, list(&users)),
+            hint: Some("disconnect or remove them, then apply again".to_owned()),
+        }
+        .into())
+    }
+
+    /// Whoever refers to the network, stopped containers and services without tasks included.
+    async fn users(&self, network: &ObservedNetwork) -> Result<Vec<User>, EngineError> {
+        let on = |endpoint: &ObservedEndpoint| match &endpoint.network_id {
+            Some(id) => *id == network.id,
+            None => endpoint.network_name == network.name || endpoint.network_name == network.id.as_str(),
+        };
+        let mut users = Vec::new();
+        for container in self.answer(self.engine.containers()).await? {
+            // It is on its way out and holds nothing up.
+            if matches!(container.state, ContainerState::Removing | ContainerState::Dead) {
+                continue;
+            }
+            if let Some(endpoint) = container.endpoints.iter().find(|endpoint| on(endpoint)) {
+                users.push(User {
+                    name: format!("container {} ({})", container.name, container.state.as_str()),
+                    container: Some(container.id.clone()),
+                    network_id: endpoint.network_id.clone(),
+                });
+            }
+        }
+        if network.scope == NetworkScope::Swarm {
+            for service in self.answer(self.engine.services()).await? {
+                if service.networks.iter().any(|used| used == network.id.as_str() || *used == network.name) {
+                    let name = format!("service {}", service.name);
+                    users.push(User { name, container: None, network_id: None });
+                }
+            }
+        }
+        Ok(users)
+    }
+
+    // Containers
+
+    async fn in_state(
+        &self,
+        container: &ContainerTarget,
+        called: Result<(), EngineError>,
+        reached: impl Fn(ContainerState) -> bool,
+    ) -> Result<Done, Mishap> {
+        match called {
+            Ok(()) => Ok(Done::default()),
+            Err(error) if error.kind == EngineErrorKind::NotFound => Err(self.not_found(container, error).await),
+            Err(error) if error.kind == EngineErrorKind::Unreachable => match self.inspect(container).await? {
+                Some(seen) if reached(seen.state) => Ok(Done::default()),
+                _ => Err(Failure::from(error).into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Somebody who refers to a network.
+struct User {
+    name: String,
+    container: Option<ContainerId>,
+    network_id: Option<NetworkId>,
+}
+
+fn list(users: &[User]) -> String {
+    users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn known<'a>(id: Option<&'a NetworkId>, name: &str) -> Result<&'a NetworkId, Mishap> {
+    id.ok_or_else(|| failed(Reason::NetworkNotFound, format!("The network {name:?} has not been created.")))
+}
+
+fn gone(container: &ContainerTarget) -> Mishap {
+    let message = format!(
+        "The container {} ({}) has been removed since the plan was made.",
+        container.name,
+        container.id.short()
+    );
+    failed(Reason::ContainerMissing, message)
+}
+
+fn outcome(result: Result<(), EngineError>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Done,
+        Err(error) => Outcome::Failed(error.into()),
+    }
+}
+
+fn ambiguous(name: &str, named: &[ObservedNetwork]) -> Mishap {
+    let ids: Vec<&str> = named.iter().map(|network| network.id.short()).collect();
+    let message = format!("{} networks are named {name:?}: {}.", named.len(), ids.join(", "));
+    Failure {
+        reason: Some(Reason::NameAmbiguous),
+        message,
+        hint: Some("remove all but one of them: docker network rm ID".to_owned()),
+    }
+    .into()
+}
+
+/// Two appliers of one set mark what they make for the same destination alike, but for the unique id.
+fn refuse_foreign(create: &NetworkCreate, named: &[ObservedNetwork]) -> Result<(), Failure> {
+    let marks = ["landfall.set", "landfall.destination"];
+    let ours = |network: &&ObservedNetwork| {
+        marks
+            .iter()
+            .all(|mark| create.labels.contains_key(*mark) && network.labels.get(*mark) == create.labels.get(*mark))
+    };
+    let Some(foreign) = named.iter().find(|network| !ours(network)) else { return Ok(()) };
+    let (reason, whose) = match foreign.labels.get(marks[0]) {
+        Some(set) => (Reason::OwnershipConflict, format!("by the set {set:?}")),
+        None => (Reason::AdoptionRequired, "by somebody else".to_owned()),
+    };
+    Err(Failure {
+        reason: Some(reason),
+        message: format!(
+            "A network named {:?} ({}) has been created {whose} since the plan was made.",
+            create.name,
+            foreign.id.short()
+        ),
+        hint: (reason == Reason::AdoptionRequired).then(|| "set adopt: true to take it over".to_owned()),
+    })
+}
+
+/// Oldest first; the id decides between two of the same moment.
+fn age(network: &ObservedNetwork) -> (Option<jiff::Timestamp>, NetworkId) {
+    (network.created.parse().ok(), network.id.clone())
+}
+
+/// The container's endpoint on the network. A live container with an entry and no endpoint is not on it: that is what a failed attempt leaves.
+fn endpoint_on<'a>(container: &'a ObservedContainer, id: &NetworkId, name: &str) -> Option<&'a ObservedEndpoint> {
+    container.endpoints.iter().find(|endpoint| match &endpoint.network_id {
+        Some(on) => on == id,
+        None => !container.state.is_live() && endpoint.network_name == name,
+    })
+}
+
+/// What of the wanted settings the endpoint does not have. More than was asked for is no difference: the daemon adds aliases of its own.
+fn differences(want: &EndpointSettings, have: &EndpointSettings) -> Vec<String> {
+    let EndpointSettings {
+        aliases,
+        links,
+        ipv4_address,
+        ipv6_address,
+        link_local_ips,
+        mac_address: _,
+        driver_opts,
+        gw_priority,
+    } = want;
+    let mut found = Vec::new();
+    let lists = [
+        ("alias", aliases, &have.aliases),
+        ("link", links, &have.links),
+        ("link-local address", link_local_ips, &have.link_local_ips),
+    ];
+    for (what, want, have) in lists {
+        for missing in want.iter().filter(|one| !have.contains(one)) {
+            found.push(format!("the {what} {missing} is missing"));
+        }
+    }
+    let addresses = [("IPv4", ipv4_address, &have.ipv4_address), ("IPv6", ipv6_address, &have.ipv6_address)];
+    for (family, want, have) in addresses {
+        if let Some(want) = want
+            && have.as_ref().is_none_or(|have| !same_address(want, have))
+        {
+            let have = have.as_deref().unwrap_or("chosen by the daemon");
+            found.push(format!("the {family} address is {have} instead of {want}"));
+        }
+    }
+    for (key, value) in driver_opts {
+        if have.driver_opts.get(key) != Some(value) {
+            found.push(format!("the driver option {key}={value} is missing"));
+        }
+    }
+    // An engine that does not know the field reports none.
+    if let (Some(want), Some(have)) = (gw_priority, have.gw_priority)
+        && *want != have
+    {
+        found.push(format!("the gateway priority is {have} instead of {want}"));
+    }
+    found
+}
+
+fn same_address(left: &str, right: &str) -> bool {
+    match (left.parse::<IpAddr>(), right.parse::<IpAddr>()) {
+        (Ok(left), Ok(right)) => left == right,
+        _ => left == right,
+    }
+}
+
+/// Engines before API 1.44 choose the MAC address themselves, from the IPv4 address (`02:42:…`). Where it was chosen so before, nothing is lost.
+fn other_mac(want: &EndpointSettings, have: &EndpointSettings, container: &str, network: &str) -> Option<Warning> {
+    let (Some(want), Some(have)) = (&want.mac_address, &have.mac_address) else { return None };
+    if want.eq_ignore_ascii_case(have) || want.starts_with("02:42:") {
+        return None;
+    }
+    Some(Warning {
+        reason: Reason::EndpointDiffers,
+        message: format!(
+            "The engine gave {container} the MAC address {have} on {network:?} instead of {want}: it does not set one on connecting."
+        ),
+        hint: None,
+    })
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let reason = match error.kind {
+            EngineErrorKind::Unreachable => Some(Reason::ServerUnreachable),
+            EngineErrorKind::PermissionDenied => Some(Reason::PermissionDenied),
+            EngineErrorKind::HostKeyMismatch => Some(Reason::HostKeyMismatch),
+            EngineErrorKind::NotFound => Some(Reason::NetworkNotFound),
+            EngineErrorKind::Ambiguous | EngineErrorKind::NameTaken => Some(Reason::NameAmbiguous),
+            EngineErrorKind::NetworkInUse => Some(Reason::NetworkInUse),
+            EngineErrorKind::AddressPoolExhausted => Some(Reason::AddressPoolExhausted),
+            EngineErrorKind::SubnetOverlap => Some(Reason::SubnetOverlap),
+            EngineErrorKind::AddressUnavailable => Some(Reason::AddressUnavailable),
+            EngineErrorKind::NotASwarmManager => Some(Reason::NotASwarmManager),
+            EngineErrorKind::Forbidden => Some(Reason::WrongScope),
+            EngineErrorKind::TooOld
+            | EngineErrorKind::AlreadyConnected
+            | EngineErrorKind::NotConnected
+            | EngineErrorKind::Protocol
+            | EngineErrorKind::Other => None,
+        };
+        Self { reason, message: error.to_string(), hint: error.hint }
+    }
+}

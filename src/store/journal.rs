@@ -1,0 +1,176 @@
+//! Journals on disk: one file each, written durably before the first call that a crash must not leave half done.
+//!
+//! A journal says who has to be connected to what, should nobody be left who knows. So a file that cannot be read is an error, not an
+//! absence; and a file is complete or not there at all: it is written beside its place, synchronised and renamed.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::plan::{Journal, JournalPurpose};
+
+/// Files to read at most. Interrupted replacements are few; this many say that something else is wrong.
+const FILES: usize = 10_000;
+/// Bytes of one file to read at most: some ten thousand endpoints.
+const BYTES: u64 = 16 << 20;
+/// Forced deletions to keep, the latest ones.
+const FORCED: usize = 200;
+
+const FORMAT: &str = "1.0";
+
+/// The directory of journals.
+#[derive(Debug, Clone)]
+pub struct Journals {
+    directory: PathBuf,
+}
+
+/// A journal that could not be written, read or removed.
+#[derive(Debug, Error)]
+#[error("{attempted} {}: {problem}", path.display())]
+pub struct JournalError {
+    attempted: &'static str,
+    pub path: PathBuf,
+    problem: Problem,
+}
+
+#[derive(Debug, Error)]
+enum Problem {
+    #[error("{0}")]
+    Io(io::Error),
+    #[error("not a journal: {0}; it may say who has to be reconnected, so look at it before you move it away")]
+    Corrupt(serde_json::Error),
+    #[error("larger than {BYTES} bytes")]
+    TooLarge,
+    #[error("its format is {0}, which this version does not know; use the version that wrote it")]
+    Format(String),
+    #[error("more than {FILES} journals")]
+    TooMany,
+}
+
+/// A file's content.
+#[derive(Serialize, Deserialize)]
+struct Document<J> {
+    format_version: String,
+    journal: J,
+}
+
+impl Journals {
+    /// Under the state directory. Nothing is created before there is something to write.
+    pub fn in_state(directory: &Path) -> Self {
+        Self { directory: directory.join("journal") }
+    }
+
+    /// Every journal, in the order of the files' names.
+    pub fn load(&self) -> Result<Vec<Journal>, JournalError> {
+        self.files()?
+            .iter()
+            .map(|path| read(path).map_err(|problem| error("reading the journal", path, problem)))
+            .collect()
+    }
+
+    /// Durable when it returns.
+    pub fn write(&self, journal: &Journal) -> Result<(), JournalError> {
+        let path = self.path(journal);
+        self.write_to(&path, journal).map_err(|io| error("writing the journal", &path, Problem::Io(io)))?;
+        if journal.purpose == JournalPurpose::ForcedDeletion {
+            self.thin_out()?;
+        }
+        Ok(())
+    }
+
+    /// One that is not there is no error.
+    pub fn remove(&self, journal: &Journal) -> Result<(), JournalError> {
+        self.remove_file(&self.path(journal))
+    }
+
+    fn write_to(&self, path: &Path, journal: &Journal) -> io::Result<()> {
+        fs::create_dir_all(&self.directory)?;
+        let document = Document { format_version: FORMAT.to_owned(), journal };
+        let mut text = serde_json::to_string_pretty(&document)?;
+        text.push('\n');
+        let beside = path.with_extension(format!("{}.tmp", std::process::id()));
+        let mut file = File::create(&beside)?;
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        if let Err(error) = written.and_then(|()| fs::rename(&beside, path)) {
+            let _ = fs::remove_file(&beside);
+            return Err(error);
+        }
+        File::open(&self.directory)?.sync_all()
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), JournalError> {
+        match fs::remove_file(path) {
+            Err(io) if io.kind() != io::ErrorKind::NotFound => {
+                Err(error("removing the journal", path, Problem::Io(io)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>, JournalError> {
+        let failed = |problem| error("reading the directory", &self.directory, problem);
+        let entries = match fs::read_dir(&self.directory) {
+            Err(io) if io.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|io| failed(Problem::Io(io)))?,
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|io| failed(Problem::Io(io)))?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                files.push(path);
+            }
+            if files.len() > FILES {
+                return Err(failed(Problem::TooMany));
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// Named after the content: several journals of one destination may be open, and two that are equal are the same.
+    fn path(&self, journal: &Journal) -> PathBuf {
+        let purpose = match journal.purpose {
+            JournalPurpose::Reattach => "reattach",
+            JournalPurpose::ForcedDeletion => FORCED_PREFIX,
+        };
+        // A journal is made of strings, which always serialize.
+        let content = serde_json::to_vec(journal).unwrap_or_default();
+        let digest: String = Sha256::digest(content).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let destination = &journal.destination;
+        self.directory.join(format!("{purpose}-{}.{}-{digest}.json", destination.namespace, destination.name))
+    }
+
+    fn thin_out(&self) -> Result<(), JournalError> {
+        let forced = |path: &PathBuf| {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(FORCED_PREFIX))
+        };
+        let mut files: Vec<PathBuf> = self.files()?.into_iter().filter(forced).collect();
+        files.sort_by_key(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok());
+        let surplus = files.len().saturating_sub(FORCED);
+        files.iter().take(surplus).try_for_each(|path| self.remove_file(path))
+    }
+}
+
+const FORCED_PREFIX: &str = "forced-deletion";
+
+fn error(attempted: &'static str, path: &Path, problem: Problem) -> JournalError {
+    JournalError { attempted, path: path.to_path_buf(), problem }
+}
+
+fn read(path: &Path) -> Result<Journal, Problem> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(Problem::Io)?;
+    file.take(BYTES + 1).read_to_string(&mut text).map_err(Problem::Io)?;
+    if text.len() as u64 > BYTES {
+        return Err(Problem::TooLarge);
+    }
+    let document: Document<serde_json::Value> = serde_json::from_str(&text).map_err(Problem::Corrupt)?;
+    if !document.format_version.starts_with("1.") {
+        return Err(Problem::Format(document.format_version));
+    }
+    serde_json::from_value(document.journal).map_err(Problem::Corrupt)
+}
