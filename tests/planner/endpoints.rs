@@ -8,11 +8,11 @@ use crate::support::scenario::{Scenario, application, container, database, desti
 /// The settings with which the plan connects a container.
 fn connected(plan: &Plan, name: &str) -> EndpointSettings {
     let operations = plan.servers.iter().flat_map(|server| &server.groups).flat_map(|group| &group.operations);
-    let settings = operations.filter_map(|operation| match &operation.call {
+    let mut settings = operations.filter_map(|operation| match &operation.call {
         Call::ConnectEndpoint { container, settings, .. } if container.name == name => Some(settings.clone()),
         _ => None,
     });
-    settings.last().unwrap_or_else(|| panic!("{name} is not connected by\n{plan}"))
+    settings.next_back().unwrap_or_else(|| panic!("{name} is not connected by\n{plan}"))
 }
 
 #[test]
