@@ -9,6 +9,7 @@ mod args;
 mod completion;
 mod error;
 mod explain;
+mod graph;
 mod output;
 mod schema;
 mod validate;
@@ -59,6 +60,7 @@ struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     Validate(validate::Args),
+    Graph(graph::Args),
     Schema(schema::Args),
     Explain(explain::Args),
     Completion(completion::Args),
@@ -68,6 +70,7 @@ enum Command {
 fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
     match command {
         Command::Validate(args) => validate::run(&args, context),
+        Command::Graph(args) => graph::run(&args, context),
         Command::Schema(args) => schema::run(&args, context),
         Command::Explain(args) => explain::run(&args, context),
         Command::Completion(args) => completion::run(&args, context),

@@ -7,7 +7,7 @@ mod dot;
 mod mermaid;
 mod svg;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use dot::dot;
 pub use mermaid::mermaid;
@@ -117,6 +117,23 @@ impl Graph {
             }
         }
         Self { servers: servers.into_values().collect(), members: members.into_values().collect() }
+    }
+}
+
+impl Graph {
+    /// Leaves the objects that `takes` takes, and what they are on: a member without its destination would tell nothing.
+    pub fn narrow(&mut self, takes: impl Fn(&ObjectKey) -> bool) {
+        self.members.retain(|member| takes(&member.key));
+        let needed: BTreeSet<ObjectKey> = self
+            .members
+            .iter()
+            .flat_map(|member| std::iter::once(&member.destination).chain(&member.additional))
+            .cloned()
+            .collect();
+        for server in &mut self.servers {
+            server.destinations.retain(|destination| takes(&destination.key) || needed.contains(&destination.key));
+        }
+        self.servers.retain(|server| takes(&server.key) || !server.destinations.is_empty());
     }
 }
 
