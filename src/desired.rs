@@ -77,6 +77,14 @@ pub enum ProxyInstance {
     Service(String),
 }
 
+impl ProxyInstance {
+    pub fn name(&self) -> &str {
+        match self {
+            ProxyInstance::Container(name) | ProxyInstance::Service(name) => name,
+        }
+    }
+}
+
 /// A declared destination with the members that belong on it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredDestination {

@@ -21,6 +21,7 @@ pub mod report;
 pub mod scan;
 pub mod scope;
 pub mod selector;
+pub mod status;
 // shell
 pub mod cli;
 pub mod engine;

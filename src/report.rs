@@ -1,9 +1,10 @@
 //! What became of a plan.
 
 pub mod json;
+mod markdown;
 
 use crate::api::ObjectKey;
-use crate::plan::{Note, Operation, Plan, Reason, ServerType};
+use crate::plan::{Note, NoteKind, Operation, Plan, Reason, ServerType};
 
 /// A plan with the outcome of every operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +49,70 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
+/// What a report comes to, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub planned: usize,
+    pub done: usize,
+    pub failed: usize,
+    pub skipped: usize,
+    pub refused: usize,
+    /// Servers that could not be observed.
+    pub unreachable: usize,
+}
+
+impl Tally {
+    pub fn operations(&self) -> usize {
+        self.planned + self.done + self.failed + self.skipped
+    }
+}
+
 impl Report {
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for server in &self.servers {
+            tally.unreachable += usize::from(server.server_type.is_none());
+            for operation in &server.operations {
+                *match operation.outcome {
+                    Outcome::Planned => &mut tally.planned,
+                    Outcome::Done => &mut tally.done,
+                    Outcome::Failed(_) => &mut tally.failed,
+                    Outcome::Skipped => &mut tally.skipped,
+                } += 1;
+            }
+        }
+        let notes = self.servers.iter().flat_map(|server| &server.notes).chain(&self.notes);
+        tally.refused = notes.filter(|note| note.kind == NoteKind::Refused).count();
+        tally
+    }
+
+    /// One line for people: `3 operations, 1 refused`.
+    pub fn summary(&self) -> String {
+        let Tally { planned, done, failed, skipped, refused, unreachable } = self.tally();
+        let operations = |count, word| match count {
+            1 => format!("1 operation {word}"),
+            count => format!("{count} operations {word}"),
+        };
+        let mut parts = Vec::new();
+        if planned > 0 {
+            parts.push(operations(planned, "planned"));
+        }
+        if done > 0 {
+            parts.push(operations(done, "done"));
+        }
+        for (count, word) in [(failed, "failed"), (skipped, "skipped"), (refused, "refused")] {
+            if count > 0 {
+                parts.push(format!("{count} {word}"));
+            }
+        }
+        match unreachable {
+            0 => {}
+            1 => parts.push("1 server not reachable".to_owned()),
+            count => parts.push(format!("{count} servers not reachable")),
+        }
+        if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }
+    }
+
     /// The report of a dry run.
     pub fn planned(plan: &Plan) -> Self {
         Self {

@@ -11,6 +11,7 @@ mod error;
 mod explain;
 mod graph;
 mod output;
+mod report;
 mod schema;
 mod validate;
 mod version;

@@ -264,7 +264,7 @@ fn columns(text: &str) -> usize {
 }
 
 /// Lines of at most `width` columns, broken at spaces where there are some.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
     for word in text.split(' ') {

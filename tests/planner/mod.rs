@@ -10,3 +10,4 @@ mod lifecycle;
 mod membership;
 mod ownership;
 mod swarm;
+mod status;

@@ -1,0 +1,463 @@
+//! Status of the declared objects: what there is, and conditions in the manner of the Kubernetes API.
+//!
+//! Conditions follow from the facts and from a report: outstanding operations and notes say what is not as declared and why. An object of a
+//! server that was not observed is `Unknown`, never missing.
+
+use std::collections::BTreeMap;
+
+use crate::api::{Condition, ConditionStatus, Kind, ObjectKey};
+use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
+use crate::observed::{Observations, Unobserved};
+use crate::plan::facts::{DestinationFacts, ServerFacts, facts};
+use crate::plan::{Cause, Note, NoteKind, Operation, Reason};
+use crate::report::{Failure, Outcome, Report};
+
+/// Status of everything that is declared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// `None`: not observed.
+    pub servers: BTreeMap<ObjectKey, Option<ServerFacts>>,
+    pub conditions: BTreeMap<ObjectKey, Vec<Condition>>,
+}
+
+impl Status {
+    /// `report`: of the plan for these two states, executed or not.
+    pub fn new(desired: &DesiredState, observed: &Observations, report: &Report) -> Self {
+        let mut status = Self { servers: BTreeMap::new(), conditions: BTreeMap::new() };
+        let said = Said::new(report);
+        let mut resources: BTreeMap<ObjectKey, Vec<Part>> = BTreeMap::new();
+        for server in desired.servers.values() {
+            let seen = observed.get(&server.key).map(Result::as_ref);
+            let facts = match seen {
+                Some(Ok(state)) => Some(facts(desired, server, state)),
+                _ => None,
+            };
+            let unobserved = seen.and_then(Result::err);
+            status.conditions.insert(server.key.clone(), server_conditions(server, facts.as_ref(), unobserved, &said));
+            for destination in &server.destinations {
+                let facts = facts.as_ref().and_then(|facts| {
+                    facts.destinations.iter().find(|(key, _)| *key == destination.key).map(|(_, facts)| facts)
+                });
+                let looked = Looked { server, destination, facts, unobserved };
+                status.conditions.insert(destination.key.clone(), looked.conditions(&said));
+                for member in &destination.members {
+                    resources.entry(member.resource.clone()).or_default().push(looked.part(&member.resource));
+                }
+            }
+            status.servers.insert(server.key.clone(), facts);
+        }
+        for (resource, parts) in resources {
+            let conditions = resource_conditions(&resource, &parts, &said);
+            status.conditions.insert(resource, conditions);
+        }
+        status
+    }
+
+    pub fn condition(&self, object: &ObjectKey, condition_type: &str) -> Option<&Condition> {
+        self.conditions.get(object)?.iter().find(|condition| condition.condition_type == condition_type)
+    }
+
+    /// The facts of a declared destination; `None` where its server was not observed.
+    pub fn destination(&self, server: &ObjectKey, key: &ObjectKey) -> Option<&DestinationFacts> {
+        let facts = self.servers.get(server)?.as_ref()?;
+        facts.destinations.iter().find(|(other, _)| other == key).map(|(_, facts)| facts)
+    }
+}
+
+/// What the report says, by object.
+struct Said<'a> {
+    operations: BTreeMap<&'a ObjectKey, Vec<(&'a Operation, &'a Outcome)>>,
+    notes: BTreeMap<&'a ObjectKey, Vec<&'a Note>>,
+}
+
+impl<'a> Said<'a> {
+    fn new(report: &'a Report) -> Self {
+        let mut said = Self { operations: BTreeMap::new(), notes: BTreeMap::new() };
+        for server in &report.servers {
+            for it in &server.operations {
+                said.operations.entry(&it.operation.object).or_default().push((&it.operation, &it.outcome));
+            }
+        }
+        for note in report.servers.iter().flat_map(|server| &server.notes).chain(&report.notes) {
+            said.notes.entry(&note.object).or_default().push(note);
+        }
+        said
+    }
+
+    fn notes(&self, object: &ObjectKey, kind: NoteKind) -> impl Iterator<Item = &'a Note> {
+        self.notes.get(object).into_iter().flatten().copied().filter(move |note| note.kind == kind)
+    }
+
+    fn operations(&self, object: &ObjectKey) -> impl Iterator<Item = (&'a Operation, &'a Outcome)> {
+        self.operations.get(object).into_iter().flatten().copied()
+    }
+}
+
+/// Everything about one or several objects, digested.
+#[derive(Default)]
+struct Digest<'a> {
+    /// Planned or skipped.
+    outstanding: Vec<&'a Operation>,
+    failed: Vec<(&'a Operation, &'a Failure)>,
+    refused: Vec<&'a Note>,
+    waiting: Vec<&'a Note>,
+}
+
+impl<'a> Digest<'a> {
+    fn operations(&mut self, operations: impl Iterator<Item = (&'a Operation, &'a Outcome)>) {
+        for (operation, outcome) in operations {
+            match outcome {
+                Outcome::Planned | Outcome::Skipped => self.outstanding.push(operation),
+                Outcome::Failed(failure) => self.failed.push((operation, failure)),
+                Outcome::Done => {}
+            }
+        }
+    }
+
+    fn notes(&mut self, said: &Said<'a>, object: &ObjectKey) {
+        self.refused.extend(said.notes(object, NoteKind::Refused));
+        self.waiting.extend(said.notes(object, NoteKind::Waiting));
+    }
+
+    /// Why it is not as declared: what failed, what was refused, what is outstanding, what is waited for.
+    fn trouble(&self) -> Option<(String, String)> {
+        if let Some((operation, failure)) = self.failed.first() {
+            let reason = failure.reason.map_or("OperationFailed", Reason::as_str);
+            return Some((reason.to_owned(), format!("{}: {}", operation.call, failure.message)));
+        }
+        if let Some(note) = self.refused.first() {
+            return Some((note.reason.to_string(), note.message.clone()));
+        }
+        if let Some(operation) = self.outstanding.first() {
+            return Some((operation.cause.to_string(), sentence(operation.cause)));
+        }
+        self.waiting.first().map(|note| (note.reason.to_string(), note.message.clone()))
+    }
+
+    /// `Reconciling` and `Stalled`, as every object has them.
+    fn progress(&self) -> [Condition; 2] {
+        let reconciling = match self.outstanding.first() {
+            Some(operation) => {
+                let count = match self.outstanding.len() {
+                    1 => "1 operation is outstanding".to_owned(),
+                    count => format!("{count} operations are outstanding"),
+                };
+                let message = format!("{count}; `landfall diff` shows what, `landfall apply` does it.");
+                condition("Reconciling", ConditionStatus::True, operation.cause.as_str(), message)
+            }
+            None => condition("Reconciling", ConditionStatus::False, "NothingOutstanding", ""),
+        };
+        let stalled = if self.failed.is_empty() && self.refused.is_empty() {
+            condition("Stalled", ConditionStatus::False, "NothingRefused", "")
+        } else {
+            let (reason, message) = self.trouble().unwrap_or_default();
+            condition("Stalled", ConditionStatus::True, &reason, message)
+        };
+        [reconciling, stalled]
+    }
+}
+
+fn condition(condition_type: &str, status: ConditionStatus, reason: &str, message: impl Into<String>) -> Condition {
+    Condition {
+        condition_type: condition_type.to_owned(),
+        status,
+        reason: reason.to_owned(),
+        message: message.into(),
+        observed_generation: None,
+        last_transition_time: None,
+    }
+}
+
+fn truth(holds: bool) -> ConditionStatus {
+    if holds { ConditionStatus::True } else { ConditionStatus::False }
+}
+
+/// A cause as a sentence.
+fn sentence(cause: Cause) -> String {
+    let text = cause.explain();
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), characters.as_str()),
+        None => String::new(),
+    }
+}
+
+fn unknown(condition_type: &str, server: &ObjectKey, unobserved: Option<&Unobserved>) -> Condition {
+    let (reason, message) = unobserved_reason(server, unobserved);
+    condition(condition_type, ConditionStatus::Unknown, reason, message)
+}
+
+fn unobserved_reason(server: &ObjectKey, unobserved: Option<&Unobserved>) -> (&'static str, String) {
+    use crate::observed::UnobservedReason;
+    match unobserved {
+        Some(unobserved) => {
+            let reason = match unobserved.reason {
+                UnobservedReason::ServerUnreachable => Reason::ServerUnreachable,
+                UnobservedReason::PermissionDenied => Reason::PermissionDenied,
+                UnobservedReason::HostKeyMismatch => Reason::HostKeyMismatch,
+            };
+            (reason.as_str(), unobserved.message.clone())
+        }
+        None => (Reason::ServerUnreachable.as_str(), format!("{server} was not observed.")),
+    }
+}
+
+fn server_conditions(
+    server: &DesiredServer,
+    facts: Option<&ServerFacts>,
+    unobserved: Option<&Unobserved>,
+    said: &Said<'_>,
+) -> Vec<Condition> {
+    let Some(facts) = facts else {
+        let (reason, message) = unobserved_reason(&server.key, unobserved);
+        return vec![
+            unknown("Ready", &server.key, unobserved),
+            condition("Reconciling", ConditionStatus::False, reason, ""),
+            condition("Stalled", ConditionStatus::True, reason, message.clone()),
+            condition("Reachable", ConditionStatus::False, reason, message),
+        ];
+    };
+    let mut digest = Digest::default();
+    digest.operations(said.operations(&server.key));
+    digest.notes(said, &server.key);
+    let engine = format!("Docker Engine {} on {}.", facts.engine.version, facts.engine.name);
+    let ready = if server.suspend {
+        condition("Ready", ConditionStatus::Unknown, Reason::Suspended.as_str(), "Left as it is: `suspend: true`.")
+    } else if let Some((reason, message)) = digest.trouble() {
+        condition("Ready", ConditionStatus::False, &reason, message)
+    } else {
+        condition("Ready", ConditionStatus::True, "Reachable", "")
+    };
+    let mut conditions = vec![ready];
+    conditions.extend(digest.progress());
+    conditions.push(condition("Reachable", ConditionStatus::True, "Answered", engine));
+    conditions
+}
+
+/// A destination as it was looked at.
+struct Looked<'a> {
+    server: &'a DesiredServer,
+    destination: &'a DesiredDestination,
+    facts: Option<&'a DestinationFacts>,
+    unobserved: Option<&'a Unobserved>,
+}
+
+impl Looked<'_> {
+    fn conditions(&self, said: &Said<'_>) -> Vec<Condition> {
+        let Self { server, destination, facts, unobserved } = self;
+        let active = match destination.active {
+            true => condition("Active", ConditionStatus::True, "Declared", ""),
+            false => condition(
+                "Active",
+                ConditionStatus::False,
+                Cause::Deactivated.as_str(),
+                "`active: false`: the network is kept, the proxy is disconnected, the declared resources are stopped.",
+            ),
+        };
+        let deleting = self.deleting(said);
+        let Some(facts) = facts else {
+            let (reason, message) = unobserved_reason(&server.key, *unobserved);
+            let mut conditions = vec![
+                unknown("Ready", &server.key, *unobserved),
+                condition("Reconciling", ConditionStatus::Unknown, reason, ""),
+                condition("Stalled", ConditionStatus::True, reason, message),
+            ];
+            let types = ["NetworkExists", "ProxyConnected", "MembersConnected", "InSync"];
+            conditions.extend(types.map(|name| condition(name, ConditionStatus::Unknown, reason, "")));
+            conditions.extend([deleting, active]);
+            return conditions;
+        };
+
+        let own = self.digest(said, &[]);
+        let members: Vec<&ObjectKey> = destination.members.iter().map(|member| &member.resource).collect();
+        let all = self.digest(said, &members);
+        let exists = network_exists(facts, &own);
+        let (proxy, proxy_matters) = self.proxy_connected(facts, said);
+        let connected = self.members_connected(facts, said);
+        let suspended = destination.suspend || server.suspend;
+        let in_sync = if suspended {
+            condition("InSync", ConditionStatus::Unknown, Reason::Suspended.as_str(), "")
+        } else if let Some((reason, message)) = all.trouble() {
+            condition("InSync", ConditionStatus::False, &reason, message)
+        } else {
+            condition("InSync", ConditionStatus::True, "AsDeclared", "")
+        };
+        let ready = if suspended {
+            condition("Ready", ConditionStatus::Unknown, Reason::Suspended.as_str(), "Left as it is: `suspend: true`.")
+        } else {
+            let parts = [Some(&exists), Some(&proxy).filter(|_| proxy_matters), Some(&connected), Some(&in_sync)];
+            match parts.into_iter().flatten().find(|part| part.status != ConditionStatus::True) {
+                Some(part) => condition("Ready", ConditionStatus::False, &part.reason, part.message.clone()),
+                None if !destination.active => {
+                    condition("Ready", ConditionStatus::True, Cause::Deactivated.as_str(), "")
+                }
+                None => condition("Ready", ConditionStatus::True, "AsDeclared", ""),
+            }
+        };
+        let mut conditions = vec![ready];
+        conditions.extend(all.progress());
+        conditions.extend([exists, proxy, connected, in_sync, deleting, active]);
+        conditions
+    }
+
+    /// What is said about the destination, and about `members` as far as it is about this destination.
+    fn digest<'a>(&self, said: &Said<'a>, members: &[&ObjectKey]) -> Digest<'a> {
+        let mut digest = Digest::default();
+        digest.operations(said.operations(&self.destination.key));
+        digest.notes(said, &self.destination.key);
+        for member in members {
+            let network = self.network_name();
+            digest.operations(said.operations(member).filter(|(operation, _)| {
+                operation.call.network().is_none() || operation.call.network() == network.as_deref()
+            }));
+            digest.notes(said, member);
+        }
+        digest
+    }
+
+    fn network_name(&self) -> Option<String> {
+        let present = self.facts.and_then(|facts| facts.network.as_ref()).map(|network| network.name.clone());
+        present.or_else(|| self.destination.network.name.clone())
+    }
+
+    /// The second value: whether it matters to the destination.
+    fn proxy_connected(&self, facts: &DestinationFacts, said: &Said<'_>) -> (Condition, bool) {
+        let wanted = self.destination.proxy && self.destination.active && self.server.proxy.is_some();
+        let connected = facts.proxy.as_ref().is_some_and(|proxy| proxy.connected);
+        let name = |word: &str| {
+            let proxy = facts.proxy.as_ref().map(|proxy| proxy.container.clone());
+            let proxy = proxy.or_else(|| self.server.proxy.as_ref().map(|proxy| proxy.instance.name().to_owned()));
+            format!("{} {word}.", proxy.unwrap_or_else(|| "The proxy".to_owned()))
+        };
+        let found = match (wanted, connected) {
+            (true, true) => condition("ProxyConnected", ConditionStatus::True, "Connected", name("is connected")),
+            (true, false) => match said.notes(&self.server.key, NoteKind::Waiting).next() {
+                Some(note) => {
+                    condition("ProxyConnected", ConditionStatus::False, note.reason.as_str(), note.message.clone())
+                }
+                None => condition(
+                    "ProxyConnected",
+                    ConditionStatus::False,
+                    Cause::ProxyDetached.as_str(),
+                    name("is not connected"),
+                ),
+            },
+            (false, true) => condition(
+                "ProxyConnected",
+                ConditionStatus::True,
+                "NotWanted",
+                name("is connected without being asked for"),
+            ),
+            (false, false) => condition("ProxyConnected", ConditionStatus::False, "NotWanted", "None is wanted here."),
+        };
+        (found, wanted)
+    }
+
+    fn members_connected(&self, facts: &DestinationFacts, said: &Said<'_>) -> Condition {
+        let expected: Vec<_> = facts.members.iter().filter(|member| member.expected).collect();
+        let off = expected.iter().find(|member| !member.endpoint.connected);
+        let waited_for =
+            self.destination.members.iter().find_map(|member| said.notes(&member.resource, NoteKind::Waiting).next());
+        if let Some(member) = off {
+            let message = format!("{} of {} is not connected.", member.endpoint.container, member.resource);
+            return condition("MembersConnected", ConditionStatus::False, Cause::MemberDetached.as_str(), message);
+        }
+        if let Some(note) = waited_for {
+            return condition("MembersConnected", ConditionStatus::False, note.reason.as_str(), note.message.clone());
+        }
+        match expected.len() {
+            0 => condition("MembersConnected", ConditionStatus::True, "NoMembers", ""),
+            1 => condition("MembersConnected", ConditionStatus::True, "AllConnected", "1 container is connected."),
+            count => condition(
+                "MembersConnected",
+                ConditionStatus::True,
+                "AllConnected",
+                format!("{count} containers are connected."),
+            ),
+        }
+    }
+
+    fn deleting(&self, said: &Said<'_>) -> Condition {
+        let key = &self.destination.key;
+        let blocked = said.notes(key, NoteKind::Refused).find(|note| note.reason == Reason::ResourcesRemain);
+        let requested = |operation: &Operation| matches!(operation.cause, Cause::DeletionRequested | Cause::Undeclared);
+        match blocked {
+            Some(note) => condition("Deleting", ConditionStatus::True, note.reason.as_str(), note.message.clone()),
+            None => {
+                let requested = said.operations(key).any(|(operation, _)| requested(operation));
+                let reason = if requested { "Requested" } else { "NotRequested" };
+                condition("Deleting", truth(requested), reason, "")
+            }
+        }
+    }
+
+    /// What the destination contributes to the status of a resource on it.
+    fn part(&self, resource: &ObjectKey) -> Part {
+        let member = self.destination.members.iter().find(|member| member.resource == *resource);
+        let containers = self.facts.map(|facts| {
+            let own = facts.members.iter().filter(|member| member.resource == *resource);
+            own.map(|member| !member.expected || member.endpoint.connected).collect()
+        });
+        Part {
+            destination: self.destination.key.clone(),
+            containers,
+            unobserved: self.facts.is_none().then(|| {
+                let (reason, message) = unobserved_reason(&self.server.key, self.unobserved);
+                (reason.to_owned(), message)
+            }),
+            isolated: member.is_some_and(|member| !member.connect),
+            suspended: self.server.suspend || self.destination.suspend,
+        }
+    }
+}
+
+/// One destination of a resource.
+struct Part {
+    destination: ObjectKey,
+    /// Whether each of the containers is where it belongs; `None` where the server was not observed.
+    containers: Option<Vec<bool>>,
+    /// Reason and message.
+    unobserved: Option<(String, String)>,
+    /// A service stack that keeps to its own network.
+    isolated: bool,
+    suspended: bool,
+}
+
+fn resource_conditions(resource: &ObjectKey, parts: &[Part], said: &Said<'_>) -> Vec<Condition> {
+    debug_assert!(resource.kind != Kind::Server && resource.kind != Kind::Destination);
+    let mut digest = Digest::default();
+    digest.operations(said.operations(resource));
+    digest.notes(said, resource);
+    let [reconciling, stalled] = digest.progress();
+    let off = parts.iter().find(|part| part.containers.as_ref().is_some_and(|all| all.contains(&false)));
+    let ready = if let Some((reason, message)) = parts.iter().find_map(|part| part.unobserved.as_ref()) {
+        condition("Ready", ConditionStatus::Unknown, reason, message.clone())
+    } else if parts.iter().all(|part| part.suspended) {
+        condition("Ready", ConditionStatus::Unknown, Reason::Suspended.as_str(), "Left as it is: `suspend: true`.")
+    } else if let Some((reason, message)) = digest.trouble() {
+        condition("Ready", ConditionStatus::False, &reason, message)
+    } else if let Some(part) = off {
+        let message = format!("A container is not connected to {}.", part.destination);
+        condition("Ready", ConditionStatus::False, Cause::MemberDetached.as_str(), message)
+    } else if parts.iter().all(|part| part.isolated) {
+        condition("Ready", ConditionStatus::True, "Isolated", "It keeps to its own network.")
+    } else {
+        condition("Ready", ConditionStatus::True, "Connected", "")
+    };
+    vec![ready, reconciling, stalled]
+}
+
+fn network_exists(facts: &DestinationFacts, own: &Digest<'_>) -> Condition {
+    match &facts.network {
+        Some(network) => {
+            let message = format!("{} ({})", network.name, network.id.get(..12).unwrap_or(&network.id));
+            let reason = if network.adopted { "Adopted" } else { "Found" };
+            condition("NetworkExists", ConditionStatus::True, reason, message)
+        }
+        None => {
+            let (reason, message) =
+                own.trouble().unwrap_or_else(|| (Cause::NetworkMissing.to_string(), sentence(Cause::NetworkMissing)));
+            condition("NetworkExists", ConditionStatus::False, &reason, message)
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Conditions: what is so, and if not, why not.
+
+use landfall::api::{ConditionStatus, Kind};
+use landfall::report::Report;
+use landfall::status::Status;
+
+use crate::support::scenario::{Scenario, application, assert_same, container, destination, edge, key, network};
+
+fn conditions(scenario: &Scenario, kind: Kind, path: &str) -> String {
+    let report = Report::planned(&scenario.plan());
+    let status = Status::new(&scenario.desired, &scenario.observed, &report);
+    let object = if kind == Kind::Server { edge() } else { key(kind, path) };
+    let mut text = String::new();
+    for condition in &status.conditions[&object] {
+        let truth = match condition.status {
+            ConditionStatus::True => "True",
+            ConditionStatus::False => "False",
+            ConditionStatus::Unknown => "Unknown",
+        };
+        text.push_str(&format!("{}={truth} {}\n", condition.condition_type, condition.reason));
+    }
+    text
+}
+
+fn healthy() -> Scenario {
+    let mut scenario = Scenario::new()
+        .container(container("frontend").on("bridge"))
+        .destination(destination("web").named("web-net").member(application("frontend")));
+    scenario.apply();
+    scenario
+}
+
+#[test]
+fn a_converged_destination_is_ready() {
+    assert_same(
+        &conditions(&healthy(), Kind::Destination, "web"),
+        "
+        Ready=True AsDeclared
+        Reconciling=False NothingOutstanding
+        Stalled=False NothingRefused
+        NetworkExists=True Found
+        ProxyConnected=True Connected
+        MembersConnected=True AllConnected
+        InSync=True AsDeclared
+        Deleting=False NotRequested
+        Active=True Declared
+        ",
+    );
+    assert_same(
+        &conditions(&healthy(), Kind::Application, "frontend"),
+        "
+        Ready=True Connected
+        Reconciling=False NothingOutstanding
+        Stalled=False NothingRefused
+        ",
+    );
+    assert_same(
+        &conditions(&healthy(), Kind::Server, ""),
+        "
+        Ready=True Reachable
+        Reconciling=False NothingOutstanding
+        Stalled=False NothingRefused
+        Reachable=True Answered
+        ",
+    );
+}
+
+#[test]
+fn before_the_first_apply_the_network_is_missing() {
+    let scenario = Scenario::new().destination(destination("web").named("web-net"));
+    assert_same(
+        &conditions(&scenario, Kind::Destination, "web"),
+        "
+        Ready=False NetworkMissing
+        Reconciling=True NetworkMissing
+        Stalled=False NothingRefused
+        NetworkExists=False NetworkMissing
+        ProxyConnected=False ProxyDetached
+        MembersConnected=True NoMembers
+        InSync=False NetworkMissing
+        Deleting=False NotRequested
+        Active=True Declared
+        ",
+    );
+}
+
+#[test]
+fn a_refusal_stalls_and_names_its_reason() {
+    let scenario = Scenario::new().network(network("web-net")).destination(destination("web").named("web-net"));
+    assert_same(
+        &conditions(&scenario, Kind::Destination, "web"),
+        "
+        Ready=False AdoptionRequired
+        Reconciling=False NothingOutstanding
+        Stalled=True AdoptionRequired
+        NetworkExists=False AdoptionRequired
+        ProxyConnected=False ProxyDetached
+        MembersConnected=True NoMembers
+        InSync=False AdoptionRequired
+        Deleting=False NotRequested
+        Active=True Declared
+        ",
+    );
+}
+
+#[test]
+fn an_unreachable_server_makes_its_objects_unknown_and_never_missing() {
+    let scenario = healthy().unreachable();
+    assert_same(
+        &conditions(&scenario, Kind::Destination, "web"),
+        "
+        Ready=Unknown ServerUnreachable
+        Reconciling=Unknown ServerUnreachable
+        Stalled=True ServerUnreachable
+        NetworkExists=Unknown ServerUnreachable
+        ProxyConnected=Unknown ServerUnreachable
+        MembersConnected=Unknown ServerUnreachable
+        InSync=Unknown ServerUnreachable
+        Deleting=False NotRequested
+        Active=True Declared
+        ",
+    );
+    assert!(conditions(&scenario, Kind::Application, "frontend").starts_with("Ready=Unknown ServerUnreachable"));
+    assert!(conditions(&scenario, Kind::Server, "").starts_with("Ready=Unknown ServerUnreachable"));
+    assert!(conditions(&scenario, Kind::Server, "").ends_with("Reachable=False ServerUnreachable\n"));
+}
+
+#[test]
+fn a_member_that_does_not_exist_is_waited_for() {
+    let scenario = Scenario::new()
+        .network(network("web-net").of("web"))
+        .destination(destination("web").named("web-net").member(application("late")));
+    let conditions = |kind, path| conditions(&scenario, kind, path);
+    assert!(conditions(Kind::Application, "late").starts_with("Ready=False ContainerMissing\n"));
+    let web = conditions(Kind::Destination, "web");
+    assert!(web.contains("MembersConnected=False ContainerMissing\n"), "{web}");
+    assert!(web.contains("NetworkExists=True Found\n"), "{web}");
+}
+
+#[test]
+fn a_blocked_deletion_is_a_state() {
+    let scenario = healthy().delete(Kind::Destination, "web");
+    let web = conditions(&scenario, Kind::Destination, "web");
+    assert!(web.contains("Deleting=True ResourcesRemain\n"), "{web}");
+    assert!(web.contains("Stalled=True ResourcesRemain\n"), "{web}");
+}
+
+#[test]
+fn a_suspended_destination_is_unknown() {
+    let scenario = healthy().redeclare("web", |web| web.suspended());
+    let web = conditions(&scenario, Kind::Destination, "web");
+    assert!(web.starts_with("Ready=Unknown Suspended\n"), "{web}");
+}
