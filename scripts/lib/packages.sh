@@ -30,7 +30,7 @@ _missing_packages() {
 need_packages() {
     local missing answer
     # shellcheck disable=SC2207  # package names hold no spaces
-    missing=($(_missing_packages "$@"))
+    missing=($(_missing_packages "$@" | sort -u))
     [ ${#missing[@]} -gt 0 ] || return 0
     if ! command -v apt-get > /dev/null; then
         echo "error: this machine has no apt-get; install what these Debian packages hold, then run again: ${missing[*]}" >&2
@@ -51,7 +51,7 @@ need_packages() {
     fi
     rm -f "$log"
     # shellcheck disable=SC2207
-    missing=($(_missing_packages "$@"))
+    missing=($(_missing_packages "$@" | sort -u))
     [ ${#missing[@]} -eq 0 ] || { echo "error: still missing after the installation: ${missing[*]}" >&2; return 1; }
 }
 
