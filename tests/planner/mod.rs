@@ -9,5 +9,5 @@ mod json;
 mod lifecycle;
 mod membership;
 mod ownership;
-mod swarm;
 mod status;
+mod swarm;
