@@ -26,5 +26,6 @@ pub mod status;
 pub mod cli;
 pub mod engine;
 pub mod execute;
+pub mod observe;
 pub mod sources;
 pub mod store;

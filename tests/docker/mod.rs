@@ -1,3 +1,48 @@
 //! Against a real Docker daemon: what it does, and what the engine layer makes of it.
 
 mod host;
+mod observe;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use landfall::engine::DockerReader;
+use landfall::engine::connect::{BoxedStream, ConnectOptions, DialError, Dialer, UnixDialer};
+
+use crate::support::Host;
+
+fn dialer(host: &Host) -> UnixDialer {
+    UnixDialer::new(host.socket().display().to_string())
+}
+
+fn reader(host: &Host, options: &ConnectOptions) -> DockerReader {
+    DockerReader::new("default/test", Arc::new(dialer(host)), options)
+}
+
+/// Counts the connections.
+struct CountingDialer {
+    dialer: UnixDialer,
+    dialled: AtomicUsize,
+}
+
+impl CountingDialer {
+    fn new(host: &Host) -> Self {
+        Self { dialer: dialer(host), dialled: AtomicUsize::new(0) }
+    }
+
+    fn dialled(&self) -> usize {
+        self.dialled.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait::async_trait]
+impl Dialer for CountingDialer {
+    async fn dial(&self) -> Result<BoxedStream, DialError> {
+        self.dialled.fetch_add(1, Ordering::Relaxed);
+        self.dialer.dial().await
+    }
+
+    fn endpoint(&self) -> String {
+        self.dialer.endpoint()
+    }
+}

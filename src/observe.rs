@@ -1,0 +1,377 @@
+//! Observing: from a [`Reader`] to an [`ObservedState`], complete or not at all.
+//!
+//! A server takes three calls however much is on it: the engine's own information, the networks and the containers, at the same time. A
+//! Swarm manager is asked for its services too. The lists leave out how endpoints were connected, so every container on a
+//! network of interest is inspected, several at once.
+//!
+//! The calls do not see one moment. Where that could be mistaken for a state that never was, the lists are read again:
+//! - a container of the list that inspection does not find has to be missing from a second list as well;
+//! - an endpoint on a network that is not among the networks may be pinned to a removed one, or the network is newer than the
+//!   list. A second list tells.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use crate::desired::DesiredServer;
+use crate::engine::{EngineError, EngineErrorKind, Reader};
+use crate::observed::{
+    ContainerId, NetworkId, Observations, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedState,
+    SwarmState, Unobserved, UnobservedReason,
+};
+
+/// Inspections at once. More do not make a daemon answer faster.
+const INSPECTIONS: usize = 16;
+/// Labels with this prefix are Landfall's own, of whichever set.
+const OWN_LABELS: &str = "landfall.";
+
+/// The networks whose endpoints have to be known with their settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interest {
+    /// Every network.
+    All,
+    /// Networks of these names, and all that carry Landfall's labels.
+    Names(BTreeSet<String>),
+}
+
+impl Interest {
+    /// What a plan for the server looks at.
+    pub fn declared(server: &DesiredServer) -> Self {
+        Self::Names(server.destinations.iter().filter_map(|destination| destination.network.name.clone()).collect())
+    }
+}
+
+/// Bounds on observing many servers.
+#[derive(Debug, Clone, Copy)]
+pub struct ObserveLimits {
+    /// Servers at the same time.
+    pub concurrency: usize,
+    /// For all calls to one server together.
+    pub per_server: Duration,
+}
+
+impl Default for ObserveLimits {
+    fn default() -> Self {
+        Self { concurrency: 16, per_server: Duration::from_secs(30) }
+    }
+}
+
+/// Looks at every server, several at once. One that hangs or fails neither delays nor fails the others.
+pub async fn observe_all<'a, R: Reader>(
+    servers: impl IntoIterator<Item = &'a DesiredServer>,
+    interest: impl Fn(&DesiredServer) -> Interest,
+    connect: impl Fn(&DesiredServer) -> Result<R, EngineError>,
+    limits: ObserveLimits,
+) -> Observations {
+    let looks = servers.into_iter().map(|server| {
+        let interest = interest(server);
+        let reader = connect(server);
+        async move {
+            let look = async { observe(&reader.map_err(unobserved)?, &interest).await };
+            let seen = tokio::time::timeout(limits.per_server, look).await;
+            (server.key.clone(), seen.unwrap_or_else(|_| Err(too_slow(server, limits.per_server))))
+        }
+    });
+    stream::iter(looks).buffer_unordered(limits.concurrency.max(1)).collect().await
+}
+
+/// Looks at one server. Any call that fails makes the whole look fail: half a state would be taken for the state.
+pub async fn observe(reader: &(impl Reader + ?Sized), interest: &Interest) -> Result<ObservedState, Unobserved> {
+    look(reader, interest).await.map_err(unobserved)
+}
+
+async fn look(reader: &(impl Reader + ?Sized), interest: &Interest) -> Result<ObservedState, EngineError> {
+    let (engine, mut networks, mut containers) =
+        futures::try_join!(reader.info(), reader.networks(), reader.containers())?;
+    let services = match engine.swarm {
+        SwarmState::Manager { .. } => reader.services().await?,
+        _ => Vec::new(),
+    };
+    if containers.iter().flat_map(|container| &container.endpoints).any(|endpoint| dangles(endpoint, &networks)) {
+        networks = reader.networks().await?;
+    }
+    inspect(reader, &Interesting::new(interest, &networks), &mut containers).await?;
+    Ok(ObservedState { engine, networks, containers, services })
+}
+
+fn dangles(endpoint: &ObservedEndpoint, networks: &[ObservedNetwork]) -> bool {
+    let known = |id: &NetworkId| networks.binary_search_by(|network| network.id.cmp(id)).is_ok();
+    endpoint.network_id.as_ref().is_some_and(|id| !known(id))
+}
+
+/// An [`Interest`] on a given server.
+struct Interesting<'a> {
+    /// `None`: all.
+    names: Option<&'a BTreeSet<String>>,
+    ids: BTreeSet<&'a NetworkId>,
+}
+
+impl<'a> Interesting<'a> {
+    fn new(interest: &'a Interest, networks: &'a [ObservedNetwork]) -> Self {
+        let Interest::Names(names) = interest else { return Self { names: None, ids: BTreeSet::new() } };
+        let ours = |network: &ObservedNetwork| network.labels.keys().any(|label| label.starts_with(OWN_LABELS));
+        let ids = networks.iter().filter(|network| names.contains(&network.name) || ours(network));
+        Self { names: Some(names), ids: ids.map(|network| &network.id).collect() }
+    }
+
+    /// By name as well: a container that was never started knows no id, and a pinned one knows one that is gone.
+    fn covers(&self, endpoint: &ObservedEndpoint) -> bool {
+        self.names.is_none_or(|names| names.contains(&endpoint.network_name))
+            || endpoint.network_id.as_ref().is_some_and(|id| self.ids.contains(id))
+    }
+}
+
+async fn inspect(
+    reader: &(impl Reader + ?Sized),
+    interesting: &Interesting<'_>,
+    containers: &mut Vec<ObservedContainer>,
+) -> Result<(), EngineError> {
+    let ids: Vec<ContainerId> = containers
+        .iter()
+        .filter(|container| container.endpoints.iter().any(|endpoint| interesting.covers(endpoint)))
+        .map(|container| container.id.clone())
+        .collect();
+    let details: Vec<_> = stream::iter(ids)
+        .map(|id| async move { reader.container(&id).await.map(|detail| (id, detail)) })
+        .buffer_unordered(INSPECTIONS)
+        .try_collect()
+        .await?;
+    let (seen, vanished): (Vec<_>, Vec<_>) = details.into_iter().partition(|(_, detail)| detail.is_some());
+    let mut seen: HashMap<_, _> = seen.into_iter().filter_map(|(id, detail)| Some((id, detail?.container))).collect();
+    let vanished: BTreeSet<_> = vanished.into_iter().map(|(id, _)| id).collect();
+    if !vanished.is_empty() {
+        let again = reader.containers().await?;
+        if let Some(container) = again.iter().find(|container| vanished.contains(&container.id)) {
+            return Err(contradiction(container));
+        }
+        containers.retain(|container| !vanished.contains(&container.id));
+    }
+    for container in containers {
+        if let Some(inspected) = seen.remove(&container.id) {
+            // The later look, and of one piece: addresses, ids and settings belong together.
+            container.state = inspected.state;
+            container.endpoints = inspected.endpoints;
+        }
+    }
+    Ok(())
+}
+
+fn contradiction(container: &ObservedContainer) -> EngineError {
+    EngineError {
+        kind: EngineErrorKind::Protocol,
+        attempted: format!("inspecting container {:?}", container.name),
+        message: "the daemon lists it and does not find it".to_owned(),
+        hint: Some(format!("if it stays so, `docker rm -f {}` or restart the daemon", container.name)),
+    }
+}
+
+fn too_slow(server: &DesiredServer, limit: Duration) -> Unobserved {
+    Unobserved {
+        reason: UnobservedReason::ServerUnreachable,
+        message: format!("observing {} took longer than {limit:?}", server.key.path()),
+        hint: Some("check the load of the server and the connection to it, or give it more `--timeout`".to_owned()),
+    }
+}
+
+fn unobserved(error: EngineError) -> Unobserved {
+    let reason = match error.kind {
+        EngineErrorKind::PermissionDenied => UnobservedReason::PermissionDenied,
+        EngineErrorKind::HostKeyMismatch => UnobservedReason::HostKeyMismatch,
+        _ => UnobservedReason::ServerUnreachable,
+    };
+    Unobserved { reason, message: error.to_string(), hint: error.hint }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::{ContainerDetail, EngineEvent};
+    use crate::observed::{EngineInfo, ObservedService};
+
+    /// Answers what it is told to, list by list; the last one for ever.
+    #[derive(Default)]
+    struct Scripted {
+        manager: bool,
+        networks: Mutex<VecDeque<Vec<ObservedNetwork>>>,
+        containers: Mutex<VecDeque<Vec<ObservedContainer>>>,
+        gone: BTreeSet<ContainerId>,
+        broken: BTreeSet<ContainerId>,
+        calls: Mutex<Vec<String>>,
+    }
+
+    fn next<T: Clone>(lists: &Mutex<VecDeque<Vec<T>>>) -> Vec<T> {
+        let mut lists = lists.lock().unwrap();
+        if lists.len() > 1 { lists.pop_front().unwrap() } else { lists.front().cloned().unwrap_or_default() }
+    }
+
+    fn unreachable() -> EngineError {
+        EngineError {
+            kind: EngineErrorKind::Unreachable,
+            attempted: "inspecting".to_owned(),
+            message: "the connection broke".to_owned(),
+            hint: None,
+        }
+    }
+
+    impl Scripted {
+        fn note(&self, call: &str) {
+            self.calls.lock().unwrap().push(call.to_owned());
+        }
+
+        fn calls(&self) -> Vec<String> {
+            let mut calls = self.calls.lock().unwrap().clone();
+            calls.sort();
+            calls
+        }
+    }
+
+    #[async_trait]
+    impl Reader for Scripted {
+        async fn info(&self) -> Result<EngineInfo, EngineError> {
+            self.note("info");
+            let swarm = match self.manager {
+                true => SwarmState::Manager { node_id: "n".to_owned(), cluster_id: "c".to_owned() },
+                false => SwarmState::Inactive,
+            };
+            let (id, name, version) = ("id".to_owned(), "edge-1".to_owned(), "20.10.24".to_owned());
+            Ok(EngineInfo { id, name, version, swarm, address_pools: Vec::new() })
+        }
+
+        async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError> {
+            self.note("networks");
+            Ok(next(&self.networks))
+        }
+
+        async fn containers(&self) -> Result<Vec<ObservedContainer>, EngineError> {
+            self.note("containers");
+            Ok(next(&self.containers))
+        }
+
+        async fn container(&self, id: &ContainerId) -> Result<Option<ContainerDetail>, EngineError> {
+            self.note(&format!("container {}", &id.as_str()[63..]));
+            if self.broken.contains(id) {
+                return Err(unreachable());
+            }
+            let container = next(&self.containers).into_iter().find(|container| container.id == *id);
+            let container = container.filter(|_| !self.gone.contains(id));
+            Ok(container.map(|mut container| {
+                container.endpoints.iter_mut().for_each(|endpoint| endpoint.settings = Some(Default::default()));
+                ContainerDetail { container, env: Vec::new() }
+            }))
+        }
+
+        async fn services(&self) -> Result<Vec<ObservedService>, EngineError> {
+            self.note("services");
+            Ok(Vec::new())
+        }
+
+        async fn recent_events(&self, _: i64) -> Result<Vec<EngineEvent>, EngineError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn network(id: u8, name: &str, labels: serde_json::Value) -> ObservedNetwork {
+        serde_json::from_value(json!({
+            "id": format!("{id:064x}"), "name": name, "driver": "bridge", "scope": "local", "internal": false, "attachable": false,
+            "ingress": false, "ipv6": false, "subnets": [], "options": {}, "labels": labels, "created": ""
+        }))
+        .unwrap()
+    }
+
+    fn container(id: u8, network_name: &str, network_id: Option<u8>) -> ObservedContainer {
+        let network_id = network_id.map(|id| format!("{id:064x}"));
+        serde_json::from_value(json!({
+            "id": format!("{id:064x}"), "name": format!("c{id}"), "image": "i", "state": "running", "labels": {}, "network_mode": "m",
+            "endpoints": [{
+                "network_name": network_name, "network_id": network_id, "endpoint_id": "", "ipv4_address": "", "ipv6_address": "",
+                "settings": null
+            }]
+        }))
+        .unwrap()
+    }
+
+    fn id(id: u8) -> ContainerId {
+        format!("{id:064x}").try_into().unwrap()
+    }
+
+    fn scripted(networks: Vec<Vec<ObservedNetwork>>, containers: Vec<Vec<ObservedContainer>>) -> Scripted {
+        Scripted {
+            networks: Mutex::new(networks.into()),
+            containers: Mutex::new(containers.into()),
+            ..Scripted::default()
+        }
+    }
+
+    fn names(names: &[&str]) -> Interest {
+        Interest::Names(names.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    #[tokio::test]
+    async fn only_containers_on_a_network_of_interest_are_inspected() {
+        let networks = vec![
+            network(1, "web", json!({})),
+            network(2, "other", json!({})),
+            network(3, "generated", json!({ "landfall.set": "default" })),
+        ];
+        let containers = vec![
+            container(1, "web", Some(1)),
+            container(2, "other", Some(2)),
+            container(3, "generated", Some(3)),
+            container(4, "web", None),
+        ];
+        let reader = scripted(vec![networks], vec![containers]);
+        let state = observe(&reader, &names(&["web"])).await.unwrap();
+        assert_eq!(reader.calls(), ["container 1", "container 3", "container 4", "containers", "info", "networks"]);
+        let known = state.containers.iter().map(|container| container.endpoints[0].settings.is_some());
+        assert_eq!(known.collect::<Vec<_>>(), [true, false, true, true]);
+        let everything = observe(&reader, &Interest::All).await.unwrap();
+        assert!(everything.containers.iter().all(|container| container.endpoints[0].settings.is_some()));
+    }
+
+    #[tokio::test]
+    async fn a_manager_is_asked_for_its_services() {
+        let reader = Scripted { manager: true, ..Scripted::default() };
+        observe(&reader, &Interest::All).await.unwrap();
+        assert_eq!(reader.calls(), ["containers", "info", "networks", "services"]);
+    }
+
+    #[tokio::test]
+    async fn a_container_that_goes_away_meanwhile_is_dropped_when_a_second_list_agrees() {
+        let web = vec![network(1, "web", json!({}))];
+        let both = vec![container(1, "web", Some(1)), container(2, "web", Some(1))];
+        let reader = Scripted {
+            gone: [id(1)].into(),
+            ..scripted(vec![web.clone()], vec![both.clone(), both.clone(), both[1..].to_vec()])
+        };
+        let state = observe(&reader, &names(&["web"])).await.unwrap();
+        assert_eq!(state.containers.iter().map(|container| container.name.as_str()).collect::<Vec<_>>(), ["c2"]);
+
+        let reader = Scripted { gone: [id(1)].into(), ..scripted(vec![web], vec![both]) };
+        let contradiction = observe(&reader, &names(&["web"])).await.unwrap_err();
+        assert!(contradiction.message.contains("lists it and does not find it"), "{}", contradiction.message);
+    }
+
+    #[tokio::test]
+    async fn an_inspection_that_fails_fails_the_whole_look() {
+        let both = vec![container(1, "web", Some(1)), container(2, "web", Some(1))];
+        let reader =
+            Scripted { broken: [id(2)].into(), ..scripted(vec![vec![network(1, "web", json!({}))]], vec![both]) };
+        let error = observe(&reader, &names(&["web"])).await.unwrap_err();
+        assert_eq!(error.reason, UnobservedReason::ServerUnreachable);
+    }
+
+    #[tokio::test]
+    async fn a_network_that_is_younger_than_the_list_of_networks_is_not_taken_for_a_removed_one() {
+        let (old, new) = (network(1, "web", json!({})), network(2, "web", json!({})));
+        let reader = scripted(vec![vec![old], vec![new]], vec![vec![container(1, "web", Some(2))]]);
+        let state = observe(&reader, &names(&["web"])).await.unwrap();
+        assert_eq!(state.networks[0].id.as_str(), format!("{:064x}", 2));
+    }
+}

@@ -1,0 +1,106 @@
+//! Observing a real daemon, and what it costs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use landfall::api::{Kind, ObjectKey, ServerRole};
+use landfall::desired::{DesiredServer, Endpoint};
+use landfall::engine::Reader;
+use landfall::engine::connect::{self, ConnectOptions};
+use landfall::observe::{Interest, ObserveLimits, observe, observe_all};
+use landfall::observed::{ContainerState, UnobservedReason};
+use serde_json::json;
+
+use super::reader;
+use crate::support::Host;
+
+fn server(name: &str, path: &str) -> DesiredServer {
+    DesiredServer {
+        key: ObjectKey::new(Kind::Server, "default", name),
+        endpoint: Endpoint::Unix { path: path.to_owned() },
+        role: ServerRole::Deploy,
+        proxy: None,
+        suspend: false,
+        destinations: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_observed_in_three_requests_and_an_inspection_a_member() {
+    let host = Host::start();
+    host.create_network("web");
+    host.create_network("other");
+    host.container("member").network_with("web", json!({ "Aliases": ["app"] })).running();
+    host.container("created").network("web").created();
+    host.container("exited").network("web").exited();
+    host.container("stranger").network("other").running();
+    let options = ConnectOptions::default();
+    let reader = reader(&host, &options);
+    let state = observe(&reader, &Interest::Names(BTreeSet::from(["web".to_owned()]))).await.unwrap();
+    assert_eq!((options.requests.reads(), options.requests.writes()), (6, 0));
+    assert_eq!(state.engine.name, host.name());
+    let names: BTreeSet<&str> = state.networks.iter().map(|network| network.name.as_str()).collect();
+    assert_eq!(names, BTreeSet::from(["bridge", "host", "none", "other", "web"]));
+    let states = |name| state.container_named(name).map(|container| container.state);
+    assert_eq!(states("created"), Some(ContainerState::Created));
+    assert_eq!(states("exited"), Some(ContainerState::Exited));
+    let settings = |name| state.container_named(name).unwrap().endpoints[0].settings.clone();
+    assert!(settings("member").unwrap().aliases.contains(&"app".to_owned()));
+    assert!(settings("created").is_some());
+    assert_eq!(settings("stranger"), None);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_neither_hides_nor_delays_the_others() {
+    let host = Host::start();
+    let directory = tempfile::tempdir().unwrap();
+    // Accepts connections into its backlog and never says a word.
+    let silent = directory.path().join("silent.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&silent).unwrap();
+    let servers = [
+        server("here", &host.socket().display().to_string()),
+        server("silent", &silent.display().to_string()),
+        server("missing", &directory.path().join("no.sock").display().to_string()),
+    ];
+    let options = ConnectOptions { read_timeout: Duration::from_millis(300), ..ConnectOptions::default() };
+    let observations =
+        observe_all(&servers, |_| Interest::All, |server| connect::reader(server, &options), ObserveLimits::default())
+            .await;
+    assert!(observations[&servers[0].key].is_ok());
+    let silent = observations[&servers[1].key].as_ref().unwrap_err();
+    assert_eq!(silent.reason, UnobservedReason::ServerUnreachable);
+    assert!(
+        silent.message.contains("default/silent (unix://") && silent.message.ends_with("no answer within 300ms"),
+        "{silent:?}"
+    );
+    let missing = observations[&servers[2].key].as_ref().unwrap_err();
+    assert!(missing.message.contains("there is no socket at"), "{missing:?}");
+    assert!(missing.hint.as_ref().unwrap().contains("systemctl start docker"));
+}
+
+#[tokio::test]
+async fn the_whole_look_at_a_server_is_bounded_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let silent = directory.path().join("silent.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&silent).unwrap();
+    let servers = [server("silent", &silent.display().to_string())];
+    let limits = ObserveLimits { per_server: Duration::from_millis(100), ..ObserveLimits::default() };
+    let options = ConnectOptions::default();
+    let observations =
+        observe_all(&servers, |_| Interest::All, |server| connect::reader(server, &options), limits).await;
+    let silent = observations[&servers[0].key].as_ref().unwrap_err();
+    assert!(silent.message.contains("took longer than 100ms"), "{silent:?}");
+}
+
+#[tokio::test]
+async fn connections_are_used_again() {
+    let host = Host::start();
+    let dialer = Arc::new(super::CountingDialer::new(&host));
+    let options = ConnectOptions::default();
+    let reader = landfall::engine::DockerReader::new("default/test", dialer.clone(), &options);
+    for _ in 0..20 {
+        reader.networks().await.unwrap();
+    }
+    assert_eq!((options.requests.reads(), dialer.dialled()), (20, 1));
+}
