@@ -9,5 +9,6 @@ mod docker;
 mod documents;
 mod manifest;
 mod planner;
+mod ssh;
 mod support;
 mod views;

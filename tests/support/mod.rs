@@ -8,6 +8,7 @@ pub(crate) mod host;
 pub(crate) mod memory;
 pub(crate) mod scenario;
 pub(crate) mod simulator;
+pub(crate) mod sshd;
 
 use std::time::{Duration, Instant};
 

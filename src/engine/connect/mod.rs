@@ -4,6 +4,7 @@
 //! and how calls are bounded in time is the same for all and lives in `engine::transport`.
 
 mod local;
+pub mod ssh;
 mod tcp;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use local::UnixDialer;
+pub use ssh::{SshDialer, SshEndpoint};
 pub use tcp::TcpDialer;
 
 use super::{DockerReader, DockerWriter, EngineError, EngineErrorKind, RequestCounter};
@@ -28,6 +30,11 @@ pub trait Dialer: Send + Sync + 'static {
 
     /// The endpoint for messages, as the user wrote it: `unix:///var/run/docker.sock`.
     fn endpoint(&self) -> String;
+
+    /// Something about the way taken that `describe server` should say.
+    fn note(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A connected byte stream.
@@ -81,7 +88,11 @@ fn dialer(server: &DesiredServer) -> Result<Arc<dyn Dialer>, EngineError> {
         Endpoint::Unix { path } => Ok(Arc::new(UnixDialer::new(path))),
         Endpoint::Tcp { host, port, security: TcpSecurity::Plain } => Ok(Arc::new(TcpDialer::new(host, *port))),
         Endpoint::Tcp { security: TcpSecurity::Tls(_), .. } => Err(unsupported(server, "tcp:// endpoints with TLS")),
-        Endpoint::Ssh { .. } => Err(unsupported(server, "ssh:// endpoints")),
+        Endpoint::Ssh { user, host, port, socket, settings } => Ok(SshDialer::shared(SshEndpoint {
+            target: ssh::Target { user: user.clone(), host: host.clone(), port: *port },
+            socket: socket.clone(),
+            settings: settings.clone(),
+        })),
         Endpoint::Context { .. } => Err(unsupported(server, "context:// endpoints")),
     }
 }
