@@ -40,7 +40,7 @@ pub const PATTERN_WORDS: [(&str, &str); 10] = [
     (DOCKER_NAME_PATTERN, "must be letters, digits, `_`, `.` and `-`, beginning with a letter or digit"),
     (HOST_NAME_PATTERN, "must be a host name: letters, digits, `_`, `.` and `-`"),
     (PROJECT_PATTERN, "must be lower-case letters, digits, `_` and `-`, beginning with a letter or digit"),
-    (ENDPOINT_PATTERN, "must begin with `unix:///`, `tcp://`, `ssh://` or `context://`"),
+    (ENDPOINT_PATTERN, "must be `unix:///path`, `tcp://host:port`, `ssh://[user@]host[:port]` or `context://NAME`"),
     (HOST_KEY_PATTERN, "must be a key type and the key in base64, as in known_hosts"),
     (VARIABLE_PATTERN, "must be letters, digits and `_`, not beginning with a digit"),
     (PROTOCOL_PATTERN, "must be `tcp`, `udp` or `sctp`"),

@@ -10,7 +10,8 @@ use super::text::{Problem, Span};
 use super::tree::{Content, Entry, Node};
 
 /// The kind of a document, and its value as far as it is right: what is wrong is left out, so that the rest can still be looked at.
-pub(super) fn document(root: &Node, problems: &mut Vec<Problem>) -> Option<(Kind, Value)> {
+/// It is taken out of the lists of the tree as well, so that positions in both remain the same.
+pub(super) fn document(root: &mut Node, problems: &mut Vec<Problem>) -> Option<(Kind, Value)> {
     if !matches!(root.content, Content::Mapping(_)) {
         let problem = Problem::new(root.span, format!("a document must be a mapping, not {}", describe(root)))
             .hint(format!("it begins with `apiVersion: {API_VERSION}` and `kind:`"));
@@ -21,14 +22,15 @@ pub(super) fn document(root: &Node, problems: &mut Vec<Problem>) -> Option<(Kind
         // Without a kind there is no schema, but what all kinds share can be checked.
         if let Some(field) = Shape::of(Kind::Server).field("apiVersion") {
             match root.get("apiVersion") {
-                Some(entry) => drop(value(&entry.value, &field.shape, problems)),
+                Some(entry) => drop(value(&mut entry.value.clone(), &field.shape, problems)),
                 None if root.get("kind").is_some() => problems.push(missing(root, field)),
                 None => {}
             }
         }
         return None;
     };
-    Some((kind, value(root, Shape::of(kind), problems)?))
+    let Form::Object(fields) = &Shape::of(kind).form else { return None };
+    Some((kind, object(root, fields, problems).0))
 }
 
 fn kind(root: &Node, problems: &mut Vec<Problem>) -> Option<Kind> {
@@ -56,15 +58,20 @@ fn kind(root: &Node, problems: &mut Vec<Problem>) -> Option<Kind> {
     known
 }
 
-fn value(node: &Node, shape: &Shape, problems: &mut Vec<Problem>) -> Option<Value> {
-    match (&shape.form, &node.content) {
-        (Form::Object(fields), Content::Mapping(entries)) => Some(object(node, entries, fields, problems)),
+fn value(node: &mut Node, shape: &Shape, problems: &mut Vec<Problem>) -> Option<Value> {
+    match (&shape.form, &mut node.content) {
+        (Form::Object(fields), Content::Mapping(_)) => {
+            let (object, complete) = object(node, fields, problems);
+            complete.then_some(object)
+        }
         (Form::Map(values), Content::Mapping(entries)) => {
-            let entry = |entry: &Entry| Some((entry.key.clone(), value(&entry.value, values, problems)?));
-            Some(Value::Object(entries.iter().filter_map(entry).collect()))
+            let entry = |entry: &mut Entry| Some((entry.key.clone(), value(&mut entry.value, values, problems)?));
+            Some(Value::Object(entries.iter_mut().filter_map(entry).collect()))
         }
         (Form::List(entry), Content::List(nodes)) => {
-            Some(Value::Array(nodes.iter().filter_map(|node| value(node, entry, problems)).collect()))
+            let mut list = Vec::with_capacity(nodes.len());
+            nodes.retain_mut(|node| value(node, entry, problems).map(|value| list.push(value)).is_some());
+            Some(Value::Array(list))
         }
         (Form::Text { min, max, pattern }, Content::Text(text)) => {
             let length = text.chars().count();
@@ -78,14 +85,15 @@ fn value(node: &Node, shape: &Shape, problems: &mut Vec<Problem>) -> Option<Valu
             match problem {
                 None => Some(Value::String(text.clone())),
                 Some(words) => {
-                    problems.push(Problem::new(node.span, format!("{} {words}", quoted(text))));
+                    let subject = if text.is_empty() { "the text".to_owned() } else { quoted(text) };
+                    problems.push(Problem::new(node.span, format!("{subject} {words}")));
                     None
                 }
             }
         }
-        (Form::Choice(choices), Content::Text(text)) => choice(node, text, choices, problems),
+        (Form::Choice(choices), Content::Text(text)) => choice(node.span, text, choices, problems),
         (Form::Integer { min, max }, Content::Integer(number)) => {
-            if (min..=max).contains(&number) {
+            if (*min..=*max).contains(number) {
                 return Some(Value::from(*number));
             }
             let range = match (*min, *max) {
@@ -104,38 +112,42 @@ fn value(node: &Node, shape: &Shape, problems: &mut Vec<Problem>) -> Option<Valu
     }
 }
 
-fn object(node: &Node, entries: &[Entry], fields: &[Field], problems: &mut Vec<Problem>) -> Value {
+/// The object, and whether it has what it must have.
+fn object(node: &mut Node, fields: &[Field], problems: &mut Vec<Problem>) -> (Value, bool) {
     let mut object = Map::new();
-    for entry in entries {
-        let Some(field) = fields.iter().find(|field| field.name == entry.key) else {
-            problems.push(unknown_field(entry, fields, entries));
-            continue;
-        };
-        if let Some(value) = value(&entry.value, &field.shape, problems) {
+    let Content::Mapping(entries) = &mut node.content else { return (Value::Null, false) };
+    for entry in entries.iter_mut() {
+        if let Some(field) = fields.iter().find(|field| field.name == entry.key)
+            && let Some(value) = value(&mut entry.value, &field.shape, problems)
+        {
             object.insert(entry.key.clone(), value);
         }
     }
-    let absent: Vec<&Field> =
-        fields.iter().filter(|field| field.required && !entries.iter().any(|entry| entry.key == field.name)).collect();
-    for field in absent {
+    let (node, Content::Mapping(entries)) = (&*node, &node.content) else { return (Value::Null, false) };
+    let is_known = |entry: &&Entry| fields.iter().any(|field| field.name == entry.key);
+    problems.extend(entries.iter().filter(|entry| !is_known(entry)).map(|entry| unknown_field(entry, fields, entries)));
+    for field in fields.iter().filter(|field| field.required) {
         // What is misspelt has been complained about; that it is missing besides is noise.
-        let misspelt = entries
-            .iter()
-            .any(|entry| !fields.iter().any(|known| known.name == entry.key) && is_near(&entry.key, &field.name));
-        if !misspelt {
+        let misspelt = |entry: &Entry| !is_known(&entry) && is_near(&entry.key, &field.name);
+        if !entries.iter().any(|entry| entry.key == field.name || misspelt(entry)) {
             problems.push(missing(node, field));
         }
     }
-    Value::Object(object)
+    let complete = fields.iter().all(|field| !field.required || object.contains_key(&field.name));
+    (Value::Object(object), complete)
 }
 
 fn missing(node: &Node, field: &Field) -> Problem {
-    let description = match &field.shape.form {
-        Form::Choice(choices) if choices.len() == 1 => one_of(choices.iter().map(|choice| choice.word.as_str())),
-        _ => field.shape.description.split(". ").next().unwrap_or_default().trim_end_matches('.').to_owned(),
-    };
     let problem = Problem::new(first_key(node), format!("`{}` is missing", field.name));
-    if description.is_empty() { problem } else { problem.hint(format!("`{}:` {description}", field.name)) }
+    if let Form::Choice(choices) = &field.shape.form
+        && let [only] = choices.as_slice()
+    {
+        return problem.hint(format!("add `{}: {}`", field.name, only.word));
+    }
+    match field.shape.description.split(". ").next().unwrap_or_default().trim_end_matches('.') {
+        "" => problem,
+        description => problem.hint(format!("`{}`: {description}", field.name)),
+    }
 }
 
 /// A mapping begins with its first key; a mapping without any is where its braces are.
@@ -172,16 +184,16 @@ fn elsewhere(key: &str, fields: &[Field]) -> Option<String> {
     Some(format!("`{key}` belongs in `{}`", within.name))
 }
 
-fn choice(node: &Node, text: &str, choices: &[Choice], problems: &mut Vec<Problem>) -> Option<Value> {
+fn choice(span: Span, text: &str, choices: &[Choice], problems: &mut Vec<Problem>) -> Option<Value> {
     if choices.iter().any(|choice| choice.word == text) {
         return Some(Value::String(text.to_owned()));
     }
     if let [only] = choices {
-        problems.push(Problem::new(node.span, format!("must be `{}`, not {}", only.word, quoted(text))));
+        problems.push(Problem::new(span, format!("must be `{}`, not {}", only.word, quoted(text))));
         return None;
     }
     let words = || choices.iter().map(|choice| choice.word.as_str());
-    let problem = Problem::new(node.span, format!("{} is not one of the values allowed here", quoted(text)))
+    let problem = Problem::new(span, format!("{} is not one of the values allowed here", quoted(text)))
         .label(one_of(words()))
         .hint_if(did_you_mean(text, words()));
     problems.push(problem);

@@ -3,16 +3,18 @@
 use crate::api::ServerSpec;
 use crate::desired::{Endpoint, TcpSecurity};
 
-/// What is wrong, and with which field of `spec`.
+/// What is wrong, and with which field of `spec`, by its path.
 #[derive(Debug, PartialEq)]
 pub(super) struct Mistake {
     pub(super) field: &'static str,
     pub(super) message: String,
     pub(super) hint: Option<&'static str>,
+    /// It is something that is not there.
+    pub(super) absent: bool,
 }
 
 fn mistake(field: &'static str, message: impl Into<String>, hint: Option<&'static str>) -> Mistake {
-    Mistake { field, message: message.into(), hint }
+    Mistake { field, message: message.into(), hint, absent: false }
 }
 
 /// Every mistake, and the endpoint if it can be told.
@@ -24,7 +26,7 @@ pub(super) fn resolve(spec: &ServerSpec) -> (Option<Endpoint>, Vec<Mistake>) {
         "tcp" => tcp(rest, spec),
         "ssh" => ssh(rest, spec),
         "context" => context(rest),
-        _ => Err(mistake("endpoint", "must begin with `unix:///`, `tcp://`, `ssh://` or `context://`", None)),
+        _ => Err(mistake("endpoint", "the scheme must be `unix`, `tcp`, `ssh` or `context`", None)),
     };
     let endpoint = endpoint.map_err(|problem| mistakes.push(problem)).ok();
     for (field, given, of) in
@@ -40,11 +42,12 @@ pub(super) fn resolve(spec: &ServerSpec) -> (Option<Endpoint>, Vec<Mistake>) {
     }
     if scheme == "tcp" {
         match (&spec.tls, spec.insecure) {
-            (None, false) => mistakes.push(mistake(
-                "endpoint",
-                "a `tcp://` endpoint needs `tls` or `insecure: true`",
-                Some("whoever reaches a Docker port without TLS owns the machine"),
-            )),
+            (None, false) => mistakes.push(Mistake {
+                field: "endpoint",
+                message: "a `tcp://` endpoint needs `tls` or `insecure: true`".to_owned(),
+                hint: Some("whoever reaches a Docker port without TLS owns the machine"),
+                absent: true,
+            }),
             (Some(_), true) => {
                 mistakes.push(mistake("insecure", "`insecure` contradicts `tls`", Some("take one of them out")))
             }
@@ -55,7 +58,7 @@ pub(super) fn resolve(spec: &ServerSpec) -> (Option<Endpoint>, Vec<Mistake>) {
         && ssh.passphrase_file.is_some()
         && ssh.passphrase_env.is_some()
     {
-        mistakes.push(mistake("ssh", "give one of `passphraseFile` and `passphraseEnv`", None));
+        mistakes.push(mistake("ssh.passphraseEnv", "give one of `passphraseFile` and `passphraseEnv`", None));
     }
     (endpoint, mistakes)
 }

@@ -8,6 +8,7 @@
 mod check;
 mod diagnostic;
 mod endpoint;
+mod json;
 mod resolve;
 pub(crate) mod suggest;
 mod text;
@@ -175,12 +176,12 @@ fn locate(texts: &[Option<Text<'_>>], source: usize, span: Span) -> Option<Locat
 /// Checks one document and makes the object, also of what is partly wrong: a wrong field must not hide what is wrong beside it.
 fn object(
     source: usize,
-    root: Node,
+    mut root: Node,
     problems: &mut Vec<Problem>,
     loaded: &mut Vec<Loaded>,
     broken: &mut HashSet<ObjectKey>,
 ) {
-    let Some((kind, mut value)) = check::document(&root, problems) else { return };
+    let Some((kind, mut value)) = check::document(&mut root, problems) else { return };
     let partial = !problems.is_empty();
     let mut part = |name: &str| value.get_mut(name).map(Value::take).unwrap_or_default();
     let (metadata, spec) = (part("metadata"), part("spec"));

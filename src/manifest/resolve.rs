@@ -162,9 +162,13 @@ impl<'a> Resolver<'a> {
         };
         let (endpoint, mistakes) = endpoint::resolve(spec);
         for mistake in mistakes {
-            self.report(at, &["spec".into(), mistake.field.into()], |span| {
-                Problem::new(span, mistake.message).hint_if(mistake.hint.map(str::to_owned))
-            });
+            let path: Vec<Step<'_>> = std::iter::once("spec").chain(mistake.field.split('.')).map(Step::Key).collect();
+            let problem = |span| Problem::new(span, mistake.message).hint_if(mistake.hint.map(str::to_owned));
+            if mistake.absent {
+                self.report_absent(at, &path, problem);
+            } else {
+                self.report(at, &path, problem);
+            }
         }
         let proxy = spec.proxy.as_ref().and_then(|proxy| self.proxy(at, proxy));
         let ServerSpec { role, suspend, .. } = spec;
@@ -243,7 +247,9 @@ impl<'a> Resolver<'a> {
         if declared && self.may_refer(&key, namespace) {
             return Reference::Found(key);
         }
-        if key.namespace == namespace && self.broken.contains(&key) {
+        // A document that is partly wrong may have said what is missed here. The other team's errors are among the same diagnostics.
+        let partial = self.index.get(&key).and_then(|at| self.get(*at)).is_some_and(|loaded| loaded.partial);
+        if partial || key.namespace == namespace && self.broken.contains(&key) {
             return Reference::Broken;
         }
         let noun = kind.as_str().to_lowercase();
@@ -608,9 +614,7 @@ impl<'a> Resolver<'a> {
         }
         for (number, volume) in volumes.iter().enumerate() {
             let path = [Step::Key("spec"), "volumes".into(), number.into()];
-            if volume.volume.is_some() == volume.host_path.is_some() {
-                self.report_absent(at, &path, |span| Problem::new(span, "give one of `volume` and `hostPath`"));
-            }
+            self.exactly_one(at, &path, ["volume", "hostPath"], [volume.volume.is_some(), volume.host_path.is_some()]);
             for (field, value) in [("hostPath", volume.host_path.as_ref()), ("mountPath", Some(&volume.mount_path))] {
                 if value.is_some_and(|value| !value.starts_with('/')) {
                     self.report(at, &[path[0], path[1], path[2], field.into()], |span| {
@@ -766,8 +770,15 @@ impl<'a> Resolver<'a> {
     }
 
     fn value_from(&mut self, at: usize, path: &[Step<'_>], from: &ValueFrom) {
-        if from.env.is_some() == from.file.is_some() {
-            self.report_absent(at, path, |span| Problem::new(span, "give one of `env` and `file`"));
+        self.exactly_one(at, path, ["env", "file"], [from.env.is_some(), from.file.is_some()]);
+    }
+
+    fn exactly_one(&mut self, at: usize, path: &[Step<'_>], fields: [&str; 2], given: [bool; 2]) {
+        let problem = |span| Problem::new(span, format!("give one of `{}` and `{}`", fields[0], fields[1]));
+        match given {
+            [true, true] => self.report(at, path, problem),
+            [false, false] => self.report_absent(at, path, problem),
+            _ => {}
         }
     }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::text::{Problem, Span};
-use super::{MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES};
+use super::{MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, json};
 
 /// A value and where it is.
 #[derive(Debug, Clone)]
@@ -109,7 +109,7 @@ pub(super) fn documents(text: &str, mut each: impl FnMut(Option<Node>, Vec<Probl
             return;
         }
         let Some(content) = text.get(chunk.clone()) else { continue };
-        let mut builder = Builder::new(text, chunk.start);
+        let mut builder = Builder::new(text, &chunk);
         for event in &mut Parser::new_from_str(content) {
             match event {
                 Ok((event, span)) => {
@@ -127,6 +127,11 @@ pub(super) fn documents(text: &str, mut each: impl FnMut(Option<Node>, Vec<Probl
                     }
                 }
                 Err(error) => {
+                    if let Some(root) = json::document(text, chunk.start, chunk.end) {
+                        builder = Builder::new(text, &chunk);
+                        builder.json(root);
+                        break;
+                    }
                     let at = builder.cursor.byte(*error.marker());
                     let problem =
                         builder.unclosed(at, chunk.end).unwrap_or_else(|| syntax_error(text, at, error.info()));
@@ -184,7 +189,8 @@ fn syntax_error(text: &str, at: usize, info: &str) -> Problem {
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let line = text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
     let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
-    if let Some(tab) = line.get(..indent).and_then(|indent| indent.find('\t')) {
+    let in_indent = at <= line_start + indent;
+    if let Some(tab) = line.get(..indent).filter(|_| in_indent).and_then(|indent| indent.find('\t')) {
         let span = Span { start: line_start + tab, end: line_start + tab + 1 };
         return Problem::new(span, "a tab cannot indent YAML").label("tab").hint("indent with spaces");
     }
@@ -197,7 +203,7 @@ fn syntax_error(text: &str, at: usize, info: &str) -> Problem {
         return problem.hint("text that contains `: ` must be quoted; otherwise check the indentation");
     }
     if info.contains("quoted scalar") {
-        return problem.hint("a quote is not closed");
+        return Problem::new(Span::at(at), "this is not YAML: a quote is not closed");
     }
     if info.contains("recursion limit") {
         return too_deep(Span::at(at));
@@ -216,6 +222,7 @@ fn too_deep(span: Span) -> Problem {
 struct Cursor<'a> {
     text: &'a str,
     base: usize,
+    end: usize,
     ascii: bool,
     characters: usize,
     bytes: usize,
@@ -223,12 +230,11 @@ struct Cursor<'a> {
 
 impl Cursor<'_> {
     fn byte(&mut self, marker: Marker) -> usize {
-        let rest = self.text.len() - self.base;
         if self.ascii {
-            return self.base + marker.index().min(rest);
+            return (self.base + marker.index()).min(self.end);
         }
         while self.characters < marker.index() {
-            let next = self.text.get(self.base + self.bytes..).and_then(|rest| rest.chars().next());
+            let next = self.text.get(self.base + self.bytes..self.end).and_then(|rest| rest.chars().next());
             let Some(next) = next else { break };
             self.bytes += next.len_utf8();
             self.characters += 1;
@@ -292,10 +298,10 @@ enum Anchor {
 }
 
 impl<'a> Builder<'a> {
-    fn new(text: &'a str, base: usize) -> Self {
-        let ascii = text.get(base..).is_some_and(str::is_ascii);
+    fn new(text: &'a str, chunk: &Range<usize>) -> Self {
+        let ascii = text.get(chunk.clone()).is_some_and(str::is_ascii);
         Self {
-            cursor: Cursor { text, base, ascii, characters: 0, bytes: 0 },
+            cursor: Cursor { text, base: chunk.start, end: chunk.end, ascii, characters: 0, bytes: 0 },
             open: Vec::new(),
             root: None,
             anchors: HashMap::new(),
@@ -314,6 +320,22 @@ impl<'a> Builder<'a> {
         self.anchors.clear();
         (self.nodes, self.finished) = (0, false);
         (root, problems)
+    }
+
+    fn json(&mut self, mut root: Node) {
+        self.refuse_duplicates(&mut root);
+        self.root = Some(root);
+    }
+
+    fn refuse_duplicates(&mut self, node: &mut Node) {
+        match &mut node.content {
+            Content::Mapping(entries) => {
+                *entries = self.without_duplicates(std::mem::take(entries));
+                entries.iter_mut().for_each(|entry| self.refuse_duplicates(&mut entry.value));
+            }
+            Content::List(nodes) => nodes.iter_mut().for_each(|node| self.refuse_duplicates(node)),
+            _ => {}
+        }
     }
 
     /// An error at the very end, within brackets: the parser says what it expected there, but the bracket is what people look for.
@@ -433,21 +455,21 @@ impl<'a> Builder<'a> {
     }
 
     fn scalar(&mut self, value: &str, style: ScalarStyle, anchor: usize, tag: Option<&Tag>, span: Span) {
-        let plain = style == ScalarStyle::Plain;
+        let is_plain = style == ScalarStyle::Plain;
         let content = match tag {
-            None if plain => resolve(value),
+            None if is_plain => plain(value),
             None => Content::Text(value.to_owned()),
             Some(tag) => self.tagged(value, tag, span),
         };
         // The parser places an empty value where the next token begins; what is meant is the key, or the dash, before it.
-        let span = if plain && value.is_empty() { self.empty_value(span) } else { span };
+        let span = if is_plain && value.is_empty() { self.empty_value(span) } else { span };
         let node = Node { span, content };
         if anchor > 0 {
             self.anchors.insert(anchor, Anchor::Done { node: node.clone(), nodes: 1 });
         }
         let is_key = matches!(self.open.last(), Some(Open { items: Items::Mapping { key: None, .. }, .. }));
         if is_key {
-            self.key(value, plain, span);
+            self.key(value, is_plain, span);
         } else {
             self.add(node, span);
         }
@@ -518,7 +540,7 @@ impl<'a> Builder<'a> {
         if tag.handle.is_empty() && tag.suffix == "!" || tag.is_yaml_core_schema() && tag.suffix == "str" {
             return Content::Text(value.to_owned());
         }
-        let content = resolve(value);
+        let content = plain(value);
         let suffix = if tag.is_yaml_core_schema() { tag.suffix.as_str() } else { "" };
         match (suffix, &content) {
             ("null", Content::Null) | ("bool", Content::Boolean(_)) | ("int", Content::Integer(_)) => {}
@@ -537,7 +559,7 @@ fn unsupported_tag(tag: &Tag, span: Span) -> Problem {
 }
 
 /// The type of a plain scalar by the core schema of YAML 1.2.
-fn resolve(text: &str) -> Content {
+pub(super) fn plain(text: &str) -> Content {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Content::Null,
         "true" | "True" | "TRUE" => return Content::Boolean(true),

@@ -1,6 +1,10 @@
 //! From bytes to the desired state: what is accepted, and what is said about the rest.
 
+mod robustness;
 mod schema;
+
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use landfall::api::{Kind, ObjectKey};
 use landfall::desired::{DesiredState, Endpoint};
@@ -57,4 +61,24 @@ spec:
     assert_eq!(member.resource, ObjectKey::new(Kind::Application, "default", "frontend"));
     assert_eq!(member.endpoint.ipv4_address, Some("10.42.0.10".parse().expect("an address")));
     assert!(member.connect);
+}
+
+/// The files' names say what is wrong with them; the snapshot is all that a user sees.
+#[test]
+fn every_fault_is_reported_where_it_is() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifest/invalid");
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(directory).expect("the samples").map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.set_snapshot_path("invalid-says");
+    for file in &files {
+        let name = file.file_stem().expect("a name").to_string_lossy();
+        let text = fs::read_to_string(file).expect("a sample");
+        let found = load(&text).expect_err(&name);
+        let rendered: Vec<String> = found.iter().map(|diagnostic| diagnostic.render(false)).collect();
+        settings.bind(|| insta::assert_snapshot!(&*name, rendered.join("\n\n")));
+    }
 }
