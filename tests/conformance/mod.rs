@@ -5,6 +5,7 @@
 
 mod cases;
 mod docker;
+mod memory;
 
 use std::collections::BTreeMap;
 

@@ -117,6 +117,8 @@ pub(crate) struct Endpoint {
     /// Empty while there is no endpoint in the kernel.
     pub(crate) endpoint_id: String,
     pub(crate) address: String,
+    /// Left by a connect that failed on a running container. The list shows it once the container has stopped, inspection at once.
+    pub(crate) leftover: bool,
     /// With the container's own short id among the aliases.
     pub(crate) settings: EndpointSettings,
 }
@@ -508,7 +510,7 @@ impl World {
             };
             let wanted = endpoint.network_id.as_ref().map_or(name.as_str(), NetworkId::as_str);
             let network =
-                network.ok_or_else(|| error(EngineErrorKind::NotFound, format!("network {wanted} not found")))?.clone();
+                network.ok_or_else(|| error(EngineErrorKind::Other, format!("network {wanted} not found")))?.clone();
             let settings = EndpointSettings { mac_address: None, ..endpoint.settings.clone() };
             started.insert(name.clone(), self.join(&network, &settings)?);
         }
@@ -527,6 +529,7 @@ impl World {
         for endpoint in container.endpoints.values_mut() {
             endpoint.endpoint_id.clear();
             endpoint.address.clear();
+            endpoint.leftover = false;
             endpoint.settings.mac_address = None;
         }
         Ok(())
@@ -544,6 +547,7 @@ impl World {
             network_id: Some(network.id.clone()),
             endpoint_id: self.fresh_hex(),
             address: address.map(|address| address.to_string()).unwrap_or_default(),
+            leftover: false,
             settings: EndpointSettings { mac_address, ..settings.clone() },
         })
     }
@@ -644,7 +648,7 @@ impl World {
                 Ok(())
             }
             Err(error) => {
-                let leftover = Endpoint { settings, ..Endpoint::default() };
+                let leftover = Endpoint { settings, leftover: true, ..Endpoint::default() };
                 container.endpoints.entry(network.name).or_insert(leftover);
                 Err(error)
             }
@@ -694,7 +698,7 @@ impl World {
             state: container.state,
             labels: container.labels.clone(),
             network_mode: container.network_mode.clone(),
-            endpoints: container.endpoints.iter().map(endpoint).collect(),
+            endpoints: container.endpoints.iter().filter(|(_, it)| settings || !it.leftover).map(endpoint).collect(),
         }
     }
 
