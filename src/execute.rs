@@ -40,7 +40,7 @@ impl Progress for () {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     pub servers_at_once: usize,
-    /// For one call. Above what a daemon takes to stop a container that ignores SIGTERM.
+    /// For one call, in case that the transport has no bound of its own or fails to keep it.
     pub call: Duration,
     /// How long to wait for something that another applier or the daemon is about to finish.
     pub settle: Duration,
@@ -48,7 +48,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { servers_at_once: 16, call: Duration::from_secs(60), settle: Duration::from_secs(2) }
+        Self { servers_at_once: 16, call: Duration::from_secs(150), settle: Duration::from_secs(2) }
     }
 }
 

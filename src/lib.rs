@@ -26,6 +26,8 @@ pub mod status;
 pub mod cli;
 pub mod engine;
 pub mod execute;
+pub mod ids;
 pub mod observe;
+pub mod reconcile;
 pub mod sources;
 pub mod store;

@@ -25,8 +25,20 @@ const CORE: &[&str] = &[
     "status",
 ];
 /// Everything that touches the world.
-const SHELL: &[&str] =
-    &["sources", "engine", "observe", "execute", "reconcile", "controller", "store", "web", "cli", "lib", "main"];
+const SHELL: &[&str] = &[
+    "sources",
+    "engine",
+    "observe",
+    "execute",
+    "ids",
+    "reconcile",
+    "controller",
+    "store",
+    "web",
+    "cli",
+    "lib",
+    "main",
+];
 /// Files of a core module that read the world for it, each for a reason.
 const SHELL_FILES: &[&str] = &[];
 

@@ -1,4 +1,6 @@
 //! Plans carried out on an engine in memory: what the world looks like afterwards, whatever goes wrong on the way and whoever else acts.
 
 mod by_hand;
+mod crashes;
 mod execution;
+mod world;

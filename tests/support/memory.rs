@@ -31,7 +31,11 @@ pub(crate) struct MemoryEngine {
 #[derive(Default)]
 struct Session {
     calls: Vec<LoggedCall>,
+    /// The mutating calls that reached the daemon.
+    performed: BTreeMap<&'static str, usize>,
     faults: Vec<Fault>,
+    /// Lets others go first a number of times before each call.
+    dither: Option<u64>,
     /// Reads are answered from here while it is set.
     stale: Option<World>,
     interfere: Option<Interfere>,
@@ -203,17 +207,28 @@ impl MemoryEngine {
         self.calls().into_iter().filter(|call| call.mutating).collect()
     }
 
-    /// How often each mutating call was made.
+    /// How often each mutating call reached the daemon.
     pub(crate) fn counts(&self) -> BTreeMap<&'static str, usize> {
-        let mut counts = BTreeMap::new();
-        for call in self.mutations() {
-            *counts.entry(call.name).or_default() += 1;
+        self.session().performed.clone()
+    }
+
+    /// Interleaves this connection with others in a way that depends on `seed`.
+    pub(crate) fn dither(&self, seed: u64) {
+        self.session().dither = Some(seed);
+    }
+
+    async fn turn(&self) {
+        let times = self.session().dither.as_mut().map_or(1, |state| {
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (*state >> 33) % 4
+        });
+        for _ in 0..times {
+            yield_once().await;
         }
-        counts
     }
 
     async fn read<T>(&self, name: &'static str, answer: impl FnOnce(&World) -> T) -> Result<T, EngineError> {
-        yield_once().await;
+        self.turn().await;
         self.log(name, String::new(), false);
         let made = self.mutations().len();
         if self.session().reads_fail_after.is_some_and(|nth| made >= nth) {
@@ -232,12 +247,13 @@ impl MemoryEngine {
         subject: impl FnOnce(&World) -> String,
         act: impl FnOnce(&mut World) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        yield_once().await;
+        self.turn().await;
         let subject = subject(&self.world());
         self.log(name, subject, true);
         let nth = self.mutations().len();
         self.break_down(nth, When::Before).await?;
         let answer = act(&mut self.world());
+        *self.session().performed.entry(name).or_default() += 1;
         self.break_down(nth, When::After).await?;
         answer
     }
@@ -798,7 +814,14 @@ impl Reader for MemoryEngine {
 #[async_trait]
 impl Writer for MemoryEngine {
     async fn create_network(&self, network: &NetworkCreate) -> Result<NetworkId, EngineError> {
-        self.mutate("CreateNetwork", |_| network.name.clone(), |world| world.create_network(network)).await
+        // A network is as old as the beginning of its making, and to be seen at its end.
+        let created = self.world().fresh_time();
+        let act = |world: &mut World| {
+            let id = world.create_network(network)?;
+            world.networks.get_mut(&id).expect("just created").created = created;
+            Ok(id)
+        };
+        self.mutate("CreateNetwork", |_| network.name.clone(), act).await
     }
 
     async fn connect(

@@ -1,0 +1,86 @@
+//! One pass: look, plan, carry out. Read this first.
+//!
+//! [`Pass::preview`] is all of `diff` and of `apply --dry-run`: it is given readers, so nothing it does can change a server.
+//! [`Pass::apply`] is all of `apply` and `delete`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::api::ObjectKey;
+use crate::desired::{DesiredServer, DesiredState};
+use crate::engine::{EngineError, Reader, Writer};
+use crate::execute::{Limits, Progress, Writers, execute};
+use crate::ids::fresh_ids;
+use crate::observe::{Interest, ObserveLimits, observe_all};
+use crate::observed::Observations;
+use crate::plan::{FreshIds, Journal, Plan, PlanInput, Request, plan};
+use crate::report::Report;
+use crate::store::journal::{JournalError, Journals};
+
+/// What a pass starts from.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass<'a> {
+    pub desired: &'a DesiredState,
+    pub request: &'a Request,
+    pub journals: &'a Journals,
+    pub observe: ObserveLimits,
+    pub execute: Limits,
+}
+
+/// What was seen, and what is to be done about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview {
+    pub observed: Observations,
+    pub plan: Plan,
+}
+
+/// A pass that was carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    /// Before anything was done.
+    pub observed: Observations,
+    pub report: Report,
+}
+
+impl Pass<'_> {
+    /// Observes and plans.
+    pub async fn preview<R: Reader>(
+        &self,
+        connect: impl Fn(&DesiredServer) -> Result<R, EngineError>,
+    ) -> Result<Preview, JournalError> {
+        let journals = self.journals.load()?;
+        Ok(self.look_and_plan(connect, &FreshIds::default(), &journals).await)
+    }
+
+    /// Observes, plans, lets `decide` cut the plan down or call it off (`None`), and carries it out.
+    pub async fn apply<W: Writer + Clone + 'static>(
+        &self,
+        connect: impl Fn(&DesiredServer) -> Result<W, EngineError>,
+        decide: impl FnOnce(&Observations, Plan) -> Option<Plan>,
+        progress: &dyn Progress,
+    ) -> Result<Option<Applied>, JournalError> {
+        let journals = self.journals.load()?;
+        // One connection a server. One that cannot be made is tried again by the look, which says why.
+        let writers =
+            self.desired.servers.values().filter_map(|server| Some((server.key.clone(), connect(server).ok()?)));
+        let writers: BTreeMap<ObjectKey, W> = writers.collect();
+        let reader = |server: &DesiredServer| writers.get(&server.key).cloned().map_or_else(|| connect(server), Ok);
+        let Preview { observed, plan } = self.look_and_plan(reader, &fresh_ids(self.desired), &journals).await;
+        let Some(plan) = decide(&observed, plan) else { return Ok(None) };
+        let writers: Writers = writers.into_iter().map(|(server, writer)| (server, Arc::new(writer) as _)).collect();
+        let report = execute(&plan, &writers, self.journals, progress, self.execute).await;
+        Ok(Some(Applied { observed, report }))
+    }
+
+    async fn look_and_plan<R: Reader>(
+        &self,
+        connect: impl Fn(&DesiredServer) -> Result<R, EngineError>,
+        ids: &FreshIds,
+        journals: &[Journal],
+    ) -> Preview {
+        let observed = observe_all(self.desired.servers.values(), Interest::declared, connect, self.observe).await;
+        let plan =
+            plan(&PlanInput { desired: self.desired, observed: &observed, request: self.request, ids, journals });
+        Preview { observed, plan }
+    }
+}

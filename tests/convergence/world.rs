@@ -1,0 +1,137 @@
+//! Manifests and a server in memory, brought together by whole passes: observe, plan, execute.
+
+use std::collections::BTreeMap;
+
+use landfall::desired::DesiredState;
+use landfall::execute::Limits;
+use landfall::observe::ObserveLimits;
+use landfall::observed::{ContainerState, EndpointSettings};
+use landfall::plan::{Cause, JournalPurpose, Request};
+use landfall::reconcile::{Applied, Pass, Preview};
+use landfall::report::Outcome;
+use landfall::store::journal::Journals;
+use tempfile::TempDir;
+
+use crate::support::memory::{MemoryEngine, World};
+use crate::support::scenario::Scenario;
+
+pub(super) struct Town {
+    pub(super) engine: MemoryEngine,
+    pub(super) desired: DesiredState,
+    pub(super) request: Request,
+    state: TempDir,
+}
+
+impl Town {
+    /// A server with the running proxy `traefik`, and what the scenario declares; nothing is applied yet.
+    pub(super) fn new(scenario: Scenario) -> Self {
+        let engine = MemoryEngine::new();
+        engine.world().run_container("traefik");
+        let state = tempfile::tempdir().expect("a temporary directory");
+        Self { engine, desired: scenario.desired, request: scenario.request, state }
+    }
+
+    pub(super) fn declare(&mut self, scenario: Scenario) {
+        self.desired = scenario.desired;
+        self.request = scenario.request;
+    }
+
+    pub(super) fn journals(&self) -> Journals {
+        Journals::in_state(self.state.path())
+    }
+
+    /// A new connection: what was counted and what was to go wrong is forgotten.
+    pub(super) fn reconnect(&mut self) {
+        self.engine = self.engine.another();
+    }
+
+    #[allow(dead_code)]
+    pub(super) async fn preview(&self) -> Preview {
+        let journals = self.journals();
+        let pass = Self::pass(&self.desired, &self.request, &journals);
+        pass.preview(|_| Ok(self.engine.clone())).await.expect("the journals can be read")
+    }
+
+    pub(super) async fn apply(&self) -> Applied {
+        self.apply_through(&self.engine).await
+    }
+
+    pub(super) async fn apply_through(&self, engine: &MemoryEngine) -> Applied {
+        let journals = self.journals();
+        let pass = Self::pass(&self.desired, &self.request, &journals);
+        let applied = pass.apply(|_| Ok(engine.clone()), |_, plan| Some(plan), &()).await;
+        applied.expect("the journals can be read").expect("nobody calls it off")
+    }
+
+    fn pass<'a>(desired: &'a DesiredState, request: &'a Request, journals: &'a Journals) -> Pass<'a> {
+        Pass { desired, request, journals, observe: ObserveLimits::default(), execute: Limits::default() }
+    }
+
+    /// Applies until it is killed by a call that hangs.
+    pub(super) async fn apply_until_killed(&self) -> Option<Applied> {
+        tokio::select! {
+            applied = self.apply() => Some(applied),
+            () = self.engine.hung() => None,
+        }
+    }
+
+    /// What a person would compare: names, settings and states, no ids, dates or addresses.
+    pub(super) fn look(&self) -> Look {
+        let world = self.engine.world();
+        let known = |name: &String| match world.networks_named(name).first() {
+            Some(network) if network.labels.get("landfall.destination").is_some_and(|it| it == "shop/generated") => {
+                "(generated)".to_owned()
+            }
+            _ => name.clone(),
+        };
+        let mut networks: Vec<_> = world
+            .networks
+            .values()
+            .map(|network| {
+                let labels = network.labels.iter().filter(|(label, _)| *label != "landfall.uid");
+                let labels = labels.map(|(label, value)| (label.clone(), value.clone())).collect();
+                (known(&network.name), labels, network.options.clone())
+            })
+            .collect();
+        networks.sort();
+        let containers = world.containers.values().map(|container| {
+            let endpoints = container.endpoints.iter().map(|(name, endpoint)| {
+                let there = match &endpoint.network_id {
+                    Some(id) => world.networks.contains_key(id),
+                    None => !world.networks_named(name).is_empty(),
+                };
+                (known(name), (there, EndpointSettings { mac_address: None, ..endpoint.settings.clone() }))
+            });
+            (container.name.clone(), (container.state, endpoints.collect()))
+        });
+        let containers = containers.collect();
+        // Each attempt at a forced deletion leaves its record.
+        let mut journals = self.journals().load().expect("the journals can be read");
+        journals.retain(|journal| journal.purpose == JournalPurpose::Reattach);
+        Look { networks, containers, journals: journals.len() }
+    }
+
+    pub(super) fn world(&self) -> std::sync::MutexGuard<'_, World> {
+        self.engine.world()
+    }
+}
+
+type Words = BTreeMap<String, String>;
+type Endpoints = BTreeMap<String, (bool, EndpointSettings)>;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Look {
+    networks: Vec<(String, Words, Words)>,
+    /// By name: whether each endpoint is on a network that exists, and its settings.
+    containers: BTreeMap<String, (ContainerState, Endpoints)>,
+    journals: usize,
+}
+
+/// Operations that failed or were undone.
+pub(super) fn trouble(applied: &Applied) -> Vec<String> {
+    let operations = applied.report.servers.iter().flat_map(|server| &server.operations);
+    operations
+        .filter(|it| it.outcome != Outcome::Done || it.operation.cause == Cause::Rollback)
+        .map(|it| format!("{} {:?} {:?}", it.operation.call.name(), it.operation.cause, it.outcome))
+        .collect()
+}
