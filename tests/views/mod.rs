@@ -1,5 +1,6 @@
 //! The pure views: what `scan`, `drift` and `graph` make of given states, literally.
 
+mod drift;
 mod graph;
 mod observed;
 mod roundtrip;

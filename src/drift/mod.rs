@@ -1,0 +1,414 @@
+//! What moved away from the manifests, since when, and what no manifest knows.
+//!
+//! A view of the plan: every operation that would repair something is there because something drifted, and every refusal because something drifted
+//! that Landfall will not repair by itself. What is unmanaged is reported beside it and counts for nothing.
+
+mod junit;
+mod markdown;
+mod sarif;
+mod since;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+pub use junit::junit;
+pub use markdown::markdown;
+pub use sarif::sarif;
+pub use since::Since;
+
+use crate::api::{Kind, Membership, ObjectKey};
+use crate::desired::{DesiredServer, DesiredState};
+use crate::manifest::Location;
+use crate::observed::{EngineEvent, Observations, ObservedState};
+use crate::plan::facts::facts;
+use crate::plan::{Cause, Note, NoteKind, Operation, Plan, Reason, ServerPlan, ServerType, ownership};
+use crate::scope::Selection;
+
+/// Raised in its first part when a reader of the former version would misread the document.
+pub const FORMAT_VERSION: &str = "1.0";
+
+pub struct DriftInput<'a> {
+    pub desired: &'a DesiredState,
+    pub observed: &'a Observations,
+    pub plan: &'a Plan,
+    /// What the servers still remember, oldest first. Only dates come from it, so it may be missing.
+    pub events: &'a BTreeMap<ObjectKey, Vec<EngineEvent>>,
+    /// Where objects are declared.
+    pub locations: &'a BTreeMap<ObjectKey, Location>,
+}
+
+/// The report, as in `drift -o json`. Field names and words are part of the contract; so is their order.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Drift {
+    pub format_version: &'static str,
+    pub set: String,
+    /// Something differs from the manifests.
+    pub drifted: bool,
+    pub servers: Vec<DriftServer>,
+    pub findings: Vec<Finding>,
+    pub unmanaged: Vec<Unmanaged>,
+    /// What else there is to know: Waiting, Suspended, Warning.
+    pub notes: Vec<DriftNote>,
+    pub summary: Summary,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DriftServer {
+    /// `namespace/name`.
+    pub name: String,
+    pub reachable: bool,
+    /// `null` where the server could not be observed.
+    #[serde(rename = "type")]
+    pub server_type: Option<ServerType>,
+    /// Why it could not be observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Declared objects on it: `Kind/namespace/name`.
+    pub objects: Vec<ObjectKey>,
+}
+
+/// One thing that is not as declared.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Finding {
+    /// `null` where it concerns no single server.
+    pub server: Option<String>,
+    /// The declared object that is not as declared.
+    pub object: ObjectKey,
+    /// A cause, as of an operation, or the reason of a refusal.
+    pub reason: &'static str,
+    /// Landfall will not repair it by itself.
+    pub refused: bool,
+    /// The repair breaks connections.
+    pub disruptive: bool,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    pub network: Option<String>,
+    pub container: Option<String>,
+    /// `null` where it is not known.
+    pub since: Option<Since>,
+    /// Where the object is declared.
+    #[serde(flatten)]
+    pub location: Option<Location>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum UnmanagedKind {
+    Container,
+    Network,
+}
+
+/// Something on a server that no manifest declares.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Unmanaged {
+    pub server: String,
+    pub kind: UnmanagedKind,
+    pub name: String,
+    /// The network that a container is on.
+    pub network: Option<String>,
+    /// The destination that a container is on.
+    pub object: Option<ObjectKey>,
+    /// A container's.
+    pub state: Option<&'static str>,
+    pub message: String,
+    pub since: Option<Since>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DriftNote {
+    pub kind: NoteKind,
+    pub reason: Reason,
+    pub server: Option<String>,
+    pub object: ObjectKey,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Findings, refused ones included.
+    pub findings: usize,
+    pub refused: usize,
+    pub unmanaged: usize,
+    /// Servers that could not be observed.
+    pub unreachable: usize,
+}
+
+/// Makes the report.
+pub fn drift(input: &DriftInput<'_>) -> Drift {
+    let mut report = Drift {
+        format_version: FORMAT_VERSION,
+        set: input.plan.set.clone(),
+        drifted: false,
+        servers: Vec::new(),
+        findings: Vec::new(),
+        unmanaged: Vec::new(),
+        notes: Vec::new(),
+        summary: Summary { findings: 0, refused: 0, unmanaged: 0, unreachable: 0 },
+    };
+    for plan in &input.plan.servers {
+        let server = input.desired.servers.get(&plan.server);
+        let state = input.observed.get(&plan.server).and_then(|observed| observed.as_ref().ok());
+        let events = input.events.get(&plan.server).map_or(&[][..], Vec::as_slice);
+        let name = plan.server.path();
+        report.servers.push(server_of(plan, server));
+        operations(input, plan, state, events, &mut report.findings);
+        // The note that a server could not be observed has become its `message`.
+        let told = usize::from(plan.server_type.is_none());
+        notes(input, Some(&name), plan.notes.iter().skip(told), state, events, &mut report);
+        if let (Some(server), Some(state)) = (server, state) {
+            unmanaged(input, server, state, events, &mut report.unmanaged);
+        }
+    }
+    notes(input, None, input.plan.notes.iter(), None, &[], &mut report);
+    report.count();
+    report
+}
+
+impl Drift {
+    /// The report about the selected objects. A server that could not be observed stays: what is on it is not known.
+    #[must_use]
+    pub fn restrict(mut self, selection: &Selection) -> Self {
+        self.findings.retain(|finding| selection.has(&finding.object) || finding.object.kind == Kind::Server);
+        self.notes.retain(|note| selection.has(&note.object) || note.object.kind == Kind::Server);
+        self.unmanaged.retain(|unmanaged| unmanaged.object.as_ref().is_some_and(|object| selection.has(object)));
+        for server in &mut self.servers {
+            server.objects.retain(|object| selection.has(object));
+        }
+        self.count();
+        self
+    }
+
+    fn count(&mut self) {
+        self.summary = Summary {
+            findings: self.findings.len(),
+            refused: self.findings.iter().filter(|finding| finding.refused).count(),
+            unmanaged: self.unmanaged.len(),
+            unreachable: self.servers.iter().filter(|server| !server.reachable).count(),
+        };
+        self.drifted = !self.findings.is_empty();
+    }
+}
+
+fn server_of(plan: &ServerPlan, server: Option<&DesiredServer>) -> DriftServer {
+    let mut objects = BTreeSet::new();
+    for destination in server.iter().flat_map(|server| &server.destinations) {
+        objects.insert(destination.key.clone());
+        objects.extend(destination.members.iter().map(|member| member.resource.clone()));
+    }
+    let unobserved = plan.notes.first().filter(|_| plan.server_type.is_none());
+    DriftServer {
+        name: plan.server.path(),
+        reachable: plan.server_type.is_some(),
+        server_type: plan.server_type,
+        reason: unobserved.map(|note| note.reason),
+        message: unobserved.map(|note| note.message.clone()),
+        hint: unobserved.and_then(|note| note.hint.clone()),
+        objects: objects.into_iter().collect(),
+    }
+}
+
+/// One finding for everything that is done about it: a reconnect is two calls, a replacement many.
+fn operations(
+    input: &DriftInput<'_>,
+    plan: &ServerPlan,
+    state: Option<&ObservedState>,
+    events: &[EngineEvent],
+    findings: &mut Vec<Finding>,
+) {
+    let first = findings.len();
+    for operation in plan.groups.iter().flat_map(|group| &group.operations) {
+        let network = operation.call.network().filter(|name| !name.starts_with('(')).map(str::to_owned);
+        let container = match operation.cause {
+            Cause::NetworkMissing | Cause::NetworkReplaced | Cause::Undeclared | Cause::DeletionRequested => None,
+            _ => operation.call.container().map(str::to_owned),
+        };
+        let reason = operation.cause.as_str();
+        let known = findings.iter_mut().skip(first).find(|known| {
+            known.object == operation.object
+                && known.reason == reason
+                && known.container == container
+                && known.network == network
+        });
+        if let Some(known) = known {
+            known.disruptive |= operation.disruptive;
+            continue;
+        }
+        findings.push(Finding {
+            server: Some(plan.server.path()),
+            object: operation.object.clone(),
+            reason,
+            refused: false,
+            disruptive: operation.disruptive,
+            message: message(operation, network.as_deref(), container.as_deref()),
+            hint: None,
+            since: since::of_cause(operation.cause, network.as_deref(), container.as_deref(), state, events),
+            network,
+            container,
+            location: input.locations.get(&operation.object).cloned(),
+        });
+    }
+}
+
+fn message(operation: &Operation, network: Option<&str>, container: Option<&str>) -> String {
+    let (the_network, network) = match network {
+        Some(name) => (format!("The network {name:?}"), format!("the network {name:?}")),
+        None => ("The destination's network".to_owned(), "the destination's network".to_owned()),
+    };
+    let container = container.map(|name| format!("{name:?}")).unwrap_or_default();
+    match operation.cause {
+        Cause::NetworkMissing => format!("{the_network} does not exist."),
+        Cause::NetworkReplaced => {
+            format!("{the_network} differs in fields that cannot be changed, and would be replaced.")
+        }
+        Cause::ProxyDetached => format!("The proxy {container} is not on {network}."),
+        Cause::ProxyUnwanted => {
+            format!("The proxy {container} is on {network}, of a destination that is deactivated or asks for none.")
+        }
+        Cause::MemberDetached => format!("The container {container} is not on {network}."),
+        Cause::EndpointDiffers => {
+            format!("The container {container} is on {network} without the aliases or addresses that are declared.")
+        }
+        Cause::EndpointStale => {
+            format!("The container {container} is pinned to a removed network, and could not start again.")
+        }
+        Cause::MembershipExclusive => {
+            format!("The container {container} is on {network}, which is exclusive, and no resource declares it.")
+        }
+        Cause::MemberUndeclared => {
+            format!("The container {container} is on {network} for a resource that is no longer declared.")
+        }
+        Cause::Deactivated => format!("The container {container} runs, and its destination is deactivated."),
+        Cause::Undeclared => format!("{the_network} belongs to the set, and no manifest declares it."),
+        Cause::JournalRestore => {
+            format!("An interrupted replacement has left the container {container} off {network}.")
+        }
+        Cause::DeletionRequested | Cause::Rollback => {
+            format!("{the_network} is to be changed: {}.", operation.call.name())
+        }
+    }
+}
+
+fn notes<'a>(
+    input: &DriftInput<'_>,
+    server: Option<&str>,
+    notes: impl Iterator<Item = &'a Note>,
+    state: Option<&ObservedState>,
+    events: &[EngineEvent],
+    report: &mut Drift,
+) {
+    for note in notes {
+        let Note { kind, reason, object, message, hint, blockers: _ } = note;
+        match kind {
+            NoteKind::Refused => {
+                let network = network_of(input.desired, object);
+                report.findings.push(Finding {
+                    server: server.map(str::to_owned),
+                    object: object.clone(),
+                    reason: reason.as_str(),
+                    refused: true,
+                    disruptive: false,
+                    message: message.clone(),
+                    hint: hint.clone(),
+                    since: since::of_refusal(*reason, network.as_deref(), state, events),
+                    network,
+                    container: None,
+                    location: input.locations.get(object).cloned(),
+                });
+            }
+            // Found anew, with names in fields of their own.
+            NoteKind::Unmanaged => {}
+            NoteKind::Waiting | NoteKind::Suspended | NoteKind::Warning => report.notes.push(DriftNote {
+                kind: *kind,
+                reason: *reason,
+                server: server.map(str::to_owned),
+                object: object.clone(),
+                message: message.clone(),
+                hint: hint.clone(),
+            }),
+        }
+    }
+}
+
+fn network_of(desired: &DesiredState, destination: &ObjectKey) -> Option<String> {
+    desired.destination(destination).and_then(|(_, destination)| destination.network.name.clone())
+}
+
+/// Networks that an engine has of itself.
+const PREDEFINED: [&str; 5] = ["bridge", "host", "none", "ingress", "docker_gwbridge"];
+
+fn unmanaged(
+    input: &DriftInput<'_>,
+    server: &DesiredServer,
+    state: &ObservedState,
+    events: &[EngineEvent],
+    unmanaged: &mut Vec<Unmanaged>,
+) {
+    let facts = facts(input.desired, server, state);
+    let name = server.key.path();
+    let mut known: BTreeSet<&str> = BTreeSet::new();
+    let mut names: BTreeSet<&str> = PREDEFINED.into();
+    names.extend(server.destinations.iter().filter_map(|destination| destination.network.name.as_deref()));
+    for (key, destination) in &facts.destinations {
+        let Some(network) = &destination.network else { continue };
+        known.insert(&network.id);
+        let declared = server.destinations.iter().find(|declared| declared.key == *key);
+        let exclusive = declared.is_some_and(|it| it.membership == Membership::Exclusive);
+        let mut containers = Vec::new();
+        if !exclusive {
+            let foreign = destination.unmanaged.iter();
+            containers
+                .extend(foreign.map(|it| (it, format!("No resource declares the container {:?}.", it.container))));
+        }
+        if let Some(proxy) = destination.proxy.as_ref().filter(|proxy| proxy.connected)
+            && declared.is_some_and(|declared| declared.active && !declared.proxy)
+        {
+            let message = format!("The proxy {:?} is on it, and the destination asks for none.", proxy.container);
+            containers.push((proxy, message));
+        }
+        for (container, message) in containers {
+            unmanaged.push(Unmanaged {
+                server: name.clone(),
+                kind: UnmanagedKind::Container,
+                name: container.container.clone(),
+                network: Some(network.name.clone()),
+                object: Some(key.clone()),
+                state: Some(container.state),
+                message,
+                since: since::connected(&network.name, &container.container, state, events),
+            });
+        }
+    }
+    let mut networks: Vec<_> = state.networks.iter().collect();
+    networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    for network in networks {
+        if known.contains(network.id.as_str()) || names.contains(network.name.as_str()) || network.ingress {
+            continue;
+        }
+        let message = match ownership::of(network) {
+            // Somebody else's manifests have it.
+            Some(owner) if owner.sealed && owner.set != input.desired.set => continue,
+            Some(owner) if owner.sealed => {
+                let of = owner.destination.map_or_else(String::new, |key| format!(" It was made for {key}."));
+                format!("No manifest declares the network {:?} any more.{of}", network.name)
+            }
+            _ => format!("No manifest declares the network {:?}.", network.name),
+        };
+        unmanaged.push(Unmanaged {
+            server: name.clone(),
+            kind: UnmanagedKind::Network,
+            name: network.name.clone(),
+            network: None,
+            object: None,
+            state: None,
+            message,
+            since: since::created(network),
+        });
+    }
+}
