@@ -3,4 +3,5 @@
 mod by_hand;
 mod crashes;
 mod execution;
+mod others;
 mod world;

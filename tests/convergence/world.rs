@@ -45,7 +45,6 @@ impl Town {
         self.engine = self.engine.another();
     }
 
-    #[allow(dead_code)]
     pub(super) async fn preview(&self) -> Preview {
         let journals = self.journals();
         let pass = Self::pass(&self.desired, &self.request, &journals);
