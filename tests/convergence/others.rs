@@ -142,14 +142,19 @@ async fn two_appliers_replace_the_same_network_and_nobody_is_lost() {
         town.reconnect();
         // Either may have found the other's half-done work and given up; the next pass has the rest.
         assert_eq!(trouble(&town.apply().await), [""; 0], "seed {seed}");
-        let world = town.world();
-        let web = world.network_named("web-net");
-        assert_eq!(web.options.get("com.docker.network.driver.mtu").map(String::as_str), Some("1400"), "seed {seed}");
-        for name in ["traefik", "app", "foreign"] {
-            let endpoint = world.container_named(name).endpoints.get("web-net");
-            assert_eq!(endpoint.and_then(|it| it.network_id.as_ref()), Some(&web.id), "seed {seed}: {name}");
+        {
+            let world = town.world();
+            let web = world.network_named("web-net");
+            assert_eq!(
+                web.options.get("com.docker.network.driver.mtu").map(String::as_str),
+                Some("1400"),
+                "seed {seed}"
+            );
+            for name in ["traefik", "app", "foreign"] {
+                let endpoint = world.container_named(name).endpoints.get("web-net");
+                assert_eq!(endpoint.and_then(|it| it.network_id.as_ref()), Some(&web.id), "seed {seed}: {name}");
+            }
         }
-        drop(world);
         town.reconnect();
         town.apply().await;
         assert_eq!(town.engine.mutations(), [], "seed {seed}");
