@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::destination::{Located, declared_blocker, recreation};
+use super::destination::{Located, ambiguous, declared_blocker, recreation};
 use super::host::{self, Attached};
 use super::member;
 use super::operation::{
@@ -40,6 +40,9 @@ pub(super) fn removal<'a>(
     mode: DeleteMode,
     declared: Vec<Blocker>,
 ) -> Result<Removal<'a>, Note> {
+    if let Some(note) = ambiguous(ctx, destination, &network.name) {
+        return Err(note);
+    }
     let proxy = ctx.server.proxy.as_ref();
     let mut blockers = match mode {
         DeleteMode::Guarded => declared,

@@ -48,7 +48,9 @@ pub(super) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) ->
     own.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
     let Some(name) = &destination.network.name else {
         return match own.first() {
-            Some(network) => in_scope(ctx, destination, network).map_or(Located::Owned(network), Located::Refused),
+            Some(network) => ambiguous(ctx, &destination.key, &network.name)
+                .or_else(|| in_scope(ctx, destination, network))
+                .map_or(Located::Owned(network), Located::Refused),
             None => Located::Missing,
         };
     };
@@ -69,18 +71,11 @@ pub(super) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) ->
         ([], None) => return Located::Missing,
         // The name differs: an immutable field like any other.
         ([], Some(network)) => network,
-        ([network], _) => network,
-        (several, _) => {
-            let ids: Vec<_> = several.iter().map(|network| describe_short(network)).collect();
-            return Located::Refused(
-                refuse(
-                    Reason::NameAmbiguous,
-                    format!("{} networks are named {name:?}: {}.", several.len(), ids.join(", ")),
-                )
-                .hint("remove the one that is not needed by its id: docker network rm ID"),
-            );
-        }
+        ([network, ..], _) => network,
     };
+    if let Some(note) = ambiguous(ctx, &destination.key, &network.name) {
+        return Located::Refused(note);
+    }
     match ctx.host.owner(network) {
         Some(owner) if owner.set != ctx.set => Located::Refused(
             refuse(
@@ -121,6 +116,20 @@ pub(super) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) ->
             .hint("set `adopt: true` on the destination to take it over, or choose another network name"),
         ),
     }
+}
+
+/// Containers that are not running know their networks by name: with two of a name, nobody can tell who belongs where.
+pub(super) fn ambiguous(ctx: &Context<'_>, destination: &ObjectKey, name: &str) -> Option<Note> {
+    let several = ctx.host.networks_named(name);
+    (several.len() > 1).then(|| {
+        let ids: Vec<_> = several.iter().map(|network| describe_short(network)).collect();
+        Note::refused(
+            Reason::NameAmbiguous,
+            destination,
+            format!("{} networks are named {name:?}: {}.", several.len(), ids.join(", ")),
+        )
+        .hint("remove the one that is not needed by its id: docker network rm ID")
+    })
 }
 
 /// A name shorter than this is the beginning of somebody's id by chance, and the daemon looks for names first.
@@ -240,7 +249,12 @@ pub(super) fn creation(ctx: &Context<'_>, destination: &DesiredDestination, name
     let fresh = ctx.input.ids.get(&destination.key);
     let DesiredNetwork { name: declared, subnets, internal, ipv6, icc: _, mtu: _, encrypted: _, options: _, labels } =
         &destination.network;
-    let name = declared.clone().or_else(|| name.map(str::to_owned)).unwrap_or(fresh.network_name);
+    // A network without a declared name keeps the one it has, also if its replacement was interrupted while there was none.
+    let name = declared
+        .clone()
+        .or_else(|| name.map(str::to_owned))
+        .or_else(|| interrupted_name(ctx, &destination.key))
+        .unwrap_or(fresh.network_name);
     let overlay = ctx.host.server_type().destination_type() == DestinationType::Swarm;
     let mut labels = labels.clone();
     labels.extend(ownership::labels(&fresh.uid, ctx.set, &destination.key, &name, destination.deletion_policy));
@@ -261,6 +275,11 @@ pub(super) fn creation(ctx: &Context<'_>, destination: &DesiredDestination, name
         options: options(&destination.network),
         labels,
     }
+}
+
+fn interrupted_name(ctx: &Context<'_>, destination: &ObjectKey) -> Option<String> {
+    let name = &ctx.journals(destination).last()?.network.name;
+    ctx.host.networks_named(name).is_empty().then(|| name.clone())
 }
 
 /// Driver options: those written out, and the fields that stand for one.
@@ -443,7 +462,7 @@ pub(super) fn converge<'a>(
                     undo: None,
                 }],
                 journal: None,
-                completes: Vec::new(),
+                completes: ctx.journals(&destination.key).cloned().collect(),
             });
         }
         Some(current) => {
@@ -522,6 +541,7 @@ fn restore<'a>(
         else {
             continue;
         };
+        let settings = member::returning_settings(ctx, destination, members, container, settings);
         draft.groups.push(Group {
             object: destination.key.clone(),
             operations: vec![Operation {

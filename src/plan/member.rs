@@ -308,6 +308,23 @@ pub(super) fn declared_settings(base: EndpointSettings, endpoint: &DesiredEndpoi
     settings
 }
 
+/// The settings of somebody who comes back to the network: as before, with whatever is declared.
+pub(super) fn returning_settings(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    members: &Members<'_>,
+    container: &ObservedContainer,
+    before: EndpointSettings,
+) -> EndpointSettings {
+    let declared = members.wanted.iter().find(|wanted| wanted.container.id == container.id);
+    let proxy = destination.proxy && host::is_proxy(container, ctx.server.proxy.as_ref());
+    match declared {
+        Some(wanted) => declared_settings(before, &wanted.endpoint, ctx.set),
+        None if proxy => declared_settings(before, &DesiredEndpoint::default(), ctx.set),
+        None => before,
+    }
+}
+
 /// Whether an endpoint lacks something that is declared. One that was not inspected is taken to be as declared.
 fn differs(attached: &Attached<'_>, endpoint: &DesiredEndpoint) -> bool {
     let Some(settings) = &attached.endpoint.settings else { return false };

@@ -138,25 +138,18 @@ impl<'a> Context<'a> {
     }
 
     /// Journals of the destination that are the planner's to act on.
-    fn journals(&self, destination: &'a ObjectKey) -> impl Iterator<Item = &'a Journal> {
-        let server = &self.server.key;
-        self.input.journals.iter().filter(move |journal| {
+    fn journals(&self, destination: &ObjectKey) -> impl Iterator<Item = &'a Journal> {
+        let journals: &'a [Journal] = self.input.journals;
+        journals.iter().filter(move |journal| {
             journal.purpose == JournalPurpose::Reattach
-                && journal.server == *server
+                && journal.server == self.server.key
                 && journal.destination == *destination
         })
     }
 
     fn journals_listing(&self, destination: &ObjectKey, container: &ContainerId) -> Vec<&'a Journal> {
-        self.input
-            .journals
-            .iter()
-            .filter(|journal| {
-                journal.purpose == JournalPurpose::Reattach
-                    && journal.server == self.server.key
-                    && journal.destination == *destination
-                    && journal.endpoints.iter().any(|listed| listed.container.id == *container)
-            })
+        self.journals(destination)
+            .filter(|journal| journal.endpoints.iter().any(|listed| listed.container.id == *container))
             .collect()
     }
 
@@ -168,13 +161,7 @@ impl<'a> Context<'a> {
         members: &Members<'_>,
     ) -> Vec<(&'a ObservedContainer, Vec<&'a Journal>)> {
         let mut found: BTreeMap<&ContainerId, (&'a ObservedContainer, Vec<&'a Journal>)> = BTreeMap::new();
-        for journal in self.input.journals {
-            if journal.purpose != JournalPurpose::Reattach
-                || journal.server != self.server.key
-                || journal.destination != destination.key
-            {
-                continue;
-            }
+        for journal in self.journals(&destination.key) {
             for listed in &journal.endpoints {
                 // A container that was recreated meanwhile has its own idea of its networks.
                 let Some(container) = self.host.container(&listed.container.id) else { continue };
@@ -208,7 +195,7 @@ impl<'a> Context<'a> {
         } else if host::is_proxy(container, self.server.proxy.as_ref()) {
             proxy::belongs(self, destination, marked) != Some(false)
         } else {
-            destination.membership == Membership::Shared && !marked
+            destination.membership == Membership::Shared && !(marked && self.request.prune)
         }
     }
 }
@@ -359,6 +346,10 @@ fn settle(
         .collect();
     for group in &mut part.groups {
         group.completes.retain(|journal| !stuck.contains(&journal));
+    }
+    if network.is_none() {
+        // Until it exists they are all that knows of it.
+        return;
     }
     let open: Vec<&Journal> = left_behind.iter().flat_map(|(_, journals)| journals.iter().copied()).collect();
     settled.extend(journals.filter(|journal| !open.contains(journal)).cloned());

@@ -11,7 +11,7 @@ use super::operation::{
 };
 use super::{Context, ownership, proxy};
 use crate::api::Replacement;
-use crate::desired::{DesiredDestination, DesiredEndpoint};
+use crate::desired::DesiredDestination;
 use crate::observed::{ContainerId, EndpointSettings, NetworkId, ObservedContainer, ObservedNetwork};
 
 pub(super) struct Replaced<'a> {
@@ -80,7 +80,7 @@ pub(super) fn replace<'a>(
     }
     let create = creation(ctx, destination, Some(&network.name));
     if create.name != network.name && !ctx.host.networks_named(&create.name).is_empty() {
-        return Err(refuse(format!("{differ}, and a network of that name exists already.")));
+        return Err(refuse(format!("{differ}, and a network of that name exists already.")).hint("choose another name"));
     }
 
     let mut leaving: Vec<(Attached<'a>, Cause)> = Vec::new();
@@ -102,14 +102,7 @@ pub(super) fn replace<'a>(
             member::restorable(it).ok_or_else(|| member::unknown(&destination.key, container, &network.name))?;
         leaving.push((*it, gone.unwrap_or(Cause::NetworkReplaced)));
         if gone.is_none() {
-            let kept = declared.map(|wanted| wanted.endpoint.clone());
-            let after = match (kept, is_proxy(container)) {
-                (Some(endpoint), _) => member::declared_settings(before.clone(), &endpoint, ctx.set),
-                (None, true) if destination.proxy => {
-                    member::declared_settings(before.clone(), &DesiredEndpoint::default(), ctx.set)
-                }
-                (None, _) => before.clone(),
-            };
+            let after = member::returning_settings(ctx, destination, members, container, before.clone());
             returning.push(Returning { container, before, after, cause: Cause::NetworkReplaced });
         }
     }
@@ -121,16 +114,23 @@ pub(super) fn replace<'a>(
         else {
             continue;
         };
-        let after = match members.wanted.iter().find(|wanted| wanted.container.id == container.id) {
-            Some(wanted) => member::declared_settings(before.clone(), &wanted.endpoint, ctx.set),
-            None => before.clone(),
-        };
+        let after = member::returning_settings(ctx, destination, members, container, before.clone());
         returning.push(Returning { container, before, after, cause: Cause::JournalRestore });
         for journal in journals {
             if !completes.contains(journal) {
                 completes.push(journal.clone());
             }
         }
+    }
+    if create.name != network.name
+        && let Some(it) =
+            returning.iter().find(|it| it.container.endpoints.iter().any(|known| known.network_name == create.name))
+    {
+        return Err(refuse(format!(
+            "{differ}, and {:?} is pinned to another network of that name.",
+            it.container.name
+        ))
+        .hint(format!("docker network disconnect {} {}", create.name, it.container.name)));
     }
     if let Some(note) = displaced(destination, &returning) {
         return Err(note);

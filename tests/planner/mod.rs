@@ -9,5 +9,6 @@ mod json;
 mod lifecycle;
 mod membership;
 mod ownership;
+mod properties;
 mod status;
 mod swarm;

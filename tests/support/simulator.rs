@@ -1,5 +1,7 @@
 //! What a server looks like after a plan's operations, as engine 20.10 would report it. A call that the engine would refuse panics.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use landfall::observed::{
     ContainerState, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork,
     ObservedState,
@@ -20,7 +22,9 @@ pub fn call(state: &mut ObservedState, call: &Call) {
     match call {
         Call::CreateNetwork(create) => {
             assert!(state.networks.iter().all(|it| it.name != create.name), "{} exists already", create.name);
-            let id = hex_id(&format!("created {} {}", create.name, state.networks.len()));
+            // A network created again is another one.
+            static CREATED: AtomicU64 = AtomicU64::new(0);
+            let id = hex_id(&format!("created {} {}", create.name, CREATED.fetch_add(1, Ordering::Relaxed)));
             state.networks.push(ObservedNetwork {
                 id: NetworkId::try_from(id).unwrap(),
                 name: create.name.clone(),
