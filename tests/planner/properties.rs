@@ -27,6 +27,9 @@ fn states() -> impl Strategy<Value = ContainerState> {
     ]
 }
 
+/// Indexes of containers, an alias, an address, and whether it keeps to itself.
+type Member = (BTreeSet<usize>, Option<u8>, Option<u8>, bool);
+
 fn members() -> impl Strategy<Value = Vec<MemberBuilder>> {
     let member = (
         prop::collection::btree_set(0..CONTAINERS.len(), 1..3),
@@ -35,7 +38,7 @@ fn members() -> impl Strategy<Value = Vec<MemberBuilder>> {
         prop::bool::weighted(0.1),
     );
     prop::collection::vec(member, 0..3).prop_map(|members| {
-        let build = |(at, (names, alias, address, apart)): (usize, (BTreeSet<usize>, Option<u8>, Option<u8>, bool))| {
+        let build = |(at, (names, alias, address, apart)): (usize, Member)| {
             let names: Vec<&str> = names.into_iter().map(|name| CONTAINERS[name]).collect();
             let mut member = application(&format!("app-{at}")).containers(&names);
             if let Some(alias) = alias {
