@@ -11,4 +11,5 @@ mod manifest;
 mod planner;
 mod ssh;
 mod support;
+mod tls;
 mod views;

@@ -86,11 +86,16 @@ pub(super) enum TransportError {
 }
 
 impl TransportError {
-    /// What the dialer said, if no connection came about.
+    /// What the dialer said, if no connection came about, or what its stream says of itself.
     pub(super) fn dial_error(&self) -> Option<&DialError> {
         let mut source = std::error::Error::source(self);
         while let Some(error) = source {
             if let Some(dial_error) = error.downcast_ref() {
+                return Some(dial_error);
+            }
+            // An IO error is not the source of its own content.
+            let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+            if let Some(dial_error) = inner.and_then(|inner| inner.downcast_ref()) {
                 return Some(dial_error);
             }
             source = error.source();

@@ -2,6 +2,7 @@
 
 mod host;
 mod observe;
+mod remote;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -177,15 +177,18 @@ impl Host {
 
     /// Runs a command inside of the host's namespaces.
     pub(crate) fn run(&self, command: &[&str]) -> Output {
+        self.inside(command).output().unwrap()
+    }
+
+    /// A command that will run inside of the host's namespaces.
+    pub(crate) fn inside(&self, words: &[&str]) -> Command {
         let parent = self.supervisor.id();
         let children = |pid: &str| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         let unshare = children(&parent.to_string());
         let inside = children(unshare.trim());
-        Command::new("nsenter")
-            .args(["--target", inside.trim(), "--net", "--uts", "--mount", "--pid"])
-            .args(command)
-            .output()
-            .unwrap()
+        let mut command = Command::new("nsenter");
+        command.args(["--target", inside.trim(), "--net", "--uts", "--mount", "--pid"]).args(words);
+        command
     }
 
     /// Makes the daemon the manager of a Swarm of its own. Published ports and virtual addresses do not work without IPVS; overlay

@@ -3,6 +3,7 @@
 // Each area of tests uses its own part of this.
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
+pub(crate) mod authority;
 pub(crate) mod container;
 pub(crate) mod host;
 pub(crate) mod memory;

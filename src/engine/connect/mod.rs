@@ -3,10 +3,13 @@
 //! A transport is anything that opens byte streams to the daemon: a [`Dialer`]. What is spoken over them, how they are pooled
 //! and how calls are bounded in time is the same for all and lives in `engine::transport`.
 
+pub mod context;
 mod local;
 pub mod ssh;
 mod tcp;
+mod tls;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +17,11 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use context::{ContextEnvironment, ContextTarget};
 pub use local::UnixDialer;
 pub use ssh::{SshDialer, SshEndpoint};
 pub use tcp::TcpDialer;
+pub use tls::{TlsDialer, TlsMaterial};
 
 use super::{DockerReader, DockerWriter, EngineError, EngineErrorKind, RequestCounter};
 use crate::desired::{DesiredServer, Endpoint, TcpSecurity};
@@ -87,21 +92,37 @@ fn dialer(server: &DesiredServer) -> Result<Arc<dyn Dialer>, EngineError> {
     match &server.endpoint {
         Endpoint::Unix { path } => Ok(Arc::new(UnixDialer::new(path))),
         Endpoint::Tcp { host, port, security: TcpSecurity::Plain } => Ok(Arc::new(TcpDialer::new(host, *port))),
-        Endpoint::Tcp { security: TcpSecurity::Tls(_), .. } => Err(unsupported(server, "tcp:// endpoints with TLS")),
-        Endpoint::Ssh { user, host, port, socket, settings } => Ok(SshDialer::shared(SshEndpoint {
-            target: ssh::Target { user: user.clone(), host: host.clone(), port: *port },
-            socket: socket.clone(),
-            settings: settings.clone(),
-        })),
-        Endpoint::Context { .. } => Err(unsupported(server, "context:// endpoints")),
+        Endpoint::Tcp { host, port, security: TcpSecurity::Tls(tls) } => {
+            Ok(Arc::new(TlsDialer::new(host, *port, tls.into())))
+        }
+        Endpoint::Ssh { user, host, port, socket, settings } => {
+            let host = host.trim_matches(['[', ']']).to_owned();
+            Ok(SshDialer::shared(SshEndpoint {
+                target: ssh::Target { user: user.clone(), host, port: *port },
+                socket: socket.clone(),
+                settings: settings.clone(),
+            }))
+        }
+        Endpoint::Context { name } => {
+            let target = context::resolve(name, &ContextEnvironment::of_process());
+            Ok(match target.map_err(|error| unresolved(server, name, error))? {
+                ContextTarget::Unix { path } => Arc::new(UnixDialer::new(path)),
+                ContextTarget::Tls { host, port, material } => Arc::new(TlsDialer::new(host, port, material)),
+                ContextTarget::Ssh(endpoint) => SshDialer::shared(endpoint),
+            })
+        }
     }
 }
 
-fn unsupported(server: &DesiredServer, what: &str) -> EngineError {
-    EngineError {
-        kind: EngineErrorKind::Unreachable,
-        attempted: format!("connecting to {}", server.key.path()),
-        message: format!("{what} are not supported by this version"),
-        hint: Some("declare a unix:// endpoint and run Landfall on the server itself".to_owned()),
+fn unresolved(server: &DesiredServer, context: &str, error: DialError) -> EngineError {
+    let DialError { kind, message, hint } = error;
+    EngineError { kind, attempted: format!("looking up context://{context} for {}", server.key.path()), message, hint }
+}
+
+/// `~` as in manifests: the home directory of the user that runs Landfall.
+fn expand_home(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(path),
     }
 }

@@ -22,26 +22,33 @@ impl TcpDialer {
 #[async_trait]
 impl Dialer for TcpDialer {
     async fn dial(&self) -> Result<BoxedStream, DialError> {
-        let connected = async {
-            let stream = TcpStream::connect((self.host.trim_matches(['[', ']']), self.port)).await?;
-            // A request is one small write that waits for its answer: Nagle would hold it back.
-            stream.set_nodelay(true)?;
-            std::io::Result::Ok(stream)
-        };
-        match connected.await {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => Err(DialError {
-                kind: EngineErrorKind::Unreachable,
-                message: format!("cannot connect to {}:{}: {error}", self.host, self.port),
-                hint: Some(
-                    "check the server's `spec.endpoint`, that its daemon listens on TCP, and the firewall between"
-                        .to_owned(),
-                ),
-            }),
-        }
+        Ok(Box::new(connect(&self.host, self.port).await?))
     }
 
     fn endpoint(&self) -> String {
-        format!("tcp://{}:{}", self.host, self.port)
+        format!("tcp://{}", address(&self.host, self.port))
     }
+}
+
+/// A TCP stream as both kinds of `tcp://` use it.
+pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, DialError> {
+    let connected = async {
+        let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
+        // A request is one small write that waits for its answer: Nagle would hold it back.
+        stream.set_nodelay(true)?;
+        std::io::Result::Ok(stream)
+    };
+    connected.await.map_err(|error| DialError {
+        kind: EngineErrorKind::Unreachable,
+        message: format!("cannot connect to {}: {error}", address(host, port)),
+        hint: Some(
+            "check the server's `spec.endpoint`, that its daemon listens on TCP, and the firewall between".to_owned(),
+        ),
+    })
+}
+
+/// `host:port`, with the brackets that an IPv6 address needs.
+pub(super) fn address(host: &str, port: u16) -> String {
+    let host = host.trim_matches(['[', ']']);
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -100,6 +100,11 @@ impl Failure {
                 (EngineErrorKind::Unreachable, format!("the connection broke: {message}"), None)
             }
             Failure::TimedOut(limit) => (EngineErrorKind::Unreachable, format!("no answer within {limit:?}"), None),
+            Failure::Refused { message, .. } if message.contains(TLS_EXPECTED) => (
+                EngineErrorKind::Unreachable,
+                "the daemon expects TLS on this port and was spoken to in plain text".to_owned(),
+                Some("declare the server's `tls` (caFile, certFile, keyFile) instead of `insecure: true`".to_owned()),
+            ),
             Failure::Refused { status, message } => {
                 let kind = classify(operation, status, &message);
                 let message =
@@ -114,6 +119,9 @@ impl Failure {
         EngineError { kind, attempted: format!("{what} on {server}"), message, hint }
     }
 }
+
+/// What Go's HTTP server, and so dockerd, answers to plain text on a port with TLS.
+const TLS_EXPECTED: &str = "Client sent an HTTP request to an HTTPS server";
 
 /// The daemon's message on one line, and not a whole page of HTML.
 fn shortened(message: &str) -> String {

@@ -34,6 +34,7 @@ const LARGEST_ANSWER: usize = 256 << 20;
 #[derive(Clone)]
 pub struct DockerReader {
     transport: Arc<Transport>,
+    dialer: Arc<dyn Dialer>,
     /// `default/edge-1 (unix:///var/run/docker.sock)`
     server: String,
     options: ConnectOptions,
@@ -51,9 +52,15 @@ impl DockerReader {
     pub fn new(server: &str, dialer: Arc<dyn Dialer>, options: &ConnectOptions) -> Self {
         Self {
             server: format!("{server} ({})", dialer.endpoint()),
-            transport: Arc::new(Transport::new(dialer, Arc::clone(&options.requests))),
+            transport: Arc::new(Transport::new(Arc::clone(&dialer), Arc::clone(&options.requests))),
+            dialer,
             options: options.clone(),
         }
+    }
+
+    /// Something about the way to the daemon that is worth saying, once there has been a call.
+    pub fn transport_note(&self) -> Option<String> {
+        self.dialer.note()
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, what: impl FnOnce() -> String) -> Result<T, EngineError> {
