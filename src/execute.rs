@@ -31,6 +31,10 @@ pub type Writers = BTreeMap<ObjectKey, Arc<dyn Writer>>;
 pub trait Progress: Send + Sync {
     fn started(&self, _server: &ObjectKey, _operation: &Operation) {}
     fn finished(&self, _server: &ObjectKey, _operation: &Operation, _outcome: &Outcome) {}
+    /// Asked before each group: what is under way is completed, and the rest is skipped.
+    fn stopped(&self) -> bool {
+        false
+    }
 }
 
 /// Nobody watches.
@@ -87,6 +91,9 @@ async fn execute_server(
     };
     let mut unfinished: Vec<&Journal> = Vec::new();
     for group in &plan.groups {
+        if progress.stopped() {
+            run.caller = None;
+        }
         if run.group(group).await != Ended::Done {
             unfinished.extend(&group.completes);
         }

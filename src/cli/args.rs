@@ -41,7 +41,12 @@ impl ManifestArgs {
 
 /// Reads and validates what the paths name.
 pub(super) fn load(paths: &[PathBuf]) -> Result<Manifests, Error> {
-    sources::load(paths, &mut std::io::stdin().lock()).map_err(|problems| invalid(&problems))
+    load_with(paths, &mut std::io::stdin().lock())
+}
+
+/// With something else for standard input.
+pub(super) fn load_with(paths: &[PathBuf], stdin: &mut dyn std::io::Read) -> Result<Manifests, Error> {
+    sources::load(paths, stdin).map_err(|problems| invalid(&problems))
 }
 
 /// What the manifests declare, as the set of that name.
@@ -89,9 +94,17 @@ pub(crate) struct SetArgs {
 /// How servers are talked to.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ServerArgs {
-    /// How long a server may take to answer a call, such as `10s` or `2m`
+    /// How long to wait for a server before it counts as unreachable, such as `10s` or `2m`
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
+}
+
+/// Where journals are kept.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct StateArgs {
+    /// Directory for the journals of changes under way [default: $XDG_STATE_HOME/landfall]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
 }
 
 /// Sets end up in labels that people read and select by.

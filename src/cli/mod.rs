@@ -3,16 +3,23 @@
 //! A command is `pub(super) struct Args` and `pub(super) fn run(args, &Context) -> Result<Exit, Error>`, one variant of [`Command`] and one
 //! line of [`dispatch`]. It prints its data with [`Context::print`], once and complete; whatever else there is to say goes to standard error.
 
-#![allow(dead_code, reason = "until the commands that need it are there")]
-
+mod apply;
 mod args;
 mod completion;
+mod delete;
+mod describe;
+mod diff;
 mod error;
 mod explain;
+mod get;
 mod graph;
 mod output;
+mod progress;
 mod report;
 mod schema;
+mod seen;
+mod servers;
+mod target;
 mod validate;
 mod version;
 
@@ -60,6 +67,11 @@ struct GlobalArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Diff(diff::Args),
+    Apply(apply::Args),
+    Delete(delete::Args),
+    Get(get::Args),
+    Describe(describe::Args),
     Validate(validate::Args),
     Graph(graph::Args),
     Schema(schema::Args),
@@ -70,6 +82,11 @@ enum Command {
 
 fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
     match command {
+        Command::Diff(args) => diff::run(&args, context),
+        Command::Apply(args) => apply::run(&args, context),
+        Command::Delete(args) => delete::run(&args, context),
+        Command::Get(args) => get::run(&args, context),
+        Command::Describe(args) => describe::run(&args, context),
         Command::Validate(args) => validate::run(&args, context),
         Command::Graph(args) => graph::run(&args, context),
         Command::Schema(args) => schema::run(&args, context),
@@ -87,6 +104,8 @@ pub(crate) enum Exit {
     Differences = 1,
     Failed = 2,
     Refused = 3,
+    /// Ctrl-C, as a shell counts it.
+    Interrupted = 130,
 }
 
 /// Runs one command line, program name included.

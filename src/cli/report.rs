@@ -28,14 +28,17 @@ pub(crate) fn text(report: &Report, context: &Context) -> String {
     let width = context.width();
     let mut text = String::new();
     for server in &report.servers {
-        if server.operations.is_empty() && server.notes.is_empty() {
+        // Why a server was not observed is an error, and said on standard error.
+        let unobserved = |note: &&Note| server.server_type.is_none() && note.object == server.server;
+        let notes: Vec<&Note> = server.notes.iter().filter(|note| !unobserved(note)).collect();
+        if server.operations.is_empty() && notes.is_empty() {
             continue;
         }
         let _ = writeln!(text, "{BOLD}{}{BOLD:#}", server.server.path());
         for operation in &server.operations {
             write_operation(&mut text, operation, width);
         }
-        for note in &server.notes {
+        for note in notes {
             write_note(&mut text, note, 2, width);
         }
     }
@@ -69,7 +72,7 @@ fn write_operation(text: &mut String, report: &OperationReport, width: Option<us
     }
 }
 
-fn write_note(text: &mut String, note: &Note, indent: usize, width: Option<usize>) {
+pub(super) fn write_note(text: &mut String, note: &Note, indent: usize, width: Option<usize>) {
     let (sign, word, style) = match note.kind {
         NoteKind::Refused => ('!', "refused", ERROR),
         NoteKind::Waiting => ('?', "waiting", UNCERTAIN),
@@ -108,4 +111,10 @@ fn paragraph(text: &mut String, content: &str, indent: usize, width: Option<usiz
             let _ = writeln!(text, "{:indent$}{line}", "");
         }
     }
+}
+
+/// With a capital letter.
+pub(super) fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }

@@ -1,0 +1,260 @@
+//! `apply -f PATH`
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
+use super::diff::{self, PruneArgs};
+use super::progress::Bars;
+use super::{Context, Error, Exit, report, servers};
+use crate::desired::DesiredState;
+use crate::engine::connect;
+use crate::observed::Observations;
+use crate::plan::{Call, Cause, NoteKind, Plan, Request};
+use crate::reconcile::{Applied, Pass, Preview};
+use crate::report::{Outcome, Report};
+use crate::scope::Selection;
+
+/// Makes the servers what the manifests say, once
+///
+/// What cannot be done is left undone and said with the reason; everything else is done. A second `apply` does nothing.
+/// On a terminal it asks before it removes networks or interrupts connections; `--yes` skips that, and so does a script.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    manifests: ManifestArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    #[command(flatten)]
+    set: SetArgs,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    pruning: PruneArgs,
+    /// Don't ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Go on until nothing is waited for any more, such as containers that do not exist yet; at most for `--timeout`
+    #[arg(long, conflicts_with = "dry_run")]
+    wait: bool,
+    #[command(flatten)]
+    servers: ServerArgs,
+    #[command(flatten)]
+    state: StateArgs,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// One line for each operation and note
+    Table,
+    Json,
+    Yaml,
+}
+
+impl From<Format> for diff::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Table => diff::Format::Table,
+            Format::Json => diff::Format::Json,
+            Format::Yaml => diff::Format::Yaml,
+        }
+    }
+}
+
+/// Between two passes of `--wait`.
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
+    let manifests = args.manifests.load()?;
+    let selection = args.scope.scope().select(manifests.objects().map(|located| &located.object));
+    let request =
+        Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };
+    let mut desired = args::desired(&manifests, &args.set.set)?;
+    if let Some(selection) = &selection {
+        desired = selection.narrow(desired, request.prune);
+    }
+    let journals = servers::journals(&args.state)?;
+    let pass = servers::pass(&desired, &request, &journals, &args.servers);
+    if args.dry_run {
+        let Preview { observed, plan } = servers::preview(context, &pass, &args.servers)?;
+        let planned = Report::planned(&restricted(plan, selection.as_ref()));
+        diff::show(context, &planned, &observed, args.output.into())?;
+        context.say(&format!("{} (dry run).", report::sentence(&planned.summary())));
+        return Ok(report::exit(&planned, false));
+    }
+
+    let consent = |plan: &Plan| args.yes || !context.can_ask() || agreed(context, plan);
+    let run = Run { pass, selection: selection.as_ref(), args: &args.servers, context, consent: &consent };
+    let mut ended = context.block_on(run.pass())??;
+    if args.wait {
+        let deadline = Instant::now() + args.servers.timeout;
+        while !ended.interrupted && waits(&ended.report) {
+            if Instant::now() >= deadline {
+                ended.gave_up = true;
+                break;
+            }
+            std::thread::sleep(PAUSE);
+            let next = context.block_on(run.pass())??;
+            ended.add(next);
+        }
+    }
+    let format: diff::Format = args.output.into();
+    finish(context, &desired, &ended, format, args.servers.timeout)
+}
+
+/// Everything that one pass needs.
+pub(super) struct Run<'a> {
+    pub(super) pass: Pass<'a>,
+    pub(super) selection: Option<&'a Selection>,
+    pub(super) args: &'a ServerArgs,
+    pub(super) context: &'a Context,
+    /// Asked before anything is done.
+    pub(super) consent: &'a dyn Fn(&Plan) -> bool,
+}
+
+/// What became of the passes.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) observed: Observations,
+    pub(super) report: Report,
+    /// By Ctrl-C.
+    pub(super) interrupted: bool,
+    /// Of waiting.
+    pub(super) gave_up: bool,
+}
+
+impl Ended {
+    /// The operations of both, and what the later one has to say.
+    fn add(&mut self, next: Ended) {
+        let mut report = next.report;
+        for server in &mut report.servers {
+            if let Some(before) = self.report.servers.iter_mut().find(|before| before.server == server.server) {
+                let mut operations = std::mem::take(&mut before.operations);
+                operations.append(&mut server.operations);
+                server.operations = operations;
+            }
+        }
+        *self = Self { observed: next.observed, report, interrupted: next.interrupted, gave_up: false };
+    }
+}
+
+impl Run<'_> {
+    pub(super) async fn pass(&self) -> Result<Ended, Error> {
+        let bars = Bars::new();
+        let options = servers::options(self.args);
+        let decide = |_: &Observations, plan: Plan| {
+            let plan = restricted(plan, self.selection);
+            (self.consent)(&plan).then(|| {
+                bars.expect(&plan);
+                plan
+            })
+        };
+        let applying = self.pass.apply(|server| connect::writer(server, &options), decide, &bars);
+        let mut applying = std::pin::pin!(applying);
+        let mut interrupted = false;
+        let applied = loop {
+            tokio::select! {
+                applied = &mut applying => break applied,
+                signal = tokio::signal::ctrl_c() => {
+                    if signal.is_err() {
+                        // Without the handler Ctrl-C ends the process, as ever.
+                        break applying.await;
+                    }
+                    if interrupted {
+                        return Err(Error::new("interrupted while an operation was under way")
+                            .hint("what is half done is completed by the next `landfall apply`"));
+                    }
+                    interrupted = true;
+                    bars.stop();
+                    bars.suspend(|| self.context.warn("completing what is under way; Ctrl-C again to stop at once"));
+                }
+            }
+        };
+        bars.clear();
+        match applied.map_err(|error| servers::journal_error(&error))? {
+            Some(Applied { observed, report }) => Ok(Ended { observed, report, interrupted, gave_up: false }),
+            None => Err(Error::new("nothing was done")),
+        }
+    }
+}
+
+fn restricted(plan: Plan, selection: Option<&Selection>) -> Plan {
+    match selection {
+        Some(selection) => selection.restrict(plan),
+        None => plan,
+    }
+}
+
+/// Something may still come about by itself.
+fn waits(report: &Report) -> bool {
+    let notes = report.servers.iter().flat_map(|server| &server.notes);
+    let operations = report.servers.iter().flat_map(|server| &server.operations);
+    notes.into_iter().any(|note| note.kind == NoteKind::Waiting)
+        || operations.into_iter().any(|it| matches!(it.outcome, Outcome::Skipped))
+}
+
+/// Prints the report and what it comes to.
+pub(super) fn finish(
+    context: &Context,
+    desired: &DesiredState,
+    ended: &Ended,
+    format: diff::Format,
+    waited: Duration,
+) -> Result<Exit, Error> {
+    diff::show(context, &ended.report, &ended.observed, format)?;
+    let exit = report::exit(&ended.report, false);
+    let servers = match desired.servers.len() {
+        1 => "1 server".to_owned(),
+        count => format!("{count} servers"),
+    };
+    context.say(&format!("{} on {servers}.", report::sentence(&ended.report.summary())));
+    if ended.interrupted {
+        context.warn("interrupted; what was not begun is skipped");
+        return Ok(Exit::Interrupted);
+    }
+    if ended.gave_up {
+        context.error(
+            &Error::new(format!("something is still waited for after {waited:?}"))
+                .hint("`--timeout` says how long to wait"),
+        );
+        return Ok(exit.max(Exit::Failed));
+    }
+    Ok(exit)
+}
+
+/// Asks whether to go on where networks go or connections break. Removal on request needs no question: it was the request.
+fn agreed(context: &Context, plan: &Plan) -> bool {
+    let operations: Vec<_> = plan
+        .servers
+        .iter()
+        .flat_map(|server| &server.groups)
+        .flat_map(|group| &group.operations)
+        .filter(|operation| {
+            let removal = matches!(operation.call, Call::RemoveNetwork { .. });
+            operation.disruptive || (removal && operation.cause != Cause::DeletionRequested)
+        })
+        .collect();
+    if operations.is_empty() {
+        return true;
+    }
+    context.say("This removes networks or interrupts connections:");
+    for operation in &operations {
+        context.say(&format!("  {operation}"));
+    }
+    ask("Go on? [y/N] ").is_some_and(|answer| matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// One line from standard input; `None` where there is none.
+pub(super) fn ask(question: &str) -> Option<String> {
+    let mut stderr = std::io::stderr().lock();
+    stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).ok()?;
+    let mut answer = String::new();
+    match std::io::stdin().read_line(&mut answer) {
+        Ok(0) | Err(_) => None,
+        Ok(_) => Some(answer),
+    }
+}

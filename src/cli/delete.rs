@@ -1,0 +1,348 @@
+//! `delete -f PATH` and `delete KIND NAME`
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::apply::{self, Format, Run};
+use super::args::{self, DEFAULT_MANIFESTS, ServerArgs, SetArgs, StateArgs};
+use super::{Context, Error, Exit, diff, report, servers, target};
+use crate::api::{Kind, ObjectKey};
+use crate::desired::{DesiredServer, DesiredState};
+use crate::engine::{ContainerDetail, EngineError, Reader, connect};
+use crate::manifest::Manifests;
+use crate::observe::Interest;
+use crate::observed::{NetworkId, Observations, ObservedNetwork, ObservedState};
+use crate::plan::{Call, DeleteMode, Plan, Reason, Request, selects};
+use crate::reconcile::Preview;
+use crate::references::{Inspected, Reference, Subject, references, routes_through};
+use crate::report::Report;
+use crate::sources;
+
+/// Deletes objects, unless something still needs them
+///
+/// A destination is deleted only when no declared resource names it and no container, running or not, is attached to its network but the
+/// proxy. Otherwise every blocker is named and the exit code is 3. Deleting a resource disconnects what Landfall connected for it.
+/// Containers and volumes are never removed.
+///
+/// With KIND and NAME, the manifests say where the object is; without, everything in the manifests given with -f is deleted.
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "landfall delete [OPTIONS] KIND NAME...\n       landfall delete [OPTIONS] -f PATH...")]
+pub(super) struct Args {
+    /// Kind of the object, or KIND/NAME
+    #[arg(value_name = "KIND", required_unless_present = "filename")]
+    kind: Option<String>,
+    /// Name of the object, or NAMESPACE/NAME; repeats
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Manifests of what to delete; with KIND and NAME, the manifests that say where it is; repeats
+    /// [default: $LANDFALL_MANIFESTS or ./manifests]
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    filename: Vec<PathBuf>,
+    /// Namespace of the object
+    #[arg(short, long, value_name = "NS")]
+    namespace: Option<String>,
+    #[command(flatten)]
+    set: SetArgs,
+    /// Stop and disconnect what is attached, then remove the network; on a server that cannot be reached, forget the destination.
+    /// Asks for the destination's name
+    #[arg(long)]
+    force: bool,
+    /// Don't ask for the name
+    #[arg(short, long)]
+    yes: bool,
+    /// What does not exist is no error
+    #[arg(long)]
+    ignore_not_found: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    servers: ServerArgs,
+    #[command(flatten)]
+    state: StateArgs,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
+    let (manifests, keys) = match &args.kind {
+        Some(kind) => named(args, kind)?,
+        None => in_files(args)?,
+    };
+    let desired = concerned(args::desired(&manifests, &args.set.set)?, &manifests, &keys);
+    let journals = servers::journals(&args.state)?;
+
+    // A look first: to find out what is unknown, and to show what refers to what is about to go.
+    let mut request = Request {
+        delete: keys.iter().map(|key| (key.clone(), DeleteMode::Guarded)).collect(),
+        only_delete: true,
+        ..Request::default()
+    };
+    let look = servers::preview(context, &servers::pass(&desired, &request, &journals, &args.servers), &args.servers)?;
+    let unknown = unknown(&look.plan);
+    if !unknown.is_empty() && !args.ignore_not_found {
+        return Err(not_found(&unknown, args));
+    }
+    request.delete.retain(|key, _| !unknown.contains(key));
+    if request.delete.is_empty() {
+        context.say("Nothing to delete.");
+        return Ok(Exit::Done);
+    }
+    if args.force {
+        for (key, mode) in request.delete.iter_mut().filter(|(key, _)| key.kind == Kind::Destination) {
+            if !args.dry_run && !args.yes {
+                confirm(context, key)?;
+            }
+            *mode = DeleteMode::Forced;
+        }
+    }
+    let pass = servers::pass(&desired, &request, &journals, &args.servers);
+    let Preview { observed, plan } = servers::preview(context, &pass, &args.servers)?;
+    warn_of_references(args, context, &desired, &observed, &plan)?;
+    if args.dry_run {
+        let planned = Report::planned(&plan);
+        diff::show(context, &planned, &observed, args.output.into())?;
+        context.say(&format!("{} (dry run).", report::sentence(&planned.summary())));
+        return Ok(exit(&planned, &request, &observed));
+    }
+    let run = Run { pass, selection: None, args: &args.servers, context, consent: &|_| true };
+    let ended = context.block_on(run.pass())??;
+    let printed = apply::finish(context, &desired, &ended, args.output.into(), args.servers.timeout)?;
+    verify(args, context, &desired, &ended.report)?;
+    if ended.interrupted {
+        return Ok(printed);
+    }
+    Ok(exit(&ended.report, &request, &ended.observed))
+}
+
+/// As for `apply`, but that a destination which is forgotten by force has no need of its server.
+fn exit(report: &Report, request: &Request, observed: &Observations) -> Exit {
+    let forgotten = !request.delete.is_empty() && request.delete.values().all(|mode| *mode == DeleteMode::Forced);
+    if forgotten && observed.values().all(Result::is_err) { Exit::Done } else { report::exit(report, false) }
+}
+
+/// `delete KIND NAME`: the manifests give the context.
+fn named(args: &Args, kind: &str) -> Result<(Manifests, BTreeSet<ObjectKey>), Error> {
+    let target = target::parse(kind, &args.names)?;
+    if target.names.is_empty() {
+        return Err(Error::new(format!("which {}? No name is given", target.kind.as_str().to_lowercase()))
+            .hint(format!("`landfall get {}` lists them", target.kind.plural())));
+    }
+    if target.kind == Kind::Server {
+        return Err(Error::new("a server is not Landfall's to delete").hint("take it out of the manifests"));
+    }
+    let paths = if args.filename.is_empty() { vec![default_path()] } else { args.filename.clone() };
+    let manifests = args::load(&paths)?;
+    let mut keys = BTreeSet::new();
+    for name in &target.names {
+        let key = match target.find(name, args.namespace.as_deref(), &manifests)? {
+            Some(key) => key,
+            // It may be known to a server by its labels.
+            None => {
+                let (namespace, name) = name.split_once('/').unwrap_or_else(|| {
+                    (args.namespace.as_deref().unwrap_or(crate::api::DEFAULT_NAMESPACE), name.as_str())
+                });
+                ObjectKey::new(target.kind, namespace, name)
+            }
+        };
+        keys.insert(key);
+    }
+    Ok((manifests, keys))
+}
+
+/// `delete -f PATH`: everything declared there but the servers. The default manifests, where there are some, say what else needs it.
+fn in_files(args: &Args) -> Result<(Manifests, BTreeSet<ObjectKey>), Error> {
+    let mut input = Vec::new();
+    if args.filename.iter().any(|path| path.as_os_str() == "-") {
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut input)
+            .map_err(|error| Error::new("cannot read standard input").caused_by(&error))?;
+    }
+    let default = default_path();
+    let with_context: Vec<PathBuf> = args.filename.iter().cloned().chain([default.clone()]).collect();
+    let (sources, _) = sources::read(&args.filename, &mut input.as_slice());
+    let names: BTreeSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    let in_context = default.exists().then(|| sources::load(&with_context, &mut input.as_slice()).ok()).flatten();
+    let manifests = match in_context {
+        Some(manifests) => manifests,
+        None => args::load_with(&args.filename, &mut input.as_slice())?,
+    };
+    let namespace = |key: &ObjectKey| args.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
+    let keys: BTreeSet<ObjectKey> = manifests
+        .objects()
+        .filter(|located| names.contains(located.location.file.as_str()))
+        .map(|located| located.object.key())
+        .filter(|key| key.kind != Kind::Server && namespace(key))
+        .collect();
+    if keys.is_empty() {
+        return Err(Error::new("the manifests given with -f declare nothing that could be deleted"));
+    }
+    Ok((manifests, keys))
+}
+
+fn default_path() -> PathBuf {
+    std::env::var_os("LANDFALL_MANIFESTS").map_or_else(|| PathBuf::from(DEFAULT_MANIFESTS), PathBuf::from)
+}
+
+/// Without the servers that none of the objects is on. What is not declared may be on any.
+fn concerned(mut desired: DesiredState, manifests: &Manifests, keys: &BTreeSet<ObjectKey>) -> DesiredState {
+    if keys.iter().all(|key| manifests.get(key).is_some()) {
+        desired.servers.retain(|_, server| {
+            server.destinations.iter().any(|destination| {
+                keys.contains(&destination.key)
+                    || destination.members.iter().any(|member| keys.contains(&member.resource))
+            })
+        });
+    }
+    desired
+}
+
+/// Objects that neither a manifest nor a server knows.
+fn unknown(plan: &Plan) -> Vec<ObjectKey> {
+    let unknown = |reason| matches!(reason, Reason::NetworkNotFound | Reason::ContainerMissing);
+    plan.notes.iter().filter(|note| unknown(note.reason)).map(|note| note.object.clone()).collect()
+}
+
+fn not_found(unknown: &[ObjectKey], args: &Args) -> Error {
+    let names: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+    let error = Error::new(format!("no manifest declares {}, and no server knows it", names.join(", ")));
+    if args.namespace.is_none() {
+        error.hint("`-n` names the namespace; `--ignore-not-found` makes this no error")
+    } else {
+        error.hint("`--ignore-not-found` makes this no error")
+    }
+}
+
+fn confirm(context: &Context, key: &ObjectKey) -> Result<(), Error> {
+    context.say(&format!("This stops and disconnects whatever is on {key}, and removes its network."));
+    let answer = apply::ask(&format!("Type the destination's name, {}, to go on: ", key.name));
+    if answer.is_some_and(|answer| answer.trim() == key.name) {
+        return Ok(());
+    }
+    Err(Error::new(format!("the name of {key} was not typed; nothing was done"))
+        .hint("`--yes` skips the question in scripts"))
+}
+
+/// The networks that the plan removes, by server.
+fn removals(plan: &Plan) -> BTreeMap<&ObjectKey, Vec<(&ObjectKey, &NetworkId)>> {
+    let mut removals: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for server in &plan.servers {
+        for operation in server.groups.iter().flat_map(|group| &group.operations) {
+            if let Call::RemoveNetwork { network } = &operation.call
+                && let Some(id) = &network.id
+            {
+                removals.entry(&server.server).or_default().push((&operation.object, id));
+            }
+        }
+    }
+    removals
+}
+
+/// Lists what refers to the destinations that are about to go from outside of them.
+fn warn_of_references(
+    args: &Args,
+    context: &Context,
+    desired: &DesiredState,
+    observed: &Observations,
+    plan: &Plan,
+) -> Result<(), Error> {
+    for (key, networks) in removals(plan) {
+        let (Some(server), Some(Ok(state))) = (desired.servers.get(key), observed.get(key)) else { continue };
+        let details = context.block_on(inspect_all(args, server, state))??;
+        for (destination, id) in networks {
+            let Some(network) = state.network(id) else { continue };
+            let found = referring(server, destination, network, &details);
+            if !found.is_empty() {
+                context.warn(&format!("this refers to {destination} from outside:"));
+                for reference in found {
+                    context.say(&format!("  {reference}"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Inspections at once.
+const INSPECTIONS: usize = 16;
+
+async fn inspect_all(
+    args: &Args,
+    server: &DesiredServer,
+    state: &ObservedState,
+) -> Result<Vec<ContainerDetail>, EngineError> {
+    let reader = connect::reader(server, &servers::options(&args.servers))?;
+    let reader = &reader;
+    let details: Vec<Option<ContainerDetail>> = stream::iter(&state.containers)
+        .map(|container| async move { reader.container(&container.id).await })
+        .buffered(INSPECTIONS)
+        .try_collect()
+        .await?;
+    Ok(details.into_iter().flatten().collect())
+}
+
+fn referring(
+    server: &DesiredServer,
+    destination: &ObjectKey,
+    network: &ObservedNetwork,
+    details: &[ContainerDetail],
+) -> Vec<Reference> {
+    let proxy = server.proxy.as_ref().map(|proxy| proxy.instance.name());
+    let declared = server.destinations.iter().find(|other| other.key == *destination);
+    let resources = declared.map(|destination| destination.members.as_slice()).unwrap_or_default();
+    let members = details.iter().map(|detail| &detail.container).filter(|container| {
+        let attached = container.endpoints.iter().any(|endpoint| endpoint.network_id.as_ref() == Some(&network.id));
+        let selected = resources.iter().any(|member| selects(&member.selector, container));
+        (attached || selected) && proxy != Some(container.name.as_str())
+    });
+    let aliases = resources.iter().flat_map(|member| &member.endpoint.aliases);
+    let subject = Subject::new(network, members, aliases);
+    let containers = details.iter().map(|detail| Inspected { container: &detail.container, env: &detail.env });
+    references(&subject, containers, proxy)
+}
+
+/// Looks again: the networks are gone, nobody still refers to them, and no proxy label routes through them.
+fn verify(args: &Args, context: &Context, desired: &DesiredState, report: &Report) -> Result<(), Error> {
+    let mut removed: BTreeMap<&ObjectKey, Vec<(&str, &NetworkId)>> = BTreeMap::new();
+    for server in &report.servers {
+        for it in &server.operations {
+            if let (Call::RemoveNetwork { network }, crate::report::Outcome::Done) = (&it.operation.call, &it.outcome)
+                && let Some(id) = &network.id
+            {
+                removed.entry(&server.server).or_default().push((&network.name, id));
+            }
+        }
+    }
+    if removed.is_empty() {
+        return Ok(());
+    }
+    let mut again = desired.clone();
+    again.servers.retain(|key, _| removed.contains_key(key));
+    let none = |_: &DesiredServer| Interest::Names(BTreeSet::new());
+    let observed = servers::observe(context, &again, &args.servers, none)?;
+    servers::complain(context, &observed);
+    for (key, networks) in removed {
+        let Some(Ok(state)) = observed.get(key) else { continue };
+        for (name, id) in networks {
+            if state.network(id).is_some() {
+                context.warn(&format!("the network {name} is still there on {key}"));
+            }
+            for container in &state.containers {
+                let refers = container.endpoints.iter().any(|endpoint| endpoint.network_id.as_ref() == Some(id));
+                if refers {
+                    context.warn(&format!("the container {} still refers to the network {name}", container.name));
+                }
+                if routes_through(name, container).next().is_some() {
+                    context.warn(&format!(
+                        "a label of the container {} still routes a proxy through the network {name}",
+                        container.name
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,375 @@
+//! `describe KIND NAME`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use super::args::{ManifestArgs, ServerArgs, SetArgs, StateArgs};
+use super::get::{status_cell, word};
+use super::output::style::{BOLD, HINT};
+use super::output::{Cell, Table};
+use super::seen::{self, Seen, age, display_name};
+use super::target::TargetArgs;
+use super::{Context, Error, Exit, report, servers};
+use crate::api::{Kind, Object, ObjectKey, Spec};
+use crate::manifest::LocatedObject;
+use crate::plan::facts::{EndpointFacts, NetworkFacts};
+use crate::plan::{Blocker, DeleteMode, FreshIds, Note, Operation, PlanInput, Reason, Request, plan};
+
+/// Shows everything about an object: what is declared, what there is, what is outstanding or blocked, and what to do next
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    manifests: ManifestArgs,
+    /// Namespace of the object
+    #[arg(short, long, value_name = "NS")]
+    namespace: Option<String>,
+    #[command(flatten)]
+    set: SetArgs,
+    #[command(flatten)]
+    servers: ServerArgs,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
+    let target = args.target.parse()?;
+    let manifests = args.manifests.load()?;
+    let keys: BTreeSet<ObjectKey> = if target.names.is_empty() {
+        let namespace = |key: &ObjectKey| args.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
+        seen::keys(&manifests, target.kind).filter(namespace).collect()
+    } else {
+        let named = target.names.iter().map(|name| target.require(name, args.namespace.as_deref(), &manifests));
+        named.collect::<Result<_, _>>()?
+    };
+    if keys.is_empty() {
+        context.say(&format!("No {} found.", target.kind.plural()));
+        return Ok(Exit::Done);
+    }
+    let seen = seen::look(context, &manifests, &keys, &args.set, &args.servers, &args.state)?;
+    let described: Vec<String> = keys
+        .iter()
+        .filter_map(|key| manifests.get(key))
+        .map(|located| Page::new(&seen, context.width()).object(located))
+        .collect();
+    context.print(&described.join("\n\n"))?;
+    servers::complain(context, &seen.observed);
+    Ok(if seen.complete() { Exit::Done } else { Exit::Failed })
+}
+
+/// The text about one object.
+struct Page<'a> {
+    seen: &'a Seen,
+    width: Option<usize>,
+    text: String,
+}
+
+/// Column at which the values begin.
+const VALUES: usize = 18;
+
+impl<'a> Page<'a> {
+    fn new(seen: &'a Seen, width: Option<usize>) -> Self {
+        Self { seen, width, text: String::new() }
+    }
+
+    fn object(mut self, located: &LocatedObject) -> String {
+        let LocatedObject { object, location } = located;
+        let key = object.key();
+        self.field("Name", &key.name);
+        self.field("Namespace", &key.namespace);
+        self.field("Kind", key.kind.as_str());
+        self.map("Labels", &object.metadata.labels);
+        self.map("Annotations", &object.metadata.annotations);
+        self.field("Declared in", &location.to_string());
+        match &object.spec {
+            Spec::Server(_) => self.server(object, &key),
+            Spec::Destination(_) => self.destination(&key),
+            Spec::Application(_) | Spec::Database(_) | Spec::Service(_) => self.resource(&key),
+        }
+        self.conditions(&key);
+        self.outstanding(&key);
+        if key.kind == Kind::Destination {
+            self.deletion(&key);
+        }
+        self.text
+    }
+
+    fn field(&mut self, name: &str, value: &str) {
+        let value = if value.is_empty() { "<none>" } else { value };
+        let _ = writeln!(self.text, "{BOLD}{:VALUES$}{BOLD:#}{value}", format!("{name}:"));
+    }
+
+    fn map(&mut self, name: &str, values: &BTreeMap<String, String>) {
+        if values.is_empty() {
+            return self.field(name, "");
+        }
+        for (at, (key, value)) in values.iter().enumerate() {
+            let name = if at == 0 { format!("{name}:") } else { String::new() };
+            let _ = writeln!(self.text, "{BOLD}{name:VALUES$}{BOLD:#}{key}={value}");
+        }
+    }
+
+    fn heading(&mut self, name: &str) {
+        let _ = writeln!(self.text, "{BOLD}{name}:{BOLD:#}");
+    }
+
+    fn line(&mut self, name: &str, value: &str) {
+        let width = VALUES - 2;
+        let value = if value.is_empty() { "<none>" } else { value };
+        let _ = writeln!(self.text, "  {:width$}{value}", format!("{name}:"));
+    }
+
+    fn table(&mut self, table: &Table) {
+        for line in table.render(self.width.map(|width| width.saturating_sub(2))).lines() {
+            let _ = writeln!(self.text, "  {line}");
+        }
+    }
+
+    fn server(&mut self, object: &Object, key: &ObjectKey) {
+        let Spec::Server(spec) = &object.spec else { return };
+        self.field("Endpoint", &spec.endpoint);
+        self.field("Role", &word(&spec.role));
+        self.field("Allowed", &spec.allowed_namespaces.join(", "));
+        if spec.suspend {
+            self.field("Suspended", "yes");
+        }
+        let seen = self.seen;
+        let Some(server) = seen.desired.servers.get(key) else { return };
+        match seen.server_facts(key) {
+            Some(facts) => {
+                self.heading("Engine");
+                self.line("Type", &word(&facts.server_type));
+                self.line("Host", &facts.engine.name);
+                self.line("Version", &facts.engine.version);
+                self.line("Networks", &facts.networks.to_string());
+                self.line("Containers", &facts.containers.to_string());
+                let proxy = facts.proxy.as_ref().map(|proxy| format!("{} ({})", proxy.name, proxy.state));
+                self.field("Proxy", &proxy.unwrap_or_default());
+            }
+            None => {
+                self.field("Engine", "<unknown>");
+                self.field("Proxy", server.proxy.as_ref().map(|proxy| proxy.instance.name()).unwrap_or_default());
+            }
+        }
+        if server.destinations.is_empty() {
+            return self.field("Destinations", "");
+        }
+        self.heading("Destinations");
+        let mut table = Table::new(["DESTINATION", "NETWORK", "READY", "STATUS"]);
+        for destination in &server.destinations {
+            let (ready, reason, _) = seen.ready(&destination.key);
+            let network = seen.destination_facts(&destination.key).and_then(|facts| facts.network.as_ref());
+            let name = network.map(|network| network.name.clone()).or_else(|| destination.network.name.clone());
+            table.row([
+                destination.key.path().into(),
+                name.unwrap_or_default().into(),
+                status_cell(ready),
+                reason.into(),
+            ]);
+        }
+        self.table(&table);
+    }
+
+    fn destination(&mut self, key: &ObjectKey) {
+        let seen = self.seen;
+        let Some((server, destination)) = seen.destination(key) else { return };
+        let facts = seen.destination_facts(key);
+        let destination_type = facts.map_or("unknown type", |facts| facts.destination_type.as_str());
+        self.field("Display name", &display_name(server, destination, facts).unwrap_or_default());
+        self.field("Server", &format!("{} ({destination_type})", server.key.path()));
+        let yes_no = |value| if value { "yes" } else { "no" };
+        self.heading("Policy");
+        self.line("Active", yes_no(destination.active));
+        self.line("Proxy", yes_no(destination.proxy));
+        self.line("Adopt", yes_no(destination.adopt));
+        self.line("Membership", &word(&destination.membership));
+        self.line("Replacement", &word(&destination.replacement));
+        self.line("Deletion", destination.deletion_policy.as_str());
+        if destination.suspend || server.suspend {
+            self.line("Suspended", "yes");
+        }
+        match facts.and_then(|facts| facts.network.as_ref()) {
+            Some(network) => self.network(network),
+            None => {
+                let declared = destination.network.name.as_deref().unwrap_or("a generated name");
+                let state = if facts.is_none() { "unknown" } else { "not there" };
+                self.field("Network", &format!("{declared} ({state})"));
+            }
+        }
+        let Some(facts) = facts else { return };
+        match &facts.proxy {
+            Some(proxy) => {
+                self.heading("Proxy");
+                self.endpoints(std::iter::once((None, true, proxy)));
+            }
+            None => self.field("Proxy", ""),
+        }
+        if facts.members.is_empty() {
+            self.field("Members", "");
+        } else {
+            self.heading("Members");
+            self.endpoints(
+                facts.members.iter().map(|member| (Some(&member.resource), member.expected, &member.endpoint)),
+            );
+        }
+        if !facts.unmanaged.is_empty() {
+            self.heading("Unmanaged");
+            self.endpoints(facts.unmanaged.iter().map(|endpoint| (None, true, endpoint)));
+        }
+    }
+
+    fn network(&mut self, network: &NetworkFacts) {
+        self.heading("Network");
+        self.line("Name", &network.name);
+        self.line("Id", &network.id);
+        self.line("Driver", &network.driver);
+        self.line("Subnets", &network.subnets.join(", "));
+        if network.internal {
+            self.line("Internal", "yes");
+        }
+        if network.ipv6 {
+            self.line("IPv6", "yes");
+        }
+        self.line("Created", &format!("{} ({} ago)", network.created, age(&network.created, Timestamp::now())));
+        self.line("Owner", if network.adopted { "adopted: never removed" } else { "Landfall" });
+    }
+
+    fn resource(&mut self, key: &ObjectKey) {
+        let seen = self.seen;
+        for placed in seen.placements(key) {
+            self.heading(&format!("Destination {} on {}", placed.destination.path(), placed.server.path()));
+            match placed.containers {
+                None => self.line("Containers", "<unknown>"),
+                Some(containers) if containers.is_empty() => self.line("Containers", ""),
+                Some(containers) => {
+                    self.endpoints(containers.into_iter().map(|(expected, endpoint)| (None, expected, endpoint)));
+                }
+            }
+        }
+    }
+
+    fn endpoints<'e>(&mut self, endpoints: impl Iterator<Item = (Option<&'e ObjectKey>, bool, &'e EndpointFacts)>) {
+        let rows: Vec<_> = endpoints.collect();
+        let resources = rows.iter().any(|(resource, _, _)| resource.is_some());
+        let columns = ["CONTAINER", "STATE", "CONNECTED", "ADDRESS", "ALIASES"];
+        let mut table = Table::new(["RESOURCE"].into_iter().filter(|_| resources).chain(columns));
+        for (resource, expected, endpoint) in rows {
+            let addresses: Vec<&str> = [endpoint.ipv4_address.as_str(), endpoint.ipv6_address.as_str()]
+                .into_iter()
+                .filter(|address| !address.is_empty())
+                .collect();
+            let connected = match (endpoint.connected, expected) {
+                (true, _) => "yes",
+                (false, true) => "no",
+                (false, false) => "isolated",
+            };
+            let cells: [Cell; 5] = [
+                endpoint.container.as_str().into(),
+                endpoint.state.into(),
+                connected.into(),
+                addresses.join(", ").into(),
+                endpoint.aliases.join(", ").into(),
+            ];
+            let resource = resource.map(|key| Cell::from(format!("{} {}", key.kind, key.path())));
+            table.row(resource.into_iter().chain(cells));
+        }
+        self.table(&table);
+    }
+
+    fn conditions(&mut self, key: &ObjectKey) {
+        self.heading("Conditions");
+        let mut table = Table::new(["TYPE", "STATUS", "REASON", "MESSAGE"]);
+        for condition in self.seen.conditions(key) {
+            table.row([
+                condition.condition_type.as_str().into(),
+                status_cell(condition.status),
+                condition.reason.as_str().into(),
+                condition.message.as_str().into(),
+            ]);
+        }
+        self.table(&table);
+    }
+
+    /// Operations and notes about the object, and about a destination's members.
+    fn outstanding(&mut self, key: &ObjectKey) {
+        let seen = self.seen;
+        let members: BTreeSet<&ObjectKey> = seen
+            .destination(key)
+            .map(|(_, destination)| destination.members.iter().map(|member| &member.resource).collect())
+            .unwrap_or_default();
+        let concerns = |object: &ObjectKey| object == key || members.contains(object);
+        let operations: Vec<&Operation> = seen
+            .plan
+            .servers
+            .iter()
+            .flat_map(|server| &server.groups)
+            .flat_map(|group| &group.operations)
+            .filter(|operation| concerns(&operation.object))
+            .collect();
+        let notes: Vec<&Note> = seen
+            .plan
+            .servers
+            .iter()
+            // Why a server was not observed is said on standard error.
+            .flat_map(|server| server.notes.iter().filter(|_| server.server_type.is_some()))
+            .filter(|note| concerns(&note.object))
+            .collect();
+        if !operations.is_empty() {
+            self.heading("Outstanding");
+            for operation in operations {
+                let _ = writeln!(self.text, "  {operation}");
+            }
+            let _ = writeln!(self.text, "  {HINT}next:{HINT:#} landfall apply");
+        }
+        if !notes.is_empty() {
+            self.heading("Notes");
+            for note in notes {
+                report::write_note(&mut self.text, note, 2, self.width);
+            }
+        }
+    }
+
+    /// What would stand in the way of deleting it.
+    fn deletion(&mut self, key: &ObjectKey) {
+        let seen = self.seen;
+        let Some((server, _)) = seen.destination(key) else { return };
+        if seen.server_facts(&server.key).is_none() {
+            return self.field("Deletion", "<unknown>");
+        }
+        let request = Request {
+            delete: BTreeMap::from([(key.clone(), DeleteMode::Guarded)]),
+            only_delete: true,
+            ..Request::default()
+        };
+        let plan = plan(&PlanInput {
+            desired: &seen.desired,
+            observed: &seen.observed,
+            request: &request,
+            ids: &FreshIds::default(),
+            journals: &[],
+        });
+        let blockers: Vec<&Blocker> = plan
+            .servers
+            .iter()
+            .flat_map(|server| &server.notes)
+            .filter(|note| note.object == *key && note.reason == Reason::ResourcesRemain)
+            .flat_map(|note| &note.blockers)
+            .collect();
+        if blockers.is_empty() {
+            self.field("Deletion", "nothing stands in the way");
+            return;
+        }
+        self.heading("Deletion blocked by");
+        for blocker in blockers {
+            let _ = writeln!(self.text, "  {blocker}");
+        }
+        let _ = writeln!(
+            self.text,
+            "  {HINT}next:{HINT:#} move or delete these, then: landfall delete destination {} -n {}",
+            key.name, key.namespace
+        );
+    }
+}

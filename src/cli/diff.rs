@@ -1,0 +1,191 @@
+//! `diff -f PATH`
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
+use super::output::DataFormat;
+use super::{Context, Error, Exit, report, servers};
+use crate::api::{Kind, ObjectKey};
+use crate::desired::DesiredState;
+use crate::manifest::Manifests;
+use crate::observed::{Observations, Snapshot, Unobserved, UnobservedReason};
+use crate::plan::{FreshIds, PlanInput, Request, plan};
+use crate::reconcile::Preview;
+use crate::report::Report;
+
+/// Shows what `apply` would do and why, and changes nothing
+///
+/// Exit code 0: nothing differs. 1: there are differences. 2: an error, such as a server that cannot be reached.
+/// 3: something would be refused.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    manifests: ManifestArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    #[command(flatten)]
+    set: SetArgs,
+    #[command(flatten)]
+    pruning: PruneArgs,
+    /// Plan from a saved observation instead of asking servers; one file for each server, made by
+    /// `get server NAME -o json --observed`; repeats
+    #[arg(long, value_name = "FILE")]
+    observed: Vec<PathBuf>,
+    #[command(flatten)]
+    servers: ServerArgs,
+    #[command(flatten)]
+    state: StateArgs,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+/// What of the no longer declared is removed.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct PruneArgs {
+    /// Remove what the set owns and the manifests no longer declare
+    // Labels of what is no longer declared are not known.
+    #[arg(long, conflicts_with = "selector")]
+    pub(super) prune: bool,
+    /// Remove more than max(1, 20 %) of the set's destinations of a server at once
+    #[arg(long, requires = "prune")]
+    pub(super) allow_mass_delete: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// One line for each operation and note
+    Table,
+    Json,
+    Yaml,
+    /// For the comment on a merge request
+    Markdown,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
+    let manifests = args.manifests.load()?;
+    let scope = args.scope.scope();
+    let selection = scope.select(manifests.objects().map(|located| &located.object));
+    let request =
+        Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };
+    let mut desired = args::desired(&manifests, &args.set.set)?;
+    if let Some(selection) = &selection {
+        desired = selection.narrow(desired, request.prune);
+    }
+    let Preview { observed, plan } = if args.observed.is_empty() {
+        let journals = servers::journals(&args.state)?;
+        servers::preview(context, &servers::pass(&desired, &request, &journals, &args.servers), &args.servers)?
+    } else {
+        // Nothing that is kept on this machine takes part: the plan is to come out the same everywhere.
+        let observed = replay(&args.observed, &desired, &manifests)?;
+        let input = PlanInput {
+            desired: &desired,
+            observed: &observed,
+            request: &request,
+            ids: &FreshIds::default(),
+            journals: &[],
+        };
+        let plan = plan(&input);
+        Preview { observed, plan }
+    };
+    let plan = match &selection {
+        Some(selection) => selection.restrict(plan),
+        None => plan,
+    };
+    let planned = Report::planned(&plan);
+    show(context, &planned, &observed, args.output)?;
+    if planned.tally() == crate::report::Tally::default() {
+        context.say("No differences.");
+    } else {
+        context.say(&format!("{}.", report::sentence(&planned.summary())));
+    }
+    Ok(report::exit(&planned, true))
+}
+
+/// Data on standard output, and the servers that were not observed on standard error.
+pub(super) fn show(context: &Context, planned: &Report, observed: &Observations, format: Format) -> Result<(), Error> {
+    match format {
+        Format::Table => context.print(&report::text(planned, context))?,
+        Format::Json => context.print_data(DataFormat::Json, &planned.document())?,
+        Format::Yaml => context.print_data(DataFormat::Yaml, &planned.document())?,
+        Format::Markdown => context.print(&planned.markdown())?,
+    }
+    servers::complain(context, observed);
+    Ok(())
+}
+
+/// The saved observations. A declared server without one is not observed: nobody knows what is on it.
+fn replay(files: &[PathBuf], desired: &DesiredState, manifests: &Manifests) -> Result<Observations, Error> {
+    let mut observed: Observations = BTreeMap::new();
+    for file in files {
+        let snapshot = read(file)?;
+        let key = ObjectKey::new(Kind::Server, "", "");
+        let key = match snapshot.server.split_once('/') {
+            Some((namespace, name)) => ObjectKey { namespace: namespace.to_owned(), name: name.to_owned(), ..key },
+            None => {
+                return Err(Error::new(format!(
+                    "{}: {:?} is not a server's namespace/name",
+                    file.display(),
+                    snapshot.server
+                )));
+            }
+        };
+        if manifests.get(&key).is_none() {
+            return Err(Error::new(format!("{} was observed on {key}, which no manifest declares", file.display()))
+                .hint("give the manifests that were in use with `-f`"));
+        }
+        if observed.insert(key.clone(), Ok(snapshot.observed)).is_some() {
+            return Err(Error::new(format!("{key} has more than one observation")));
+        }
+    }
+    for server in desired.servers.keys() {
+        observed.entry(server.clone()).or_insert_with(|| {
+            Err(Unobserved {
+                reason: UnobservedReason::ServerUnreachable,
+                message: format!("no observation of {server} was given with --observed"),
+                hint: Some(format!(
+                    "save one: landfall get server {} -n {} -o json --observed",
+                    server.name, server.namespace
+                )),
+            })
+        });
+    }
+    Ok(observed)
+}
+
+/// Larger files are not observations of anything that Landfall could look after.
+const LARGEST: u64 = 256 << 20;
+
+fn read(file: &Path) -> Result<Snapshot, Error> {
+    use std::io::Read;
+    let failed = |error: &dyn std::error::Error| {
+        Error::new(format!("cannot read the observation {}", file.display())).caused_by(error)
+    };
+    let mut text = String::new();
+    let open = if file.as_os_str() == "-" {
+        std::io::stdin().lock().take(LARGEST).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|open| open.take(LARGEST).read_to_string(&mut text))
+    };
+    open.map_err(|error| failed(&error))?;
+    // The version first: what another version wrote need not have the same fields.
+    let document: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| failed(&error).hint("it is made by `landfall get server NAME -o json --observed`"))?;
+    let word = |name: &str| document.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+    if word("format") != Snapshot::FORMAT {
+        return Err(Error::new(format!("{} is not a saved observation", file.display()))
+            .hint("it is made by `landfall get server NAME -o json --observed`"));
+    }
+    let major = |version: &str| version.split('.').next().map(str::to_owned);
+    let version = word("format_version");
+    if major(version) != major(Snapshot::FORMAT_VERSION) {
+        return Err(Error::new(format!(
+            "{} has the format version {version:?}, and this is {:?}",
+            file.display(),
+            Snapshot::FORMAT_VERSION
+        ))
+        .hint("save the observation anew with this version of Landfall"));
+    }
+    serde_json::from_value(document).map_err(|error| failed(&error))
+}

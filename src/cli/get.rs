@@ -1,0 +1,330 @@
+//! `get KIND [NAME]`
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
+use super::output::style::{BAD, GOOD, UNCERTAIN};
+use super::output::{Cell, DataFormat, Table};
+use super::seen::{self, Seen, age, display_name, is_on, short_name};
+use super::target::{self, Target};
+use super::{Context, Error, Exit, servers};
+use crate::api::{ConditionStatus, Kind, Object, ObjectKey, Spec};
+use crate::manifest::Manifests;
+use crate::observe::Interest;
+use crate::observed::Snapshot;
+
+/// Shows declared objects with their status as observed now
+///
+/// KIND is server, destination, application, database or service, in the singular, the plural or short (dest, app, db, svc), or `all`.
+/// A server that cannot be reached makes its objects Unknown, and the exit code 2.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Kind of object, KIND/NAME, or `all`
+    #[arg(value_name = "KIND")]
+    kind: String,
+    /// Name of the object, or NAMESPACE/NAME; repeats
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    #[command(flatten)]
+    manifests: ManifestArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// Only what is on this server
+    #[arg(long, value_name = "SERVER")]
+    server: Option<String>,
+    /// Save the complete observation of one server, for `diff --observed`; needs `-o json`
+    #[arg(long)]
+    observed: bool,
+    #[command(flatten)]
+    set: SetArgs,
+    #[command(flatten)]
+    servers: ServerArgs,
+    #[command(flatten)]
+    state: StateArgs,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Columns that fit the terminal
+    Table,
+    /// More columns, however wide
+    Wide,
+    Json,
+    Yaml,
+    /// KIND/NAME, one a line
+    Name,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
+    let manifests = args.manifests.load()?;
+    let kinds: Vec<Target> = if args.kind.eq_ignore_ascii_case("all") {
+        if !args.names.is_empty() {
+            return Err(Error::new("`all` takes no name"));
+        }
+        Kind::ALL.into_iter().map(|kind| Target { kind, names: Vec::new() }).collect()
+    } else {
+        vec![target::parse(&args.kind, &args.names)?]
+    };
+    let keys = chosen(args, &manifests, &kinds)?;
+    if args.observed {
+        return observation(args, context, &manifests, &keys);
+    }
+    if keys.is_empty() {
+        if matches!(args.output, Format::Json | Format::Yaml) {
+            print_list(args, context, &[])?;
+        }
+        let what = if kinds.len() == 1 { kinds[0].kind.plural() } else { "objects" };
+        context.say(&format!("No {what} found."));
+        return Ok(Exit::Done);
+    }
+    if args.output == Format::Name {
+        // Declared is declared, whatever the servers say.
+        let names: String = keys.iter().map(|key| short_name(key) + "\n").collect();
+        context.print(&names)?;
+        return Ok(Exit::Done);
+    }
+    let seen = seen::look(context, &manifests, &keys, &args.set, &args.servers, &args.state)?;
+    let objects: Vec<&Object> =
+        keys.iter().filter_map(|key| manifests.get(key)).map(|located| &located.object).collect();
+    match args.output {
+        Format::Json | Format::Yaml => {
+            let documents = objects.iter().map(|object| seen.document(object)).collect::<Result<Vec<_>, _>>()?;
+            let single = kinds.len() == 1 && kinds[0].names.len() == 1;
+            match documents.as_slice() {
+                [document] if single => context.print_data(data_format(args), document)?,
+                documents => print_list(args, context, documents)?,
+            }
+        }
+        Format::Table | Format::Wide | Format::Name => {
+            let wide = args.output == Format::Wide;
+            let width = if wide { None } else { context.width() };
+            let mut sections = Vec::new();
+            for target in &kinds {
+                let of_kind: Vec<&Object> =
+                    objects.iter().copied().filter(|object| object.spec.kind() == target.kind).collect();
+                if !of_kind.is_empty() {
+                    let prefixed = kinds.len() > 1;
+                    sections.push(table(&seen, target.kind, &of_kind, wide, prefixed).render(width));
+                }
+            }
+            context.print(&sections.join("\n"))?;
+        }
+    }
+    servers::complain(context, &seen.observed);
+    Ok(if seen.complete() { Exit::Done } else { Exit::Failed })
+}
+
+fn data_format(args: &Args) -> DataFormat {
+    if args.output == Format::Yaml { DataFormat::Yaml } else { DataFormat::Json }
+}
+
+fn print_list(args: &Args, context: &Context, items: &[serde_json::Value]) -> Result<(), Error> {
+    let list = json!({ "apiVersion": crate::api::API_VERSION, "kind": "List", "items": items });
+    context.print_data(data_format(args), &list)
+}
+
+/// The keys of the objects asked for, in their order.
+fn chosen(args: &Args, manifests: &Manifests, kinds: &[Target]) -> Result<BTreeSet<ObjectKey>, Error> {
+    let scope = args.scope.scope();
+    let mut keys = BTreeSet::new();
+    for target in kinds {
+        if target.names.is_empty() {
+            let objects = manifests.objects().map(|located| &located.object);
+            keys.extend(
+                objects.filter(|object| object.spec.kind() == target.kind && scope.takes(object)).map(Object::key),
+            );
+        }
+        for name in &target.names {
+            keys.insert(target.require(name, args.scope.namespace.as_deref(), manifests)?);
+        }
+    }
+    if let Some(name) = &args.server {
+        let server = Target { kind: Kind::Server, names: Vec::new() }.require(name, None, manifests)?;
+        let desired = args::desired(manifests, &args.set.set)?;
+        if let Some(server) = desired.servers.get(&server) {
+            keys.retain(|key| *key == server.key || is_on(key, server));
+        }
+    }
+    Ok(keys)
+}
+
+/// `get server NAME -o json --observed`
+fn observation(
+    args: &Args,
+    context: &Context,
+    manifests: &Manifests,
+    keys: &BTreeSet<ObjectKey>,
+) -> Result<Exit, Error> {
+    let mut keys = keys.iter();
+    let (Some(key), None) = (keys.next().filter(|key| key.kind == Kind::Server), keys.next()) else {
+        return Err(Error::new("--observed saves the observation of one server")
+            .hint("landfall get server NAME -o json --observed > NAME.json"));
+    };
+    if !matches!(args.output, Format::Json | Format::Yaml) {
+        return Err(Error::new("--observed needs `-o json`"));
+    }
+    let mut desired = args::desired(manifests, &args.set.set)?;
+    desired.servers.retain(|server, _| server == key);
+    let mut observed = servers::observe(context, &desired, &args.servers, |_| Interest::All)?;
+    servers::complain(context, &observed);
+    match observed.remove(key) {
+        Some(Ok(state)) => {
+            context.print_data(data_format(args), &Snapshot::new(key, state))?;
+            Ok(Exit::Done)
+        }
+        _ => Ok(Exit::Failed),
+    }
+}
+
+pub(super) fn status_word(status: ConditionStatus) -> &'static str {
+    match status {
+        ConditionStatus::True => "True",
+        ConditionStatus::False => "False",
+        ConditionStatus::Unknown => "Unknown",
+    }
+}
+
+pub(super) fn status_cell(status: ConditionStatus) -> Cell {
+    let style = match status {
+        ConditionStatus::True => GOOD,
+        ConditionStatus::False => BAD,
+        ConditionStatus::Unknown => UNCERTAIN,
+    };
+    Cell::styled(status_word(status), style)
+}
+
+fn table(seen: &Seen, kind: Kind, objects: &[&Object], wide: bool, prefixed: bool) -> Table {
+    let now = Timestamp::now();
+    let (narrow, more): (&[&'static str], &[&'static str]) = match kind {
+        Kind::Server => (
+            &["NAMESPACE", "NAME", "TYPE", "ENGINE", "PROXY", "DESTINATIONS", "READY", "STATUS"],
+            &["ENDPOINT", "NETWORKS", "CONTAINERS", "MESSAGE"],
+        ),
+        Kind::Destination => (
+            &["NAMESPACE", "NAME", "SERVER", "NETWORK", "TYPE", "READY", "STATUS", "MEMBERS", "PROXY", "AGE"],
+            &["SUBNETS", "ID", "DISPLAY NAME", "MESSAGE"],
+        ),
+        Kind::Application | Kind::Database | Kind::Service => (
+            &["NAMESPACE", "NAME", "DESTINATION", "CONTAINERS", "READY", "STATUS"],
+            &["ADDRESSES", "SERVER", "MESSAGE"],
+        ),
+    };
+    let mut table = Table::new(narrow.iter().chain(more.iter().filter(|_| wide)).copied());
+    for object in objects {
+        let key = object.key();
+        let name = if prefixed { short_name(&key) } else { key.name.clone() };
+        let (ready, reason, message) = seen.ready(&key);
+        let mut cells: Vec<Cell> = vec![key.namespace.as_str().into(), name.into()];
+        let more: Vec<Cell> = match &object.spec {
+            Spec::Server(spec) => {
+                let facts = seen.server_facts(&key);
+                let server = seen.desired.servers.get(&key);
+                let proxy =
+                    match (facts.and_then(|facts| facts.proxy.as_ref()), server.and_then(|it| it.proxy.as_ref())) {
+                        (Some(proxy), _) => format!("{} ({})", proxy.name, proxy.state),
+                        (None, Some(proxy)) => proxy.instance.name().to_owned(),
+                        (None, None) => String::new(),
+                    };
+                let count = |count: Option<usize>| count.map(|count| count.to_string()).unwrap_or_default();
+                cells.extend([
+                    facts.map(|facts| word(&facts.server_type)).unwrap_or_default().into(),
+                    facts.map(|facts| facts.engine.version.clone()).unwrap_or_default().into(),
+                    proxy.into(),
+                    server.map_or(0, |server| server.destinations.len()).to_string().into(),
+                    status_cell(ready),
+                    reason.into(),
+                ]);
+                vec![
+                    spec.endpoint.as_str().into(),
+                    count(facts.map(|facts| facts.networks)).into(),
+                    count(facts.map(|facts| facts.containers)).into(),
+                    message.into(),
+                ]
+            }
+            Spec::Destination(_) => {
+                let Some((server, destination)) = seen.destination(&key) else { continue };
+                let facts = seen.destination_facts(&key);
+                let network = facts.and_then(|facts| facts.network.as_ref());
+                let name = network.map(|network| network.name.clone()).or_else(|| destination.network.name.clone());
+                let proxy = match facts.and_then(|facts| facts.proxy.as_ref()) {
+                    Some(proxy) if proxy.connected => "connected",
+                    Some(_) => "disconnected",
+                    None if facts.is_some() && server.proxy.is_some() && destination.proxy && destination.active => {
+                        "missing"
+                    }
+                    None => "",
+                };
+                let members = facts.map(|facts| {
+                    let expected = facts.members.iter().filter(|member| member.expected);
+                    let connected = expected.clone().filter(|member| member.endpoint.connected).count();
+                    format!("{connected}/{}", expected.count())
+                });
+                cells.extend([
+                    server.key.path().into(),
+                    name.unwrap_or_default().into(),
+                    facts.map(|facts| facts.destination_type.as_str()).unwrap_or_default().into(),
+                    status_cell(ready),
+                    reason.into(),
+                    members.unwrap_or_default().into(),
+                    proxy.into(),
+                    network.map(|network| age(&network.created, now)).unwrap_or_default().into(),
+                ]);
+                vec![
+                    network.map(|network| network.subnets.join(",")).unwrap_or_default().into(),
+                    network.map(|network| network.id.get(..12).unwrap_or_default()).unwrap_or_default().into(),
+                    display_name(server, destination, facts).unwrap_or_default().into(),
+                    message.into(),
+                ]
+            }
+            Spec::Application(_) | Spec::Database(_) | Spec::Service(_) => {
+                let placements = seen.placements(&key);
+                let containers = || placements.iter().filter_map(|placed| placed.containers.as_ref()).flatten();
+                let connected = containers().filter(|(_, endpoint)| endpoint.connected).count();
+                let expected = containers().filter(|(expected, _)| *expected).count();
+                let count = match (expected, containers().count()) {
+                    (0, 0) if placements.iter().all(|placed| placed.containers.is_none()) => String::new(),
+                    // A stack that keeps to its own network: how many it has.
+                    (0, all) => all.to_string(),
+                    (expected, _) => format!("{}/{expected}", connected.min(expected)),
+                };
+                let destinations: Vec<String> = placements
+                    .iter()
+                    .map(|placed| match placed.destination.namespace == key.namespace {
+                        true => placed.destination.name.clone(),
+                        false => placed.destination.path(),
+                    })
+                    .collect();
+                let servers: BTreeSet<String> = placements.iter().map(|placed| placed.server.path()).collect();
+                let addresses: Vec<&str> = containers()
+                    .flat_map(|(_, endpoint)| [endpoint.ipv4_address.as_str(), endpoint.ipv6_address.as_str()])
+                    .filter(|address| !address.is_empty())
+                    .collect();
+                cells.extend([destinations.join(",").into(), count.into(), status_cell(ready), reason.into()]);
+                vec![
+                    addresses.join(",").into(),
+                    servers.into_iter().collect::<Vec<_>>().join(",").into(),
+                    message.into(),
+                ]
+            }
+        };
+        if wide {
+            cells.extend(more);
+        }
+        table.row(cells);
+    }
+    table
+}
+
+/// As in the documents.
+pub(super) fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}

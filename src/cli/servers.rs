@@ -1,0 +1,84 @@
+//! What the commands that talk to servers have in common: connecting, bounds, the journals, and saying which server did not answer.
+
+use crate::api::ObjectKey;
+use crate::desired::{DesiredServer, DesiredState};
+use crate::engine::connect::{self, ConnectOptions};
+use crate::engine::{DockerReader, EngineError};
+use crate::execute::Limits;
+use crate::observe::{Interest, ObserveLimits, observe_all};
+use crate::observed::{Observations, Unobserved, UnobservedReason};
+use crate::plan::Request;
+use crate::reconcile::{Pass, Preview};
+use crate::store::journal::Journals;
+use crate::store::state_directory;
+
+use super::args::{ServerArgs, StateArgs};
+use super::{Context, Error};
+
+pub(super) fn options(args: &ServerArgs) -> ConnectOptions {
+    ConnectOptions { read_timeout: args.timeout, ..ConnectOptions::default() }
+}
+
+fn limits(args: &ServerArgs) -> ObserveLimits {
+    ObserveLimits { per_server: args.timeout, ..ObserveLimits::default() }
+}
+
+/// Makes clients that cannot change anything.
+fn reader(options: ConnectOptions) -> impl Fn(&DesiredServer) -> Result<DockerReader, EngineError> {
+    move |server| connect::reader(server, &options)
+}
+
+/// Looks at all servers of the desired state.
+pub(crate) fn observe(
+    context: &Context,
+    desired: &DesiredState,
+    args: &ServerArgs,
+    interest: impl Fn(&DesiredServer) -> Interest,
+) -> Result<Observations, Error> {
+    let servers = desired.servers.values();
+    context.block_on(observe_all(servers, interest, reader(options(args)), limits(args)))
+}
+
+pub(super) fn journals(args: &StateArgs) -> Result<Journals, Error> {
+    let directory = state_directory(args.state.as_deref())
+        .map_err(|error| Error::new("there is no place for journals").caused_by(&error))?;
+    Ok(Journals::in_state(&directory))
+}
+
+pub(super) fn pass<'a>(
+    desired: &'a DesiredState,
+    request: &'a Request,
+    journals: &'a Journals,
+    args: &ServerArgs,
+) -> Pass<'a> {
+    Pass { desired, request, journals, observe: limits(args), execute: Limits::default() }
+}
+
+/// Observes and plans, by clients that cannot change anything.
+pub(super) fn preview(context: &Context, pass: &Pass<'_>, args: &ServerArgs) -> Result<Preview, Error> {
+    context.block_on(pass.preview(reader(options(args))))?.map_err(|error| journal_error(&error))
+}
+
+pub(super) fn journal_error(error: &dyn std::error::Error) -> Error {
+    Error::new("the journals of interrupted changes cannot be read; nothing was done").caused_by(error)
+}
+
+/// Says on standard error which servers were not observed and why, whatever the format of the output.
+pub(crate) fn complain(context: &Context, observed: &Observations) {
+    for (server, unobserved) in unobserved(observed) {
+        context.error(&error(server, unobserved));
+    }
+}
+
+pub(crate) fn unobserved(observed: &Observations) -> impl Iterator<Item = (&ObjectKey, &Unobserved)> {
+    observed.iter().filter_map(|(server, seen)| seen.as_ref().err().map(|unobserved| (server, unobserved)))
+}
+
+fn error(server: &ObjectKey, unobserved: &Unobserved) -> Error {
+    let what = match unobserved.reason {
+        UnobservedReason::ServerUnreachable => "cannot be reached",
+        UnobservedReason::PermissionDenied => "denies access",
+        UnobservedReason::HostKeyMismatch => "has another host key than expected",
+    };
+    Error::new(format!("{server} {what}")).because(&unobserved.message).maybe_hint(unobserved.hint.clone())
+}
