@@ -1,5 +1,7 @@
 //! Against a real Docker daemon: what it does, and what the engine layer makes of it.
 
+mod answers;
+mod facts;
 mod host;
 mod observe;
 mod remote;
@@ -7,8 +9,8 @@ mod remote;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use landfall::engine::DockerReader;
 use landfall::engine::connect::{BoxedStream, ConnectOptions, DialError, Dialer, UnixDialer};
+use landfall::engine::{DockerReader, DockerWriter};
 
 use crate::support::Host;
 
@@ -18,6 +20,10 @@ fn dialer(host: &Host) -> UnixDialer {
 
 fn reader(host: &Host, options: &ConnectOptions) -> DockerReader {
     DockerReader::new("default/test", Arc::new(dialer(host)), options)
+}
+
+fn writer(host: &Host) -> DockerWriter {
+    DockerWriter::new("default/test", Arc::new(dialer(host)), &ConnectOptions::default()).unwrap()
 }
 
 /// Counts the connections.

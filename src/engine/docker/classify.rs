@@ -361,6 +361,8 @@ mod tests {
                 "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state.",
                 Kind::NotASwarmManager,
             ),
+            (Read, 400, "6 matches found based on name: network web is ambiguous", Kind::Ambiguous),
+            // 27.0
             (Read, 400, "network web is ambiguous (2 matches found on name)", Kind::Ambiguous),
             (Read, 404, "No such container: 4f", Kind::NotFound),
             (Read, 403, "<html><body><h1>403 Forbidden</h1>Request forbidden</body></html>", Kind::PermissionDenied),

@@ -16,6 +16,7 @@ use bollard::models::NetworkDisconnectRequest;
 use bollard::models::{EndpointIpamConfig, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest};
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::connect::{ConnectOptions, Dialer};
@@ -70,18 +71,28 @@ impl DockerReader {
         decoded.map_err(|failure| failure.explain(Operation::Read, &self.server, &what()))
     }
 
-    async fn get_bytes(&self, path: &str) -> Result<hyper::body::Bytes, Failure> {
+    async fn get_bytes(&self, path: &str) -> Result<Bytes, Failure> {
         let exchange = async {
-            let request: BollardRequest = http::Request::get(format!("http://docker{path}"))
-                .body(bollard::body_full(hyper::body::Bytes::new()))
-                .map_err(TransportError::from)?;
-            let response = self.transport.send(request).await?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
-            let bytes = body.map_err(|error| Failure::Broken(error.to_string()))?.to_bytes();
-            if status.is_success() { Ok(bytes) } else { Err(Failure::refused(status, &bytes)) }
+            match self.get_once(path).await {
+                // A pooled connection may have been closed by a daemon that was restarted since. Asking twice does no harm.
+                Err(Failure::Transport(TransportError::Client(error))) if !error.is_connect() => {
+                    self.get_once(path).await
+                }
+                answer => answer,
+            }
         };
         within(self.options.read_timeout, exchange).await
+    }
+
+    async fn get_once(&self, path: &str) -> Result<Bytes, Failure> {
+        let request: BollardRequest = http::Request::get(format!("http://docker{path}"))
+            .body(bollard::body_full(Bytes::new()))
+            .map_err(TransportError::from)?;
+        let response = self.transport.send(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
+        let bytes = body.map_err(|error| Failure::Broken(error.to_string()))?.to_bytes();
+        if status.is_success() { Ok(bytes) } else { Err(Failure::refused(status, &bytes)) }
     }
 }
 
@@ -142,6 +153,9 @@ impl Reader for DockerReader {
         let explain = |failure: Failure| failure.explain(Operation::Read, &self.server, what);
         self.get_bytes("/_ping").await.map_err(explain)?;
         let until = self.transport.daemon_time();
+        if i64::try_from(until.as_secs()).is_ok_and(|now| since > now) {
+            return Ok(Vec::new());
+        }
         let path = format!(
             "/events?since={since}&until={}.{:09}&filters=%7B%22type%22%3A%5B%22network%22%2C%22container%22%5D%7D",
             until.as_secs(),
