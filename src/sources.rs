@@ -68,6 +68,8 @@ struct Reader {
     stdin_read: bool,
     /// What has been read: the same file by another name, or named twice, is read once.
     seen: HashSet<Identity>,
+    /// Manifests found in directories, those read before included.
+    met: usize,
     /// The directories that lead to the current one.
     above: Vec<Identity>,
     full: bool,
@@ -97,10 +99,9 @@ impl Reader {
             }
             return;
         }
-        let before = (self.sources.len(), self.problems.len(), self.seen.len());
+        let before = (self.met, self.problems.len());
         self.directory(path, &metadata, 0);
-        let after = (self.sources.len(), self.problems.len(), self.seen.len());
-        if (before.0, before.1) == (after.0, after.1) && before.2 + 1 >= after.2 {
+        if before == (self.met, self.problems.len()) {
             self.problems.push(
                 Diagnostic::of_file(&display(path), "the directory holds no manifests")
                     .with_hint("manifests are files that end in .yaml, .yml or .json"),
@@ -154,6 +155,7 @@ impl Reader {
             Ok(_) if !is_manifest => {}
             Ok(metadata) if !metadata.is_file() => self.problem(path, "not a file"),
             Ok(metadata) => {
+                self.met += 1;
                 if self.seen.insert(identity(&metadata)) {
                     self.file(path, &metadata);
                 }

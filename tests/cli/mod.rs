@@ -2,4 +2,5 @@
 
 mod basics;
 mod graph;
+mod manifests;
 pub(crate) mod run;

@@ -2,6 +2,8 @@
 
 mod robustness;
 mod schema;
+mod sources;
+mod verdicts;
 
 use std::fs;
 use std::path::{Path, PathBuf};

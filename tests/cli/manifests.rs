@@ -1,0 +1,107 @@
+//! `validate`, `schema` and `explain`.
+
+use std::fs;
+
+use super::run::{landfall, landfall_with_input};
+
+const SERVER: &str = "apiVersion: landfall/v1\nkind: Server\nmetadata: { name: a }\nspec: {}\n";
+
+#[test]
+fn validate_says_how_many_objects_there_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let ran = landfall_with_input(directory.path(), ["validate", "-f", "-"], SERVER).expect(0);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("1 object is valid\n", ""));
+}
+
+#[test]
+fn validate_reads_the_default_directory_and_that_of_the_environment() {
+    let directory = tempfile::tempdir().unwrap();
+    let ran = landfall(directory.path(), ["validate"]).expect(2);
+    assert!(ran.stderr.contains("./manifests") && ran.stderr.contains("no such file or directory"), "{ran}");
+    fs::create_dir(directory.path().join("manifests")).unwrap();
+    fs::write(directory.path().join("manifests/a.yaml"), SERVER).unwrap();
+    landfall(directory.path(), ["validate"]).expect(0);
+    let mut command = super::run::command();
+    command.current_dir(directory.path()).env("LANDFALL_MANIFESTS", "manifests/a.yaml").arg("validate");
+    super::run::finish(&mut command, "").expect(0);
+}
+
+#[test]
+fn validate_shows_every_problem_and_exits_2() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a.yaml"), SERVER.replace("spec: {}", "spec: { rolle: Build }")).unwrap();
+    fs::write(directory.path().join("b.yaml"), "kind: Srever\n").unwrap();
+    let ran = landfall(directory.path(), ["validate", "-f", "."]).expect(2);
+    assert_eq!(ran.stdout, "");
+    for said in ["./a.yaml:4:9", "did you mean `role`?", "./b.yaml:1:7", "did you mean `Server`?", "3 problems"] {
+        assert!(ran.stderr.contains(said), "{said} is missing\n{ran}");
+    }
+    assert!(!ran.stderr.contains('\u{1b}'), "colours without a terminal\n{ran}");
+}
+
+#[test]
+fn validate_in_json_has_the_places_as_fields() {
+    let directory = tempfile::tempdir().unwrap();
+    let input = SERVER.replace("spec: {}", "spec: { rolle: Build }");
+    let ran = landfall_with_input(directory.path(), ["validate", "-f", "-", "-o", "json"], &input).expect(2);
+    let expected = serde_json::json!({
+        "valid": false,
+        "objects": null,
+        "diagnostics": [{
+            "severity": "error",
+            "file": "<stdin>",
+            "line": 4,
+            "column": 9,
+            "message": "unknown field `rolle`",
+            "hint": "did you mean `role`?"
+        }]
+    });
+    assert_eq!(ran.json(), expected);
+    let ran = landfall_with_input(directory.path(), ["validate", "-f", "-", "-o", "json"], SERVER).expect(0);
+    assert_eq!(ran.json(), serde_json::json!({ "valid": true, "objects": 1, "diagnostics": [] }));
+}
+
+#[test]
+fn what_this_version_cannot_do_is_valid_with_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let input = format!(
+        "{SERVER}---\napiVersion: landfall/v1\nkind: Destination\nmetadata: {{ name: web }}\nspec: {{ server: a }}\n\
+         ---\napiVersion: landfall/v1\nkind: Application\nmetadata: {{ name: app }}\nspec: {{ destination: web, image: nginx }}\n"
+    );
+    let ran = landfall_with_input(directory.path(), ["validate", "-f", "-"], &input).expect(0);
+    assert_eq!(ran.stdout, "3 objects are valid\n");
+    assert!(ran.stderr.contains("warning: managed applications are not supported by this version"), "{ran}");
+}
+
+#[test]
+fn schema_prints_one_kind_or_any_document() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(landfall(directory.path(), ["schema", "dest"]).expect(0).json()["title"], "Destination");
+    assert_eq!(landfall(directory.path(), ["schema"]).expect(0).json()["title"], "Landfall manifest");
+    landfall(directory.path(), ["schema", "nonsense"]).expect(2);
+    landfall(directory.path(), ["schema", "--write", "out"]).expect(0);
+    assert_eq!(fs::read_dir(directory.path().join("out")).unwrap().count(), 6);
+}
+
+#[test]
+fn explain_says_what_a_field_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let ran = landfall(directory.path(), ["explain", "destination.spec.network.mtu"]).expect(0);
+    assert_eq!(
+        ran.stdout,
+        "destination.spec.network.mtu <integer>\n\n  MTU in bytes. Absent: the daemon's default.\n  Must be: 68 to 65535\n  Example: 1450\n"
+    );
+    let ran = landfall(directory.path(), ["explain", "destinations.spec.membership"]).expect(0);
+    assert!(ran.stdout.contains("Default: Shared") && ran.stdout.contains("They are disconnected."), "{ran}");
+    let ran = landfall(directory.path(), ["explain", "dest.spec.network.subnets[].subnet"]).expect(0);
+    assert!(ran.stdout.starts_with("destination.spec.network.subnets.subnet <string>, required\n"), "{ran}");
+    for (path, hint) in [
+        ("destnation", "did you mean `destination`?"),
+        ("server.spec.proxi", "did you mean `server.spec.proxy`?"),
+        ("destination.mtu", "did you mean `destination.spec.network.mtu`?"),
+        ("destination.spec.network.mtu.x", "it is integer"),
+    ] {
+        let ran = landfall(directory.path(), ["explain", path]).expect(2);
+        assert!(ran.stderr.contains(hint), "{ran}");
+    }
+}
