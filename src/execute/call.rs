@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Limits;
@@ -13,7 +14,7 @@ use crate::observed::{
     ContainerId, ContainerState, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint,
     ObservedNetwork,
 };
-use crate::plan::{Call, ContainerTarget, Group, NetworkCreate, Note, Reason};
+use crate::plan::{Call, ContainerTarget, Group, NetworkCreate, Note, Reason, ownership};
 use crate::report::{Failure, Outcome};
 
 /// How often a creation is begun anew because others remove what was just made.
@@ -161,8 +162,15 @@ impl Caller<'_> {
         Ok(self.networks().await?.into_iter().find(|network| network.id == *id))
     }
 
-    async fn networks_named(&self, name: &str) -> Result<Vec<ObservedNetwork>, EngineError> {
-        Ok(self.networks().await?.into_iter().filter(|network| network.name == name).collect())
+    /// The networks of that name, and those that were made for the same destination under another: a destination without a declared name gets
+    /// a different one from each applier.
+    async fn rivals(&self, create: &NetworkCreate) -> Result<Vec<ObservedNetwork>, EngineError> {
+        let made_alike = |network: &ObservedNetwork| {
+            ownership::of(network).is_some_and(|owner| owner.sealed) && is_ours(create, network)
+        };
+        let mut networks = self.networks().await?;
+        networks.retain(|network| network.name == create.name || made_alike(network));
+        Ok(networks)
     }
 
     // Creation
@@ -176,6 +184,10 @@ impl Caller<'_> {
             let made = match self.answer(self.engine.create_network(create)).await {
                 Ok(id) => id,
                 Err(error) if error.kind == EngineErrorKind::NameTaken => continue,
+                Err(error) if error.kind == EngineErrorKind::SubnetOverlap => {
+                    self.overtaken(create, error).await?;
+                    continue;
+                }
                 Err(error) if error.kind == EngineErrorKind::Unreachable => self.look_for(create, error).await?,
                 Err(error) => return Err(error.into()),
             };
@@ -190,7 +202,7 @@ impl Caller<'_> {
     async fn created_by_another(&self, create: &NetworkCreate) -> Result<Option<NetworkId>, Mishap> {
         let deadline = Instant::now() + self.limits.settle;
         loop {
-            let named = self.networks_named(&create.name).await?;
+            let named = self.rivals(create).await?;
             refuse_foreign(create, &named)?;
             match named.as_slice() {
                 [] => return Ok(None),
@@ -202,11 +214,32 @@ impl Caller<'_> {
         }
     }
 
+    /// A subnet is taken from the moment that the daemon begins to make a network, which is to be seen only at the end. So what overlaps with
+    /// nothing that is to be seen may well be this very network, in the making for another applier.
+    async fn overtaken(&self, create: &NetworkCreate, refused: EngineError) -> Result<(), Mishap> {
+        let wanted: Vec<IpNet> = create.subnets.iter().filter_map(|subnet| subnet.subnet.parse().ok()).collect();
+        let in_the_way = |network: &ObservedNetwork| {
+            let subnets = network.subnets.iter().filter_map(|subnet| subnet.subnet.parse::<IpNet>().ok());
+            subnets.into_iter().any(|it| wanted.iter().any(|wanted| it.contains(wanted) || wanted.contains(&it)))
+        };
+        let deadline = Instant::now() + self.limits.settle;
+        loop {
+            let networks = self.networks().await?;
+            if networks.iter().any(|network| network.name == create.name || is_ours(create, network)) {
+                return Ok(());
+            }
+            if networks.iter().any(in_the_way) || Instant::now() >= deadline {
+                return Err(refused.into());
+            }
+            sleep(POLL).await;
+        }
+    }
+
     /// The answer to a creation did not come: the network may exist, or be about to. Its labels, the unique id among them, tell.
     async fn look_for(&self, create: &NetworkCreate, unanswered: EngineError) -> Result<NetworkId, Mishap> {
         let deadline = Instant::now() + self.limits.settle;
         loop {
-            let looked = self.networks_named(&create.name).await;
+            let looked = self.rivals(create).await;
             if let Ok(named) = &looked
                 && let Some(network) = named.iter().find(|network| network.labels == create.labels)
             {
@@ -228,7 +261,7 @@ impl Caller<'_> {
     async fn settle(&self, create: &NetworkCreate, made: &NetworkId) -> Result<Option<NetworkId>, Mishap> {
         let deadline = Instant::now() + self.limits.settle;
         loop {
-            let named = self.networks_named(&create.name).await?;
+            let named = self.rivals(create).await?;
             let Some(own) = named.iter().find(|network| network.id == *made) else { return Ok(None) };
             let others: Vec<ObservedNetwork> = named.iter().filter(|network| network.id != *made).cloned().collect();
             let Some(oldest) = others.iter().min_by_key(|network| age(network)) else {
@@ -272,10 +305,11 @@ impl Caller<'_> {
         settings: &EndpointSettings,
     ) -> Result<Option<Warning>, Mishap> {
         // The daemon takes the id of a network that does not exist for a stopped container, which then cannot start.
-        if self.network(id).await?.is_none() {
+        let Some(network) = self.network(id).await? else {
             let message = format!("The network {name:?} ({}) has been removed since the plan was made.", id.short());
             return Err(failed(Reason::NetworkNotFound, message));
-        }
+        };
+        let name = network.name.as_str();
         let connected = self.answer(self.engine.connect(id, &container.id, settings)).await;
         let applied = connected.is_ok();
         match connected {
@@ -537,14 +571,8 @@ fn ambiguous(name: &str, named: &[ObservedNetwork]) -> Mishap {
 
 /// Two appliers of one set mark what they make for the same destination alike, but for the unique id.
 fn refuse_foreign(create: &NetworkCreate, named: &[ObservedNetwork]) -> Result<(), Failure> {
-    let marks = ["landfall.set", "landfall.destination"];
-    let ours = |network: &&ObservedNetwork| {
-        marks
-            .iter()
-            .all(|mark| create.labels.contains_key(*mark) && network.labels.get(*mark) == create.labels.get(*mark))
-    };
-    let Some(foreign) = named.iter().find(|network| !ours(network)) else { return Ok(()) };
-    let (reason, whose) = match foreign.labels.get(marks[0]) {
+    let Some(foreign) = named.iter().find(|network| !is_ours(create, network)) else { return Ok(()) };
+    let (reason, whose) = match foreign.labels.get(ownership::SET) {
         Some(set) => (Reason::OwnershipConflict, format!("by the set {set:?}")),
         None => (Reason::AdoptionRequired, "by somebody else".to_owned()),
     };
@@ -557,6 +585,12 @@ fn refuse_foreign(create: &NetworkCreate, named: &[ObservedNetwork]) -> Result<(
         ),
         hint: (reason == Reason::AdoptionRequired).then(|| "set adopt: true to take it over".to_owned()),
     })
+}
+
+const MARKS: [&str; 2] = [ownership::SET, ownership::DESTINATION];
+
+fn is_ours(create: &NetworkCreate, network: &ObservedNetwork) -> bool {
+    MARKS.iter().all(|mark| create.labels.contains_key(*mark) && network.labels.get(*mark) == create.labels.get(*mark))
 }
 
 /// Oldest first; the id decides between two of the same moment.

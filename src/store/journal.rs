@@ -174,3 +174,80 @@ fn read(path: &Path) -> Result<Journal, Problem> {
     }
     serde_json::from_value(document.journal).map_err(Problem::Corrupt)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::api::{Kind, ObjectKey};
+    use crate::plan::NetworkCreate;
+
+    fn journal(purpose: JournalPurpose, network: &str) -> Journal {
+        Journal {
+            server: ObjectKey::new(Kind::Server, "default", "edge-1"),
+            destination: ObjectKey::new(Kind::Destination, "shop", "web"),
+            purpose,
+            network: NetworkCreate {
+                name: network.to_owned(),
+                driver: "bridge".to_owned(),
+                attachable: false,
+                internal: false,
+                ipv6: false,
+                subnets: Vec::new(),
+                options: BTreeMap::new(),
+                labels: BTreeMap::new(),
+            },
+            endpoints: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_loaded_until_it_is_removed() {
+        let state = tempfile::tempdir().unwrap();
+        let journals = Journals::in_state(state.path());
+        assert_eq!(journals.load().unwrap(), []);
+        let (one, two) = (journal(JournalPurpose::Reattach, "one"), journal(JournalPurpose::Reattach, "two"));
+        for journal in [&one, &two, &one] {
+            journals.write(journal).unwrap();
+        }
+        let loaded = journals.load().unwrap();
+        assert!(loaded.len() == 2 && loaded.contains(&one) && loaded.contains(&two), "{loaded:?}");
+        journals.remove(&one).unwrap();
+        journals.remove(&one).unwrap();
+        assert_eq!(journals.load().unwrap(), [two]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named_and_never_taken_for_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        let journals = Journals::in_state(state.path());
+        journals.write(&journal(JournalPurpose::Reattach, "one")).unwrap();
+        for (text, said) in [
+            ("{ \"format_version\": \"1.0\", \"jour", "not a journal"),
+            ("{ \"format_version\": \"1.0\", \"journal\": {} }", "not a journal"),
+            ("{ \"format_version\": \"2.0\", \"journal\": {} }", "its format is 2.0"),
+        ] {
+            let file = state.path().join("journal/reattach-broken.json");
+            fs::write(&file, text).unwrap();
+            let error = journals.load().unwrap_err().to_string();
+            assert!(error.contains("reattach-broken.json") && error.contains(said), "{error}");
+        }
+        // What a crash while writing leaves behind is no journal yet.
+        fs::rename(state.path().join("journal/reattach-broken.json"), state.path().join("journal/x.1.tmp")).unwrap();
+        assert_eq!(journals.load().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn only_the_latest_forced_deletions_are_kept() {
+        let state = tempfile::tempdir().unwrap();
+        let journals = Journals::in_state(state.path());
+        journals.write(&journal(JournalPurpose::Reattach, "open")).unwrap();
+        for number in 0..FORCED + 5 {
+            journals.write(&journal(JournalPurpose::ForcedDeletion, &format!("net-{number}"))).unwrap();
+        }
+        let loaded = journals.load().unwrap();
+        assert_eq!(loaded.len(), FORCED + 1);
+        assert!(loaded.iter().any(|it| it.network.name == "open"));
+    }
+}

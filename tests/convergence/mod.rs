@@ -4,4 +4,5 @@ mod by_hand;
 mod crashes;
 mod execution;
 mod others;
+mod real;
 mod world;

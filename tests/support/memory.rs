@@ -94,6 +94,8 @@ pub(crate) struct World {
     pub(crate) services: Vec<ObservedService>,
     /// What automatic subnets are cut from, in order.
     pub(crate) pools: Vec<IpNet>,
+    /// Subnets of networks that are being made: taken, and not to be seen yet.
+    reserved: Vec<(u64, IpNet)>,
     /// Engines from API 1.44 refuse a second network of the same name.
     pub(crate) unique_names: bool,
     /// Makes ids and times of creation: both are in the order of making.
@@ -144,6 +146,7 @@ impl MemoryEngine {
             containers: BTreeMap::new(),
             services: Vec::new(),
             pools: subnets_of("10.200.0.0/18", 24),
+            reserved: Vec::new(),
             unique_names: false,
             sequence: 0,
         };
@@ -284,6 +287,20 @@ impl MemoryEngine {
     }
 }
 
+/// Ends with the making, however that ends.
+struct Reservation {
+    world: Arc<Mutex<World>>,
+    token: u64,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Ok(mut world) = self.world.lock() {
+            world.reserved.retain(|(token, _)| *token != self.token);
+        }
+    }
+}
+
 /// Gives whoever else is polled a turn: two appliers on one thread interleave at every call.
 async fn yield_once() {
     let mut yielded = false;
@@ -361,6 +378,7 @@ impl World {
             .values()
             .flat_map(|network| &network.subnets)
             .filter_map(|other| other.subnet.parse::<IpNet>().ok())
+            .chain(self.reserved.iter().map(|(_, subnet)| *subnet))
             .any(|other| other.contains(subnet) || subnet.contains(&other))
     }
 
@@ -815,8 +833,16 @@ impl Reader for MemoryEngine {
 impl Writer for MemoryEngine {
     async fn create_network(&self, network: &NetworkCreate) -> Result<NetworkId, EngineError> {
         // A network is as old as the beginning of its making, and to be seen at its end.
-        let created = self.world().fresh_time();
+        let (created, reservation) = {
+            let mut world = self.world();
+            let token = world.next();
+            let wanted = network.subnets.iter().filter_map(|subnet| subnet.subnet.parse().ok());
+            let free: Vec<IpNet> = wanted.filter(|subnet| !world.overlaps(subnet)).collect();
+            world.reserved.extend(free.into_iter().map(|subnet| (token, subnet)));
+            (world.fresh_time(), Reservation { world: self.world.clone(), token })
+        };
         let act = |world: &mut World| {
+            world.reserved.retain(|(token, _)| *token != reservation.token);
             let id = world.create_network(network)?;
             world.networks.get_mut(&id).expect("just created").created = created;
             Ok(id)

@@ -1,0 +1,119 @@
+//! Whole passes against a real daemon.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use landfall::api::Replacement;
+use landfall::desired::DesiredState;
+use landfall::engine::connect::{ConnectOptions, UnixDialer};
+use landfall::engine::{DockerWriter, Reader, Writer};
+use landfall::execute::Limits;
+use landfall::observe::ObserveLimits;
+use landfall::observed::{EndpointSettings, ObservedContainer, ObservedEndpoint};
+use landfall::plan::Request;
+use landfall::reconcile::{Applied, Pass};
+use landfall::store::journal::Journals;
+
+use super::world::trouble;
+use crate::support::Host;
+use crate::support::scenario::{Scenario, application, database, destination};
+
+fn engine(host: &Host) -> DockerWriter {
+    let dialer = Arc::new(UnixDialer::new(host.socket().display().to_string()));
+    DockerWriter::new("default/edge-1", dialer, &ConnectOptions::default()).unwrap()
+}
+
+async fn apply(engine: &DockerWriter, desired: &DesiredState, request: &Request) -> Applied {
+    let state = tempfile::tempdir().unwrap();
+    let journals = Journals::in_state(state.path());
+    let pass =
+        Pass { desired, request, journals: &journals, observe: ObserveLimits::default(), execute: Limits::default() };
+    pass.apply(|_| Ok(engine.clone()), |_, plan| Some(plan), &()).await.unwrap().unwrap()
+}
+
+fn web() -> Scenario {
+    let web = destination("web").named("web-net").subnet("10.42.0.0/24");
+    let web = web.member(application("app").alias("frontend")).member(database("db").address("10.42.0.10"));
+    Scenario::new().destination(web).destination(destination("generated"))
+}
+
+async fn container(engine: &DockerWriter, name: &str) -> ObservedContainer {
+    let listed = engine.containers().await.unwrap();
+    let found = listed.into_iter().find(|container| container.name == name).expect("it is listed");
+    engine.container(&found.id).await.unwrap().expect("it is there").container
+}
+
+async fn endpoint(engine: &DockerWriter, name: &str, network: &str) -> (ObservedEndpoint, EndpointSettings) {
+    let container = container(engine, name).await;
+    let endpoint = container.endpoints.into_iter().find(|it| it.network_name == network).expect("it is connected");
+    let settings = endpoint.settings.clone().expect("it was inspected");
+    (endpoint, settings)
+}
+
+#[tokio::test]
+async fn a_replacement_keeps_everyone_with_all_they_had() {
+    let host = Host::start();
+    host.container("traefik").running();
+    host.container("app").running();
+    host.container("db").exited();
+    host.container("foreign").created();
+    let engine = engine(&host);
+    let first = web();
+    assert_eq!(trouble(&apply(&engine, &first.desired, &first.request).await), [""; 0]);
+    let foreign = container(&engine, "foreign").await;
+    let old = endpoint(&engine, "app", "web-net").await.0.network_id.expect("a running container has it");
+    let settings = EndpointSettings { aliases: vec!["stranger".to_owned()], ..EndpointSettings::default() };
+    engine.connect(&old, &foreign.id, &settings).await.unwrap();
+
+    let second = web().redeclare("web", |web| web.mtu(1400).replacement(Replacement::Reattach));
+    assert_eq!(trouble(&apply(&engine, &second.desired, &second.request).await), [""; 0]);
+    let networks = engine.networks().await.unwrap();
+    let new = networks.iter().find(|network| network.name == "web-net").expect("there is one");
+    assert_ne!(new.id, old);
+    assert_eq!(new.options["com.docker.network.driver.mtu"], "1400");
+    for name in ["db", "foreign"] {
+        engine.start_container(&container(&engine, name).await.id).await.unwrap();
+    }
+    let wanted = [("traefik", None), ("app", Some("frontend")), ("db", None), ("foreign", Some("stranger"))];
+    for (name, alias) in wanted {
+        let (endpoint, settings) = endpoint(&engine, name, "web-net").await;
+        assert_eq!(endpoint.network_id.as_ref(), Some(&new.id), "{name}");
+        assert!(alias.is_none_or(|alias| settings.aliases.iter().any(|it| it == alias)), "{name}: {settings:?}");
+        let mark = BTreeMap::from([("landfall.set".to_owned(), "default".to_owned())]);
+        assert!(name == "foreign" || settings.driver_opts == mark, "{name}: {settings:?}");
+    }
+    assert_eq!(endpoint(&engine, "db", "web-net").await.0.ipv4_address, "10.42.0.10");
+    let third = apply(&engine, &second.desired, &second.request).await;
+    assert_eq!(third.report.servers[0].operations, [], "a second apply does nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_appliers_at_once_leave_one_network_of_each_name() {
+    let host = Host::start();
+    host.container("traefik").running();
+    host.container("app").running();
+    host.container("db").exited();
+    let one = engine(&host);
+    let two = engine(&host);
+    let scenario = web();
+    for round in 0..4 {
+        let (first, second) = tokio::join!(
+            apply(&one, &scenario.desired, &scenario.request),
+            apply(&two, &scenario.desired, &scenario.request)
+        );
+        assert_eq!([trouble(&first), trouble(&second)], [[""; 0]; 2], "round {round}");
+        let networks = one.networks().await.unwrap();
+        let ours: Vec<_> = networks.iter().filter(|network| network.labels.contains_key("landfall.set")).collect();
+        assert_eq!(ours.len(), 2, "round {round}: {ours:#?}");
+        let third = apply(&one, &scenario.desired, &scenario.request).await;
+        assert_eq!(third.report.servers[0].operations, [], "round {round}");
+        for network in ours {
+            for container in one.containers().await.unwrap() {
+                if container.endpoints.iter().any(|it| it.network_name == network.name) {
+                    one.disconnect(&network.id, &container.id, true).await.unwrap();
+                }
+            }
+            one.remove_network(&network.id).await.unwrap();
+        }
+    }
+}
