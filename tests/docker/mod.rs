@@ -2,6 +2,7 @@
 
 mod answers;
 mod facts;
+mod figures;
 mod host;
 mod observe;
 mod remote;
