@@ -201,7 +201,12 @@ async fn the_ssh_configuration_decides_who_is_reached() {
     let mut endpoint = endpoint(&sshd, Path::new(NOWHERE), None);
     endpoint.target.host = "edge".to_owned();
     endpoint.target.port = None;
-    assert!(super::dialer_of(sshd.client(), endpoint).session().await.is_ok());
+    assert!(super::dialer_of(sshd.client(), endpoint.clone()).session().await.is_ok());
+
+    sshd.client().set_known_hosts("");
+    let error = refusal(&super::dialer_of(sshd.client(), endpoint)).await;
+    assert!(error.message.starts_with("the host key of edge is not known"), "{error}");
+    assert!(error.hint.unwrap().contains(&format!("ssh-keyscan -t ed25519 -p {} 127.0.0.1", sshd.port())));
 }
 
 #[tokio::test]

@@ -102,7 +102,8 @@ async fn every_byte_arrives_through_small_buffers() {
     tokio::spawn(async move { tokio::io::copy_bidirectional_with_sizes(&mut relay, &mut tcp, 997, 997).await });
     let environment = sshd.client().environment();
     let hop = Hop {
-        host: "127.0.0.1".to_owned(),
+        host: "edge-1".to_owned(),
+        address: "127.0.0.1".to_owned(),
         port: sshd.port(),
         user: environment.user,
         trust: Trust::Pinned(HostKey::parse(&sshd.host_key("ed25519")).unwrap()),

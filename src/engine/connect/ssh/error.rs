@@ -41,6 +41,8 @@ pub enum SshError {
 pub struct HostKeyError {
     /// As the user wrote it.
     pub host: String,
+    /// What `ssh-keyscan` has to ask.
+    pub address: String,
     pub port: u16,
     pub shown: HostKey,
     pub problem: HostKeyProblem,
@@ -103,9 +105,9 @@ fn list(on_file: &[KeyOnFile]) -> String {
 impl HostKeyError {
     fn hint(&self) -> String {
         let target = if self.port == super::known_hosts::DEFAULT_PORT {
-            self.host.clone()
+            self.address.clone()
         } else {
-            format!("-p {} {}", self.port, self.host)
+            format!("-p {} {}", self.port, self.address)
         };
         let scan = format!("ssh-keyscan -t {} {target}", short_type(self.shown.key_type()));
         let compare = "compare the fingerprint with the one that `ssh-keygen -lf` prints for the key in /etc/ssh on the server itself";

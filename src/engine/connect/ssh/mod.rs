@@ -162,13 +162,13 @@ impl SshDialer {
     async fn connect(&self) -> Result<Mux, SshError> {
         let hops = self.hops().await?;
         let mut mux: Option<Mux> = None;
-        for (hop, host_name) in hops {
+        for hop in hops {
             let stream: BoxedStream = match &mux {
-                None => Box::new(stream::connect(&host_name, hop.port).await?),
+                None => Box::new(stream::connect(&hop.address, hop.port).await?),
                 Some(before) => {
-                    let destination = Destination::Port { host: host_name.clone(), port: hop.port };
+                    let destination = Destination::Port { host: hop.address.clone(), port: hop.port };
                     let opened = before.open(destination).await.map_err(|error| SshError::Connect {
-                        address: format!("{host_name}:{}", hop.port),
+                        address: format!("{}:{}", hop.address, hop.port),
                         problem: format!("the jump host says: {error}"),
                     })?;
                     // The session before lives as long as this stream does.
@@ -180,8 +180,8 @@ impl SshDialer {
         mux.ok_or_else(|| SshError::Configuration("no host to connect to".to_owned()))
     }
 
-    /// The hosts on the way, the server last, each with the name or address to connect to.
-    async fn hops(&self) -> Result<Vec<(Hop, String)>, SshError> {
+    /// The hosts on the way, the server last.
+    async fn hops(&self) -> Result<Vec<Hop>, SshError> {
         let settings = self.endpoint.settings.as_ref();
         let mut config = config::host_config(&self.endpoint.target, &self.environment).await?;
         let mut way = vec![self.hop(&self.endpoint.target, &config, settings)?];
@@ -191,7 +191,7 @@ impl SshDialer {
                 if way.len() == HOP_LIMIT {
                     return Err(SshError::Configuration(format!(
                         "ProxyJump leads over more than {HOP_LIMIT} hosts: {}",
-                        way.iter().map(|(hop, _)| hop.host.as_str()).collect::<Vec<_>>().join(", ")
+                        way.iter().map(|hop| hop.host.as_str()).collect::<Vec<_>>().join(", ")
                     )));
                 }
                 config = config::host_config(target, &self.environment).await?;
@@ -202,7 +202,7 @@ impl SshDialer {
         Ok(way)
     }
 
-    fn hop(&self, target: &Target, config: &HostConfig, settings: Option<&SshSpec>) -> Result<(Hop, String), SshError> {
+    fn hop(&self, target: &Target, config: &HostConfig, settings: Option<&SshSpec>) -> Result<Hop, SshError> {
         if !config.ignored.is_empty() {
             tracing::warn!(
                 host = target.host,
@@ -210,14 +210,14 @@ impl SshDialer {
                 config.ignored.join(", ")
             );
         }
-        let hop = Hop {
+        Ok(Hop {
             host: target.host.clone(),
+            address: config.host_name.clone(),
             port: config.port,
             user: config.user.clone(),
             trust: self.trust(config, settings)?,
             credentials: self.credentials(config, settings)?,
-        };
-        Ok((hop, config.host_name.clone()))
+        })
     }
 
     fn trust(&self, config: &HostConfig, settings: Option<&SshSpec>) -> Result<Trust, SshError> {

@@ -175,6 +175,7 @@ impl Owner {
         for slot in &mut self.channels {
             let Some(channel) = slot else { continue };
             match channel.drive(&self.session, self.wire.is_congested(), &mut self.scratch, cx)? {
+                Progress::Idle if channel.closing_since().is_none() => continue,
                 Progress::Idle => {}
                 Progress::Moved => moved = true,
                 Progress::Closed => {

@@ -27,6 +27,8 @@ pub enum Trust {
 pub struct Hop {
     /// As the user wrote it, for messages.
     pub host: String,
+    /// Name or address to connect to.
+    pub address: String,
     pub port: u16,
     pub user: String,
     pub trust: Trust,
@@ -120,6 +122,7 @@ fn check_host_key(session: &Session, hop: &Hop) -> Result<(), SshError> {
     };
     Err(SshError::HostKey(Box::new(HostKeyError {
         host: hop.host.clone(),
+        address: hop.address.clone(),
         port: hop.port,
         shown,
         problem,
