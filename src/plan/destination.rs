@@ -69,6 +69,8 @@ pub(super) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) ->
     }
     let network = match (ctx.host.networks_named(name), own.first()) {
         ([], None) => return Located::Missing,
+        // Its replacement was interrupted while there was none: another network of the destination is not what it was renamed from.
+        ([], Some(_)) if interrupted_name(ctx, &destination.key).as_ref() == Some(name) => return Located::Missing,
         // The name differs: an immutable field like any other.
         ([], Some(network)) => network,
         ([network, ..], _) => network,

@@ -358,3 +358,25 @@ fn a_network_is_not_replaced_by_one_whose_subnet_is_taken() {
             ",
         );
 }
+
+#[test]
+fn an_interrupted_replacement_is_not_mistaken_for_a_new_name() {
+    let scenario = Scenario::new()
+        .network(network("other-net").of("web"))
+        .network(network("web-net").of("web").mtu("1500"))
+        .container(container("traefik").on("web-net"))
+        .destination(destination("web").named("web-net").mtu(1450).replacement(Replacement::WhenEmpty));
+    let planned = scenario.plan();
+    let group = &planned.servers[0].groups[0];
+    let mut killed = scenario.clone();
+    for operation in &group.operations[..2] {
+        simulator::call(killed.state(), &operation.call);
+    }
+    killed.journal(group.journal.clone().unwrap()).expect(
+        "
+        default/edge-1
+          + create network web-net for Destination/shop/web (NetworkMissing)
+          + connect traefik to web-net for Destination/shop/web (JournalRestore)
+        ",
+    );
+}
