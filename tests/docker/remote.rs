@@ -8,6 +8,7 @@ use landfall::engine::{DockerReader, EngineErrorKind, Reader};
 use tokio::net::{TcpListener, UnixStream};
 
 use super::reader;
+use crate::cli::run::landfall;
 use crate::ssh::dialer;
 use crate::support::authority::{Authority, Certified, Validity, text};
 use crate::support::sshd::Sshd;
@@ -52,6 +53,40 @@ async fn a_daemon_looks_the_same_over_dial_stdio() {
     let later = through(Arc::new(dialer(&sshd, &host.socket())));
     let error = later.networks().await.unwrap_err();
     assert!(error.message.contains("Docker does not answer at"), "{error}");
+}
+
+/// From the manifest to the network, over one connection.
+#[test]
+fn apply_works_over_ssh_and_describe_says_how_the_server_is_reached() {
+    let (host, sshd) = (Host::start(), Sshd::start());
+    let fallback = Sshd::builder().option("AllowStreamLocalForwarding no").client(sshd.client()).start();
+    let directory = tempfile::tempdir().unwrap();
+    let server = |name: &str, sshd: &Sshd| {
+        format!(
+            "apiVersion: landfall/v1\nkind: Server\nmetadata: {{ name: {name} }}\nspec:\n  endpoint: ssh://127.0.0.1:{}{}\n  \
+             ssh: {{ identityFile: {}, hostKey: {} }}\n---\n",
+            sshd.port(),
+            host.socket().display(),
+            sshd.client().key().display(),
+            sshd.host_key("ed25519"),
+        )
+    };
+    let destination = "apiVersion: landfall/v1\nkind: Destination\nmetadata: { name: web }\n\
+                       spec: { server: edge-1, network: { name: web-net } }\n";
+    let manifests = server("edge-1", &sshd) + &server("edge-2", &fallback) + destination;
+    std::fs::write(directory.path().join("all.yaml"), manifests).unwrap();
+
+    let applied = landfall(directory.path(), ["apply", "-f", "all.yaml"]);
+    assert_eq!(applied.code, 0, "{}", applied.stderr);
+    assert_eq!(host.network_ids("web-net").len(), 1);
+    assert_eq!(sshd.connections(), 1, "looking and changing share a connection");
+    let again = landfall(directory.path(), ["diff", "-f", "all.yaml"]);
+    assert_eq!(again.code, 0, "{}", again.stdout);
+
+    let described = landfall(directory.path(), ["describe", "server", "edge-2", "-f", "all.yaml"]);
+    assert!(described.stdout.contains("docker system dial-stdio"), "{}\n{}", described.stdout, described.stderr);
+    let described = landfall(directory.path(), ["describe", "server", "edge-1", "-f", "all.yaml"]);
+    assert!(!described.stdout.contains("dial-stdio"), "{}", described.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,6 +24,7 @@ pub use tcp::TcpDialer;
 pub use tls::{TlsDialer, TlsMaterial};
 
 use super::{DockerReader, DockerWriter, EngineError, EngineErrorKind, RequestCounter};
+use crate::api::SshSpec;
 use crate::desired::{DesiredServer, Endpoint, TcpSecurity};
 
 /// Opens byte streams to one daemon. Nothing is opened before the first call; a dialer is dialled again whenever the pool wants
@@ -96,12 +97,7 @@ fn dialer(server: &DesiredServer) -> Result<Arc<dyn Dialer>, EngineError> {
             Ok(Arc::new(TlsDialer::new(host, *port, tls.into())))
         }
         Endpoint::Ssh { user, host, port, socket, settings } => {
-            let host = host.trim_matches(['[', ']']).to_owned();
-            Ok(SshDialer::shared(SshEndpoint {
-                target: ssh::Target { user: user.clone(), host, port: *port },
-                socket: socket.clone(),
-                settings: settings.clone(),
-            }))
+            Ok(SshDialer::shared(ssh_endpoint(user.as_deref(), host, *port, socket.as_deref(), settings.as_ref())))
         }
         Endpoint::Context { name } => {
             let target = context::resolve(name, &ContextEnvironment::of_process());
@@ -111,6 +107,35 @@ fn dialer(server: &DesiredServer) -> Result<Arc<dyn Dialer>, EngineError> {
                 ContextTarget::Ssh(endpoint) => SshDialer::shared(endpoint),
             })
         }
+    }
+}
+
+fn ssh_endpoint(
+    user: Option<&str>,
+    host: &str,
+    port: Option<u16>,
+    socket: Option<&str>,
+    settings: Option<&SshSpec>,
+) -> SshEndpoint {
+    let host = host.trim_matches(['[', ']']).to_owned();
+    SshEndpoint {
+        target: ssh::Target { user: user.map(str::to_owned), host, port },
+        socket: socket.map(str::to_owned),
+        settings: settings.cloned(),
+    }
+}
+
+/// Something about the way to the server that is worth saying, once this process has been there.
+pub fn note(server: &DesiredServer) -> Option<String> {
+    match &server.endpoint {
+        Endpoint::Ssh { user, host, port, socket, settings } => {
+            SshDialer::note_of(&ssh_endpoint(user.as_deref(), host, *port, socket.as_deref(), settings.as_ref()))
+        }
+        Endpoint::Context { name } => match context::resolve(name, &ContextEnvironment::of_process()) {
+            Ok(ContextTarget::Ssh(endpoint)) => SshDialer::note_of(&endpoint),
+            _ => None,
+        },
+        Endpoint::Unix { .. } | Endpoint::Tcp { .. } => None,
     }
 }
 

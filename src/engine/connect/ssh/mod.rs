@@ -24,7 +24,7 @@ mod stream;
 mod wire;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -51,6 +51,11 @@ const HOP_LIMIT: usize = 8;
 const KNOWN_HOSTS_LIMIT: u64 = 16 << 20;
 const FIRST_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_DELAY: Duration = Duration::from_secs(15);
+
+/// A client that is dropped and made again, as between a look and a change, finds its session.
+const KEPT_UNUSED: Duration = Duration::from_secs(60);
+/// Every dialer of this process, and when it was last asked for.
+static DIALERS: std::sync::Mutex<Vec<(Arc<SshDialer>, std::time::Instant)>> = std::sync::Mutex::new(Vec::new());
 
 /// An `ssh://` endpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,17 +112,25 @@ impl SshDialer {
         Self::with(endpoint, Environment::of_process(), SshTimeouts::default())
     }
 
-    /// The dialer that this process has for the endpoint: whoever asks, there is one connection a server.
+    /// The dialer that this process has for the endpoint: whoever asks, and whenever, there is one connection a server. One that nobody
+    /// has had a use for in a while is forgotten.
     pub fn shared(endpoint: SshEndpoint) -> Arc<Self> {
-        static DIALERS: std::sync::Mutex<Vec<Weak<SshDialer>>> = std::sync::Mutex::new(Vec::new());
         let mut dialers = DIALERS.lock().unwrap_or_else(PoisonError::into_inner);
-        dialers.retain(|dialer| dialer.strong_count() > 0);
-        if let Some(dialer) = dialers.iter().filter_map(Weak::upgrade).find(|dialer| dialer.endpoint == endpoint) {
-            return dialer;
+        let now = std::time::Instant::now();
+        dialers.retain(|(dialer, asked)| Arc::strong_count(dialer) > 1 || now.duration_since(*asked) < KEPT_UNUSED);
+        if let Some((dialer, asked)) = dialers.iter_mut().find(|(dialer, _)| dialer.endpoint == endpoint) {
+            *asked = now;
+            return Arc::clone(dialer);
         }
         let dialer = Arc::new(Self::new(endpoint));
-        dialers.push(Arc::downgrade(&dialer));
+        dialers.push((Arc::clone(&dialer), now));
         dialer
+    }
+
+    /// What the dialer of the endpoint has to say, if this process has one.
+    pub fn note_of(endpoint: &SshEndpoint) -> Option<String> {
+        let dialers = DIALERS.lock().unwrap_or_else(PoisonError::into_inner);
+        dialers.iter().find(|(dialer, _)| dialer.endpoint == *endpoint)?.0.note()
     }
 
     pub fn with(endpoint: SshEndpoint, environment: Environment, timeouts: SshTimeouts) -> Self {
