@@ -16,6 +16,7 @@ mod graph;
 mod output;
 mod progress;
 mod report;
+mod scan;
 mod schema;
 mod seen;
 mod servers;
@@ -73,6 +74,7 @@ enum Command {
     Get(get::Args),
     Describe(describe::Args),
     Validate(validate::Args),
+    Scan(scan::Args),
     Graph(graph::Args),
     Schema(schema::Args),
     Explain(explain::Args),
@@ -88,6 +90,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::Get(args) => get::run(&args, context),
         Command::Describe(args) => describe::run(&args, context),
         Command::Validate(args) => validate::run(&args, context),
+        Command::Scan(args) => scan::run(&args, context),
         Command::Graph(args) => graph::run(&args, context),
         Command::Schema(args) => schema::run(&args, context),
         Command::Explain(args) => explain::run(&args, context),

@@ -6,6 +6,7 @@ mod figures;
 mod host;
 mod observe;
 mod remote;
+mod scan;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

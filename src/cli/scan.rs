@@ -1,0 +1,178 @@
+//! `scan SERVER`
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::{DEFAULT_MANIFESTS, ManifestArgs, ServerArgs, SetArgs, desired, invalid};
+use super::output::DataFormat;
+use super::{Context, Error, Exit};
+use crate::api::server::DEFAULT_ENDPOINT;
+use crate::api::{API_VERSION, DEFAULT_NAMESPACE, Kind, ObjectKey, Spec};
+use crate::desired::{DesiredServer, DesiredState};
+use crate::engine::connect::{self, ConnectOptions};
+use crate::manifest::{self, Manifests, Source};
+use crate::observe::{Interest, ObserveLimits, observe_all};
+use crate::observed::ObservedState;
+use crate::scan::{ScanInput, ScannedServer, scan};
+use crate::sources;
+
+/// Writes manifests for the networks of a server that none declares yet
+///
+/// Every undeclared network becomes a Destination that adopts it, and the containers on it become adopted Applications, Databases and
+/// Services. Applying them changes nothing. Networks of the Docker Engine itself and those that Landfall has created are left out.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: landfall scan edge-1 > manifests/scanned.yaml && landfall diff")]
+pub(super) struct Args {
+    /// A declared server, `[namespace/]name`; or an endpoint such as `unix:///var/run/docker.sock`, which then gets a Server manifest too
+    #[arg(value_name = "SERVER")]
+    server: String,
+    #[command(flatten)]
+    manifests: ManifestArgs,
+    /// Namespace of the manifests; default: the server's own
+    #[arg(short, long, value_name = "NS", value_parser = namespace)]
+    namespace: Option<String>,
+    #[command(flatten)]
+    set: SetArgs,
+    #[command(flatten)]
+    servers: ServerArgs,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    output: DataFormat,
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let edges = text.bytes().next().is_some_and(fits) && text.bytes().last().is_some_and(fits);
+    if edges && text.len() <= 63 && text.bytes().all(|b| fits(b) || b == b'-') {
+        Ok(text.to_owned())
+    } else {
+        Err("a namespace has 1 to 63 lower-case letters, digits and `-`, and begins and ends with a letter or digit"
+            .to_owned())
+    }
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
+    let endpoint = if args.server.contains("://") { Some(args.server.as_str()) } else { None };
+    let manifests = declared(args)?;
+    let known = manifests.as_ref().map(|manifests| desired(manifests, &args.set.set)).transpose()?;
+    let names: BTreeSet<ObjectKey> =
+        manifests.iter().flat_map(Manifests::objects).map(|located| located.object.key()).collect();
+    let found = match endpoint {
+        Some(endpoint) => at(manifests.as_ref(), known.as_ref(), endpoint),
+        None => named(known.as_ref(), &args.server)?,
+    };
+    let local = if args.server == "local" { DEFAULT_ENDPOINT } else { args.server.as_str() };
+    let stranger;
+    let (server, scanned_server) = match found {
+        Some(server) => (server, ScannedServer::Declared(server)),
+        None => {
+            stranger = undeclared(local, &args.set.set)?;
+            (&stranger, ScannedServer::Undeclared { endpoint: local })
+        }
+    };
+    let observed = observe(server, args, context)?;
+    let namespace = args.namespace.as_deref();
+    if let (Some(namespace), ScannedServer::Declared(server)) = (namespace, scanned_server)
+        && !allows(manifests.as_ref(), &server.key, namespace)
+    {
+        context.warn(&format!(
+            "{} does not allow the namespace {namespace}; add it to its `allowedNamespaces`",
+            server.key
+        ));
+    }
+    let scanned = scan(&ScanInput { observed: &observed, server: scanned_server, namespace, declared: &names });
+    for warning in &scanned.warnings {
+        context.warn(warning);
+    }
+    let failed = |error: serde_yaml::Error| Error::new("cannot write the manifests as YAML").caused_by(&error);
+    match args.output {
+        DataFormat::Yaml => context.print(&scanned.to_yaml().map_err(failed)?)?,
+        DataFormat::Json => context.print_data(DataFormat::Json, &scanned.objects().collect::<Vec<_>>())?,
+    }
+    Ok(Exit::Done)
+}
+
+/// The manifests, where there are any. Whoever starts with a scan has none, and the shell may just have made the file to write to.
+fn declared(args: &Args) -> Result<Option<Manifests>, Error> {
+    let paths = &args.manifests.filename;
+    let default = [Path::new(DEFAULT_MANIFESTS)];
+    if paths.iter().map(std::path::PathBuf::as_path).eq(default) && !Path::new(DEFAULT_MANIFESTS).exists() {
+        return Ok(None);
+    }
+    let (sources, problems) = sources::read(paths, &mut std::io::stdin().lock());
+    if !problems.is_empty() {
+        return Err(invalid(&problems));
+    }
+    let manifests = manifest::load(&sources).map_err(|problems| invalid(&problems))?;
+    Ok(Some(manifests).filter(|manifests| manifests.objects().len() > 0))
+}
+
+/// The declared server with that very endpoint. `None` where there is none.
+fn at<'a>(manifests: Option<&Manifests>, known: Option<&'a DesiredState>, endpoint: &str) -> Option<&'a DesiredServer> {
+    let key = manifests?.objects().find_map(|located| match &located.object.spec {
+        Spec::Server(spec) if spec.endpoint == endpoint => Some(located.object.key()),
+        _ => None,
+    });
+    known?.servers.get(&key?)
+}
+
+/// The declared server of that name; `None` for `local` where no manifest declares such a one.
+fn named<'a>(known: Option<&'a DesiredState>, name: &str) -> Result<Option<&'a DesiredServer>, Error> {
+    let servers = || known.iter().flat_map(|known| known.servers.values());
+    let found: Vec<&DesiredServer> =
+        servers().filter(|server| server.key.name == name || server.key.path() == name).collect();
+    match found.as_slice() {
+        [server] => Ok(Some(server)),
+        [] if name == "local" => Ok(None),
+        [] => {
+            let declared: Vec<String> = servers().map(|server| server.key.path()).collect();
+            let hint = if declared.is_empty() {
+                format!("without manifests, give an endpoint: landfall scan {DEFAULT_ENDPOINT}")
+            } else {
+                format!("declared servers: {}; or give an endpoint such as {DEFAULT_ENDPOINT}", declared.join(", "))
+            };
+            Err(Error::new(format!("no manifest declares a server {name:?}")).hint(hint))
+        }
+        several => {
+            let paths: Vec<String> = several.iter().map(|server| server.key.path()).collect();
+            Err(Error::new(format!("several servers are named {name:?}"))
+                .hint(format!("say which: {}", paths.join(", "))))
+        }
+    }
+}
+
+/// A server that is given by its endpoint, checked as if a manifest had it.
+fn undeclared(endpoint: &str, set: &str) -> Result<DesiredServer, Error> {
+    let manifest = json!({
+        "apiVersion": API_VERSION, "kind": Kind::Server, "metadata": { "name": "scanned" }, "spec": { "endpoint": endpoint },
+    });
+    let bytes = manifest.to_string().into_bytes();
+    let manifests = manifest::load(&[Source { name: "SERVER".to_owned(), bytes }]).map_err(|problems| {
+        let first = problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
+        Error::new(format!("{endpoint:?} cannot be scanned: {first}"))
+            .hint("declare the server in a manifest, with all that it takes to get in, and scan it by its name")
+    })?;
+    let mut known = desired(&manifests, set)?;
+    let key = ObjectKey::new(Kind::Server, DEFAULT_NAMESPACE, "scanned");
+    known.servers.remove(&key).ok_or_else(|| Error::new(format!("{endpoint:?} is not an endpoint")))
+}
+
+fn observe(server: &DesiredServer, args: &Args, context: &Context) -> Result<ObservedState, Error> {
+    let options = ConnectOptions { read_timeout: args.servers.timeout, ..ConnectOptions::default() };
+    let limits = ObserveLimits { per_server: args.servers.timeout, ..ObserveLimits::default() };
+    let look = observe_all([server], |_| Interest::All, |server| connect::reader(server, &options), limits);
+    match context.block_on(look)?.remove(&server.key) {
+        Some(Ok(observed)) => Ok(observed),
+        Some(Err(unobserved)) => Err(Error::new(unobserved.message).maybe_hint(unobserved.hint)),
+        None => Err(Error::new(format!("{} was not observed", server.key))),
+    }
+}
+
+fn allows(manifests: Option<&Manifests>, server: &ObjectKey, namespace: &str) -> bool {
+    let located = manifests.and_then(|manifests| manifests.get(server));
+    server.namespace == namespace
+        || matches!(located.map(|located| &located.object.spec), Some(Spec::Server(spec))
+            if spec.allowed_namespaces.iter().any(|allowed| allowed == "*" || allowed == namespace))
+}
