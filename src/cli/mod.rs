@@ -9,6 +9,7 @@ mod completion;
 mod delete;
 mod describe;
 mod diff;
+mod drift;
 mod error;
 mod explain;
 mod get;
@@ -74,6 +75,7 @@ enum Command {
     Get(get::Args),
     Describe(describe::Args),
     Validate(validate::Args),
+    Drift(drift::Args),
     Scan(scan::Args),
     Graph(graph::Args),
     Schema(schema::Args),
@@ -90,6 +92,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::Get(args) => get::run(&args, context),
         Command::Describe(args) => describe::run(&args, context),
         Command::Validate(args) => validate::run(&args, context),
+        Command::Drift(args) => drift::run(&args, context),
         Command::Scan(args) => scan::run(&args, context),
         Command::Graph(args) => graph::run(&args, context),
         Command::Schema(args) => schema::run(&args, context),

@@ -1,0 +1,188 @@
+//! `drift -f PATH`
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::args::{ManifestArgs, ScopeArgs, ServerArgs, SetArgs, desired};
+use super::output::style::{BAD, BOLD, DIM, GOOD, UNCERTAIN};
+use super::output::{Cell, DataFormat, Table};
+use super::{Context, Error, Exit};
+use crate::api::ObjectKey;
+use crate::desired::DesiredState;
+use crate::drift::{Drift, DriftInput, Since, drift, junit, markdown, sarif};
+use crate::engine::Reader;
+use crate::engine::connect::{self, ConnectOptions};
+use crate::observe::{Interest, ObserveLimits, observe_all};
+use crate::observed::{EngineEvent, Observations};
+use crate::plan::{FreshIds, PlanInput, Request, plan};
+use crate::store::journal::Journals;
+use crate::store::state_directory;
+
+/// Reports what moved away from the manifests, since when, and what no manifest declares
+///
+/// Changes nothing. Since when is known only where the daemon still remembers what happened: it keeps its latest 256 events.
+/// Exits 1 when something drifted; what is merely unmanaged counts for nothing.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    manifests: ManifestArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    #[command(flatten)]
+    set: SetArgs,
+    #[command(flatten)]
+    servers: ServerArgs,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    /// For pull requests and job summaries
+    Markdown,
+    /// XML that CI systems read: a suite a server, a test case an object
+    Junit,
+    /// SARIF 2.1.0 for code scanning, located in the manifests
+    Sarif,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
+    let manifests = args.manifests.load()?;
+    let selection = args.scope.scope().select(manifests.objects().map(|located| &located.object));
+    let mut desired = desired(&manifests, &args.set.set)?;
+    if let Some(selection) = &selection {
+        desired = selection.narrow(desired, false);
+    }
+    let state =
+        state_directory(None).map_err(|error| Error::new("there is no place for journals").caused_by(&error))?;
+    let journals = Journals::in_state(&state)
+        .load()
+        .map_err(|error| Error::new("the journals of interrupted changes cannot be read").caused_by(&error))?;
+    let (observed, events) = context.block_on(look(&desired, &args.servers))?;
+    let (request, ids) = (Request::default(), FreshIds::default());
+    let plan =
+        plan(&PlanInput { desired: &desired, observed: &observed, request: &request, ids: &ids, journals: &journals });
+    let locations = manifests.objects().map(|it| (it.object.key(), it.location.clone())).collect();
+    let mut report = drift(&DriftInput {
+        desired: &desired,
+        observed: &observed,
+        plan: &plan,
+        events: &events,
+        locations: &locations,
+    });
+    if let Some(selection) = &selection {
+        report = report.restrict(selection);
+    }
+    for server in report.servers.iter().filter(|server| !server.reachable) {
+        let message = server.message.clone().unwrap_or_default();
+        context.error(&Error::new(format!("{}: {message}", server.name)).maybe_hint(server.hint.clone()));
+    }
+    match args.output {
+        Format::Table => context.print(&text(&report, context.width()))?,
+        Format::Json => context.print_data(DataFormat::Json, &report)?,
+        Format::Markdown => context.print(&markdown(&report))?,
+        Format::Junit => context.print(&junit(&report))?,
+        Format::Sarif => context.print_data(DataFormat::Json, &sarif(&report, env!("CARGO_PKG_VERSION")))?,
+    }
+    Ok(exit(&report))
+}
+
+fn exit(report: &Drift) -> Exit {
+    let mut exit = Exit::Done;
+    if report.drifted {
+        exit = exit.max(Exit::Differences);
+    }
+    if report.summary.unreachable > 0 {
+        exit = exit.max(Exit::Failed);
+    }
+    if report.summary.refused > 0 {
+        exit = exit.max(Exit::Refused);
+    }
+    exit
+}
+
+/// The state of every server and what it remembers. Events that cannot be had cost the dates and nothing else.
+async fn look(desired: &DesiredState, args: &ServerArgs) -> (Observations, BTreeMap<ObjectKey, Vec<EngineEvent>>) {
+    let options = ConnectOptions { read_timeout: args.timeout, ..ConnectOptions::default() };
+    let limits = ObserveLimits { per_server: args.timeout, ..ObserveLimits::default() };
+    let connect = |server: &_| connect::reader(server, &options);
+    let observed = observe_all(desired.servers.values(), Interest::declared, connect, limits).await;
+    let readable = desired.servers.values().filter(|server| observed.get(&server.key).is_some_and(Result::is_ok));
+    let histories = readable.map(|server| async {
+        let events = match connect::reader(server, &options) {
+            Ok(reader) => tokio::time::timeout(args.timeout, reader.recent_events(0)).await.ok().and_then(Result::ok),
+            Err(_) => None,
+        };
+        (server.key.clone(), events.unwrap_or_default())
+    });
+    let events = futures::future::join_all(histories).await.into_iter().collect();
+    (observed, events)
+}
+
+fn text(report: &Drift, width: Option<usize>) -> String {
+    let mut text = String::new();
+    if !report.findings.is_empty() {
+        let mut table = Table::new(["SERVER", "OBJECT", "REASON", "SINCE", "MESSAGE"]);
+        for finding in &report.findings {
+            let style = if finding.refused { BAD } else { UNCERTAIN };
+            let mut message = finding.message.clone();
+            if let Some(hint) = &finding.hint {
+                let _ = write!(message, " Hint: {hint}.");
+            }
+            table.row([
+                finding.server.clone().unwrap_or_default().into(),
+                finding.object.to_string().into(),
+                Cell::styled(finding.reason, style),
+                since(finding.since.as_ref()).into(),
+                message.into(),
+            ]);
+        }
+        text.push_str(&table.render(width));
+        text.push('\n');
+    }
+    if !report.unmanaged.is_empty() {
+        let _ = writeln!(text, "{BOLD}Unmanaged{BOLD:#}");
+        let mut table = Table::new(["SERVER", "KIND", "NAME", "NETWORK", "SINCE"]);
+        for unmanaged in &report.unmanaged {
+            table.row([
+                unmanaged.server.clone().into(),
+                format!("{:?}", unmanaged.kind).into(),
+                unmanaged.name.clone().into(),
+                unmanaged.network.clone().unwrap_or_default().into(),
+                since(unmanaged.since.as_ref()).into(),
+            ]);
+        }
+        text.push_str(&table.render(width));
+        text.push('\n');
+    }
+    for note in &report.notes {
+        let _ = writeln!(text, "{DIM}{}:{DIM:#} {} ({})", note.kind, note.message, note.reason);
+    }
+    let objects: usize =
+        report.servers.iter().filter(|server| server.reachable).map(|server| server.objects.len()).sum();
+    let unknown = match report.summary.unreachable {
+        0 => String::new(),
+        1 => "; 1 server could not be observed".to_owned(),
+        count => format!("; {count} servers could not be observed"),
+    };
+    if report.drifted {
+        let _ = writeln!(
+            text,
+            "{BAD}Drifted:{BAD:#} {} finding{}, {} refused{unknown}.",
+            report.summary.findings,
+            if report.summary.findings == 1 { "" } else { "s" },
+            report.summary.refused
+        );
+    } else {
+        let _ = writeln!(text, "{GOOD}No drift:{GOOD:#} {objects} declared objects are as the manifests say{unknown}.");
+    }
+    text
+}
+
+/// To the second, without a word for what is not known.
+fn since(since: Option<&Since>) -> String {
+    since.map(|since| format!("{:.0} {}", since.time, since.event)).unwrap_or_default()
+}
