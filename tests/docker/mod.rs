@@ -1,6 +1,7 @@
 //! Against a real Docker daemon: what it does, and what the engine layer makes of it.
 
 mod answers;
+mod drift;
 mod facts;
 mod figures;
 mod host;
