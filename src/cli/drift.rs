@@ -3,20 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::args::{ManifestArgs, ScopeArgs, ServerArgs, SetArgs, desired};
+use super::args::{ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs, desired};
 use super::output::style::{BAD, BOLD, DIM, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
-use super::{Context, Error, Exit};
+use super::{Context, Error, Exit, servers};
 use crate::api::ObjectKey;
 use crate::desired::DesiredState;
 use crate::drift::{Drift, DriftInput, Since, drift, junit, markdown, sarif};
 use crate::engine::Reader;
-use crate::engine::connect::{self, ConnectOptions};
-use crate::observe::{Interest, ObserveLimits, observe_all};
 use crate::observed::{EngineEvent, Observations};
-use crate::plan::{FreshIds, PlanInput, Request, plan};
-use crate::store::journal::Journals;
-use crate::store::state_directory;
+use crate::plan::Request;
+use crate::reconcile::Preview;
 
 /// Reports what moved away from the manifests, since when, and what no manifest declares
 ///
@@ -32,6 +29,8 @@ pub(super) struct Args {
     set: SetArgs,
     #[command(flatten)]
     servers: ServerArgs,
+    #[command(flatten)]
+    state: StateArgs,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
@@ -56,15 +55,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, false);
     }
-    let state =
-        state_directory(None).map_err(|error| Error::new("there is no place for journals").caused_by(&error))?;
-    let journals = Journals::in_state(&state)
-        .load()
-        .map_err(|error| Error::new("the journals of interrupted changes cannot be read").caused_by(&error))?;
-    let (observed, events) = context.block_on(look(&desired, &args.servers))?;
-    let (request, ids) = (Request::default(), FreshIds::default());
-    let plan =
-        plan(&PlanInput { desired: &desired, observed: &observed, request: &request, ids: &ids, journals: &journals });
+    let journals = servers::journals(&args.state)?;
+    let request = Request::default();
+    let pass = servers::pass(&desired, &request, &journals, &args.servers);
+    let Preview { observed, plan } = servers::preview(context, &pass, &args.servers)?;
+    let events = context.block_on(remembered(&desired, &observed, &args.servers))?;
     let locations = manifests.objects().map(|it| (it.object.key(), it.location.clone())).collect();
     let mut report = drift(&DriftInput {
         desired: &desired,
@@ -76,10 +71,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     if let Some(selection) = &selection {
         report = report.restrict(selection);
     }
-    for server in report.servers.iter().filter(|server| !server.reachable) {
-        let message = server.message.clone().unwrap_or_default();
-        context.error(&Error::new(format!("{}: {message}", server.name)).maybe_hint(server.hint.clone()));
-    }
+    servers::complain(context, &observed);
     match args.output {
         Format::Table => context.print(&text(&report, context.width()))?,
         Format::Json => context.print_data(DataFormat::Json, &report)?,
@@ -104,22 +96,27 @@ fn exit(report: &Drift) -> Exit {
     exit
 }
 
-/// The state of every server and what it remembers. Events that cannot be had cost the dates and nothing else.
-async fn look(desired: &DesiredState, args: &ServerArgs) -> (Observations, BTreeMap<ObjectKey, Vec<EngineEvent>>) {
-    let options = ConnectOptions { read_timeout: args.timeout, ..ConnectOptions::default() };
-    let limits = ObserveLimits { per_server: args.timeout, ..ObserveLimits::default() };
-    let connect = |server: &_| connect::reader(server, &options);
-    let observed = observe_all(desired.servers.values(), Interest::declared, connect, limits).await;
+/// What the servers remember. Events that cannot be had cost the dates and nothing else.
+async fn remembered(
+    desired: &DesiredState,
+    observed: &Observations,
+    args: &ServerArgs,
+) -> BTreeMap<ObjectKey, Vec<EngineEvent>> {
+    let connect = servers::reader(servers::options(args));
     let readable = desired.servers.values().filter(|server| observed.get(&server.key).is_some_and(Result::is_ok));
-    let histories = readable.map(|server| async {
-        let events = match connect::reader(server, &options) {
-            Ok(reader) => tokio::time::timeout(args.timeout, reader.recent_events(0)).await.ok().and_then(Result::ok),
-            Err(_) => None,
-        };
-        (server.key.clone(), events.unwrap_or_default())
+    let histories = readable.map(|server| {
+        let reader = connect(server);
+        async move {
+            let events = match reader {
+                Ok(reader) => {
+                    tokio::time::timeout(args.timeout, reader.recent_events(0)).await.ok().and_then(Result::ok)
+                }
+                Err(_) => None,
+            };
+            (server.key.clone(), events.unwrap_or_default())
+        }
     });
-    let events = futures::future::join_all(histories).await.into_iter().collect();
-    (observed, events)
+    futures::future::join_all(histories).await.into_iter().collect()
 }
 
 fn text(report: &Drift, width: Option<usize>) -> String {

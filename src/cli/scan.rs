@@ -7,13 +7,12 @@ use serde_json::json;
 
 use super::args::{DEFAULT_MANIFESTS, ManifestArgs, ServerArgs, SetArgs, desired, invalid};
 use super::output::DataFormat;
-use super::{Context, Error, Exit};
+use super::{Context, Error, Exit, servers};
 use crate::api::server::DEFAULT_ENDPOINT;
 use crate::api::{API_VERSION, DEFAULT_NAMESPACE, Kind, ObjectKey, Spec};
 use crate::desired::{DesiredServer, DesiredState};
-use crate::engine::connect::{self, ConnectOptions};
 use crate::manifest::{self, Manifests, Source};
-use crate::observe::{Interest, ObserveLimits, observe_all};
+use crate::observe::Interest;
 use crate::observed::ObservedState;
 use crate::scan::{ScanInput, ScannedServer, scan};
 use crate::sources;
@@ -72,7 +71,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             (&stranger, ScannedServer::Undeclared { endpoint: local })
         }
     };
-    let observed = observe(server, args, context)?;
+    let observed = observe(server, &args.set.set, &args.servers, context)?;
     let namespace = args.namespace.as_deref();
     if let (Some(namespace), ScannedServer::Declared(server)) = (namespace, scanned_server)
         && !allows(manifests.as_ref(), &server.key, namespace)
@@ -159,11 +158,9 @@ fn undeclared(endpoint: &str, set: &str) -> Result<DesiredServer, Error> {
     known.servers.remove(&key).ok_or_else(|| Error::new(format!("{endpoint:?} is not an endpoint")))
 }
 
-fn observe(server: &DesiredServer, args: &Args, context: &Context) -> Result<ObservedState, Error> {
-    let options = ConnectOptions { read_timeout: args.servers.timeout, ..ConnectOptions::default() };
-    let limits = ObserveLimits { per_server: args.servers.timeout, ..ObserveLimits::default() };
-    let look = observe_all([server], |_| Interest::All, |server| connect::reader(server, &options), limits);
-    match context.block_on(look)?.remove(&server.key) {
+fn observe(server: &DesiredServer, set: &str, args: &ServerArgs, context: &Context) -> Result<ObservedState, Error> {
+    let alone = DesiredState { set: set.to_owned(), servers: [(server.key.clone(), server.clone())].into() };
+    match servers::observe(context, &alone, args, |_| Interest::All)?.remove(&server.key) {
         Some(Ok(observed)) => Ok(observed),
         Some(Err(unobserved)) => Err(Error::new(unobserved.message).maybe_hint(unobserved.hint)),
         None => Err(Error::new(format!("{} was not observed", server.key))),

@@ -24,7 +24,7 @@ fn limits(args: &ServerArgs) -> ObserveLimits {
 }
 
 /// Makes clients that cannot change anything.
-fn reader(options: ConnectOptions) -> impl Fn(&DesiredServer) -> Result<DockerReader, EngineError> {
+pub(super) fn reader(options: ConnectOptions) -> impl Fn(&DesiredServer) -> Result<DockerReader, EngineError> {
     move |server| connect::reader(server, &options)
 }
 
