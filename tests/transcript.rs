@@ -1,0 +1,99 @@
+//! The transcripts in the documentation: the commands are run against a real daemon, and what they print is what the pages say.
+//! `UPDATE_DOCS=1` writes the pages anew.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use crate::cli::run::landfall;
+use crate::documents::generated;
+use crate::support::Host;
+
+/// The one difference between the pages and the test: a reader's daemon listens on the default socket.
+const SERVER: &str = "\
+apiVersion: landfall/v1
+kind: Server
+metadata: { name: edge-1 }
+spec:
+  proxy: { container: traefik, type: Traefik }
+";
+
+const SHOP: &str = "\
+apiVersion: landfall/v1
+kind: Destination
+metadata: { name: web }
+spec:
+  server: edge-1
+  network:
+    name: web-net
+    subnets: [{ subnet: 10.42.0.0/24 }]
+---
+apiVersion: landfall/v1
+kind: Application
+metadata: { name: frontend }
+spec:
+  destination: web
+  containers: { names: [frontend] }
+  endpoint: { aliases: [www], ipv4Address: 10.42.0.10 }
+";
+
+#[test]
+fn the_pages_show_what_the_commands_print() {
+    let host = Host::start();
+    for name in ["traefik", "frontend"] {
+        host.container(name).running();
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let manifests = directory.path().join("manifests");
+    fs::create_dir(&manifests).unwrap();
+    fs::write(manifests.join("edge-1.yaml"), format!("{SERVER}  endpoint: {}\n", host.endpoint())).unwrap();
+    fs::write(manifests.join("shop.yaml"), SHOP).unwrap();
+
+    let run = |line: &str, code: i32| transcript(directory.path(), line, code);
+    let mut readme = format!("```yaml\n{SERVER}---\n{SHOP}```\n\n```console\n");
+    readme += &[run("diff", 1), run("apply", 0), run("diff", 0)].join("\n");
+    readme +=
+        "```\n\nSomebody disconnects the proxy by hand, and somebody tries to delete what is in use:\n\n```console\n";
+    readme += "$ docker network disconnect web-net traefik\n";
+    let reference = format!(
+        "```yaml\n{SHOP}```\n\n```console\n{}```\n",
+        [run("get destinations", 0), run("describe destination web", 0)].join("\n")
+    );
+
+    host.disconnect("web-net", "traefik");
+    readme += &[run("drift", 1), run("apply", 0), run("delete destination web", 3), run("diff", 0)].join("\n");
+    readme += "```\n";
+
+    generated("README.md", "transcript", &readme);
+    generated("docs/reference/destination.md", "destination", &reference);
+}
+
+/// A command and all it prints, standard error included.
+#[track_caller]
+fn transcript(directory: &Path, line: &str, code: i32) -> String {
+    let ran = landfall(directory, line.split(' ')).expect(code);
+    let mut text = format!("$ landfall {line}\n");
+    for line in ran.stdout.lines().chain(ran.stderr.lines()) {
+        writeln!(text, "{}", settled(line)).unwrap();
+    }
+    text
+}
+
+/// What changes from one run to the next: ids, times and ages.
+fn settled(line: &str) -> String {
+    let words = line.trim_end().split(' ').map(|word| {
+        let bare = word.trim_matches(['(', ')']);
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let settled = if bare.len() >= 12 && bare.bytes().all(|b| b.is_ascii_hexdigit()) {
+            "4f9d3a1c7be2"
+        } else if bare.len() > 19 && bare.ends_with('Z') && bare.as_bytes()[10] == b'T' && digits(&bare[..4]) {
+            "2026-11-22T20:05:10Z"
+        } else if bare.strip_suffix('s').is_some_and(digits) {
+            "2s"
+        } else {
+            bare
+        };
+        word.replace(bare, settled)
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
