@@ -68,7 +68,10 @@ fn observed_server(input: &PlanInput<'_>, server: &ServerPlan, state: &ObservedS
         .networks
         .iter()
         .map(|network| {
-            let on = host.attached(network).into_iter().filter(|it| !host::is_going(it.container));
+            let on = host
+                .attached(network)
+                .into_iter()
+                .filter(|it| !host::is_going(it.container) && !host::is_leftover(it.container, it.endpoint));
             (network.id.as_str(), on.map(|it| &it.container.id).collect())
         })
         .collect();

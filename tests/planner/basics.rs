@@ -371,6 +371,28 @@ fn a_container_created_and_never_started_is_on_a_network_by_name() {
 }
 
 #[test]
+fn an_entry_that_a_failed_connect_left_on_a_running_container_is_no_attachment_but_blocks_the_deletion() {
+    let mut scenario = Scenario::without_proxy()
+        .network(network("web-net").of("web"))
+        .container(container("app").on("web-net"))
+        .destination(destination("web").named("web-net").member(application("app")));
+    for endpoint in scenario.state().containers.iter_mut().flat_map(|container| &mut container.endpoints) {
+        endpoint.network_id = None;
+        endpoint.endpoint_id = String::new();
+    }
+    let blocked = scenario.clone().undeclare("web").prune();
+    let blocked = blocked.plan();
+    assert_eq!(blocked.servers[0].groups, []);
+    assert_eq!(blocked.servers[0].notes[0].blockers[0].name, "app");
+    scenario.expect(
+        "
+        default/edge-1
+          + connect app to web-net for Application/shop/app (MemberDetached)
+        ",
+    );
+}
+
+#[test]
 fn pain_31_the_same_alias_of_two_resources_on_one_destination_is_reported() {
     Scenario::without_proxy()
         .network(network("web-net").of("web"))

@@ -53,6 +53,9 @@ pub fn call(state: &mut ObservedState, call: &Call) {
         Call::ConnectEndpoint { network, container, settings } => {
             let network = find(state, network).clone();
             let container = container_mut(state, container);
+            // What a failed connect has left behind is written over.
+            let live = container.state.is_live();
+            container.endpoints.retain(|it| !(live && it.network_id.is_none() && it.network_name == network.name));
             assert!(
                 container.endpoints.iter().all(|it| it.network_name != network.name),
                 "{} is on {} already",
