@@ -77,6 +77,9 @@ impl fmt::Display for Reference {
 const PROXY_NETWORK_LABELS: [&str; 4] =
     ["traefik.docker.network", "traefik.swarm.network", "caddy_ingress_network", "caddy.ingress_network"];
 
+/// Networks of every engine: nobody's destination.
+const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
+
 /// A container as inspect shows it.
 #[derive(Debug, Clone, Copy)]
 pub struct Inspected<'a> {
@@ -104,9 +107,13 @@ pub fn references<'a>(
             container.endpoints.iter().partition(|endpoint| is_on(endpoint, &subject.network, &subject.network_name));
 
         found.extend(routes_through(&subject.network_name, container).map(&refer));
+        let elsewhere: Vec<String> = elsewhere
+            .iter()
+            .map(|endpoint| endpoint.network_name.clone())
+            .filter(|name| !PREDEFINED.contains(&name.as_str()))
+            .collect();
         if !here.is_empty() && !is_proxy && !elsewhere.is_empty() {
-            let networks = elsewhere.iter().map(|endpoint| endpoint.network_name.clone()).collect();
-            found.insert(refer(Referring::AlsoOn { networks }));
+            found.insert(refer(Referring::AlsoOn { networks: elsewhere }));
         }
         // Members know each other from within. The proxy is on the network without belonging to it.
         if here.is_empty() || is_proxy {
@@ -266,7 +273,7 @@ mod tests {
     #[test]
     fn a_container_on_two_destinations_is_listed() {
         assert_eq!(
-            found(vec![container("app", &[("jobs", 'b'), ("web-net", 'a')], &["DB=db-1"])]),
+            found(vec![container("app", &[("bridge", 'c'), ("jobs", 'b'), ("web-net", 'a')], &["DB=db-1"])]),
             ["container app (running): is also on jobs"]
         );
     }

@@ -119,8 +119,14 @@ impl<'a> Digest<'a> {
         self.waiting.extend(said.notes(object, NoteKind::Waiting));
     }
 
-    /// Why it is not as declared: what failed, what was refused, what is outstanding, what is waited for.
+    /// Why it is not as it should be: what differs, or what is waited for.
     fn trouble(&self) -> Option<(String, String)> {
+        let waiting = || self.waiting.first().map(|note| (note.reason.to_string(), note.message.clone()));
+        self.difference().or_else(waiting)
+    }
+
+    /// Why it is not as declared: what failed, what was refused, what is outstanding. What is waited for is no difference.
+    fn difference(&self) -> Option<(String, String)> {
         if let Some((operation, failure)) = self.failed.first() {
             let reason = failure.reason.map_or("OperationFailed", Reason::as_str);
             return Some((reason.to_owned(), format!("{}: {}", operation.call, failure.message)));
@@ -128,10 +134,7 @@ impl<'a> Digest<'a> {
         if let Some(note) = self.refused.first() {
             return Some((note.reason.to_string(), note.message.clone()));
         }
-        if let Some(operation) = self.outstanding.first() {
-            return Some((operation.cause.to_string(), sentence(operation.cause)));
-        }
-        self.waiting.first().map(|note| (note.reason.to_string(), note.message.clone()))
+        self.outstanding.first().map(|operation| (operation.cause.to_string(), sentence(operation.cause)))
     }
 
     /// `Reconciling` and `Stalled`, as every object has them.
@@ -150,7 +153,7 @@ impl<'a> Digest<'a> {
         let stalled = if self.failed.is_empty() && self.refused.is_empty() {
             condition("Stalled", ConditionStatus::False, "NothingRefused", "")
         } else {
-            let (reason, message) = self.trouble().unwrap_or_default();
+            let (reason, message) = self.difference().unwrap_or_default();
             condition("Stalled", ConditionStatus::True, &reason, message)
         };
         [reconciling, stalled]
@@ -277,7 +280,7 @@ impl Looked<'_> {
         let suspended = destination.suspend || server.suspend;
         let in_sync = if suspended {
             condition("InSync", ConditionStatus::Unknown, Reason::Suspended.as_str(), "")
-        } else if let Some((reason, message)) = all.trouble() {
+        } else if let Some((reason, message)) = all.difference() {
             condition("InSync", ConditionStatus::False, &reason, message)
         } else {
             condition("InSync", ConditionStatus::True, "AsDeclared", "")

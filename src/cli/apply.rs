@@ -1,13 +1,12 @@
 //! `apply -f PATH`
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
 use super::diff::{self, PruneArgs};
 use super::progress::Bars;
 use super::{Context, Error, Exit, report, servers};
-use crate::desired::DesiredState;
 use crate::engine::connect;
 use crate::observed::Observations;
 use crate::plan::{Call, Cause, NoteKind, Plan, Request};
@@ -97,13 +96,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
                 ended.gave_up = true;
                 break;
             }
-            std::thread::sleep(PAUSE);
+            if context.block_on(interrupted_within(PAUSE))? {
+                ended.interrupted = true;
+                break;
+            }
             let next = context.block_on(run.pass())??;
             ended.add(next);
         }
     }
-    let format: diff::Format = args.output.into();
-    finish(context, &desired, &ended, format, args.servers.timeout)
+    finish(context, &ended, args.output.into(), args.servers.timeout)
 }
 
 /// Everything that one pass needs.
@@ -145,10 +146,13 @@ impl Ended {
 impl Run<'_> {
     pub(super) async fn pass(&self) -> Result<Ended, Error> {
         let bars = Bars::new();
+        // Before anything is done Ctrl-C ends the process as ever, the question included.
+        let begun = tokio::sync::Notify::new();
         let options = servers::options(self.args);
         let decide = |_: &Observations, plan: Plan| {
             let plan = restricted(plan, self.selection);
             (self.consent)(&plan).then(|| {
+                begun.notify_one();
                 bars.expect(&plan);
                 plan
             })
@@ -157,9 +161,15 @@ impl Run<'_> {
         let mut applying = std::pin::pin!(applying);
         let mut interrupted = false;
         let applied = loop {
+            let signal = async {
+                if !interrupted {
+                    begun.notified().await;
+                }
+                tokio::signal::ctrl_c().await
+            };
             tokio::select! {
                 applied = &mut applying => break applied,
-                signal = tokio::signal::ctrl_c() => {
+                signal = signal => {
                     if signal.is_err() {
                         // Without the handler Ctrl-C ends the process, as ever.
                         break applying.await;
@@ -182,6 +192,11 @@ impl Run<'_> {
     }
 }
 
+/// Waits, unless Ctrl-C comes first.
+async fn interrupted_within(pause: Duration) -> bool {
+    tokio::time::timeout(pause, tokio::signal::ctrl_c()).await.is_ok()
+}
+
 fn restricted(plan: Plan, selection: Option<&Selection>) -> Plan {
     match selection {
         Some(selection) => selection.restrict(plan),
@@ -198,20 +213,10 @@ fn waits(report: &Report) -> bool {
 }
 
 /// Prints the report and what it comes to.
-pub(super) fn finish(
-    context: &Context,
-    desired: &DesiredState,
-    ended: &Ended,
-    format: diff::Format,
-    waited: Duration,
-) -> Result<Exit, Error> {
+pub(super) fn finish(context: &Context, ended: &Ended, format: diff::Format, waited: Duration) -> Result<Exit, Error> {
     diff::show(context, &ended.report, &ended.observed, format)?;
     let exit = report::exit(&ended.report, false);
-    let servers = match desired.servers.len() {
-        1 => "1 server".to_owned(),
-        count => format!("{count} servers"),
-    };
-    context.say(&format!("{} on {servers}.", report::sentence(&ended.report.summary())));
+    context.say(&format!("{}.", report::sentence(&ended.report.summary())));
     if ended.interrupted {
         context.warn("interrupted; what was not begun is skipped");
         return Ok(Exit::Interrupted);
@@ -253,7 +258,12 @@ pub(super) fn ask(question: &str) -> Option<String> {
     let mut stderr = std::io::stderr().lock();
     stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).ok()?;
     let mut answer = String::new();
-    match std::io::stdin().read_line(&mut answer) {
+    let read = std::io::stdin().read_line(&mut answer);
+    if !std::io::stdin().is_terminal() {
+        // A terminal has echoed the end of the line.
+        let _ = writeln!(stderr);
+    }
+    match read {
         Ok(0) | Err(_) => None,
         Ok(_) => Some(answer),
     }

@@ -85,6 +85,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let look = servers::preview(context, &servers::pass(&desired, &request, &journals, &args.servers), &args.servers)?;
     let unknown = unknown(&look.plan);
     if !unknown.is_empty() && !args.ignore_not_found {
+        servers::complain(context, &look.observed);
         return Err(not_found(&unknown, args));
     }
     request.delete.retain(|key, _| !unknown.contains(key));
@@ -110,13 +111,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         return Ok(exit(&planned, &request, &observed));
     }
     let run = Run { pass, selection: None, args: &args.servers, context, consent: &|_| true };
-    let ended = context.block_on(run.pass())??;
-    let printed = apply::finish(context, &desired, &ended, args.output.into(), args.servers.timeout)?;
-    verify(args, context, &desired, &ended.report)?;
-    if ended.interrupted {
-        return Ok(printed);
+    let mut ended = context.block_on(run.pass())??;
+    let exit = exit(&ended.report, &request, &ended.observed);
+    if exit == Exit::Done {
+        // What is forgotten has no need of its server.
+        ended.observed.clear();
     }
-    Ok(exit(&ended.report, &request, &ended.observed))
+    let printed = apply::finish(context, &ended, args.output.into(), args.servers.timeout)?;
+    verify(args, context, &desired, &ended.report)?;
+    Ok(if ended.interrupted { printed } else { exit })
 }
 
 /// As for `apply`, but that a destination which is forgotten by force has no need of its server.

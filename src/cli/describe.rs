@@ -13,7 +13,6 @@ use super::seen::{self, Seen, age, display_name};
 use super::target::TargetArgs;
 use super::{Context, Error, Exit, report, servers};
 use crate::api::{Kind, Object, ObjectKey, Spec};
-use crate::engine::connect;
 use crate::manifest::LocatedObject;
 use crate::plan::facts::{EndpointFacts, NetworkFacts};
 use crate::plan::{Blocker, DeleteMode, FreshIds, Note, Operation, PlanInput, Reason, Request, plan};
@@ -139,9 +138,6 @@ impl<'a> Page<'a> {
         }
         let seen = self.seen;
         let Some(server) = seen.desired.servers.get(key) else { return };
-        if let Some(note) = connect::note(server) {
-            self.field("Connection", &note);
-        }
         match seen.server_facts(key) {
             Some(facts) => {
                 self.heading("Engine");
@@ -219,6 +215,13 @@ impl<'a> Page<'a> {
                 facts.members.iter().map(|member| (Some(&member.resource), member.expected, &member.endpoint)),
             );
         }
+        if !facts.missing.is_empty() {
+            self.heading("Missing");
+            for missing in &facts.missing {
+                let container = missing.container.as_deref().unwrap_or("no container is selected");
+                let _ = writeln!(self.text, "  {} {}: {container}", missing.resource.kind, missing.resource.path());
+            }
+        }
         if !facts.unmanaged.is_empty() {
             self.heading("Unmanaged");
             self.endpoints(facts.unmanaged.iter().map(|endpoint| (None, true, endpoint)));
@@ -237,7 +240,12 @@ impl<'a> Page<'a> {
         if network.ipv6 {
             self.line("IPv6", "yes");
         }
-        self.line("Created", &format!("{} ({} ago)", network.created, age(&network.created, Timestamp::now())));
+        let age = age(&network.created, Timestamp::now());
+        let created = match network.created.parse::<Timestamp>() {
+            Ok(created) => format!("{created:.0} ({age} ago)"),
+            Err(_) => network.created.clone(),
+        };
+        self.line("Created", &created);
         self.line("Owner", if network.adopted { "adopted: never removed" } else { "Landfall" });
     }
 

@@ -263,7 +263,7 @@ fn table(seen: &Seen, kind: Kind, objects: &[&Object], wide: bool, prefixed: boo
                 let members = facts.map(|facts| {
                     let expected = facts.members.iter().filter(|member| member.expected);
                     let connected = expected.clone().filter(|member| member.endpoint.connected).count();
-                    format!("{connected}/{}", expected.count())
+                    format!("{connected}/{}", expected.count() + facts.missing.len())
                 });
                 cells.extend([
                     server.key.path().into(),
@@ -287,11 +287,12 @@ fn table(seen: &Seen, kind: Kind, objects: &[&Object], wide: bool, prefixed: boo
                 let containers = || placements.iter().filter_map(|placed| placed.containers.as_ref()).flatten();
                 let connected = containers().filter(|(_, endpoint)| endpoint.connected).count();
                 let expected = containers().filter(|(expected, _)| *expected).count();
+                let missing = placements.iter().map(|placed| placed.missing).sum::<usize>();
                 let count = match (expected, containers().count()) {
                     (0, 0) if placements.iter().all(|placed| placed.containers.is_none()) => String::new(),
                     // A stack that keeps to its own network: how many it has.
-                    (0, all) => all.to_string(),
-                    (expected, _) => format!("{}/{expected}", connected.min(expected)),
+                    (0, all) if missing == 0 => all.to_string(),
+                    (expected, _) => format!("{}/{}", connected.min(expected), expected + missing),
                 };
                 let destinations: Vec<String> = placements
                     .iter()

@@ -53,7 +53,7 @@ Exit codes:
   0  done, or no differences
   1  differences found (diff, drift)
   2  an error: bad flags or manifests, a server that cannot be reached, an operation that failed
-  3  something was refused: a deletion that is blocked, an adoption that was not asked for, an immutable field
+  3  something was refused: a blocked deletion, an adoption nobody asked for, an immutable field
 The larger one wins, and what could be done is done.";
 
 /// What every command understands.
@@ -69,13 +69,13 @@ struct GlobalArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Validate(validate::Args),
     Diff(diff::Args),
     Apply(apply::Args),
-    Delete(delete::Args),
+    Drift(drift::Args),
     Get(get::Args),
     Describe(describe::Args),
-    Validate(validate::Args),
-    Drift(drift::Args),
+    Delete(delete::Args),
     Scan(scan::Args),
     Graph(graph::Args),
     Schema(schema::Args),
@@ -86,13 +86,13 @@ enum Command {
 
 fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
     match command {
+        Command::Validate(args) => validate::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
         Command::Apply(args) => apply::run(&args, context),
-        Command::Delete(args) => delete::run(&args, context),
+        Command::Drift(args) => drift::run(&args, context),
         Command::Get(args) => get::run(&args, context),
         Command::Describe(args) => describe::run(&args, context),
-        Command::Validate(args) => validate::run(&args, context),
-        Command::Drift(args) => drift::run(&args, context),
+        Command::Delete(args) => delete::run(&args, context),
         Command::Scan(args) => scan::run(&args, context),
         Command::Graph(args) => graph::run(&args, context),
         Command::Schema(args) => schema::run(&args, context),

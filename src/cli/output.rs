@@ -145,7 +145,7 @@ pub(super) fn clap_color(arguments: &[OsString]) -> clap::ColorChoice {
 pub(super) fn start_logging(verbose: u8) {
     use tracing_subscriber::filter::EnvFilter;
     let level = match verbose {
-        0 => return,
+        0 => "warn",
         1 => "info",
         2 => "debug",
         _ => "trace",

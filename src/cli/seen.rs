@@ -92,7 +92,9 @@ impl Seen {
                     let own = facts.members.iter().filter(|member| member.resource == *resource);
                     own.map(|member| (member.expected, &member.endpoint)).collect()
                 });
-                Placed { server: &server.key, destination: &destination.key, containers }
+                let missing = facts
+                    .map_or(0, |facts| facts.missing.iter().filter(|missing| missing.resource == *resource).count());
+                Placed { server: &server.key, destination: &destination.key, containers, missing }
             })
             .collect()
     }
@@ -150,6 +152,8 @@ pub(super) struct Placed<'a> {
     pub(super) destination: &'a ObjectKey,
     /// Whether it belongs on the network, and how it is there.
     pub(super) containers: Option<Vec<(bool, &'a EndpointFacts)>>,
+    /// How many that do not exist.
+    pub(super) missing: usize,
 }
 
 fn extend(status: &mut Map<String, Value>, facts: Option<&impl serde::Serialize>) -> Result<(), serde_json::Error> {

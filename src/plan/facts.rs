@@ -59,6 +59,8 @@ pub struct DestinationFacts {
     pub proxy: Option<EndpointFacts>,
     /// Containers of declared resources; by resource and name.
     pub members: Vec<MemberFacts>,
+    /// What resources select and does not exist; in the order of the resources.
+    pub missing: Vec<MissingFacts>,
     /// Containers on the network that no resource declares; by name.
     pub unmanaged: Vec<EndpointFacts>,
 }
@@ -86,6 +88,16 @@ pub struct MemberFacts {
     pub expected: bool,
     #[serde(flatten)]
     pub endpoint: EndpointFacts,
+}
+
+/// A declared member that is waited for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MissingFacts {
+    pub resource: ObjectKey,
+    /// Absent where the resource selects by something else than the name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
 }
 
 /// A container and how it is on the network.
@@ -180,8 +192,28 @@ fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination)
                 endpoint: endpoint(container, on_it(container)),
             })
             .collect(),
+        missing: missing(destination, &members),
         unmanaged: unmanaged.map(|attached| endpoint(attached.container, Some(attached))).collect(),
     }
+}
+
+fn missing(destination: &DesiredDestination, members: &Members<'_>) -> Vec<MissingFacts> {
+    let mut missing = Vec::new();
+    for member in destination.members.iter().filter(|member| member.connect) {
+        let mut found = members.all.iter().filter(|(resource, _)| **resource == member.resource);
+        let names = &member.selector.names;
+        let lacks = |container| MissingFacts { resource: member.resource.clone(), container };
+        if names.is_empty() {
+            // The tasks of a Swarm service are its own business.
+            if found.next().is_none() && member.selector.swarm_services.is_empty() {
+                missing.push(lacks(None));
+            }
+        } else {
+            let absent = names.iter().filter(|name| !found.clone().any(|(_, container)| container.name == **name));
+            missing.extend(absent.map(|name| lacks(Some(name.clone()))));
+        }
+    }
+    missing
 }
 
 fn network_facts(ctx: &Context<'_>, network: &ObservedNetwork) -> NetworkFacts {

@@ -3,4 +3,8 @@
 mod basics;
 mod graph;
 mod manifests;
+mod reference;
 pub(crate) mod run;
+mod servers;
+mod story;
+pub(crate) mod world;

@@ -1,0 +1,235 @@
+//! Commands that talk to servers, where the server does not answer or its answer was saved before.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+
+use super::world::{SHOP, World, server};
+
+fn unreachable() -> World {
+    World::new(&(server("unix:///nowhere/docker.sock") + SHOP))
+}
+
+/// A saved observation with the two containers and the proxy, on no network but the default one.
+fn snapshot(networks: &Value) -> String {
+    let container = |digit: &str, name: &str, labels: Value| {
+        json!({
+            "id": digit.repeat(64), "name": name, "image": "busybox", "state": "running", "labels": labels,
+            "network_mode": "bridge", "endpoints": [],
+        })
+    };
+    let document = json!({
+        "format": "landfall.observed", "format_version": "1.0", "server": "infra/edge",
+        "observed": {
+            "engine": { "id": "E", "name": "edge", "version": "20.10.24", "swarm": { "state": "inactive" } },
+            "networks": networks,
+            "containers": [
+                container("a", "frontend", json!({})),
+                container("b", "orders", json!({ "app": "orders" })),
+                container("c", "traefik", json!({})),
+            ],
+        },
+    });
+    document.to_string()
+}
+
+#[test]
+fn an_absent_daemon_is_exit_code_2_with_server_attempt_and_hint_for_every_command() {
+    let world = unreachable();
+    for arguments in [
+        "diff",
+        "drift",
+        "scan edge",
+        "apply",
+        "apply --dry-run",
+        "apply --prune --yes",
+        "get servers",
+        "get destination web",
+        "get all -o json",
+        "describe destination web",
+        "describe server edge",
+        "delete destination web",
+        "get server edge -o json --observed",
+    ] {
+        let ran = world.run(arguments).expect(2);
+        for expected in ["infra/edge", "/nowhere/docker.sock", "there is no socket", "hint:"] {
+            assert!(ran.stderr.contains(expected), "{arguments}: {expected}\n{ran}");
+        }
+    }
+}
+
+#[test]
+fn a_socket_that_denies_access_names_the_group() {
+    // Root may do anything.
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return };
+    if status.lines().any(|line| line.starts_with("Uid:\t0\t")) {
+        return;
+    }
+    let world = World::new("");
+    let socket = world.path().join("docker.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o000)).unwrap();
+    world.write("manifests/all.yaml", &server(&format!("unix://{}", socket.display())));
+    let ran = world.run("diff").expect(2);
+    assert!(ran.stderr.contains("denies access") && ran.stderr.contains("docker"), "{ran}");
+}
+
+#[test]
+fn an_unreachable_server_makes_its_objects_unknown() {
+    let world = unreachable();
+    let table = world.run("get destinations").expect(2);
+    assert_eq!(table.stdout.matches("Unknown").count(), 2, "{table}");
+    assert_eq!(table.stdout.matches("ServerUnreachable").count(), 2, "{table}");
+    let document = world.run("get destination web -o json").expect(2).json();
+    assert_eq!(document["kind"], "Destination");
+    assert_eq!(document["status"]["conditions"][0]["type"], "Ready");
+    assert_eq!(document["status"]["conditions"][0]["status"], "Unknown");
+    let plan = world.run("diff -o json").expect(2).json();
+    assert_eq!(plan["servers"][0], json!({ "name": "infra/edge", "reachable": false, "type": null }));
+    assert_eq!(plan["summary"]["unreachable"], 1);
+    assert_eq!(plan["notes"][0]["reason"], "ServerUnreachable");
+}
+
+#[test]
+fn force_forgets_a_destination_on_a_server_that_is_gone() {
+    let world = unreachable();
+    let ran = world.run("delete destination data --force --yes").expect(0);
+    assert!(ran.stdout.contains("(Orphaned)"), "{ran}");
+    let refused = world.run_with_input("delete destination data --force", "web\n").expect(2);
+    assert!(refused.stderr.contains("was not typed; nothing was done"), "{refused}");
+    world.run_with_input("delete destination data --force", "data\n").expect(0);
+}
+
+#[test]
+fn bad_manifests_are_exit_code_2_before_any_server_is_asked() {
+    let world = unreachable();
+    world.write("manifests/bad.yaml", "apiVersion: landfall/v1\nkind: Destinaton\nmetadata: { name: x }\n");
+    for arguments in ["diff", "apply", "get servers", "describe server edge", "delete destination web", "drift"] {
+        let ran = world.run(arguments).expect(2);
+        assert!(ran.stderr.contains("manifests/bad.yaml"), "{arguments}: {ran}");
+        assert!(!ran.stderr.contains("cannot be reached"), "{arguments}: {ran}");
+        assert_eq!(ran.stdout, "", "{arguments}");
+    }
+}
+
+#[test]
+fn a_plan_is_reproduced_from_a_saved_observation() {
+    let world = unreachable();
+    world.write("observed.json", &snapshot(&json!([])));
+    let ran = world.run("diff --observed observed.json").expect(1);
+    assert_eq!(
+        ran.stdout,
+        "infra/edge
+  + create network data-net for Destination/shop/data (NetworkMissing)
+  + connect frontend to data-net as www for Application/shop/frontend (MemberDetached)
+  + connect orders to data-net for Database/shop/orders (MemberDetached)
+  + create network web-net (10.42.0.0/24) for Destination/shop/web (NetworkMissing)
+  + connect traefik to web-net for Destination/shop/web (ProxyDetached)
+  + connect frontend to web-net as www for Application/shop/frontend (MemberDetached)
+"
+    );
+    assert_eq!(ran.stderr, "6 operations planned.\n");
+
+    let json = world.run("diff --observed observed.json -o json").expect(1).json();
+    assert_eq!(json["format_version"], "1.0");
+    assert_eq!(json["summary"]["operations"], 6);
+    assert_eq!(json["operations"][0]["outcome"], "Planned");
+    let yaml = world.run("diff --observed observed.json -o yaml").expect(1);
+    assert!(yaml.stdout.starts_with("format_version: '1.0'\n"), "{yaml}");
+    let markdown = world.run("diff --observed observed.json -o markdown").expect(1);
+    assert!(markdown.stdout.starts_with("### Landfall: 6 operations planned\n"), "{markdown}");
+    assert!(markdown.stdout.contains("```diff\n+ create network data-net"), "{markdown}");
+}
+
+#[test]
+fn a_selection_narrows_the_plan_and_nothing_is_said_of_the_rest() {
+    let world = unreachable();
+    world.write("observed.json", &snapshot(&json!([])));
+    let selected = world.run("diff --observed observed.json -l tier=front").expect(1);
+    assert_eq!(
+        selected.stdout,
+        "infra/edge
+  + create network web-net (10.42.0.0/24) for Destination/shop/web (NetworkMissing)
+  + connect traefik to web-net for Destination/shop/web (ProxyDetached)
+  + connect frontend to web-net as www for Application/shop/frontend (MemberDetached)
+  ? waiting Application/shop/frontend: The network of Destination/shop/data does not exist, and Destination/shop/data is not selected. (NetworkNotFound)
+      hint: apply Destination/shop/data first, or leave out `-n` and `-l`
+"
+    );
+    let none = world.run("diff --observed observed.json -n blog").expect(0);
+    assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", "No differences.\n"));
+    world.run("diff --prune -l tier=front").expect(2);
+    world.run("diff -n shop -A").expect(2);
+}
+
+#[test]
+fn a_refusal_outranks_differences() {
+    let world = unreachable();
+    let foreign = json!([{
+        "id": "d".repeat(64), "name": "web-net", "driver": "bridge", "scope": "local", "internal": false,
+        "attachable": false, "ingress": false, "ipv6": false, "subnets": [], "options": {}, "labels": {}, "created": "",
+    }]);
+    world.write("observed.json", &snapshot(&foreign));
+    let ran = world.run("diff --observed observed.json").expect(3);
+    assert!(ran.stdout.contains("(AdoptionRequired)"), "{ran}");
+    assert!(ran.stdout.contains("+ create network data-net"), "{ran}");
+}
+
+#[test]
+fn what_is_not_a_saved_observation_is_told() {
+    let world = unreachable();
+    world.write("other.json", "{}");
+    world.write("text.json", "hello");
+    world.write("future.json", &snapshot(&json!([])).replace("\"1.0\"", "\"2.0\""));
+    world.write("elsewhere.json", &snapshot(&json!([])).replace("infra/edge", "infra/other"));
+    for (file, message) in [
+        ("missing.json", "cannot read the observation"),
+        ("other.json", "is not a saved observation"),
+        ("text.json", "cannot read the observation"),
+        ("future.json", "has the format version \"2.0\""),
+        ("elsewhere.json", "which no manifest declares"),
+    ] {
+        let ran = world.run(&format!("diff --observed {file}")).expect(2);
+        assert!(ran.stderr.contains(message), "{file}: {ran}");
+    }
+}
+
+#[test]
+fn names_that_are_not_declared_get_a_hint() {
+    let world = unreachable();
+    for (arguments, message) in [
+        ("get destination wbe", "no manifest declares a destination \"wbe\""),
+        ("get destinaton web", "unknown kind \"destinaton\""),
+        ("describe application frontend -n blog", "there is one in the namespace \"shop\""),
+        ("get destinations -l =", "has no valid label name"),
+        ("delete destination", "No name is given"),
+        ("delete server edge", "a server is not Landfall's to delete"),
+        ("get destination web --observed -o json", "--observed saves the observation of one server"),
+    ] {
+        let ran = world.run(arguments).expect(2);
+        assert!(ran.stderr.contains(message), "{arguments}: {ran}");
+        assert_eq!(ran.stdout, "", "{arguments}");
+    }
+    world.run("delete").expect(2);
+}
+
+#[test]
+fn names_are_listed_without_asking_a_server() {
+    let world = unreachable();
+    assert_eq!(world.run("get dest -o name").expect(0).stdout, "destination/data\ndestination/web\n");
+    assert_eq!(world.run("get all -o name --server edge").expect(0).stdout.lines().count(), 5);
+    let empty = world.run("get svc -o json").expect(0);
+    assert_eq!(empty.json(), json!({ "apiVersion": "landfall/v1", "kind": "List", "items": [] }));
+    assert_eq!(empty.stderr, "No services found.\n");
+}
+
+#[test]
+fn manifests_come_from_standard_input_and_from_the_environment() {
+    let world = unreachable();
+    let manifests = server("unix:///nowhere/docker.sock");
+    assert_eq!(world.run_with_input("get servers -o name -f -", &manifests).expect(0).stdout, "server/edge\n");
+    let mut command = super::run::command();
+    command.current_dir("/").env("LANDFALL_MANIFESTS", world.path().join("manifests"));
+    let ran = super::run::finish(command.args(["get", "dest", "-o", "name"]), "");
+    assert_eq!(ran.expect(0).stdout, "destination/data\ndestination/web\n");
+}

@@ -1,0 +1,133 @@
+//! The whole product on a real daemon, by its exit codes and what it prints.
+
+use serde_json::json;
+
+use super::run::Ran;
+use super::world::{SHOP, World, server};
+use crate::support::Host;
+
+struct Story {
+    host: Host,
+    world: World,
+}
+
+impl Story {
+    fn new() -> Self {
+        let host = Host::start();
+        for name in ["traefik", "frontend"] {
+            host.container(name).running();
+        }
+        host.container("orders").label("app", "orders").running();
+        let world = World::new(&(server(&host.endpoint()) + SHOP));
+        Self { host, world }
+    }
+
+    fn run(&self, arguments: &str) -> Ran {
+        self.world.run(arguments)
+    }
+
+    fn networks(&self) -> usize {
+        ["web-net", "data-net"].iter().map(|name| self.host.network_ids(name).len()).sum()
+    }
+}
+
+#[test]
+fn from_nothing_to_converged_and_back() {
+    let story = Story::new();
+
+    let dry = story.run("apply --dry-run").expect(0);
+    assert!(dry.stdout.contains("+ create network web-net"), "{dry}");
+    assert_eq!(story.networks(), 0, "a dry run writes nothing");
+    story.run("diff").expect(1);
+
+    let applied = story.run("apply -o json").expect(0).json();
+    assert_eq!(applied["summary"], json!({ "operations": 6, "refused": 0, "unreachable": 0, "failed": 0 }));
+    assert!(applied["operations"].as_array().unwrap().iter().all(|operation| operation["outcome"] == "Done"));
+    let nothing = story.run("diff").expect(0);
+    assert_eq!((nothing.stdout.as_str(), nothing.stderr.as_str()), ("", "No differences.\n"));
+    assert_eq!(story.run("apply -o json").expect(0).json()["summary"]["operations"], 0);
+
+    let table = story.run("get destinations").expect(0);
+    assert!(table.stdout.starts_with("NAMESPACE   NAME   SERVER       NETWORK"), "{table}");
+    assert_eq!(table.stdout.matches("AsDeclared").count(), 2, "{table}");
+    let web = story.run("get destination/web -o json").expect(0).json();
+    assert_eq!(web["apiVersion"], "landfall/v1");
+    assert_eq!(web["metadata"]["namespace"], "shop");
+    assert_eq!(web["spec"]["network"]["name"], "web-net");
+    assert_eq!(web["status"]["network"]["subnets"], json!(["10.42.0.0/24"]));
+    assert_eq!(web["status"]["members"][0]["aliases"], json!(["www"]));
+    assert_eq!(web["status"]["conditions"][0]["status"], "True");
+    let all = story.run("get all -A -o json").expect(0).json();
+    assert_eq!((&all["kind"], all["items"].as_array().unwrap().len()), (&json!("List"), 5));
+    let described = story.run("describe destination web").expect(0);
+    for expected in ["Subnets:        10.42.0.0/24", "Deletion blocked by:", "Container frontend, running"] {
+        assert!(described.stdout.contains(expected), "{expected}: {described}");
+    }
+
+    // A saved observation gives the same plan as the server, also after the server has moved on.
+    let saved = story.run("get server edge -o json --observed").expect(0);
+    story.world.write("observed.json", &saved.stdout);
+    let web_net = story.host.network_ids("web-net").remove(0);
+    story.host.api("POST", &format!("/networks/{web_net}/disconnect"), &json!({ "Container": "traefik" }));
+    story.run("diff --observed observed.json").expect(0);
+    let detached = story.run("diff").expect(1);
+    assert!(detached.stdout.contains("+ connect traefik to web-net for Destination/shop/web (ProxyDetached)"));
+    story.run("apply").expect(0);
+
+    let refused = story.run("delete destination web").expect(3);
+    for expected in ["You must delete all resources", "Application frontend, declared", "Container frontend, running"] {
+        assert!(refused.stdout.contains(expected), "{expected}: {refused}");
+    }
+    assert_eq!(story.networks(), 2);
+    story.run("apply --set other").expect(3);
+
+    story.run("delete destination nope").expect(2);
+    let ignored = story.run("delete destination nope --ignore-not-found").expect(0);
+    assert_eq!(ignored.stderr, "Nothing to delete.\n");
+
+    let wrong = story.world.run_with_input("delete destination data --force", "web\n").expect(2);
+    assert!(wrong.stderr.contains("nothing was done"), "{wrong}");
+    assert_eq!(story.networks(), 2);
+    let forced = story.world.run_with_input("delete destination data --force", "data\n").expect(0);
+    assert!(forced.stdout.contains("- remove network data-net"), "{forced}");
+    assert!(forced.stderr.contains("container frontend (running): is also on web-net"), "{forced}");
+    assert_eq!(story.networks(), 1);
+    assert_eq!(story.host.state("orders"), "exited", "the containers stay");
+}
+
+#[test]
+fn prune_removes_what_is_no_longer_declared_and_nothing_that_is_only_not_selected() {
+    let story = Story::new();
+    story.run("apply").expect(0);
+    story.run("apply --prune -n infra --yes").expect(0);
+    assert_eq!(story.networks(), 2, "the namespace shop was not selected");
+
+    // Without the database and its destination, and with the application on one destination only.
+    let documents: Vec<&str> = SHOP.split("---\n").collect();
+    let shop = [documents[1], &documents[3].replace("  additionalDestinations: [data]\n", "")].join("---\n");
+    story.world.write("manifests/all.yaml", &format!("{}---\n{shop}", server(&story.host.endpoint())));
+    let unmanaged = story.run("diff").expect(0);
+    assert!(unmanaged.stdout.contains("(Undeclared)"), "{unmanaged}");
+    let blocked = story.run("apply --prune").expect(3);
+    assert!(blocked.stdout.contains("Container orders, running"), "{blocked}");
+    for name in ["orders", "frontend"] {
+        story.host.api("DELETE", &format!("/containers/{name}?force=1"), &json!(null));
+    }
+    story.run("diff --prune").expect(1);
+    story.run("apply --prune").expect(0);
+    assert_eq!(story.networks(), 1);
+    let waiting = story.run("apply --wait --timeout 2s").expect(2);
+    assert!(waiting.stderr.contains("something is still waited for after 2s"), "{waiting}");
+}
+
+#[test]
+fn environment_variables_are_named_before_a_deletion_and_their_values_never() {
+    let story = Story::new();
+    story.run("apply").expect(0);
+    story.host.container("worker").env("DATABASE_URL=postgres://u:hunter2@orders/x").running();
+    let ran = story.run("-vvv delete database orders").expect(0);
+    assert!(!ran.to_string().contains("hunter2"), "{ran}");
+    let ran = story.run("-vvv delete destination data --force --yes").expect(0);
+    assert!(ran.stderr.contains("environment variable DATABASE_URL mentions orders"), "{ran}");
+    assert!(!ran.to_string().contains("hunter2"), "{ran}");
+}

@@ -1,0 +1,87 @@
+//! Manifests in a directory of their own, for one run of the binary or several.
+
+use std::path::Path;
+
+use super::run::{Ran, command, finish};
+
+/// A directory to run in, with `manifests/` and a place for journals.
+pub(crate) struct World {
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) fn new(manifests: &str) -> Self {
+        let world = Self { directory: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(world.path().join("manifests")).unwrap();
+        world.write("manifests/all.yaml", manifests);
+        world
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.path().join(name), content).unwrap();
+    }
+
+    pub(crate) fn run(&self, arguments: &str) -> Ran {
+        self.run_with_input(arguments, "")
+    }
+
+    /// `arguments` are separated by spaces.
+    pub(crate) fn run_with_input(&self, arguments: &str, input: &str) -> Ran {
+        let state = self.path().join("state");
+        let mut command = command();
+        command.current_dir(self.path()).env("XDG_STATE_HOME", state).args(arguments.split_whitespace());
+        finish(&mut command, input)
+    }
+}
+
+/// A server with a proxy and nothing else.
+pub(crate) fn server(endpoint: &str) -> String {
+    format!(
+        "apiVersion: landfall/v1
+kind: Server
+metadata: {{ name: edge, namespace: infra }}
+spec:
+  endpoint: {endpoint}
+  allowedNamespaces: ['*']
+  proxy: {{ container: traefik }}
+"
+    )
+}
+
+/// Destinations `web` and `data` in the namespace `shop`, with an application on both and a database on one.
+pub(crate) const SHOP: &str = "---
+apiVersion: landfall/v1
+kind: Destination
+metadata: { name: web, namespace: shop, labels: { tier: front } }
+spec:
+  server: infra/edge
+  network: { name: web-net, subnets: [{ subnet: 10.42.0.0/24 }] }
+---
+apiVersion: landfall/v1
+kind: Destination
+metadata: { name: data, namespace: shop }
+spec:
+  server: infra/edge
+  network: { name: data-net }
+  proxy: false
+---
+apiVersion: landfall/v1
+kind: Application
+metadata: { name: frontend, namespace: shop, labels: { tier: front } }
+spec:
+  destination: web
+  additionalDestinations: [data]
+  containers: { names: [frontend] }
+  endpoint: { aliases: [www] }
+---
+apiVersion: landfall/v1
+kind: Database
+metadata: { name: orders, namespace: shop }
+spec:
+  destination: data
+  containers: { labels: { app: orders } }
+";
