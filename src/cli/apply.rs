@@ -145,7 +145,7 @@ impl Ended {
 
 impl Run<'_> {
     pub(super) async fn pass(&self) -> Result<Ended, Error> {
-        let bars = Bars::new();
+        let bars = Bars::new(self.context.verbose() > 0);
         // Before anything is done Ctrl-C ends the process as ever, the question included.
         let begun = tokio::sync::Notify::new();
         let options = servers::options(self.args);

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 
 use super::args::{ManifestArgs, ServerArgs, SetArgs, StateArgs};
 use super::get::{status_cell, word};
-use super::output::style::{BOLD, HINT};
+use super::output::style::{BOLD, HINT, UNCERTAIN};
 use super::output::{Cell, Table};
 use super::seen::{self, Seen, age, display_name};
 use super::target::TargetArgs;
 use super::{Context, Error, Exit, report, servers};
-use crate::api::{Kind, Object, ObjectKey, Spec};
+use crate::api::{ConditionStatus, Kind, Object, ObjectKey, Spec};
 use crate::manifest::LocatedObject;
 use crate::plan::facts::{EndpointFacts, NetworkFacts};
 use crate::plan::{Blocker, DeleteMode, FreshIds, Note, Operation, PlanInput, Reason, Request, plan};
@@ -295,9 +295,15 @@ impl<'a> Page<'a> {
         self.heading("Conditions");
         let mut table = Table::new(["TYPE", "STATUS", "REASON", "MESSAGE"]);
         for condition in self.seen.conditions(key) {
+            // Of these, True is what deserves attention.
+            let status = match (condition.condition_type.as_str(), condition.status) {
+                ("Reconciling" | "Stalled" | "Deleting", ConditionStatus::True) => Cell::styled("True", UNCERTAIN),
+                ("Reconciling" | "Stalled" | "Deleting", ConditionStatus::False) => "False".into(),
+                (_, status) => status_cell(status),
+            };
             table.row([
                 condition.condition_type.as_str().into(),
-                status_cell(condition.status),
+                status,
                 condition.reason.as_str().into(),
                 condition.message.as_str().into(),
             ]);

@@ -215,7 +215,13 @@ fn table(seen: &Seen, kind: Kind, objects: &[&Object], wide: bool, prefixed: boo
             &["ADDRESSES", "SERVER", "MESSAGE"],
         ),
     };
-    let mut table = Table::new(narrow.iter().chain(more.iter().filter(|_| wide)).copied());
+    let dispensable: &[&'static str] = match kind {
+        Kind::Server => &["ENGINE", "DESTINATIONS", "TYPE", "PROXY"],
+        Kind::Destination => &["AGE", "TYPE", "PROXY", "MEMBERS", "SERVER", "NETWORK"],
+        Kind::Application | Kind::Database | Kind::Service => &["DESTINATION", "CONTAINERS"],
+    };
+    let headings = narrow.iter().chain(more.iter().filter(|_| wide)).copied();
+    let mut table = Table::new(headings).dispensable(dispensable);
     for object in objects {
         let key = object.key();
         let name = if prefixed { short_name(&key) } else { key.name.clone() };

@@ -161,10 +161,11 @@ pub(super) fn start_logging(verbose: u8) {
 }
 
 /// A table as kubectl prints it: headings in capitals, columns apart by three spaces, no lines.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
     headings: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
+    dispensable: Vec<&'static str>,
 }
 
 /// The content of one cell and how it looks.
@@ -188,12 +189,20 @@ impl<T: Into<String>> From<T> for Cell {
 
 /// Spaces between two columns.
 const GAP: usize = 3;
+/// Where there are too many columns for the terminal.
+const NARROW_GAP: usize = 2;
 /// No column is made narrower than this: text below it is unreadable, and the terminal may as well wrap the line.
 const NARROWEST: usize = 8;
 
 impl Table {
     pub(crate) fn new(headings: impl IntoIterator<Item = &'static str>) -> Self {
-        Self { headings: headings.into_iter().collect(), rows: Vec::new() }
+        Self { headings: headings.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Columns to leave out, the first one first, where the terminal is too narrow for all.
+    pub(crate) fn dispensable(mut self, headings: &[&'static str]) -> Self {
+        self.dispensable = headings.to_vec();
+        self
     }
 
     /// Adds a row; an empty cell is shown as `-`.
@@ -208,9 +217,38 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Rendered to fit `width` columns, where given, by wrapping the widest cells.
+    /// Rendered to fit `width` columns, where given: with narrower gaps, then without what can be dispensed with, then by wrapping the
+    /// widest cells.
     pub(crate) fn render(&self, width: Option<usize>) -> String {
-        let widths = self.widths(width);
+        let Some(width) = width else { return self.render_with(None, GAP) };
+        if self.fits(width, GAP) {
+            return self.render_with(Some(width), GAP);
+        }
+        let mut left = Self { dispensable: Vec::new(), ..self.clone() };
+        for heading in &self.dispensable {
+            if left.fits(width, NARROW_GAP) {
+                break;
+            }
+            left.remove(heading);
+        }
+        left.render_with(Some(width), NARROW_GAP)
+    }
+
+    fn fits(&self, width: usize, gap: usize) -> bool {
+        self.widths(None, gap).iter().sum::<usize>() + gap * self.headings.len().saturating_sub(1) <= width
+    }
+
+    fn remove(&mut self, heading: &str) {
+        if let Some(column) = self.headings.iter().position(|other| *other == heading) {
+            self.headings.remove(column);
+            for row in &mut self.rows {
+                row.remove(column);
+            }
+        }
+    }
+
+    fn render_with(&self, width: Option<usize>, gap: usize) -> String {
+        let widths = self.widths(width, gap);
         let mut text = String::new();
         let headings = self.headings.iter().map(|heading| Cell::styled(*heading, style::BOLD)).collect::<Vec<_>>();
         for row in std::iter::once(&headings).chain(&self.rows) {
@@ -228,7 +266,7 @@ impl Table {
                         let style = cell.style;
                         rendered.push_str(&format!("{style}{part}{style:#}"));
                     }
-                    pending += width - columns(part) + GAP;
+                    pending += width - columns(part) + gap;
                 }
                 text.push_str(&rendered);
                 text.push('\n');
@@ -237,7 +275,7 @@ impl Table {
         text
     }
 
-    fn widths(&self, available: Option<usize>) -> Vec<usize> {
+    fn widths(&self, available: Option<usize>, gap: usize) -> Vec<usize> {
         let mut widths: Vec<usize> = self.headings.iter().map(|heading| columns(heading)).collect();
         let least: Vec<usize> = widths.iter().map(|heading| (*heading).max(NARROWEST)).collect();
         for row in &self.rows {
@@ -246,7 +284,7 @@ impl Table {
             }
         }
         let Some(available) = available else { return widths };
-        let gaps = GAP * widths.len().saturating_sub(1);
+        let gaps = gap * widths.len().saturating_sub(1);
         while widths.iter().sum::<usize>() + gaps > available {
             let widest = (0..widths.len()).filter(|i| widths[*i] > least[*i]).max_by_key(|i| widths[*i]);
             match widest {
@@ -320,12 +358,22 @@ mod tests {
         let text = plain(&sample().render(Some(40)));
         assert_eq!(
             text,
-            "NAME   STATUS   MESSAGE\n\
-             web    Ready    the network exists and\n\
-             \x20               everybody is on it\n\
-             db     -        short\n"
+            "NAME  STATUS  MESSAGE\n\
+             web   Ready   the network exists and\n\
+             \x20             everybody is on it\n\
+             db    -       short\n"
         );
         assert!(text.lines().all(|line| line.len() <= 40));
+    }
+
+    #[test]
+    fn a_narrow_terminal_first_costs_what_can_be_dispensed_with() {
+        let table = sample().dispensable(&["STATUS"]);
+        assert!(plain(&table.render(Some(60))).starts_with("NAME   STATUS   MESSAGE\n"));
+        let narrow = "NAME  MESSAGE\n\
+                      web   the network exists and everybody is on it\n\
+                      db    short\n";
+        assert_eq!(plain(&table.render(Some(50))), narrow);
     }
 
     #[test]

@@ -21,8 +21,9 @@ pub(super) struct Bars {
 }
 
 impl Bars {
-    pub(super) fn new() -> Self {
-        let all = std::io::stderr().is_terminal().then(MultiProgress::new);
+    /// `logging`: what is done is in the log, and bars would be torn apart by it.
+    pub(super) fn new(logging: bool) -> Self {
+        let all = (std::io::stderr().is_terminal() && !logging).then(MultiProgress::new);
         Self { bars: Mutex::default(), all, stop: AtomicBool::new(false) }
     }
 
@@ -74,6 +75,7 @@ impl Bars {
 
 impl Progress for Bars {
     fn started(&self, server: &ObjectKey, operation: &Operation) {
+        tracing::info!(server = server.path(), "{operation}");
         self.with(server, |bar| bar.set_message(operation.call.to_string()));
     }
 

@@ -25,7 +25,10 @@ fn limits(args: &ServerArgs) -> ObserveLimits {
 
 /// Makes clients that cannot change anything.
 pub(super) fn reader(options: ConnectOptions) -> impl Fn(&DesiredServer) -> Result<DockerReader, EngineError> {
-    move |server| connect::reader(server, &options)
+    move |server| {
+        tracing::info!(server = server.key.path(), "looking");
+        connect::reader(server, &options)
+    }
 }
 
 /// Looks at all servers of the desired state.
