@@ -13,6 +13,7 @@ use super::seen::{self, Seen, age, display_name};
 use super::target::TargetArgs;
 use super::{Context, Error, Exit, report, servers};
 use crate::api::{ConditionStatus, Kind, Object, ObjectKey, Spec};
+use crate::engine::connect;
 use crate::manifest::LocatedObject;
 use crate::plan::facts::{EndpointFacts, NetworkFacts};
 use crate::plan::{Blocker, DeleteMode, FreshIds, Note, Operation, PlanInput, Reason, Request, plan};
@@ -138,6 +139,9 @@ impl<'a> Page<'a> {
         }
         let seen = self.seen;
         let Some(server) = seen.desired.servers.get(key) else { return };
+        if let Some(note) = connect::note(server) {
+            self.field("Connection", &note);
+        }
         match seen.server_facts(key) {
             Some(facts) => {
                 self.heading("Engine");

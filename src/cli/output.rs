@@ -157,6 +157,7 @@ pub(super) fn start_logging(verbose: u8) {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .without_time()
+        .with_target(false)
         .try_init();
 }
 

@@ -1,10 +1,13 @@
 //! The whole product on a real daemon, by its exit codes and what it prints.
 
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+
 use serde_json::json;
 
 use super::run::Ran;
 use super::world::{SHOP, World, server};
-use crate::support::Host;
+use crate::support::{Host, wait_for};
 
 struct Story {
     host: Host,
@@ -130,4 +133,49 @@ fn environment_variables_are_named_before_a_deletion_and_their_values_never() {
     let ran = story.run("-vvv delete destination data --force --yes").expect(0);
     assert!(ran.stderr.contains("environment variable DATABASE_URL mentions orders"), "{ran}");
     assert!(!ran.to_string().contains("hunter2"), "{ran}");
+}
+
+#[test]
+fn ctrl_c_completes_what_is_under_way_and_begins_nothing_new() {
+    let host = Host::start();
+    host.container("traefik").running();
+    let mut manifests = server(&host.endpoint());
+    for number in 0..40 {
+        write!(
+            manifests,
+            "---\napiVersion: landfall/v1\nkind: Destination\nmetadata: {{ name: d{number} }}\n\
+             spec: {{ server: infra/edge, network: {{ name: many-{number} }} }}\n"
+        )
+        .unwrap();
+    }
+    let world = World::new(&manifests);
+    let created = || {
+        let networks = host.get("/networks");
+        let mine = |name: &str| name.starts_with("many-");
+        networks.as_array().unwrap().iter().filter(|network| mine(network["Name"].as_str().unwrap())).count()
+    };
+    let child = super::run::command()
+        .current_dir(world.path())
+        .env("XDG_STATE_HOME", world.path().join("state"))
+        .args(["apply", "-o", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for("the first network", || (created() > 0).then_some(()));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("completing what is under way"), "{stderr}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let count = |outcome: &str| {
+        let operations = report["operations"].as_array().unwrap().iter();
+        operations.filter(|it| it["op"] == "CreateNetwork" && it["outcome"] == outcome).count()
+    };
+    assert_eq!((count("Done"), count("Done") + count("Skipped")), (created(), 40), "the report is true");
+    assert!(count("Skipped") > 0);
+    world.run("apply").expect(0);
+    assert_eq!(created(), 40);
+    world.run("diff").expect(0);
 }
