@@ -151,3 +151,13 @@ fn a_suspended_destination_is_unknown() {
     let web = conditions(&scenario, Kind::Destination, "web");
     assert!(web.starts_with("Ready=Unknown Suspended\n"), "{web}");
 }
+
+#[test]
+fn every_condition_is_documented() {
+    let page = include_str!("../../docs/reference/status.md");
+    let healthy = healthy();
+    let status = Status::new(&healthy.desired, &healthy.observed, &Report::planned(&healthy.plan()));
+    for condition in status.conditions.values().flatten() {
+        assert!(page.contains(&format!("| `{}` |", condition.condition_type)), "{}", condition.condition_type);
+    }
+}
