@@ -25,6 +25,7 @@ pub mod selector;
 pub mod status;
 // shell
 pub mod cli;
+pub mod controller;
 pub mod engine;
 pub mod execute;
 pub mod ids;

@@ -1,0 +1,4 @@
+//! The loop behind `landfall run`.
+
+pub mod backoff;
+pub mod state;
