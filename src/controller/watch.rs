@@ -1,0 +1,229 @@
+//! Watches the manifests: says *that* something may have changed, never what.
+//!
+//! Flow: inotify events of the paths and of the directories they are in → quiet for a moment → one message.
+//! Directories are watched instead of files, since editors and ConfigMaps replace files rather than write them, and a watch on
+//! a replaced file watches nothing. When a path turns out to lead somewhere else (a symlink was swapped) the watches are laid anew.
+//! Reading, comparing and judging are the receiver's business, who also looks now and then without being told: network file systems tell nobody.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use notify::event::EventKind;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+/// Silence after the last event before the receiver is told: an editor's save and a `git checkout` are several events.
+const QUIET: Duration = Duration::from_millis(50);
+/// A source that never falls silent is reported this often all the same.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// The manifests cannot be watched, most often because the limit on inotify watches is reached.
+#[derive(Debug, Error)]
+#[error("watching {}: {source}", path.display())]
+pub struct WatchError {
+    path: PathBuf,
+    source: notify::Error,
+}
+
+/// Watches until dropped.
+pub struct FileWatch {
+    watcher: RecommendedWatcher,
+    raw: mpsc::Receiver<()>,
+    paths: Vec<PathBuf>,
+    laid: BTreeMap<PathBuf, RecursiveMode>,
+    /// What events have to be about, for the watcher's own thread.
+    subjects: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+impl FileWatch {
+    /// Watches files and directories, whether they exist at present or not.
+    pub fn new(paths: &[PathBuf]) -> Result<Self, WatchError> {
+        // One place is enough: the message carries no content, and one that is pending stands for all that follow.
+        let (sender, raw) = mpsc::channel(1);
+        let subjects = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&subjects);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| !is_about(&event, &shared.lock().unwrap_or_else(PoisonError::into_inner))) {
+                return;
+            }
+            // An error (an overflowing queue) is a reason to look, as every event is.
+            let _ = sender.try_send(());
+        })
+        .map_err(|source| WatchError { path: paths.first().cloned().unwrap_or_default(), source })?;
+        let mut watch = Self { watcher, raw, paths: paths.to_vec(), laid: BTreeMap::new(), subjects };
+        watch.lay()?;
+        Ok(watch)
+    }
+
+    /// Waits for a change to be over. Cancel-safe: a change whose wait is dropped is found by the receiver's own looks.
+    pub async fn changed(&mut self) -> Result<(), WatchError> {
+        if self.raw.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+        let deadline = tokio::time::Instant::now() + LONGEST_WAIT;
+        loop {
+            let quiet = tokio::time::Instant::now() + QUIET;
+            match tokio::time::timeout_at(quiet.min(deadline), self.raw.recv()).await {
+                Ok(Some(())) if tokio::time::Instant::now() < deadline => {}
+                _ => break,
+            }
+        }
+        self.lay()
+    }
+
+    /// Lays watches where the paths lead now, and lifts those that lead nowhere.
+    fn lay(&mut self) -> Result<(), WatchError> {
+        *self.subjects.lock().unwrap_or_else(PoisonError::into_inner) = subjects(&self.paths);
+        let wanted = places(&self.paths);
+        let stale: Vec<PathBuf> = self.laid.keys().filter(|path| !wanted.contains_key(*path)).cloned().collect();
+        for path in stale {
+            // A directory that is gone has lost its watch already.
+            let _ = self.watcher.unwatch(&path);
+            self.laid.remove(&path);
+        }
+        for (path, mode) in wanted {
+            if self.laid.get(&path) != Some(&mode) {
+                match self.watcher.watch(&path, mode) {
+                    Ok(()) => {
+                        self.laid.insert(path, mode);
+                    }
+                    // It went away between looking and watching: its parent is watched and will tell.
+                    Err(source) if !path.exists() => drop(source),
+                    Err(source) => return Err(WatchError { path, source }),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A directory counts with all below it; for a file its whole directory does, since the file may be a link through another one there.
+/// The directories above are watched as well but are full of other things: `/tmp` never falls silent.
+fn subjects(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut subjects = Vec::new();
+    for path in paths {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let real = absolute.canonicalize().ok();
+        for path in real.into_iter().chain([absolute]) {
+            if path.is_file() {
+                subjects.extend(path.parent().map(Path::to_path_buf));
+            }
+            subjects.push(path);
+        }
+    }
+    subjects
+}
+
+fn is_about(event: &notify::Event, subjects: &[PathBuf]) -> bool {
+    // Our own reading causes access events.
+    !matches!(event.kind, EventKind::Access(_))
+        && (event.need_rescan()
+            || event.paths.iter().any(|path| {
+                // Something below a subject, or a directory on the way to one that was not there before.
+                subjects.iter().any(|subject| path.starts_with(subject) || subject.starts_with(path))
+            }))
+}
+
+/// What to watch for `paths`: the directory each is in, the directory it leads to, and the directory that directory is in.
+fn places(paths: &[PathBuf]) -> BTreeMap<PathBuf, RecursiveMode> {
+    let mut places = BTreeMap::new();
+    for path in paths {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let real = absolute.canonicalize().ok();
+        for parent in [existing_parent(&absolute), real.as_deref().and_then(existing_parent)].into_iter().flatten() {
+            places.entry(parent).or_insert(RecursiveMode::NonRecursive);
+        }
+        if let Some(real) = real.filter(|real| real.is_dir()) {
+            places.insert(real, RecursiveMode::Recursive);
+        }
+    }
+    places
+}
+
+fn existing_parent(path: &Path) -> Option<PathBuf> {
+    path.ancestors().skip(1).find(|ancestor| ancestor.is_dir()).map(Path::to_path_buf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    async fn told(watch: &mut FileWatch) {
+        tokio::time::timeout(Duration::from_secs(10), watch.changed()).await.expect("told in time").expect("watched");
+    }
+
+    #[tokio::test]
+    async fn a_file_saved_by_renaming_another_over_it_is_noticed_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("web.yaml");
+        fs::write(&file, "a").unwrap();
+        let mut watch = FileWatch::new(std::slice::from_ref(&file)).unwrap();
+        for text in ["b", "c"] {
+            fs::write(dir.path().join(".web.yaml.swp"), text).unwrap();
+            fs::rename(dir.path().join(".web.yaml.swp"), &file).unwrap();
+            told(&mut watch).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_configmap_whose_data_link_is_swapped_is_noticed_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("..1")).unwrap();
+        fs::write(dir.path().join("..1/web.yaml"), "a").unwrap();
+        std::os::unix::fs::symlink("..1", dir.path().join("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/web.yaml", dir.path().join("web.yaml")).unwrap();
+        let mut watch = FileWatch::new(&[dir.path().to_path_buf()]).unwrap();
+        for version in ["..2", "..3"] {
+            fs::create_dir(dir.path().join(version)).unwrap();
+            fs::write(dir.path().join(version).join("web.yaml"), version).unwrap();
+            std::os::unix::fs::symlink(version, dir.path().join("..tmp")).unwrap();
+            fs::rename(dir.path().join("..tmp"), dir.path().join("..data")).unwrap();
+            told(&mut watch).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_reached_through_a_link_that_moves_on_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        for revision in ["one", "two"] {
+            fs::create_dir(dir.path().join(revision)).unwrap();
+        }
+        let current = dir.path().join("current");
+        std::os::unix::fs::symlink("one", &current).unwrap();
+        let mut watch = FileWatch::new(std::slice::from_ref(&current)).unwrap();
+        std::os::unix::fs::symlink("two", dir.path().join("next")).unwrap();
+        fs::rename(dir.path().join("next"), &current).unwrap();
+        told(&mut watch).await;
+        fs::write(dir.path().join("two/web.yaml"), "in the new place").unwrap();
+        told(&mut watch).await;
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_vanishes_and_comes_back_is_noticed_both_times() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifests = dir.path().join("manifests");
+        fs::create_dir(&manifests).unwrap();
+        let mut watch = FileWatch::new(std::slice::from_ref(&manifests)).unwrap();
+        fs::remove_dir(&manifests).unwrap();
+        told(&mut watch).await;
+        fs::create_dir(&manifests).unwrap();
+        told(&mut watch).await;
+        fs::write(manifests.join("web.yaml"), "a").unwrap();
+        told(&mut watch).await;
+    }
+
+    #[tokio::test]
+    async fn a_burst_of_writes_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut watch = FileWatch::new(&[dir.path().to_path_buf()]).unwrap();
+        for i in 0..200 {
+            fs::write(dir.path().join(format!("{i}.yaml")), "a").unwrap();
+        }
+        told(&mut watch).await;
+        assert!(tokio::time::timeout(QUIET * 4, watch.changed()).await.is_err(), "told again without a change");
+    }
+}
