@@ -1,5 +1,6 @@
 //! What is kept on disk between runs. None of it is needed to converge: delete it and you lose history, and the way back from a forced deletion.
 
+pub mod history;
 pub mod journal;
 
 use std::path::{Path, PathBuf};
