@@ -6,6 +6,7 @@ pub mod error;
 mod transport;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 
 pub use crate::observed::EngineEvent;
 use crate::observed::{
@@ -37,6 +38,14 @@ pub trait Reader: Send + Sync {
     /// Network and container events that the daemon still remembers since `since` (seconds since the epoch), oldest first.
     /// The daemon keeps 256 of all types: absence proves nothing.
     async fn recent_events(&self, since: i64) -> Result<Vec<EngineEvent>, EngineError>;
+}
+
+/// What an engine tells by itself.
+#[async_trait]
+pub trait Watcher: Reader {
+    /// `GET /events`: network and container events from now on. Ends with an error, whatever the cause. Who listens has to keep up:
+    /// a slow listener loses events and slows the daemon. Subscribe first, then list.
+    async fn subscribe(&self) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError>;
 }
 
 /// What can be done to an engine. Every method is one call of the API and takes full ids.

@@ -6,6 +6,7 @@
 //! Ids alone go into paths, and only as the checked types: bollard escapes nothing.
 
 mod classify;
+mod events;
 mod wire;
 
 use std::sync::Arc;
@@ -15,13 +16,14 @@ use async_trait::async_trait;
 use bollard::models::NetworkDisconnectRequest;
 use bollard::models::{EndpointIpamConfig, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest};
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use futures::stream::BoxStream;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::connect::{ConnectOptions, Dialer};
 use super::transport::{Transport, TransportError};
-use super::{ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, Writer};
+use super::{ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, Watcher, Writer};
 use crate::observed::{
     ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
 };
@@ -163,6 +165,20 @@ impl Reader for DockerReader {
         );
         let bytes = self.get_bytes(&path).await.map_err(explain)?;
         Ok(wire::events(&bytes))
+    }
+}
+
+#[async_trait]
+impl Watcher for DockerReader {
+    async fn subscribe(&self) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
+        events::subscribe(self).await
+    }
+}
+
+#[async_trait]
+impl Watcher for DockerWriter {
+    async fn subscribe(&self) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
+        events::subscribe(&self.reader).await
     }
 }
 
