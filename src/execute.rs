@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use crate::api::ObjectKey;
 use crate::engine::Writer;
@@ -64,8 +64,10 @@ pub async fn execute(
     progress: &dyn Progress,
     limits: Limits,
 ) -> Report {
-    let run = |server| execute_server(server, writers, journals, progress, limits);
-    let servers = futures::stream::iter(&plan.servers).map(run).buffered(limits.servers_at_once.max(1)).collect().await;
+    // Boxed and collected: kept as a mapped iterator, the compiler cannot see that the whole may move between threads.
+    let run = |server| execute_server(server, writers, journals, progress, limits).boxed();
+    let runs: Vec<_> = plan.servers.iter().map(run).collect();
+    let servers = futures::stream::iter(runs).buffered(limits.servers_at_once.max(1)).collect().await;
     Report { set: plan.set.clone(), servers, notes: plan.notes.clone() }
 }
 

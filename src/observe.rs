@@ -12,6 +12,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::desired::DesiredServer;
@@ -64,15 +65,18 @@ pub async fn observe_all<'a, R: Reader>(
     connect: impl Fn(&DesiredServer) -> Result<R, EngineError>,
     limits: ObserveLimits,
 ) -> Observations {
-    let looks = servers.into_iter().map(|server| {
+    // Boxed and collected: kept as a mapped iterator, the compiler cannot see that the whole may move between threads.
+    let look = |server: &'a DesiredServer| {
         let interest = interest(server);
         let reader = connect(server);
-        async move {
+        let look = async move {
             let look = async { observe(&reader.map_err(unobserved)?, &interest).await };
             let seen = tokio::time::timeout(limits.per_server, look).await;
             (server.key.clone(), seen.unwrap_or_else(|_| Err(too_slow(server, limits.per_server))))
-        }
-    });
+        };
+        look.boxed()
+    };
+    let looks: Vec<_> = servers.into_iter().map(look).collect();
     stream::iter(looks).buffer_unordered(limits.concurrency.max(1)).collect().await
 }
 

@@ -85,9 +85,11 @@ impl History {
         self.retry_at.into_iter().chain(self.repair_at).filter(|at| *at > now).max()
     }
 
-    /// True once, when a wait for a retry is over.
+    /// True once, when a wait is over.
     pub fn take_due(&mut self, now: Duration) -> bool {
-        self.retry_at.take_if(|at| *at <= now).is_some()
+        let over = |at: &mut Duration| *at <= now;
+        let retry = self.retry_at.take_if(over).is_some();
+        self.repair_at.take_if(over).is_some() || retry
     }
 }
 

@@ -67,8 +67,6 @@ pub enum DestinationOutcome {
     Repaired,
     /// An operation failed.
     Failed,
-    /// It was on hold and has still something to do.
-    Held,
 }
 
 /// Something to do.
@@ -218,7 +216,6 @@ impl State {
                         }
                     }
                     DestinationOutcome::Failed => history.failed(now, &mut self.jitter),
-                    DestinationOutcome::Held => {}
                 }
             }
         }
@@ -348,7 +345,7 @@ mod tests {
         state.handle_event(at(1), finished("edge", &[("web", DestinationOutcome::Failed)]));
         let pass = state.handle_event(at(1), Event::Hint { server: server("edge") });
         assert_eq!(started(&pass), [("edge".to_owned(), vec!["web".to_owned()])]);
-        state.handle_event(at(1), finished("edge", &[("web", DestinationOutcome::Held)]));
+        state.handle_event(at(1), finished("edge", &[]));
         let retry = state.wake_at(at(1)).expect("a retry is due");
         assert!(retry <= at(2), "{retry:?}");
         assert_eq!(started(&state.handle_event(retry, Event::Tick)), [("edge".to_owned(), vec![])]);

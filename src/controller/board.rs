@@ -1,0 +1,88 @@
+//! What the loop shows of itself: the state of every server as last seen, and counts of what was done. Written by the loop, read by anyone.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::api::Condition;
+use crate::manifest::Diagnostic;
+use crate::report::json::Document;
+
+/// Shared view of the loop.
+#[derive(Clone)]
+pub struct Board {
+    content: Arc<RwLock<Content>>,
+    /// Counts changes, so that readers can wait for the next.
+    revision: watch::Sender<u64>,
+}
+
+/// What is on the board.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Content {
+    pub set: String,
+    pub manifests: ManifestState,
+    pub servers: BTreeMap<String, ServerState>,
+    pub counts: Counts,
+    pub stopping: bool,
+}
+
+/// The manifests as last read.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ManifestState {
+    /// Counts the valid sets that were read; 0 before the first.
+    pub generation: u64,
+    /// What is wrong with the files as they are now. The last good set stays desired.
+    pub problems: Vec<Diagnostic>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<jiff::Timestamp>,
+}
+
+/// One server as last seen.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerState {
+    /// The last pass that ended.
+    pub pass: u64,
+    pub finished: jiff::Timestamp,
+    pub reachable: bool,
+    /// The report of the last pass, as `apply -o json` has it.
+    pub report: Document,
+    pub conditions: BTreeMap<String, Vec<Condition>>,
+}
+
+/// Counts since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    pub passes: u64,
+    pub failed_passes: u64,
+    /// Operations by call and outcome, such as `("ConnectEndpoint", "Done")`.
+    #[serde(skip)]
+    pub operations: BTreeMap<(&'static str, &'static str), u64>,
+    /// Operations that put back something that had been as declared before, by cause.
+    pub repairs: BTreeMap<String, u64>,
+    pub events: u64,
+    pub lost_streams: u64,
+}
+
+impl Board {
+    pub fn new(set: &str) -> Self {
+        let content = Content { set: set.to_owned(), ..Content::default() };
+        Self { content: Arc::new(RwLock::new(content)), revision: watch::Sender::new(0) }
+    }
+
+    pub fn read(&self) -> RwLockReadGuard<'_, Content> {
+        self.content.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells every reader that waits.
+    pub fn update(&self, change: impl FnOnce(&mut Content)) {
+        change(&mut self.content.write().unwrap_or_else(PoisonError::into_inner));
+        self.revision.send_modify(|revision| *revision += 1);
+    }
+
+    /// Resolves with every change from now on.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+}
