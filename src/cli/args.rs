@@ -119,7 +119,7 @@ fn parse_set(text: &str) -> Result<String, String> {
 }
 
 /// `30s`, `2m`, `1m 30s`; a bare number is seconds.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => text

@@ -17,6 +17,7 @@ mod graph;
 mod output;
 mod progress;
 mod report;
+mod run;
 mod scan;
 mod schema;
 mod seen;
@@ -72,6 +73,7 @@ enum Command {
     Validate(validate::Args),
     Diff(diff::Args),
     Apply(apply::Args),
+    Run(run::Args),
     Drift(drift::Args),
     Get(get::Args),
     Describe(describe::Args),
@@ -89,6 +91,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::Validate(args) => validate::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
         Command::Apply(args) => apply::run(&args, context),
+        Command::Run(args) => run::run(&args, context),
         Command::Drift(args) => drift::run(&args, context),
         Command::Get(args) => get::run(&args, context),
         Command::Describe(args) => describe::run(&args, context),
@@ -130,7 +133,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let context = Context::new(cli.global.color, cli.global.verbose);
-    output::start_logging(cli.global.verbose);
+    match &cli.command {
+        // Nobody watches it: what it does has to be in the log, and when.
+        Command::Run(args) => output::start_log(cli.global.verbose, args.log_format),
+        _ => output::start_logging(cli.global.verbose),
+    }
     let exit = dispatch(cli.command, &context).unwrap_or_else(|error| {
         context.error(&error);
         Exit::Failed

@@ -143,14 +143,7 @@ pub(super) fn clap_color(arguments: &[OsString]) -> clap::ColorChoice {
 
 /// Sends the log to standard error. Bodies of requests carry secrets, so the HTTP client and what is beneath it never log below warnings.
 pub(super) fn start_logging(verbose: u8) {
-    use tracing_subscriber::filter::EnvFilter;
-    let level = match verbose {
-        0 => "warn",
-        1 => "info",
-        2 => "debug",
-        _ => "trace",
-    };
-    let filter = EnvFilter::new(format!("warn,landfall={level}"));
+    let filter = log_filter(verbose);
     // Fails only when somebody has set a subscriber already, which is then as good.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -159,6 +152,37 @@ pub(super) fn start_logging(verbose: u8) {
         .without_time()
         .with_target(false)
         .try_init();
+}
+
+/// How the log of a long-running command is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum LogFormat {
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// The log of a command that goes on: with times, and from what is done upwards.
+pub(super) fn start_log(verbose: u8, format: LogFormat) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(log_filter(verbose.saturating_add(1)))
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    let _ = match format {
+        LogFormat::Text => subscriber.try_init(),
+        LogFormat::Json => subscriber.json().try_init(),
+    };
+}
+
+/// Of other crates only what is wrong: the HTTP client logs whole bodies, secrets included.
+fn log_filter(verbose: u8) -> tracing_subscriber::filter::EnvFilter {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    tracing_subscriber::filter::EnvFilter::new(format!("warn,landfall={level}"))
 }
 
 /// A table as kubectl prints it: headings in capitals, columns apart by three spaces, no lines.

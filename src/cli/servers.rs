@@ -19,7 +19,7 @@ pub(super) fn options(args: &ServerArgs) -> ConnectOptions {
     ConnectOptions { read_timeout: args.timeout, ..ConnectOptions::default() }
 }
 
-fn limits(args: &ServerArgs) -> ObserveLimits {
+pub(super) fn limits(args: &ServerArgs) -> ObserveLimits {
     ObserveLimits { per_server: args.timeout, ..ObserveLimits::default() }
 }
 

@@ -213,7 +213,10 @@ impl Loop {
                 Response::Contended { destination } => {
                     tracing::warn!(%destination, "something keeps undoing what is repaired");
                     let message = "Something keeps undoing what is repaired; waiting longer between repairs.";
-                    self.record(&[], &[event_record(EventType::Warning, &destination, None, "Contended", message, None)]);
+                    self.record(
+                        &[],
+                        &[event_record(EventType::Warning, &destination, None, "Contended", message, None)],
+                    );
                 }
                 Response::Drain => {
                     tracing::info!("stopping: passes that run are waited for, new ones do not begin");
@@ -256,7 +259,7 @@ impl Loop {
             let reading = Arc::clone(&shared);
             let read = tokio::task::spawn_blocking(move || read_manifests(&reading.options)).await;
             let (content, result) = read.unwrap_or_else(|panic| {
-                (0, Err(vec![Diagnostic::of_file("manifests", &format!("reading them failed: {panic}"))]))
+                (0, Err(vec![Diagnostic::of_file("manifests", format!("reading them failed: {panic}"))]))
             });
             let _ = shared.inbox.send(Message::Loaded { content, result }).await;
         });
@@ -269,7 +272,11 @@ impl Loop {
         self.content = Some(content);
         match result {
             Ok(desired) => {
-                tracing::info!(servers = desired.servers.len(), destinations = desired.destinations().count(), "manifests read");
+                tracing::info!(
+                    servers = desired.servers.len(),
+                    destinations = desired.destinations().count(),
+                    "manifests read"
+                );
                 self.desired = desired;
                 self.settled.clear();
                 self.lay_links();
@@ -286,7 +293,10 @@ impl Loop {
                 for problem in &problems {
                     tracing::error!("{problem}");
                 }
-                tracing::error!(problems = problems.len(), "the manifests are invalid; the last good ones stay in force");
+                tracing::error!(
+                    problems = problems.len(),
+                    "the manifests are invalid; the last good ones stay in force"
+                );
                 self.shared.board.update(|board| board.manifests.problems = problems);
                 Loaded::Invalid
             }
@@ -374,8 +384,7 @@ impl Loop {
                         let cause = format!("{:?}", operation.operation.cause);
                         self.shared.board.update(|board| *board.counts.repairs.entry(cause).or_default() += 1);
                     }
-                    let outcome =
-                        if repaired { DestinationOutcome::Repaired } else { DestinationOutcome::Converged };
+                    let outcome = if repaired { DestinationOutcome::Repaired } else { DestinationOutcome::Converged };
                     destinations.insert(object.clone(), outcome);
                 }
             }
@@ -458,7 +467,14 @@ impl Loop {
                     Outcome::Failed(failure) => (EventType::Warning, format!("{operation}: {}", failure.message)),
                     _ => (EventType::Normal, operation.to_string()),
                 };
-                event_record(event_type, &operation.object, Some(server), &format!("{:?}", operation.cause), &message, Some(pass))
+                event_record(
+                    event_type,
+                    &operation.object,
+                    Some(server),
+                    &format!("{:?}", operation.cause),
+                    &message,
+                    Some(pass),
+                )
             })
             .collect();
         self.record(&[record], &events);
@@ -497,9 +513,10 @@ fn keep_transition_times(shown: &mut ServerState, before: Option<&ServerState>) 
     for (object, conditions) in &mut shown.conditions {
         let before = before.and_then(|before| before.conditions.get(object));
         for condition in conditions {
-            let same = before.into_iter().flatten().find(|it| {
-                it.condition_type == condition.condition_type && it.status == condition.status
-            });
+            let same = before
+                .into_iter()
+                .flatten()
+                .find(|it| it.condition_type == condition.condition_type && it.status == condition.status);
             condition.last_transition_time =
                 same.and_then(|it| it.last_transition_time.clone()).or_else(|| Some(now.clone()));
         }

@@ -5,6 +5,7 @@ mod drift;
 mod facts;
 mod figures;
 mod host;
+mod keep;
 mod observe;
 mod remote;
 mod scan;

@@ -1,0 +1,118 @@
+//! `run -f PATH`
+
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::args::{self, ManifestArgs, ServerArgs, SetArgs, StateArgs};
+use super::output::LogFormat;
+use super::{Context, Error, Exit, servers};
+use crate::controller::board::Board;
+use crate::controller::run::{Command, Ended, Options, run as run_loop};
+use crate::execute::Limits;
+use crate::store::history::{Bounds, History, HistoryError};
+use crate::store::journal::Journals;
+use crate::store::state_directory;
+
+/// Keeps the servers the way the manifests say, until told to stop
+///
+/// Watches the manifests and every server's events, and looks at every server again now and then without being told. What falls off is
+/// put back; what fails is tried again, ever less often. Manifests that are wrong change nothing: the last good ones stay in force.
+/// Networks that are no longer declared are removed, with every guard of `apply --prune`; `--no-prune` leaves them.
+///
+/// SIGTERM or Ctrl-C ends what is under way first, at most 30 seconds; a second one stops at once. SIGHUP reads the manifests again.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    manifests: ManifestArgs,
+    #[command(flatten)]
+    set: SetArgs,
+    /// How often every server is looked at without being told, give or take a tenth
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = args::parse_duration)]
+    interval: Duration,
+    /// Leave networks that are no longer declared
+    #[arg(long)]
+    no_prune: bool,
+    /// Remove more than max(1, 20 %) of the set's destinations of a server at once
+    #[arg(long, conflicts_with = "no_prune")]
+    allow_mass_delete: bool,
+    #[command(flatten)]
+    servers: ServerArgs,
+    #[command(flatten)]
+    state: StateArgs,
+    /// How log lines are written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) log_format: LogFormat,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
+    if args.manifests.filename.iter().any(|path| path.as_os_str() == "-") {
+        return Err(Error::new("standard input cannot be watched").hint("name a file or a directory with -f"));
+    }
+    let directory = state_directory(args.state.state.as_deref())
+        .map_err(|error| Error::new("there is no place for journals").caused_by(&error))?;
+    let history = match History::open(&directory.join("sets").join(&args.set.set), Bounds::default()) {
+        Ok(history) => Some(history),
+        Err(error @ HistoryError::Locked { .. }) => {
+            return Err(Error::new(format!("another `landfall run` keeps the set {:?} already", args.set.set))
+                .caused_by(&error)
+                .hint("stop that one, or keep another set with --set"));
+        }
+        Err(error) => {
+            context.warn(&format!("{error}; going on without history"));
+            None
+        }
+    };
+    let options = Options {
+        manifests: args.manifests.filename.clone(),
+        set: args.set.set.clone(),
+        interval: args.interval,
+        prune: !args.no_prune,
+        allow_mass_delete: args.allow_mass_delete,
+        connect: servers::options(&args.servers),
+        observe: servers::limits(&args.servers),
+        execute: Limits::default(),
+        seed: u64::from(std::process::id()),
+    };
+    let board = Board::new(&args.set.set);
+    let ended = context.block_on(async {
+        let (sender, commands) = mpsc::channel(16);
+        let signals = Signals::new().map_err(|error| Error::new("signals cannot be received").caused_by(&error))?;
+        tokio::spawn(signals.forward(sender));
+        Ok::<_, Error>(run_loop(options, Journals::in_state(&directory), history, board, commands).await)
+    })??;
+    Ok(match ended {
+        Ended::Drained => Exit::Done,
+        Ended::Aborted => Exit::Interrupted,
+    })
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn forward(mut self, sender: mpsc::Sender<Command>) {
+        loop {
+            let command = tokio::select! {
+                _ = self.terminate.recv() => Command::Stop,
+                _ = self.interrupt.recv() => Command::Stop,
+                _ = self.hangup.recv() => Command::Reload,
+            };
+            if sender.send(command).await.is_err() {
+                return;
+            }
+        }
+    }
+}

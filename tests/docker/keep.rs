@@ -1,0 +1,201 @@
+//! `landfall run` against a real daemon: what falls off is put back, and nothing that is wrong takes anything down.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use crate::cli::run::command;
+use crate::cli::world::{SHOP, World, server};
+use crate::support::Host;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running controller, killed when dropped.
+struct Controller {
+    child: Child,
+    log: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Controller {
+    fn start(world: &World, arguments: &[&str]) -> Self {
+        let mut command = command();
+        command.current_dir(world.path()).env("XDG_STATE_HOME", world.path().join("state"));
+        // An interval longer than the test: what is healed is healed because it was told.
+        command.args(["run", "--log-format", "json", "--interval", "1h"]).args(arguments);
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        let (sender, log) = channel();
+        std::thread::spawn(move || errors.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { child, log, seen: Vec::new() }
+    }
+
+    /// Waits for a line of the log that holds `text`.
+    #[track_caller]
+    fn says(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    let found = line.contains(text);
+                    self.seen.push(line);
+                    if found {
+                        return;
+                    }
+                }
+                Err(_) => panic!("{text:?} is not in the log:\n{}", self.seen.join("\n")),
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = std::process::Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    fn ended(&mut self) -> i32 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(Instant::now() < deadline, "it does not end:\n{}", self.seen.join("\n"));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+fn until(what: &str, controller: &mut Controller, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        if Instant::now() > deadline {
+            controller.seen.extend(controller.log.try_iter());
+            panic!("{what} does not come about:\n{}", controller.seen.join("\n"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn shop() -> (Host, World) {
+    let host = Host::start();
+    for name in ["traefik", "frontend"] {
+        host.container(name).running();
+    }
+    let world = World::new(&(server(&host.endpoint()) + SHOP));
+    (host, world)
+}
+
+fn is_on(host: &Host, container: &str, network: &str) -> bool {
+    host.networks_of(container).iter().any(|name| name == network)
+}
+
+#[test]
+fn pain_1_to_9_whatever_is_disconnected_is_put_back_because_the_daemon_tells() {
+    let (host, world) = shop();
+    let mut controller = Controller::start(&world, &[]);
+    until("convergence", &mut controller, || is_on(&host, "frontend", "web-net") && is_on(&host, "traefik", "web-net"));
+    until("convergence", &mut controller, || is_on(&host, "frontend", "data-net"));
+
+    for container in ["traefik", "frontend"] {
+        host.disconnect("web-net", container);
+        until("healing", &mut controller, || is_on(&host, container, "web-net"));
+    }
+    let aliases = host.endpoint_of("frontend", "web-net")["Aliases"].to_string();
+    assert!(aliases.contains("www"), "{aliases}");
+
+    // A container that was not there is connected when it comes.
+    host.container("orders").label("app", "orders").running();
+    until("connecting a new container", &mut controller, || is_on(&host, "orders", "data-net"));
+
+    // A recreated proxy has lost its networks.
+    host.remove_container("traefik");
+    host.container("traefik").running();
+    until("connecting a recreated proxy", &mut controller, || is_on(&host, "traefik", "web-net"));
+
+    controller.signal("TERM");
+    assert_eq!(controller.ended(), 0);
+}
+
+#[test]
+fn a_daemon_that_restarts_is_found_again() {
+    let (host, world) = shop();
+    let mut controller = Controller::start(&world, &[]);
+    until("convergence", &mut controller, || is_on(&host, "frontend", "web-net"));
+    host.restart_daemon();
+    host.start_container("frontend");
+    host.disconnect("web-net", "frontend");
+    until("healing", &mut controller, || is_on(&host, "frontend", "web-net"));
+}
+
+#[test]
+fn pain_43_manifests_are_followed_without_a_restart_and_wrong_ones_change_nothing() {
+    let (host, world) = shop();
+    let mut controller = Controller::start(&world, &[]);
+    until("convergence", &mut controller, || is_on(&host, "frontend", "web-net"));
+
+    world.write(
+        "manifests/broken.yaml",
+        "apiVersion: landfall/v1\nkind: Destination\nmetadata: { name: x }\nspec: { servr: edge }\n",
+    );
+    controller.says("the last good ones stay in force");
+    host.disconnect("web-net", "frontend");
+    until("healing by the last good manifests", &mut controller, || is_on(&host, "frontend", "web-net"));
+
+    std::fs::remove_file(world.path().join("manifests/broken.yaml")).unwrap();
+    world.write(
+        "manifests/more.yaml",
+        "apiVersion: landfall/v1\nkind: Destination\nmetadata: { name: more, namespace: shop }\nspec: { server: infra/edge, network: { name: more-net } }\n",
+    );
+    until("a new destination", &mut controller, || host.network_ids("more-net").len() == 1);
+
+    // Undeclared: removed, since nothing but the proxy is on it.
+    std::fs::remove_file(world.path().join("manifests/more.yaml")).unwrap();
+    until("pruning", &mut controller, || host.network_ids("more-net").is_empty());
+
+    // Everything gone is no wish to have everything removed.
+    std::fs::remove_file(world.path().join("manifests/all.yaml")).unwrap();
+    controller.says("the last good ones stay in force");
+    assert!(is_on(&host, "frontend", "web-net"));
+    assert_eq!(host.network_ids("data-net").len(), 1);
+}
+
+#[test]
+fn a_deletion_that_is_blocked_goes_on_when_the_last_blocker_leaves() {
+    let (host, world) = shop();
+    world.write(
+        "manifests/old.yaml",
+        "apiVersion: landfall/v1\nkind: Destination\nmetadata: { name: old, namespace: shop }\nspec: { server: infra/edge, network: { name: old-net } }\n",
+    );
+    let mut controller = Controller::start(&world, &[]);
+    until("convergence", &mut controller, || host.network_ids("old-net").len() == 1);
+    host.container("job").network("old-net").exited();
+    std::fs::remove_file(world.path().join("manifests/old.yaml")).unwrap();
+    controller.says("manifests read");
+    host.disconnect("web-net", "frontend");
+    until("another repair", &mut controller, || is_on(&host, "frontend", "web-net"));
+    assert_eq!(host.network_ids("old-net").len(), 1, "a stopped container needs it");
+    host.remove_container("job");
+    until("the deletion", &mut controller, || host.network_ids("old-net").is_empty());
+}
+
+#[test]
+fn one_controller_a_set_on_one_machine() {
+    let (_host, world) = shop();
+    let mut first = Controller::start(&world, &[]);
+    first.says("manifests read");
+    let mut second = Controller::start(&world, &[]);
+    second.says("keeps the set");
+    assert_eq!(second.ended(), 2);
+    let mut rest = String::new();
+    let _ = second.child.stdout.take().map(|mut out| out.read_to_string(&mut rest));
+    assert_eq!(rest, "");
+}
