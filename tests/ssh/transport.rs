@@ -326,3 +326,19 @@ async fn the_endpoint_is_shown_as_it_was_written() {
     let dialer = dialer_of(sshd.client(), endpoint);
     assert_eq!(dialer.endpoint(), format!("ssh://deploy@127.0.0.1:{}/run/docker.sock", sshd.port()));
 }
+
+/// More at once than sshd allows sessions (`MaxSessions`, 10 by default): the others wait for their turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_streams_over_dial_stdio_than_sessions_wait_for_their_turn() {
+    let sshd = Sshd::builder().option("AllowStreamLocalForwarding no").start();
+    let daemon = Echo::pinging();
+    install_docker(&sshd, daemon.socket());
+    let dialer = dialer(&sshd, daemon.socket());
+    drop(dialer.dial().await.unwrap());
+    let pings = (0..40).map(|_| async {
+        let mut stream = dialer.dial().await.unwrap();
+        ping(&mut stream).await;
+    });
+    futures::future::join_all(pings).await;
+    assert_eq!(sshd.connections(), 1);
+}

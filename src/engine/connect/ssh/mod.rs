@@ -294,7 +294,7 @@ impl SshDialer {
     /// One stream over this session.
     async fn open(&self, mux: &Mux) -> Result<ChannelStream, SshError> {
         if self.by_command.load(Ordering::Relaxed) {
-            return self.open_one(mux, Destination::Command(self.command()?)).await.map_err(SshError::from);
+            return self.open_command(mux, self.command()?).await;
         }
         match self.open_one(mux, Destination::Socket(self.socket().to_owned())).await {
             Ok(stream) => Ok(stream),
@@ -318,18 +318,33 @@ impl SshDialer {
         }
     }
 
+    /// One more process on the far side, when there may be one more.
+    async fn open_command(&self, mux: &Mux, command: String) -> Result<ChannelStream, SshError> {
+        let opening = mux.open_when_allowed(Destination::Command(command.clone()));
+        match timeout(self.timeouts.open, opening).await {
+            Ok(result) => Ok(result?),
+            // Not the session's fault: a dead one is noticed by its owner.
+            Err(_) => Err(SshError::Daemon(format!(
+                "{} did not start another `{command}` in {:?}: as many as its sshd allows are in use (MaxSessions), or it does not answer",
+                self.endpoint.target.host, self.timeouts.open
+            ))),
+        }
+    }
+
     /// sshd gives the same answer for a missing socket, a denied one and forbidden forwarding. Docker's own relay, if it is there, tells
     /// them apart.
     async fn fall_back(&self, mux: &Mux, refusal: &str) -> Result<ChannelStream, SshError> {
         let command = self.command()?;
         match self.probe(mux, &command).await? {
             Ok(()) => {
-                tracing::warn!(
-                    host = self.endpoint.target.host,
-                    "sshd forbids the forwarding of sockets; every stream takes a process of `{command}` there"
-                );
-                self.by_command.store(true, Ordering::Relaxed);
-                self.open_one(mux, Destination::Command(command)).await.map_err(SshError::from)
+                // Several dials may have found out at once.
+                if !self.by_command.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        host = self.endpoint.target.host,
+                        "sshd forbids the forwarding of sockets; every stream takes a process of `{command}` there"
+                    );
+                }
+                self.open_command(mux, command).await
             }
             Err(said) => Err(self.explain_refusal(refusal, &command, &said)),
         }
@@ -337,11 +352,15 @@ impl SshDialer {
 
     /// Whether the daemon answers over the command; else what the command said.
     async fn probe(&self, mux: &Mux, command: &str) -> Result<Result<(), String>, SshError> {
-        let mut stream = match self.open_one(mux, Destination::Command(command.to_owned())).await {
-            Ok(stream) => stream,
-            Err(OpenError::Refused(problem)) => return Ok(Err(problem)),
-            Err(error) => return Err(error.into()),
-        };
+        let mut stream =
+            match timeout(self.timeouts.open, mux.open_when_allowed(Destination::Command(command.to_owned())))
+                .await
+                .unwrap_or_else(|_| Err(OpenError::Refused("no more sessions (MaxSessions)".to_owned())))
+            {
+                Ok(stream) => stream,
+                Err(OpenError::Refused(problem)) => return Ok(Err(problem)),
+                Err(error) => return Err(error.into()),
+            };
         let exchange = async {
             stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n").await?;
             let mut head = [0; 7];

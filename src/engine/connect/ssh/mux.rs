@@ -1,12 +1,13 @@
 //! The handle on a connection: opens streams, says whether the session lives.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::task::AtomicWaker;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::channel::ChannelStream;
@@ -95,6 +96,20 @@ impl Mux {
         answer.await.unwrap_or_else(|_| Err(self.lost()))
     }
 
+    /// Opens a stream; where the server refuses one more while others are open, once one of them is closed. Sessions (commands) are limited
+    /// by sshd's `MaxSessions`, 10 by default.
+    pub async fn open_when_allowed(&self, destination: Destination) -> Result<ChannelStream, OpenError> {
+        loop {
+            // Before the attempt: what is closed meanwhile must not be missed.
+            let mut closed = pin!(self.shared.stream_closed.notified());
+            closed.as_mut().enable();
+            match self.open(destination.clone()).await {
+                Err(OpenError::Refused(_)) if self.open_streams() > 0 => closed.await,
+                result => return result,
+            }
+        }
+    }
+
     fn lost(&self) -> OpenError {
         OpenError::SessionLost(self.shared.death().unwrap_or_else(|| "the SSH session is closed".to_owned()))
     }
@@ -126,6 +141,8 @@ pub(super) struct Shared {
     owner: AtomicWaker,
     pub(super) open_streams: AtomicUsize,
     pub(super) passes: AtomicU64,
+    /// A stream was closed on both sides, or all of them died.
+    pub(super) stream_closed: Notify,
     death: Mutex<Option<String>>,
 }
 

@@ -61,6 +61,7 @@ impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.set_death(|| "the SSH session was closed".to_owned());
         self.shared.open_streams.store(0, Ordering::Relaxed);
+        self.shared.stream_closed.notify_waiters();
     }
 }
 
@@ -182,6 +183,7 @@ impl Owner {
                     moved = true;
                     *slot = None;
                     self.shared.open_streams.fetch_sub(1, Ordering::Relaxed);
+                    self.shared.stream_closed.notify_waiters();
                 }
             }
             // Only output: input waits for the next pass, so that every channel gets to see it.
