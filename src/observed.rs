@@ -237,6 +237,14 @@ pub struct ObservedContainer {
     pub endpoints: Vec<ObservedEndpoint>,
 }
 
+impl ObservedContainer {
+    /// The entry was left behind by a connect that failed while the container ran: the container is not on the network, and the entry
+    /// stands in the way of its next start.
+    pub fn is_leftover(&self, endpoint: &ObservedEndpoint) -> bool {
+        endpoint.network_id.is_none() && self.state.is_live()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ContainerState {

@@ -42,6 +42,11 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Nothing that is declared is taken: most likely a slip of the pen.
+    pub fn is_empty(&self) -> bool {
+        !self.declared.values().any(|taken| *taken)
+    }
+
     /// An object that no manifest declares has a namespace but no labels: a selector does not take it.
     pub fn has(&self, key: &ObjectKey) -> bool {
         self.declared.get(key).copied().unwrap_or_else(|| {

@@ -69,7 +69,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let manifests = args.manifests.load()?;
-    let selection = args.scope.scope().select(manifests.objects().map(|located| &located.object));
+    let selection = args.scope.select(&manifests, context);
     let request =
         Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };
     let mut desired = args::desired(&manifests, &args.set.set)?;

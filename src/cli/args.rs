@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Error;
+use super::{Context, Error};
 use crate::desired::DesiredState;
 use crate::manifest::{Diagnostic, Manifests};
-use crate::scope::Scope;
+use crate::scope::{Scope, Selection};
 use crate::selector::Selector;
 use crate::sources;
 
@@ -78,6 +78,15 @@ pub(crate) struct ScopeArgs {
 }
 
 impl ScopeArgs {
+    /// Which of the declared objects are meant; `None` means all. A scope that means none is most likely a slip of the pen, and said.
+    pub(super) fn select(&self, manifests: &Manifests, context: &Context) -> Option<Selection> {
+        let selection = self.scope().select(manifests.objects().map(|located| &located.object));
+        if selection.as_ref().is_some_and(Selection::is_empty) {
+            context.warn("no declared object is in the given namespace and has the given labels");
+        }
+        selection
+    }
+
     pub(crate) fn scope(&self) -> Scope {
         Scope { namespace: self.namespace.clone(), selector: self.selector.clone() }
     }

@@ -118,6 +118,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         ended.observed.clear();
     }
     let printed = apply::finish(context, &ended, args.output.into(), args.servers.timeout)?;
+    if args.kind.is_some() && exit == Exit::Done {
+        for declared in request.delete.keys().filter_map(|key| manifests.get(key)) {
+            context.warn(&format!(
+                "{} is still declared in {}:{}; remove it there, or the next apply brings it back",
+                declared.object.key(),
+                declared.location.file,
+                declared.location.line
+            ));
+        }
+    }
     verify(args, context, &desired, &ended.report)?;
     Ok(if ended.interrupted { printed } else { exit })
 }

@@ -65,8 +65,7 @@ pub(super) enum Format {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let manifests = args.manifests.load()?;
-    let scope = args.scope.scope();
-    let selection = scope.select(manifests.objects().map(|located| &located.object));
+    let selection = args.scope.select(&manifests, context);
     let request =
         Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };
     let mut desired = args::desired(&manifests, &args.set.set)?;
@@ -96,7 +95,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let planned = Report::planned(&plan);
     show(context, &planned, &observed, args.output)?;
     if planned.tally() == crate::report::Tally::default() {
-        context.say("No differences.");
+        context.say(&format!("No differences{}.", report::waited_for(&planned)));
     } else {
         context.say(&format!("{}.", report::sentence(&planned.summary())));
     }

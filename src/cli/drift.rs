@@ -1,6 +1,6 @@
 //! `drift -f PATH`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::args::{ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs, desired};
@@ -12,7 +12,7 @@ use crate::desired::DesiredState;
 use crate::drift::{Drift, DriftInput, Since, drift, junit, markdown, sarif};
 use crate::engine::Reader;
 use crate::observed::{EngineEvent, Observations};
-use crate::plan::Request;
+use crate::plan::{NoteKind, Request};
 use crate::reconcile::Preview;
 
 /// Reports what moved away from the manifests, since when, and what no manifest declares
@@ -50,7 +50,7 @@ enum Format {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let manifests = args.manifests.load()?;
-    let selection = args.scope.scope().select(manifests.objects().map(|located| &located.object));
+    let selection = args.scope.select(&manifests, context);
     let mut desired = desired(&manifests, &args.set.set)?;
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, false);
@@ -174,7 +174,15 @@ fn text(report: &Drift, width: Option<usize>) -> String {
             report.summary.refused
         );
     } else {
-        let _ = writeln!(text, "{GOOD}No drift:{GOOD:#} {objects} declared objects are as the manifests say{unknown}.");
+        let waiting = report.notes.iter().filter(|note| note.kind == NoteKind::Waiting).map(|note| &note.object);
+        let waiting = match waiting.collect::<BTreeSet<_>>().len() {
+            0 => String::new(),
+            count => format!(", {count} of them not yet: see what is waited for"),
+        };
+        let _ = writeln!(
+            text,
+            "{GOOD}No drift:{GOOD:#} {objects} declared objects are as the manifests say{waiting}{unknown}."
+        );
     }
     text
 }

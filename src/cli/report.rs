@@ -23,6 +23,17 @@ pub(crate) fn exit(report: &Report, differences: bool) -> Exit {
     exit
 }
 
+/// What is neither different nor as declared: `; 2 objects are waited for`.
+pub(crate) fn waited_for(report: &Report) -> String {
+    let notes = report.servers.iter().flat_map(|server| &server.notes).chain(&report.notes);
+    let waiting = notes.filter(|note| note.kind == NoteKind::Waiting).map(|note| &note.object);
+    match waiting.collect::<std::collections::BTreeSet<_>>().len() {
+        0 => String::new(),
+        1 => "; 1 object is waited for".to_owned(),
+        count => format!("; {count} objects are waited for"),
+    }
+}
+
 /// Servers with their operations and notes, the layout of `Plan`'s own text; empty where there is nothing to say.
 pub(crate) fn text(report: &Report, context: &Context) -> String {
     let width = context.width();

@@ -190,9 +190,22 @@ fn declared<'a>(
         )
         .hint("remove `suspend: true`, then delete it"));
     }
+    let resources: Vec<Blocker> = destination
+        .members
+        .iter()
+        .filter(|member| !ctx.is_deleted(&member.resource))
+        .map(|member| declared_blocker(key, &member.resource))
+        .collect();
+    // Forgetting a destination leaves whatever names it without one.
+    let forget = |network: &ObservedNetwork, why: &str| match mode {
+        DeleteMode::Guarded if !resources.is_empty() => Note::refused(Reason::ResourcesRemain, key, RESOURCES_REMAIN)
+            .blockers(resources.clone())
+            .hint("delete what is listed, or give it another `destination`"),
+        DeleteMode::Guarded | DeleteMode::Forced => orphaned(key, network, why),
+    };
     let network = match located {
         Located::Owned(network) => *network,
-        Located::Adopted(network) => return Err(orphaned(key, network, "is adopted")),
+        Located::Adopted(network) => return Err(forget(network, "is adopted")),
         Located::Missing => {
             let name = destination.network.name.as_ref().map_or(String::new(), |name| format!(" {name:?}"));
             return Err(Note::warning(
@@ -208,14 +221,8 @@ fn declared<'a>(
     };
     let label = ctx.host.owner(network).map(|owner| owner.deletion_policy).unwrap_or_default();
     if destination.deletion_policy == DeletionPolicy::Orphan || label == DeletionPolicy::Orphan {
-        return Err(orphaned(key, network, "has the deletion policy Orphan"));
+        return Err(forget(network, "has the deletion policy Orphan"));
     }
-    let resources = destination
-        .members
-        .iter()
-        .filter(|member| !ctx.is_deleted(&member.resource))
-        .map(|member| declared_blocker(key, &member.resource))
-        .collect();
     removal(ctx, key, network, Cause::DeletionRequested, mode, resources)
 }
 
@@ -242,7 +249,7 @@ pub(super) fn orphaned(key: &ObjectKey, network: &ObservedNetwork, why: &str) ->
         key,
         format!("The network {:?} {why}: it is forgotten, with everything on it left as it is.", network.name),
     )
-    .hint(format!("to remove it all the same: docker network rm {}", network.id.short()))
+    .hint(format!("once nothing is attached to it: docker network rm {}", network.id.short()))
 }
 
 /// The endpoints of resources that the request names: those that Landfall connected go with them.

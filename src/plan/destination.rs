@@ -573,7 +573,10 @@ fn undeclared(
     draft: &mut Draft,
 ) {
     for attached in ctx.host.attached(network) {
-        if host::is_proxy(attached.container, ctx.server.proxy.as_ref()) {
+        // A leftover is not on the network, and the daemon has nothing to disconnect.
+        if host::is_proxy(attached.container, ctx.server.proxy.as_ref())
+            || attached.container.is_leftover(attached.endpoint)
+        {
             continue;
         }
         match member::fate(ctx, destination, &network.name, members, &attached) {

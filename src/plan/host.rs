@@ -162,7 +162,7 @@ impl<'a> Host<'a> {
                 Some(id) if network.is_some_and(|network| network.id == *id) => {
                     return Some(Attached { container, endpoint, stale: false });
                 }
-                None if endpoint.network_name == name && !is_leftover(container, endpoint) => {
+                None if endpoint.network_name == name && !container.is_leftover(endpoint) => {
                     return Some(Attached { container, endpoint, stale: false });
                 }
                 Some(id) if endpoint.network_name == name && !self.networks_by_id.contains_key(id.as_str()) => {
@@ -218,11 +218,6 @@ impl<'a> Host<'a> {
             .flat_map(|network| subnets(network).into_iter().map(move |occupied| (network, occupied)))
             .find(|(_, occupied)| overlap(occupied, subnet))
     }
-}
-
-/// An entry that a connect which failed has left on a running container: it is not on the network, and stands in the way of its next start.
-pub(super) fn is_leftover(container: &ObservedContainer, endpoint: &ObservedEndpoint) -> bool {
-    endpoint.network_id.is_none() && container.state.is_live()
 }
 
 pub(super) fn overlap(a: &ipnet::IpNet, b: &ipnet::IpNet) -> bool {

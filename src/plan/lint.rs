@@ -71,7 +71,7 @@ fn observed_server(input: &PlanInput<'_>, server: &ServerPlan, state: &ObservedS
             let on = host
                 .attached(network)
                 .into_iter()
-                .filter(|it| !host::is_going(it.container) && !host::is_leftover(it.container, it.endpoint));
+                .filter(|it| !host::is_going(it.container) && !it.container.is_leftover(it.endpoint));
             (network.id.as_str(), on.map(|it| &it.container.id).collect())
         })
         .collect();

@@ -143,7 +143,7 @@ struct Found<'a> {
 
 /// Whether the container belongs to this very network: by id, or by name where it was never started.
 fn is_attached(container: &ObservedContainer, network: &ObservedNetwork) -> bool {
-    container.endpoints.iter().any(|endpoint| is_endpoint_of(endpoint, network))
+    container.endpoints.iter().any(|endpoint| is_endpoint_of(endpoint, network) && !container.is_leftover(endpoint))
 }
 
 fn is_endpoint_of(endpoint: &crate::observed::ObservedEndpoint, network: &ObservedNetwork) -> bool {

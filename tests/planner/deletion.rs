@@ -2,7 +2,7 @@
 
 use landfall::api::Kind;
 use landfall::observed::ContainerState;
-use landfall::plan::Call;
+use landfall::plan::{Call, NoteKind, Reason};
 
 use crate::support::scenario::{Scenario, application, container, database, destination, network};
 
@@ -164,7 +164,7 @@ fn an_adopted_network_and_one_that_is_not_ours_are_left() {
             default/edge-1
               ! warning Destination/shop/api: A network named \"api-net\" exists already, and Landfall did not create it. It stays as it is. (Orphaned)
               ! warning Destination/shop/web: The network \"web-net\" is adopted: it is forgotten, with everything on it left as it is. (Orphaned)
-                  hint: to remove it all the same: docker network rm {}
+                  hint: once nothing is attached to it: docker network rm {}
             ",
             &crate::support::scenario::hex_id("web-net 1")[..12]
         ));
@@ -173,7 +173,7 @@ fn an_adopted_network_and_one_that_is_not_ours_are_left() {
 #[test]
 fn the_deletion_policy_orphan_protects_in_the_manifest_and_in_the_label() {
     let hint = format!(
-        "hint: to remove it all the same: docker network rm {}",
+        "hint: once nothing is attached to it: docker network rm {}",
         &crate::support::scenario::hex_id("web-net 1")[..12]
     );
     let expected = format!(
@@ -422,4 +422,19 @@ fn pain_22_23_a_network_held_by_a_ghost_is_planned_for_like_any_other() {
           - remove network old-net for Destination/shop/old (Undeclared)
         ",
     );
+}
+
+#[test]
+fn an_adopted_destination_is_not_forgotten_while_a_resource_names_it() {
+    let mut scenario = Scenario::without_proxy()
+        .network(network("web-net"))
+        .container(container("app").on("web-net"))
+        .destination(destination("web").named("web-net").adopt().member(application("app")))
+        .delete(Kind::Destination, "web");
+    let plan = scenario.apply();
+    assert_eq!(plan.servers[0].groups, []);
+    let note = &plan.servers[0].notes[0];
+    assert_eq!((note.kind, note.reason), (NoteKind::Refused, Reason::ResourcesRemain));
+    let blockers: Vec<_> = note.blockers.iter().map(|it| (it.name.as_str(), it.state.as_str())).collect();
+    assert_eq!(blockers, [("app", "declared")]);
 }
