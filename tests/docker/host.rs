@@ -117,6 +117,7 @@ fn nothing_is_left_of_a_host_whose_test_was_killed() {
     test.kill().unwrap();
     test.wait().unwrap();
     wait_for("the supervisor has cleaned up", || (!Path::new(socket).parent().unwrap().exists()).then_some(()));
-    assert_eq!(processes_of(&format!("{name}\0")), 0);
+    // Removing the directory is the last that it does before it ends itself.
+    wait_for("the supervisor has ended", || (processes_of(&format!("{name}\0")) == 0).then_some(()));
     assert_eq!(groups_of(name), "");
 }

@@ -47,8 +47,12 @@ while read -r command; do
         wait "$dockerd"
         ;;
     kill)
+        containerd=$(cat /run/docker/containerd/containerd.pid)
         kill -KILL "$dockerd"
         wait "$dockerd"
+        # Containerd dies with the daemon that started it. One that is seen dying is taken for a live one by the next daemon, which waits
+        # for it in vain. Nobody but this process reaps it.
+        while kill -0 "$containerd" 2>/dev/null; do sleep 0.02; done
         ;;
     # The power cut: daemon, containerd and containers, with no chance to write anything down.
     # /run is a tmpfs on real machines too and does not survive.
