@@ -67,8 +67,6 @@ fn attach(container: &mut ObservedContainer, number: usize, how: Attachment, net
     let mut built = super::observed::container(&container.name, "", &[&network.name]).endpoints.remove(0);
     match how {
         Attachment::Plain => {}
-        // On a container that runs it would be half an attachment, which the planner repairs.
-        Attachment::NeverStarted if container.state.is_live() => {}
         Attachment::NeverStarted => built.network_id = None,
         Attachment::Stale => built.network_id = Some(network_id("gone")),
         Attachment::NotInspected => built.settings = None,
