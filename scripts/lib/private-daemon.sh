@@ -25,8 +25,8 @@ private_daemon_start() {
     group=$(id -gn)
     as_root mkdir -p "$dir"
     as_root chmod 755 "$dir"
-    # Docker's built-in pools give about 30 networks; these give thousands.
-    echo '{ "default-address-pools": [{ "base": "10.200.0.0/13", "size": 26 }] }' | as_root tee "$dir/daemon.json" > /dev/null
+    # Docker's built-in pools give about 30 networks; these give thousands. The default bridge has room for a thousand containers.
+    echo '{ "bip": "10.192.0.1/22", "default-address-pools": [{ "base": "10.200.0.0/13", "size": 26 }] }' | as_root tee "$dir/daemon.json" > /dev/null
     # shellcheck disable=SC2016  # expanded by the inner shell
     as_root env PATH="$PATH:/usr/sbin:/sbin" setsid --fork unshare --net --mount sh -c '
         dir=$1 group=$2
