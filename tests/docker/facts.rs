@@ -323,7 +323,12 @@ async fn fact_11_swarm_networks_belong_to_the_manager() {
     let SwarmState::Manager { node_id, cluster_id } = engine.info().await.unwrap().swarm else { panic!("no manager") };
     assert_eq!((node_id.len(), cluster_id.len()), (25, 25));
     let id = engine.create_network(&overlay("wide")).await.unwrap();
-    let state = observe(&engine, &Interest::All).await.unwrap();
+    let mut state = observe(&engine, &Interest::All).await.unwrap();
+    // The manager allocates a network after it has answered; until then it shows no driver.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while state.network(&id).unwrap().driver.is_empty() && Instant::now() < deadline {
+        state = observe(&engine, &Interest::All).await.unwrap();
+    }
     let seen = state.network(&id).unwrap();
     assert_eq!((seen.driver.as_str(), seen.scope, seen.attachable), ("overlay", NetworkScope::Swarm, true));
     assert!(state.networks.iter().any(|network| network.ingress && network.name == "ingress"));
