@@ -19,8 +19,17 @@ const MAX_DEPTH: usize = 32;
 ///
 /// No objects at all is an error: they may have been there yesterday, and nothing must take their absence for a wish.
 pub fn load(paths: &[PathBuf], stdin: &mut dyn Read) -> Result<Manifests, Vec<Diagnostic>> {
-    let (sources, mut problems) = read(paths, stdin);
-    match manifest::load(&sources) {
+    let (sources, problems) = read(paths, stdin);
+    validate(paths, &sources, problems)
+}
+
+/// Validates what [`read`] has read of the paths; `problems` are those it came with.
+pub fn validate(
+    paths: &[PathBuf],
+    sources: &[Source],
+    mut problems: Vec<Diagnostic>,
+) -> Result<Manifests, Vec<Diagnostic>> {
+    match manifest::load(sources) {
         Ok(manifests) if problems.is_empty() => {
             if manifests.objects().len() > 0 {
                 return Ok(manifests);

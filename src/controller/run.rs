@@ -20,7 +20,7 @@ use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::connect::{self, ConnectOptions};
 use crate::engine::{DockerWriter, EngineError, Watcher};
 use crate::execute::Limits;
-use crate::manifest::{self, Diagnostic};
+use crate::manifest::Diagnostic;
 use crate::observe::ObserveLimits;
 use crate::plan::{Call, Group, NetworkTarget, Plan, Request};
 use crate::reconcile::{Applied, Pass};
@@ -381,7 +381,7 @@ impl Loop {
                 Outcome::Done => {
                     let repaired = self.settled.contains(object);
                     if repaired {
-                        let cause = format!("{:?}", operation.operation.cause);
+                        let cause = operation.operation.cause.to_string();
                         self.shared.board.update(|board| *board.counts.repairs.entry(cause).or_default() += 1);
                     }
                     let outcome = if repaired { DestinationOutcome::Repaired } else { DestinationOutcome::Converged };
@@ -471,7 +471,7 @@ impl Loop {
                     event_type,
                     &operation.object,
                     Some(server),
-                    &format!("{:?}", operation.cause),
+                    operation.cause.as_str(),
                     &message,
                     Some(pass),
                 )
@@ -525,7 +525,7 @@ fn keep_transition_times(shown: &mut ServerState, before: Option<&ServerState>) 
 
 /// Reads the files, and the hash of what they say.
 fn read_manifests(options: &Options) -> (u64, Result<DesiredState, Vec<Diagnostic>>) {
-    let (read, mut problems) = sources::read(&options.manifests, &mut std::io::empty());
+    let (read, problems) = sources::read(&options.manifests, &mut std::io::empty());
     let mut hasher = DefaultHasher::new();
     for source in &read {
         (&source.name, &source.bytes).hash(&mut hasher);
@@ -533,20 +533,7 @@ fn read_manifests(options: &Options) -> (u64, Result<DesiredState, Vec<Diagnosti
     for problem in &problems {
         problem.to_string().hash(&mut hasher);
     }
-    let desired = manifest::load(&read).and_then(|manifests| {
-        if manifests.objects().len() == 0 {
-            return Err(vec![Diagnostic::of_file("manifests", "no objects are declared")]);
-        }
-        manifests.desired(&options.set)
-    });
-    let result = match desired {
-        Ok(desired) if problems.is_empty() => Ok(desired),
-        Ok(_) => Err(problems),
-        Err(found) => {
-            problems.extend(found);
-            Err(problems)
-        }
-    };
+    let result = sources::validate(&options.manifests, &read, problems).and_then(|it| it.desired(&options.set));
     (hasher.finish(), result)
 }
 
