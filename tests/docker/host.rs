@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::support::{Host, wait_for};
+use crate::support::{Host, Lan, wait_for};
 
 #[test]
 fn two_hosts_share_nothing() {
@@ -64,6 +64,25 @@ fn a_host_can_be_a_swarm_manager() {
     let host = Host::start();
     host.swarm_init();
     assert_eq!(host.get("/info")["Swarm"]["ControlAvailable"], json!(true));
+}
+
+#[test]
+fn hosts_on_one_network_reach_each_other_until_the_cable_is_cut() {
+    let lan = Lan::new();
+    let (one, two) = (Host::builder().on(&lan).start(), Host::builder().on(&lan).start());
+    let two_address = two.address().to_string();
+    // busybox has a ping wherever these tests run.
+    let reaches = || one.run(&["busybox", "ping", "-c", "1", "-W", "1", &two_address]).status.success();
+    assert!(reaches());
+    assert!(lan.inside("busybox").args(["ping", "-c", "1", "-W", "1", &two_address]).status().unwrap().success());
+    two.seat().cut();
+    assert!(!reaches());
+    two.seat().mend();
+    wait_for("the cable carries again", || reaches().then_some(()));
+    two.reboot_ungracefully();
+    wait_for("the host is back at its address", || reaches().then_some(()));
+    let elsewhere = Command::new("busybox").args(["ping", "-c", "1", "-W", "1", &two_address]).output().unwrap();
+    assert!(!elsewhere.status.success(), "the machine's own network has no way there");
 }
 
 fn processes_of(name: &str) -> usize {

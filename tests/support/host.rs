@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::lan::{Lan, Seat};
 use super::{ContainerBuilder, wait_for};
 
 /// The image of every container in the tests: Debian's static busybox and nothing else.
@@ -24,6 +26,8 @@ pub(crate) struct Host {
     name: String,
     directory: PathBuf,
     supervisor: Child,
+    /// `None`: a network of its own that leads nowhere.
+    seat: Option<Seat>,
     /// Closing it ends the host.
     pipe: Mutex<Option<(ChildStdin, BufReader<ChildStdout>)>>,
     image: OnceLock<()>,
@@ -34,6 +38,7 @@ pub(crate) struct Host {
 pub(crate) struct HostBuilder {
     config: serde_json::Map<String, Value>,
     arguments: Vec<String>,
+    lan: Option<Lan>,
 }
 
 impl HostBuilder {
@@ -62,6 +67,12 @@ impl HostBuilder {
         self
     }
 
+    /// Joined to other hosts: at [`Host::address`] they and the commands of that network reach it.
+    pub(crate) fn on(mut self, lan: &Lan) -> Self {
+        self.lan = Some(lan.clone());
+        self
+    }
+
     pub(crate) fn start(self) -> Host {
         Host::launch(self)
     }
@@ -74,7 +85,7 @@ impl Host {
     }
 
     pub(crate) fn builder() -> HostBuilder {
-        let builder = HostBuilder { config: serde_json::Map::new(), arguments: Vec::new() };
+        let builder = HostBuilder { config: serde_json::Map::new(), arguments: Vec::new(), lan: None };
         builder.pools(&[("10.200.0.0/13", 28)])
     }
 
@@ -102,9 +113,29 @@ impl Host {
             .spawn()
             .unwrap();
         let pipe = (supervisor.stdin.take().unwrap(), BufReader::new(supervisor.stdout.take().unwrap()));
-        let host = Self { name, directory, supervisor, pipe: Mutex::new(Some(pipe)), image: OnceLock::new() };
+        let seat = builder.lan.as_ref().map(Lan::seat);
+        let host = Self { name, directory, supervisor, seat, pipe: Mutex::new(Some(pipe)), image: OnceLock::new() };
+        host.plug();
         host.start_daemon();
         host
+    }
+
+    fn plug(&self) {
+        if let Some(seat) = &self.seat {
+            // From its first answer on the host's namespaces are there.
+            self.command("await");
+            seat.plug(self.first_process());
+        }
+    }
+
+    /// Where other hosts of the same [`Lan`] reach it.
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.seat().address()
+    }
+
+    /// The cable that joins it to its [`Lan`], to be cut and mended.
+    pub(crate) fn seat(&self) -> &Seat {
+        self.seat.as_ref().expect("the host was started with `on`")
     }
 
     /// Unique among the hosts of all test processes; also the host name of the daemon.
@@ -172,6 +203,7 @@ impl Host {
     /// The power is cut and comes back: the daemon and all containers are killed, and the daemon starts on what is on disk.
     pub(crate) fn reboot_ungracefully(&self) {
         self.command("crash");
+        self.plug();
         self.start_daemon();
     }
 
@@ -182,13 +214,19 @@ impl Host {
 
     /// A command that will run inside of the host's namespaces.
     pub(crate) fn inside(&self, words: &[&str]) -> Command {
-        let parent = self.supervisor.id();
-        let children = |pid: &str| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let unshare = children(&parent.to_string());
-        let inside = children(unshare.trim());
+        let inside = self.first_process().to_string();
         let mut command = Command::new("nsenter");
-        command.args(["--target", inside.trim(), "--net", "--uts", "--mount", "--pid"]).args(words);
+        command.args(["--target", &inside, "--net", "--uts", "--mount", "--pid"]).args(words);
         command
+    }
+
+    /// Process 1 of the host, by its number outside.
+    pub(crate) fn first_process(&self) -> u32 {
+        let child = |pid: u32| {
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+            children.trim().parse().unwrap_or_else(|_| panic!("process {pid} has {children:?} for children"))
+        };
+        child(child(self.supervisor.id()))
     }
 
     /// Makes the daemon the manager of a Swarm of its own. Published ports and virtual addresses do not work without IPVS; overlay

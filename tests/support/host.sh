@@ -1,5 +1,5 @@
 # Runs one private Docker daemon for a test; see host.rs.
-# usage: host.sh DIRECTORY NAME [dockerd arguments], commands on stdin
+# usage: host.sh DIRECTORY NAME [dockerd arguments], commands on stdin; one that is not known does nothing and is answered
 #
 # Everything lives in namespaces of its own, below a process 1 that ends when stdin does: when the test closes the pipe, and
 # also when it is killed. The kernel then kills every process, unmounts every mount and removes every interface, whatever

@@ -6,6 +6,7 @@
 pub(crate) mod authority;
 pub(crate) mod container;
 pub(crate) mod host;
+pub(crate) mod lan;
 pub(crate) mod memory;
 pub(crate) mod scenario;
 pub(crate) mod simulator;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use container::ContainerBuilder;
 pub(crate) use host::{Answer, Host, HostBuilder};
+pub(crate) use lan::Lan;
 
 /// Waits until `condition` gives a value; panics with `what` when it takes longer than half a minute.
 pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
