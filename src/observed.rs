@@ -155,6 +155,13 @@ impl TryFrom<String> for ContainerId {
     }
 }
 
+impl NetworkId {
+    /// Given out by a Swarm, and not by one daemon for itself.
+    pub fn is_of_swarm(&self) -> bool {
+        is_swarm_id(&self.0)
+    }
+}
+
 macro_rules! id_text {
     ($name:ident) => {
         impl $name {
@@ -202,6 +209,14 @@ pub struct ObservedNetwork {
     pub labels: BTreeMap<String, String>,
     /// RFC 3339 time of creation as the daemon gives it.
     pub created: String,
+}
+
+impl ObservedNetwork {
+    /// A Swarm's manager answers before it has given a new network its driver, options and subnets. Until then the network shows none of
+    /// them, whatever it was asked to have.
+    pub fn is_unallocated(&self) -> bool {
+        self.scope == NetworkScope::Swarm && self.driver.is_empty()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

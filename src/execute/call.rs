@@ -14,13 +14,15 @@ use crate::observed::{
     ContainerId, ContainerState, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint,
     ObservedNetwork,
 };
-use crate::plan::{Call, ContainerTarget, Group, NetworkCreate, Note, Reason, ownership};
+use crate::plan::{Call, ContainerTarget, Group, NetworkCreate, Note, Reason, UNALLOCATED, ownership};
 use crate::report::{Failure, Outcome};
 
 /// How often a creation is begun anew because others remove what was just made.
 const ATTEMPTS: usize = 3;
 /// Between two looks at something that is about to finish.
 const POLL: Duration = Duration::from_millis(100);
+/// A manager gives a new network its driver and addresses some moments after it has answered.
+const ALLOCATION: Duration = Duration::from_secs(10);
 /// A network that belongs to a Swarm is gone only after its nodes have let go of it.
 const REMOVAL: Duration = Duration::from_secs(20);
 
@@ -92,7 +94,8 @@ impl Caller<'_> {
         match call {
             Call::CreateNetwork(create) => {
                 let created = self.create(create).await?;
-                Ok(Done { created: Some(created), warning: None })
+                let warning = self.allocated(&created).await?;
+                Ok(Done { created: Some(created), warning })
             }
             Call::ConnectEndpoint { network, container, settings } => {
                 let id = known(network.id.as_ref(), &network.name)?;
@@ -280,6 +283,29 @@ impl Caller<'_> {
             }
             sleep(POLL).await;
         }
+    }
+
+    /// Waits until a network of a Swarm is what it was asked to be. Whoever looks earlier sees one without driver and subnets.
+    async fn allocated(&self, id: &NetworkId) -> Result<Option<Warning>, Mishap> {
+        if !id.is_of_swarm() {
+            return Ok(None);
+        }
+        let deadline = Instant::now() + ALLOCATION;
+        while let Some(network) = self.network(id).await?.filter(ObservedNetwork::is_unallocated) {
+            if Instant::now() >= deadline {
+                return Ok(Some(Warning {
+                    reason: Reason::AddressPoolExhausted,
+                    message: format!(
+                        "The network {:?} exists, and the Swarm has given it no addresses within {} s.",
+                        network.name,
+                        ALLOCATION.as_secs()
+                    ),
+                    hint: Some(UNALLOCATED.to_owned()),
+                }));
+            }
+            sleep(POLL).await;
+        }
+        Ok(None)
     }
 
     /// Removes a network that was just made, unless somebody is on it already.

@@ -17,6 +17,10 @@ const ENABLE_ICC: &str = "com.docker.network.bridge.enable_icc";
 const MTU: &str = "com.docker.network.driver.mtu";
 const ENCRYPTED: &str = "encrypted";
 
+/// What to do about a Swarm's network that stays without addresses.
+pub const UNALLOCATED: &str = "should it stay so, the Swarm's address pools are used up (its managers log it): declare `spec.network.subnets`, \
+     or remove overlay networks that nobody uses";
+
 /// The network of a declared destination, as far as there is one.
 #[derive(Debug)]
 pub(super) enum Located<'a> {
@@ -229,7 +233,8 @@ fn in_scope(ctx: &Context<'_>, destination: &DesiredDestination, network: &Obser
         ServerType::Standalone => ("bridge", NetworkScope::Local, "a bridge network"),
         ServerType::Manager | ServerType::Worker => ("overlay", NetworkScope::Swarm, "an overlay network of the Swarm"),
     };
-    let fits = network.driver == driver && network.scope == scope && !network.ingress;
+    let driver_fits = network.driver == driver || network.is_unallocated();
+    let fits = driver_fits && network.scope == scope && !network.ingress;
     (!fits).then(|| {
         Note::refused(
             Reason::WrongScope,
@@ -467,6 +472,15 @@ pub(super) fn converge<'a>(
                 completes: ctx.journals(&destination.key).cloned().collect(),
             });
         }
+        // What it does not show yet is no difference.
+        Some(current) if current.is_unallocated() => draft.notes.push(
+            Note::waiting(
+                Reason::AddressPoolExhausted,
+                &destination.key,
+                format!("The Swarm has not given the network {:?} its driver and addresses yet.", current.name),
+            )
+            .hint(UNALLOCATED),
+        ),
         Some(current) => {
             let differences = differences(&destination.network, current);
             if !differences.is_empty() {

@@ -20,6 +20,7 @@ mod replacement;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use deletion::RESOURCES_REMAIN;
+pub use destination::UNALLOCATED;
 pub use member::selects;
 pub use operation::*;
 

@@ -5,4 +5,5 @@ mod crashes;
 mod execution;
 mod others;
 mod real;
+mod swarm;
 mod world;

@@ -11,24 +11,32 @@ use landfall::execute::Limits;
 use landfall::observe::ObserveLimits;
 use landfall::observed::{EndpointSettings, ObservedContainer, ObservedEndpoint};
 use landfall::plan::Request;
-use landfall::reconcile::{Applied, Pass};
+use landfall::reconcile::{Applied, Pass, Preview};
 use landfall::store::journal::Journals;
 
 use super::world::trouble;
 use crate::support::Host;
 use crate::support::scenario::{Scenario, application, database, destination};
 
-fn engine(host: &Host) -> DockerWriter {
+pub(super) fn engine(host: &Host) -> DockerWriter {
     let dialer = Arc::new(UnixDialer::new(host.socket().display().to_string()));
     DockerWriter::new("default/edge-1", dialer, &ConnectOptions::default()).unwrap()
 }
 
-async fn apply(engine: &DockerWriter, desired: &DesiredState, request: &Request) -> Applied {
+pub(super) async fn apply(engine: &DockerWriter, desired: &DesiredState, request: &Request) -> Applied {
     let state = tempfile::tempdir().unwrap();
     let journals = Journals::in_state(state.path());
     let pass =
         Pass { desired, request, journals: &journals, observe: ObserveLimits::default(), execute: Limits::default() };
     pass.apply(|_| Ok(engine.clone()), |_, plan| Some(plan), &()).await.unwrap().unwrap()
+}
+
+pub(super) async fn preview(engine: &DockerWriter, desired: &DesiredState, request: &Request) -> Preview {
+    let state = tempfile::tempdir().unwrap();
+    let journals = Journals::in_state(state.path());
+    let pass =
+        Pass { desired, request, journals: &journals, observe: ObserveLimits::default(), execute: Limits::default() };
+    pass.preview(|_| Ok(engine.clone())).await.unwrap()
 }
 
 fn web() -> Scenario {

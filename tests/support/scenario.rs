@@ -517,6 +517,13 @@ impl NetworkBuilder {
         self.option("com.docker.network.driver.mtu", mtu)
     }
 
+    /// As a manager lists an overlay that it has just made.
+    pub fn unallocated(mut self) -> Self {
+        self = self.overlay();
+        self.0.driver.clear();
+        self
+    }
+
     pub fn overlay(mut self) -> Self {
         self.0.driver = "overlay".to_owned();
         self.0.scope = NetworkScope::Swarm;

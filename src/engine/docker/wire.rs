@@ -109,6 +109,8 @@ impl TryFrom<Network> for ObservedNetwork {
             "local" => NetworkScope::Local,
             "swarm" => NetworkScope::Swarm,
             "global" => NetworkScope::Global,
+            // A Swarm's network that its manager has not allocated yet may have none.
+            "" if id.is_of_swarm() => NetworkScope::Swarm,
             other => return Err(Odd(format!("network {:?} has the unknown scope {other:?}", network.name))),
         };
         let subnets = network.ipam.config.into_iter().map(|Subnet { subnet, gateway, ip_range }| ObservedSubnet {
