@@ -31,6 +31,9 @@ pub(super) struct Args {
     /// How often every server is looked at without being told, give or take a tenth
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = args::parse_duration)]
     interval: Duration,
+    /// How often the manifests are compared although nothing told of a change [default: 30s; 2s on network file systems]
+    #[arg(long, value_name = "DURATION", value_parser = args::parse_duration)]
+    poll: Option<Duration>,
     /// Leave networks that are no longer declared
     #[arg(long)]
     no_prune: bool,
@@ -68,6 +71,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         manifests: args.manifests.filename.clone(),
         set: args.set.set.clone(),
         interval: args.interval,
+        poll: args.poll,
         prune: !args.no_prune,
         allow_mass_delete: args.allow_mass_delete,
         connect: servers::options(&args.servers),

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod board;
+mod files;
 pub mod run;
 pub mod state;
 pub mod watch;

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::board::{Board, ServerState};
+use super::files;
 use super::state::{DestinationOutcome, Event, Loaded, PassOutcome, Response, State};
-use super::watch::FileWatch;
 use crate::api::{Kind, ObjectKey};
 use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::connect::{self, ConnectOptions};
@@ -24,6 +24,7 @@ use crate::manifest::Diagnostic;
 use crate::observe::ObserveLimits;
 use crate::plan::{Call, Group, NetworkTarget, Plan, Request};
 use crate::reconcile::{Applied, Pass};
+use crate::report::json::Document;
 use crate::report::{Outcome, Report};
 use crate::sources;
 use crate::status::Status;
@@ -34,8 +35,8 @@ use crate::store::journal::Journals;
 const BACKLOG: usize = 1024;
 /// How long running passes may take to end after the first signal.
 const GRACE: Duration = Duration::from_secs(30);
-/// How often the files are compared although nothing was told: network file systems tell nobody.
-const UNTOLD: Duration = Duration::from_secs(30);
+/// How long the loop sleeps with nothing to wait for.
+const IDLE: Duration = Duration::from_secs(60);
 /// Wait before a lost event stream is opened again. The pass that the loss causes says whether the server is there at all.
 const REOPEN: Duration = Duration::from_secs(1);
 
@@ -46,6 +47,8 @@ pub struct Options {
     pub set: String,
     /// Between two resyncs of a server, give or take a tenth.
     pub interval: Duration,
+    /// Between two comparisons of the files that nobody asked for; `None`: as the file system needs it.
+    pub poll: Option<Duration>,
     /// Remove what the set owns and the manifests no longer declare.
     pub prune: bool,
     pub allow_mass_delete: bool,
@@ -85,7 +88,7 @@ pub async fn run(
     mut commands: mpsc::Receiver<Command>,
 ) -> Ended {
     let (inbox, mut events) = mpsc::channel(BACKLOG);
-    let mut watch = start_watching(&options.manifests);
+    let mut files = files::watch(options.manifests.clone(), options.poll);
     let started = Instant::now();
     let mut loop_ = Loop {
         state: State::new(options.interval, options.seed),
@@ -99,14 +102,12 @@ pub async fn run(
         ended: None,
     };
     loop_.handle(started.elapsed(), Event::SourceChanged);
-    let mut untold = tokio::time::interval(UNTOLD);
-    untold.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         if let Some(ended) = loop_.ended {
             return ended;
         }
         let now = started.elapsed();
-        let wake = loop_.state.wake_at(now).into_iter().chain(loop_.deadline).min().unwrap_or(now + UNTOLD);
+        let wake = loop_.state.wake_at(now).into_iter().chain(loop_.deadline).min().unwrap_or(now + IDLE);
         let event = tokio::select! {
             // Commands first: a flood of events must not delay a signal.
             biased;
@@ -119,29 +120,10 @@ pub async fn run(
                 Some(event) => event,
                 None => continue,
             },
-            _ = changed(&mut watch) => Event::SourceChanged,
-            _ = untold.tick() => Event::SourceChanged,
+            Some(()) = files.recv() => Event::SourceChanged,
             () = tokio::time::sleep_until((started + wake).into()) => Event::Tick,
         };
         loop_.handle(started.elapsed(), event);
-    }
-}
-
-fn start_watching(paths: &[PathBuf]) -> Option<FileWatch> {
-    match FileWatch::new(paths) {
-        Ok(watch) => Some(watch),
-        Err(error) => {
-            tracing::warn!(%error, "files are compared every {UNTOLD:?} instead");
-            None
-        }
-    }
-}
-
-async fn changed(watch: &mut Option<FileWatch>) {
-    let Some(files) = watch else { return std::future::pending().await };
-    if let Err(error) = files.changed().await {
-        tracing::warn!(%error, "files are compared every {UNTOLD:?} instead");
-        *watch = None;
     }
 }
 
@@ -157,10 +139,26 @@ struct Shared {
 
 /// From a task to the loop.
 enum Message {
-    Loaded { content: u64, result: Result<DesiredState, Vec<Diagnostic>> },
-    Hint { server: ObjectKey },
-    StreamLost { server: ObjectKey, error: Option<EngineError> },
-    PassEnded { server: ObjectKey, ended: Box<PassEnded> },
+    /// `None`: as read before.
+    Loaded(Option<Reading>),
+    Hint {
+        server: ObjectKey,
+    },
+    StreamLost {
+        server: ObjectKey,
+        error: Option<EngineError>,
+    },
+    PassEnded {
+        server: ObjectKey,
+        ended: Box<PassEnded>,
+    },
+}
+
+/// What the files say.
+struct Reading {
+    /// Hash of their names and bytes, and of what could not be read.
+    content: u64,
+    result: Result<DesiredState, Vec<Diagnostic>>,
 }
 
 struct PassEnded {
@@ -243,7 +241,9 @@ impl Loop {
                 self.shared.board.update(|board| board.counts.lost_streams += 1);
                 Some(Event::Hint { server })
             }
-            Message::Loaded { content, result } => Some(Event::Loaded(self.take_manifests(content, result))),
+            Message::Loaded(reading) => {
+                Some(Event::Loaded(reading.map_or(Loaded::Unchanged, |reading| self.take_manifests(reading))))
+            }
             Message::PassEnded { server, ended } => {
                 self.passes.remove(&server);
                 let outcome = self.take_pass(&server, *ended);
@@ -255,20 +255,19 @@ impl Loop {
     /// Reads and validates the manifests off the loop.
     fn load(&self) {
         let shared = Arc::clone(&self.shared);
+        let known = self.content;
         tokio::spawn(async move {
             let reading = Arc::clone(&shared);
-            let read = tokio::task::spawn_blocking(move || read_manifests(&reading.options)).await;
-            let (content, result) = read.unwrap_or_else(|panic| {
-                (0, Err(vec![Diagnostic::of_file("manifests", format!("reading them failed: {panic}"))]))
+            let read = tokio::task::spawn_blocking(move || read_manifests(&reading.options, known)).await;
+            let reading = read.unwrap_or_else(|panic| {
+                let problem = Diagnostic::of_file("manifests", format!("reading them failed: {panic}"));
+                Some(Reading { content: 0, result: Err(vec![problem]) })
             });
-            let _ = shared.inbox.send(Message::Loaded { content, result }).await;
+            let _ = shared.inbox.send(Message::Loaded(reading)).await;
         });
     }
 
-    fn take_manifests(&mut self, content: u64, result: Result<DesiredState, Vec<Diagnostic>>) -> Loaded {
-        if self.content == Some(content) {
-            return Loaded::Unchanged;
-        }
+    fn take_manifests(&mut self, Reading { content, result }: Reading) -> Loaded {
         self.content = Some(content);
         match result {
             Ok(desired) => {
@@ -354,8 +353,9 @@ impl Loop {
         };
         let reachable = matches!(observed.get(server), Some(Ok(_)));
         let outcome = self.judge(&desired, &report, reachable, &held);
-        self.show(server, pass, took, reachable, &desired, &observed, &report);
-        self.remember(server, pass, took, &report);
+        let document = report.document();
+        self.remember(server, pass, took, &report, &document);
+        self.show(server, pass, took, reachable, Status::new(&desired, &observed, &report), &report, document);
         outcome
     }
 
@@ -406,9 +406,9 @@ impl Loop {
         pass: u64,
         took: Duration,
         reachable: bool,
-        desired: &DesiredState,
-        observed: &crate::observed::Observations,
+        status: Status,
         report: &Report,
+        document: Document,
     ) {
         if report.servers.iter().any(|it| !it.operations.is_empty()) || !reachable {
             tracing::info!(server = %server.path(), pass, ?took, "{}", report.summary());
@@ -422,12 +422,11 @@ impl Loop {
                 tracing::info!(server = %server.path(), pass, operation = %operation.operation, "{}", operation.outcome.name());
             }
         }
-        let status = Status::new(desired, observed, report);
         let shown = ServerState {
             pass,
             finished: jiff::Timestamp::now(),
             reachable,
-            report: report.document(),
+            report: document,
             conditions: status.conditions.into_iter().map(|(key, conditions)| (key.to_string(), conditions)).collect(),
         };
         self.shared.board.update(|board| {
@@ -444,8 +443,7 @@ impl Loop {
     }
 
     /// Writes down what the pass did. A pass that did nothing leaves no trace.
-    fn remember(&self, server: &ObjectKey, pass: u64, took: Duration, report: &Report) {
-        let document = report.document();
+    fn remember(&self, server: &ObjectKey, pass: u64, took: Duration, report: &Report, document: &Document) {
         if document.operations.is_empty() {
             return;
         }
@@ -523,8 +521,8 @@ fn keep_transition_times(shown: &mut ServerState, before: Option<&ServerState>) 
     }
 }
 
-/// Reads the files, and the hash of what they say.
-fn read_manifests(options: &Options) -> (u64, Result<DesiredState, Vec<Diagnostic>>) {
+/// Reads the files. `None` where they say what they said when their hash was `known`.
+fn read_manifests(options: &Options, known: Option<u64>) -> Option<Reading> {
     let (read, problems) = sources::read(&options.manifests, &mut std::io::empty());
     let mut hasher = DefaultHasher::new();
     for source in &read {
@@ -533,8 +531,12 @@ fn read_manifests(options: &Options) -> (u64, Result<DesiredState, Vec<Diagnosti
     for problem in &problems {
         problem.to_string().hash(&mut hasher);
     }
+    let content = hasher.finish();
+    if known == Some(content) {
+        return None;
+    }
     let result = sources::validate(&options.manifests, &read, problems).and_then(|it| it.desired(&options.set));
-    (hasher.finish(), result)
+    Some(Reading { content, result })
 }
 
 /// Observes, plans and executes one server. `None` when it could not begin.

@@ -3,7 +3,8 @@
 //! Flow: inotify events of the paths and of the directories they are in → quiet for a moment → one message.
 //! Directories are watched instead of files, since editors and ConfigMaps replace files rather than write them, and a watch on
 //! a replaced file watches nothing. When a path turns out to lead somewhere else (a symlink was swapped) the watches are laid anew.
-//! Reading, comparing and judging are the receiver's business, who also looks now and then without being told: network file systems tell nobody.
+//! Reading, comparing and judging are the receiver's business, who also looks now and then without being told (`files.rs`): network file
+//! systems tell nobody.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use notify::event::EventKind;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Silence after the last event before the receiver is told: an editor's save and a `git checkout` are several events.
 const QUIET: Duration = Duration::from_millis(50);
@@ -36,6 +38,17 @@ pub struct FileWatch {
     laid: BTreeMap<PathBuf, RecursiveMode>,
     /// What events have to be about, for the watcher's own thread.
     subjects: Arc<Mutex<Vec<PathBuf>>>,
+    /// A change that has not been told yet.
+    pending: Option<Pending>,
+}
+
+/// A change that is waited for to be over.
+#[derive(Clone, Copy)]
+struct Pending {
+    /// Nothing has happened for long enough by then, as far as is known.
+    quiet: Instant,
+    /// It is told by then whether or not it is over.
+    latest: Instant,
 }
 
 impl FileWatch {
@@ -53,24 +66,34 @@ impl FileWatch {
             let _ = sender.try_send(());
         })
         .map_err(|source| WatchError { path: paths.first().cloned().unwrap_or_default(), source })?;
-        let mut watch = Self { watcher, raw, paths: paths.to_vec(), laid: BTreeMap::new(), subjects };
+        let mut watch = Self { watcher, raw, paths: paths.to_vec(), laid: BTreeMap::new(), subjects, pending: None };
         watch.lay()?;
         Ok(watch)
     }
 
-    /// Waits for a change to be over. Cancel-safe: a change whose wait is dropped is found by the receiver's own looks.
+    /// Waits for a change to be over. A wait that is given up loses nothing: the next one goes on where it was.
     pub async fn changed(&mut self) -> Result<(), WatchError> {
-        if self.raw.recv().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-        let deadline = tokio::time::Instant::now() + LONGEST_WAIT;
         loop {
-            let quiet = tokio::time::Instant::now() + QUIET;
-            match tokio::time::timeout_at(quiet.min(deadline), self.raw.recv()).await {
-                Ok(Some(())) if tokio::time::Instant::now() < deadline => {}
-                _ => break,
+            let happened = match self.pending {
+                None => self.raw.recv().await,
+                Some(Pending { quiet, latest }) => {
+                    match tokio::time::timeout_at(quiet.min(latest), self.raw.recv()).await {
+                        Err(_) => break,
+                        Ok(happened) => happened,
+                    }
+                }
+            };
+            if happened.is_none() {
+                std::future::pending::<()>().await;
             }
+            let now = Instant::now();
+            let latest = self.pending.map_or(now + LONGEST_WAIT, |pending| pending.latest);
+            if now >= latest {
+                break;
+            }
+            self.pending = Some(Pending { quiet: now + QUIET, latest });
         }
+        self.pending = None;
         self.lay()
     }
 
@@ -98,6 +121,34 @@ impl FileWatch {
         }
         Ok(())
     }
+}
+
+/// Where a change made on another machine is told to nobody on this one: NFS, SMB, Ceph, Lustre, AFS, Coda, GFS2, OCFS2, 9p, FUSE (sshfs, virtiofs
+/// and the mounts of Docker Desktop), VirtualBox. Their magic numbers, as `statfs(2)` has them.
+const REMOTE: [u32; 14] = [
+    0x6969,
+    0x517B,
+    0xFF53_4D42,
+    0xFE53_4D42,
+    0x00C3_6400,
+    0x0BD0_0BD0,
+    0x5346_414F,
+    0x6B41_4653,
+    0x7375_7245,
+    0x0116_1970,
+    0x7461_636F,
+    0x0102_1997,
+    0x6573_5546,
+    0x786F_4256,
+];
+
+/// The first of the paths that lies on a file system that other machines may write to.
+pub fn remote(paths: &[PathBuf]) -> Option<&PathBuf> {
+    let is_remote = |path: &Path| {
+        // The number is 32 bits wide, in a field whose width and sign depend on the machine.
+        rustix::fs::statfs(path).is_ok_and(|it| REMOTE.contains(&(it.f_type as u32)))
+    };
+    paths.iter().find(|path| path.ancestors().find(|it| it.exists()).is_some_and(is_remote))
 }
 
 /// A directory counts with all below it; for a file its whole directory does, since the file may be a link through another one there.
@@ -214,6 +265,23 @@ mod tests {
         told(&mut watch).await;
         fs::write(manifests.join("web.yaml"), "a").unwrap();
         told(&mut watch).await;
+    }
+
+    #[tokio::test]
+    async fn a_change_is_told_though_waiting_for_it_is_given_up_and_begun_again_all_the_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut watch = FileWatch::new(&[dir.path().to_path_buf()]).unwrap();
+        fs::write(dir.path().join("web.yaml"), "a").unwrap();
+        let asked = Instant::now();
+        while tokio::time::timeout(QUIET / 10, watch.changed()).await.is_err() {
+            assert!(asked.elapsed() < Duration::from_secs(10), "the change was lost with a wait that was given up");
+        }
+    }
+
+    #[test]
+    fn a_local_file_system_tells_and_so_does_the_place_of_what_does_not_exist_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(remote(&[dir.path().to_path_buf(), dir.path().join("not/yet")]), None);
     }
 
     #[tokio::test]
