@@ -62,13 +62,13 @@ pub enum Referring {
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "container {} ({}): ", self.container, self.state)?;
+        write!(f, "container {} ({})", self.container, self.state)?;
         match &self.what {
             Referring::Environment { variable, mentions } => {
-                write!(f, "environment variable {variable} mentions {mentions}")
+                write!(f, ", whose environment variable {variable} mentions {mentions}")
             }
-            Referring::AlsoOn { networks } => write!(f, "is also on {}", networks.join(", ")),
-            Referring::ProxyLabel { label } => write!(f, "label {label} names the network"),
+            Referring::AlsoOn { networks } => write!(f, ", which is also on {}", networks.join(", ")),
+            Referring::ProxyLabel { label } => write!(f, ", whose label {label} names the network"),
         }
     }
 }
@@ -254,12 +254,12 @@ mod tests {
         assert_eq!(
             found,
             [
-                "container worker (running): environment variable ALIAS mentions declared",
-                "container worker (running): environment variable CACHE mentions 10.42.0.7",
-                "container worker (running): environment variable DATABASE_URL mentions db-1",
-                "container worker (running): environment variable NET mentions web-net",
-                "container worker (running): environment variable REPLICA mentions db-1-alias",
-                "container worker (running): environment variable V6 mentions fd42::7",
+                "container worker (running), whose environment variable ALIAS mentions declared",
+                "container worker (running), whose environment variable CACHE mentions 10.42.0.7",
+                "container worker (running), whose environment variable DATABASE_URL mentions db-1",
+                "container worker (running), whose environment variable NET mentions web-net",
+                "container worker (running), whose environment variable REPLICA mentions db-1-alias",
+                "container worker (running), whose environment variable V6 mentions fd42::7",
             ]
         );
         assert!(!found.join(" ").contains("hunter2"));
@@ -274,7 +274,7 @@ mod tests {
     fn a_container_on_two_destinations_is_listed() {
         assert_eq!(
             found(vec![container("app", &[("bridge", 'c'), ("jobs", 'b'), ("web-net", 'a')], &["DB=db-1"])]),
-            ["container app (running): is also on jobs"]
+            ["container app (running), which is also on jobs"]
         );
     }
 
@@ -286,7 +286,7 @@ mod tests {
                 &[("jobs", 'b'), ("web-net", 'a')],
                 &["CADDY_INGRESS_NETWORKS=jobs,web-net"]
             )]),
-            ["container traefik (running): environment variable CADDY_INGRESS_NETWORKS mentions web-net"]
+            ["container traefik (running), whose environment variable CADDY_INGRESS_NETWORKS mentions web-net"]
         );
     }
 
@@ -295,6 +295,9 @@ mod tests {
         let mut other = container("shop", &[("jobs", 'b')], &[]);
         other.0.labels.insert("traefik.docker.network".to_owned(), "web-net".to_owned());
         other.0.labels.insert("traefik.swarm.network".to_owned(), "another".to_owned());
-        assert_eq!(found(vec![other]), ["container shop (running): label traefik.docker.network names the network"]);
+        assert_eq!(
+            found(vec![other]),
+            ["container shop (running), whose label traefik.docker.network names the network"]
+        );
     }
 }

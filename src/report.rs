@@ -49,6 +49,13 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
+impl Failure {
+    /// It did not go wrong: what was found since the plan was made is not Landfall's to touch.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.reason, Some(Reason::AdoptionRequired | Reason::OwnershipConflict))
+    }
+}
+
 /// What a report comes to, in numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -56,15 +63,10 @@ pub struct Tally {
     pub done: usize,
     pub failed: usize,
     pub skipped: usize,
+    /// Notes, and operations that were called off on finding what a plan would have refused.
     pub refused: usize,
     /// Servers that could not be observed.
     pub unreachable: usize,
-}
-
-impl Tally {
-    pub fn operations(&self) -> usize {
-        self.planned + self.done + self.failed + self.skipped
-    }
 }
 
 impl Report {
@@ -73,16 +75,17 @@ impl Report {
         for server in &self.servers {
             tally.unreachable += usize::from(server.server_type.is_none());
             for operation in &server.operations {
-                *match operation.outcome {
+                *match &operation.outcome {
                     Outcome::Planned => &mut tally.planned,
                     Outcome::Done => &mut tally.done,
+                    Outcome::Failed(failure) if failure.is_refusal() => &mut tally.refused,
                     Outcome::Failed(_) => &mut tally.failed,
                     Outcome::Skipped => &mut tally.skipped,
                 } += 1;
             }
         }
         let notes = self.servers.iter().flat_map(|server| &server.notes).chain(&self.notes);
-        tally.refused = notes.filter(|note| note.kind == NoteKind::Refused).count();
+        tally.refused += notes.filter(|note| note.kind == NoteKind::Refused).count();
         tally
     }
 

@@ -79,6 +79,8 @@ struct Reader {
     seen: HashSet<Identity>,
     /// Manifests found in directories, those read before included.
     met: usize,
+    /// Of the directories that have been read, those without any.
+    empty: HashSet<Identity>,
     /// The directories that lead to the current one.
     above: Vec<Identity>,
     full: bool,
@@ -124,8 +126,10 @@ impl Reader {
             return self.problem(path, "a symbolic link leads back to a directory that contains it");
         }
         if !self.seen.insert(own) {
+            self.met += usize::from(!self.empty.contains(&own));
             return;
         }
+        let before = self.met;
         if depth == MAX_DEPTH {
             return self.problem(path, format!("directories are nested more than {MAX_DEPTH} deep"));
         }
@@ -153,6 +157,9 @@ impl Reader {
             }
         }
         self.above.pop();
+        if self.met == before {
+            self.empty.insert(own);
+        }
     }
 
     fn entry(&mut self, path: &Path, depth: usize) {

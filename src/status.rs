@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 
 use crate::api::{Condition, ConditionStatus, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
-use crate::observed::{Observations, Unobserved};
+use crate::observed::{ContainerState, Observations, Unobserved};
 use crate::plan::facts::{DestinationFacts, ServerFacts, facts};
 use crate::plan::{Cause, Note, NoteKind, Operation, Reason};
 use crate::report::{Failure, Outcome, Report};
+
+/// Reason of `ProxyConnected` where the destination asks for no proxy: False as it should be, True where there is one all the same.
+pub const NOT_WANTED: &str = "NotWanted";
 
 /// Status of everything that is declared.
 #[derive(Debug, Clone, PartialEq)]
@@ -348,10 +351,10 @@ impl Looked<'_> {
             (false, true) => condition(
                 "ProxyConnected",
                 ConditionStatus::True,
-                "NotWanted",
+                NOT_WANTED,
                 name("is connected without being asked for"),
             ),
-            (false, false) => condition("ProxyConnected", ConditionStatus::False, "NotWanted", "None is wanted here."),
+            (false, false) => condition("ProxyConnected", ConditionStatus::False, NOT_WANTED, "None is wanted here."),
         };
         (found, wanted)
     }
@@ -368,16 +371,19 @@ impl Looked<'_> {
         if let Some(note) = waited_for {
             return condition("MembersConnected", ConditionStatus::False, note.reason.as_str(), note.message.clone());
         }
-        match expected.len() {
-            0 => condition("MembersConnected", ConditionStatus::True, "NoMembers", ""),
-            1 => condition("MembersConnected", ConditionStatus::True, "AllConnected", "1 container is connected."),
-            count => condition(
-                "MembersConnected",
-                ConditionStatus::True,
-                "AllConnected",
-                format!("{count} containers are connected."),
-            ),
+        let mut message = match expected.len() {
+            0 => return condition("MembersConnected", ConditionStatus::True, "NoMembers", ""),
+            1 => "1 container is connected".to_owned(),
+            count => format!("{count} containers are connected"),
+        };
+        // Connected is all that is promised, but whoever looks for the fault should see it.
+        let still = expected.iter().filter(|member| member.endpoint.state != ContainerState::Running.as_str());
+        let still: Vec<String> =
+            still.map(|member| format!("{} is {}", member.endpoint.container, member.endpoint.state)).collect();
+        if !still.is_empty() {
+            message = format!("{message}; {}", still.join(", "));
         }
+        condition("MembersConnected", ConditionStatus::True, "AllConnected", message + ".")
     }
 
     fn deleting(&self, said: &Said<'_>) -> Condition {

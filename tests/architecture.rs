@@ -150,6 +150,11 @@ fn what_is_allowed_passes() {
         ("src/cli/mod.rs", "use clap::Parser; fn f() { println!(\"x\"); std::env::args(); }"),
         ("src/cli/apply.rs", "use crate::engine::Writer; use crate::execute;"),
         ("src/drift.rs", "fn f(fs: u8, env: u8) -> u8 { fs + env }"),
+        (
+            "src/drift.rs",
+            "fn f<'a>(x: &'a [u8]) -> impl Iterator<Item = u8> + use<'a> { let y = { 1 }; x.iter().map(|z| z + y) }",
+        ),
+        ("src/drift.rs", "fn f<T>() -> impl Iterator<Item = T> + use<T>; mod m { fn g() { h(); } }"),
     ];
     for (file, source) in cases {
         assert_eq!(breaches_in(Path::new(file), source, &dependencies), Vec::<String>::new(), "{file}: {source}");
@@ -262,7 +267,8 @@ fn scan(text: &str, modules: &[String]) -> Vec<Found> {
                     i += 1;
                 }
             }
-            Token::Word(word) if word == "use" => {
+            // `+ use<'a>` captures and imports nothing.
+            Token::Word(word) if word == "use" && !matches!(tokens.get(i + 1), Some((_, Token::Symbol('<')))) => {
                 let mut paths = Vec::new();
                 i = use_tree(&tokens, i + 1, &[], &mut paths);
                 found.extend(
@@ -312,7 +318,8 @@ fn use_tree(tokens: &[(usize, Token)], start: usize, prefix: &[String], paths: &
                 i += 1;
                 while let Some((_, token)) = tokens.get(i) {
                     match token {
-                        Token::Symbol('}') => break,
+                        // The latter in what is no tree: never the same place again.
+                        Token::Symbol('}' | ';') => break,
                         Token::Symbol(',') => i += 1,
                         _ => i = use_tree(tokens, i, &path, paths),
                     }

@@ -88,7 +88,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
 
     let consent = |plan: &Plan| args.yes || !context.can_ask() || agreed(context, plan);
     let run = Run { pass, selection: selection.as_ref(), args: &args.servers, context, consent: &consent };
-    let mut ended = context.block_on(run.pass())??;
+    let Some(mut ended) = context.block_on(run.pass())?? else { return Ok(called_off(context)) };
     if args.wait {
         let deadline = Instant::now() + args.servers.timeout;
         while !ended.interrupted && waits(&ended.report) {
@@ -100,7 +100,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
                 ended.interrupted = true;
                 break;
             }
-            let next = context.block_on(run.pass())??;
+            let Some(next) = context.block_on(run.pass())?? else {
+                finish(context, &ended, args.output.into(), args.servers.timeout)?;
+                return Ok(called_off(context));
+            };
             ended.add(next);
         }
     }
@@ -144,7 +147,8 @@ impl Ended {
 }
 
 impl Run<'_> {
-    pub(super) async fn pass(&self) -> Result<Ended, Error> {
+    /// `None`: there was no consent.
+    pub(super) async fn pass(&self) -> Result<Option<Ended>, Error> {
         let bars = Bars::new(self.context.verbose() > 0);
         // Before anything is done Ctrl-C ends the process as ever, the question included.
         let begun = tokio::sync::Notify::new();
@@ -185,10 +189,8 @@ impl Run<'_> {
             }
         };
         bars.clear();
-        match applied.map_err(|error| servers::journal_error(&error))? {
-            Some(Applied { observed, report }) => Ok(Ended { observed, report, interrupted, gave_up: false }),
-            None => Err(Error::new("nothing was done")),
-        }
+        let applied = applied.map_err(|error| servers::journal_error(&error))?;
+        Ok(applied.map(|Applied { observed, report }| Ended { observed, report, interrupted, gave_up: false }))
     }
 }
 
@@ -233,24 +235,33 @@ pub(super) fn finish(context: &Context, ended: &Ended, format: diff::Format, wai
 
 /// Asks whether to go on where networks go or connections break. Removal on request needs no question: it was the request.
 fn agreed(context: &Context, plan: &Plan) -> bool {
-    let operations: Vec<_> = plan
-        .servers
-        .iter()
-        .flat_map(|server| &server.groups)
-        .flat_map(|group| &group.operations)
-        .filter(|operation| {
-            let removal = matches!(operation.call, Call::RemoveNetwork { .. });
-            operation.disruptive || (removal && operation.cause != Cause::DeletionRequested)
-        })
-        .collect();
-    if operations.is_empty() {
+    let operations = || plan.servers.iter().flat_map(|server| &server.groups).flat_map(|group| &group.operations);
+    let removals = operations()
+        .filter(|it| matches!(it.call, Call::RemoveNetwork { .. }) && it.cause != Cause::DeletionRequested)
+        .count();
+    let disruptive = operations().filter(|it| it.disruptive).count();
+    if removals + disruptive == 0 {
         return true;
     }
-    context.say("This removes networks or interrupts connections:");
-    for operation in &operations {
-        context.say(&format!("  {operation}"));
-    }
-    ask("Go on? [y/N] ").is_some_and(|answer| matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    let planned = Report::planned(plan);
+    // All of it, for a part is hard to judge; on the stream that the question is on.
+    context.say(&report::text(&planned, context));
+    context.say(&format!("{}.", report::sentence(&planned.summary())));
+    let removes = match removals {
+        0 => None,
+        1 => Some("removes 1 network".to_owned()),
+        count => Some(format!("removes {count} networks")),
+    };
+    let interrupts = (disruptive > 0).then(|| "interrupts connections".to_owned());
+    let parts: Vec<String> = removes.into_iter().chain(interrupts).collect();
+    ask(&format!("This {}. Go on? [y/N] ", parts.join(" and ")))
+        .is_some_and(|answer| matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// No is an answer and no error, but neither is it done.
+pub(super) fn called_off(context: &Context) -> Exit {
+    context.say("Nothing was done.");
+    Exit::Failed
 }
 
 /// One line from standard input; `None` where there is none.

@@ -14,28 +14,42 @@ use crate::sources;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ManifestArgs {
     /// Manifest file, directory (searched recursively) or `-` for standard input; repeats
-    #[arg(
-        short = 'f',
-        long = "filename",
-        value_name = "PATH",
-        env = "LANDFALL_MANIFESTS",
-        hide_env_values = true,
-        default_value = DEFAULT_MANIFESTS
-    )]
-    pub(crate) filename: Vec<PathBuf>,
+    /// [default: $LANDFALL_MANIFESTS or ./manifests]
+    // The environment is read below: clap takes what it holds for given, and shows it as required in its usage lines.
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    filename: Vec<PathBuf>,
 }
 
-pub(crate) const DEFAULT_MANIFESTS: &str = "./manifests";
+const DEFAULT_MANIFESTS: &str = "./manifests";
+const ENVIRONMENT: &str = "LANDFALL_MANIFESTS";
 
 impl ManifestArgs {
+    /// What is to be read: as given, else as the environment has it, else the default.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        if self.filename.is_empty() { vec![unnamed().0] } else { self.filename.clone() }
+    }
+
+    /// Nobody has said where the manifests are.
+    pub(super) fn is_default(&self) -> bool {
+        self.filename.is_empty() && unnamed().1
+    }
+
     /// Reads and validates all of them.
     pub(crate) fn load(&self) -> Result<Manifests, Error> {
-        load(&self.filename)
+        load(&self.paths())
     }
 
     /// Reads and validates all of them; what is wrong is the caller's data.
     pub(super) fn read(&self) -> Result<Manifests, Vec<Diagnostic>> {
-        sources::load(&self.filename, &mut std::io::stdin().lock())
+        sources::load(&self.paths(), &mut std::io::stdin().lock())
+    }
+}
+
+/// Where manifests are unless `-f` says so, and whether that is the default. An empty variable is as good as none.
+pub(super) fn unnamed() -> (PathBuf, bool) {
+    match std::env::var_os(ENVIRONMENT).filter(|path| !path.is_empty()) {
+        Some(path) => (path.into(), false),
+        None => (DEFAULT_MANIFESTS.into(), true),
     }
 }
 
@@ -54,13 +68,19 @@ pub(crate) fn desired(manifests: &Manifests, set: &str) -> Result<DesiredState, 
     manifests.desired(set).map_err(|problems| invalid(&problems))
 }
 
+/// For a command that was to do something with them.
 pub(super) fn invalid(problems: &[Diagnostic]) -> Error {
+    wrong(problems, "; nothing was done")
+}
+
+/// `consequence`: what follows for the command.
+pub(super) fn wrong(problems: &[Diagnostic], consequence: &str) -> Error {
     let details: Vec<String> = problems.iter().map(|problem| problem.render(true)).collect();
     let count = match problems.len() {
         1 => "1 problem".to_owned(),
         count => format!("{count} problems"),
     };
-    Error::new(format!("{count} in the manifests; nothing was done")).details(details.join("\n\n"))
+    Error::new(format!("{count} in the manifests{consequence}")).details(details.join("\n\n"))
 }
 
 /// Which of the declared objects a command is about.

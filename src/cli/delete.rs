@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::apply::{self, Format, Run};
-use super::args::{self, DEFAULT_MANIFESTS, ServerArgs, SetArgs, StateArgs};
+use super::args::{self, ServerArgs, SetArgs, StateArgs};
 use super::{Context, Error, Exit, diff, report, servers, target};
 use crate::api::{Kind, ObjectKey};
 use crate::desired::{DesiredServer, DesiredState};
@@ -95,8 +95,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     }
     if args.force {
         for (key, mode) in request.delete.iter_mut().filter(|(key, _)| key.kind == Kind::Destination) {
-            if !args.dry_run && !args.yes {
-                confirm(context, key)?;
+            if !args.dry_run && !args.yes && !confirmed(context, key)? {
+                return Ok(apply::called_off(context));
             }
             *mode = DeleteMode::Forced;
         }
@@ -111,7 +111,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         return Ok(exit(&planned, &request, &observed));
     }
     let run = Run { pass, selection: None, args: &args.servers, context, consent: &|_| true };
-    let mut ended = context.block_on(run.pass())??;
+    let Some(mut ended) = context.block_on(run.pass())?? else { return Ok(apply::called_off(context)) };
     let exit = exit(&ended.report, &request, &ended.observed);
     if exit == Exit::Done {
         // What is forgotten has no need of its server.
@@ -148,7 +148,7 @@ fn named(args: &Args, kind: &str) -> Result<(Manifests, BTreeSet<ObjectKey>), Er
     if target.kind == Kind::Server {
         return Err(Error::new("a server is not Landfall's to delete").hint("take it out of the manifests"));
     }
-    let paths = if args.filename.is_empty() { vec![default_path()] } else { args.filename.clone() };
+    let paths = if args.filename.is_empty() { vec![args::unnamed().0] } else { args.filename.clone() };
     let manifests = args::load(&paths)?;
     let mut keys = BTreeSet::new();
     for name in &target.names {
@@ -174,7 +174,7 @@ fn in_files(args: &Args) -> Result<(Manifests, BTreeSet<ObjectKey>), Error> {
         std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut input)
             .map_err(|error| Error::new("cannot read standard input").caused_by(&error))?;
     }
-    let default = default_path();
+    let (default, _) = args::unnamed();
     let with_context: Vec<PathBuf> = args.filename.iter().cloned().chain([default.clone()]).collect();
     let (sources, _) = sources::read(&args.filename, &mut input.as_slice());
     let names: BTreeSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
@@ -194,10 +194,6 @@ fn in_files(args: &Args) -> Result<(Manifests, BTreeSet<ObjectKey>), Error> {
         return Err(Error::new("the manifests given with -f declare nothing that could be deleted"));
     }
     Ok((manifests, keys))
-}
-
-fn default_path() -> PathBuf {
-    std::env::var_os("LANDFALL_MANIFESTS").map_or_else(|| PathBuf::from(DEFAULT_MANIFESTS), PathBuf::from)
 }
 
 /// Without the servers that none of the objects is on. What is not declared may be on any.
@@ -229,11 +225,15 @@ fn not_found(unknown: &[ObjectKey], args: &Args) -> Error {
     }
 }
 
-fn confirm(context: &Context, key: &ObjectKey) -> Result<(), Error> {
+/// A person may think better of it; a script that gives no name has a mistake.
+fn confirmed(context: &Context, key: &ObjectKey) -> Result<bool, Error> {
     context.say(&format!("This stops and disconnects whatever is on {key}, and removes its network."));
     let answer = apply::ask(&format!("Type the destination's name, {}, to go on: ", key.name));
     if answer.is_some_and(|answer| answer.trim() == key.name) {
-        return Ok(());
+        return Ok(true);
+    }
+    if context.can_ask() {
+        return Ok(false);
     }
     Err(Error::new(format!("the name of {key} was not typed; nothing was done"))
         .hint("`--yes` skips the question in scripts"))
@@ -269,7 +269,7 @@ fn warn_of_references(
             let Some(network) = state.network(id) else { continue };
             let found = referring(server, destination, network, &details);
             if !found.is_empty() {
-                context.warn(&format!("this refers to {destination} from outside:"));
+                context.warn(&format!("removing {destination} also concerns:"));
                 for reference in found {
                     context.say(&format!("  {reference}"));
                 }

@@ -6,13 +6,13 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use super::args::{ManifestArgs, ServerArgs, SetArgs, StateArgs};
-use super::get::{status_cell, word};
-use super::output::style::{BOLD, HINT, UNCERTAIN};
+use super::get::{condition_cell, status_cell, word};
+use super::output::style::{BOLD, HINT};
 use super::output::{Cell, Table};
 use super::seen::{self, Seen, age, display_name};
 use super::target::TargetArgs;
 use super::{Context, Error, Exit, report, servers};
-use crate::api::{ConditionStatus, Kind, Object, ObjectKey, Spec};
+use crate::api::{Kind, Object, ObjectKey, Spec};
 use crate::engine::connect;
 use crate::manifest::LocatedObject;
 use crate::plan::facts::{EndpointFacts, NetworkFacts};
@@ -298,18 +298,16 @@ impl<'a> Page<'a> {
     fn conditions(&mut self, key: &ObjectKey) {
         self.heading("Conditions");
         let mut table = Table::new(["TYPE", "STATUS", "REASON", "MESSAGE"]);
+        // Why a server was not observed is said on standard error, and the same sentence is said once.
+        let unobserved = self.seen.observed.values().filter_map(|seen| seen.as_ref().err());
+        let mut said: BTreeSet<&str> = unobserved.map(|unobserved| unobserved.message.as_str()).collect();
         for condition in self.seen.conditions(key) {
-            // Of these, True is what deserves attention.
-            let status = match (condition.condition_type.as_str(), condition.status) {
-                ("Reconciling" | "Stalled" | "Deleting", ConditionStatus::True) => Cell::styled("True", UNCERTAIN),
-                ("Reconciling" | "Stalled" | "Deleting", ConditionStatus::False) => "False".into(),
-                (_, status) => status_cell(status),
-            };
+            let message = if said.insert(&condition.message) { condition.message.as_str() } else { "" };
             table.row([
                 condition.condition_type.as_str().into(),
-                status,
+                condition_cell(condition),
                 condition.reason.as_str().into(),
-                condition.message.as_str().into(),
+                message.into(),
             ]);
         }
         self.table(&table);

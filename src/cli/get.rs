@@ -1,6 +1,6 @@
 //! `get KIND [NAME]`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -11,18 +11,21 @@ use super::output::{Cell, DataFormat, Table};
 use super::seen::{self, Seen, age, display_name, is_on, short_name};
 use super::target::{self, Target};
 use super::{Context, Error, Exit, servers};
-use crate::api::{ConditionStatus, Kind, Object, ObjectKey, Spec};
+use crate::api::{Condition, ConditionStatus, Kind, Object, ObjectKey, Spec};
 use crate::manifest::Manifests;
 use crate::observe::Interest;
-use crate::observed::Snapshot;
+use crate::observed::{ContainerState, Snapshot};
+use crate::plan::facts::EndpointFacts;
+use crate::status::NOT_WANTED;
 
 /// Shows declared objects with their status as observed now
 ///
-/// KIND is server, destination, application, database or service, in the singular, the plural or short (dest, app, db, svc), or `all`.
+/// KIND is server, destination, application, database or service, in the singular, the plural or short (dest, app, db, svc), several of
+/// them with commas between (`dest,app`), or `all`.
 /// A server that cannot be reached makes its objects Unknown, and the exit code 2.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Kind of object, KIND/NAME, or `all`
+    /// Kind of object, several with commas between, KIND/NAME, or `all`
     #[arg(value_name = "KIND")]
     kind: String,
     /// Name of the object, or NAMESPACE/NAME; repeats
@@ -38,6 +41,9 @@ pub(super) struct Args {
     /// Save the complete observation of one server, for `diff --observed`; needs `-o json`
     #[arg(long)]
     observed: bool,
+    /// Leave out the headings of tables
+    #[arg(long)]
+    no_headers: bool,
     #[command(flatten)]
     set: SetArgs,
     #[command(flatten)]
@@ -63,14 +69,7 @@ enum Format {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let manifests = args.manifests.load()?;
-    let kinds: Vec<Target> = if args.kind.eq_ignore_ascii_case("all") {
-        if !args.names.is_empty() {
-            return Err(Error::new("`all` takes no name"));
-        }
-        Kind::ALL.into_iter().map(|kind| Target { kind, names: Vec::new() }).collect()
-    } else {
-        vec![target::parse(&args.kind, &args.names)?]
-    };
+    let kinds = kinds(&args.kind, &args.names)?;
     let keys = chosen(args, &manifests, &kinds)?;
     if args.observed {
         return observation(args, context, &manifests, &keys);
@@ -110,7 +109,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
                     objects.iter().copied().filter(|object| object.spec.kind() == target.kind).collect();
                 if !of_kind.is_empty() {
                     let prefixed = kinds.len() > 1;
-                    sections.push(table(&seen, target.kind, &of_kind, wide, prefixed).render(width));
+                    let table = table(&seen, target.kind, &of_kind, wide, prefixed);
+                    sections.push(if args.no_headers { table.without_headings() } else { table }.render(width));
                 }
             }
             context.print(&sections.join("\n"))?;
@@ -118,6 +118,31 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     }
     servers::complain(context, &seen.observed);
     Ok(if seen.complete() { Exit::Done } else { Exit::Failed })
+}
+
+/// What is asked for: a kind, several with commas between, or `all`. Names go with each of them, as for kubectl.
+fn kinds(kinds: &str, names: &[String]) -> Result<Vec<Target>, Error> {
+    let mut targets: Vec<Target> = Vec::new();
+    for kind in kinds.split(',') {
+        if kind.eq_ignore_ascii_case("all") {
+            if !names.is_empty() {
+                return Err(Error::new("`all` takes no name"));
+            }
+            targets.extend(Kind::ALL.into_iter().map(|kind| Target { kind, names: Vec::new() }));
+        } else {
+            targets.push(target::parse(kind, names)?);
+        }
+    }
+    let mut merged: Vec<Target> = Vec::new();
+    for target in targets {
+        match merged.iter_mut().find(|other| other.kind == target.kind) {
+            // All of a kind includes the named ones.
+            Some(other) if other.names.is_empty() || target.names.is_empty() => other.names.clear(),
+            Some(other) => other.names.extend(target.names),
+            None => merged.push(target),
+        }
+    }
+    Ok(merged)
 }
 
 fn data_format(args: &Args) -> DataFormat {
@@ -166,8 +191,12 @@ fn observation(
         return Err(Error::new("--observed saves the observation of one server")
             .hint("landfall get server NAME -o json --observed > NAME.json"));
     };
-    if !matches!(args.output, Format::Json | Format::Yaml) {
-        return Err(Error::new("--observed needs `-o json`"));
+    if args.output != Format::Json {
+        // `diff --observed` reads nothing else.
+        return Err(Error::new("--observed needs `-o json`").hint(format!(
+            "landfall get server {} -n {} -o json --observed > {}.json",
+            key.name, key.namespace, key.name
+        )));
     }
     let mut desired = args::desired(manifests, &args.set.set)?;
     desired.servers.retain(|server, _| server == key);
@@ -175,7 +204,7 @@ fn observation(
     servers::complain(context, &observed);
     match observed.remove(key) {
         Some(Ok(state)) => {
-            context.print_data(data_format(args), &Snapshot::new(key, state))?;
+            context.print_data(DataFormat::Json, &Snapshot::new(key, state))?;
             Ok(Exit::Done)
         }
         _ => Ok(Exit::Failed),
@@ -197,6 +226,32 @@ pub(super) fn status_cell(status: ConditionStatus) -> Cell {
         ConditionStatus::Unknown => UNCERTAIN,
     };
     Cell::styled(status_word(status), style)
+}
+
+/// By what it means: of some conditions False is as it should be.
+pub(super) fn condition_cell(condition: &Condition) -> Cell {
+    let word = status_word(condition.status);
+    match (condition.condition_type.as_str(), condition.status) {
+        ("Reconciling" | "Deleting", ConditionStatus::True) => Cell::styled(word, UNCERTAIN),
+        ("Stalled", ConditionStatus::True) => Cell::styled(word, BAD),
+        ("Reconciling" | "Stalled" | "Deleting", ConditionStatus::False) => word.into(),
+        // As declared.
+        ("Active", ConditionStatus::False) => word.into(),
+        ("ProxyConnected", ConditionStatus::False) if condition.reason == NOT_WANTED => word.into(),
+        ("ProxyConnected", ConditionStatus::True) if condition.reason == NOT_WANTED => Cell::styled(word, UNCERTAIN),
+        (_, status) => status_cell(status),
+    }
+}
+
+/// `2/3`, and what is not running: `(1 exited)`. A container that stands still is on its networks all the same.
+fn count<'a>(connected: usize, expected: usize, endpoints: impl Iterator<Item = &'a EndpointFacts>) -> String {
+    let mut states: BTreeMap<&str, usize> = BTreeMap::new();
+    for endpoint in endpoints.filter(|endpoint| endpoint.state != ContainerState::Running.as_str()) {
+        *states.entry(endpoint.state).or_default() += 1;
+    }
+    let states: Vec<String> = states.into_iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let states = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
+    format!("{connected}/{expected}{states}")
 }
 
 fn table(seen: &Seen, kind: Kind, objects: &[&Object], wide: bool, prefixed: bool) -> Table {
@@ -269,7 +324,8 @@ fn table(seen: &Seen, kind: Kind, objects: &[&Object], wide: bool, prefixed: boo
                 let members = facts.map(|facts| {
                     let expected = facts.members.iter().filter(|member| member.expected);
                     let connected = expected.clone().filter(|member| member.endpoint.connected).count();
-                    format!("{connected}/{}", expected.count() + facts.missing.len())
+                    let endpoints = expected.clone().map(|member| &member.endpoint);
+                    count(connected, expected.count() + facts.missing.len(), endpoints)
                 });
                 cells.extend([
                     server.key.path().into(),
@@ -294,11 +350,14 @@ fn table(seen: &Seen, kind: Kind, objects: &[&Object], wide: bool, prefixed: boo
                 let connected = containers().filter(|(_, endpoint)| endpoint.connected).count();
                 let expected = containers().filter(|(expected, _)| *expected).count();
                 let missing = placements.iter().map(|placed| placed.missing).sum::<usize>();
-                let count = match (expected, containers().count()) {
+                let number = match (expected, containers().count()) {
                     (0, 0) if placements.iter().all(|placed| placed.containers.is_none()) => String::new(),
                     // A stack that keeps to its own network: how many it has.
                     (0, all) if missing == 0 => all.to_string(),
-                    (expected, _) => format!("{}/{}", connected.min(expected), expected + missing),
+                    (expected, _) => {
+                        let endpoints = containers().filter(|(expected, _)| *expected).map(|(_, endpoint)| *endpoint);
+                        count(connected.min(expected), expected + missing, endpoints)
+                    }
                 };
                 let destinations: Vec<String> = placements
                     .iter()
@@ -312,7 +371,7 @@ fn table(seen: &Seen, kind: Kind, objects: &[&Object], wide: bool, prefixed: boo
                     .flat_map(|(_, endpoint)| [endpoint.ipv4_address.as_str(), endpoint.ipv6_address.as_str()])
                     .filter(|address| !address.is_empty())
                     .collect();
-                cells.extend([destinations.join(",").into(), count.into(), status_cell(ready), reason.into()]);
+                cells.extend([destinations.join(",").into(), number.into(), status_cell(ready), reason.into()]);
                 vec![
                     addresses.join(",").into(),
                     servers.into_iter().collect::<Vec<_>>().join(",").into(),

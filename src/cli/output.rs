@@ -191,6 +191,8 @@ pub(crate) struct Table {
     headings: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
     dispensable: Vec<&'static str>,
+    /// Without its headings.
+    bare: bool,
 }
 
 /// The content of one cell and how it looks.
@@ -227,6 +229,12 @@ impl Table {
     /// Columns to leave out, the first one first, where the terminal is too narrow for all.
     pub(crate) fn dispensable(mut self, headings: &[&'static str]) -> Self {
         self.dispensable = headings.to_vec();
+        self
+    }
+
+    /// The rows alone, for scripts.
+    pub(crate) fn without_headings(mut self) -> Self {
+        self.bare = true;
         self
     }
 
@@ -276,7 +284,7 @@ impl Table {
         let widths = self.widths(width, gap);
         let mut text = String::new();
         let headings = self.headings.iter().map(|heading| Cell::styled(*heading, style::BOLD)).collect::<Vec<_>>();
-        for row in std::iter::once(&headings).chain(&self.rows) {
+        for row in std::iter::once(&headings).filter(|_| !self.bare).chain(&self.rows) {
             let wrapped: Vec<Vec<String>> =
                 row.iter().zip(&widths).map(|(cell, width)| wrap(&cell.text, *width)).collect();
             let height = wrapped.iter().map(Vec::len).max().unwrap_or(0);
@@ -301,7 +309,8 @@ impl Table {
     }
 
     fn widths(&self, available: Option<usize>, gap: usize) -> Vec<usize> {
-        let mut widths: Vec<usize> = self.headings.iter().map(|heading| columns(heading)).collect();
+        let shown = |heading: &&str| if self.bare { 0 } else { columns(heading) };
+        let mut widths: Vec<usize> = self.headings.iter().map(shown).collect();
         let least: Vec<usize> = widths.iter().map(|heading| (*heading).max(NARROWEST)).collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {

@@ -89,7 +89,7 @@ pub(super) fn write_note(text: &mut String, note: &Note, indent: usize, width: O
         NoteKind::Waiting => ('?', "waiting", UNCERTAIN),
         NoteKind::Unmanaged => ('.', "unmanaged", DIM),
         NoteKind::Suspended => ('.', "suspended", DIM),
-        NoteKind::Warning => ('!', "warning", UNCERTAIN),
+        NoteKind::Warning => ('*', "warning", UNCERTAIN),
     };
     let message = format!("{sign} {word} {}: {} ({})", note.object, note.message, note.reason);
     let mut first = String::new();

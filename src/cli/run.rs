@@ -50,7 +50,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    if args.manifests.filename.iter().any(|path| path.as_os_str() == "-") {
+    let manifests = args.manifests.paths();
+    if manifests.iter().any(|path| path.as_os_str() == "-") {
         return Err(Error::new("standard input cannot be watched").hint("name a file or a directory with -f"));
     }
     let directory = state_directory(args.state.state.as_deref())
@@ -68,7 +69,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         }
     };
     let options = Options {
-        manifests: args.manifests.filename.clone(),
+        manifests,
         set: args.set.set.clone(),
         interval: args.interval,
         poll: args.poll,

@@ -1,11 +1,10 @@
 //! `scan SERVER`
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use serde_json::json;
 
-use super::args::{DEFAULT_MANIFESTS, ManifestArgs, ServerArgs, SetArgs, desired, invalid};
+use super::args::{ManifestArgs, ServerArgs, SetArgs, desired, invalid};
 use super::output::DataFormat;
 use super::{Context, Error, Exit, servers};
 use crate::api::server::DEFAULT_ENDPOINT;
@@ -95,12 +94,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
 
 /// The manifests, where there are any. Whoever starts with a scan has none, and the shell may just have made the file to write to.
 fn declared(args: &Args) -> Result<Option<Manifests>, Error> {
-    let paths = &args.manifests.filename;
-    let default = [Path::new(DEFAULT_MANIFESTS)];
-    if paths.iter().map(std::path::PathBuf::as_path).eq(default) && !Path::new(DEFAULT_MANIFESTS).exists() {
+    let paths = args.manifests.paths();
+    if args.manifests.is_default() && paths.iter().all(|path| !path.exists()) {
         return Ok(None);
     }
-    let (sources, problems) = sources::read(paths, &mut std::io::stdin().lock());
+    let (sources, problems) = sources::read(&paths, &mut std::io::stdin().lock());
     if !problems.is_empty() {
         return Err(invalid(&problems));
     }

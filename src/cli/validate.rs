@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::args::{ManifestArgs, invalid};
+use super::args::{ManifestArgs, wrong};
 use super::output::DataFormat;
 use super::{Context, Error, Exit};
 use crate::manifest::Diagnostic;
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             context.print_data(format, &verdict)?;
             return Ok(Exit::Failed);
         }
-        (Err(diagnostics), None) => return Err(invalid(&diagnostics)),
+        (Err(diagnostics), None) => return Err(wrong(&diagnostics, "")),
     }
     Ok(Exit::Done)
 }

@@ -22,7 +22,10 @@ use crate::desired::{DesiredServer, DesiredState};
 use crate::manifest::Location;
 use crate::observed::{EngineEvent, Observations, ObservedState};
 use crate::plan::facts::facts;
-use crate::plan::{Cause, Note, NoteKind, Operation, Plan, Reason, ServerPlan, ServerType, ownership};
+use crate::plan::{
+    Call, Cause, Group, Note, NoteKind, Operation, Plan, Reason, ServerPlan, ServerType, immutable_differences,
+    left_over, ownership,
+};
 use crate::scope::Selection;
 
 /// Raised in its first part when a reader of the former version would misread the document.
@@ -223,7 +226,8 @@ fn operations(
     findings: &mut Vec<Finding>,
 ) {
     let first = findings.len();
-    for operation in plan.groups.iter().flat_map(|group| &group.operations) {
+    let all = plan.groups.iter().flat_map(|group| group.operations.iter().map(move |operation| (group, operation)));
+    for (group, operation) in all {
         let network = operation.call.network().filter(|name| !name.starts_with('(')).map(str::to_owned);
         let container = match operation.cause {
             Cause::NetworkMissing | Cause::NetworkReplaced | Cause::Undeclared | Cause::DeletionRequested => None,
@@ -246,7 +250,10 @@ fn operations(
             reason,
             refused: false,
             disruptive: operation.disruptive,
-            message: message(operation, network.as_deref(), container.as_deref()),
+            message: match operation.cause {
+                Cause::NetworkReplaced => replaced(input, group, state, network.as_deref()),
+                _ => message(operation, network.as_deref(), container.as_deref()),
+            },
             hint: None,
             since: since::of_cause(operation.cause, network.as_deref(), container.as_deref(), state, events),
             network,
@@ -254,6 +261,22 @@ fn operations(
             location: input.locations.get(&operation.object).cloned(),
         });
     }
+}
+
+/// Which fields of the network are others than declared.
+fn replaced(input: &DriftInput<'_>, group: &Group, state: Option<&ObservedState>, network: Option<&str>) -> String {
+    let old = group.operations.iter().find_map(|operation| match &operation.call {
+        Call::RemoveNetwork { network } => state?.network(network.id.as_ref()?),
+        _ => None,
+    });
+    let declared = input.desired.destination(&group.object);
+    let differences = old.zip(declared).map(|(old, (_, declared))| immutable_differences(&declared.network, old));
+    let fields = match differences {
+        Some(differences) if !differences.is_empty() => differences.join("; "),
+        _ => "it differs in fields that Docker cannot change".to_owned(),
+    };
+    let name = network.map_or_else(|| "The destination's network".to_owned(), |name| format!("The network {name:?}"));
+    format!("{name} would be replaced: {fields}.")
 }
 
 fn message(operation: &Operation, network: Option<&str>, container: Option<&str>) -> String {
@@ -264,9 +287,6 @@ fn message(operation: &Operation, network: Option<&str>, container: Option<&str>
     let container = container.map(|name| format!("{name:?}")).unwrap_or_default();
     match operation.cause {
         Cause::NetworkMissing => format!("{the_network} does not exist."),
-        Cause::NetworkReplaced => {
-            format!("{the_network} differs in fields that cannot be changed, and would be replaced.")
-        }
         Cause::ProxyDetached => format!("The proxy {container} is not on {network}."),
         Cause::ProxyUnwanted => {
             format!("The proxy {container} is on {network}, of a destination that is deactivated or asks for none.")
@@ -289,7 +309,7 @@ fn message(operation: &Operation, network: Option<&str>, container: Option<&str>
         Cause::JournalRestore => {
             format!("An interrupted replacement has left the container {container} off {network}.")
         }
-        Cause::DeletionRequested | Cause::Rollback => {
+        Cause::NetworkReplaced | Cause::DeletionRequested | Cause::Rollback => {
             format!("{the_network} is to be changed: {}.", operation.call.name())
         }
     }
@@ -394,9 +414,8 @@ fn unmanaged(
         let message = match ownership::of(network) {
             // Somebody else's manifests have it.
             Some(owner) if owner.sealed && owner.set != input.desired.set => continue,
-            Some(owner) if owner.sealed => {
-                let of = owner.destination.map_or_else(String::new, |key| format!(" It was made for {key}."));
-                format!("No manifest declares the network {:?} any more.{of}", network.name)
+            Some(ownership::Ownership { sealed: true, destination: Some(made_for), .. }) => {
+                left_over(input.desired, &server.key, &made_for, &network.name)
             }
             _ => format!("No manifest declares the network {:?}.", network.name),
         };

@@ -329,7 +329,7 @@ pub(super) fn recreation(network: &ObservedNetwork) -> NetworkCreate {
 }
 
 /// The immutable fields that differ, each as a phrase naming both values.
-pub(super) fn differences(desired: &DesiredNetwork, network: &ObservedNetwork) -> Vec<String> {
+pub fn differences(desired: &DesiredNetwork, network: &ObservedNetwork) -> Vec<String> {
     let DesiredNetwork { name, subnets, internal, ipv6, icc, mtu, encrypted, options, labels } = desired;
     let mut differences = Vec::new();
     let mut compare = |field: &str, server: &dyn std::fmt::Display, manifest: &dyn std::fmt::Display| {

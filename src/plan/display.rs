@@ -189,7 +189,7 @@ impl fmt::Display for Note {
             NoteKind::Waiting => ('?', "waiting"),
             NoteKind::Unmanaged => ('.', "unmanaged"),
             NoteKind::Suspended => ('.', "suspended"),
-            NoteKind::Warning => ('!', "warning"),
+            NoteKind::Warning => ('*', "warning"),
         };
         write!(f, "{sign} {word} {}: {} ({})", self.object, self.message, self.reason)?;
         for blocker in &self.blockers {

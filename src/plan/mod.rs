@@ -20,9 +20,10 @@ mod replacement;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use deletion::RESOURCES_REMAIN;
-pub use destination::UNALLOCATED;
+pub use destination::{UNALLOCATED, differences as immutable_differences};
 pub use member::selects;
 pub use operation::*;
+pub use prune::left_over;
 
 use self::destination::Located;
 use self::host::Host;

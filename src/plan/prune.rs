@@ -7,7 +7,7 @@ use super::destination::Located;
 use super::operation::{Cause, Note, Reason};
 use super::{Context, DeleteMode};
 use crate::api::{DeletionPolicy, ObjectKey};
-use crate::desired::DesiredDestination;
+use crate::desired::{DesiredDestination, DesiredState};
 use crate::observed::{NetworkScope, ObservedNetwork};
 
 #[derive(Default)]
@@ -36,7 +36,7 @@ pub(super) fn prune<'a>(ctx: &Context<'a>, located: &[(&'a DesiredDestination, L
                 Note::unmanaged(
                     Reason::Undeclared,
                     destination,
-                    format!("No manifest declares {destination} any more, and its network {:?} exists.", network.name),
+                    left_over(ctx.input.desired, &ctx.server.key, destination, &network.name),
                 )
                 .hint("`--prune` removes it"),
             );
@@ -70,6 +70,17 @@ pub(super) fn prune<'a>(ctx: &Context<'a>, located: &[(&'a DesiredDestination, L
         );
     }
     pruned
+}
+
+/// Why a network that was made for `destination` is left over: not every destination is gone because its network is.
+pub fn left_over(desired: &DesiredState, server: &ObjectKey, destination: &ObjectKey, network: &str) -> String {
+    match desired.destination(destination) {
+        None => format!("No manifest declares {destination} any more, and its network {network:?} exists."),
+        Some((on, _)) if on.key == *server => {
+            format!("The network {network:?} was made for {destination}, which uses another one.")
+        }
+        Some((on, _)) => format!("The network {network:?} was made for {destination}, which is on {} now.", on.key),
+    }
 }
 
 /// Networks that the set verifiably owns and no declared destination of this server uses.

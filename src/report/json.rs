@@ -68,7 +68,7 @@ pub struct NoteDocument {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Summary {
     pub operations: usize,
-    /// Notes of the kind Refused.
+    /// Notes of the kind Refused, and operations that found what a plan would have refused.
     pub refused: usize,
     /// Servers that could not be observed.
     pub unreachable: usize,
@@ -99,7 +99,7 @@ impl Report {
         notes.extend(self.notes.iter().map(|it| note(None, it)));
         let summary = Summary {
             operations: operations.len(),
-            refused: notes.iter().filter(|it| it.kind == NoteKind::Refused).count(),
+            refused: self.tally().refused,
             unreachable: self.servers.iter().filter(|it| it.server_type.is_none()).count(),
             failed: operations.iter().filter(|it| it.outcome == "Failed").count(),
         };

@@ -54,7 +54,7 @@ fn notes(text: &mut String, notes: &[Note]) {
             NoteKind::Waiting => "Waiting",
             NoteKind::Unmanaged => "Unmanaged",
             NoteKind::Suspended => "Suspended",
-            NoteKind::Warning => "**Warning**",
+            NoteKind::Warning => "Warning",
         };
         let _ = writeln!(text, "- {word} `{object}`: {} (`{reason}`)", escaped(message));
         for blocker in blockers {

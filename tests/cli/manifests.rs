@@ -37,6 +37,7 @@ fn validate_shows_every_problem_and_exits_2() {
         assert!(ran.stderr.contains(said), "{said} is missing\n{ran}");
     }
     assert!(!ran.stderr.contains('\u{1b}'), "colours without a terminal\n{ran}");
+    assert!(!ran.stderr.contains("nothing was done"), "there was nothing to do\n{ran}");
 }
 
 #[test]

@@ -227,6 +227,53 @@ fn names_are_listed_without_asking_a_server() {
 }
 
 #[test]
+fn several_kinds_are_listed_at_once() {
+    let world = unreachable();
+    let names = |arguments: &str| world.run(&format!("get {arguments} -o name")).expect(0).stdout;
+    assert_eq!(names("dest,db"), "destination/data\ndestination/web\ndatabase/orders\n");
+    assert_eq!(names("databases,dest/web"), "destination/web\ndatabase/orders\n");
+    assert_eq!(names("dest/web,dest/data"), "destination/data\ndestination/web\n");
+    assert_eq!(names("all,dest"), names("all"));
+    let table = world.run("get db,app").expect(2).stdout;
+    assert_eq!(table.matches("NAMESPACE").count(), 2, "{table}");
+    assert!(table.contains("database/orders") && table.contains("application/frontend"), "{table}");
+    for (arguments, message) in [("get dest,nonsense", "unknown kind \"nonsense\""), ("get dest,", "unknown kind \"\"")]
+    {
+        let ran = world.run(arguments).expect(2);
+        assert!(ran.stderr.contains(message), "{ran}");
+    }
+}
+
+#[test]
+fn tables_without_headings_are_for_scripts() {
+    let world = unreachable();
+    let rows = world.run("get destinations --no-headers").expect(2).stdout;
+    assert_eq!(rows.lines().count(), 2, "{rows}");
+    assert!(rows.starts_with("shop   data   infra/edge   data-net"), "{rows}");
+    assert_eq!(world.run("get all --no-headers").expect(2).stdout.matches("NAME").count(), 0);
+}
+
+#[test]
+fn an_observation_is_saved_as_json_and_nothing_else() {
+    let world = unreachable();
+    for format in ["yaml", "table", "name"] {
+        let ran = world.run(&format!("get server edge --observed -o {format}")).expect(2);
+        let hint = "landfall get server edge -n infra -o json --observed > edge.json";
+        assert!(ran.stderr.contains("--observed needs `-o json`") && ran.stderr.contains(hint), "{ran}");
+    }
+}
+
+#[test]
+fn why_a_server_does_not_answer_is_said_once() {
+    let world = unreachable();
+    for object in ["server edge", "destination web", "application frontend"] {
+        let ran = world.run(&format!("describe {object}")).expect(2);
+        assert_eq!(ran.to_string().matches("there is no socket").count(), 1, "{ran}");
+        assert!(ran.stdout.contains("ServerUnreachable"), "{ran}");
+    }
+}
+
+#[test]
 fn manifests_come_from_standard_input_and_from_the_environment() {
     let world = unreachable();
     let manifests = server("unix:///nowhere/docker.sock");
@@ -235,4 +282,21 @@ fn manifests_come_from_standard_input_and_from_the_environment() {
     command.current_dir("/").env("LANDFALL_MANIFESTS", world.path().join("manifests"));
     let ran = super::run::finish(command.args(["get", "dest", "-o", "name"]), "");
     assert_eq!(ran.expect(0).stdout, "destination/data\ndestination/web\n");
+}
+
+#[test]
+fn the_environment_makes_no_flag_required() {
+    for arguments in [&["get"][..], &["describe"], &["scan"], &["get", "dest", "--nope"]] {
+        let mut command = super::run::command();
+        let ran = super::run::finish(command.env("LANDFALL_MANIFESTS", "manifests").args(arguments), "").expect(2);
+        assert!(ran.stderr.contains("Usage: landfall") && !ran.stderr.contains("--filename"), "{ran}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let world = unreachable();
+    let mut command = super::run::command();
+    let ran = super::run::finish(command.current_dir(world.path()).env("LANDFALL_MANIFESTS", "").arg("validate"), "");
+    assert_eq!(ran.expect(0).stdout, "5 objects are valid\n");
 }

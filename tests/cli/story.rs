@@ -29,6 +29,15 @@ impl Story {
         self.world.run(arguments)
     }
 
+    /// With a terminal for everything, on which `answer` is typed.
+    fn on_a_terminal(&self, arguments: &str, answer: &str) -> Ran {
+        let typed = format!("{} {arguments}", env!("CARGO_BIN_EXE_landfall"));
+        let mut script = Command::new("script");
+        script.current_dir(self.world.path()).env("XDG_STATE_HOME", self.world.path().join("state"));
+        script.env("NO_COLOR", "1").env_remove("LANDFALL_MANIFESTS");
+        super::run::finish(script.args(["--quiet", "--return", "--command", &typed, "/dev/null"]), answer)
+    }
+
     fn networks(&self) -> usize {
         ["web-net", "data-net"].iter().map(|name| self.host.network_ids(name).len()).sum()
     }
@@ -67,6 +76,14 @@ fn from_nothing_to_converged_and_back() {
         assert!(described.stdout.contains(expected), "{expected}: {described}");
     }
 
+    // Who is connected and does not run is connected, and seen not to run.
+    story.host.api("POST", "/containers/orders/stop?t=0", &json!(null));
+    let stopped = story.run("get destinations,databases").expect(0);
+    assert_eq!(stopped.stdout.matches("(1 exited)").count(), 2, "{stopped}");
+    let described = story.run("describe destination data").expect(0);
+    assert!(described.stdout.contains("2 containers are connected; orders is exited."), "{described}");
+    story.host.api("POST", "/containers/orders/start", &json!(null));
+
     // A saved observation gives the same plan as the server, also after the server has moved on.
     let saved = story.run("get server edge -o json --observed").expect(0);
     story.world.write("observed.json", &saved.stdout);
@@ -93,7 +110,7 @@ fn from_nothing_to_converged_and_back() {
     assert_eq!(story.networks(), 2);
     let forced = story.world.run_with_input("delete destination data --force", "data\n").expect(0);
     assert!(forced.stdout.contains("- remove network data-net"), "{forced}");
-    assert!(forced.stderr.contains("container frontend (running): is also on web-net"), "{forced}");
+    assert!(forced.stderr.contains("container frontend (running), which is also on web-net"), "{forced}");
     assert_eq!(story.networks(), 1);
     assert_eq!(story.host.state("orders"), "exited", "the containers stay");
 }
@@ -117,6 +134,14 @@ fn prune_removes_what_is_no_longer_declared_and_nothing_that_is_only_not_selecte
         story.host.api("DELETE", &format!("/containers/{name}?force=1"), &json!(null));
     }
     story.run("diff --prune").expect(1);
+    let asked = story.on_a_terminal("apply --prune", "n\n").expect(2);
+    // The terminal has shown the answer before the question was asked.
+    let question = "This removes 1 network. Go on? [y/N] Nothing was done.\r\n";
+    for expected in ["infra/edge\r\n  - remove network data-net", "1 operation planned.\r\n", question] {
+        assert!(asked.stdout.contains(expected), "{expected:?}: {asked}");
+    }
+    assert!(!asked.stdout.contains("error"), "no is an answer: {asked}");
+    assert_eq!(story.networks(), 2);
     story.run("apply --prune").expect(0);
     assert_eq!(story.networks(), 1);
     let waiting = story.run("apply --wait --timeout 2s").expect(2);

@@ -78,6 +78,21 @@ fn a_directory_that_is_missing_or_holds_nothing_is_an_error() {
 }
 
 #[test]
+fn what_is_named_twice_is_read_once() {
+    let directory = directory(&[("sub/a.yaml", &server("a")), ("none/notes.txt", "")]);
+    let path = |name: &str| directory.path().join(name);
+    let both = [path(""), path("sub"), path("sub/a.yaml")];
+    for first in &both {
+        for second in &both {
+            assert_eq!(names(&[first.clone(), second.clone()], ""), Ok(vec!["a".into()]), "{first:?} {second:?}");
+        }
+    }
+    // What holds nothing is told all the same, though it has been looked into before.
+    let found = names(&[path(""), path("none")], "").expect_err("a fault");
+    assert_eq!(found[0].message, "the directory holds no manifests");
+}
+
+#[test]
 fn symbolic_links_are_followed_and_loops_refused() {
     let directory = directory(&[("real/..data/a.yaml", &server("a"))]);
     let real = directory.path().join("real");

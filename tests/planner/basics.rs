@@ -154,7 +154,7 @@ fn a_proxy_in_the_hosts_network_is_not_connected_and_the_report_says_why() {
         .expect_nothing_but(
             "
             default/edge-1
-              ! warning Server/default/edge-1: The proxy \"traefik\" runs with network mode \"host\" and cannot be connected to a network. (WrongScope)
+              * warning Server/default/edge-1: The proxy \"traefik\" runs with network mode \"host\" and cannot be connected to a network. (WrongScope)
                   hint: run the proxy on a bridge network, with its ports published
             ",
         );
@@ -308,7 +308,7 @@ fn a_member_in_the_network_of_another_container_cannot_be_connected() {
         .expect_nothing_but(
             "
             default/edge-1
-              ! warning Application/shop/sidecar: The container \"sidecar\" runs with network mode \"container:0123\" and cannot be connected to a network. (WrongScope)
+              * warning Application/shop/sidecar: The container \"sidecar\" runs with network mode \"container:0123\" and cannot be connected to a network. (WrongScope)
                   hint: run it on a bridge network
             ",
         );
@@ -407,7 +407,7 @@ fn pain_31_the_same_alias_of_two_resources_on_one_destination_is_reported() {
         .expect_nothing_but(
             "
             default/edge-1
-              ! warning Destination/shop/web: The alias \"db\" belongs to Database/shop/db-a and Database/shop/db-b: whoever asks for it gets any of them. (AliasTakenTwice)
+              * warning Destination/shop/web: The alias \"db\" belongs to Database/shop/db-a and Database/shop/db-b: whoever asks for it gets any of them. (AliasTakenTwice)
                   hint: give each its own alias, or put them on different destinations
             ",
         );
@@ -423,7 +423,7 @@ fn pain_31_an_undeclared_container_that_answers_to_a_declared_alias_is_reported(
         .expect_nothing_but(
             "
             default/edge-1
-              ! warning Destination/shop/web: The alias \"db\" belongs to Database/shop/db-a and the container \"db\": whoever asks for it gets any of them. (AliasTakenTwice)
+              * warning Destination/shop/web: The alias \"db\" belongs to Database/shop/db-a and the container \"db\": whoever asks for it gets any of them. (AliasTakenTwice)
                   hint: give each its own alias, or put them on different destinations
               . unmanaged Destination/shop/web: No resource declares the container \"db\", which is on \"web-net\". (MembershipForeign)
                   hint: declare it, or set `membership: Exclusive` to have it disconnected

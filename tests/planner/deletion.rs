@@ -100,7 +100,7 @@ fn a_resource_deleted_in_the_same_request_does_not_block_but_its_container_does(
               ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
                   Container app, running
                   hint: remove what is listed, or stop and disconnect it all: landfall delete destination web -n shop --force
-              ! warning Application/shop/app: \"app\" is left on \"web-net\", since Destination/shop/web is not deleted. (ResourcesRemain)
+              * warning Application/shop/app: \"app\" is left on \"web-net\", since Destination/shop/web is not deleted. (ResourcesRemain)
             ",
         );
     scenario.container(container("app").on("bridge")).expect(
@@ -145,7 +145,7 @@ fn a_network_that_was_removed_by_hand_is_nothing_to_delete() {
         .expect_nothing_but(
             "
             default/edge-1
-              ! warning Destination/shop/web: The network \"web-net\" of Destination/shop/web is gone already; there is nothing to delete. (NetworkNotFound)
+              * warning Destination/shop/web: The network \"web-net\" of Destination/shop/web is gone already; there is nothing to delete. (NetworkNotFound)
             ",
         );
 }
@@ -162,8 +162,8 @@ fn an_adopted_network_and_one_that_is_not_ours_are_left() {
         .expect_nothing_but(&format!(
             "
             default/edge-1
-              ! warning Destination/shop/api: A network named \"api-net\" exists already, and Landfall did not create it. It stays as it is. (Orphaned)
-              ! warning Destination/shop/web: The network \"web-net\" is adopted: it is forgotten, with everything on it left as it is. (Orphaned)
+              * warning Destination/shop/api: A network named \"api-net\" exists already, and Landfall did not create it. It stays as it is. (Orphaned)
+              * warning Destination/shop/web: The network \"web-net\" is adopted: it is forgotten, with everything on it left as it is. (Orphaned)
                   hint: once nothing is attached to it: docker network rm {}
             ",
             &crate::support::scenario::hex_id("web-net 1")[..12]
@@ -179,7 +179,7 @@ fn the_deletion_policy_orphan_protects_in_the_manifest_and_in_the_label() {
     let expected = format!(
         "
         default/edge-1
-          ! warning Destination/shop/web: The network \"web-net\" has the deletion policy Orphan: it is forgotten, with everything on it left as it is. (Orphaned)
+          * warning Destination/shop/web: The network \"web-net\" has the deletion policy Orphan: it is forgotten, with everything on it left as it is. (Orphaned)
               {hint}
         "
     );
@@ -216,7 +216,7 @@ fn a_destination_known_by_its_labels_only_can_be_deleted() {
             default/edge-1
               - disconnect traefik from old-net for Destination/shop/old (DeletionRequested)
               - remove network old-net for Destination/shop/old (DeletionRequested)
-            ! warning Destination/shop/other: No manifest declares Destination/shop/other, and no server has a network of it; there is nothing to delete. (NetworkNotFound)
+            * warning Destination/shop/other: No manifest declares Destination/shop/other, and no server has a network of it; there is nothing to delete. (NetworkNotFound)
             ",
         );
 }
@@ -276,18 +276,18 @@ fn pain_21_a_destination_on_an_unreachable_server_is_forgotten_by_force_only() {
     scenario.clone().delete(Kind::Destination, "web").expect_nothing_but(
         "
         default/edge-1
-          ! warning Server/default/edge-1: Nobody answers. (ServerUnreachable)
+          * warning Server/default/edge-1: Nobody answers. (ServerUnreachable)
               hint: start it
-          ! warning Destination/shop/web: Whether anything is on Destination/shop/web is unknown, so it is not deleted. (ServerUnreachable)
+          * warning Destination/shop/web: Whether anything is on Destination/shop/web is unknown, so it is not deleted. (ServerUnreachable)
               hint: if the server is gone for good: landfall delete destination web -n shop --force
         ",
     );
     scenario.force_delete("web").expect_nothing_but(
         "
         default/edge-1
-          ! warning Server/default/edge-1: Nobody answers. (ServerUnreachable)
+          * warning Server/default/edge-1: Nobody answers. (ServerUnreachable)
               hint: start it
-          ! warning Destination/shop/web: Destination/shop/web is forgotten; should Server/default/edge-1 come back, its network is still there. (Orphaned)
+          * warning Destination/shop/web: Destination/shop/web is forgotten; should Server/default/edge-1 come back, its network is still there. (Orphaned)
         ",
     );
 }

@@ -299,7 +299,7 @@ fn a_journal_of_a_destination_that_is_not_declared_any_more_is_kept_and_mentione
     let world = scenario.undeclare("web").journal(journal).expect_nothing_but(
         "
         default/edge-1
-          ! warning Destination/shop/web: An interrupted change may have left traefik, app, db, job, stranger off the network \"web-net\", and no manifest declares Destination/shop/web any more. (Orphaned)
+          * warning Destination/shop/web: An interrupted change may have left traefik, app, db, job, stranger off the network \"web-net\", and no manifest declares Destination/shop/web any more. (Orphaned)
               hint: declare the destination again to have them reconnected
           . unmanaged Destination/shop/web: No manifest declares Destination/shop/web any more, and its network \"web-net\" exists. (Undeclared)
               hint: `--prune` removes it

@@ -19,7 +19,7 @@ fn nothing_is_planned_for_a_server_that_was_not_observed() {
         scenario.expect_nothing_but(&format!(
             "
             default/edge-1
-              ! warning Server/default/edge-1: It did not work. ({word})
+              * warning Server/default/edge-1: It did not work. ({word})
             "
         ));
     }
@@ -33,7 +33,7 @@ fn a_server_that_nobody_looked_at_is_not_an_empty_one() {
     scenario.clone().expect_nothing_but(
         "
         default/edge-1
-          ! warning Server/default/edge-1: Server/default/edge-1 was not observed. (ServerUnreachable)
+          * warning Server/default/edge-1: Server/default/edge-1 was not observed. (ServerUnreachable)
         ",
     );
     // It is not concerned by a deletion elsewhere.
@@ -137,7 +137,7 @@ fn deactivating_spares_the_proxy_and_whoever_serves_another_destination() {
         .expect_nothing_but(
             "
             default/edge-1
-              ! warning Application/shop/app: \"app\" also belongs to Destination/shop/api, which is active, and is left running. (ResourcesRemain)
+              * warning Application/shop/app: \"app\" also belongs to Destination/shop/api, which is active, and is left running. (ResourcesRemain)
             ",
         );
 }

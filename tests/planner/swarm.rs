@@ -158,7 +158,7 @@ fn a_swarm_service_is_a_member_by_its_definition() {
             "
             default/edge-1
               ? waiting Application/shop/gone: There is no Swarm service named \"gone\". (ContainerMissing)
-              ! warning Application/shop/web: The Swarm service \"web\" is not on the network of Destination/shop/web. (WrongScope)
+              * warning Application/shop/web: The Swarm service \"web\" is not on the network of Destination/shop/web. (WrongScope)
                   hint: docker service update --network-add web-net web
             ",
         );
@@ -175,7 +175,7 @@ fn tasks_are_not_connected_or_disconnected() {
         .expect_nothing_but(
             "
             default/edge-1
-              ! warning Application/shop/out: The container \"out\" is a task of a Swarm service, which decides on its networks; it is not on that of Destination/shop/web. (WrongScope)
+              * warning Application/shop/out: The container \"out\" is a task of a Swarm service, which decides on its networks; it is not on that of Destination/shop/web. (WrongScope)
                   hint: add the network to the service: docker service update --network-add NETWORK SERVICE
               . unmanaged Destination/shop/web: No resource declares the container \"in\", which is on \"web-net\". (MembershipForeign)
                   hint: declare it, or set `membership: Exclusive` to have it disconnected
