@@ -33,3 +33,4 @@ pub mod observe;
 pub mod reconcile;
 pub mod sources;
 pub mod store;
+pub mod web;

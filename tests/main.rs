@@ -15,3 +15,4 @@ mod support;
 mod tls;
 mod transcript;
 mod views;
+mod web;

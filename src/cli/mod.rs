@@ -14,6 +14,7 @@ mod error;
 mod explain;
 mod get;
 mod graph;
+mod listen;
 mod output;
 mod progress;
 mod report;

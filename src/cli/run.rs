@@ -1,11 +1,13 @@
 //! `run -f PATH`
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::args::{self, ManifestArgs, ServerArgs, SetArgs, StateArgs};
+use super::listen::ListenArgs;
 use super::output::LogFormat;
 use super::{Context, Error, Exit, servers};
 use crate::controller::board::Board;
@@ -14,12 +16,15 @@ use crate::execute::Limits;
 use crate::store::history::{Bounds, History, HistoryError};
 use crate::store::journal::Journals;
 use crate::store::state_directory;
+use crate::web::{self, WebState};
 
 /// Keeps the servers the way the manifests say, until told to stop
 ///
 /// Watches the manifests and every server's events, and looks at every server again now and then without being told. What falls off is
 /// put back; what fails is tried again, ever less often. Manifests that are wrong change nothing: the last good ones stay in force.
 /// Networks that are no longer declared are removed, with every guard of `apply --prune`; `--no-prune` leaves them.
+///
+/// It answers on http://127.0.0.1:7420/ and on a socket in its state directory. Reading is free there; acting over HTTP needs a token.
 ///
 /// SIGTERM or Ctrl-C ends what is under way first, at most 30 seconds; a second one stops at once. SIGHUP reads the manifests again.
 #[derive(Debug, clap::Args)]
@@ -44,6 +49,8 @@ pub(super) struct Args {
     servers: ServerArgs,
     #[command(flatten)]
     state: StateArgs,
+    #[command(flatten)]
+    listen: ListenArgs,
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(super) log_format: LogFormat,
@@ -54,10 +61,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     if manifests.iter().any(|path| path.as_os_str() == "-") {
         return Err(Error::new("standard input cannot be watched").hint("name a file or a directory with -f"));
     }
+    let listening = args.listen.check()?;
     let directory = state_directory(args.state.state.as_deref())
         .map_err(|error| Error::new("there is no place for journals").caused_by(&error))?;
-    let history = match History::open(&directory.join("sets").join(&args.set.set), Bounds::default()) {
-        Ok(history) => Some(history),
+    let own = directory.join("sets").join(&args.set.set);
+    let history = match History::open(&own, Bounds::default()) {
+        Ok(history) => Some(Arc::new(history)),
         Err(error @ HistoryError::Locked { .. }) => {
             return Err(Error::new(format!("another `landfall run` keeps the set {:?} already", args.set.set))
                 .caused_by(&error)
@@ -84,6 +93,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let ended = context.block_on(async {
         let (sender, commands) = mpsc::channel(16);
         let signals = Signals::new().map_err(|error| Error::new("signals cannot be received").caused_by(&error))?;
+        let web = WebState::new(web::Shared {
+            board: board.clone(),
+            history: history.clone(),
+            commands: sender.clone(),
+            token: listening.token.clone(),
+            hosts: listening.hosts.clone(),
+        });
+        let _listeners = listening.open(&web, &own).await?;
         tokio::spawn(signals.forward(sender));
         Ok::<_, Error>(run_loop(options, Journals::in_state(&directory), history, board, commands).await)
     })??;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::api::Condition;
+use crate::desired::DesiredState;
 use crate::manifest::Diagnostic;
 use crate::report::json::Document;
 
@@ -19,10 +20,13 @@ pub struct Board {
 }
 
 /// What is on the board.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Content {
     pub set: String,
     pub manifests: ManifestState,
+    /// What the manifests declare: the last good ones.
+    #[serde(skip)]
+    pub declared: Arc<DesiredState>,
     pub servers: BTreeMap<String, ServerState>,
     pub counts: Counts,
     pub stopping: bool,
@@ -67,7 +71,14 @@ pub struct Counts {
 
 impl Board {
     pub fn new(set: &str) -> Self {
-        let content = Content { set: set.to_owned(), ..Content::default() };
+        let content = Content {
+            set: set.to_owned(),
+            manifests: ManifestState::default(),
+            declared: Arc::new(DesiredState { set: set.to_owned(), servers: BTreeMap::new() }),
+            servers: BTreeMap::new(),
+            counts: Counts::default(),
+            stopping: false,
+        };
         Self { content: Arc::new(RwLock::new(content)), revision: watch::Sender::new(0) }
     }
 

@@ -83,7 +83,7 @@ pub enum Ended {
 pub async fn run(
     options: Options,
     journals: Journals,
-    history: Option<History>,
+    history: Option<Arc<History>>,
     board: Board,
     mut commands: mpsc::Receiver<Command>,
 ) -> Ended {
@@ -132,7 +132,7 @@ struct Shared {
     options: Options,
     journals: Journals,
     /// `None`: it could not be opened, and the loop goes on without memory.
-    history: Option<History>,
+    history: Option<Arc<History>>,
     board: Board,
     inbox: mpsc::Sender<Message>,
 }
@@ -280,7 +280,9 @@ impl Loop {
                 self.settled.clear();
                 self.lay_links();
                 let servers: BTreeSet<_> = self.desired.servers.keys().cloned().collect();
+                let declared = Arc::new(self.desired.clone());
                 self.shared.board.update(|board| {
+                    board.declared = declared;
                     board.manifests.generation += 1;
                     board.manifests.problems.clear();
                     board.manifests.loaded = Some(jiff::Timestamp::now());

@@ -27,7 +27,7 @@ impl Controller {
     fn spawn(world: &World, mut command: std::process::Command, arguments: &[&str]) -> Self {
         command.current_dir(world.path()).env("XDG_STATE_HOME", world.path().join("state"));
         // An interval longer than the test: what is healed is healed because it was told.
-        command.args(["run", "--log-format", "json", "--interval", "1h"]).args(arguments);
+        command.args(["run", "--log-format", "json", "--interval", "1h", "--listen", "127.0.0.1:0"]).args(arguments);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let errors = BufReader::new(child.stderr.take().unwrap());
         let (sender, log) = channel();

@@ -1,0 +1,52 @@
+//! What may be asked of the loop.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{Problem, WebState};
+use crate::api::{Kind, ObjectKey};
+use crate::controller::run::Command;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Where {
+    /// `[namespace/]name`; absent: all of them.
+    server: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Accepted {
+    accepted: bool,
+}
+
+/// A pass over one server or over all, as soon as the ones that run have ended.
+pub(super) async fn reconcile(
+    State(state): State<WebState>,
+    Query(at): Query<Where>,
+) -> Result<(StatusCode, Json<Accepted>), Problem> {
+    let server = match at.server {
+        Some(name) => Some(declared(&state, &name)?),
+        None => None,
+    };
+    send(&state, Command::Reconcile { server })
+}
+
+fn declared(state: &WebState, name: &str) -> Result<ObjectKey, Problem> {
+    let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+    let key = ObjectKey::new(Kind::Server, namespace, name);
+    if state.board.read().declared.servers.contains_key(&key) {
+        return Ok(key);
+    }
+    Err(Problem::new(StatusCode::NOT_FOUND, "NotFound", format!("No server {:?} is declared.", key.path())))
+}
+
+/// Never waits: a loop that does not take commands is a loop that more commands do not help.
+fn send(state: &WebState, command: Command) -> Result<(StatusCode, Json<Accepted>), Problem> {
+    state.commands.try_send(command).map_err(|_| {
+        let message = "The loop has not taken the commands before this one yet; try again in a moment.";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", message)
+    })?;
+    Ok((StatusCode::ACCEPTED, Json(Accepted { accepted: true })))
+}

@@ -1,0 +1,159 @@
+//! What stands before every handler.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::{Problem, WebState};
+
+/// How long an answer may take, reading the request's body included. Streams have begun by then.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The way a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    Tcp,
+    /// The socket in the state directory: the file's mode has decided who may act.
+    Socket,
+}
+
+/// Names under which this may be asked for over TCP. A page of somebody else whose name is made to point here comes with its own name, and
+/// is turned away; an address cannot be made to point anywhere.
+#[derive(Debug, Clone, Default)]
+pub struct AllowedHosts(pub Vec<String>);
+
+impl AllowedHosts {
+    fn allow(&self, host: &str) -> bool {
+        let name = without_port(host);
+        if name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok() {
+            return true;
+        }
+        let name = name.trim_end_matches('.');
+        name.eq_ignore_ascii_case("localhost") || self.0.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !is_bare_ipv6(host) => name,
+        _ => host,
+    }
+}
+
+/// No header may have it without brackets, but an `--allow-host` may look like it.
+fn is_bare_ipv6(host: &str) -> bool {
+    host.bytes().filter(|byte| *byte == b':').count() > 1 && !host.starts_with('[')
+}
+
+/// The name in the request, from the target in absolute form or the header; two headers are nobody's honest request.
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let mut all = headers.get_all(header::HOST).iter();
+    let header = all.next()?.to_str().ok()?;
+    match (all.next(), uri.authority()) {
+        (Some(_), _) => None,
+        (None, Some(authority)) if authority.as_str() != header => None,
+        (None, _) => Some(header),
+    }
+}
+
+pub(super) async fn named_right(State((state, via)): State<(WebState, Via)>, request: Request, next: Next) -> Response {
+    if via == Via::Tcp {
+        match host(request.uri(), request.headers()) {
+            Some(name) if state.hosts.allow(name) => {}
+            Some(_) => {
+                let message = "This is not a name of this controller; `landfall run --allow-host NAME` adds one.";
+                return Problem::new(StatusCode::MISDIRECTED_REQUEST, "HostNotAllowed", message).into_response();
+            }
+            None => {
+                let message = "The request names no host, or several.";
+                return Problem::new(StatusCode::BAD_REQUEST, "HostMissing", message).into_response();
+            }
+        }
+    }
+    next.run(request).await
+}
+
+pub(super) async fn authorized(State((state, via)): State<(WebState, Via)>, request: Request, next: Next) -> Response {
+    if via == Via::Tcp {
+        let Some(token) = &state.token else {
+            let message = "The controller has no token, so nothing can be asked of it over TCP; give it one with \
+                           --token-file, or use the socket in its state directory.";
+            return Problem::new(StatusCode::FORBIDDEN, "NoToken", message).into_response();
+        };
+        if !bearer(request.headers()).is_some_and(|guess| token.is(guess)) {
+            let message = "This needs `Authorization: Bearer TOKEN` with the controller's token.";
+            return Problem::new(StatusCode::UNAUTHORIZED, "Unauthorized", message).into_response();
+        }
+    }
+    next.run(request).await
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+pub(super) async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(PATIENCE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let message = format!("The request was not complete, or not answered, within {PATIENCE:?}.");
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "TooSlow", message).into_response()
+        }
+    }
+}
+
+/// Only what this controller serves itself may run, load or be framed, and nothing is kept by anybody on the way.
+pub(super) async fn with_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+             form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (header::HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_allowed_names_pass_and_other_names_do_not() {
+        let hosts = AllowedHosts(vec!["landfall.example.com".to_owned()]);
+        for good in [
+            "127.0.0.1:7420",
+            "[::1]:7420",
+            "[::1]",
+            "10.1.2.3",
+            "localhost",
+            "LOCALHOST:80",
+            "localhost.:7420",
+            "landfall.example.com",
+            "Landfall.Example.com:443",
+        ] {
+            assert!(hosts.allow(good), "{good}");
+        }
+        for bad in
+            ["", "evil.example.com", "localhost.evil.com", "127.0.0.1.evil.com:7420", "landfall.example.com.evil.com"]
+        {
+            assert!(!hosts.allow(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What `run` shows and takes over HTTP: health, the JSON API, and the actions behind a token.
+//!
+//! The same [`router`] is served on a TCP address and on the socket in the set's state directory. Whoever may open the socket may act: the
+//! file's mode guards it. Over TCP an action needs the token, and without one configured there is none.
+//!
+//! What is absent: decisions. Reading comes from the [`Board`] and the history; an action is a [`Command`] that the loop takes.
+
+mod act;
+mod answer;
+mod guard;
+mod health;
+mod listen;
+mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{get, post};
+use tokio::sync::mpsc;
+
+pub use answer::Problem;
+pub use guard::{AllowedHosts, Via};
+pub use listen::{BindError, Listeners, SOCKET, connect_socket, resolve};
+pub use token::{Token, TokenError};
+
+use crate::controller::board::Board;
+use crate::controller::run::Command;
+use crate::store::history::History;
+
+/// The largest body a request may have where its route does not say otherwise.
+const BODY: usize = 64 * 1024;
+
+/// What every handler is given.
+#[derive(Clone)]
+pub struct WebState(Arc<Shared>);
+
+/// The content of a [`WebState`].
+pub struct Shared {
+    pub board: Board,
+    /// `None`: it could not be opened.
+    pub history: Option<Arc<History>>,
+    /// To the loop.
+    pub commands: mpsc::Sender<Command>,
+    /// `None`: nobody may act over TCP.
+    pub token: Option<Token>,
+    pub hosts: AllowedHosts,
+}
+
+impl WebState {
+    pub fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl std::ops::Deref for WebState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// Everything that is served, to requests that arrive that way.
+pub fn router(state: WebState, via: Via) -> Router {
+    let reading = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready));
+    let acting = Router::new()
+        .route("/api/v1/reconcile", post(act::reconcile))
+        .route_layer(middleware::from_fn_with_state((state.clone(), via), guard::authorized));
+    reading
+        .merge(acting)
+        .fallback(answer::not_found)
+        .method_not_allowed_fallback(answer::method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(middleware::from_fn(guard::in_time))
+        .layer(middleware::from_fn_with_state((state.clone(), via), guard::named_right))
+        .layer(middleware::from_fn(guard::with_headers))
+        .with_state(state)
+}

@@ -1,0 +1,83 @@
+//! Who may ask for what, and by which name.
+
+use landfall::controller::run::Command;
+
+use super::client::{connect, over_socket, request, send};
+use super::served::{Served, TOKEN};
+
+#[test]
+fn acting_over_tcp_takes_the_token_and_nothing_like_it() {
+    let mut served = Served::new();
+    let post = |authorization: &[(&str, &str)]| served.post("/api/v1/reconcile", authorization);
+    let answer = post(&[]).expect(401);
+    assert_eq!(answer.json()["reason"], "Unauthorized");
+    assert!(answer.headers["www-authenticate"].starts_with("Bearer"));
+    for wrong in
+        ["Bearer", "Bearer ", "Bearer a-token-of-the-tes", "Bearer a-token-of-the-test2", "Basic a-token-of-the-test"]
+    {
+        post(&[("Authorization", wrong)]).expect(401);
+    }
+    assert_eq!(served.asked(), None);
+
+    served.post("/api/v1/reconcile", &[("Authorization", &format!("Bearer {TOKEN}"))]).expect(202);
+    assert_eq!(served.asked(), Some(Command::Reconcile { server: None }));
+}
+
+#[test]
+fn without_a_token_nobody_acts_over_tcp() {
+    let mut served = Served::with(None);
+    for headers in [&[][..], &[("Authorization", "Bearer ")], &[("Authorization", "Bearer anything")]] {
+        let answer = served.post("/api/v1/reconcile", headers).expect(403);
+        assert_eq!(answer.json()["reason"], "NoToken");
+    }
+    assert_eq!(served.asked(), None);
+}
+
+#[test]
+fn whoever_may_open_the_socket_may_act() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut served = Served::with(None);
+    assert_eq!(std::fs::metadata(&served.socket).unwrap().permissions().mode() & 0o777, 0o600);
+    over_socket(&served.socket, "POST /api/v1/reconcile").expect(202);
+    assert_eq!(served.asked(), Some(Command::Reconcile { server: None }));
+}
+
+#[test]
+fn a_page_of_somebody_else_cannot_ask_under_its_own_name() {
+    let served = Served::new();
+    let with_host = |host: &str| send(connect(served.address), "GET /healthz", &[("Host", host)], "");
+    for name in ["evil.example.com", "localhost.evil.example.com", "127.0.0.1.evil.example.com", "evil:7420"] {
+        assert_eq!(with_host(name).expect(421).json()["reason"], "HostNotAllowed", "{name}");
+    }
+    for name in ["localhost", "LOCALHOST:7420", "127.0.0.1", "[::1]:7420", "landfall.example.com"] {
+        with_host(name).expect(200);
+    }
+    send(connect(served.address), "GET /healthz", &[], "").expect(400);
+    send(connect(served.address), "GET /healthz", &[("Host", "localhost"), ("Host", "evil.example.com")], "")
+        .expect(400);
+    let absolute = "GET http://evil.example.com/healthz";
+    send(connect(served.address), absolute, &[("Host", "localhost")], "").expect(400);
+}
+
+#[test]
+fn no_other_site_may_read_embed_or_script_it() {
+    let served = Served::new();
+    for path in ["/healthz", "/nothing-here"] {
+        let answer = request(served.address, &format!("GET {path}"), &[("Origin", "https://evil.example.com")]);
+        assert!(!answer.headers.keys().any(|name| name.starts_with("access-control-")), "{answer:?}");
+        let policy = &answer.headers["content-security-policy"];
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+        assert_eq!(answer.headers["x-frame-options"], "DENY");
+        assert_eq!(answer.headers["cache-control"], "no-store");
+    }
+    request(served.address, "OPTIONS /healthz", &[("Origin", "https://evil.example.com")]).expect(405);
+}
+
+#[test]
+fn what_is_too_much_is_refused() {
+    let served = Served::new();
+    let long = "x".repeat(64 * 1024);
+    let head = send(connect(served.address), "GET /healthz", &[("Host", "localhost"), ("X-Long", &long)], "");
+    assert_eq!(head.status, 431);
+}

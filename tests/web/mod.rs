@@ -1,0 +1,7 @@
+//! What `run` shows and takes over HTTP.
+
+pub(crate) mod client;
+mod guards;
+mod health;
+pub(crate) mod served;
+mod start;

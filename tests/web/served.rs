@@ -1,0 +1,73 @@
+//! The web part on an address of its own, with a board that the test writes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use landfall::controller::board::Board;
+use landfall::controller::run::Command;
+use landfall::web::{AllowedHosts, Listeners, Shared, Token, WebState};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+use super::client::{self, Answer};
+
+pub(crate) const TOKEN: &str = "a-token-of-the-test";
+
+/// Served until dropped.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) board: Board,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) socket: PathBuf,
+    listeners: Option<Listeners>,
+    // The directory of the socket.
+    _state: tempfile::TempDir,
+    runtime: Runtime,
+}
+
+impl Served {
+    pub(crate) fn new() -> Self {
+        Self::with(Some(Token::new(TOKEN).unwrap()))
+    }
+
+    pub(crate) fn with(token: Option<Token>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (sender, commands) = mpsc::channel(4);
+        let board = Board::new("default");
+        let state = tempfile::tempdir().unwrap();
+        let web = WebState::new(Shared {
+            board: board.clone(),
+            history: None,
+            commands: sender,
+            token,
+            hosts: AllowedHosts(vec!["landfall.example.com".to_owned()]),
+        });
+        let (listeners, address, socket) = runtime.block_on(async {
+            let mut listeners = Listeners::default();
+            let socket = listeners.socket(&web, state.path()).await.unwrap();
+            let address = listeners.tcp(&web, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+            (listeners, address, socket)
+        });
+        Self { address, board, commands, socket, listeners: Some(listeners), _state: state, runtime }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        client::get(self.address, path)
+    }
+
+    pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        client::request(self.address, &format!("POST {path}"), headers)
+    }
+
+    /// What the loop was asked to do.
+    pub(crate) fn asked(&mut self) -> Option<Command> {
+        self.commands.try_recv().ok()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _entered = self.runtime.enter();
+        self.listeners = None;
+    }
+}
