@@ -68,7 +68,7 @@ pub async fn execute(
     let run = |server| execute_server(server, writers, journals, progress, limits).boxed();
     let runs: Vec<_> = plan.servers.iter().map(run).collect();
     let servers = futures::stream::iter(runs).buffered(limits.servers_at_once.max(1)).collect().await;
-    Report { set: plan.set.clone(), servers, notes: plan.notes.clone() }
+    Report { set: plan.set.clone(), revision: None, servers, notes: plan.notes.clone() }
 }
 
 async fn execute_server(

@@ -28,6 +28,7 @@ pub mod cli;
 pub mod controller;
 pub mod engine;
 pub mod execute;
+pub mod git;
 pub mod ids;
 pub mod observe;
 pub mod reconcile;

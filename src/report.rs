@@ -10,6 +10,8 @@ use crate::plan::{Note, NoteKind, Operation, Plan, Reason, ServerType};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     pub set: String,
+    /// Revision of the manifests, where they come from a repository.
+    pub revision: Option<String>,
     /// In the order of the plan.
     pub servers: Vec<ServerReport>,
     /// Notes that concern no single server.
@@ -120,6 +122,7 @@ impl Report {
     pub fn planned(plan: &Plan) -> Self {
         Self {
             set: plan.set.clone(),
+            revision: None,
             servers: plan
                 .servers
                 .iter()

@@ -30,6 +30,7 @@ const SHELL: &[&str] = &[
     "engine",
     "observe",
     "execute",
+    "git",
     "ids",
     "reconcile",
     "controller",

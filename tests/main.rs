@@ -7,6 +7,7 @@ mod conformance;
 mod convergence;
 mod docker;
 mod documents;
+mod git;
 mod manifest;
 mod planner;
 mod quickstart;

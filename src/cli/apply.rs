@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
 use super::diff::{self, PruneArgs};
 use super::progress::Bars;
+use super::repository::{GitArgs, Loaded};
 use super::{Context, Error, Exit, report, servers};
 use crate::engine::connect;
 use crate::observed::Observations;
@@ -22,6 +23,8 @@ use crate::scope::Selection;
 pub(super) struct Args {
     #[command(flatten)]
     manifests: ManifestArgs,
+    #[command(flatten)]
+    git: GitArgs,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
@@ -68,7 +71,7 @@ impl From<Format> for diff::Format {
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let manifests = args.manifests.load()?;
+    let Loaded { manifests, revision } = args.git.load(&args.manifests, &args.state, context)?;
     let selection = args.scope.select(&manifests, context);
     let request =
         Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };
@@ -80,7 +83,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let pass = servers::pass(&desired, &request, &journals, &args.servers);
     if args.dry_run {
         let Preview { observed, plan } = servers::preview(context, &pass, &args.servers)?;
-        let planned = Report::planned(&restricted(plan, selection.as_ref()));
+        let planned = Report { revision, ..Report::planned(&restricted(plan, selection.as_ref())) };
         diff::show(context, &planned, &observed, args.output.into())?;
         context.say(&format!("{} (dry run).", report::sentence(&planned.summary())));
         return Ok(report::exit(&planned, false));
@@ -107,6 +110,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             ended.add(next);
         }
     }
+    ended.report.revision = revision;
     finish(context, &ended, args.output.into(), args.servers.timeout)
 }
 

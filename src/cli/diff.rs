@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
 use super::output::DataFormat;
+use super::repository::{GitArgs, Loaded};
 use super::{Context, Error, Exit, report, servers};
 use crate::api::{Kind, ObjectKey};
 use crate::desired::DesiredState;
@@ -22,6 +23,8 @@ use crate::report::Report;
 pub(super) struct Args {
     #[command(flatten)]
     manifests: ManifestArgs,
+    #[command(flatten)]
+    git: GitArgs,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
@@ -64,7 +67,7 @@ pub(super) enum Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let manifests = args.manifests.load()?;
+    let Loaded { manifests, revision } = args.git.load(&args.manifests, &args.state, context)?;
     let selection = args.scope.select(&manifests, context);
     let request =
         Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };
@@ -92,7 +95,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         Some(selection) => selection.restrict(plan),
         None => plan,
     };
-    let planned = Report::planned(&plan);
+    let planned = Report { revision, ..Report::planned(&plan) };
     show(context, &planned, &observed, args.output)?;
     if planned.tally() == crate::report::Tally::default() {
         context.say(&format!("No differences{}.", report::waited_for(&planned)));

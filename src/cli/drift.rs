@@ -6,6 +6,7 @@ use std::fmt::Write;
 use super::args::{ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs, desired};
 use super::output::style::{BAD, BOLD, DIM, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
+use super::repository::{GitArgs, Loaded};
 use super::{Context, Error, Exit, servers};
 use crate::api::ObjectKey;
 use crate::desired::DesiredState;
@@ -23,6 +24,8 @@ use crate::reconcile::Preview;
 pub(super) struct Args {
     #[command(flatten)]
     manifests: ManifestArgs,
+    #[command(flatten)]
+    git: GitArgs,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
@@ -49,7 +52,7 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let manifests = args.manifests.load()?;
+    let Loaded { manifests, .. } = args.git.load(&args.manifests, &args.state, context)?;
     let selection = args.scope.select(&manifests, context);
     let mut desired = desired(&manifests, &args.set.set)?;
     if let Some(selection) = &selection {

@@ -18,6 +18,7 @@ mod listen;
 mod output;
 mod progress;
 mod report;
+mod repository;
 mod run;
 mod scan;
 mod schema;

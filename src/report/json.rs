@@ -13,6 +13,9 @@ pub const FORMAT_VERSION: &str = "1.0";
 pub struct Document {
     pub format_version: &'static str,
     pub set: String,
+    /// Of the manifests, where they come from a repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     pub servers: Vec<ServerDocument>,
     /// In the order of execution on each server.
     pub operations: Vec<OperationDocument>,
@@ -111,6 +114,7 @@ impl Report {
         Document {
             format_version: FORMAT_VERSION,
             set: self.set.clone(),
+            revision: self.revision.clone(),
             servers: servers.collect(),
             operations,
             notes,
