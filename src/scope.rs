@@ -80,7 +80,7 @@ impl Selection {
     }
 
     fn restrict_server(&self, plan: ServerPlan) -> ServerPlan {
-        let ServerPlan { server, server_type, groups, settled, notes } = plan;
+        let ServerPlan { server, server_type, groups, settled, withheld, notes } = plan;
         let mut notes: Vec<Note> = notes.into_iter().filter(|note| self.concerns(note)).collect();
         let (mut kept, left): (Vec<Group>, Vec<Group>) = groups.into_iter().partition(|group| self.has(&group.object));
 
@@ -111,7 +111,7 @@ impl Selection {
         for group in &mut kept {
             group.completes.retain(|journal| !pending.contains(journal));
         }
-        ServerPlan { server, server_type, groups: kept, settled, notes }
+        ServerPlan { server, server_type, groups: kept, settled, withheld, notes }
     }
 
     /// What is said about a server as a whole is said in any case.
@@ -217,6 +217,7 @@ mod tests {
                 server_type: Some(ServerType::Standalone),
                 groups,
                 settled: Vec::new(),
+                withheld: None,
                 notes,
             }],
             notes: Vec::new(),

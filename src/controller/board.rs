@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::api::Condition;
 use crate::desired::DesiredState;
 use crate::manifest::Diagnostic;
+use crate::plan::Withheld;
 use crate::report::json::Document;
 
 /// Shared view of the loop.
@@ -53,6 +54,9 @@ pub struct ServerState {
     /// The report of the last pass, as `apply -o json` has it.
     pub report: Document,
     pub conditions: BTreeMap<String, Vec<Condition>>,
+    /// Deletions that wait for somebody to agree: [`Command::Approve`](super::run::Command::Approve) with their fingerprint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Withheld>,
 }
 
 /// Counts since the start.
@@ -67,6 +71,13 @@ pub struct Counts {
     pub repairs: BTreeMap<String, u64>,
     pub events: u64,
     pub lost_streams: u64,
+}
+
+impl Content {
+    /// The deletions that wait for somebody to agree, and the server that they are on.
+    pub fn pending(&self) -> impl Iterator<Item = (&str, &Withheld)> {
+        self.servers.iter().filter_map(|(name, server)| Some((name.as_str(), server.pending.as_ref()?)))
+    }
 }
 
 impl Board {

@@ -3,6 +3,9 @@
 pub mod backoff;
 pub mod board;
 mod files;
+mod outcome;
+mod pass;
 pub mod run;
 pub mod state;
+mod stream;
 pub mod watch;

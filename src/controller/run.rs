@@ -8,27 +8,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::board::{Board, ServerState};
+use super::board::Board;
 use super::files;
-use super::state::{DestinationOutcome, Event, Loaded, PassOutcome, Response, State};
-use crate::api::{Kind, ObjectKey};
+use super::outcome::event_record;
+use super::pass::{self, PassEnded};
+use super::state::{Event, Loaded, Response, State};
+use super::stream::listen;
+use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::connect::{self, ConnectOptions};
-use crate::engine::{DockerWriter, EngineError, Watcher};
+use crate::engine::{DockerWriter, EngineError};
 use crate::execute::Limits;
 use crate::manifest::Diagnostic;
 use crate::observe::ObserveLimits;
-use crate::plan::{Call, Group, NetworkTarget, Plan, Request};
-use crate::reconcile::{Applied, Pass};
-use crate::report::json::Document;
-use crate::report::{Outcome, Report};
 use crate::sources;
-use crate::status::Status;
-use crate::store::history::{EventRecord, EventType, History, PassRecord};
+use crate::store::history::{EventType, History};
 use crate::store::journal::Journals;
 
 /// Events that wait to be handled. Hints beyond it are dropped: each says the same as the next resync.
@@ -37,8 +34,6 @@ const BACKLOG: usize = 1024;
 const GRACE: Duration = Duration::from_secs(30);
 /// How long the loop sleeps with nothing to wait for.
 const IDLE: Duration = Duration::from_secs(60);
-/// Wait before a lost event stream is opened again. The pass that the loss causes says whether the server is there at all.
-const REOPEN: Duration = Duration::from_secs(1);
 
 /// How the loop runs.
 #[derive(Debug, Clone)]
@@ -64,6 +59,9 @@ pub struct Options {
 pub enum Command {
     /// A pass over one server, or over all.
     Reconcile { server: Option<ObjectKey> },
+    /// Somebody agrees to the deletions that a fingerprint stands for, and to no others. One that stands for nothing that is pending is
+    /// ignored: the [`Board`] says what is.
+    Approve { fingerprint: String },
     /// Read the manifests now.
     Reload,
     /// The first drains, the second aborts.
@@ -113,6 +111,10 @@ pub async fn run(
             biased;
             command = commands.recv() => match command {
                 Some(Command::Reconcile { server }) => Event::ReconcileRequested { server },
+                Some(Command::Approve { fingerprint }) => {
+                    tracing::info!(fingerprint, "deletions are approved");
+                    Event::Approved { fingerprint }
+                }
                 Some(Command::Reload) => Event::SourceChanged,
                 Some(Command::Stop) | None => Event::StopRequested,
             },
@@ -128,17 +130,17 @@ pub async fn run(
 }
 
 /// What every task needs.
-struct Shared {
-    options: Options,
-    journals: Journals,
+pub(super) struct Shared {
+    pub(super) options: Options,
+    pub(super) journals: Journals,
     /// `None`: it could not be opened, and the loop goes on without memory.
-    history: Option<Arc<History>>,
-    board: Board,
-    inbox: mpsc::Sender<Message>,
+    pub(super) history: Option<Arc<History>>,
+    pub(super) board: Board,
+    pub(super) inbox: mpsc::Sender<Message>,
 }
 
 /// From a task to the loop.
-enum Message {
+pub(super) enum Message {
     /// `None`: as read before.
     Loaded(Option<Reading>),
     Hint {
@@ -155,18 +157,10 @@ enum Message {
 }
 
 /// What the files say.
-struct Reading {
+pub(super) struct Reading {
     /// Hash of their names and bytes, and of what could not be read.
     content: u64,
     result: Result<DesiredState, Vec<Diagnostic>>,
-}
-
-struct PassEnded {
-    pass: u64,
-    took: Duration,
-    held: BTreeSet<ObjectKey>,
-    /// `None`: the pass panicked or could not begin.
-    applied: Option<(DesiredState, Applied)>,
 }
 
 /// The way to one server, kept between passes.
@@ -182,9 +176,9 @@ impl Drop for Link {
     }
 }
 
-struct Loop {
+pub(super) struct Loop {
     state: State,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// The last good set.
     desired: DesiredState,
     /// Hash of what was read last, good or bad.
@@ -192,7 +186,7 @@ struct Loop {
     links: BTreeMap<ObjectKey, Link>,
     passes: BTreeMap<ObjectKey, JoinHandle<()>>,
     /// Objects that have been as declared since the manifests last changed: what moves now is drift.
-    settled: BTreeSet<ObjectKey>,
+    pub(super) settled: BTreeSet<ObjectKey>,
     deadline: Option<Duration>,
     ended: Option<Ended>,
 }
@@ -207,7 +201,7 @@ impl Loop {
         for response in self.state.handle_event(now, event) {
             match response {
                 Response::Load => self.load(),
-                Response::StartPass { server, pass, hold } => self.start_pass(server, pass, hold),
+                Response::StartPass { server, pass, hold, approved } => self.start_pass(server, pass, hold, approved),
                 Response::Contended { destination } => {
                     tracing::warn!(%destination, "something keeps undoing what is repaired");
                     let message = "Something keeps undoing what is repaired; waiting longer between repairs.";
@@ -323,7 +317,7 @@ impl Loop {
         }
     }
 
-    fn start_pass(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<ObjectKey>) {
+    fn start_pass(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<ObjectKey>, approved: Option<String>) {
         let shared = Arc::clone(&self.shared);
         let writer = self.links.get(&server).map(|link| link.writer.clone());
         let declared = self.desired.servers.get(&server).cloned();
@@ -331,195 +325,13 @@ impl Loop {
             set: self.desired.set.clone(),
             servers: declared.into_iter().map(|declared| (server.clone(), declared)).collect(),
         };
+        let start = pass::Start { pass, desired, writer, hold, approved };
         let key = server.clone();
         let task = tokio::spawn(async move {
-            let started = Instant::now();
-            let work = one_pass(&shared, desired, writer, &hold);
-            // A panic in one pass is one failed pass, and not the end of the loop.
-            let applied = std::panic::AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-                tracing::error!(server = %server.path(), pass, "the pass panicked; this is a bug in Landfall");
-                None
-            });
-            let ended = PassEnded { pass, took: started.elapsed(), held: hold, applied };
+            let ended = pass::run(&shared, start).await;
             let _ = shared.inbox.send(Message::PassEnded { server, ended: Box::new(ended) }).await;
         });
         self.passes.insert(key, task);
-    }
-
-    fn take_pass(&mut self, server: &ObjectKey, ended: PassEnded) -> PassOutcome {
-        let PassEnded { pass, took, held, applied } = ended;
-        self.shared.board.update(|board| board.counts.passes += 1);
-        let Some((desired, Applied { observed, report })) = applied else {
-            self.shared.board.update(|board| board.counts.failed_passes += 1);
-            return PassOutcome { unreachable: true, destinations: BTreeMap::new() };
-        };
-        let reachable = matches!(observed.get(server), Some(Ok(_)));
-        let outcome = self.judge(&desired, &report, reachable, &held);
-        let document = report.document();
-        self.remember(server, pass, took, &report, &document);
-        self.show(server, pass, took, reachable, Status::new(&desired, &observed, &report), &report, document);
-        outcome
-    }
-
-    /// What the pass came to, object by object.
-    fn judge(
-        &mut self,
-        desired: &DesiredState,
-        report: &Report,
-        reachable: bool,
-        held: &BTreeSet<ObjectKey>,
-    ) -> PassOutcome {
-        let mut destinations: BTreeMap<ObjectKey, DestinationOutcome> = BTreeMap::new();
-        let mut failed = BTreeSet::new();
-        for operation in report.servers.iter().flat_map(|server| &server.operations) {
-            let object = &operation.operation.object;
-            match &operation.outcome {
-                Outcome::Failed(_) | Outcome::Skipped => {
-                    failed.insert(object.clone());
-                    destinations.insert(object.clone(), DestinationOutcome::Failed);
-                }
-                Outcome::Planned => {}
-                Outcome::Done if failed.contains(object) => {}
-                Outcome::Done => {
-                    let repaired = self.settled.contains(object);
-                    if repaired {
-                        let cause = operation.operation.cause.to_string();
-                        self.shared.board.update(|board| *board.counts.repairs.entry(cause).or_default() += 1);
-                    }
-                    let outcome = if repaired { DestinationOutcome::Repaired } else { DestinationOutcome::Converged };
-                    destinations.insert(object.clone(), outcome);
-                }
-            }
-        }
-        if reachable {
-            let members = |it: &crate::desired::DesiredDestination| {
-                it.members.iter().map(|member| member.resource.clone()).chain([it.key.clone()]).collect::<Vec<_>>()
-            };
-            let settled = desired.destinations().flat_map(|(_, destination)| members(destination));
-            self.settled.extend(settled.filter(|object| !failed.contains(object) && !held.contains(object)));
-        }
-        PassOutcome { unreachable: !reachable, destinations }
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "all that a pass brought, shown once")]
-    fn show(
-        &self,
-        server: &ObjectKey,
-        pass: u64,
-        took: Duration,
-        reachable: bool,
-        status: Status,
-        report: &Report,
-        document: Document,
-    ) {
-        if report.servers.iter().any(|it| !it.operations.is_empty()) || !reachable {
-            tracing::info!(server = %server.path(), pass, ?took, "{}", report.summary());
-        } else {
-            tracing::debug!(server = %server.path(), pass, ?took, "nothing to do");
-        }
-        for operation in report.servers.iter().flat_map(|it| &it.operations) {
-            if let Outcome::Failed(failure) = &operation.outcome {
-                tracing::warn!(server = %server.path(), pass, operation = %operation.operation, error = failure.message, "failed");
-            } else {
-                tracing::info!(server = %server.path(), pass, operation = %operation.operation, "{}", operation.outcome.name());
-            }
-        }
-        let shown = ServerState {
-            pass,
-            finished: jiff::Timestamp::now(),
-            reachable,
-            report: document,
-            conditions: status.conditions.into_iter().map(|(key, conditions)| (key.to_string(), conditions)).collect(),
-        };
-        self.shared.board.update(|board| {
-            for operation in report.servers.iter().flat_map(|it| &it.operations) {
-                let key = (operation.operation.call.name(), operation.outcome.name());
-                *board.counts.operations.entry(key).or_default() += 1;
-            }
-            // The moment of a condition's last change outlives the pass that found it unchanged.
-            let mut shown = shown;
-            let before = board.servers.remove(&server.path());
-            keep_transition_times(&mut shown, before.as_ref());
-            board.servers.insert(server.path(), shown);
-        });
-    }
-
-    /// Writes down what the pass did. A pass that did nothing leaves no trace.
-    fn remember(&self, server: &ObjectKey, pass: u64, took: Duration, report: &Report, document: &Document) {
-        if document.operations.is_empty() {
-            return;
-        }
-        let record = PassRecord {
-            time: jiff::Timestamp::now(),
-            pass,
-            server: server.clone(),
-            revision: None,
-            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            operations: document.operations.iter().filter_map(|it| serde_json::to_value(it).ok()).collect(),
-        };
-        let events: Vec<_> = report
-            .servers
-            .iter()
-            .flat_map(|it| &it.operations)
-            .map(|it| {
-                let operation = &it.operation;
-                let (event_type, message) = match &it.outcome {
-                    Outcome::Failed(failure) => (EventType::Warning, format!("{operation}: {}", failure.message)),
-                    _ => (EventType::Normal, operation.to_string()),
-                };
-                event_record(
-                    event_type,
-                    &operation.object,
-                    Some(server),
-                    operation.cause.as_str(),
-                    &message,
-                    Some(pass),
-                )
-            })
-            .collect();
-        self.record(&[record], &events);
-    }
-
-    fn record(&self, passes: &[PassRecord], events: &[EventRecord]) {
-        if let Some(history) = &self.shared.history
-            && let Err(error) = history.record(passes, events)
-        {
-            tracing::warn!(%error, "the history cannot be written; the loop goes on without");
-        }
-    }
-}
-
-fn event_record(
-    event_type: EventType,
-    object: &ObjectKey,
-    server: Option<&ObjectKey>,
-    reason: &str,
-    message: &str,
-    pass: Option<u64>,
-) -> EventRecord {
-    EventRecord {
-        time: jiff::Timestamp::now(),
-        event_type,
-        object: object.clone(),
-        server: server.cloned(),
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-        pass,
-    }
-}
-
-fn keep_transition_times(shown: &mut ServerState, before: Option<&ServerState>) {
-    let now = shown.finished.to_string();
-    for (object, conditions) in &mut shown.conditions {
-        let before = before.and_then(|before| before.conditions.get(object));
-        for condition in conditions {
-            let same = before
-                .into_iter()
-                .flatten()
-                .find(|it| it.condition_type == condition.condition_type && it.status == condition.status);
-            condition.last_transition_time =
-                same.and_then(|it| it.last_transition_time.clone()).or_else(|| Some(now.clone()));
-        }
     }
 }
 
@@ -539,105 +351,4 @@ fn read_manifests(options: &Options, known: Option<u64>) -> Option<Reading> {
     }
     let result = sources::validate(&options.manifests, &read, problems).and_then(|it| it.desired(&options.set));
     Some(Reading { content, result })
-}
-
-/// Observes, plans and executes one server. `None` when it could not begin.
-async fn one_pass(
-    shared: &Shared,
-    desired: DesiredState,
-    writer: Option<DockerWriter>,
-    hold: &BTreeSet<ObjectKey>,
-) -> Option<(DesiredState, Applied)> {
-    let request = Request {
-        prune: shared.options.prune,
-        allow_mass_delete: shared.options.allow_mass_delete,
-        ..Request::default()
-    };
-    let pass = Pass {
-        desired: &desired,
-        request: &request,
-        journals: &shared.journals,
-        observe: shared.options.observe,
-        execute: shared.options.execute,
-    };
-    let connect = |server: &DesiredServer| match &writer {
-        Some(writer) => Ok(writer.clone()),
-        None => connect::writer(server, &shared.options.connect),
-    };
-    let applied = pass
-        .apply(
-            connect,
-            |_, mut plan| {
-                leave_out(&mut plan, hold);
-                Some(plan)
-            },
-            &(),
-        )
-        .await;
-    match applied {
-        Ok(applied) => applied.map(|applied| (desired, applied)),
-        Err(error) => {
-            tracing::error!(%error, "no pass is possible");
-            None
-        }
-    }
-}
-
-/// Takes what is on hold out of the plan, and whatever relies on a network that is therefore not created.
-fn leave_out(plan: &mut Plan, hold: &BTreeSet<ObjectKey>) {
-    if hold.is_empty() {
-        return;
-    }
-    for server in &mut plan.servers {
-        server.groups.retain(|group| {
-            !hold.contains(&group.object) && !group.operations.iter().any(|it| hold.contains(&it.object))
-        });
-        let created: BTreeSet<String> = server.groups.iter().flat_map(created).collect();
-        server.groups.retain(|group| awaited(group).all(|name| created.contains(name)));
-    }
-}
-
-fn created(group: &Group) -> impl Iterator<Item = String> {
-    group.operations.iter().filter_map(|operation| match &operation.call {
-        Call::CreateNetwork(create) => Some(create.name.clone()),
-        _ => None,
-    })
-}
-
-/// Names of the networks that have to be created before the group can do its work.
-fn awaited(group: &Group) -> impl Iterator<Item = &String> {
-    group.operations.iter().filter_map(|operation| match &operation.call {
-        Call::ConnectEndpoint { network: NetworkTarget { name, id: None }, .. }
-        | Call::DisconnectEndpoint { network: NetworkTarget { name, id: None }, .. }
-        | Call::RemoveNetwork { network: NetworkTarget { name, id: None } } => Some(name),
-        _ => None,
-    })
-}
-
-/// Drains the events of one server. Subscribes first, then has it listed: what happened in between is in the list.
-async fn listen(server: ObjectKey, writer: DockerWriter, inbox: mpsc::Sender<Message>) {
-    debug_assert_eq!(server.kind, Kind::Server);
-    loop {
-        let error = match writer.subscribe().await {
-            Ok(mut stream) => {
-                let _ = inbox.try_send(Message::Hint { server: server.clone() });
-                loop {
-                    match stream.next().await {
-                        // Never wait: a slow listener slows the daemon, and one hint that is underway stands for all.
-                        Some(Ok(event)) => {
-                            tracing::trace!(server = %server.path(), action = event.action, object = event.name, "event");
-                            let _ = inbox.try_send(Message::Hint { server: server.clone() });
-                        }
-                        Some(Err(error)) => break Some(error),
-                        None => break None,
-                    }
-                }
-            }
-            Err(error) => Some(error),
-        };
-        if inbox.send(Message::StreamLost { server: server.clone(), error }).await.is_err() {
-            return;
-        }
-        tokio::time::sleep(REOPEN).await;
-    }
 }

@@ -29,6 +29,10 @@ pub enum Event {
     ReconcileRequested {
         server: Option<ObjectKey>,
     },
+    /// Somebody agrees to the deletions that a fingerprint stands for.
+    Approved {
+        fingerprint: String,
+    },
     /// Time passed.
     Tick,
     PassFinished {
@@ -57,6 +61,8 @@ pub struct PassOutcome {
     pub unreachable: bool,
     /// Destinations that the pass dealt with; those absent had nothing to do.
     pub destinations: BTreeMap<ObjectKey, DestinationOutcome>,
+    /// Fingerprint of the deletions that wait for somebody to agree.
+    pub withheld: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +81,13 @@ pub enum Response {
     /// Read the manifests and send [`Event::Loaded`].
     Load,
     /// Observe, plan and execute one server, leaving out the operations of the destinations on hold; send [`Event::PassFinished`].
-    StartPass { server: ObjectKey, pass: u64, hold: BTreeSet<ObjectKey> },
+    StartPass {
+        server: ObjectKey,
+        pass: u64,
+        hold: BTreeSet<ObjectKey>,
+        /// Fingerprint of deletions that somebody has agreed to.
+        approved: Option<String>,
+    },
     /// Something keeps undoing what is repaired.
     Contended { destination: ObjectKey },
     /// Start no more; end when the running passes have ended.
@@ -91,6 +103,12 @@ struct Server {
     dirty: bool,
     running: bool,
     resync_at: Duration,
+    /// What waits for somebody to agree, as the last pass found it.
+    withheld: Option<String>,
+    /// Agreed to, and good for one pass that sees the server.
+    approved: Option<String>,
+    /// Handed to the pass that runs.
+    in_use: Option<String>,
     /// Consecutive passes that could not observe it.
     unreachable: History,
     destinations: BTreeMap<ObjectKey, History>,
@@ -161,6 +179,14 @@ impl State {
                     }
                 }
             }
+            Event::Approved { fingerprint } => {
+                for server in self.servers.values_mut() {
+                    if server.withheld.as_ref() == Some(&fingerprint) {
+                        server.approved = Some(fingerprint.clone());
+                        server.dirty = true;
+                    }
+                }
+            }
             Event::Tick => {}
             Event::PassFinished { server, outcome } => self.pass_finished(now, &server, outcome, &mut responses),
         }
@@ -193,18 +219,22 @@ impl State {
             server.resync_at = now;
             server.unreachable = History::default();
             server.destinations.clear();
+            server.approved = None;
         }
     }
 
     fn pass_finished(&mut self, now: Duration, key: &ObjectKey, outcome: PassOutcome, responses: &mut Vec<Response>) {
         let Some(server) = self.servers.get_mut(key) else { return };
         server.running = false;
+        let used = server.in_use.take();
         server.resync_at = now + self.jitter.tenth(self.interval);
         if outcome.unreachable {
             server.unreachable.failed(now, &mut self.jitter);
             server.dirty = true;
         } else {
             server.unreachable.succeeded();
+            server.withheld = outcome.withheld;
+            server.approved.take_if(|approved| used.as_ref() == Some(approved));
             for (destination, outcome) in outcome.destinations {
                 let history = server.destinations.entry(destination.clone()).or_default();
                 match outcome {
@@ -248,7 +278,9 @@ impl State {
                 .filter(|(_, history)| history.held_until(now).is_some())
                 .map(|(destination, _)| destination.clone())
                 .collect();
-            responses.push(Response::StartPass { server: key.clone(), pass: self.next_pass, hold });
+            server.in_use.clone_from(&server.approved);
+            let approved = server.approved.clone();
+            responses.push(Response::StartPass { server: key.clone(), pass: self.next_pass, hold, approved });
             self.next_pass += 1;
         }
     }
@@ -279,13 +311,13 @@ mod tests {
 
     fn finished(name: &str, outcomes: &[(&str, DestinationOutcome)]) -> Event {
         let destinations = outcomes.iter().map(|(name, outcome)| (destination(name), *outcome)).collect();
-        Event::PassFinished { server: server(name), outcome: PassOutcome { unreachable: false, destinations } }
+        Event::PassFinished { server: server(name), outcome: PassOutcome { destinations, ..PassOutcome::default() } }
     }
 
     fn unreachable(name: &str) -> Event {
         Event::PassFinished {
             server: server(name),
-            outcome: PassOutcome { unreachable: true, destinations: BTreeMap::new() },
+            outcome: PassOutcome { unreachable: true, ..PassOutcome::default() },
         }
     }
 
@@ -412,6 +444,51 @@ mod tests {
             now += at(301);
         }
         assert!(contended > 0);
+    }
+
+    fn withheld(fingerprint: &str) -> Event {
+        let outcome = PassOutcome { withheld: Some(fingerprint.to_owned()), ..PassOutcome::default() };
+        Event::PassFinished { server: server("edge"), outcome }
+    }
+
+    fn approved(responses: &[Response]) -> Vec<Option<&str>> {
+        let starts = responses.iter().filter_map(|response| match response {
+            Response::StartPass { approved, .. } => Some(approved.as_deref()),
+            _ => None,
+        });
+        starts.collect()
+    }
+
+    #[test]
+    fn a_deletion_that_is_agreed_to_gets_one_pass_that_sees_the_server() {
+        let mut state = idle(&["edge"]);
+        let hint = || Event::Hint { server: server("edge") };
+        let agree = |what: &str| Event::Approved { fingerprint: what.to_owned() };
+        assert_eq!(approved(&state.handle_event(at(1), hint())), [None]);
+        state.handle_event(at(1), withheld("abc"));
+        assert!(approved(&state.handle_event(at(2), agree("another list"))).is_empty());
+        assert_eq!(approved(&state.handle_event(at(2), agree("abc"))), [Some("abc")]);
+        state.handle_event(at(3), unreachable("edge"));
+        assert_eq!(approved(&state.handle_event(at(10), Event::Tick)), [Some("abc")], "it has not been seen yet");
+        state.handle_event(at(11), finished("edge", &[]));
+        assert_eq!(approved(&state.handle_event(at(12), hint())), [None]);
+    }
+
+    #[test]
+    fn agreeing_while_a_pass_runs_counts_for_the_next_and_a_new_manifest_ends_it() {
+        let mut state = idle(&["edge"]);
+        let agree = || Event::Approved { fingerprint: "abc".to_owned() };
+        state.handle_event(at(1), Event::Hint { server: server("edge") });
+        state.handle_event(at(1), withheld("abc"));
+        state.handle_event(at(2), Event::Hint { server: server("edge") });
+        assert!(state.handle_event(at(2), agree()).is_empty());
+        assert_eq!(approved(&state.handle_event(at(3), withheld("abc"))), [Some("abc")]);
+        state.handle_event(at(4), withheld("abc"));
+
+        state.handle_event(at(5), Event::Hint { server: server("edge") });
+        state.handle_event(at(5), agree());
+        state.handle_event(at(5), loaded(&["edge"]));
+        assert_eq!(approved(&state.handle_event(at(6), finished("edge", &[]))), [None]);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Request {
     pub prune: bool,
     /// Lift the limit on how much one pass may delete.
     pub allow_mass_delete: bool,
+    /// Fingerprints of [`Withheld`] deletions that somebody has agreed to.
+    pub approved: BTreeSet<String>,
     /// Objects to delete. They are still in the desired state, which says where they are, unless they are known to the servers' labels only.
     pub delete: BTreeMap<ObjectKey, DeleteMode>,
     /// Plan for nothing but the objects in `delete`.
@@ -252,6 +254,7 @@ fn plan_server(input: &PlanInput<'_>, server: &DesiredServer) -> Option<ServerPl
         server_type: Some(ctx.host.server_type()),
         groups: Vec::new(),
         settled: Vec::new(),
+        withheld: None,
         notes: Vec::new(),
     };
     if server.suspend {
@@ -276,6 +279,7 @@ fn plan_server(input: &PlanInput<'_>, server: &DesiredServer) -> Option<ServerPl
         let pruned = prune::prune(&ctx, &located);
         removals.extend(pruned.removals);
         notes.extend(pruned.notes);
+        plan.withheld = pruned.withheld;
         let removed: BTreeSet<&NetworkId> = removals.iter().map(|removal| &removal.network.id).collect();
         draft.notes.extend(proxy::server_note(&ctx));
         for (destination, located) in &located {
@@ -412,7 +416,14 @@ fn unobserved_server(input: &PlanInput<'_>, server: &DesiredServer, unobserved: 
             ),
         });
     }
-    ServerPlan { server: server.key.clone(), server_type: None, groups: Vec::new(), settled: Vec::new(), notes }
+    ServerPlan {
+        server: server.key.clone(),
+        server_type: None,
+        groups: Vec::new(),
+        settled: Vec::new(),
+        withheld: None,
+        notes,
+    }
 }
 
 /// Objects to delete that neither a manifest nor a server knows.

@@ -27,7 +27,24 @@ pub struct ServerPlan {
     pub groups: Vec<Group>,
     /// Journals that have nothing left to restore: their files go.
     pub settled: Vec<Journal>,
+    /// What is not deleted because nobody has agreed to it.
+    pub withheld: Option<Withheld>,
     pub notes: Vec<Note>,
+}
+
+/// Deletions that are more than a pass makes unasked: all of them or none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Withheld {
+    /// Stands for exactly this list on this server: who agrees to it agrees to nothing else.
+    pub fingerprint: String,
+    pub deletions: Vec<WithheldDeletion>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WithheldDeletion {
+    pub destination: ObjectKey,
+    pub network: String,
+    pub network_id: NetworkId,
 }
 
 /// What the daemon says it is.

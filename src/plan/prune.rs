@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use sha2::{Digest, Sha256};
+
 use super::deletion::{self, Removal};
 use super::destination::Located;
-use super::operation::{Cause, Note, Reason};
+use super::operation::{Cause, Note, Reason, Withheld, WithheldDeletion};
 use super::{Context, DeleteMode};
 use crate::api::{DeletionPolicy, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredState};
@@ -13,6 +15,7 @@ use crate::observed::{NetworkScope, ObservedNetwork};
 #[derive(Default)]
 pub(super) struct Pruned<'a> {
     pub(super) removals: Vec<Removal<'a>>,
+    pub(super) withheld: Option<Withheld>,
     pub(super) notes: Vec<Note>,
 }
 
@@ -49,11 +52,14 @@ pub(super) fn prune<'a>(ctx: &Context<'a>, located: &[(&'a DesiredDestination, L
     }
     let owned = ctx.host.verified(ctx.set).count();
     if pruned.removals.len() > limit(owned) && !ctx.request.allow_mass_delete {
-        let names: Vec<_> = pruned
-            .removals
-            .drain(..)
-            .map(|removal| format!("{} ({:?})", removal.group.object, removal.network.name))
-            .collect();
+        let withheld = withheld(ctx, &pruned.removals);
+        if ctx.request.approved.contains(&withheld.fingerprint) {
+            return pruned;
+        }
+        pruned.removals.clear();
+        let names: Vec<_> =
+            withheld.deletions.iter().map(|it| format!("{} ({:?})", it.destination, it.network)).collect();
+        pruned.withheld = Some(withheld);
         pruned.notes.push(
             Note::refused(
                 Reason::MassDeletionRefused,
@@ -81,6 +87,25 @@ pub fn left_over(desired: &DesiredState, server: &ObjectKey, destination: &Objec
         }
         Some((on, _)) => format!("The network {network:?} was made for {destination}, which is on {} now.", on.key),
     }
+}
+
+fn withheld(ctx: &Context<'_>, removals: &[Removal<'_>]) -> Withheld {
+    let mut deletions: Vec<_> = removals
+        .iter()
+        .map(|removal| WithheldDeletion {
+            destination: removal.group.object.clone(),
+            network: removal.network.name.clone(),
+            network_id: removal.network.id.clone(),
+        })
+        .collect();
+    deletions.sort_by(|a, b| (&a.destination, &a.network_id).cmp(&(&b.destination, &b.network_id)));
+    let mut hasher = Sha256::new();
+    hasher.update(format!("{}\n{}\n", ctx.set, ctx.server.key));
+    for deletion in &deletions {
+        hasher.update(format!("{} {}\n", deletion.destination, deletion.network_id));
+    }
+    let digits = hasher.finalize();
+    Withheld { fingerprint: digits.iter().take(8).map(|byte| format!("{byte:02x}")).collect(), deletions }
 }
 
 /// Networks that the set verifiably owns and no declared destination of this server uses.

@@ -47,6 +47,7 @@ pub(super) fn plan(groups: Vec<Group>) -> Plan {
         server_type: Some(ServerType::Standalone),
         groups,
         settled: Vec::new(),
+        withheld: None,
         notes: Vec::new(),
     };
     Plan { set: "default".to_owned(), servers: vec![server], notes: Vec::new() }

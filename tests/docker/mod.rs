@@ -1,6 +1,7 @@
 //! Against a real Docker daemon: what it does, and what the engine layer makes of it.
 
 mod answers;
+mod approve;
 mod drift;
 mod facts;
 mod figures;
@@ -8,6 +9,7 @@ mod host;
 mod keep;
 mod observe;
 mod remote;
+mod running;
 mod scan;
 
 use std::sync::Arc;

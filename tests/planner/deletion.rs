@@ -396,6 +396,31 @@ fn pruning_more_than_a_fifth_is_refused_as_a_whole() {
 }
 
 #[test]
+fn what_one_agreed_to_lets_exactly_that_list_through() {
+    let world = |old: &[&str]| {
+        let mut scenario = Scenario::without_proxy();
+        for path in old {
+            scenario = scenario.network(network(&format!("{path}-net")).of(path));
+        }
+        scenario.prune()
+    };
+    let count = |scenario: &Scenario| crate::support::scenario::operations(&scenario.plan());
+    let two = world(&["a", "b"]);
+    let withheld = two.plan().servers[0].withheld.clone().expect("withheld");
+    let destinations: Vec<_> = withheld.deletions.iter().map(|it| it.destination.to_string()).collect();
+    assert_eq!(destinations, ["Destination/shop/a", "Destination/shop/b"]);
+    let agreed = two.approve(&withheld.fingerprint);
+    assert_eq!(count(&agreed), 2);
+    assert_eq!(agreed.plan().servers[0].withheld, None);
+
+    let more = world(&["a", "b", "c"]).approve(&withheld.fingerprint);
+    assert_eq!(count(&more), 0, "nobody agreed to c");
+    assert_ne!(more.plan().servers[0].withheld.clone().expect("withheld").fingerprint, withheld.fingerprint);
+    assert_eq!(count(&world(&["b", "c"]).approve(&withheld.fingerprint)), 0);
+    assert_eq!(count(&world(&["a", "b"]).set("other").approve(&withheld.fingerprint)), 0);
+}
+
+#[test]
 fn a_pruned_network_makes_room_for_one_of_the_same_range() {
     Scenario::without_proxy()
         .network(network("a-old").of("a-old"))

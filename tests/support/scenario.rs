@@ -181,6 +181,11 @@ impl Scenario {
         self
     }
 
+    pub fn approve(mut self, fingerprint: &str) -> Self {
+        self.request.approved.insert(fingerprint.to_owned());
+        self
+    }
+
     pub fn delete(mut self, kind: Kind, path: &str) -> Self {
         self.request.delete.insert(key(kind, path), DeleteMode::Guarded);
         self.request.only_delete = true;

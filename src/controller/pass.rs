@@ -1,0 +1,141 @@
+//! One pass over one server, on a task of its own.
+
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+
+use super::run::Shared;
+use crate::api::ObjectKey;
+use crate::desired::{DesiredServer, DesiredState};
+use crate::engine::DockerWriter;
+use crate::engine::connect;
+use crate::plan::{Call, Group, NetworkTarget, Plan, Request, Withheld};
+use crate::reconcile::{Applied, Pass};
+
+/// What one pass starts from.
+pub(super) struct Start {
+    pub(super) pass: u64,
+    /// One server.
+    pub(super) desired: DesiredState,
+    /// `None`: no way to the server could be laid.
+    pub(super) writer: Option<DockerWriter>,
+    /// Destinations and resources that wait.
+    pub(super) hold: BTreeSet<ObjectKey>,
+    /// Fingerprint of deletions that somebody has agreed to.
+    pub(super) approved: Option<String>,
+}
+
+/// How a pass ended.
+pub(super) struct PassEnded {
+    pub(super) pass: u64,
+    pub(super) took: Duration,
+    pub(super) held: BTreeSet<ObjectKey>,
+    pub(super) result: Result<Done, String>,
+}
+
+/// What a pass brought.
+pub(super) struct Done {
+    pub(super) desired: DesiredState,
+    pub(super) applied: Applied,
+    pub(super) withheld: Option<Withheld>,
+}
+
+/// One pass. A panic in it is one pass that failed, and not the end of the loop.
+pub(super) async fn run(shared: &Shared, start: Start) -> PassEnded {
+    let started = Instant::now();
+    let (pass, held) = (start.pass, start.hold.clone());
+    let result = isolated(work(shared, start)).await;
+    PassEnded { pass, took: started.elapsed(), held, result }
+}
+
+async fn isolated<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason is known");
+        Err(format!("the pass panicked: {text}; this is a bug in Landfall"))
+    })
+}
+
+/// Observes, plans and executes one server.
+async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
+    let Start { pass: _, desired, writer, hold, approved } = start;
+    let request = Request {
+        prune: shared.options.prune,
+        allow_mass_delete: shared.options.allow_mass_delete,
+        approved: approved.into_iter().collect(),
+        ..Request::default()
+    };
+    let mut withheld = None;
+    let pass = Pass {
+        desired: &desired,
+        request: &request,
+        journals: &shared.journals,
+        observe: shared.options.observe,
+        execute: shared.options.execute,
+    };
+    let connect = |server: &DesiredServer| match &writer {
+        Some(writer) => Ok(writer.clone()),
+        None => connect::writer(server, &shared.options.connect),
+    };
+    let applied = pass
+        .apply(
+            connect,
+            |_, mut plan| {
+                withheld = plan.servers.iter_mut().find_map(|server| server.withheld.take());
+                leave_out(&mut plan, &hold);
+                Some(plan)
+            },
+            &(),
+        )
+        .await;
+    match applied {
+        Ok(Some(applied)) => Ok(Done { desired, applied, withheld }),
+        Ok(None) => Err("the pass was called off".to_owned()),
+        Err(error) => Err(format!("no pass is possible: {error}")),
+    }
+}
+
+/// Takes what is on hold out of the plan, and whatever relies on a network that is therefore not created.
+fn leave_out(plan: &mut Plan, hold: &BTreeSet<ObjectKey>) {
+    if hold.is_empty() {
+        return;
+    }
+    for server in &mut plan.servers {
+        server.groups.retain(|group| {
+            !hold.contains(&group.object) && !group.operations.iter().any(|it| hold.contains(&it.object))
+        });
+        let created: BTreeSet<String> = server.groups.iter().flat_map(created).collect();
+        server.groups.retain(|group| awaited(group).all(|name| created.contains(name)));
+    }
+}
+
+fn created(group: &Group) -> impl Iterator<Item = String> {
+    group.operations.iter().filter_map(|operation| match &operation.call {
+        Call::CreateNetwork(create) => Some(create.name.clone()),
+        _ => None,
+    })
+}
+
+/// Names of the networks that have to be created before the group can do its work.
+fn awaited(group: &Group) -> impl Iterator<Item = &String> {
+    group.operations.iter().filter_map(|operation| match &operation.call {
+        Call::ConnectEndpoint { network: NetworkTarget { name, id: None }, .. }
+        | Call::DisconnectEndpoint { network: NetworkTarget { name, id: None }, .. }
+        | Call::RemoveNetwork { network: NetworkTarget { name, id: None } } => Some(name),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pass_that_panics_is_a_pass_that_failed_and_says_why() {
+        let said = isolated::<()>(async { panic!("index {} is out of bounds", 7) }).await;
+        assert_eq!(said, Err("the pass panicked: index 7 is out of bounds; this is a bug in Landfall".to_owned()));
+        assert_eq!(isolated(async { Ok(7) }).await, Ok(7));
+    }
+}
