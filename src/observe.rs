@@ -2,12 +2,14 @@
 //!
 //! A server takes three calls however much is on it: the engine's own information, the networks and the containers, at the same time. A
 //! Swarm manager is asked for its services too. The lists leave out how endpoints were connected, so every container on a
-//! network of interest is inspected, several at once.
+//! network of interest is inspected, several at once, unless what it would tell is known.
 //!
 //! The calls do not see one moment. Where that could be mistaken for a state that never was, the lists are read again:
 //! - a container of the list that inspection does not find has to be missing from a second list as well;
 //! - an endpoint on a network that is not among the networks may be pinned to a removed one, or the network is newer than the
 //!   list. A second list tells.
+
+mod known;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -21,9 +23,11 @@ use crate::observed::{
     ContainerId, NetworkId, Observations, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedState,
     SwarmState, Unobserved, UnobservedReason,
 };
+use crate::store::known::{Known, KnownContainers};
+use known::Recollection;
 
-/// Inspections at once. More do not make a daemon answer faster.
-const INSPECTIONS: usize = 16;
+/// Inspections at once. More do not make a daemon answer faster, and are more connections than are kept.
+const INSPECTIONS: usize = 8;
 /// Labels with this prefix are Landfall's own, of whichever set.
 const OWN_LABELS: &str = "landfall.";
 
@@ -63,6 +67,7 @@ pub async fn observe_all<'a, R: Reader>(
     servers: impl IntoIterator<Item = &'a DesiredServer>,
     interest: impl Fn(&DesiredServer) -> Interest,
     connect: impl Fn(&DesiredServer) -> Result<R, EngineError>,
+    known: &Known,
     limits: ObserveLimits,
 ) -> Observations {
     // Boxed and collected: kept as a mapped iterator, the compiler cannot see that the whole may move between threads.
@@ -70,7 +75,13 @@ pub async fn observe_all<'a, R: Reader>(
         let interest = interest(server);
         let reader = connect(server);
         let look = async move {
-            let look = async { observe(&reader.map_err(unobserved)?, &interest).await };
+            let look = async {
+                let before = known.of(&server.key);
+                let (state, after) = look(&reader?, &interest, before).await?;
+                known.replace(&server.key, after);
+                Ok(state)
+            };
+            let look = look.map(|seen: Result<_, EngineError>| seen.map_err(unobserved));
             let seen = tokio::time::timeout(limits.per_server, look).await;
             (server.key.clone(), seen.unwrap_or_else(|_| Err(too_slow(server, limits.per_server))))
         };
@@ -82,21 +93,33 @@ pub async fn observe_all<'a, R: Reader>(
 
 /// Looks at one server. Any call that fails makes the whole look fail: half a state would be taken for the state.
 pub async fn observe(reader: &(impl Reader + ?Sized), interest: &Interest) -> Result<ObservedState, Unobserved> {
-    look(reader, interest).await.map_err(unobserved)
+    let nothing = KnownContainers::new();
+    look(reader, interest, nothing).await.map(|(state, _)| state).map_err(unobserved)
 }
 
-async fn look(reader: &(impl Reader + ?Sized), interest: &Interest) -> Result<ObservedState, EngineError> {
-    let (engine, mut networks, mut containers) =
-        futures::try_join!(reader.info(), reader.networks(), reader.containers())?;
-    let services = match engine.swarm {
-        SwarmState::Manager { .. } => reader.services().await?,
-        _ => Vec::new(),
+async fn look(
+    reader: &(impl Reader + ?Sized),
+    interest: &Interest,
+    known: KnownContainers,
+) -> Result<(ObservedState, KnownContainers), EngineError> {
+    let engine = async {
+        let engine = reader.info().await?;
+        let services = match engine.swarm {
+            SwarmState::Manager { .. } => reader.services().await?,
+            _ => Vec::new(),
+        };
+        Ok((engine, services))
     };
-    if containers.iter().flat_map(|container| &container.endpoints).any(|endpoint| dangles(endpoint, &networks)) {
-        networks = reader.networks().await?;
-    }
-    inspect(reader, &Interesting::new(interest, &networks), &mut containers).await?;
-    Ok(ObservedState { engine, networks, containers, services })
+    let rest = async {
+        let (mut networks, mut containers) = futures::try_join!(reader.networks(), reader.containers())?;
+        if containers.iter().flat_map(|container| &container.endpoints).any(|endpoint| dangles(endpoint, &networks)) {
+            networks = reader.networks().await?;
+        }
+        let known = inspect(reader, &Interesting::new(interest, &networks), known, &mut containers).await?;
+        Ok((networks, containers, known))
+    };
+    let ((engine, services), (networks, containers, known)) = futures::try_join!(engine, rest)?;
+    Ok((ObservedState { engine, networks, containers, services }, known))
 }
 
 fn dangles(endpoint: &ObservedEndpoint, networks: &[ObservedNetwork]) -> bool {
@@ -126,15 +149,18 @@ impl<'a> Interesting<'a> {
     }
 }
 
+/// Fills in what the list leaves out; returns what is known from now on.
 async fn inspect(
     reader: &(impl Reader + ?Sized),
     interesting: &Interesting<'_>,
+    known: KnownContainers,
     containers: &mut Vec<ObservedContainer>,
-) -> Result<(), EngineError> {
+) -> Result<KnownContainers, EngineError> {
+    let mut recollection = Recollection::new(known);
     let ids: Vec<ContainerId> = containers
-        .iter()
+        .iter_mut()
         .filter(|container| container.endpoints.iter().any(|endpoint| interesting.covers(endpoint)))
-        .map(|container| container.id.clone())
+        .filter_map(|container| (!recollection.recall(container)).then(|| container.id.clone()))
         .collect();
     let details: Vec<_> = stream::iter(ids)
         .map(|id| async move { reader.container(&id).await.map(|detail| (id, detail)) })
@@ -153,12 +179,13 @@ async fn inspect(
     }
     for container in containers {
         if let Some(inspected) = seen.remove(&container.id) {
+            recollection.keep(container, &inspected);
             // The later look, and of one piece: addresses, ids and settings belong together.
             container.state = inspected.state;
             container.endpoints = inspected.endpoints;
         }
     }
-    Ok(())
+    Ok(recollection.into_known())
 }
 
 fn contradiction(container: &ObservedContainer) -> EngineError {

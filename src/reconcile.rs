@@ -16,6 +16,7 @@ use crate::observed::Observations;
 use crate::plan::{FreshIds, Journal, Plan, PlanInput, Request, plan};
 use crate::report::Report;
 use crate::store::journal::{JournalError, Journals};
+use crate::store::known::Known;
 
 /// What a pass starts from.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,8 @@ pub struct Pass<'a> {
     pub desired: &'a DesiredState,
     pub request: &'a Request,
     pub journals: &'a Journals,
+    /// What earlier looks have told.
+    pub known: &'a Known,
     pub observe: ObserveLimits,
     pub execute: Limits,
 }
@@ -68,6 +71,13 @@ impl Pass<'_> {
         let Preview { observed, plan } = self.look_and_plan(reader, &fresh_ids(self.desired), &journals).await;
         let Some(plan) = decide(&observed, plan) else { return Ok(None) };
         let writers: Writers = writers.into_iter().map(|(server, writer)| (server, Arc::new(writer) as _)).collect();
+        for server in &plan.servers {
+            let operations = server.groups.iter().flat_map(|group| &group.operations);
+            self.known.forget(
+                &server.server,
+                operations.filter_map(|operation| Some(&operation.call.container_target()?.id)),
+            );
+        }
         let report = execute(&plan, &writers, self.journals, progress, self.execute).await;
         Ok(Some(Applied { observed, report }))
     }
@@ -78,7 +88,8 @@ impl Pass<'_> {
         ids: &FreshIds,
         journals: &[Journal],
     ) -> Preview {
-        let observed = observe_all(self.desired.servers.values(), Interest::declared, connect, self.observe).await;
+        let observed =
+            observe_all(self.desired.servers.values(), Interest::declared, connect, self.known, self.observe).await;
         let plan =
             plan(&PlanInput { desired: self.desired, observed: &observed, request: self.request, ids, journals });
         Preview { observed, plan }

@@ -79,8 +79,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, request.prune);
     }
-    let journals = servers::journals(&args.state)?;
-    let pass = servers::pass(&desired, &request, &journals, &args.servers);
+    let kept = servers::kept(&args.state)?;
+    let pass = servers::pass(&desired, &request, &kept, &args.servers);
     if args.dry_run {
         let Preview { observed, plan } = servers::preview(context, &pass, &args.servers)?;
         let planned = Report { revision, ..Report::planned(&restricted(plan, selection.as_ref())) };

@@ -128,10 +128,10 @@ pub(crate) struct ServerArgs {
     pub(crate) timeout: Duration,
 }
 
-/// Where journals are kept.
+/// Where journals and what is known of containers are kept.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct StateArgs {
-    /// Directory for the journals of changes under way [default: $XDG_STATE_HOME/landfall]
+    /// Directory for journals of changes under way and for what is known of containers [default: $XDG_STATE_HOME/landfall]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
 }

@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         None => in_files(args)?,
     };
     let desired = concerned(args::desired(&manifests, &args.set.set)?, &manifests, &keys);
-    let journals = servers::journals(&args.state)?;
+    let kept = servers::kept(&args.state)?;
 
     // A look first: to find out what is unknown, and to show what refers to what is about to go.
     let mut request = Request {
@@ -82,7 +82,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         only_delete: true,
         ..Request::default()
     };
-    let look = servers::preview(context, &servers::pass(&desired, &request, &journals, &args.servers), &args.servers)?;
+    let look = servers::preview(context, &servers::pass(&desired, &request, &kept, &args.servers), &args.servers)?;
     let unknown = unknown(&look.plan);
     if !unknown.is_empty() && !args.ignore_not_found {
         servers::complain(context, &look.observed);
@@ -101,7 +101,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             *mode = DeleteMode::Forced;
         }
     }
-    let pass = servers::pass(&desired, &request, &journals, &args.servers);
+    let pass = servers::pass(&desired, &request, &kept, &args.servers);
     let Preview { observed, plan } = servers::preview(context, &pass, &args.servers)?;
     warn_of_references(args, context, &desired, &observed, &plan)?;
     if args.dry_run {

@@ -76,8 +76,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         desired = selection.narrow(desired, request.prune);
     }
     let Preview { observed, plan } = if args.observed.is_empty() {
-        let journals = servers::journals(&args.state)?;
-        servers::preview(context, &servers::pass(&desired, &request, &journals, &args.servers), &args.servers)?
+        let kept = servers::kept(&args.state)?;
+        servers::preview(context, &servers::pass(&desired, &request, &kept, &args.servers), &args.servers)?
     } else {
         // Nothing that is kept on this machine takes part: the plan is to come out the same everywhere.
         let observed = replay(&args.observed, &desired, &manifests)?;

@@ -58,9 +58,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, false);
     }
-    let journals = servers::journals(&args.state)?;
+    let kept = servers::kept(&args.state)?;
     let request = Request::default();
-    let pass = servers::pass(&desired, &request, &journals, &args.servers);
+    let pass = servers::pass(&desired, &request, &kept, &args.servers);
     let Preview { observed, plan } = servers::preview(context, &pass, &args.servers)?;
     let events = context.block_on(remembered(&desired, &observed, &args.servers))?;
     let locations = manifests.objects().map(|it| (it.object.key(), it.location.clone())).collect();

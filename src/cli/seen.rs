@@ -35,9 +35,9 @@ pub(super) fn look(
 ) -> Result<Seen, Error> {
     let mut desired = args::desired(manifests, &set.set)?;
     desired.servers.retain(|key, server| objects.contains(key) || objects.iter().any(|object| is_on(object, server)));
-    let journals = servers::journals(state)?;
+    let kept = servers::kept(state)?;
     let request = Request::default();
-    let pass = servers::pass(&desired, &request, &journals, server_args);
+    let pass = servers::pass(&desired, &request, &kept, server_args);
     let Preview { observed, plan } = servers::preview(context, &pass, server_args)?;
     let status = Status::new(&desired, &observed, &Report::planned(&plan));
     Ok(Seen { desired, observed, plan, status })

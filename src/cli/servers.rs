@@ -10,6 +10,7 @@ use crate::observed::{Observations, Unobserved, UnobservedReason};
 use crate::plan::Request;
 use crate::reconcile::{Pass, Preview};
 use crate::store::journal::Journals;
+use crate::store::known::Known;
 use crate::store::state_directory;
 
 use super::args::{ServerArgs, StateArgs};
@@ -39,22 +40,24 @@ pub(crate) fn observe(
     interest: impl Fn(&DesiredServer) -> Interest,
 ) -> Result<Observations, Error> {
     let servers = desired.servers.values();
-    context.block_on(observe_all(servers, interest, reader(options(args)), limits(args)))
+    context.block_on(observe_all(servers, interest, reader(options(args)), &Known::default(), limits(args)))
 }
 
-pub(super) fn journals(args: &StateArgs) -> Result<Journals, Error> {
+/// What earlier commands have left for this one.
+pub(super) struct Kept {
+    journals: Journals,
+    known: Known,
+}
+
+pub(super) fn kept(args: &StateArgs) -> Result<Kept, Error> {
     let directory = state_directory(args.state.as_deref())
         .map_err(|error| Error::new("there is no place for journals").caused_by(&error))?;
-    Ok(Journals::in_state(&directory))
+    Ok(Kept { journals: Journals::in_state(&directory), known: Known::in_state(&directory) })
 }
 
-pub(super) fn pass<'a>(
-    desired: &'a DesiredState,
-    request: &'a Request,
-    journals: &'a Journals,
-    args: &ServerArgs,
-) -> Pass<'a> {
-    Pass { desired, request, journals, observe: limits(args), execute: Limits::default() }
+pub(super) fn pass<'a>(desired: &'a DesiredState, request: &'a Request, kept: &'a Kept, args: &ServerArgs) -> Pass<'a> {
+    let Kept { journals, known } = kept;
+    Pass { desired, request, journals, known, observe: limits(args), execute: Limits::default() }
 }
 
 /// Observes and plans, by clients that cannot change anything.

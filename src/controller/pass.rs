@@ -72,6 +72,7 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
         desired: &desired,
         request: &request,
         journals: &shared.journals,
+        known: &shared.known,
         observe: shared.options.observe,
         execute: shared.options.execute,
     };

@@ -27,6 +27,7 @@ use crate::observe::ObserveLimits;
 use crate::sources;
 use crate::store::history::{EventType, History};
 use crate::store::journal::Journals;
+use crate::store::known::Known;
 
 /// Events that wait to be handled. Hints beyond it are dropped: each says the same as the next resync.
 const BACKLOG: usize = 1024;
@@ -90,7 +91,7 @@ pub async fn run(
     let started = Instant::now();
     let mut loop_ = Loop {
         state: State::new(options.interval, options.seed),
-        shared: Arc::new(Shared { options, journals, history, board, inbox }),
+        shared: Arc::new(Shared { options, journals, known: Known::default(), history, board, inbox }),
         desired: DesiredState { set: String::new(), servers: BTreeMap::new() },
         content: None,
         links: BTreeMap::new(),
@@ -133,6 +134,8 @@ pub async fn run(
 pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) journals: Journals,
+    /// For as long as the loop runs.
+    pub(super) known: Known,
     /// `None`: it could not be opened, and the loop goes on without memory.
     pub(super) history: Option<Arc<History>>,
     pub(super) board: Board,

@@ -114,13 +114,7 @@ impl Call {
 
     /// The container that the call concerns.
     pub fn container(&self) -> Option<&str> {
-        match self {
-            Call::ConnectEndpoint { container, .. }
-            | Call::DisconnectEndpoint { container, .. }
-            | Call::StartContainer { container }
-            | Call::StopContainer { container } => Some(&container.name),
-            Call::CreateNetwork(_) | Call::RemoveNetwork { .. } => None,
-        }
+        self.container_target().map(|container| container.name.as_str())
     }
 
     /// `+` for what is added, `-` for what goes.

@@ -130,6 +130,17 @@ impl Call {
             Call::StopContainer { .. } => "StopContainer",
         }
     }
+
+    /// The container it changes.
+    pub fn container_target(&self) -> Option<&ContainerTarget> {
+        match self {
+            Call::ConnectEndpoint { container, .. }
+            | Call::DisconnectEndpoint { container, .. }
+            | Call::StartContainer { container }
+            | Call::StopContainer { container } => Some(container),
+            Call::CreateNetwork(_) | Call::RemoveNetwork { .. } => None,
+        }
+    }
 }
 
 /// A network to act on.

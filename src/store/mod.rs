@@ -2,6 +2,7 @@
 
 pub mod history;
 pub mod journal;
+pub mod known;
 
 use std::path::{Path, PathBuf};
 

@@ -13,6 +13,7 @@ use landfall::observed::{EndpointSettings, ObservedContainer, ObservedEndpoint};
 use landfall::plan::Request;
 use landfall::reconcile::{Applied, Pass, Preview};
 use landfall::store::journal::Journals;
+use landfall::store::known::Known;
 
 use super::world::trouble;
 use crate::support::Host;
@@ -26,16 +27,28 @@ pub(super) fn engine(host: &Host) -> DockerWriter {
 pub(super) async fn apply(engine: &DockerWriter, desired: &DesiredState, request: &Request) -> Applied {
     let state = tempfile::tempdir().unwrap();
     let journals = Journals::in_state(state.path());
-    let pass =
-        Pass { desired, request, journals: &journals, observe: ObserveLimits::default(), execute: Limits::default() };
+    let pass = Pass {
+        desired,
+        request,
+        journals: &journals,
+        known: &Known::default(),
+        observe: ObserveLimits::default(),
+        execute: Limits::default(),
+    };
     pass.apply(|_| Ok(engine.clone()), |_, plan| Some(plan), &()).await.unwrap().unwrap()
 }
 
 pub(super) async fn preview(engine: &DockerWriter, desired: &DesiredState, request: &Request) -> Preview {
     let state = tempfile::tempdir().unwrap();
     let journals = Journals::in_state(state.path());
-    let pass =
-        Pass { desired, request, journals: &journals, observe: ObserveLimits::default(), execute: Limits::default() };
+    let pass = Pass {
+        desired,
+        request,
+        journals: &journals,
+        known: &Known::default(),
+        observe: ObserveLimits::default(),
+        execute: Limits::default(),
+    };
     pass.preview(|_| Ok(engine.clone())).await.unwrap()
 }
 

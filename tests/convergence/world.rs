@@ -10,6 +10,7 @@ use landfall::plan::{Cause, JournalPurpose, Request};
 use landfall::reconcile::{Applied, Pass, Preview};
 use landfall::report::Outcome;
 use landfall::store::journal::Journals;
+use landfall::store::known::Known;
 use tempfile::TempDir;
 
 use crate::support::memory::{MemoryEngine, World};
@@ -46,8 +47,8 @@ impl Town {
     }
 
     pub(super) async fn preview(&self) -> Preview {
-        let journals = self.journals();
-        let pass = Self::pass(&self.desired, &self.request, &journals);
+        let (journals, known) = (self.journals(), Known::in_state(self.state.path()));
+        let pass = Self::pass(&self.desired, &self.request, &journals, &known);
         pass.preview(|_| Ok(self.engine.clone())).await.expect("the journals can be read")
     }
 
@@ -56,14 +57,14 @@ impl Town {
     }
 
     pub(super) async fn apply_through(&self, engine: &MemoryEngine) -> Applied {
-        let journals = self.journals();
-        let pass = Self::pass(&self.desired, &self.request, &journals);
+        let (journals, known) = (self.journals(), Known::in_state(self.state.path()));
+        let pass = Self::pass(&self.desired, &self.request, &journals, &known);
         let applied = pass.apply(|_| Ok(engine.clone()), |_, plan| Some(plan), &()).await;
         applied.expect("the journals can be read").expect("nobody calls it off")
     }
 
-    fn pass<'a>(desired: &'a DesiredState, request: &'a Request, journals: &'a Journals) -> Pass<'a> {
-        Pass { desired, request, journals, observe: ObserveLimits::default(), execute: Limits::default() }
+    fn pass<'a>(desired: &'a DesiredState, request: &'a Request, journals: &'a Journals, known: &'a Known) -> Pass<'a> {
+        Pass { desired, request, journals, known, observe: ObserveLimits::default(), execute: Limits::default() }
     }
 
     /// Applies until it is killed by a call that hangs.

@@ -10,6 +10,7 @@ use landfall::engine::Reader;
 use landfall::engine::connect::{self, ConnectOptions};
 use landfall::observe::{Interest, ObserveLimits, observe, observe_all};
 use landfall::observed::{ContainerState, UnobservedReason};
+use landfall::store::known::Known;
 use serde_json::json;
 
 use super::reader;
@@ -52,6 +53,34 @@ async fn a_server_is_observed_in_three_requests_and_an_inspection_a_member() {
 }
 
 #[tokio::test]
+async fn what_an_inspection_has_told_is_asked_again_only_where_an_endpoint_is_another() {
+    let host = Host::start();
+    let web = host.create_network("web");
+    let member = host.container("member").network_with("web", json!({ "Aliases": ["old"] })).running();
+    host.container("exited").network("web").exited();
+    let servers = [server("here", &host.socket().display().to_string())];
+    let known = Known::default();
+    let look = async || {
+        let options = ConnectOptions::default();
+        let connect = |server: &_| connect::reader(server, &options);
+        let mut all = observe_all(&servers, |_| Interest::All, connect, &known, ObserveLimits::default()).await;
+        (all.remove(&servers[0].key).unwrap().unwrap(), options.requests.reads())
+    };
+    let (first, requests) = look().await;
+    assert_eq!(requests, 5);
+    let (second, requests) = look().await;
+    assert_eq!(requests, 4, "a container that is not running has no endpoint that could be recognised");
+    assert_eq!(second, first);
+
+    host.disconnect(&web, &member);
+    host.connect_with(&web, &member, json!({ "Aliases": ["new"] }));
+    let (third, requests) = look().await;
+    assert_eq!(requests, 5);
+    let aliases = |name: &str| third.container_named(name).unwrap().endpoints[0].settings.clone().unwrap().aliases;
+    assert!(aliases("member").contains(&"new".to_owned()) && !aliases("member").contains(&"old".to_owned()));
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_answer_neither_hides_nor_delays_the_others() {
     let host = Host::start();
     let directory = tempfile::tempdir().unwrap();
@@ -64,9 +93,14 @@ async fn a_server_that_does_not_answer_neither_hides_nor_delays_the_others() {
         server("missing", &directory.path().join("no.sock").display().to_string()),
     ];
     let options = ConnectOptions { read_timeout: Duration::from_millis(300), ..ConnectOptions::default() };
-    let observations =
-        observe_all(&servers, |_| Interest::All, |server| connect::reader(server, &options), ObserveLimits::default())
-            .await;
+    let observations = observe_all(
+        &servers,
+        |_| Interest::All,
+        |server| connect::reader(server, &options),
+        &Known::default(),
+        ObserveLimits::default(),
+    )
+    .await;
     assert!(observations[&servers[0].key].is_ok());
     let silent = observations[&servers[1].key].as_ref().unwrap_err();
     assert_eq!(silent.reason, UnobservedReason::ServerUnreachable);
@@ -88,7 +122,8 @@ async fn the_whole_look_at_a_server_is_bounded_too() {
     let limits = ObserveLimits { per_server: Duration::from_millis(100), ..ObserveLimits::default() };
     let options = ConnectOptions::default();
     let observations =
-        observe_all(&servers, |_| Interest::All, |server| connect::reader(server, &options), limits).await;
+        observe_all(&servers, |_| Interest::All, |server| connect::reader(server, &options), &Known::default(), limits)
+            .await;
     let silent = observations[&servers[0].key].as_ref().unwrap_err();
     assert!(silent.message.contains("took longer than 100ms"), "{silent:?}");
 }

@@ -6,6 +6,7 @@ use landfall::engine::connect::{ConnectOptions, reader};
 use landfall::manifest::{Manifests, Source, load};
 use landfall::observe::{Interest, ObserveLimits, observe_all};
 use landfall::plan::{FreshIds, NoteKind, Plan, PlanInput, Request, plan};
+use landfall::store::known::Known;
 use serde_json::json;
 
 use crate::cli::run::landfall;
@@ -15,7 +16,8 @@ fn planned(manifests: &Manifests) -> Plan {
     let desired = manifests.desired("default").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let connect = |server: &_| reader(server, &ConnectOptions::default());
-    let look = observe_all(desired.servers.values(), Interest::declared, connect, ObserveLimits::default());
+    let known = Known::default();
+    let look = observe_all(desired.servers.values(), Interest::declared, connect, &known, ObserveLimits::default());
     let observed = runtime.block_on(look);
     let (request, ids) = (Request::default(), FreshIds::default());
     plan(&PlanInput { desired: &desired, observed: &observed, request: &request, ids: &ids, journals: &[] })

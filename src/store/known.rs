@@ -1,0 +1,170 @@
+//! What inspections have told, kept so that the next command need not ask again; when it may rely on that is `observe/known.rs`'s to say.
+//!
+//! A file for each server. A file that cannot be read is as good as none, and one that cannot be written costs the next command some inspections.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::ObjectKey;
+use crate::observed::{ContainerId, ObservedEndpoint};
+
+/// Bytes of one file to read at most: some ten thousand containers.
+const BYTES: u64 = 16 << 20;
+const FORMAT: &str = "1.0";
+
+/// What is known of the containers of one server.
+pub type KnownContainers = BTreeMap<ContainerId, Inspected>;
+
+/// What an inspection has told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inspected {
+    /// Seconds since the epoch.
+    pub at: u64,
+    pub endpoints: Vec<ObservedEndpoint>,
+}
+
+/// What is known of the containers of every server. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    memory: Arc<Mutex<BTreeMap<ObjectKey, KnownContainers>>>,
+    /// `None`: it ends with the process.
+    directory: Option<PathBuf>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document<C> {
+    format_version: String,
+    containers: C,
+}
+
+impl Known {
+    /// Under the state directory. Nothing is created before there is something to write.
+    pub fn in_state(directory: &Path) -> Self {
+        Self { directory: Some(directory.join("known")), ..Self::default() }
+    }
+
+    pub fn of(&self, server: &ObjectKey) -> KnownContainers {
+        let mut memory = self.memory();
+        let load = || self.path(server).and_then(|path| read(&path).ok()).unwrap_or_default();
+        memory.entry(server.clone()).or_insert_with(load).clone()
+    }
+
+    pub fn replace(&self, server: &ObjectKey, containers: KnownContainers) {
+        let mut memory = self.memory();
+        if memory.get(server) != Some(&containers) {
+            self.save(server, &containers);
+            memory.insert(server.clone(), containers);
+        }
+    }
+
+    /// The next look inspects these containers.
+    pub fn forget<'a>(&self, server: &ObjectKey, containers: impl IntoIterator<Item = &'a ContainerId>) {
+        let mut known = self.of(server);
+        for container in containers {
+            known.remove(container);
+        }
+        self.replace(server, known);
+    }
+
+    fn memory(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, KnownContainers>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn path(&self, server: &ObjectKey) -> Option<PathBuf> {
+        // Neither part of the name has a comma.
+        Some(self.directory.as_ref()?.join(format!("{},{}.json", server.namespace, server.name)))
+    }
+
+    fn save(&self, server: &ObjectKey, containers: &KnownContainers) {
+        let Some(path) = self.path(server) else { return };
+        if let Err(error) = write(&path, containers) {
+            tracing::debug!(path = %path.display(), %error, "what is known of the containers is not kept");
+            // What is written there may be less true than nothing.
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<KnownContainers> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(BYTES).read_to_end(&mut bytes)?;
+    let document: Document<KnownContainers> = serde_json::from_slice(&bytes)?;
+    if document.format_version != FORMAT {
+        return Err(io::Error::other("of another version"));
+    }
+    Ok(document.containers)
+}
+
+/// Beside its place first, so that a reader never sees half of it.
+fn write(path: &Path, containers: &KnownContainers) -> io::Result<()> {
+    let document = Document { format_version: FORMAT.to_owned(), containers };
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
+    let written = fs::write(&beside, serde_json::to_vec(&document)?).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Kind;
+
+    fn server() -> ObjectKey {
+        ObjectKey::new(Kind::Server, "default", "edge-1")
+    }
+
+    fn id(id: u8) -> ContainerId {
+        format!("{id:064x}").try_into().unwrap()
+    }
+
+    fn containers() -> KnownContainers {
+        [1, 2].map(|number| (id(number), Inspected { at: 7, endpoints: Vec::new() })).into()
+    }
+
+    #[test]
+    fn what_one_process_knows_the_next_one_knows() {
+        let state = tempfile::tempdir().unwrap();
+        let known = Known::in_state(state.path());
+        assert_eq!(known.of(&server()), KnownContainers::new());
+        known.replace(&server(), containers());
+        assert_eq!(Known::in_state(state.path()).of(&server()), containers());
+    }
+
+    #[test]
+    fn what_is_forgotten_is_forgotten_by_the_next_process_too() {
+        let state = tempfile::tempdir().unwrap();
+        Known::in_state(state.path()).replace(&server(), containers());
+        Known::in_state(state.path()).forget(&server(), [&id(1)]);
+        let left: Vec<_> = Known::in_state(state.path()).of(&server()).into_keys().collect();
+        assert_eq!(left, [id(2)]);
+    }
+
+    #[test]
+    fn a_file_that_is_broken_or_of_another_version_is_as_good_as_none() {
+        let state = tempfile::tempdir().unwrap();
+        Known::in_state(state.path()).replace(&server(), containers());
+        let path = state.path().join("known/default,edge-1.json");
+        let good = fs::read_to_string(&path).unwrap();
+        for bad in [&good[..good.len() / 2], "", &good.replace(FORMAT, "9.0")] {
+            fs::write(&path, bad).unwrap();
+            assert_eq!(Known::in_state(state.path()).of(&server()), KnownContainers::new(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_no_error() {
+        let state = tempfile::tempdir().unwrap();
+        fs::write(state.path().join("known"), "a file where the directory would be").unwrap();
+        let known = Known::in_state(state.path());
+        known.replace(&server(), containers());
+        assert_eq!(known.of(&server()), containers(), "it knows until it ends");
+    }
+}
