@@ -91,6 +91,15 @@ impl Object {
     pub fn key(&self) -> ObjectKey {
         ObjectKey::new(self.spec.kind(), &self.metadata.namespace, &self.metadata.name)
     }
+
+    /// Differs where the spec does.
+    pub fn fingerprint(&self) -> String {
+        use sha2::{Digest, Sha256};
+        // Of strings, numbers and sorted maps: it always serializes, and always the same way.
+        let spec = serde_json::to_value(self).map(|mut document| document["spec"].take().to_string());
+        let digest = Sha256::digest(spec.unwrap_or_default());
+        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// As a manifest document.

@@ -1,6 +1,6 @@
 //! `run -f PATH`
 
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,9 +13,10 @@ use super::{Context, Error, Exit, servers};
 use crate::controller::board::Board;
 use crate::controller::run::{Command, Ended, Options, run as run_loop};
 use crate::execute::Limits;
-use crate::store::history::{Bounds, History, HistoryError};
+use crate::store::history::Store;
 use crate::store::journal::Journals;
-use crate::store::state_directory;
+use crate::store::lock::{ControllerLock, Holder, LockError};
+use crate::store::{set_directory, state_directory};
 use crate::web::{self, WebState};
 
 /// Keeps the servers the way the manifests say, until told to stop
@@ -64,19 +65,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let listening = args.listen.check()?;
     let directory = state_directory(args.state.state.as_deref())
         .map_err(|error| Error::new("there is no place for journals").caused_by(&error))?;
-    let own = directory.join("sets").join(&args.set.set);
-    let history = match History::open(&own, Bounds::default()) {
-        Ok(history) => Some(Arc::new(history)),
-        Err(error @ HistoryError::Locked { .. }) => {
-            return Err(Error::new(format!("another `landfall run` keeps the set {:?} already", args.set.set))
-                .caused_by(&error)
-                .hint("stop that one, or keep another set with --set"));
-        }
-        Err(error) => {
-            context.warn(&format!("{error}; going on without history"));
-            None
-        }
-    };
+    let own = set_directory(&directory, &args.set.set);
+    let lock = lock(args, &own)?;
+    if let Err(error) = &lock {
+        context.warn(&format!("{error}; nothing keeps a second controller of this set away"));
+    }
+    let store = Store::in_directory(&own);
     let options = Options {
         manifests,
         set: args.set.set.clone(),
@@ -95,19 +89,36 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         let signals = Signals::new().map_err(|error| Error::new("signals cannot be received").caused_by(&error))?;
         let web = WebState::new(web::Shared {
             board: board.clone(),
-            history: history.clone(),
+            store: store.clone(),
             commands: sender.clone(),
             token: listening.token.clone(),
             hosts: listening.hosts.clone(),
         });
         let _listeners = listening.open(&web, &own).await?;
         tokio::spawn(signals.forward(sender));
-        Ok::<_, Error>(run_loop(options, Journals::in_state(&directory), history, board, commands).await)
+        Ok::<_, Error>(run_loop(options, Journals::in_state(&directory), Some(store), board, commands).await)
     })??;
     Ok(match ended {
         Ended::Drained => Exit::Done,
         Ended::Aborted => Exit::Interrupted,
     })
+}
+
+/// One controller a set on this machine. A lock that cannot be had for another reason than a controller is gone without: two do no harm.
+fn lock(args: &Args, directory: &Path) -> Result<Result<ControllerLock, LockError>, Error> {
+    let holder = Holder {
+        pid: std::process::id(),
+        since: jiff::Timestamp::now(),
+        manifests: args.manifests.paths().iter().map(|path| path.display().to_string()).collect(),
+    };
+    match ControllerLock::acquire(directory, &holder) {
+        Err(error @ LockError::Held { .. }) => {
+            Err(Error::new(format!("another `landfall run` keeps the set {:?} already", args.set.set))
+                .because(error.to_string())
+                .hint("stop that one, or keep another set with --set"))
+        }
+        outcome => Ok(outcome),
+    }
 }
 
 struct Signals {

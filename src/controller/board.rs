@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::api::Condition;
+use crate::api::{Condition, ConditionStatus};
 use crate::desired::DesiredState;
 use crate::manifest::Diagnostic;
 use crate::plan::Withheld;
@@ -30,6 +30,8 @@ pub struct Content {
     pub declared: Arc<DesiredState>,
     pub servers: BTreeMap<String, ServerState>,
     pub counts: Counts,
+    /// Of the controller itself.
+    pub conditions: Vec<Condition>,
     pub stopping: bool,
 }
 
@@ -88,6 +90,7 @@ impl Board {
             declared: Arc::new(DesiredState { set: set.to_owned(), servers: BTreeMap::new() }),
             servers: BTreeMap::new(),
             counts: Counts::default(),
+            conditions: Vec::new(),
             stopping: false,
         };
         Self { content: Arc::new(RwLock::new(content)), revision: watch::Sender::new(0) }
@@ -101,6 +104,23 @@ impl Board {
     pub fn update(&self, change: impl FnOnce(&mut Content)) {
         change(&mut self.content.write().unwrap_or_else(PoisonError::into_inner));
         self.revision.send_modify(|revision| *revision += 1);
+    }
+
+    /// Sets a condition of the controller itself.
+    pub fn set_condition(&self, condition_type: &str, status: ConditionStatus, reason: &str, message: &str) {
+        self.update(|content| {
+            let before = content.conditions.iter().position(|it| it.condition_type == condition_type);
+            let before = before.map(|at| content.conditions.remove(at));
+            let since = before.filter(|it| it.status == status).and_then(|it| it.last_transition_time);
+            content.conditions.push(Condition {
+                condition_type: condition_type.to_owned(),
+                status,
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+                observed_generation: None,
+                last_transition_time: since.or_else(|| Some(format!("{:.0}", jiff::Timestamp::now()))),
+            });
+        });
     }
 
     /// Resolves with every change from now on.

@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod board;
 mod files;
+pub mod memory;
 mod outcome;
 mod pass;
 pub mod run;

@@ -9,12 +9,12 @@ use super::run::Loop;
 use super::state::{DestinationOutcome, PassOutcome};
 use crate::api::ObjectKey;
 use crate::desired::DesiredState;
-use crate::plan::Withheld;
+use crate::plan::{Reason, Withheld};
 use crate::reconcile::Applied;
 use crate::report::json::Document;
 use crate::report::{Outcome, Report};
 use crate::status::Status;
-use crate::store::history::{EventRecord, EventType, PassRecord};
+use crate::store::records::EventType;
 
 impl Loop {
     pub(super) fn take_pass(&mut self, server: &ObjectKey, ended: PassEnded) -> PassOutcome {
@@ -25,8 +25,7 @@ impl Loop {
             Err(message) => {
                 tracing::error!(server = %server.path(), pass, "{message}");
                 self.shared.board.update(|board| board.counts.failed_passes += 1);
-                let event = event_record(EventType::Warning, server, Some(server), "PassFailed", &message, Some(pass));
-                self.record(&[], &[event]);
+                self.memory.event(EventType::Warning, Some(server), "PassFailed", &message, Some(pass));
                 return PassOutcome { unreachable: true, ..PassOutcome::default() };
             }
         };
@@ -34,7 +33,7 @@ impl Loop {
         let destinations = self.judge(&desired, &report, reachable, &held);
         let fingerprint = withheld.as_ref().map(|withheld| withheld.fingerprint.clone());
         let document = report.document();
-        self.remember(server, pass, took, &report, &document);
+        self.memory.pass(server, pass, took, None, &report, &document);
         if let Some(withheld) = &withheld {
             self.ask(server, pass, withheld);
         }
@@ -69,9 +68,8 @@ impl Loop {
             withheld.fingerprint
         );
         tracing::warn!(server = %server.path(), pass, fingerprint = withheld.fingerprint, "{message}");
-        let reason = "MassDeletionRefused";
-        let event = event_record(EventType::Warning, server, Some(server), reason, &message, Some(pass));
-        self.record(&[], &[event]);
+        let reason = Reason::MassDeletionRefused.as_str();
+        self.memory.event(EventType::Warning, Some(server), reason, &message, Some(pass));
     }
 
     /// What the pass came to, object by object.
@@ -116,12 +114,12 @@ impl Loop {
 
     #[allow(clippy::too_many_arguments, reason = "all that a pass brought, shown once")]
     fn show(
-        &self,
+        &mut self,
         server: &ObjectKey,
         pass: u64,
         took: Duration,
         reachable: bool,
-        status: Status,
+        mut status: Status,
         report: &Report,
         document: Document,
         withheld: Option<Withheld>,
@@ -138,9 +136,11 @@ impl Loop {
                 tracing::info!(server = %server.path(), pass, operation = %operation.operation, "{}", operation.outcome.name());
             }
         }
-        let shown = ServerState {
+        let finished = jiff::Timestamp::now();
+        self.memory.conditions(server, finished, &mut status.conditions);
+        let mut shown = ServerState {
             pass,
-            finished: jiff::Timestamp::now(),
+            finished,
             reachable,
             report: document,
             conditions: status.conditions.into_iter().map(|(key, conditions)| (key.to_string(), conditions)).collect(),
@@ -151,92 +151,11 @@ impl Loop {
                 let key = (operation.operation.call.name(), operation.outcome.name());
                 *board.counts.operations.entry(key).or_default() += 1;
             }
-            // The moment of a condition's last change outlives the pass that found it unchanged.
-            let mut shown = shown;
             let before = board.servers.remove(&server.path());
-            keep_transition_times(&mut shown, before.as_ref());
             if !reachable {
                 shown.pending = before.and_then(|before| before.pending);
             }
             board.servers.insert(server.path(), shown);
         });
-    }
-
-    /// Writes down what the pass did. A pass that did nothing leaves no trace.
-    fn remember(&self, server: &ObjectKey, pass: u64, took: Duration, report: &Report, document: &Document) {
-        if document.operations.is_empty() {
-            return;
-        }
-        let record = PassRecord {
-            time: jiff::Timestamp::now(),
-            pass,
-            server: server.clone(),
-            revision: None,
-            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            operations: document.operations.iter().filter_map(|it| serde_json::to_value(it).ok()).collect(),
-        };
-        let events: Vec<_> = report
-            .servers
-            .iter()
-            .flat_map(|it| &it.operations)
-            .map(|it| {
-                let operation = &it.operation;
-                let (event_type, message) = match &it.outcome {
-                    Outcome::Failed(failure) => (EventType::Warning, format!("{operation}: {}", failure.message)),
-                    _ => (EventType::Normal, operation.to_string()),
-                };
-                event_record(
-                    event_type,
-                    &operation.object,
-                    Some(server),
-                    operation.cause.as_str(),
-                    &message,
-                    Some(pass),
-                )
-            })
-            .collect();
-        self.record(&[record], &events);
-    }
-
-    pub(super) fn record(&self, passes: &[PassRecord], events: &[EventRecord]) {
-        if let Some(history) = &self.shared.history
-            && let Err(error) = history.record(passes, events)
-        {
-            tracing::warn!(%error, "the history cannot be written; the loop goes on without");
-        }
-    }
-}
-
-pub(super) fn event_record(
-    event_type: EventType,
-    object: &ObjectKey,
-    server: Option<&ObjectKey>,
-    reason: &str,
-    message: &str,
-    pass: Option<u64>,
-) -> EventRecord {
-    EventRecord {
-        time: jiff::Timestamp::now(),
-        event_type,
-        object: object.clone(),
-        server: server.cloned(),
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-        pass,
-    }
-}
-
-fn keep_transition_times(shown: &mut ServerState, before: Option<&ServerState>) {
-    let now = shown.finished.to_string();
-    for (object, conditions) in &mut shown.conditions {
-        let before = before.and_then(|before| before.conditions.get(object));
-        for condition in conditions {
-            let same = before
-                .into_iter()
-                .flatten()
-                .find(|it| it.condition_type == condition.condition_type && it.status == condition.status);
-            condition.last_transition_time =
-                same.and_then(|it| it.last_transition_time.clone()).or_else(|| Some(now.clone()));
-        }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Start {
     pub(super) writer: Option<DockerWriter>,
     /// Destinations and resources that wait.
     pub(super) hold: BTreeSet<ObjectKey>,
+    /// Destinations that their last known policy protects from pruning.
+    pub(super) protected: BTreeSet<ObjectKey>,
     /// Fingerprint of deletions that somebody has agreed to.
     pub(super) approved: Option<String>,
 }
@@ -60,11 +62,12 @@ async fn isolated<T>(work: impl Future<Output = Result<T, String>>) -> Result<T,
 
 /// Observes, plans and executes one server.
 async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
-    let Start { pass: _, desired, writer, hold, approved } = start;
+    let Start { pass: _, desired, writer, hold, protected, approved } = start;
     let request = Request {
         prune: shared.options.prune,
         allow_mass_delete: shared.options.allow_mass_delete,
         approved: approved.into_iter().collect(),
+        protected,
         ..Request::default()
     };
     let mut withheld = None;

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::board::Board;
 use super::files;
-use super::outcome::event_record;
+use super::memory::Memory;
 use super::pass::{self, PassEnded};
 use super::state::{Event, Loaded, Response, State};
 use super::stream::listen;
@@ -24,10 +24,12 @@ use crate::engine::{DockerWriter, EngineError};
 use crate::execute::Limits;
 use crate::manifest::Diagnostic;
 use crate::observe::ObserveLimits;
+use crate::plan::Reason;
 use crate::sources;
-use crate::store::history::{EventType, History};
+use crate::store::history::Store;
 use crate::store::journal::Journals;
 use crate::store::known::Known;
+use crate::store::records::EventType;
 
 /// Events that wait to be handled. Hints beyond it are dropped: each says the same as the next resync.
 const BACKLOG: usize = 1024;
@@ -82,16 +84,18 @@ pub enum Ended {
 pub async fn run(
     options: Options,
     journals: Journals,
-    history: Option<Arc<History>>,
+    store: Option<Store>,
     board: Board,
     mut commands: mpsc::Receiver<Command>,
 ) -> Ended {
     let (inbox, mut events) = mpsc::channel(BACKLOG);
     let mut files = files::watch(options.manifests.clone(), options.poll);
+    let (memory, first_pass) = Memory::begin(store, &board);
     let started = Instant::now();
     let mut loop_ = Loop {
-        state: State::new(options.interval, options.seed),
-        shared: Arc::new(Shared { options, journals, known: Known::default(), history, board, inbox }),
+        state: State::new(options.interval, options.seed, first_pass),
+        memory,
+        shared: Arc::new(Shared { options, journals, known: Known::default(), board, inbox }),
         desired: DesiredState { set: String::new(), servers: BTreeMap::new() },
         content: None,
         links: BTreeMap::new(),
@@ -136,8 +140,6 @@ pub(super) struct Shared {
     pub(super) journals: Journals,
     /// For as long as the loop runs.
     pub(super) known: Known,
-    /// `None`: it could not be opened, and the loop goes on without memory.
-    pub(super) history: Option<Arc<History>>,
     pub(super) board: Board,
     pub(super) inbox: mpsc::Sender<Message>,
 }
@@ -163,8 +165,11 @@ pub(super) enum Message {
 pub(super) struct Reading {
     /// Hash of their names and bytes, and of what could not be read.
     content: u64,
-    result: Result<DesiredState, Vec<Diagnostic>>,
+    result: ManifestsRead,
 }
+
+/// The desired state, and what tells the forms of the manifests apart; or what is wrong.
+type ManifestsRead = Result<(DesiredState, BTreeMap<ObjectKey, String>), Vec<Diagnostic>>;
 
 /// The way to one server, kept between passes.
 struct Link {
@@ -181,6 +186,7 @@ impl Drop for Link {
 
 pub(super) struct Loop {
     state: State,
+    pub(super) memory: Memory,
     pub(super) shared: Arc<Shared>,
     /// The last good set.
     desired: DesiredState,
@@ -208,10 +214,7 @@ impl Loop {
                 Response::Contended { destination } => {
                     tracing::warn!(%destination, "something keeps undoing what is repaired");
                     let message = "Something keeps undoing what is repaired; waiting longer between repairs.";
-                    self.record(
-                        &[],
-                        &[event_record(EventType::Warning, &destination, None, "Contended", message, None)],
-                    );
+                    self.memory.event(EventType::Warning, Some(&destination), "Contended", message, None);
                 }
                 Response::Drain => {
                     tracing::info!("stopping: passes that run are waited for, new ones do not begin");
@@ -267,7 +270,8 @@ impl Loop {
     fn take_manifests(&mut self, Reading { content, result }: Reading) -> Loaded {
         self.content = Some(content);
         match result {
-            Ok(desired) => {
+            Ok((desired, fingerprints)) => {
+                self.memory.declared(&desired, &fingerprints);
                 tracing::info!(
                     servers = desired.servers.len(),
                     destinations = desired.destinations().count(),
@@ -295,6 +299,10 @@ impl Loop {
                     problems = problems.len(),
                     "the manifests are invalid; the last good ones stay in force"
                 );
+                let first = problems.first().map(ToString::to_string).unwrap_or_default();
+                let message =
+                    format!("{} in the manifests; the last good ones stay in force. {first}", count(&problems));
+                self.memory.event(EventType::Warning, None, Reason::ManifestInvalid.as_str(), &message, None);
                 self.shared.board.update(|board| board.manifests.problems = problems);
                 Loaded::Invalid
             }
@@ -322,19 +330,27 @@ impl Loop {
 
     fn start_pass(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<ObjectKey>, approved: Option<String>) {
         let shared = Arc::clone(&self.shared);
+        let protected = self.memory.protected();
         let writer = self.links.get(&server).map(|link| link.writer.clone());
         let declared = self.desired.servers.get(&server).cloned();
         let desired = DesiredState {
             set: self.desired.set.clone(),
             servers: declared.into_iter().map(|declared| (server.clone(), declared)).collect(),
         };
-        let start = pass::Start { pass, desired, writer, hold, approved };
+        let start = pass::Start { pass, desired, writer, hold, protected, approved };
         let key = server.clone();
         let task = tokio::spawn(async move {
             let ended = pass::run(&shared, start).await;
             let _ = shared.inbox.send(Message::PassEnded { server, ended: Box::new(ended) }).await;
         });
         self.passes.insert(key, task);
+    }
+}
+
+fn count(problems: &[Diagnostic]) -> String {
+    match problems.len() {
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
     }
 }
 
@@ -352,6 +368,7 @@ fn read_manifests(options: &Options, known: Option<u64>) -> Option<Reading> {
     if known == Some(content) {
         return None;
     }
-    let result = sources::validate(&options.manifests, &read, problems).and_then(|it| it.desired(&options.set));
+    let result = sources::validate(&options.manifests, &read, problems)
+        .and_then(|it| Ok((it.desired(&options.set)?, it.fingerprints())));
     Some(Reading { content, result })
 }

@@ -128,7 +128,8 @@ pub struct State {
 
 impl State {
     /// `interval`: time between two resyncs of a server, give or take a tenth. `seed`: for the jitter.
-    pub fn new(interval: Duration, seed: u64) -> Self {
+    /// `next_pass`: number of the first pass, beyond those that are in the history.
+    pub fn new(interval: Duration, seed: u64, next_pass: u64) -> Self {
         Self {
             interval,
             jitter: Jitter::new(seed),
@@ -136,7 +137,7 @@ impl State {
             loading: false,
             load_again: false,
             stopping: false,
-            next_pass: 1,
+            next_pass,
         }
     }
 
@@ -334,7 +335,7 @@ mod tests {
     }
 
     fn idle(names: &[&str]) -> State {
-        let mut state = State::new(INTERVAL, 1);
+        let mut state = State::new(INTERVAL, 1, 1);
         state.handle_event(at(0), Event::SourceChanged);
         state.handle_event(at(0), loaded(names));
         for name in names {

@@ -81,6 +81,11 @@ impl Manifests {
         self.objects.get(key)
     }
 
+    /// What tells one form of an object from another: a digest of its spec, whatever the file, the layout and the comments.
+    pub fn fingerprints(&self) -> BTreeMap<ObjectKey, String> {
+        self.objects.iter().map(|(key, located)| (key.clone(), located.object.fingerprint())).collect()
+    }
+
     /// Valid declarations that this version cannot bring about yet. To validate they are warnings; whoever wants to converge gets
     /// them as errors from [`Manifests::desired`].
     pub fn unsupported(&self) -> &[Diagnostic] {

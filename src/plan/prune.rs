@@ -32,7 +32,8 @@ pub(super) fn prune<'a>(ctx: &Context<'a>, located: &[(&'a DesiredDestination, L
     }
     for (network, destination) in leftovers(ctx, located) {
         let protected = ctx.host.owner(network).is_none_or(|owner| owner.deletion_policy == DeletionPolicy::Orphan);
-        if protected {
+        let remembered = ctx.request.protected.contains(destination);
+        if protected || remembered {
             pruned.notes.push(deletion::orphaned(destination, network, "has the deletion policy Orphan"));
         } else if !ctx.request.prune {
             pruned.notes.push(

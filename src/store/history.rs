@@ -1,355 +1,502 @@
-//! What the controller did and saw, and when the conditions last changed: one redb file. Nothing depends on it but the memory itself.
+//! What Landfall did and saw, and what was last known of every object: one redb file a set. Nothing depends on it but the memory itself.
 //!
-//! A file that cannot be read is moved aside and a new one begun: losing history is better than not reconciling. A file that another
-//! controller holds open is an error, since two controllers of one set on one machine is a mistake.
+//! The file is opened for each use and closed again, so nobody holds it: `run`, `apply` and whoever reads share it by turns of some
+//! milliseconds, and an error of the disk is over as soon as the disk is well again.
+//!
+//! A file that cannot be read is moved aside and a new one begun: losing history is better than not reconciling. One that a newer version
+//! wrote is left alone. Readers change nothing, whatever they find.
 
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    StorageError, TableDefinition, TableError, WriteTransaction,
+};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::records::{Batch, EventRecord, ObjectRecord, PassRecord, bound_event, bound_pass};
 use crate::api::{Condition, ObjectKey};
 
-const FORMAT: u64 = 1;
+/// 2: everything about an object in one table. 1: only its conditions, whatever the server.
+const FORMAT: u64 = 2;
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
 const PASSES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("passes");
+const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
+/// Of format 1.
 const CONDITIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("conditions");
+
+/// How long to wait for the turn of another process.
+const TURN: Duration = Duration::from_secs(5);
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+/// The file is some megabytes; pages are read once.
+const CACHE: usize = 2 << 20;
+/// Unreadable files that are kept beside the present one. What breaks this often is no accident, and nothing is moved any more.
+const SET_ASIDE: usize = 10;
+/// A file larger than any that the bounds allow is not read into memory.
+const LARGEST: u64 = 512 << 20;
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     pub events: u64,
     pub passes: u64,
+    /// Of events and passes.
     pub age: jiff::SignedDuration,
+    /// Objects that no manifest declares any more and that are remembered because their policy protects them.
+    pub undeclared: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { events: 10_000, passes: 1_000, age: jiff::SignedDuration::from_hours(30 * 24) }
+        Self { events: 10_000, passes: 1_000, age: jiff::SignedDuration::from_hours(30 * 24), undeclared: 10_000 }
     }
-}
-
-/// Something that happened to an object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EventRecord {
-    pub time: jiff::Timestamp,
-    #[serde(rename = "type")]
-    pub event_type: EventType,
-    pub object: ObjectKey,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server: Option<ObjectKey>,
-    /// One word in CamelCase: a cause, a reason or a condition's reason.
-    pub reason: String,
-    pub message: String,
-    /// The pass that it happened in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pass: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EventType {
-    Normal,
-    Warning,
-}
-
-/// A pass that did, or failed to do, something.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PassRecord {
-    pub time: jiff::Timestamp,
-    pub pass: u64,
-    pub server: ObjectKey,
-    /// Revision of the manifests, where they come from a repository.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revision: Option<String>,
-    pub duration_ms: u64,
-    /// The operations as in the plan's JSON.
-    pub operations: Vec<serde_json::Value>,
 }
 
 /// The store cannot be used.
-#[derive(Debug, Error)]
-pub enum HistoryError {
-    #[error("{}: another controller has it open", path.display())]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StoreError {
+    #[error("{}: another process keeps it to itself", path.display())]
     Locked { path: PathBuf },
-    #[error("{}: written by a newer version of Landfall (format {found}, this version knows {FORMAT})", path.display())]
-    Newer { path: PathBuf, found: u64 },
+    #[error("{}: written by a newer version of Landfall ({found}); it is left as it is", path.display())]
+    Newer { path: PathBuf, found: String },
+    #[error("{}: no space is left on the device", path.display())]
+    NoSpace { path: PathBuf },
     #[error("{}: {message}", path.display())]
-    Unusable { path: PathBuf, message: String },
+    NotWritable { path: PathBuf, message: String },
+    #[error("{}: not readable: {message}", path.display())]
+    Corrupt { path: PathBuf, message: String },
+    #[error("{}: {message}", path.display())]
+    Io { path: PathBuf, message: String },
 }
 
-/// The open store.
-pub struct History {
-    database: Database,
+impl StoreError {
+    /// One word, as conditions have it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Locked { .. } => "Locked",
+            Self::Newer { .. } => "NewerFormat",
+            Self::NoSpace { .. } => "NoSpace",
+            Self::NotWritable { .. } => "NotWritable",
+            Self::Corrupt { .. } => "Corrupt",
+            Self::Io { .. } => "IoError",
+        }
+    }
+}
+
+/// The file of one set. Having it says nothing about whether there is one on disk.
+#[derive(Debug, Clone)]
+pub struct Store {
     path: PathBuf,
     bounds: Bounds,
-    /// Where an unreadable file of before was moved.
-    pub set_aside: Option<PathBuf>,
 }
 
-impl History {
-    /// Opens `landfall.redb` in the directory, making both where they are missing.
-    pub fn open(directory: &Path, bounds: Bounds) -> Result<Self, HistoryError> {
-        let path = directory.join("landfall.redb");
-        let unusable = |message: String| HistoryError::Unusable { path: path.clone(), message };
-        std::fs::create_dir_all(directory).map_err(|error| unusable(error.to_string()))?;
-        let mut set_aside = None;
-        let database = match create(&path) {
-            Ok(database) => database,
-            Err(Refusal::Locked) => return Err(HistoryError::Locked { path }),
-            Err(Refusal::Io(message)) => return Err(unusable(message)),
-            Err(Refusal::Unreadable(message)) => {
-                let aside = directory.join(format!("landfall.redb.unreadable-{}", std::process::id()));
-                tracing::warn!(file = %path.display(), moved_to = %aside.display(), %message, "the history cannot be read; a new one is begun");
-                std::fs::rename(&path, &aside).map_err(|error| unusable(error.to_string()))?;
-                set_aside = Some(aside);
-                create(&path).map_err(|refusal| match refusal {
-                    Refusal::Locked => HistoryError::Locked { path: path.clone() },
-                    Refusal::Io(message) | Refusal::Unreadable(message) => unusable(message),
-                })?
+impl Store {
+    /// `landfall.redb` in the set's directory.
+    pub fn in_directory(directory: &Path) -> Self {
+        Self::with_bounds(directory, Bounds::default())
+    }
+
+    pub fn with_bounds(directory: &Path, bounds: Bounds) -> Self {
+        Self { path: directory.join("landfall.redb"), bounds }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Verifies the whole file, or makes one, and brings an older format up to date. `Some`: where an unreadable file was moved.
+    pub fn prepare(&self) -> Result<Option<PathBuf>, StoreError> {
+        match self.written(true, |_| Ok(())) {
+            Err(StoreError::Corrupt { message, .. }) => {
+                let aside = self.set_aside(&message)?;
+                self.written(true, |_| Ok(()))?;
+                Ok(Some(aside))
             }
-        };
-        let history = Self { database, path, bounds, set_aside };
-        history.check_format()?;
-        Ok(history)
-    }
-
-    fn unusable(&self, error: impl std::fmt::Display) -> HistoryError {
-        HistoryError::Unusable { path: self.path.clone(), message: error.to_string() }
-    }
-
-    fn check_format(&self) -> Result<(), HistoryError> {
-        let transaction = self.database.begin_write().map_err(|error| self.unusable(error))?;
-        let found = {
-            let mut meta = transaction.open_table(META).map_err(|error| self.unusable(error))?;
-            transaction.open_table(EVENTS).map_err(|error| self.unusable(error))?;
-            transaction.open_table(PASSES).map_err(|error| self.unusable(error))?;
-            transaction.open_table(CONDITIONS).map_err(|error| self.unusable(error))?;
-            let found = meta.get("format").map_err(|error| self.unusable(error))?.map(|value| value.value());
-            if found.is_none() {
-                meta.insert("format", FORMAT).map_err(|error| self.unusable(error))?;
-            }
-            found.unwrap_or(FORMAT)
-        };
-        if found > FORMAT {
-            return Err(HistoryError::Newer { path: self.path.clone(), found });
+            outcome => outcome.map(|()| None),
         }
-        transaction.commit().map_err(|error| self.unusable(error))
     }
 
-    /// Adds what one pass brought. One durable write.
-    pub fn record(&self, passes: &[PassRecord], events: &[EventRecord]) -> Result<(), HistoryError> {
-        let now = passes.iter().map(|pass| pass.time).chain(events.iter().map(|event| event.time)).max();
-        let Some(now) = now else { return Ok(()) };
-        let oldest = now.checked_sub(self.bounds.age).unwrap_or(jiff::Timestamp::MIN);
-        let transaction = self.database.begin_write().map_err(|error| self.unusable(error))?;
-        {
-            let mut table = transaction.open_table(PASSES).map_err(|error| self.unusable(error))?;
-            append(&mut table, passes, self.bounds.passes, oldest).map_err(|error| self.unusable(error))?;
-            let mut table = transaction.open_table(EVENTS).map_err(|error| self.unusable(error))?;
-            append(&mut table, events, self.bounds.events, oldest).map_err(|error| self.unusable(error))?;
+    /// Adds a batch. One durable write.
+    pub fn record(&self, batch: &Batch) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
         }
-        transaction.commit().map_err(|error| self.unusable(error))
+        self.written(false, |transaction| write(transaction, batch, &self.bounds))
     }
 
     /// Newest first.
-    pub fn events(&self, most: usize) -> Result<Vec<EventRecord>, HistoryError> {
-        self.newest(EVENTS, most)
+    pub fn events(&self, most: usize) -> Result<Vec<EventRecord>, StoreError> {
+        self.read(|transaction| events(transaction, 0, most))
+    }
+
+    /// Those after the one with that id, newest first.
+    pub fn events_since(&self, id: u64, most: usize) -> Result<Vec<EventRecord>, StoreError> {
+        self.read(|transaction| events(transaction, id, most))
     }
 
     /// Newest first.
-    pub fn passes(&self, most: usize) -> Result<Vec<PassRecord>, HistoryError> {
-        self.newest(PASSES, most)
+    pub fn passes(&self, most: usize) -> Result<Vec<PassRecord>, StoreError> {
+        self.read(|transaction| Ok(newest(transaction, PASSES, 0, most)?.into_iter().map(numbered_pass).collect()))
     }
 
-    /// The conditions of every object as last recorded.
-    pub fn conditions(&self) -> Result<Vec<(ObjectKey, Vec<Condition>)>, HistoryError> {
-        let transaction = self.database.begin_read().map_err(|error| self.unusable(error))?;
-        let table = transaction.open_table(CONDITIONS).map_err(|error| self.unusable(error))?;
-        let mut all = Vec::new();
-        for entry in table.iter().map_err(|error| self.unusable(error))? {
-            let (key, value) = entry.map_err(|error| self.unusable(error))?;
-            // An entry that cannot be read is one that was never written.
-            if let (Ok(key), Ok(conditions)) = (key.value().parse(), serde_json::from_slice(value.value())) {
-                all.push((key, conditions));
+    pub fn pass(&self, id: u64) -> Result<Option<PassRecord>, StoreError> {
+        self.read(|transaction| {
+            let Some(table) = existing(transaction.open_table(PASSES))? else { return Ok(None) };
+            let value = table.get(id)?;
+            Ok(value.and_then(|value| serde_json::from_slice(value.value()).ok()).map(|pass| numbered_pass((id, pass))))
+        })
+    }
+
+    /// What was last known of every object.
+    pub fn objects(&self) -> Result<BTreeMap<ObjectKey, ObjectRecord>, StoreError> {
+        self.read(|transaction| {
+            let Some(table) = existing(transaction.open_table(OBJECTS))? else { return Ok(BTreeMap::new()) };
+            let mut objects = BTreeMap::new();
+            for entry in table.iter()? {
+                let (key, value) = entry?;
+                // An entry that cannot be read is one that was never written.
+                if let (Ok(key), Ok(record)) = (key.value().parse(), serde_json::from_slice(value.value())) {
+                    objects.insert(key, record);
+                }
             }
-        }
-        Ok(all)
+            Ok(objects)
+        })
     }
 
-    /// Replaces the recorded conditions: objects absent from `all` are forgotten.
-    pub fn record_conditions(&self, all: &[(ObjectKey, Vec<Condition>)]) -> Result<(), HistoryError> {
-        let transaction = self.database.begin_write().map_err(|error| self.unusable(error))?;
-        {
-            let mut table = transaction.open_table(CONDITIONS).map_err(|error| self.unusable(error))?;
-            table.retain(|_, _| false).map_err(|error| self.unusable(error))?;
-            for (key, conditions) in all {
-                let value = serde_json::to_vec(conditions).map_err(|error| self.unusable(error))?;
-                table.insert(key.to_string().as_str(), value.as_slice()).map_err(|error| self.unusable(error))?;
-            }
-        }
-        transaction.commit().map_err(|error| self.unusable(error))
-    }
-
-    fn newest<T: DeserializeOwned>(
+    fn written(
         &self,
-        table: TableDefinition<'_, u64, &[u8]>,
-        most: usize,
-    ) -> Result<Vec<T>, HistoryError> {
-        let transaction = self.database.begin_read().map_err(|error| self.unusable(error))?;
-        let table = transaction.open_table(table).map_err(|error| self.unusable(error))?;
-        let mut records = Vec::new();
-        for entry in table.iter().map_err(|error| self.unusable(error))?.rev().take(most) {
-            let (_, value) = entry.map_err(|error| self.unusable(error))?;
-            records.extend(serde_json::from_slice(value.value()).ok());
+        verify: bool,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), Failure>,
+    ) -> Result<(), StoreError> {
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(directory).map_err(|error| self.refused(Failure::io(&error)))?;
+        self.guarded(|| {
+            let database = in_turn(|| self.create(verify))?;
+            // A corrupt page is found when it is met.
+            let transaction = database.begin_write()?;
+            migrate(&transaction)?;
+            change(&transaction)?;
+            transaction.commit()?;
+            database.close()?;
+            Ok(())
+        })
+    }
+
+    fn create(&self, verify: bool) -> Result<Database, DatabaseError> {
+        Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(verify).create(&self.path)
+    }
+
+    fn read<T: Default>(&self, look: impl Fn(&ReadTransaction) -> Result<T, Failure>) -> Result<T, StoreError> {
+        if !self.path.exists() {
+            return Ok(T::default());
         }
-        Ok(records)
-    }
-}
-
-enum Refusal {
-    Locked,
-    Unreadable(String),
-    Io(String),
-}
-
-fn create(path: &Path) -> Result<Database, Refusal> {
-    Database::create(path).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => Refusal::Locked,
-        DatabaseError::Storage(redb::StorageError::Io(error)) if error.kind() != std::io::ErrorKind::InvalidData => {
-            Refusal::Io(error.to_string())
-        }
-        error => Refusal::Unreadable(error.to_string()),
-    })
-}
-
-/// What a record says of its own age.
-trait Dated {
-    fn time(&self) -> jiff::Timestamp;
-}
-
-impl Dated for EventRecord {
-    fn time(&self) -> jiff::Timestamp {
-        self.time
-    }
-}
-
-impl Dated for PassRecord {
-    fn time(&self) -> jiff::Timestamp {
-        self.time
-    }
-}
-
-fn append<T: Serialize + DeserializeOwned + Dated>(
-    table: &mut redb::Table<'_, u64, &[u8]>,
-    records: &[T],
-    most: u64,
-    oldest: jiff::Timestamp,
-) -> Result<(), redb::StorageError> {
-    let mut next = table.last()?.map_or(1, |(key, _)| key.value() + 1);
-    for record in records {
-        let Ok(value) = serde_json::to_vec(record) else { continue };
-        table.insert(next, value.as_slice())?;
-        next += 1;
-    }
-    loop {
-        let expired = match table.first()? {
-            None => break,
-            Some((_, value)) => {
-                serde_json::from_slice::<T>(value.value()).map_or(true, |record| record.time() < oldest)
+        self.guarded(|| {
+            let opened = in_turn(|| Builder::new().set_cache_size(CACHE).open_read_only(&self.path));
+            match opened {
+                Ok(database) => look_at(&database, look),
+                // Its writer was killed. Putting that right is for the next writer; a reader does it to a copy.
+                Err(DatabaseError::RepairAborted) => look_at(&self.copy()?, look),
+                Err(error) => Err(error.into()),
             }
-        };
-        if !expired && table.len()? <= most {
-            break;
-        }
-        table.pop_first()?;
+        })
     }
+
+    fn copy(&self) -> Result<Database, Failure> {
+        use redb::StorageBackend as _;
+        let size = std::fs::metadata(&self.path).map_err(|error| Failure::io(&error))?.len();
+        if size > LARGEST {
+            return Err(Failure::Corrupt(format!("{size} bytes")));
+        }
+        let bytes = std::fs::read(&self.path).map_err(|error| Failure::io(&error))?;
+        let memory = redb::backends::InMemoryBackend::new();
+        memory.set_len(bytes.len() as u64).map_err(|error| Failure::Corrupt(error.to_string()))?;
+        memory.write(0, &bytes).map_err(|error| Failure::Corrupt(error.to_string()))?;
+        Ok(Builder::new().set_cache_size(CACHE).create_with_backend(memory)?)
+    }
+
+    /// Runs what uses the database, which panics on some kinds of damage.
+    fn guarded<T>(&self, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, StoreError> {
+        std::panic::catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|_| Err(Failure::Corrupt("the database is damaged".to_owned())))
+            .map_err(|failure| self.refused(failure))
+    }
+
+    fn refused(&self, failure: Failure) -> StoreError {
+        use std::io::ErrorKind;
+        let path = self.path.clone();
+        match failure {
+            Failure::Locked => StoreError::Locked { path },
+            Failure::Newer(found) => StoreError::Newer { path, found },
+            Failure::Corrupt(message) => StoreError::Corrupt { path, message },
+            Failure::Io(ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => StoreError::NoSpace { path },
+            Failure::Io(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem, message) => {
+                StoreError::NotWritable { path, message }
+            }
+            Failure::Io(_, message) => StoreError::Io { path, message },
+        }
+    }
+
+    /// Moves the file aside, unless that has happened so often that it must be something else.
+    fn set_aside(&self, why: &str) -> Result<PathBuf, StoreError> {
+        let name = |number: usize| self.path.with_extension(format!("redb.unreadable-{number}"));
+        let free = (1..=SET_ASIDE).map(name).find(|aside| !aside.exists());
+        let Some(aside) = free else {
+            let message = format!(
+                "{why}; {SET_ASIDE} unreadable files have been moved aside before: look at them, and remove them"
+            );
+            return Err(StoreError::Corrupt { path: self.path.clone(), message });
+        };
+        std::fs::rename(&self.path, &aside).map_err(|error| self.refused(Failure::io(&error)))?;
+        Ok(aside)
+    }
+}
+
+/// Why a use of the database ended.
+enum Failure {
+    Locked,
+    Newer(String),
+    Corrupt(String),
+    Io(std::io::ErrorKind, String),
+}
+
+impl Failure {
+    fn io(error: &std::io::Error) -> Self {
+        let text = error.to_string();
+        let message = text.split(" (os error").next().unwrap_or(&text).to_owned();
+        match error.kind() {
+            // Files that end too early.
+            std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData => Self::Corrupt(message),
+            kind => Self::Io(kind, message),
+        }
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Io(error) => Self::io(&error),
+            // By a later version of redb: its own words are all that tells it from damage.
+            StorageError::Corrupted(message) if message.starts_with("Expected file format version") => {
+                Self::Newer(message)
+            }
+            error => Self::Corrupt(error.to_string()),
+        }
+    }
+}
+
+impl From<DatabaseError> for Failure {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => Self::Locked,
+            DatabaseError::Storage(error) => error.into(),
+            error => Self::Corrupt(error.to_string()),
+        }
+    }
+}
+
+impl From<redb::TransactionError> for Failure {
+    fn from(error: redb::TransactionError) -> Self {
+        match error {
+            redb::TransactionError::Storage(error) => error.into(),
+            error => Self::Corrupt(error.to_string()),
+        }
+    }
+}
+
+impl From<TableError> for Failure {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Storage(error) => error.into(),
+            error => Self::Corrupt(error.to_string()),
+        }
+    }
+}
+
+impl From<redb::CommitError> for Failure {
+    fn from(error: redb::CommitError) -> Self {
+        match error {
+            redb::CommitError::Storage(error) => error.into(),
+            error => Self::Corrupt(error.to_string()),
+        }
+    }
+}
+
+/// Waits while another process has the file.
+fn in_turn<D>(open: impl Fn() -> Result<D, DatabaseError>) -> Result<D, DatabaseError> {
+    let deadline = Instant::now() + TURN;
+    loop {
+        match open() {
+            Err(DatabaseError::DatabaseAlreadyOpen) if Instant::now() < deadline => std::thread::sleep(BETWEEN_TRIES),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn look_at<T>(
+    database: &impl ReadableDatabase,
+    look: impl FnOnce(&ReadTransaction) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let transaction = database.begin_read()?;
+    known_format(&transaction)?;
+    look(&transaction)
+}
+
+fn known_format(transaction: &ReadTransaction) -> Result<(), Failure> {
+    let Some(meta) = existing(transaction.open_table(META))? else { return Ok(()) };
+    match meta.get("format")?.map(|found| found.value()) {
+        Some(found) if found > FORMAT => Err(newer(found)),
+        _ => Ok(()),
+    }
+}
+
+fn newer(found: u64) -> Failure {
+    Failure::Newer(format!("format {found}, this version knows {FORMAT}"))
+}
+
+/// A table that was never written to is an empty one.
+fn existing<T>(table: Result<T, TableError>) -> Result<Option<T>, Failure> {
+    match table {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Brings the tables to the present format.
+fn migrate(transaction: &WriteTransaction) -> Result<(), Failure> {
+    let found = {
+        let meta = transaction.open_table(META)?;
+        meta.get("format")?.map(|found| found.value())
+    };
+    match found {
+        Some(FORMAT) => return Ok(()),
+        Some(found) if found > FORMAT => return Err(newer(found)),
+        Some(1) => conditions_to_objects(transaction)?,
+        None => {}
+        Some(found) => return Err(Failure::Corrupt(format!("its format is {found}"))),
+    }
+    transaction.open_table(META)?.insert("format", FORMAT)?;
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::Kind;
-
-    fn event(seconds: i64, message: &str) -> EventRecord {
-        EventRecord {
-            time: jiff::Timestamp::from_second(seconds).unwrap(),
-            event_type: EventType::Normal,
-            object: ObjectKey::new(Kind::Destination, "shop", "web"),
-            server: None,
-            reason: "ProxyDetached".to_owned(),
-            message: message.to_owned(),
-            pass: Some(1),
+fn conditions_to_objects(transaction: &WriteTransaction) -> Result<(), Failure> {
+    {
+        let conditions = transaction.open_table(CONDITIONS)?;
+        let mut objects = transaction.open_table(OBJECTS)?;
+        for entry in conditions.iter()? {
+            let (key, value) = entry?;
+            let Ok(conditions) = serde_json::from_slice::<Vec<Condition>>(value.value()) else { continue };
+            let record = ObjectRecord {
+                declared: true,
+                conditions: BTreeMap::from([(String::new(), conditions)]),
+                ..ObjectRecord::default()
+            };
+            objects.insert(key.value(), json(&record).as_slice())?;
         }
     }
+    transaction.delete_table(CONDITIONS)?;
+    Ok(())
+}
 
-    fn messages(history: &History) -> Vec<String> {
-        history.events(100).unwrap().into_iter().map(|event| event.message).collect()
+fn write(transaction: &WriteTransaction, batch: &Batch, bounds: &Bounds) -> Result<(), Failure> {
+    let times = batch.passes.iter().map(|pass| pass.time).chain(batch.events.iter().map(|event| event.time));
+    if let Some(now) = times.max() {
+        let oldest = now.checked_sub(bounds.age).unwrap_or(jiff::Timestamp::MIN);
+        let mut passes = transaction.open_table(PASSES)?;
+        for pass in &batch.passes {
+            // Another process may have used the number in between: the next one then.
+            let next = passes.last()?.map_or(1, |(key, _)| key.value() + 1).max(pass.pass);
+            passes.insert(next, json(&bound_pass(pass)).as_slice())?;
+        }
+        thin_out(&mut passes, bounds.passes, |value| {
+            serde_json::from_slice::<PassRecord>(value).is_ok_and(|pass| pass.time >= oldest)
+        })?;
+        let mut events = transaction.open_table(EVENTS)?;
+        let next = events.last()?.map_or(1, |(key, _)| key.value() + 1);
+        for (id, event) in (next..).zip(&batch.events) {
+            events.insert(id, json(&bound_event(event)).as_slice())?;
+        }
+        thin_out(&mut events, bounds.events, |value| {
+            serde_json::from_slice::<EventRecord>(value).is_ok_and(|event| event.time >= oldest)
+        })?;
     }
-
-    #[test]
-    fn events_survive_closing_and_come_newest_first() {
-        let dir = tempfile::tempdir().unwrap();
-        let history = History::open(dir.path(), Bounds::default()).unwrap();
-        history.record(&[], &[event(1, "first"), event(2, "second")]).unwrap();
-        drop(history);
-        let history = History::open(dir.path(), Bounds::default()).unwrap();
-        history.record(&[], &[event(3, "third")]).unwrap();
-        assert_eq!(messages(&history), ["third", "second", "first"]);
+    if batch.objects.is_empty() {
+        return Ok(());
     }
-
-    #[test]
-    fn history_is_bounded_by_count_and_by_age() {
-        let dir = tempfile::tempdir().unwrap();
-        let bounds = Bounds { events: 3, passes: 3, age: jiff::SignedDuration::from_secs(100) };
-        let history = History::open(dir.path(), bounds).unwrap();
-        let all: Vec<_> = (0..5).map(|i| event(i, &i.to_string())).collect();
-        history.record(&[], &all).unwrap();
-        assert_eq!(messages(&history), ["4", "3", "2"]);
-        history.record(&[], &[event(104, "late")]).unwrap();
-        assert_eq!(messages(&history), ["late", "4"]);
+    let mut objects = transaction.open_table(OBJECTS)?;
+    for (key, record) in &batch.objects {
+        match record.as_ref().filter(|record| !record.is_forgettable()) {
+            Some(record) => objects.insert(key.to_string().as_str(), json(record).as_slice())?,
+            None => objects.remove(key.to_string().as_str())?,
+        };
     }
-
-    #[test]
-    fn a_second_controller_is_told_that_the_store_is_taken() {
-        let dir = tempfile::tempdir().unwrap();
-        let _first = History::open(dir.path(), Bounds::default()).unwrap();
-        assert!(matches!(History::open(dir.path(), Bounds::default()), Err(HistoryError::Locked { .. })));
+    if batch.objects.values().flatten().all(|record| record.declared) {
+        return Ok(());
     }
+    let mut undeclared = 0;
+    objects.retain(|_, value| match serde_json::from_slice::<ObjectRecord>(value) {
+        Ok(record) if record.declared => true,
+        Ok(_) => {
+            undeclared += 1;
+            undeclared <= bounds.undeclared
+        }
+        Err(_) => false,
+    })?;
+    Ok(())
+}
 
-    #[test]
-    fn an_unreadable_file_is_moved_aside_and_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("landfall.redb"), "this is not a database").unwrap();
-        let history = History::open(dir.path(), Bounds::default()).unwrap();
-        let aside = history.set_aside.clone().expect("set aside");
-        assert_eq!(std::fs::read_to_string(aside).unwrap(), "this is not a database");
-        history.record(&[], &[event(1, "begun anew")]).unwrap();
-        assert_eq!(messages(&history), ["begun anew"]);
-    }
+/// Records are made of strings and numbers, which always serialize.
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
 
-    #[test]
-    fn a_newer_format_is_refused_and_left_as_it_is() {
-        let dir = tempfile::tempdir().unwrap();
-        let history = History::open(dir.path(), Bounds::default()).unwrap();
-        let transaction = history.database.begin_write().unwrap();
-        transaction.open_table(META).unwrap().insert("format", FORMAT + 1).unwrap();
-        transaction.commit().unwrap();
-        drop(history);
-        let refused = History::open(dir.path(), Bounds::default());
-        assert!(matches!(refused, Err(HistoryError::Newer { found: 2, .. })));
-    }
-
-    #[test]
-    fn conditions_are_replaced_as_a_whole() {
-        let dir = tempfile::tempdir().unwrap();
-        let history = History::open(dir.path(), Bounds::default()).unwrap();
-        let key = |name| ObjectKey::new(Kind::Destination, "shop", name);
-        history.record_conditions(&[(key("a"), Vec::new()), (key("b"), Vec::new())]).unwrap();
-        history.record_conditions(&[(key("b"), Vec::new())]).unwrap();
-        assert_eq!(history.conditions().unwrap(), [(key("b"), Vec::new())]);
+/// Removes the oldest: beyond `most`, and what is not to be kept.
+fn thin_out(
+    table: &mut redb::Table<'_, u64, &[u8]>,
+    most: u64,
+    keep: impl Fn(&[u8]) -> bool,
+) -> Result<(), StorageError> {
+    loop {
+        let kept = match table.first()? {
+            Some((_, value)) => keep(value.value()),
+            None => return Ok(()),
+        };
+        if kept && table.len()? <= most {
+            return Ok(());
+        }
+        table.pop_first()?;
     }
 }
+
+fn events(transaction: &ReadTransaction, after: u64, most: usize) -> Result<Vec<EventRecord>, Failure> {
+    let found: Vec<(u64, EventRecord)> = newest(transaction, EVENTS, after, most)?;
+    Ok(found.into_iter().map(|(id, event)| EventRecord { id, ..event }).collect())
+}
+
+fn numbered_pass((id, pass): (u64, PassRecord)) -> PassRecord {
+    PassRecord { pass: id, ..pass }
+}
+
+fn newest<T: DeserializeOwned>(
+    transaction: &ReadTransaction,
+    table: TableDefinition<'_, u64, &[u8]>,
+    after: u64,
+    most: usize,
+) -> Result<Vec<(u64, T)>, Failure> {
+    let Some(table) = existing(transaction.open_table(table))? else { return Ok(Vec::new()) };
+    let mut records = Vec::new();
+    for entry in table.range(after.saturating_add(1)..)?.rev().take(most) {
+        let (id, value) = entry?;
+        records.extend(serde_json::from_slice(value.value()).ok().map(|record| (id.value(), record)));
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,9 @@
 pub mod history;
 pub mod journal;
 pub mod known;
+pub mod lock;
+pub mod recorder;
+pub mod records;
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +17,11 @@ pub struct NoStateDirectory;
 /// `--state DIR`, else `$XDG_STATE_HOME/landfall`, else `~/.local/state/landfall`.
 pub fn state_directory(flag: Option<&Path>) -> Result<PathBuf, NoStateDirectory> {
     choose(flag, |variable| std::env::var_os(variable).map(PathBuf::from))
+}
+
+/// Where a set's history, lock and socket are.
+pub fn set_directory(state: &Path, set: &str) -> PathBuf {
+    state.join("sets").join(set)
 }
 
 fn choose(

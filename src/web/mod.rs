@@ -27,7 +27,7 @@ pub use token::{Token, TokenError};
 
 use crate::controller::board::Board;
 use crate::controller::run::Command;
-use crate::store::history::History;
+use crate::store::history::Store;
 
 /// The largest body a request may have where its route does not say otherwise.
 const BODY: usize = 64 * 1024;
@@ -39,8 +39,8 @@ pub struct WebState(Arc<Shared>);
 /// The content of a [`WebState`].
 pub struct Shared {
     pub board: Board,
-    /// `None`: it could not be opened.
-    pub history: Option<Arc<History>>,
+    /// Read off the runtime: it waits for its turn, and for the disk.
+    pub store: Store,
     /// To the loop.
     pub commands: mpsc::Sender<Command>,
     /// `None`: nobody may act over TCP.

@@ -222,6 +222,7 @@ fn one_controller_a_set_on_one_machine() {
     first.says("manifests read");
     let mut second = Controller::start(&world, &[]);
     second.says("keeps the set");
+    second.says(&format!("process {}", first.child.id()));
     assert_eq!(second.ended(), 2);
     let mut rest = String::new();
     let _ = second.child.stdout.take().map(|mut out| out.read_to_string(&mut rest));

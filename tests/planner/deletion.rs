@@ -203,6 +203,20 @@ fn the_deletion_policy_orphan_protects_in_the_manifest_and_in_the_label() {
         .expect_nothing_but(&expected);
 }
 
+/// reconcilers.md 5: the label was given at creation, and the manifest said Orphan since.
+#[test]
+fn fact_5_a_policy_that_was_declared_later_protects_after_its_manifest_is_gone() {
+    let labelled = network("web-net").of("web").label("landfall.deletion-policy", "Delete");
+    Scenario::new().network(labelled).prune().remembered_orphan("web").expect_nothing_but(&format!(
+        "
+        default/edge-1
+          * warning Destination/shop/web: The network \"web-net\" has the deletion policy Orphan: it is forgotten, with everything on it left as it is. (Orphaned)
+              hint: once nothing is attached to it: docker network rm {}
+        ",
+        &crate::support::scenario::hex_id("web-net 1")[..12]
+    ));
+}
+
 #[test]
 fn a_destination_known_by_its_labels_only_can_be_deleted() {
     Scenario::new()

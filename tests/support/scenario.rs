@@ -176,6 +176,12 @@ impl Scenario {
         self
     }
 
+    /// The destination's policy was last known to be Orphan.
+    pub fn remembered_orphan(mut self, path: &str) -> Self {
+        self.request.protected.insert(key(Kind::Destination, path));
+        self
+    }
+
     pub fn allow_mass_delete(mut self) -> Self {
         self.request.allow_mass_delete = true;
         self

@@ -37,7 +37,7 @@ impl Served {
         let state = tempfile::tempdir().unwrap();
         let web = WebState::new(Shared {
             board: board.clone(),
-            history: None,
+            store: landfall::store::history::Store::in_directory(std::path::Path::new("/nowhere")),
             commands: sender,
             token,
             hosts: AllowedHosts(vec!["landfall.example.com".to_owned()]),

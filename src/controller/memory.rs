@@ -1,0 +1,371 @@
+//! What the loop remembers over its restarts: since when conditions are as they are, which form of a manifest they are about, what protects
+//! a destination after its manifest is gone; and what it did and saw.
+//!
+//! All of it is written by a [`Recorder`], which neither holds up the loop nor fails it: without a store the loop remembers as long as it runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::board::Board;
+use crate::api::{Condition, ConditionStatus, DeletionPolicy, Kind, ObjectKey};
+use crate::desired::DesiredState;
+use crate::plan::{Note, NoteKind, Reason};
+use crate::report::json::Document;
+use crate::report::{Outcome, Report};
+use crate::store::history::Store;
+use crate::store::recorder::{Health, Recorder};
+use crate::store::records::{Batch, EventRecord, EventType, ObjectRecord, PassRecord, protected};
+
+/// Type of the controller's own condition about its store.
+pub const HISTORY_KEPT: &str = "HistoryKept";
+
+pub(super) struct Memory {
+    /// `None`: nothing is written.
+    recorder: Option<Recorder>,
+    objects: BTreeMap<ObjectKey, ObjectRecord>,
+    /// What each server refused in its last pass.
+    refused: BTreeMap<ObjectKey, BTreeSet<(ObjectKey, &'static str)>>,
+}
+
+impl Memory {
+    /// Reads what was left by the controller before, and begins to write. The second value: number of the next pass.
+    pub(super) fn begin(store: Option<Store>, board: &Board) -> (Self, u64) {
+        let Some(store) = store else { return (Self::forgetful(), 1) };
+        // A file that cannot be read is the recorder's to report and to move aside.
+        let objects = store.objects().unwrap_or_default();
+        let next_pass = store.passes(1).ok().and_then(|passes| passes.first().map(|it| it.pass + 1)).unwrap_or(1);
+        let board = board.clone();
+        let path = store.path().display().to_string();
+        let recorder = Recorder::start(store, move |health| tell(&board, &path, &health))
+            .inspect_err(|error| tracing::warn!(%error, "the history is not written"))
+            .ok();
+        (Self { recorder, objects, refused: BTreeMap::new() }, next_pass)
+    }
+
+    fn forgetful() -> Self {
+        Self { recorder: None, objects: BTreeMap::new(), refused: BTreeMap::new() }
+    }
+
+    /// Destinations that no manifest need declare to be protected from pruning.
+    pub(super) fn protected(&self) -> BTreeSet<ObjectKey> {
+        protected(&self.objects).cloned().collect()
+    }
+
+    /// Takes the manifests that are in force now.
+    pub(super) fn declared(&mut self, desired: &DesiredState, fingerprints: &BTreeMap<ObjectKey, String>) {
+        let policies: BTreeMap<&ObjectKey, DeletionPolicy> =
+            desired.destinations().map(|(_, destination)| (&destination.key, destination.deletion_policy)).collect();
+        let mut changed = BTreeMap::new();
+        for (key, record) in &mut self.objects {
+            if record.declared && !fingerprints.contains_key(key) {
+                record.declared = false;
+                record.conditions.clear();
+                changed.insert(key.clone(), Some(record.clone()));
+            }
+        }
+        for (key, fingerprint) in fingerprints {
+            let record = self.objects.entry(key.clone()).or_default();
+            let before = record.clone();
+            if record.fingerprint != *fingerprint {
+                record.generation += 1;
+                record.fingerprint.clone_from(fingerprint);
+            }
+            record.declared = true;
+            record.deletion_policy = policies.get(key).copied();
+            if *record != before {
+                changed.insert(key.clone(), Some(record.clone()));
+            }
+        }
+        self.objects.retain(|_, record| !record.is_forgettable());
+        self.write(Batch { objects: changed, ..Batch::default() });
+    }
+
+    /// Fills in what conditions say about time and generation, and keeps them. Transitions of a server become events.
+    pub(super) fn conditions(
+        &mut self,
+        server: &ObjectKey,
+        now: jiff::Timestamp,
+        conditions: &mut BTreeMap<ObjectKey, Vec<Condition>>,
+    ) {
+        let mut batch = Batch::default();
+        for (key, conditions) in conditions {
+            // Not declared any more since the pass began.
+            let Some(record) = self.objects.get_mut(key).filter(|record| record.declared) else {
+                stamp(conditions, &[], None, now);
+                continue;
+            };
+            let before = record.conditions.get(&server.path()).or_else(|| record.conditions.get(""));
+            let before = before.cloned().unwrap_or_default();
+            stamp(conditions, &before, Some(record.generation), now);
+            if key == server {
+                batch.events.extend(reachability(server, &before, conditions, now));
+            }
+            if *conditions != before {
+                record.conditions.remove("");
+                record.conditions.insert(server.path(), conditions.clone());
+                batch.objects.insert(key.clone(), Some(record.clone()));
+            }
+        }
+        self.write(batch);
+    }
+
+    /// Writes down what the pass did, and what it newly refused. A pass that did nothing leaves no trace.
+    pub(super) fn pass(
+        &mut self,
+        server: &ObjectKey,
+        pass: u64,
+        took: Duration,
+        revision: Option<String>,
+        report: &Report,
+        document: &Document,
+    ) {
+        let now = jiff::Timestamp::now();
+        let mut batch = Batch { events: operations(server, pass, now, report), ..Batch::default() };
+        batch.events.extend(self.newly_refused(server, pass, now, report));
+        if !document.operations.is_empty() {
+            batch.passes.push(PassRecord {
+                time: now,
+                pass,
+                by: "run".to_owned(),
+                server: server.clone(),
+                revision,
+                duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                operations: document.operations.iter().filter_map(|it| serde_json::to_value(it).ok()).collect(),
+                omitted: 0,
+            });
+        }
+        self.write(batch);
+    }
+
+    /// Something that is no operation. About an object that is a server, it happened there.
+    pub(super) fn event(
+        &self,
+        event_type: EventType,
+        object: Option<&ObjectKey>,
+        reason: &str,
+        message: &str,
+        pass: Option<u64>,
+    ) {
+        let event = EventRecord {
+            id: 0,
+            time: jiff::Timestamp::now(),
+            event_type,
+            object: object.cloned(),
+            server: object.filter(|object| object.kind == Kind::Server).cloned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            pass,
+        };
+        self.write(Batch { events: vec![event], ..Batch::default() });
+    }
+
+    fn newly_refused(
+        &mut self,
+        server: &ObjectKey,
+        pass: u64,
+        now: jiff::Timestamp,
+        report: &Report,
+    ) -> Vec<EventRecord> {
+        // A server that was not observed refuses nothing, and has not changed its mind.
+        let Some(seen) = report.servers.iter().find(|it| it.server == *server && it.server_type.is_some()) else {
+            return Vec::new();
+        };
+        // What waits for an approval is told by the loop, with how to approve it.
+        let refused = |note: &&Note| note.kind == NoteKind::Refused && note.reason != Reason::MassDeletionRefused;
+        let before = self.refused.remove(server).unwrap_or_default();
+        let mut present = BTreeSet::new();
+        let mut events = Vec::new();
+        for note in seen.notes.iter().filter(refused) {
+            let known = (note.object.clone(), note.reason.as_str());
+            if !before.contains(&known) && !present.contains(&known) {
+                let blockers: Vec<String> = note.blockers.iter().map(ToString::to_string).collect();
+                let message = match blockers.is_empty() {
+                    true => note.message.clone(),
+                    false => format!("{} {}.", note.message, blockers.join("; ")),
+                };
+                events.push(EventRecord {
+                    id: 0,
+                    time: now,
+                    event_type: EventType::Warning,
+                    object: Some(note.object.clone()),
+                    server: Some(server.clone()),
+                    reason: note.reason.to_string(),
+                    message,
+                    pass: Some(pass),
+                });
+            }
+            present.insert(known);
+        }
+        self.refused.insert(server.clone(), present);
+        events
+    }
+
+    fn write(&self, batch: Batch) {
+        if let Some(recorder) = &self.recorder {
+            recorder.record(batch);
+        }
+    }
+}
+
+/// The operations of a pass as events.
+pub fn operations(server: &ObjectKey, pass: u64, now: jiff::Timestamp, report: &Report) -> Vec<EventRecord> {
+    let all = report.servers.iter().filter(|it| it.server == *server).flat_map(|it| &it.operations);
+    let event = |it: &crate::report::OperationReport| {
+        let operation = &it.operation;
+        let (event_type, message) = match &it.outcome {
+            Outcome::Failed(failure) => (EventType::Warning, format!("{operation}: {}", failure.message)),
+            Outcome::Done => (EventType::Normal, operation.to_string()),
+            // Nothing has happened.
+            Outcome::Planned | Outcome::Skipped => return None,
+        };
+        Some(EventRecord {
+            id: 0,
+            time: now,
+            event_type,
+            object: Some(operation.object.clone()),
+            server: Some(server.clone()),
+            reason: operation.cause.as_str().to_owned(),
+            message,
+            pass: Some(pass),
+        })
+    };
+    all.filter_map(event).collect()
+}
+
+/// A condition that says the same as before has changed when that one had.
+fn stamp(conditions: &mut [Condition], before: &[Condition], generation: Option<u64>, now: jiff::Timestamp) {
+    for condition in conditions {
+        let same = before
+            .iter()
+            .find(|it| it.condition_type == condition.condition_type && it.status == condition.status)
+            .and_then(|it| it.last_transition_time.clone());
+        // To the second, as Kubernetes has it.
+        condition.last_transition_time = same.or_else(|| Some(format!("{now:.0}")));
+        condition.observed_generation = generation.filter(|generation| *generation > 0);
+    }
+}
+
+fn reachability(
+    server: &ObjectKey,
+    before: &[Condition],
+    after: &[Condition],
+    now: jiff::Timestamp,
+) -> Option<EventRecord> {
+    let find = |conditions: &[Condition]| conditions.iter().find(|it| it.condition_type == "Reachable").cloned();
+    let after = find(after)?;
+    let before = find(before).map(|it| it.status);
+    let event_type = match (before, after.status) {
+        (before, after) if before == Some(after) => return None,
+        // The first look at a server that answers is no news.
+        (None, ConditionStatus::True) => return None,
+        (_, ConditionStatus::True) => EventType::Normal,
+        (_, ConditionStatus::False | ConditionStatus::Unknown) => EventType::Warning,
+    };
+    Some(EventRecord {
+        id: 0,
+        time: now,
+        event_type,
+        object: Some(server.clone()),
+        server: Some(server.clone()),
+        reason: if after.status == ConditionStatus::True { "Reachable".to_owned() } else { after.reason },
+        message: after.message,
+        pass: None,
+    })
+}
+
+/// In the log and on the board.
+fn tell(board: &Board, path: &str, health: &Health) {
+    let (status, reason, message) = match health {
+        Health::Good { set_aside, lost } => {
+            if *lost > 0 {
+                tracing::warn!(lost, "the history has a gap: it could not be written for too long");
+            }
+            match set_aside {
+                Some(aside) => {
+                    tracing::warn!(file = path, moved_to = %aside.display(), "the history could not be read; a new one is begun");
+                    (
+                        ConditionStatus::True,
+                        "BegunAnew",
+                        format!("The file before could not be read; it is {}.", aside.display()),
+                    )
+                }
+                None => (ConditionStatus::True, "Written", String::new()),
+            }
+        }
+        Health::Bad(error) => {
+            tracing::warn!(%error, "the history cannot be written; the loop goes on without");
+            (ConditionStatus::False, error.reason(), format!("The loop goes on without history: {error}."))
+        }
+    };
+    board.set_condition(HISTORY_KEPT, status, reason, &message);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> jiff::Timestamp {
+        jiff::Timestamp::from_second(second).unwrap()
+    }
+
+    fn key(kind: Kind, name: &str) -> ObjectKey {
+        ObjectKey::new(kind, "default", name)
+    }
+
+    fn ready(status: ConditionStatus) -> Vec<Condition> {
+        vec![Condition {
+            condition_type: "Ready".to_owned(),
+            status,
+            reason: "Any".to_owned(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: None,
+        }]
+    }
+
+    fn nothing() -> DesiredState {
+        DesiredState { set: "default".to_owned(), servers: BTreeMap::new() }
+    }
+
+    fn look(memory: &mut Memory, second: i64, status: ConditionStatus) -> (Option<u64>, String) {
+        let web = key(Kind::Destination, "web");
+        let mut conditions = BTreeMap::from([(web.clone(), ready(status))]);
+        memory.conditions(&key(Kind::Server, "edge"), at(second), &mut conditions);
+        let condition = &conditions[&web][0];
+        (condition.observed_generation, condition.last_transition_time.clone().unwrap())
+    }
+
+    /// reconcilers.md 17.
+    #[test]
+    fn fact_17_the_time_moves_when_the_status_does_and_the_generation_when_the_manifest_does() {
+        let mut memory = Memory::forgetful();
+        let form = |text: &str| BTreeMap::from([(key(Kind::Destination, "web"), text.to_owned())]);
+        memory.declared(&nothing(), &form("a"));
+        assert_eq!(look(&mut memory, 1, ConditionStatus::False), (Some(1), "1970-01-01T00:00:01Z".to_owned()));
+        assert_eq!(look(&mut memory, 2, ConditionStatus::False), (Some(1), "1970-01-01T00:00:01Z".to_owned()));
+        memory.declared(&nothing(), &form("a"));
+        assert_eq!(look(&mut memory, 3, ConditionStatus::True), (Some(1), "1970-01-01T00:00:03Z".to_owned()));
+        memory.declared(&nothing(), &form("b"));
+        assert_eq!(look(&mut memory, 4, ConditionStatus::True), (Some(2), "1970-01-01T00:00:03Z".to_owned()));
+    }
+
+    #[test]
+    fn a_server_that_goes_and_comes_back_is_two_events_and_one_that_was_always_there_is_none() {
+        let server = key(Kind::Server, "edge");
+        let reachable = |status| {
+            let mut conditions = ready(status);
+            conditions[0].condition_type = "Reachable".to_owned();
+            conditions
+        };
+        let (up, down) = (reachable(ConditionStatus::True), reachable(ConditionStatus::False));
+        let event = |before: &[Condition], after: &[Condition]| {
+            reachability(&server, before, after, at(1)).map(|event| event.event_type)
+        };
+        assert_eq!(event(&[], &up), None);
+        assert_eq!(event(&[], &down), Some(EventType::Warning));
+        assert_eq!(event(&up, &up), None);
+        assert_eq!(event(&up, &down), Some(EventType::Warning));
+        assert_eq!(event(&down, &down), None);
+        assert_eq!(event(&down, &up), Some(EventType::Normal));
+    }
+}

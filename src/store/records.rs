@@ -1,0 +1,201 @@
+//! What is remembered: events, passes, and what was last known of every object.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Condition, ConditionStatus, DeletionPolicy, Kind, ObjectKey};
+
+/// Operations of one pass that are kept. A pass that does more is a first `apply` of very much, and its log has the rest.
+const OPERATIONS: usize = 200;
+/// Bytes of a message that are kept.
+const MESSAGE: usize = 2048;
+
+/// Something that happened to an object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// Grows with every event of the set; 0 until it is written.
+    #[serde(default)]
+    pub id: u64,
+    pub time: jiff::Timestamp,
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    /// `None`: about the manifests as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectKey>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ObjectKey>,
+    /// One word in CamelCase: a cause, a reason or a condition's reason.
+    pub reason: String,
+    pub message: String,
+    /// The pass that it happened in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventType {
+    Normal,
+    Warning,
+}
+
+impl EventType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+/// A pass that did, or failed to do, something.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PassRecord {
+    /// When it ended.
+    pub time: jiff::Timestamp,
+    pub pass: u64,
+    /// What made it: `run`, `apply`, `delete`.
+    #[serde(default = "run")]
+    pub by: String,
+    pub server: ObjectKey,
+    /// Revision of the manifests, where they come from a repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    pub duration_ms: u64,
+    /// The operations as in the plan's JSON.
+    pub operations: Vec<serde_json::Value>,
+    /// Operations beyond those that are kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: u64,
+}
+
+fn run() -> String {
+    "run".to_owned()
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What was last known of an object.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ObjectRecord {
+    /// Counts the forms of the manifest that were seen; 0 where none was.
+    #[serde(default)]
+    pub generation: u64,
+    /// Tells one form of the manifest from another.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fingerprint: String,
+    /// False once no manifest declares it any more.
+    #[serde(default)]
+    pub declared: bool,
+    /// Of a destination, as last declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+    /// By the path of the server they were seen on: a resource may be on several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub conditions: BTreeMap<String, Vec<Condition>>,
+}
+
+impl ObjectRecord {
+    /// The conditions over all servers: the worst status of each, since when it is so.
+    pub fn merged(&self) -> Vec<Condition> {
+        let mut merged: Vec<Condition> = Vec::new();
+        for condition in self.conditions.values().flatten() {
+            match merged.iter_mut().find(|it| it.condition_type == condition.condition_type) {
+                None => merged.push(condition.clone()),
+                Some(present) => {
+                    let rank = |it: &Condition| (badness(it), it.last_transition_time.clone());
+                    if rank(condition) > rank(present) {
+                        *present = condition.clone();
+                    }
+                }
+            }
+        }
+        merged
+    }
+
+    /// Nothing is worth keeping of an object that no manifest declares, but what protects it.
+    pub fn is_forgettable(&self) -> bool {
+        !self.declared && self.deletion_policy != Some(DeletionPolicy::Orphan)
+    }
+}
+
+fn badness(condition: &Condition) -> u8 {
+    // Of these, True is the bad news.
+    let inverted = matches!(condition.condition_type.as_str(), "Reconciling" | "Stalled" | "Deleting" | "Contended");
+    match (condition.status, inverted) {
+        (ConditionStatus::True, false) | (ConditionStatus::False, true) => 0,
+        (ConditionStatus::Unknown, _) => 1,
+        (ConditionStatus::False, false) | (ConditionStatus::True, true) => 2,
+    }
+}
+
+/// What is written at once.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Batch {
+    pub passes: Vec<PassRecord>,
+    pub events: Vec<EventRecord>,
+    /// `None` forgets the object.
+    pub objects: BTreeMap<ObjectKey, Option<ObjectRecord>>,
+}
+
+impl Batch {
+    pub fn is_empty(&self) -> bool {
+        self.passes.is_empty() && self.events.is_empty() && self.objects.is_empty()
+    }
+
+    /// Adds what came later.
+    pub fn merge(&mut self, later: Batch) {
+        self.passes.extend(later.passes);
+        self.events.extend(later.events);
+        self.objects.extend(later.objects);
+    }
+
+    /// Leaves out the oldest beyond `most` of each; returns how many.
+    pub fn limit(&mut self, most: usize) -> usize {
+        let passes = self.passes.len().saturating_sub(most);
+        let events = self.events.len().saturating_sub(most);
+        self.passes.drain(..passes);
+        self.events.drain(..events);
+        passes + events
+    }
+}
+
+/// Cuts what has no bound of its own.
+pub(super) fn bound_pass(pass: &PassRecord) -> PassRecord {
+    let mut pass = pass.clone();
+    let surplus = pass.operations.len().saturating_sub(OPERATIONS);
+    pass.operations.truncate(OPERATIONS);
+    pass.omitted += u64::try_from(surplus).unwrap_or(u64::MAX);
+    for operation in &mut pass.operations {
+        for (_, value) in operation.as_object_mut().into_iter().flatten() {
+            if let serde_json::Value::String(text) = value {
+                cut(text);
+            }
+        }
+    }
+    pass
+}
+
+pub(super) fn bound_event(event: &EventRecord) -> EventRecord {
+    let mut event = event.clone();
+    cut(&mut event.message);
+    event
+}
+
+fn cut(text: &mut String) {
+    if text.len() > MESSAGE {
+        let end = (0..=MESSAGE).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
+/// Destinations that their last known policy protects although no manifest declares them.
+pub fn protected(objects: &BTreeMap<ObjectKey, ObjectRecord>) -> impl Iterator<Item = &ObjectKey> {
+    objects
+        .iter()
+        .filter(|(key, record)| key.kind == Kind::Destination && record.deletion_policy == Some(DeletionPolicy::Orphan))
+        .map(|(key, _)| key)
+}
