@@ -9,10 +9,13 @@ use tokio::sync::mpsc;
 use super::args::{self, ManifestArgs, ServerArgs, SetArgs, StateArgs};
 use super::listen::ListenArgs;
 use super::output::LogFormat;
+use super::repository::GitArgs;
 use super::{Context, Error, Exit, servers};
 use crate::controller::board::Board;
 use crate::controller::run::{Command, Ended, Options, run as run_loop};
+use crate::controller::source::{GitSource, Source};
 use crate::execute::Limits;
+use crate::git::Repository;
 use crate::store::history::Store;
 use crate::store::journal::Journals;
 use crate::store::lock::{ControllerLock, Holder, LockError};
@@ -33,8 +36,13 @@ pub(super) struct Args {
     #[command(flatten)]
     manifests: ManifestArgs,
     #[command(flatten)]
+    git: GitArgs,
+    /// Follow the branch also where its history was rewritten
+    #[arg(long, requires = "git", help_heading = "Manifests from Git")]
+    allow_rewrite: bool,
+    #[command(flatten)]
     set: SetArgs,
-    /// How often every server is looked at without being told, give or take a tenth
+    /// How often every server is looked at, and the repository fetched, without being told; give or take a tenth
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = args::parse_duration)]
     interval: Duration,
     /// How often the manifests are compared although nothing told of a change [default: 30s; 2s on network file systems]
@@ -58,8 +66,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let manifests = args.manifests.paths();
-    if manifests.iter().any(|path| path.as_os_str() == "-") {
+    let paths = args.manifests.paths();
+    if paths.iter().any(|path| path.as_os_str() == "-") {
         return Err(Error::new("standard input cannot be watched").hint("name a file or a directory with -f"));
     }
     let listening = args.listen.check()?;
@@ -71,11 +79,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         context.warn(&format!("{error}; nothing keeps a second controller of this set away"));
     }
     let store = Store::in_directory(&own);
+    let manifests = match args.git.wanted(!args.allow_rewrite)? {
+        Some(wanted) => Source::Git(GitSource::new(Repository::new(&own, wanted))),
+        None => Source::Files { paths, poll: args.poll },
+    };
     let options = Options {
         manifests,
         set: args.set.set.clone(),
         interval: args.interval,
-        poll: args.poll,
         prune: !args.no_prune,
         allow_mass_delete: args.allow_mass_delete,
         connect: servers::options(&args.servers),

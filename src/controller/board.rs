@@ -44,6 +44,38 @@ pub struct ManifestState {
     pub problems: Vec<Diagnostic>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loaded: Option<jiff::Timestamp>,
+    /// The revision whose manifests are in force, where they come from a repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// The repository, where they come from one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceState>,
+}
+
+/// A repository as last fetched.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SourceState {
+    /// Without credentials.
+    pub url: String,
+    /// `None`: the repository's own.
+    pub branch: Option<String>,
+    /// Within the repository.
+    pub path: String,
+    /// The last good one. Its manifests may still be wrong, which the problems say.
+    pub revision: Option<String>,
+    /// The last time that the repository had nothing else to offer.
+    pub fetched: Option<jiff::Timestamp>,
+    /// Why that is not now.
+    pub problem: Option<SourceProblem>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SourceProblem {
+    /// One word in CamelCase.
+    pub reason: &'static str,
+    pub message: String,
+    pub hint: Option<&'static str>,
+    pub since: jiff::Timestamp,
 }
 
 /// One server as last seen.

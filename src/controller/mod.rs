@@ -7,6 +7,7 @@ pub mod memory;
 mod outcome;
 mod pass;
 pub mod run;
+pub mod source;
 pub mod state;
 mod stream;
 pub mod watch;

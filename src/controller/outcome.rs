@@ -33,7 +33,7 @@ impl Loop {
         let destinations = self.judge(&desired, &report, reachable, &held);
         let fingerprint = withheld.as_ref().map(|withheld| withheld.fingerprint.clone());
         let document = report.document();
-        self.memory.pass(server, pass, took, None, &report, &document);
+        self.memory.pass(server, pass, took, self.revision.clone(), &report, &document);
         if let Some(withheld) = &withheld {
             self.ask(server, pass, withheld);
         }

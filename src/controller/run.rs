@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,9 +11,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::board::Board;
-use super::files;
 use super::memory::Memory;
 use super::pass::{self, PassEnded};
+use super::source::{Said, Source};
 use super::state::{Event, Loaded, Response, State};
 use super::stream::listen;
 use crate::api::ObjectKey;
@@ -41,12 +40,10 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How the loop runs.
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub manifests: Vec<PathBuf>,
+    pub manifests: Source,
     pub set: String,
-    /// Between two resyncs of a server, give or take a tenth.
+    /// Between two resyncs of a server, and two fetches of a repository, give or take a tenth.
     pub interval: Duration,
-    /// Between two comparisons of the files that nobody asked for; `None`: as the file system needs it.
-    pub poll: Option<Duration>,
     /// Remove what the set owns and the manifests no longer declare.
     pub prune: bool,
     pub allow_mass_delete: bool,
@@ -89,7 +86,7 @@ pub async fn run(
     mut commands: mpsc::Receiver<Command>,
 ) -> Ended {
     let (inbox, mut events) = mpsc::channel(BACKLOG);
-    let mut files = files::watch(options.manifests.clone(), options.poll);
+    let mut changes = options.manifests.changes(&board, options.interval, options.seed);
     let (memory, first_pass) = Memory::begin(store, &board);
     let started = Instant::now();
     let mut loop_ = Loop {
@@ -98,6 +95,7 @@ pub async fn run(
         shared: Arc::new(Shared { options, journals, known: Known::default(), board, inbox }),
         desired: DesiredState { set: String::new(), servers: BTreeMap::new() },
         content: None,
+        revision: None,
         links: BTreeMap::new(),
         passes: BTreeMap::new(),
         settled: BTreeSet::new(),
@@ -120,14 +118,17 @@ pub async fn run(
                     tracing::info!(fingerprint, "deletions are approved");
                     Event::Approved { fingerprint }
                 }
-                Some(Command::Reload) => Event::SourceChanged,
+                Some(Command::Reload) => {
+                    loop_.shared.options.manifests.refresh();
+                    Event::SourceChanged
+                }
                 Some(Command::Stop) | None => Event::StopRequested,
             },
             Some(message) = events.recv() => match loop_.take(message) {
                 Some(event) => event,
                 None => continue,
             },
-            Some(()) = files.recv() => Event::SourceChanged,
+            Some(()) = changes.recv() => Event::SourceChanged,
             () = tokio::time::sleep_until((started + wake).into()) => Event::Tick,
         };
         loop_.handle(started.elapsed(), event);
@@ -146,8 +147,12 @@ pub(super) struct Shared {
 
 /// From a task to the loop.
 pub(super) enum Message {
-    /// `None`: as read before.
-    Loaded(Option<Reading>),
+    Loaded {
+        /// `None`: as read before.
+        reading: Option<Reading>,
+        /// Of the repository.
+        revision: Option<String>,
+    },
     Hint {
         server: ObjectKey,
     },
@@ -192,6 +197,8 @@ pub(super) struct Loop {
     desired: DesiredState,
     /// Hash of what was read last, good or bad.
     content: Option<u64>,
+    /// Of the repository, where the last good set is from one.
+    pub(super) revision: Option<String>,
     links: BTreeMap<ObjectKey, Link>,
     passes: BTreeMap<ObjectKey, JoinHandle<()>>,
     /// Objects that have been as declared since the manifests last changed: what moves now is drift.
@@ -241,8 +248,10 @@ impl Loop {
                 self.shared.board.update(|board| board.counts.lost_streams += 1);
                 Some(Event::Hint { server })
             }
-            Message::Loaded(reading) => {
-                Some(Event::Loaded(reading.map_or(Loaded::Unchanged, |reading| self.take_manifests(reading))))
+            Message::Loaded { reading, revision } => {
+                let loaded = reading.map_or(Loaded::Unchanged, |reading| self.take_manifests(reading));
+                self.take_revision(revision);
+                Some(Event::Loaded(loaded))
             }
             Message::PassEnded { server, ended } => {
                 self.passes.remove(&server);
@@ -259,12 +268,21 @@ impl Loop {
         tokio::spawn(async move {
             let reading = Arc::clone(&shared);
             let read = tokio::task::spawn_blocking(move || read_manifests(&reading.options, known)).await;
-            let reading = read.unwrap_or_else(|panic| {
+            let (reading, revision) = read.unwrap_or_else(|panic| {
                 let problem = Diagnostic::of_file("manifests", format!("reading them failed: {panic}"));
-                Some(Reading { content: 0, result: Err(vec![problem]) })
+                (Some(Reading { content: 0, result: Err(vec![problem]) }), None)
             });
-            let _ = shared.inbox.send(Message::Loaded(reading)).await;
+            let _ = shared.inbox.send(Message::Loaded { reading, revision }).await;
         });
+    }
+
+    /// A revision is in force once its manifests are, also when they say the same as before.
+    fn take_revision(&mut self, revision: Option<String>) {
+        let good = self.shared.board.read().manifests.problems.is_empty();
+        if revision.is_some() && revision != self.revision && good {
+            self.revision.clone_from(&revision);
+            self.shared.board.update(|board| board.manifests.revision = revision);
+        }
     }
 
     fn take_manifests(&mut self, Reading { content, result }: Reading) -> Loaded {
@@ -354,9 +372,9 @@ fn count(problems: &[Diagnostic]) -> String {
     }
 }
 
-/// Reads the files. `None` where they say what they said when their hash was `known`.
-fn read_manifests(options: &Options, known: Option<u64>) -> Option<Reading> {
-    let (read, problems) = sources::read(&options.manifests, &mut std::io::empty());
+/// Reads the source, and its revision. `None` where it says what it said when its hash was `known`.
+fn read_manifests(options: &Options, known: Option<u64>) -> (Option<Reading>, Option<String>) {
+    let Some(Said { sources: read, problems, names, revision }) = options.manifests.read() else { return (None, None) };
     let mut hasher = DefaultHasher::new();
     for source in &read {
         (&source.name, &source.bytes).hash(&mut hasher);
@@ -366,9 +384,9 @@ fn read_manifests(options: &Options, known: Option<u64>) -> Option<Reading> {
     }
     let content = hasher.finish();
     if known == Some(content) {
-        return None;
+        return (None, revision);
     }
-    let result = sources::validate(&options.manifests, &read, problems)
-        .and_then(|it| Ok((it.desired(&options.set)?, it.fingerprints())));
-    Some(Reading { content, result })
+    let result =
+        sources::validate(&names, &read, problems).and_then(|it| Ok((it.desired(&options.set)?, it.fingerprints())));
+    (Some(Reading { content, result }), revision)
 }

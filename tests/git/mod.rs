@@ -1,6 +1,7 @@
 //! Manifests from a repository: real git on both sides.
 
 mod fetch;
+mod follow;
 mod refusals;
 
 use std::path::Path;

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::wait_for;
 
@@ -156,27 +158,33 @@ pub(crate) enum Http {
 pub(crate) struct HttpForge {
     pub(crate) port: u16,
     pub(crate) authority: String,
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    stop: Arc<AtomicBool>,
+    begun: Arc<AtomicUsize>,
 }
 
 impl HttpForge {
     pub(crate) fn serve(bare: &Path, how: Http, credentials: Option<&str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let (bare, stopped) = (bare.to_owned(), std::sync::Arc::clone(&stop));
+        let (stop, begun) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (bare, stopped, counted) = (bare.to_owned(), Arc::clone(&stop), Arc::clone(&begun));
         use base64::Engine as _;
         let expected = credentials.map(|it| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(it)));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                if stopped.load(std::sync::atomic::Ordering::SeqCst) {
+                if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let (bare, expected) = (bare.clone(), expected.clone());
-                std::thread::spawn(move || drop(answer(stream.unwrap(), &bare, how, expected.as_deref())));
+                let (bare, expected, counted) = (bare.clone(), expected.clone(), Arc::clone(&counted));
+                std::thread::spawn(move || drop(answer(stream.unwrap(), &bare, how, expected.as_deref(), &counted)));
             }
         });
-        Self { port, authority: format!("127.0.0.1:{port}"), stop }
+        Self { port, authority: format!("127.0.0.1:{port}"), stop, begun }
+    }
+
+    /// How often somebody has begun to fetch.
+    pub(crate) fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -186,13 +194,19 @@ impl HttpForge {
 
 impl Drop for HttpForge {
     fn drop(&mut self) {
-        self.stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.stop.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
 
 /// One request a connection.
-fn answer(stream: TcpStream, bare: &Path, how: Http, expected: Option<&str>) -> std::io::Result<()> {
+fn answer(
+    stream: TcpStream,
+    bare: &Path,
+    how: Http,
+    expected: Option<&str>,
+    begun: &AtomicUsize,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut out = stream;
     let mut line = String::new();
@@ -200,6 +214,7 @@ fn answer(stream: TcpStream, bare: &Path, how: Http, expected: Option<&str>) -> 
     let (method, target) = line.trim_end().split_once(' ').unwrap_or_default();
     let target = target.split(' ').next().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    begun.fetch_add(usize::from(path.ends_with("/info/refs")), Ordering::SeqCst);
     let mut headers = std::collections::BTreeMap::new();
     loop {
         let mut line = String::new();

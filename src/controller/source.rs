@@ -1,0 +1,214 @@
+//! Where the loop's manifests come from: files that are watched, or a repository that is fetched.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use super::backoff::Jitter;
+use super::board::{Board, SourceProblem, SourceState};
+use super::files;
+use crate::git::{Checkout, GitError, Repository};
+use crate::manifest::{self, Diagnostic};
+use crate::sources;
+
+/// Fetches that are asked for come no closer than this: a burst of pushes is one fetch or two.
+const BETWEEN_FETCHES: Duration = Duration::from_secs(5);
+
+/// Where manifests come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    Files {
+        paths: Vec<PathBuf>,
+        /// Between two comparisons that nobody asked for; `None`: as the file system needs it.
+        poll: Option<Duration>,
+    },
+    Git(GitSource),
+}
+
+/// What the source says at one moment.
+pub struct Said {
+    pub sources: Vec<manifest::Source>,
+    pub problems: Vec<Diagnostic>,
+    /// The paths as messages name them.
+    pub names: Vec<PathBuf>,
+    /// Of the repository.
+    pub revision: Option<String>,
+}
+
+impl Source {
+    /// Tells of possible changes for as long as somebody listens.
+    pub fn changes(&self, board: &Board, interval: Duration, seed: u64) -> mpsc::Receiver<()> {
+        match self {
+            Source::Files { paths, poll } => files::watch(paths.clone(), *poll),
+            Source::Git(git) => {
+                let (told, changes) = mpsc::channel(1);
+                tokio::spawn(git.clone().follow(board.clone(), interval, Jitter::new(seed), told));
+                changes
+            }
+        }
+    }
+
+    /// Reads what there is. `None`: a first fetch is under way, and there is nothing yet.
+    pub fn read(&self) -> Option<Said> {
+        match self {
+            Source::Files { paths, .. } => {
+                let (sources, problems) = sources::read(paths, &mut std::io::empty());
+                Some(Said { sources, problems, names: paths.clone(), revision: None })
+            }
+            Source::Git(git) => git.read(),
+        }
+    }
+
+    /// Somebody says that there is something new. Files are read anyway.
+    pub fn refresh(&self) {
+        if let Source::Git(git) = self {
+            git.refresh();
+        }
+    }
+}
+
+/// A followed repository: its last good revision, for everybody who holds this.
+#[derive(Debug, Clone)]
+pub struct GitSource(Arc<Followed>);
+
+#[derive(Debug)]
+struct Followed {
+    repository: tokio::sync::Mutex<Repository>,
+    now: Mutex<Now>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Now {
+    checkout: Option<Arc<Checkout>>,
+    problem: Option<Diagnostic>,
+}
+
+impl GitSource {
+    pub fn new(repository: Repository) -> Self {
+        let now = Mutex::new(Now::default());
+        Self(Arc::new(Followed { repository: tokio::sync::Mutex::new(repository), now, wake: Notify::new() }))
+    }
+
+    /// Fetches soon. Asking again meanwhile asks for nothing more.
+    pub fn refresh(&self) {
+        self.0.wake.notify_one();
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.0.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> Option<Said> {
+        let (checkout, problem) = {
+            let now = self.now();
+            (now.checkout.clone(), now.problem.clone())
+        };
+        match (checkout, problem) {
+            // What went wrong since is on the board: these manifests are as good as before.
+            (Some(checkout), _) => {
+                let (sources, problems) = checkout.read();
+                let revision = Some(checkout.revision.clone());
+                Some(Said { sources, problems, names: vec![checkout.name()], revision })
+            }
+            (None, Some(problem)) => {
+                let names = vec![PathBuf::from(&problem.file)];
+                Some(Said { sources: Vec::new(), problems: vec![problem], names, revision: None })
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Fetches now, then whenever the interval is over or somebody asks for it.
+    async fn follow(self, board: Board, interval: Duration, mut jitter: Jitter, told: mpsc::Sender<()>) {
+        let mut repository = self.0.repository.lock().await;
+        let wanted = repository.wanted().clone();
+        board.update(|board| {
+            board.manifests.source = Some(SourceState {
+                url: wanted.address.to_string(),
+                branch: wanted.branch.clone(),
+                path: wanted.path.clone(),
+                revision: None,
+                fetched: None,
+                problem: None,
+            });
+        });
+        loop {
+            let began = Instant::now();
+            let fetched = tokio::select! {
+                fetched = repository.fetch() => fetched,
+                () = told.closed() => return,
+            };
+            let restored = match &fetched {
+                // Nothing from before either, so far: perhaps the process before this one had something.
+                Err(_) if self.now().checkout.is_none() => repository.last_good().await.and_then(Result::ok),
+                _ => None,
+            };
+            let problem = fetched.as_ref().err().map(|error| self.complain(&board, error));
+            let checkout = fetched.ok();
+            let is_new = self.take(&board, checkout.is_some(), checkout.or(restored), problem);
+            if is_new && told.send(()).await.is_err() {
+                return;
+            }
+            let wait = jitter.tenth(interval);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.0.wake.notified() => tokio::time::sleep_until(began + BETWEEN_FETCHES.min(interval)).await,
+                () = told.closed() => return,
+            }
+        }
+    }
+
+    /// Shows what came of a fetch; whether there is something to read that was not there before.
+    fn take(&self, board: &Board, fetched: bool, checkout: Option<Checkout>, problem: Option<Diagnostic>) -> bool {
+        let mut now = self.now();
+        let before = now.checkout.as_ref().map(|it| it.revision.clone());
+        let unread = now.checkout.is_none() && problem.is_some() && now.problem != problem;
+        let is_new = checkout.as_ref().is_some_and(|it| before.as_ref() != Some(&it.revision));
+        let recovered = fetched && now.problem.is_some();
+        now.problem = problem;
+        if is_new {
+            now.checkout = checkout.map(Arc::new);
+        }
+        let revision = now.checkout.as_ref().map(|it| it.revision.clone());
+        drop(now);
+        if is_new {
+            tracing::info!(revision, before, fetched, "the repository has a revision to follow");
+        } else if recovered {
+            tracing::info!(revision, "the repository can be followed again");
+        }
+        board.update(|board| {
+            if let Some(source) = &mut board.manifests.source {
+                source.revision = revision;
+                if fetched {
+                    source.fetched = Some(jiff::Timestamp::now());
+                    source.problem = None;
+                }
+            }
+        });
+        is_new || unread
+    }
+
+    /// Once for each new problem, not with every fetch.
+    fn complain(&self, board: &Board, error: &GitError) -> Diagnostic {
+        let diagnostic = error.diagnostic();
+        if self.now().problem.as_ref() != Some(&diagnostic) {
+            tracing::warn!(reason = error.reason(), %error, "the last good revision stays in force");
+        }
+        board.update(|board| {
+            if let Some(source) = &mut board.manifests.source {
+                let since = source.problem.take().filter(|it| it.reason == error.reason()).map(|it| it.since);
+                source.problem = Some(SourceProblem {
+                    reason: error.reason(),
+                    message: error.to_string(),
+                    hint: error.hint(),
+                    since: since.unwrap_or_else(jiff::Timestamp::now),
+                });
+            }
+        });
+        diagnostic
+    }
+}
