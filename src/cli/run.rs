@@ -1,6 +1,6 @@
 //! `run -f PATH`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,11 +20,11 @@ use crate::store::history::Store;
 use crate::store::journal::Journals;
 use crate::store::lock::{ControllerLock, Holder, LockError};
 use crate::store::{set_directory, state_directory};
-use crate::web::{self, WebState};
+use crate::web::{self, WebState, Webhook, WebhookSecret};
 
 /// Keeps the servers the way the manifests say, until told to stop
 ///
-/// Watches the manifests and every server's events, and looks at every server again now and then without being told. What falls off is
+/// Watches the manifests, or follows a Git repository, and every server's events, and looks at every server again now and then without being told. What falls off is
 /// put back; what fails is tried again, ever less often. Manifests that are wrong change nothing: the last good ones stay in force.
 /// Networks that are no longer declared are removed, with every guard of `apply --prune`; `--no-prune` leaves them.
 ///
@@ -40,6 +40,9 @@ pub(super) struct Args {
     /// Follow the branch also where its history was rewritten
     #[arg(long, requires = "git", help_heading = "Manifests from Git")]
     allow_rewrite: bool,
+    /// File with the secret of a webhook of GitHub, GitLab or Gitea, which then has the repository fetched at once
+    #[arg(long, value_name = "FILE", requires = "git", help_heading = "Manifests from Git")]
+    webhook_secret_file: Option<PathBuf>,
     #[command(flatten)]
     set: SetArgs,
     /// How often every server is looked at, and the repository fetched, without being told; give or take a tenth
@@ -74,14 +77,23 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let directory = state_directory(args.state.state.as_deref())
         .map_err(|error| Error::new("there is no place for journals").caused_by(&error))?;
     let own = set_directory(&directory, &args.set.set);
-    let lock = lock(args, &own)?;
+    let wanted = args.git.wanted(!args.allow_rewrite)?;
+    let named = match &wanted {
+        Some(wanted) => vec![wanted.address.to_string()],
+        None => paths.iter().map(|path| path.display().to_string()).collect(),
+    };
+    let lock = lock(args, named, &own)?;
     if let Err(error) = &lock {
         context.warn(&format!("{error}; nothing keeps a second controller of this set away"));
     }
     let store = Store::in_directory(&own);
-    let manifests = match args.git.wanted(!args.allow_rewrite)? {
-        Some(wanted) => Source::Git(GitSource::new(Repository::new(&own, wanted))),
-        None => Source::Files { paths, poll: args.poll },
+    let (manifests, webhook) = match wanted {
+        Some(wanted) => {
+            let branch = wanted.branch.clone();
+            let source = GitSource::new(Repository::new(&own, wanted));
+            (Source::Git(source.clone()), webhook(args, source, branch)?)
+        }
+        None => (Source::Files { paths, poll: args.poll }, None),
     };
     let options = Options {
         manifests,
@@ -104,6 +116,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             commands: sender.clone(),
             token: listening.token.clone(),
             hosts: listening.hosts.clone(),
+            webhook,
         });
         let _listeners = listening.open(&web, &own).await?;
         tokio::spawn(signals.forward(sender));
@@ -116,12 +129,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
 }
 
 /// One controller a set on this machine. A lock that cannot be had for another reason than a controller is gone without: two do no harm.
-fn lock(args: &Args, directory: &Path) -> Result<Result<ControllerLock, LockError>, Error> {
-    let holder = Holder {
-        pid: std::process::id(),
-        since: jiff::Timestamp::now(),
-        manifests: args.manifests.paths().iter().map(|path| path.display().to_string()).collect(),
-    };
+fn lock(args: &Args, manifests: Vec<String>, directory: &Path) -> Result<Result<ControllerLock, LockError>, Error> {
+    let holder = Holder { pid: std::process::id(), since: jiff::Timestamp::now(), manifests };
     match ControllerLock::acquire(directory, &holder) {
         Err(error @ LockError::Held { .. }) => {
             Err(Error::new(format!("another `landfall run` keeps the set {:?} already", args.set.set))
@@ -130,6 +139,13 @@ fn lock(args: &Args, directory: &Path) -> Result<Result<ControllerLock, LockErro
         }
         outcome => Ok(outcome),
     }
+}
+
+fn webhook(args: &Args, source: GitSource, branch: Option<String>) -> Result<Option<Webhook>, Error> {
+    let Some(file) = &args.webhook_secret_file else { return Ok(None) };
+    let secret = WebhookSecret::read(file)
+        .map_err(|error| Error::new(format!("--webhook-secret-file {}", file.display())).caused_by(&error))?;
+    Ok(Some(Webhook::new(secret, source, branch)))
 }
 
 struct Signals {

@@ -11,6 +11,7 @@ mod guard;
 mod health;
 mod listen;
 mod token;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub use answer::Problem;
 pub use guard::{AllowedHosts, Via};
 pub use listen::{BindError, Listeners, SOCKET, connect_socket, resolve};
 pub use token::{Token, TokenError};
+pub use webhook::{SecretError, Webhook, WebhookSecret};
 
 use crate::controller::board::Board;
 use crate::controller::run::Command;
@@ -46,6 +48,8 @@ pub struct Shared {
     /// `None`: nobody may act over TCP.
     pub token: Option<Token>,
     pub hosts: AllowedHosts,
+    /// `None`: nobody may say that there is something to fetch.
+    pub webhook: Option<Webhook>,
 }
 
 impl WebState {
@@ -68,8 +72,11 @@ pub fn router(state: WebState, via: Via) -> Router {
     let acting = Router::new()
         .route("/api/v1/reconcile", post(act::reconcile))
         .route_layer(middleware::from_fn_with_state((state.clone(), via), guard::authorized));
+    // Signed, each in itself.
+    let deliveries = Router::new().route("/api/v1/webhook/git", post(webhook::git));
     reading
         .merge(acting)
+        .merge(deliveries)
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY))

@@ -44,6 +44,11 @@ impl Token {
     }
 
     pub fn read(path: &Path) -> Result<Self, TokenError> {
+        Self::new(&Self::text(path)?)
+    }
+
+    /// The content of the file, bounded.
+    pub(super) fn text(path: &Path) -> Result<String, TokenError> {
         let unreadable = |source| TokenError::Unreadable { path: path.to_owned(), source };
         let mut text = String::new();
         let file = std::fs::File::open(path).map_err(unreadable)?;
@@ -51,7 +56,7 @@ impl Token {
         if text.len() as u64 > LONGEST {
             return Err(TokenError::TooLong);
         }
-        Self::new(&text)
+        Ok(text)
     }
 
     /// Takes as long for a wrong guess as for the right one.

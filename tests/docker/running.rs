@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use landfall::controller::board::{Board, Content};
 use landfall::controller::run::{Command, Ended, Options, run};
+use landfall::controller::source::Source;
 use landfall::engine::connect::ConnectOptions;
 use landfall::execute::Limits;
 use landfall::observe::ObserveLimits;
@@ -24,10 +25,9 @@ impl Running {
     /// Follows `manifests/` in `directory`. It resyncs so seldom that what happens happens because something told.
     pub(super) fn start(directory: &Path) -> Self {
         let options = Options {
-            manifests: vec![directory.join("manifests")],
+            manifests: Source::Files { paths: vec![directory.join("manifests")], poll: None },
             set: "default".to_owned(),
             interval: Duration::from_secs(3600),
-            poll: None,
             prune: true,
             allow_mass_delete: false,
             connect: ConnectOptions::default(),

@@ -5,3 +5,4 @@ mod guards;
 mod health;
 pub(crate) mod served;
 mod start;
+mod webhook;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use landfall::controller::board::Board;
 use landfall::controller::run::Command;
-use landfall::web::{AllowedHosts, Listeners, Shared, Token, WebState};
+use landfall::web::{AllowedHosts, Listeners, Shared, Token, WebState, Webhook};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
@@ -31,6 +31,10 @@ impl Served {
     }
 
     pub(crate) fn with(token: Option<Token>) -> Self {
+        Self::with_webhook(token, None)
+    }
+
+    pub(crate) fn with_webhook(token: Option<Token>, webhook: Option<Webhook>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (sender, commands) = mpsc::channel(4);
         let board = Board::new("default");
@@ -41,6 +45,7 @@ impl Served {
             commands: sender,
             token,
             hosts: AllowedHosts(vec!["landfall.example.com".to_owned()]),
+            webhook,
         });
         let (listeners, address, socket) = runtime.block_on(async {
             let mut listeners = Listeners::default();
