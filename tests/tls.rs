@@ -182,6 +182,21 @@ async fn a_client_certificate_of_another_authority_is_a_matter_of_permission() {
     assert!(error.hint.unwrap().contains("--tlscacert"));
 }
 
+/// The refusal races with the request: it may come before the request, or while it is under way, or break the connection under the
+/// request's first bytes. Whichever comes first, the reason is never lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_client_certificate_is_never_reported_as_a_connection_that_merely_broke() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let daemon = Daemon::start(&authority, &authority.server("IP:127.0.0.1", Validity::Now)).await;
+    let client = other.client();
+    let options = ConnectOptions { read_timeout: Duration::from_secs(10), ..ConnectOptions::default() };
+    for attempt in 0..300 {
+        let dialer = daemon.dialer(&authority, &client, None);
+        let error = DockerReader::new("default/edge-1", Arc::new(dialer), &options).info().await.unwrap_err();
+        assert_eq!(error.kind, EngineErrorKind::PermissionDenied, "attempt {attempt}: {error}");
+    }
+}
+
 #[tokio::test]
 async fn files_that_are_missing_or_no_pem_are_named_with_their_field() {
     let authority = Authority::new();

@@ -249,25 +249,41 @@ struct Explained {
     dialer: TlsDialer,
 }
 
-impl AsyncRead for Explained {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        Pin::new(&mut this.stream).poll_read(cx, buffer).map_err(|error| match tls_error(&error) {
+impl Explained {
+    fn explain(&self, error: io::Error) -> io::Error {
+        match tls_error(&error) {
             Some(problem @ TlsError::AlertReceived(_)) => {
-                io::Error::new(io::ErrorKind::ConnectionAborted, this.dialer.explain_tls(problem))
+                io::Error::new(io::ErrorKind::ConnectionAborted, self.dialer.explain_tls(problem))
             }
             _ => error,
-        })
+        }
+    }
+
+    /// A daemon that refuses us closes the connection: a request may find it closed before anyone has read why.
+    fn explain_broken(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Error {
+        match Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut [0; 1])) {
+            Poll::Ready(Err(reason)) if tls_error(&reason).is_some() => self.explain(reason),
+            _ => error,
+        }
+    }
+}
+
+impl AsyncRead for Explained {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        result.map_err(|error| self.explain(error))
     }
 }
 
 impl AsyncWrite for Explained {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, data)
+        let result = Pin::new(&mut self.stream).poll_write(cx, data);
+        result.map_err(|error| self.explain_broken(cx, error))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        result.map_err(|error| self.explain_broken(cx, error))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

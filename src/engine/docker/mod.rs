@@ -80,6 +80,7 @@ impl DockerReader {
                 Err(Failure::Transport(TransportError::Client(error))) if !error.is_connect() => {
                     self.get_once(path).await
                 }
+                Err(Failure::Transport(TransportError::Forsaken)) => self.get_once(path).await,
                 answer => answer,
             }
         };

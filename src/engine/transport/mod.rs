@@ -1,25 +1,22 @@
 //! HTTP over whatever a [`Dialer`] opens: a pool of connections to one daemon, the version of its API, and a count of what was asked.
 
+mod connection;
+
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bollard::BollardRequest;
 use http::{Method, Response, Uri};
 use hyper::body::Incoming;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::{
-    Client,
-    connect::{Connected, Connection},
-};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 
-use super::connect::{BoxedStream, DialError, Dialer};
+use self::connection::{Connector, forsaken, last_words};
+use super::connect::{DialError, Dialer};
 
 /// The newest API that the calls were written for. A newer daemon is spoken to in this one.
 const NEWEST: ApiVersion = ApiVersion { major: 1, minor: 53 };
@@ -81,6 +78,11 @@ pub(super) enum TransportError {
     TooOld(ApiVersion),
     #[error(transparent)]
     Client(#[from] hyper_util::client::legacy::Error),
+    /// What the stream had to say when it broke.
+    #[error("the connection broke")]
+    Stream(#[source] DialError),
+    #[error("the connection was closed just when the request was to be sent")]
+    Forsaken,
     #[error(transparent)]
     Request(#[from] http::Error),
 }
@@ -159,12 +161,24 @@ impl Transport {
         self.counter.count(&parts.method);
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
         let started = Instant::now();
-        let answer = self.client.request(http::Request::from_parts(parts, body)).await;
+        let answer = self.exchange(http::Request::from_parts(parts, body)).await;
         let status = answer.as_ref().map_or(0, |response| response.status().as_u16());
         tracing::debug!(%method, path, status, elapsed = ?started.elapsed(), "engine request");
         let response = answer?;
         self.learn(&response)?;
         Ok(response)
+    }
+
+    async fn exchange(&self, mut request: BollardRequest) -> Result<Response<Incoming>, TransportError> {
+        let mut connection = capture_connection(&mut request);
+        let answer = tokio::select! {
+            answer = self.client.request(request) => answer.map_err(TransportError::Client),
+            () = forsaken(&mut connection) => Err(TransportError::Forsaken),
+        };
+        answer.map_err(|error| match last_words(&connection) {
+            Some(said) if error.dial_error().is_none() => TransportError::Stream(said),
+            _ => error,
+        })
     }
 
     fn learn(&self, response: &Response<Incoming>) -> Result<(), TransportError> {
@@ -188,53 +202,6 @@ fn versioned(uri: &Uri, version: ApiVersion) -> Result<Uri, http::Error> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(format!("/v{version}{path}").try_into()?);
     Ok(Uri::from_parts(parts)?)
-}
-
-/// The dialer as hyper wants it.
-#[derive(Clone)]
-struct Connector(Arc<dyn Dialer>);
-
-impl tower_service::Service<Uri> for Connector {
-    type Response = PooledStream;
-    type Error = DialError;
-    type Future = Pin<Box<dyn Future<Output = Result<PooledStream, DialError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let dialer = Arc::clone(&self.0);
-        Box::pin(async move { Ok(PooledStream(TokioIo::new(dialer.dial().await?))) })
-    }
-}
-
-struct PooledStream(TokioIo<BoxedStream>);
-
-impl Connection for PooledStream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl Read for PooledStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl Write for PooledStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
 }
 
 #[cfg(test)]
