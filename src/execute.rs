@@ -67,7 +67,10 @@ pub async fn execute(
     // Boxed and collected: kept as a mapped iterator, the compiler cannot see that the whole may move between threads.
     let run = |server| execute_server(server, writers, journals, progress, limits).boxed();
     let runs: Vec<_> = plan.servers.iter().map(run).collect();
-    let servers = futures::stream::iter(runs).buffered(limits.servers_at_once.max(1)).collect().await;
+    // As they end: one that takes long must not keep the next from beginning.
+    let mut servers: Vec<ServerReport> =
+        futures::stream::iter(runs).buffer_unordered(limits.servers_at_once.max(1)).collect().await;
+    servers.sort_by_key(|report| plan.servers.iter().position(|server| server.server == report.server));
     Report { set: plan.set.clone(), revision: None, servers, notes: plan.notes.clone() }
 }
 

@@ -34,4 +34,5 @@ pub mod observe;
 pub mod reconcile;
 pub mod sources;
 pub mod store;
+pub mod turns;
 pub mod web;

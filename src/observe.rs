@@ -24,6 +24,7 @@ use crate::observed::{
     SwarmState, Unobserved, UnobservedReason,
 };
 use crate::store::known::{Known, KnownContainers};
+use crate::turns::Turns;
 use known::Recollection;
 
 /// Inspections at once. More do not make a daemon answer faster, and are more connections than are kept.
@@ -50,7 +51,7 @@ impl Interest {
 /// Bounds on observing many servers.
 #[derive(Debug, Clone, Copy)]
 pub struct ObserveLimits {
-    /// Servers at the same time.
+    /// Servers at the same time, not counting those that take long.
     pub concurrency: usize,
     /// For all calls to one server together.
     pub per_server: Duration,
@@ -88,7 +89,7 @@ pub async fn observe_all<'a, R: Reader>(
         look.boxed()
     };
     let looks: Vec<_> = servers.into_iter().map(look).collect();
-    stream::iter(looks).buffer_unordered(limits.concurrency.max(1)).collect().await
+    Turns::new(limits.concurrency).all(looks).await.into_iter().collect()
 }
 
 /// Looks at one server. Any call that fails makes the whole look fail: half a state would be taken for the state.

@@ -35,6 +35,7 @@ const SHELL: &[&str] = &[
     "reconcile",
     "controller",
     "store",
+    "turns",
     "web",
     "cli",
     "lib",

@@ -126,7 +126,13 @@ pub(crate) struct ServerArgs {
     /// How long to wait for a server before it counts as unreachable, such as `10s` or `2m`
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
+    /// How many servers are looked at, and changed, at the same time
+    #[arg(long, value_name = "N", default_value_t = SERVERS_AT_ONCE, value_parser = parse_concurrency)]
+    pub(crate) concurrency: usize,
 }
+
+/// Most of the time with a server is spent waiting for it.
+const SERVERS_AT_ONCE: usize = 16;
 
 /// Where journals and what is known of containers are kept.
 #[derive(Debug, Clone, clap::Args)]
@@ -145,6 +151,14 @@ fn parse_set(text: &str) -> Result<String, String> {
         );
     }
     Ok(text.to_owned())
+}
+
+fn parse_concurrency(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least one server has to be talked to at a time".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("not a number of servers".to_owned()),
+    }
 }
 
 /// `30s`, `2m`, `1m 30s`; a bare number is seconds.

@@ -15,6 +15,7 @@ use crate::engine::Reader;
 use crate::observed::{EngineEvent, Observations};
 use crate::plan::{NoteKind, Request};
 use crate::reconcile::Preview;
+use crate::turns::Turns;
 
 /// Reports what moved away from the manifests, since when, and what no manifest declares
 ///
@@ -119,7 +120,7 @@ async fn remembered(
             (server.key.clone(), events.unwrap_or_default())
         }
     });
-    futures::future::join_all(histories).await.into_iter().collect()
+    Turns::new(args.concurrency).all(histories).await.into_iter().collect()
 }
 
 fn text(report: &Drift, width: Option<usize>) -> String {

@@ -14,7 +14,6 @@ use super::{Context, Error, Exit, servers};
 use crate::controller::board::Board;
 use crate::controller::run::{Command, Ended, Options, run as run_loop};
 use crate::controller::source::{GitSource, Source};
-use crate::execute::Limits;
 use crate::git::Repository;
 use crate::store::history::Store;
 use crate::store::journal::Journals;
@@ -102,8 +101,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         prune: !args.no_prune,
         allow_mass_delete: args.allow_mass_delete,
         connect: servers::options(&args.servers),
-        observe: servers::limits(&args.servers),
-        execute: Limits::default(),
+        observe: servers::observation(&args.servers),
+        execute: servers::execution(&args.servers),
         seed: u64::from(std::process::id()),
     };
     let board = Board::new(&args.set.set);

@@ -20,8 +20,12 @@ pub(super) fn options(args: &ServerArgs) -> ConnectOptions {
     ConnectOptions { read_timeout: args.timeout, ..ConnectOptions::default() }
 }
 
-pub(super) fn limits(args: &ServerArgs) -> ObserveLimits {
-    ObserveLimits { per_server: args.timeout, ..ObserveLimits::default() }
+pub(super) fn observation(args: &ServerArgs) -> ObserveLimits {
+    ObserveLimits { per_server: args.timeout, concurrency: args.concurrency }
+}
+
+pub(super) fn execution(args: &ServerArgs) -> Limits {
+    Limits { servers_at_once: args.concurrency, ..Limits::default() }
 }
 
 /// Makes clients that cannot change anything.
@@ -40,7 +44,7 @@ pub(crate) fn observe(
     interest: impl Fn(&DesiredServer) -> Interest,
 ) -> Result<Observations, Error> {
     let servers = desired.servers.values();
-    context.block_on(observe_all(servers, interest, reader(options(args)), &Known::default(), limits(args)))
+    context.block_on(observe_all(servers, interest, reader(options(args)), &Known::default(), observation(args)))
 }
 
 /// What earlier commands have left for this one.
@@ -57,7 +61,7 @@ pub(super) fn kept(args: &StateArgs) -> Result<Kept, Error> {
 
 pub(super) fn pass<'a>(desired: &'a DesiredState, request: &'a Request, kept: &'a Kept, args: &ServerArgs) -> Pass<'a> {
     let Kept { journals, known } = kept;
-    Pass { desired, request, journals, known, observe: limits(args), execute: Limits::default() }
+    Pass { desired, request, journals, known, observe: observation(args), execute: execution(args) }
 }
 
 /// Observes and plans, by clients that cannot change anything.

@@ -29,6 +29,7 @@ use crate::store::history::Store;
 use crate::store::journal::Journals;
 use crate::store::known::Known;
 use crate::store::records::EventType;
+use crate::turns::Turns;
 
 /// Events that wait to be handled. Hints beyond it are dropped: each says the same as the next resync.
 const BACKLOG: usize = 1024;
@@ -92,7 +93,14 @@ pub async fn run(
     let mut loop_ = Loop {
         state: State::new(options.interval, options.seed, first_pass),
         memory,
-        shared: Arc::new(Shared { options, journals, known: Known::default(), board, inbox }),
+        shared: Arc::new(Shared {
+            turns: Turns::new(options.observe.concurrency),
+            options,
+            journals,
+            known: Known::default(),
+            board,
+            inbox,
+        }),
         desired: DesiredState { set: String::new(), servers: BTreeMap::new() },
         content: None,
         revision: None,
@@ -143,6 +151,7 @@ pub(super) struct Shared {
     pub(super) known: Known,
     pub(super) board: Board,
     pub(super) inbox: mpsc::Sender<Message>,
+    pub(super) turns: Turns,
 }
 
 /// From a task to the loop.
@@ -358,7 +367,7 @@ impl Loop {
         let start = pass::Start { pass, desired, writer, hold, protected, approved };
         let key = server.clone();
         let task = tokio::spawn(async move {
-            let ended = pass::run(&shared, start).await;
+            let ended = shared.turns.take(pass::run(&shared, start)).await;
             let _ = shared.inbox.send(Message::PassEnded { server, ended: Box::new(ended) }).await;
         });
         self.passes.insert(key, task);

@@ -91,6 +91,19 @@ fn an_unreachable_server_makes_its_objects_unknown() {
 }
 
 #[test]
+fn a_concurrency_of_none_is_refused() {
+    let world = unreachable();
+    for arguments in ["apply", "diff", "drift", "get servers", "delete destination web", "scan edge", "run"] {
+        for (count, says) in [("0", "at least one server"), ("many", "not a number of servers")] {
+            let ran = world.run(&format!("{arguments} --concurrency {count}")).expect(2);
+            assert!(ran.stderr.contains(says), "{arguments}: {ran}");
+        }
+    }
+    let ran = world.run("diff --concurrency 1").expect(2);
+    assert!(ran.stderr.contains("cannot be reached"), "{ran}");
+}
+
+#[test]
 fn force_forgets_a_destination_on_a_server_that_is_gone() {
     let world = unreachable();
     let ran = world.run("delete destination data --force --yes").expect(0);
