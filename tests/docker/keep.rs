@@ -12,14 +12,14 @@ use crate::support::Host;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running controller, killed when dropped.
-struct Controller {
+pub(super) struct Controller {
     child: Child,
     log: Receiver<String>,
     seen: Vec<String>,
 }
 
 impl Controller {
-    fn start(world: &World, arguments: &[&str]) -> Self {
+    pub(super) fn start(world: &World, arguments: &[&str]) -> Self {
         Self::spawn(world, command(), arguments)
     }
 
@@ -53,7 +53,7 @@ impl Controller {
         }
     }
 
-    fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let status = std::process::Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(status.unwrap().success());
     }

@@ -8,6 +8,7 @@ mod figures;
 mod host;
 mod keep;
 mod observe;
+mod outage;
 mod remote;
 mod running;
 mod scan;

@@ -9,12 +9,15 @@ use super::wait_for;
 pub(crate) struct ContainerBuilder<'a> {
     host: &'a Host,
     name: String,
+    image: String,
     command: Vec<String>,
     labels: Map<String, Value>,
     env: Vec<String>,
     restart: Option<String>,
     network_mode: Option<String>,
     mac_address: Option<String>,
+    /// Ports of the container and of the host.
+    ports: Vec<(u16, u16)>,
     /// Endpoint settings by network: all but the first are connected after creation, as the API before 1.44 demands.
     networks: Vec<(String, Value)>,
 }
@@ -24,18 +27,26 @@ impl<'a> ContainerBuilder<'a> {
         Self {
             host,
             name: name.to_owned(),
+            image: IMAGE.to_owned(),
             command: vec!["sleep".to_owned(), "1000000".to_owned()],
             labels: Map::new(),
             env: Vec::new(),
             restart: None,
             network_mode: None,
             mac_address: None,
+            ports: Vec::new(),
             networks: Vec::new(),
         }
     }
 
     pub(crate) fn command(mut self, command: &[&str]) -> Self {
         self.command = command.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// One that [`Host::import_image`] has made.
+    pub(crate) fn image(mut self, image: &str) -> Self {
+        image.clone_into(&mut self.image);
         self
     }
 
@@ -67,6 +78,12 @@ impl<'a> ContainerBuilder<'a> {
         self
     }
 
+    /// Makes a TCP port of the container one of the host.
+    pub(crate) fn publish(mut self, container: u16, host: u16) -> Self {
+        self.ports.push((container, host));
+        self
+    }
+
     /// On this network. A container on none of its own is on the default bridge.
     pub(crate) fn network(self, network: &str) -> Self {
         self.network_with(network, json!({}))
@@ -82,15 +99,22 @@ impl<'a> ContainerBuilder<'a> {
     pub(crate) fn created(self) -> String {
         let mode = self.network_mode.or_else(|| self.networks.first().map(|(network, _)| network.clone()));
         let first: Map<String, Value> = self.networks.iter().take(1).cloned().collect();
+        let port = |&(container, host): &(u16, u16)| {
+            (format!("{container}/tcp"), json!([{ "HostIp": "127.0.0.1", "HostPort": host.to_string() }]))
+        };
+        let ports: Map<String, Value> = self.ports.iter().map(port).collect();
+        let exposed: Map<String, Value> = ports.keys().map(|port| (port.clone(), json!({}))).collect();
         let mut body = json!({
-            "Image": IMAGE,
+            "Image": self.image,
             "Cmd": self.command,
             "Labels": self.labels,
             "Env": self.env,
             // Process 1 ignores SIGTERM; nobody wants to wait ten seconds for each.
             "StopSignal": "SIGKILL",
+            "ExposedPorts": exposed,
             "HostConfig": {
                 "NetworkMode": mode.unwrap_or_else(|| "default".to_owned()),
+                "PortBindings": ports,
                 "RestartPolicy": { "Name": self.restart.unwrap_or_default() },
             },
             "NetworkingConfig": { "EndpointsConfig": first },

@@ -202,9 +202,14 @@ impl Host {
 
     /// The power is cut and comes back: the daemon and all containers are killed, and the daemon starts on what is on disk.
     pub(crate) fn reboot_ungracefully(&self) {
+        self.cut_power();
+        self.start_daemon();
+    }
+
+    /// Only what is on disk is left.
+    pub(crate) fn cut_power(&self) {
         self.command("crash");
         self.plug();
-        self.start_daemon();
     }
 
     /// Runs a command inside of the host's namespaces.
@@ -313,7 +318,7 @@ impl Host {
 
     /// A container to be made.
     pub(crate) fn container(&self, name: &str) -> ContainerBuilder<'_> {
-        self.image.get_or_init(|| self.import_image());
+        self.image.get_or_init(|| self.import_image(IMAGE, &[]));
         ContainerBuilder::new(self, name)
     }
 
@@ -362,7 +367,8 @@ impl Host {
         }
     }
 
-    fn import_image(&self) {
+    /// An image of Debian's busybox and these further programs, each with the libraries that it is linked to.
+    pub(crate) fn import_image(&self, image: &str, programs: &[&str]) {
         let root = tempfile::tempdir().unwrap();
         let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
         let busybox = busybox.expect("busybox-static is not installed");
@@ -373,9 +379,19 @@ impl Host {
         for applet in String::from_utf8(applets.stdout).unwrap().lines().filter(|applet| *applet != "busybox") {
             std::os::unix::fs::symlink("busybox", root.path().join("bin").join(applet)).unwrap();
         }
+        for program in programs {
+            let linked = Command::new("ldd").arg(program).output().unwrap();
+            let linked = String::from_utf8(linked.stdout).unwrap();
+            let libraries = linked.split_whitespace().filter(|word| word.starts_with('/'));
+            for file in libraries.chain([*program]) {
+                let copy = root.path().join(file.trim_start_matches('/'));
+                fs::create_dir_all(copy.parent().unwrap()).unwrap();
+                fs::copy(file, copy).unwrap_or_else(|error| panic!("{file}: {error}; scripts/test installs it"));
+            }
+        }
         let tar = Command::new("tar").arg("-C").arg(root.path()).args(["-c", "."]).output().unwrap();
         assert!(tar.status.success(), "{}", String::from_utf8_lossy(&tar.stderr));
-        let (repository, tag) = IMAGE.split_once(':').unwrap();
+        let (repository, tag) = image.split_once(':').unwrap();
         let path = format!("/images/create?fromSrc=-&repo={repository}&tag={tag}");
         self.try_api("POST", &path, "application/x-tar", &tar.stdout).unwrap().expect_success(&path);
     }
