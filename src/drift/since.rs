@@ -111,7 +111,11 @@ pub(super) fn of_cause(
         }
         Cause::Deactivated => at(history.container_event("start"), "container started"),
         // It may as well be the manifest that changed.
-        Cause::NetworkReplaced | Cause::Undeclared | Cause::DeletionRequested | Cause::Rollback => None,
+        Cause::NetworkReplaced
+        | Cause::NetworkDuplicate
+        | Cause::Undeclared
+        | Cause::DeletionRequested
+        | Cause::Rollback => None,
     }
 }
 

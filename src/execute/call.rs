@@ -180,6 +180,7 @@ impl Caller<'_> {
 
     /// The id of the network of that name: the one made here, or that of another applier of the same set who was first.
     async fn create(&self, create: &NetworkCreate) -> Result<NetworkId, Mishap> {
+        let mut overlapped = false;
         for _ in 0..ATTEMPTS {
             if let Some(id) = self.created_by_another(create).await? {
                 return Ok(id);
@@ -188,8 +189,13 @@ impl Caller<'_> {
                 Ok(id) => id,
                 Err(error) if error.kind == EngineErrorKind::NameTaken => continue,
                 Err(error) if error.kind == EngineErrorKind::SubnetOverlap => {
-                    self.overtaken(create, error).await?;
-                    continue;
+                    let found = self.overtaken(create).await?;
+                    // What took the subnet may have come to nothing, its maker being killed: once more, then.
+                    let again = !std::mem::replace(&mut overlapped, true);
+                    if found == Overlap::Rival || (found == Overlap::Unseen && again) {
+                        continue;
+                    }
+                    return Err(error.into());
                 }
                 Err(error) if error.kind == EngineErrorKind::Unreachable => self.look_for(create, error).await?,
                 Err(error) => return Err(error.into()),
@@ -219,7 +225,7 @@ impl Caller<'_> {
 
     /// A subnet is taken from the moment that the daemon begins to make a network, which is to be seen only at the end. So what overlaps with
     /// nothing that is to be seen may well be this very network, in the making for another applier.
-    async fn overtaken(&self, create: &NetworkCreate, refused: EngineError) -> Result<(), Mishap> {
+    async fn overtaken(&self, create: &NetworkCreate) -> Result<Overlap, Mishap> {
         let wanted: Vec<IpNet> = create.subnets.iter().filter_map(|subnet| subnet.subnet.parse().ok()).collect();
         let in_the_way = |network: &ObservedNetwork| {
             let subnets = network.subnets.iter().filter_map(|subnet| subnet.subnet.parse::<IpNet>().ok());
@@ -229,10 +235,13 @@ impl Caller<'_> {
         loop {
             let networks = self.networks().await?;
             if networks.iter().any(|network| network.name == create.name || is_ours(create, network)) {
-                return Ok(());
+                return Ok(Overlap::Rival);
             }
-            if networks.iter().any(in_the_way) || Instant::now() >= deadline {
-                return Err(refused.into());
+            if networks.iter().any(in_the_way) {
+                return Ok(Overlap::Foreign);
+            }
+            if Instant::now() >= deadline {
+                return Ok(Overlap::Unseen);
             }
             sleep(POLL).await;
         }
@@ -551,6 +560,16 @@ impl Caller<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What a subnet overlaps with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Overlap {
+    /// This very network, of another applier.
+    Rival,
+    Foreign,
+    /// Nothing that is to be seen.
+    Unseen,
 }
 
 /// Somebody who refers to a network.

@@ -71,8 +71,21 @@ pub(super) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) ->
             .hint("choose another spec.network.name"),
         );
     }
+    if let Some((kept, _)) = twins(ctx, destination) {
+        return in_scope(ctx, destination, kept).map_or(Located::Owned(kept), Located::Refused);
+    }
     let network = match (ctx.host.networks_named(name), own.first()) {
-        ([], None) => return Located::Missing,
+        ([], None) => {
+            return promised(ctx, destination, name).map_or(Located::Missing, |other| {
+                Located::Refused(
+                    refuse(
+                        Reason::OwnershipConflict,
+                        format!("The network {name:?} belongs to {other}, and its replacement was interrupted."),
+                    )
+                    .hint("choose another network name, or delete that destination first"),
+                )
+            });
+        }
         // Its replacement was interrupted while there was none: another network of the destination is not what it was renamed from.
         ([], Some(_)) if interrupted_name(ctx, &destination.key).as_ref() == Some(name) => return Located::Missing,
         // The name differs: an immutable field like any other.
@@ -122,6 +135,51 @@ pub(super) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) ->
             .hint("set `adopt: true` on the destination to take it over, or choose another network name"),
         ),
     }
+}
+
+/// Appliers at work together have made a network of that name each, and one of them was stopped before it could remove its own. All of them are
+/// this very destination's: the one in use stays, else the oldest, as the appliers would have agreed, and the others go. `None` where there is
+/// one network only, or it cannot be told for certain which is needed.
+fn twins<'a>(
+    ctx: &Context<'a>,
+    destination: &DesiredDestination,
+) -> Option<(&'a ObservedNetwork, Vec<&'a ObservedNetwork>)> {
+    let named = ctx.host.networks_named(destination.network.name.as_ref()?);
+    let is_own = |network: &ObservedNetwork| {
+        let owner = ctx.host.owner(network);
+        ctx.host.is_verified(network)
+            && owner.is_some_and(|it| it.set == ctx.set && it.destination.as_ref() == Some(&destination.key))
+    };
+    if named.len() < 2 || !named.iter().all(|network| is_own(network)) {
+        return None;
+    }
+    let mut used = Vec::new();
+    for network in named {
+        let attached = ctx.host.attached(network);
+        // Known by its name only: of which of them nobody can say.
+        if attached.iter().any(|it| it.endpoint.network_id.is_none()) {
+            return None;
+        }
+        if !attached.is_empty() {
+            used.push(*network);
+        }
+    }
+    let kept = match used.as_slice() {
+        [] => named.iter().copied().min_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)))?,
+        [used] => used,
+        _ => return None,
+    };
+    Some((kept, named.iter().copied().filter(|network| network.id != kept.id).collect()))
+}
+
+/// The destination without a declared name whose network had that name when its replacement was interrupted.
+fn promised<'a>(ctx: &Context<'a>, destination: &DesiredDestination, name: &str) -> Option<&'a ObjectKey> {
+    let others = ctx.server.destinations.iter().filter(|other| other.key != destination.key);
+    let mut nameless = others.filter(|other| other.network.name.is_none() && !ctx.is_deleted(&other.key));
+    let has_one = |key: &ObjectKey| ctx.host.verified(ctx.set).any(|(_, of)| of == key);
+    nameless
+        .find(|other| interrupted_name(ctx, &other.key).is_some_and(|of| of == name) && !has_one(&other.key))
+        .map(|other| &other.key)
 }
 
 /// Containers that are not running know their networks by name: with two of a name, nobody can tell who belongs where.
@@ -452,6 +510,20 @@ pub(super) fn converge<'a>(
     let mut network = located.network();
     let members = member::resolve(ctx, destination, network);
     let mut handled = BTreeSet::new();
+    for twin in twins(ctx, destination).into_iter().flat_map(|(_, others)| others) {
+        draft.groups.push(Group {
+            object: destination.key.clone(),
+            operations: vec![Operation {
+                object: destination.key.clone(),
+                call: Call::RemoveNetwork { network: NetworkTarget::existing(twin) },
+                cause: Cause::NetworkDuplicate,
+                disruptive: false,
+                undo: None,
+            }],
+            journal: None,
+            completes: Vec::new(),
+        });
+    }
     match network {
         None => {
             if let Some(note) = overlap(ctx, destination, removed) {

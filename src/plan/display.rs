@@ -35,6 +35,7 @@ macro_rules! words {
 words!(Cause {
     NetworkMissing,
     NetworkReplaced,
+    NetworkDuplicate,
     ProxyDetached,
     ProxyUnwanted,
     MemberDetached,
@@ -84,6 +85,9 @@ impl Cause {
         match self {
             Cause::NetworkMissing => "no network of the destination exists",
             Cause::NetworkReplaced => "a field that Docker cannot change differs",
+            Cause::NetworkDuplicate => {
+                "the destination has another network of the same name, and nobody is on this one"
+            }
             Cause::ProxyDetached => "the proxy is not on the network",
             Cause::ProxyUnwanted => "the destination is deactivated or asks for no proxy",
             Cause::MemberDetached => "the member is not on the network",

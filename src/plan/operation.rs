@@ -237,6 +237,8 @@ pub enum Cause {
     Deactivated,
     /// `delete` names the object.
     DeletionRequested,
+    /// The destination has another network of the same name; nobody is on this one.
+    NetworkDuplicate,
     /// The set owns the network and no manifest declares it any more.
     Undeclared,
     /// An interrupted replacement left the container disconnected.

@@ -66,6 +66,37 @@ async fn empty() -> Town {
     town
 }
 
+async fn damaged() -> Town {
+    let town = applied().await;
+    {
+        let mut world = town.world();
+        let web = world.network_named("web-net").id.clone();
+        for name in ["traefik", "app"] {
+            let id = world.container_named(name).id.clone();
+            world.disconnect(&web, &id, false).expect("disconnects");
+        }
+    }
+    town
+}
+
+async fn condemned() -> Town {
+    let mut town = applied().await;
+    town.declare(web().delete(Kind::Destination, "other"));
+    town
+}
+
+async fn replacing() -> Town {
+    let mut town = applied().await;
+    {
+        let mut world = town.world();
+        let web = world.network_named("web-net").id.clone();
+        let foreign = world.run_container("foreign");
+        world.connect(&web, &foreign, &EndpointSettings::default()).expect("connects");
+    }
+    town.declare(replaced());
+    town
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_appliers_create_one_network_each() {
     let withdrawn = two_at_once(empty, false).await;
@@ -79,28 +110,11 @@ async fn two_appliers_create_one_network_each_where_names_are_unique() {
 
 #[tokio::test(start_paused = true)]
 async fn two_appliers_repair_the_same_damage() {
-    let damaged = async || {
-        let town = applied().await;
-        {
-            let mut world = town.world();
-            let web = world.network_named("web-net").id.clone();
-            for name in ["traefik", "app"] {
-                let id = world.container_named(name).id.clone();
-                world.disconnect(&web, &id, false).expect("disconnects");
-            }
-        }
-        town
-    };
     two_at_once(damaged, false).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_appliers_delete_the_same_destination() {
-    let condemned = async || {
-        let mut town = applied().await;
-        town.declare(web().delete(Kind::Destination, "other"));
-        town
-    };
     two_at_once(condemned, false).await;
 }
 
@@ -127,18 +141,11 @@ async fn the_maker_of_the_oldest_gives_way_to_one_in_use() {
     town.reconnect();
 }
 
-/// Killed at any call of a replacement while a second applier goes on: nobody is lost.
+/// Nobody is lost, though one may undo what the other does.
 #[tokio::test(start_paused = true)]
 async fn two_appliers_replace_the_same_network_and_nobody_is_lost() {
     for seed in 0..60 {
-        let mut town = applied().await;
-        {
-            let mut world = town.world();
-            let web = world.network_named("web-net").id.clone();
-            let foreign = world.run_container("foreign");
-            world.connect(&web, &foreign, &EndpointSettings::default()).expect("connects");
-        }
-        town.declare(replaced());
+        let mut town = replacing().await;
         let (one, two) = (town.engine.another(), town.engine.another());
         one.dither(seed);
         two.dither(seed.wrapping_mul(0x9e37_79b9) + 1);
@@ -166,6 +173,71 @@ async fn two_appliers_replace_the_same_network_and_nobody_is_lost() {
     }
 }
 
+/// One of two appliers is killed before or after any of its calls while the other is at work, interleaved in several ways: nothing that the
+/// killed one has left stands in anybody's way, and one more pass ends as one applier alone would have. `settled`: the survivor meets no
+/// trouble either. `prunes`: a network of a name nobody chose may be left over, unused, and is for pruning to remove.
+async fn one_of_two_is_killed(make: impl AsyncFn() -> Town, settled: bool, prunes: bool) {
+    let look = alone(&make).await;
+    let calls = {
+        let town = make().await;
+        town.apply().await;
+        town.engine.mutations().len()
+    };
+    let mut killed = 0;
+    for nth in 1..=calls {
+        for (when, seed) in
+            [When::Before, When::After].into_iter().flat_map(|when| (0..12).map(move |seed| (when, seed)))
+        {
+            let told = format!("killed {when:?} call {nth}, seed {seed}");
+            let mut town = make().await;
+            let (one, two) = (town.engine.another(), town.engine.another());
+            one.dither(seed);
+            two.dither(seed.wrapping_mul(0x9e37_79b9) + 1);
+            one.fault(nth, when, What::Hang);
+            let dies = async {
+                tokio::select! {
+                    _ = town.apply_through(&one) => false,
+                    () = one.hung() => true,
+                }
+            };
+            let (died, survivor) = tokio::join!(dies, town.apply_through(&two));
+            killed += usize::from(died);
+            if settled {
+                assert_eq!(trouble(&survivor), [""; 0], "{told}");
+            }
+            town.reconnect();
+            town.request.prune |= prunes;
+            assert_eq!(trouble(&town.apply().await), [""; 0], "{told}");
+            assert_eq!(town.look(), look, "{told}");
+            town.reconnect();
+            town.apply().await;
+            assert_eq!(town.engine.mutations(), [], "{told}: a further pass had something to do");
+        }
+    }
+    assert!(killed > calls, "hardly any was killed: {killed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_two_appliers_is_killed_while_both_create() {
+    one_of_two_is_killed(empty, true, true).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_two_appliers_is_killed_while_both_repair() {
+    one_of_two_is_killed(damaged, true, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_two_appliers_is_killed_while_both_delete() {
+    one_of_two_is_killed(condemned, true, false).await;
+}
+
+/// Here the survivor may find the other's half-done work and give up.
+#[tokio::test(start_paused = true)]
+async fn one_of_two_appliers_is_killed_while_both_replace() {
+    one_of_two_is_killed(replacing, false, false).await;
+}
+
 #[tokio::test]
 async fn a_network_created_by_a_person_between_look_and_creation_is_his() {
     let town = empty().await;
@@ -184,6 +256,11 @@ async fn a_network_created_by_a_person_between_look_and_creation_is_his() {
         })
         .collect();
     assert_eq!(failures, [Reason::AdoptionRequired]);
+    // A plan would have refused it: so the exit code is 3, and nothing has failed.
+    let tally = done.report.tally();
+    assert_eq!((tally.failed, tally.refused), (0, 1));
+    let summary = done.report.document().summary;
+    assert_eq!((summary.failed, summary.refused), (1, 1));
     let world = town.world();
     assert!(world.network_named("web-net").labels.is_empty());
     assert!(world.container_named("app").endpoints.keys().all(|name| name != "web-net"));
@@ -244,7 +321,7 @@ async fn a_stale_look_does_no_harm() {
 
 /// Said of the types already: a preview takes readers. Counted here as well.
 #[tokio::test]
-async fn a_preview_changes_nothing() {
+async fn pain_40_a_preview_changes_nothing() {
     let mut town = applied().await;
     for scenario in [web(), replaced(), web().undeclare("other").prune(), web().force_delete("web")] {
         town.declare(scenario);

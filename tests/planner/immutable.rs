@@ -380,3 +380,30 @@ fn an_interrupted_replacement_is_not_mistaken_for_a_new_name() {
         ",
     );
 }
+
+#[test]
+fn an_interrupted_replacement_keeps_its_name_from_whoever_declares_it() {
+    let scenario = Scenario::new()
+        .network(network("web-net").of("nameless").mtu("1500"))
+        .container(container("traefik").on("web-net"))
+        .destination(destination("nameless").mtu(1450).replacement(Replacement::WhenEmpty))
+        .destination(destination("web").named("web-net"));
+    let planned = scenario.plan();
+    let group = &planned.servers[0].groups[0];
+    let mut killed = scenario.clone();
+    for operation in &group.operations[..2] {
+        simulator::call(killed.state(), &operation.call);
+    }
+    let refused = killed.journal(group.journal.clone().unwrap()).plan().to_string();
+    let refused: Vec<&str> = refused.lines().collect();
+    assert_eq!(
+        refused,
+        [
+            "default/edge-1",
+            "  + create network web-net for Destination/shop/nameless (NetworkMissing)",
+            "  + connect traefik to web-net for Destination/shop/nameless (JournalRestore)",
+            "  ! refused Destination/shop/web: The network \"web-net\" belongs to Destination/shop/nameless, and its replacement was interrupted. (OwnershipConflict)",
+            "      hint: choose another network name, or delete that destination first",
+        ]
+    );
+}

@@ -201,6 +201,36 @@ fn two_networks_made_for_one_nameless_destination_settle_on_the_older() {
         );
 }
 
+/// Two appliers made one each, and one of them was killed before it could remove its own.
+#[test]
+fn two_networks_of_one_name_made_for_one_destination_settle_on_the_one_that_is_needed() {
+    let twins = Scenario::without_proxy()
+        .network(network("web-net").of("web").id(&"a".repeat(64)))
+        .network(network("web-net").of("web").label("landfall.uid", &uid("web-net")).id(&"b".repeat(64)))
+        .destination(destination("web").named("web-net").member(application("app")));
+    let settled = twins.clone().container(container("app").on("bridge")).expect(
+        "
+        default/edge-1
+          - remove network web-net for Destination/shop/web (NetworkDuplicate)
+          + connect app to web-net for Application/shop/app (MemberDetached)
+        ",
+    );
+    assert_eq!(
+        settled.observed.values().next().unwrap().as_ref().unwrap().networks.len(),
+        2,
+        "one and the default bridge"
+    );
+    // Which of them a container knows that was never started, nobody can say.
+    twins.container(container("app").on("web-net").created()).expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Destination/shop/web: 2 networks are named \"web-net\": aaaaaaaaaaaa (bridge, local), bbbbbbbbbbbb (bridge, local). (NameAmbiguous)
+              hint: remove the one that is not needed by its id: docker network rm ID
+          ? waiting Application/shop/app: Destination/shop/web was refused; its members are left as they are until that is resolved. (NameAmbiguous)
+        ",
+    );
+}
+
 fn uid(network: &str) -> String {
     let destination = crate::support::scenario::key(Kind::Destination, "web");
     landfall::plan::ownership::seal("another", "default", &destination, network)
