@@ -70,16 +70,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             (&stranger, ScannedServer::Undeclared { endpoint: local })
         }
     };
-    let observed = observe(server, &args.set.set, &args.servers, context)?;
     let namespace = args.namespace.as_deref();
     if let (Some(namespace), ScannedServer::Declared(server)) = (namespace, scanned_server)
         && !allows(manifests.as_ref(), &server.key, namespace)
     {
-        context.warn(&format!(
-            "{} does not allow the namespace {namespace}; add it to its `allowedNamespaces`",
-            server.key
-        ));
+        // What it would write is not valid beside the server's manifest.
+        return Err(Error::new(format!("{} may not be used by the namespace {namespace}", server.key))
+            .hint(format!("add {namespace} to the server's `allowedNamespaces`, or scan without -n")));
     }
+    let observed = observe(server, &args.set.set, &args.servers, context)?;
     let scanned = scan(&ScanInput { observed: &observed, server: scanned_server, namespace, declared: &names });
     for warning in &scanned.warnings {
         context.warn(warning);

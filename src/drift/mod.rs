@@ -230,7 +230,11 @@ fn operations(
     for (group, operation) in all {
         let network = operation.call.network().filter(|name| !name.starts_with('(')).map(str::to_owned);
         let container = match operation.cause {
-            Cause::NetworkMissing | Cause::NetworkReplaced | Cause::Undeclared | Cause::DeletionRequested => None,
+            Cause::NetworkMissing
+            | Cause::NetworkReplaced
+            | Cause::NetworkDuplicate
+            | Cause::Undeclared
+            | Cause::DeletionRequested => None,
             _ => operation.call.container().map(str::to_owned),
         };
         let reason = operation.cause.as_str();
@@ -305,6 +309,7 @@ fn message(operation: &Operation, network: Option<&str>, container: Option<&str>
             format!("The container {container} is on {network} for a resource that is no longer declared.")
         }
         Cause::Deactivated => format!("The container {container} runs, and its destination is deactivated."),
+        Cause::NetworkDuplicate => format!("{the_network} is there twice, and nobody is on one of them."),
         Cause::Undeclared => format!("{the_network} belongs to the set, and no manifest declares it."),
         Cause::JournalRestore => {
             format!("An interrupted replacement has left the container {container} off {network}.")

@@ -162,7 +162,7 @@ fn since(report: &Drift, object: &str, reason: &str) -> Option<String> {
 }
 
 #[test]
-fn drift_names_what_moved_since_when_and_where_it_is_declared() {
+fn pain_41_drift_names_what_moved_since_when_and_where_it_is_declared() {
     let (state, events) = shop();
     let report = report(MANIFESTS, state, events);
     assert_eq!(
@@ -389,7 +389,7 @@ fn drift_as_junit() {
     assert_eq!(
         junit(&report(MANIFESTS, state, events)),
         r#"<?xml version="1.0" encoding="UTF-8"?>
-<testsuites name="landfall drift" tests="7" failures="4" errors="1" skipped="1" time="0">
+<testsuites name="landfall drift" tests="7" failures="4" errors="1" time="0">
   <testsuite name="default/edge-1" tests="6" failures="4" errors="0" skipped="1" time="0">
     <testcase name="Destination/default/data" classname="default/edge-1" time="0"/>
     <testcase name="Destination/default/gone" classname="default/edge-1" file="manifests/shop team.yaml" line="26" time="0">
@@ -559,4 +559,50 @@ fn the_objects_of_a_server_are_those_on_its_destinations() {
     let report = report(MANIFESTS, state, events);
     let objects: Vec<String> = report.servers[1].objects.iter().map(ObjectKey::to_string).collect();
     assert_eq!(objects, ["Destination/default/far"]);
+}
+
+#[test]
+fn a_replacement_names_the_fields_that_differ() {
+    let manifests = MANIFESTS.split("---\n").take(2).collect::<Vec<_>>().join("---\n");
+    let manifests = manifests.replace(
+        "adopt: true, network: { name: web-net, mtu: 1450 }",
+        "replacement: Reattach, network: { name: web-net, mtu: 1450, internal: true }",
+    );
+    let key = ObjectKey::new(landfall::api::Kind::Destination, "default", "web");
+    let mut web = network("web-net");
+    let uid = landfall::plan::ownership::seal("ck0", "default", &key, "web-net");
+    let labels = [("landfall.set", "default"), ("landfall.destination", "default/web"), ("landfall.uid", &uid)];
+    web.labels.extend(labels.map(|(label, value)| (label.to_owned(), value.to_owned())));
+    let report =
+        report(&manifests, server(vec![web], vec![container("traefik", "traefik:v3", &["web-net"])]), Vec::new());
+    let findings: Vec<_> = report.findings.iter().map(|it| (it.reason, it.disruptive, it.message.as_str())).collect();
+    let fields = "spec.network.internal is false on the server and true in the manifest; spec.network.mtu is unset on the server and 1450 in the manifest";
+    assert_eq!(
+        findings,
+        [("NetworkReplaced", true, format!("The network \"web-net\" would be replaced: {fields}.").as_str())]
+    );
+}
+
+#[test]
+fn a_network_is_left_over_for_a_reason() {
+    let manifests = MANIFESTS.split("---\n").take(2).collect::<Vec<_>>().join("---\n");
+    let manifests = manifests.replace("adopt: true, network: { name: web-net, mtu: 1450 }", "");
+    let of = |name: &str, destination: &str| {
+        let key = ObjectKey::new(landfall::api::Kind::Destination, "default", destination);
+        let uid = landfall::plan::ownership::seal(name, "default", &key, name);
+        let mut network = network(name);
+        let labels = [("landfall.set", "default"), ("landfall.destination", &key.path()), ("landfall.uid", &uid)];
+        network.labels.extend(labels.map(|(label, value)| (label.to_owned(), value.to_owned())));
+        network
+    };
+    let state = server(vec![of("net-a", "web"), of("net-b", "web"), of("net-c", "former")], Vec::new());
+    let report = report(&manifests, state, Vec::new());
+    let messages: Vec<_> = report.unmanaged.iter().map(|it| it.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "The network \"net-b\" was made for Destination/default/web, which uses another one.",
+            "No manifest declares Destination/default/former any more, and its network \"net-c\" exists.",
+        ]
+    );
 }

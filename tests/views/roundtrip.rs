@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use landfall::manifest::{Source, load};
 use landfall::observed::{ContainerState, EndpointSettings, ObservedContainer, ObservedNetwork, ObservedState};
-use landfall::plan::{FreshIds, NoteKind, PlanInput, Request, plan};
+use landfall::plan::{FreshIds, Note, NoteKind, PlanInput, Request, plan};
 use landfall::scan::{ScanInput, ScannedServer, scan};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -148,6 +148,43 @@ fn states() -> impl Strategy<Value = ObservedState> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Of a server that is declared, for a team that may use it.
+    #[test]
+    fn the_next_diff_is_empty_in_another_namespace(state in states(), own in any::<bool>()) {
+        let namespace = if own { "infra" } else { "shop" };
+        let server = "apiVersion: landfall/v1\nkind: Server\nmetadata: { name: edge, namespace: infra }\nspec: { allowedNamespaces: [shop] }\n";
+        let source = |name: &str, text: &str| Source { name: name.to_owned(), bytes: text.as_bytes().to_vec() };
+        let declared = load(&[source("server.yaml", server)]).unwrap();
+        let desired = declared.desired("default").unwrap();
+        let scanned = scan(&ScanInput {
+            observed: &state,
+            server: ScannedServer::Declared(desired.servers.values().next().unwrap()),
+            namespace: Some(namespace),
+            declared: &declared.objects().map(|it| it.object.key()).collect(),
+        });
+        prop_assert!(scanned.objects().all(|object| object.metadata.namespace == namespace));
+        let yaml = scanned.to_yaml().unwrap();
+        let both = load(&[source("server.yaml", server), source("scanned.yaml", &yaml)]);
+        let both = both.map_err(|problems| {
+            let problems: Vec<_> = problems.iter().map(|problem| problem.render(false)).collect();
+            TestCaseError::fail(format!("{}\n{yaml}", problems.join("\n")))
+        })?;
+        let desired = both.desired("default").unwrap();
+        let observed = desired.servers.keys().map(|key| (key.clone(), Ok(state.clone()))).collect();
+        let request = Request::default();
+        let plan = plan(&PlanInput { desired: &desired, observed: &observed, request: &request, ids: &FreshIds::default(), journals: &[] });
+        for server in &plan.servers {
+            prop_assert!(server.groups.is_empty(), "{:#?}\n{}", server.groups, yaml);
+            // What looks like the proxy is for a person to declare, and until then nobody's.
+            let proxy = |note: &Note| {
+                let name = scanned.comments.iter().find_map(|it| it.strip_suffix(" looks like the reverse proxy of this server. To have it connected to destinations, add to the spec of infra/edge:"));
+                note.kind == NoteKind::Unmanaged && name.is_some_and(|name| note.message.contains(name))
+            };
+            let notes: Vec<_> = server.notes.iter().filter(|note| note.kind != NoteKind::Warning && !proxy(note)).collect();
+            prop_assert!(notes.is_empty(), "{:#?}\n{}", notes, yaml);
+        }
+    }
 
     #[test]
     fn the_next_diff_is_empty(state in states()) {
