@@ -13,12 +13,15 @@ use crate::api::{
 };
 
 /// Everything one set of manifests declares.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DesiredState {
     /// Name of the set (`--set`): what it owns is marked with it.
     pub set: String,
     /// In the order of their keys.
     pub servers: BTreeMap<ObjectKey, DesiredServer>,
+    /// Declared servers that nothing is planned for. Where one is part of the same Swarm as one of `servers`, what is on it matters all the
+    /// same.
+    pub elsewhere: BTreeMap<ObjectKey, DesiredServer>,
 }
 
 impl DesiredState {
@@ -28,8 +31,21 @@ impl DesiredState {
             .flat_map(|server| server.destinations.iter().map(move |destination| (server, destination)))
     }
 
+    /// Leaves to be planned for what `keep` takes.
+    pub fn narrow(&mut self, keep: impl Fn(&ObjectKey, &DesiredServer) -> bool) {
+        let (servers, elsewhere) =
+            std::mem::take(&mut self.servers).into_iter().partition(|(key, server)| keep(key, server));
+        self.servers = servers;
+        self.elsewhere.extend::<BTreeMap<_, _>>(elsewhere);
+    }
+
+    /// All that are declared, planned for or not.
+    pub fn all_servers(&self) -> impl Iterator<Item = &DesiredServer> {
+        self.servers.values().chain(self.elsewhere.values())
+    }
+
     pub fn destination(&self, key: &ObjectKey) -> Option<(&DesiredServer, &DesiredDestination)> {
-        self.destinations().find(|(_, destination)| destination.key == *key)
+        self.all_servers().find_map(|server| Some((server, server.destinations.iter().find(|it| it.key == *key)?)))
     }
 }
 

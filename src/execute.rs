@@ -9,6 +9,7 @@
 //! server do no harm, and one that is killed at any point leaves something that the next plan completes: nothing here needs a lock.
 
 mod call;
+mod removal;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -81,15 +82,19 @@ async fn execute_server(
     progress: &dyn Progress,
     limits: Limits,
 ) -> ServerReport {
+    let engines = Engines::new(plan, writers);
+    let caller = |engine| Caller { engine, manager: engines.manager, others: &engines.others, limits };
     let mut run = ServerRun {
         server: &plan.server,
-        caller: writers.get(&plan.server).map(|engine| Caller { engine: engine.as_ref(), limits }),
+        caller: engines.own.map(caller),
+        manager: engines.manager.map(caller),
         journals,
         progress,
         created: BTreeMap::new(),
         report: ServerReport {
             server: plan.server.clone(),
             server_type: plan.server_type,
+            manager: plan.manager().cloned(),
             operations: Vec::new(),
             notes: plan.notes.clone(),
         },
@@ -98,6 +103,7 @@ async fn execute_server(
     for group in &plan.groups {
         if progress.stopped() {
             run.caller = None;
+            run.manager = None;
         }
         if run.group(group).await != Ended::Done {
             unfinished.extend(&group.completes);
@@ -109,6 +115,28 @@ async fn execute_server(
         forget(journals, journal);
     }
     run.report
+}
+
+/// The engines that a server's part of the plan has to do with.
+struct Engines<'a> {
+    own: Option<&'a dyn Writer>,
+    /// Of the Swarm that the server is part of: its own if it is a manager.
+    manager: Option<&'a dyn Writer>,
+    /// The nodes of that Swarm, the two above among them.
+    others: Vec<(&'a ObjectKey, &'a dyn Writer)>,
+}
+
+impl<'a> Engines<'a> {
+    fn new(plan: &'a ServerPlan, writers: &'a Writers) -> Self {
+        let engine = |server: &ObjectKey| writers.get(server).map(AsRef::as_ref);
+        let own = engine(&plan.server);
+        let Some(swarm) = &plan.swarm else { return Self { own, manager: None, others: Vec::new() } };
+        let mut nodes: Vec<&ObjectKey> = [&plan.server, &swarm.manager].into_iter().chain(&swarm.nodes).collect();
+        nodes.sort();
+        nodes.dedup();
+        let others = nodes.into_iter().filter_map(|key| Some((key, engine(key)?))).collect();
+        Self { own, manager: engine(&swarm.manager), others }
+    }
 }
 
 /// A journal that stays by mistake is found settled by the next plan: nothing a user has to know.
@@ -133,6 +161,8 @@ struct ServerRun<'a> {
     server: &'a ObjectKey,
     /// `None` once the server does not answer: what is left is skipped instead of timing out call by call.
     caller: Option<Caller<'a>>,
+    /// For the calls that go to a manager of the Swarm. `None`: there is none, or it does not answer.
+    manager: Option<Caller<'a>>,
     journals: &'a Journals,
     progress: &'a dyn Progress,
     /// Networks that this plan has created, by name.
@@ -191,7 +221,7 @@ impl ServerRun<'_> {
         if let Some(caller) = self.caller
             && let Err(mishap) = caller.check_group(group).await
         {
-            self.lost(&mishap);
+            self.lost(&mishap, false);
             return Err(mishap.failure);
         }
         let Some(journal) = &group.journal else { return Ok(()) };
@@ -236,7 +266,10 @@ impl ServerRun<'_> {
         call: &Call,
         again: &BTreeMap<NetworkId, NetworkId>,
     ) -> Performed {
-        let (Some(caller), Some(call)) = (self.caller, self.resolve(call, again)) else {
+        let call = self.resolve(call, again);
+        let for_manager = call.as_ref().is_some_and(Call::is_for_manager);
+        let caller = if for_manager { self.manager } else { self.caller };
+        let (Some(caller), Some(call)) = (caller, call) else {
             self.record(operation, Outcome::Skipped);
             return Performed::Not { applied: false };
         };
@@ -248,7 +281,7 @@ impl ServerRun<'_> {
                 Performed::Done(done.created)
             }
             Err(mishap) => {
-                self.lost(&mishap);
+                self.lost(&mishap, for_manager);
                 self.record(operation, Outcome::Failed(mishap.failure));
                 for (call, outcome) in mishap.cleanup {
                     let object = operation.object.clone();
@@ -278,8 +311,10 @@ impl ServerRun<'_> {
         Some(call)
     }
 
-    fn lost(&mut self, mishap: &Mishap) {
-        if mishap.lost {
+    fn lost(&mut self, mishap: &Mishap, manager: bool) {
+        if mishap.lost && manager {
+            self.manager = None;
+        } else if mishap.lost {
             self.caller = None;
         }
     }

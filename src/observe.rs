@@ -116,11 +116,25 @@ async fn look(
         if containers.iter().flat_map(|container| &container.endpoints).any(|endpoint| dangles(endpoint, &networks)) {
             networks = reader.networks().await?;
         }
+        resolve(&mut containers, &networks);
         let known = inspect(reader, &Interesting::new(interest, &networks), known, &mut containers).await?;
+        resolve(&mut containers, &networks);
         Ok((networks, containers, known))
     };
     let ((engine, services), (networks, containers, known)) = futures::try_join!(engine, rest)?;
     Ok((ObservedState { engine, networks, containers, services }, known))
+}
+
+/// A container that does not run keeps what it was connected with: where that was the id of a Swarm's network that the daemon does not have at
+/// present, the id takes the place of the name.
+fn resolve(containers: &mut [ObservedContainer], networks: &[ObservedNetwork]) {
+    for endpoint in containers.iter_mut().flat_map(|container| &mut container.endpoints) {
+        let named = |network: &ObservedNetwork| network.name == endpoint.network_name;
+        if endpoint.network_id.is_none() && !networks.iter().any(named) {
+            let id = NetworkId::try_from(endpoint.network_name.clone()).ok();
+            endpoint.network_id = id.filter(NetworkId::is_of_swarm);
+        }
+    }
 }
 
 fn dangles(endpoint: &ObservedEndpoint, networks: &[ObservedNetwork]) -> bool {
@@ -133,20 +147,24 @@ struct Interesting<'a> {
     /// `None`: all.
     names: Option<&'a BTreeSet<String>>,
     ids: BTreeSet<&'a NetworkId>,
+    /// All that the daemon lists.
+    listed: &'a [ObservedNetwork],
 }
 
 impl<'a> Interesting<'a> {
     fn new(interest: &'a Interest, networks: &'a [ObservedNetwork]) -> Self {
-        let Interest::Names(names) = interest else { return Self { names: None, ids: BTreeSet::new() } };
+        let Interest::Names(names) = interest else { return Self { names: None, ids: BTreeSet::new(), listed: networks } };
         let ours = |network: &ObservedNetwork| network.labels.keys().any(|label| label.starts_with(OWN_LABELS));
         let ids = networks.iter().filter(|network| names.contains(&network.name) || ours(network));
-        Self { names: Some(names), ids: ids.map(|network| &network.id).collect() }
+        Self { names: Some(names), ids: ids.map(|network| &network.id).collect(), listed: networks }
     }
 
-    /// By name as well: a container that was never started knows no id, and a pinned one knows one that is gone.
+    /// By name as well: a container that was never started knows no id, and a pinned one knows one that is gone. Whose a network of a Swarm
+    /// is that a worker does not list, only a manager knows.
     fn covers(&self, endpoint: &ObservedEndpoint) -> bool {
+        let of_swarm = |id: &NetworkId| id.is_of_swarm() && dangles(endpoint, self.listed);
         self.names.is_none_or(|names| names.contains(&endpoint.network_name))
-            || endpoint.network_id.as_ref().is_some_and(|id| self.ids.contains(id))
+            || endpoint.network_id.as_ref().is_some_and(|id| self.ids.contains(id) || of_swarm(id))
     }
 }
 
@@ -225,7 +243,7 @@ mod tests {
 
     use super::*;
     use crate::engine::{ContainerDetail, EngineEvent};
-    use crate::observed::{EngineInfo, ObservedService};
+    use crate::observed::{EngineInfo, ObservedService, ObservedTask};
 
     /// Answers what it is told to, list by list; the last one for ever.
     #[derive(Default)]
@@ -269,7 +287,12 @@ mod tests {
         async fn info(&self) -> Result<EngineInfo, EngineError> {
             self.note("info");
             let swarm = match self.manager {
-                true => SwarmState::Manager { node_id: "n".to_owned(), cluster_id: "c".to_owned() },
+                true => SwarmState::Manager {
+                    node_id: "n".to_owned(),
+                    cluster_id: "c".to_owned(),
+                    nodes: None,
+                    managers: BTreeSet::new(),
+                },
                 false => SwarmState::Inactive,
             };
             let (id, name, version) = ("id".to_owned(), "edge-1".to_owned(), "20.10.24".to_owned());
@@ -302,6 +325,10 @@ mod tests {
         async fn services(&self) -> Result<Vec<ObservedService>, EngineError> {
             self.note("services");
             Ok(Vec::new())
+        }
+
+        async fn task(&self, _: &str) -> Result<Option<ObservedTask>, EngineError> {
+            Ok(None)
         }
 
         async fn recent_events(&self, _: i64) -> Result<Vec<EngineEvent>, EngineError> {

@@ -2,7 +2,7 @@
 //!
 //! `get server NAME -o json --observed` prints it and `diff --observed FILE` reads it back, so a plan can be reproduced without the server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -107,11 +107,28 @@ pub struct AddressPool {
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum SwarmState {
     Inactive,
-    Manager { node_id: String, cluster_id: String },
-    Worker { node_id: String, manager_addresses: Vec<String> },
+    Manager {
+        node_id: String,
+        cluster_id: String,
+        /// Nodes that the Swarm has, whatever their state.
+        #[serde(default)]
+        nodes: Option<u64>,
+        /// Node ids of the managers, its own among them.
+        #[serde(default)]
+        managers: BTreeSet<String>,
+    },
+    Worker {
+        node_id: String,
+        manager_addresses: Vec<String>,
+        /// Node ids of the managers.
+        #[serde(default)]
+        managers: BTreeSet<String>,
+    },
     Pending,
     Locked,
-    Error { message: String },
+    Error {
+        message: String,
+    },
 }
 
 /// Full id of a network: 64 hexadecimal digits, or 25 lower-case letters and digits for one of a Swarm.
@@ -343,6 +360,34 @@ pub struct ObservedService {
     pub networks: Vec<String>,
     /// `None` for a global service.
     pub replicas: Option<u64>,
+}
+
+impl ObservedService {
+    /// Whether its tasks are put on the network.
+    pub fn is_on(&self, network: &ObservedNetwork) -> bool {
+        self.networks.iter().any(|known| known == network.id.as_str() || *known == network.name)
+    }
+}
+
+/// From `GET /tasks/{id}`: what a Swarm counts for everyone who is on one of its networks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedTask {
+    /// Id of the node it is on.
+    pub node: String,
+    /// Id of the service that it is of.
+    pub service: Option<String>,
+    /// Id of the container that was attached by hand, if it is there for that.
+    pub container: Option<String>,
+    /// `running`, `shutdown`, …
+    pub state: String,
+    pub desired_state: String,
+}
+
+impl ObservedTask {
+    /// The Swarm keeps it running.
+    pub fn is_wanted(&self) -> bool {
+        self.desired_state == "running" && self.state == "running"
+    }
 }
 
 /// A network or container event.

@@ -13,7 +13,7 @@ use crate::execute::{Limits, Progress, Writers, execute};
 use crate::ids::fresh_ids;
 use crate::observe::{Interest, ObserveLimits, observe_all};
 use crate::observed::Observations;
-use crate::plan::{FreshIds, Journal, Plan, PlanInput, Request, plan};
+use crate::plan::{FreshIds, Journal, Plan, PlanInput, Request, plan, wants_elsewhere};
 use crate::report::Report;
 use crate::store::journal::{JournalError, Journals};
 use crate::store::known::Known;
@@ -64,8 +64,7 @@ impl Pass<'_> {
     ) -> Result<Option<Applied>, JournalError> {
         let journals = self.journals.load()?;
         // One connection a server. One that cannot be made is tried again by the look, which says why.
-        let writers =
-            self.desired.servers.values().filter_map(|server| Some((server.key.clone(), connect(server).ok()?)));
+        let writers = self.desired.all_servers().filter_map(|server| Some((server.key.clone(), connect(server).ok()?)));
         let writers: BTreeMap<ObjectKey, W> = writers.collect();
         let reader = |server: &DesiredServer| writers.get(&server.key).cloned().map_or_else(|| connect(server), Ok);
         let Preview { observed, plan } = self.look_and_plan(reader, &fresh_ids(self.desired), &journals).await;
@@ -88,8 +87,13 @@ impl Pass<'_> {
         ids: &FreshIds,
         journals: &[Journal],
     ) -> Preview {
-        let observed =
-            observe_all(self.desired.servers.values(), Interest::declared, connect, self.known, self.observe).await;
+        let servers = self.desired.servers.values();
+        let mut observed = observe_all(servers, Interest::declared, &connect, self.known, self.observe).await;
+        // The nodes of a Swarm are looked at together, for its managers make its networks and containers on any node may be on them.
+        if wants_elsewhere(&observed, self.request) {
+            let elsewhere = self.desired.elsewhere.values();
+            observed.extend(observe_all(elsewhere, Interest::declared, &connect, self.known, self.observe).await);
+        }
         let plan =
             plan(&PlanInput { desired: self.desired, observed: &observed, request: self.request, ids, journals });
         Preview { observed, plan }

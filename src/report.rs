@@ -23,6 +23,8 @@ pub struct ServerReport {
     pub server: ObjectKey,
     /// `None`: the server could not be observed.
     pub server_type: Option<ServerType>,
+    /// The manager that got the calls which are for one, where that is another server.
+    pub manager: Option<ObjectKey>,
     pub operations: Vec<OperationReport>,
     pub notes: Vec<Note>,
 }
@@ -129,6 +131,7 @@ impl Report {
                 .map(|server| ServerReport {
                     server: server.server.clone(),
                     server_type: server.server_type,
+                    manager: server.manager().cloned(),
                     operations: server
                         .groups
                         .iter()

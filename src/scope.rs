@@ -61,7 +61,7 @@ impl Selection {
         if undeclared && self.scope.selector.is_none() {
             return desired;
         }
-        desired.servers.retain(|key, server| {
+        desired.narrow(|key, server| {
             let about_destination = |destination: &crate::desired::DesiredDestination| {
                 self.has(&destination.key) || destination.members.iter().any(|member| self.has(&member.resource))
             };
@@ -80,7 +80,7 @@ impl Selection {
     }
 
     fn restrict_server(&self, plan: ServerPlan) -> ServerPlan {
-        let ServerPlan { server, server_type, groups, settled, withheld, notes } = plan;
+        let ServerPlan { server, server_type, swarm, groups, settled, withheld, notes } = plan;
         let mut notes: Vec<Note> = notes.into_iter().filter(|note| self.concerns(note)).collect();
         let (mut kept, left): (Vec<Group>, Vec<Group>) = groups.into_iter().partition(|group| self.has(&group.object));
 
@@ -111,7 +111,7 @@ impl Selection {
         for group in &mut kept {
             group.completes.retain(|journal| !pending.contains(journal));
         }
-        ServerPlan { server, server_type, groups: kept, settled, withheld, notes }
+        ServerPlan { server, server_type, swarm, groups: kept, settled, withheld, notes }
     }
 
     /// What is said about a server as a whole is said in any case.
@@ -215,6 +215,7 @@ mod tests {
             servers: vec![ServerPlan {
                 server: key("Server/infra/edge"),
                 server_type: Some(ServerType::Standalone),
+                swarm: None,
                 groups,
                 settled: Vec::new(),
                 withheld: None,

@@ -31,10 +31,7 @@ impl Status {
         let mut resources: BTreeMap<ObjectKey, Vec<Part>> = BTreeMap::new();
         for server in desired.servers.values() {
             let seen = observed.get(&server.key).map(Result::as_ref);
-            let facts = match seen {
-                Some(Ok(state)) => Some(facts(desired, server, state)),
-                _ => None,
-            };
+            let facts = facts(desired, server, observed);
             let unobserved = seen.and_then(Result::err);
             status.conditions.insert(server.key.clone(), server_conditions(server, facts.as_ref(), unobserved, &said));
             for destination in &server.destinations {

@@ -199,7 +199,7 @@ fn in_files(args: &Args) -> Result<(Manifests, BTreeSet<ObjectKey>), Error> {
 /// Without the servers that none of the objects is on. What is not declared may be on any.
 fn concerned(mut desired: DesiredState, manifests: &Manifests, keys: &BTreeSet<ObjectKey>) -> DesiredState {
     if keys.iter().all(|key| manifests.get(key).is_some()) {
-        desired.servers.retain(|_, server| {
+        desired.narrow(|_, server| {
             server.destinations.iter().any(|destination| {
                 keys.contains(&destination.key)
                     || destination.members.iter().any(|member| keys.contains(&member.resource))

@@ -199,7 +199,7 @@ fn observation(
         )));
     }
     let mut desired = args::desired(manifests, &args.set.set)?;
-    desired.servers.retain(|server, _| server == key);
+    desired.narrow(|server, _| server == key);
     let mut observed = servers::observe(context, &desired, &args.servers, |_| Interest::All)?;
     servers::complain(context, &observed);
     match observed.remove(key) {

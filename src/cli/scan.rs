@@ -156,7 +156,11 @@ fn undeclared(endpoint: &str, set: &str) -> Result<DesiredServer, Error> {
 }
 
 fn observe(server: &DesiredServer, set: &str, args: &ServerArgs, context: &Context) -> Result<ObservedState, Error> {
-    let alone = DesiredState { set: set.to_owned(), servers: [(server.key.clone(), server.clone())].into() };
+    let alone = DesiredState {
+        set: set.to_owned(),
+        servers: [(server.key.clone(), server.clone())].into(),
+        elsewhere: Default::default(),
+    };
     match servers::observe(context, &alone, args, |_| Interest::All)?.remove(&server.key) {
         Some(Ok(observed)) => Ok(observed),
         Some(Err(unobserved)) => Err(Error::new(unobserved.message).maybe_hint(unobserved.hint)),

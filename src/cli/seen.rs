@@ -34,7 +34,7 @@ pub(super) fn look(
     state: &StateArgs,
 ) -> Result<Seen, Error> {
     let mut desired = args::desired(manifests, &set.set)?;
-    desired.servers.retain(|key, server| objects.contains(key) || objects.iter().any(|object| is_on(object, server)));
+    desired.narrow(|key, server| objects.contains(key) || objects.iter().any(|object| is_on(object, server)));
     let kept = servers::kept(state)?;
     let request = Request::default();
     let pass = servers::pass(&desired, &request, &kept, server_args);
@@ -54,7 +54,7 @@ fn serves(object: &ObjectKey, destination: &DesiredDestination) -> bool {
 
 impl Seen {
     pub(super) fn complete(&self) -> bool {
-        self.observed.values().all(Result::is_ok)
+        self.desired.servers.keys().all(|server| matches!(self.observed.get(server), Some(Ok(_))))
     }
 
     pub(super) fn server_facts(&self, server: &ObjectKey) -> Option<&ServerFacts> {

@@ -119,7 +119,7 @@ impl Board {
         let content = Content {
             set: set.to_owned(),
             manifests: ManifestState::default(),
-            declared: Arc::new(DesiredState { set: set.to_owned(), servers: BTreeMap::new() }),
+            declared: Arc::new(DesiredState { set: set.to_owned(), ..DesiredState::default() }),
             servers: BTreeMap::new(),
             counts: Counts::default(),
             conditions: Vec::new(),

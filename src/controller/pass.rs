@@ -1,6 +1,6 @@
 //! One pass over one server, on a task of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,8 @@ pub(super) struct Start {
     pub(super) pass: u64,
     /// One server.
     pub(super) desired: DesiredState,
-    /// `None`: no way to the server could be laid.
-    pub(super) writer: Option<DockerWriter>,
+    /// Of every declared server to which a way could be laid: a pass over a node of a Swarm looks at the others.
+    pub(super) writers: BTreeMap<ObjectKey, DockerWriter>,
     /// Destinations and resources that wait.
     pub(super) hold: BTreeSet<ObjectKey>,
     /// Destinations that their last known policy protects from pruning.
@@ -62,7 +62,7 @@ async fn isolated<T>(work: impl Future<Output = Result<T, String>>) -> Result<T,
 
 /// Observes, plans and executes one server.
 async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
-    let Start { pass: _, desired, writer, hold, protected, approved } = start;
+    let Start { pass: _, desired, writers, hold, protected, approved } = start;
     let request = Request {
         prune: shared.options.prune,
         allow_mass_delete: shared.options.allow_mass_delete,
@@ -79,7 +79,7 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
         observe: shared.options.observe,
         execute: shared.options.execute,
     };
-    let connect = |server: &DesiredServer| match &writer {
+    let connect = |server: &DesiredServer| match writers.get(&server.key) {
         Some(writer) => Ok(writer.clone()),
         None => connect::writer(server, &shared.options.connect),
     };

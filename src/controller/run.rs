@@ -101,7 +101,7 @@ pub async fn run(
             board,
             inbox,
         }),
-        desired: DesiredState { set: String::new(), servers: BTreeMap::new() },
+        desired: DesiredState::default(),
         content: None,
         revision: None,
         links: BTreeMap::new(),
@@ -358,13 +358,10 @@ impl Loop {
     fn start_pass(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<ObjectKey>, approved: Option<String>) {
         let shared = Arc::clone(&self.shared);
         let protected = self.memory.protected();
-        let writer = self.links.get(&server).map(|link| link.writer.clone());
-        let declared = self.desired.servers.get(&server).cloned();
-        let desired = DesiredState {
-            set: self.desired.set.clone(),
-            servers: declared.into_iter().map(|declared| (server.clone(), declared)).collect(),
-        };
-        let start = pass::Start { pass, desired, writer, hold, protected, approved };
+        let writers = self.links.iter().map(|(key, link)| (key.clone(), link.writer.clone())).collect();
+        let mut desired = self.desired.clone();
+        desired.narrow(|key, _| *key == server);
+        let start = pass::Start { pass, desired, writers, hold, protected, approved };
         let key = server.clone();
         let task = tokio::spawn(async move {
             let ended = shared.turns.take(pass::run(&shared, start)).await;

@@ -375,7 +375,7 @@ fn unmanaged(
     events: &[EngineEvent],
     unmanaged: &mut Vec<Unmanaged>,
 ) {
-    let facts = facts(input.desired, server, state);
+    let Some(facts) = facts(input.desired, server, input.observed) else { return };
     let name = server.key.path();
     let mut known: BTreeSet<&str> = BTreeSet::new();
     let mut names: BTreeSet<&str> = PREDEFINED.into();

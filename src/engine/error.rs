@@ -15,6 +15,15 @@ pub struct EngineError {
     pub hint: Option<String>,
 }
 
+impl EngineError {
+    /// The task for which a Swarm holds a network that is to be removed.
+    pub fn holding_task(&self) -> Option<&str> {
+        let (_, rest) = self.message.split_once("in use by task ")?;
+        let id = rest.split(|c: char| !c.is_ascii_alphanumeric()).next()?;
+        (!id.is_empty()).then_some(id)
+    }
+}
+
 /// What to make of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EngineErrorKind {

@@ -11,6 +11,7 @@ use futures::stream::BoxStream;
 pub use crate::observed::EngineEvent;
 use crate::observed::{
     ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
+    ObservedTask,
 };
 use crate::plan::NetworkCreate;
 pub use docker::{DockerReader, DockerWriter};
@@ -34,6 +35,9 @@ pub trait Reader: Send + Sync {
 
     /// `GET /services`: empty unless the engine is a Swarm manager.
     async fn services(&self) -> Result<Vec<ObservedService>, EngineError>;
+
+    /// `GET /tasks/{id}`, of a Swarm manager. `Ok(None)` when it is gone.
+    async fn task(&self, id: &str) -> Result<Option<ObservedTask>, EngineError>;
 
     /// Network and container events that the daemon still remembers since `since` (seconds since the epoch), oldest first.
     /// The daemon keeps 256 of all types: absence proves nothing.
@@ -64,6 +68,9 @@ pub trait Writer: Reader {
 
     /// `POST /networks/{id}/disconnect`.
     async fn disconnect(&self, network: &NetworkId, container: &ContainerId, force: bool) -> Result<(), EngineError>;
+
+    /// `POST /networks/{name}/disconnect`: for a container that does not run, of a network that the daemon does not know by its id at present.
+    async fn disconnect_by_name(&self, network: &str, container: &ContainerId) -> Result<(), EngineError>;
 
     /// `DELETE /networks/{id}`.
     async fn remove_network(&self, network: &NetworkId) -> Result<(), EngineError>;

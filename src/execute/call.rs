@@ -1,6 +1,5 @@
 //! One call to one engine, with the looks before and after it that make it safe to repeat and safe against others.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -8,11 +7,11 @@ use ipnet::IpNet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Limits;
+use super::removal::Leaving;
 use crate::api::ObjectKey;
 use crate::engine::{EngineError, EngineErrorKind, Writer};
 use crate::observed::{
-    ContainerId, ContainerState, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint,
-    ObservedNetwork,
+    ContainerState, EndpointSettings, NetworkId, ObservedContainer, ObservedEndpoint, ObservedNetwork,
 };
 use crate::plan::{Call, ContainerTarget, Group, NetworkCreate, Note, Reason, UNALLOCATED, ownership};
 use crate::report::{Failure, Outcome};
@@ -20,11 +19,9 @@ use crate::report::{Failure, Outcome};
 /// How often a creation is begun anew because others remove what was just made.
 const ATTEMPTS: usize = 3;
 /// Between two looks at something that is about to finish.
-const POLL: Duration = Duration::from_millis(100);
+pub(super) const POLL: Duration = Duration::from_millis(100);
 /// A manager gives a new network its driver and addresses some moments after it has answered.
 const ALLOCATION: Duration = Duration::from_secs(10);
-/// A network that belongs to a Swarm is gone only after its nodes have let go of it.
-const REMOVAL: Duration = Duration::from_secs(20);
 
 /// A call that succeeded.
 #[derive(Debug, Default)]
@@ -37,9 +34,9 @@ pub(super) struct Done {
 /// Something to tell about a call that succeeded.
 #[derive(Debug)]
 pub(super) struct Warning {
-    reason: Reason,
-    message: String,
-    hint: Option<String>,
+    pub(super) reason: Reason,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
 }
 
 impl Warning {
@@ -77,7 +74,7 @@ impl From<EngineError> for Mishap {
     }
 }
 
-fn failed(reason: Reason, message: String) -> Mishap {
+pub(super) fn failed(reason: Reason, message: String) -> Mishap {
     Failure { reason: Some(reason), message, hint: None }.into()
 }
 
@@ -85,6 +82,10 @@ fn failed(reason: Reason, message: String) -> Mishap {
 #[derive(Clone, Copy)]
 pub(super) struct Caller<'a> {
     pub(super) engine: &'a dyn Writer,
+    /// Where the networks of the Swarm are listed: a worker shows only those that somebody who runs there is on.
+    pub(super) manager: Option<&'a dyn Writer>,
+    /// The engines of the Swarm's nodes, this one among them: whoever is on a network of the Swarm may be on any.
+    pub(super) others: &'a [(&'a ObjectKey, &'a dyn Writer)],
     pub(super) limits: Limits,
 }
 
@@ -126,14 +127,12 @@ impl Caller<'_> {
     /// Before anything of a group that removes a network is done: nobody else may have come to be on it since the plan was made, or the
     /// proxy would be disconnected for nothing.
     pub(super) async fn check_group(&self, group: &Group) -> Result<(), Mishap> {
-        let leaving: BTreeSet<&ContainerId> = group
-            .operations
-            .iter()
-            .filter_map(|operation| match &operation.call {
-                Call::DisconnectEndpoint { container, .. } => Some(&container.id),
-                _ => None,
-            })
-            .collect();
+        let mut leaving = Leaving::default();
+        for operation in &group.operations {
+            if let Call::DisconnectEndpoint { container, .. } = &operation.call {
+                leaving.containers.insert(&container.id);
+            }
+        }
         for operation in &group.operations {
             if let Call::RemoveNetwork { network } = &operation.call
                 && let Some(id) = &network.id
@@ -146,7 +145,7 @@ impl Caller<'_> {
     }
 
     /// Bounds a call that the transport does not bound.
-    async fn answer<T>(&self, call: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
+    pub(super) async fn answer<T>(&self, call: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
         timeout(self.limits.call, call).await.unwrap_or_else(|_| {
             Err(EngineError {
                 kind: EngineErrorKind::Unreachable,
@@ -161,8 +160,12 @@ impl Caller<'_> {
         self.answer(self.engine.networks()).await
     }
 
-    async fn network(&self, id: &NetworkId) -> Result<Option<ObservedNetwork>, EngineError> {
-        Ok(self.networks().await?.into_iter().find(|network| network.id == *id))
+    pub(super) async fn network(&self, id: &NetworkId) -> Result<Option<ObservedNetwork>, EngineError> {
+        let networks = match self.manager.filter(|_| id.is_of_swarm()) {
+            Some(manager) => self.answer(manager.networks()).await?,
+            None => self.networks().await?,
+        };
+        Ok(networks.into_iter().find(|network| network.id == *id))
     }
 
     /// The networks of that name, and those that were made for the same destination under another: a destination without a declared name gets
@@ -386,7 +389,9 @@ impl Caller<'_> {
     async fn disconnect(&self, id: &NetworkId, container: &ContainerTarget, force: bool) -> Result<(), Mishap> {
         match self.answer(self.engine.disconnect(id, &container.id, force)).await {
             Ok(()) => Ok(()),
-            Err(error) if matches!(error.kind, EngineErrorKind::NotConnected | EngineErrorKind::NotFound) => Ok(()),
+            Err(error) if matches!(error.kind, EngineErrorKind::NotConnected | EngineErrorKind::NotFound) => {
+                if id.is_of_swarm() { self.disconnect_unknown(id, container).await } else { Ok(()) }
+            }
             Err(error) if error.kind == EngineErrorKind::Unreachable => {
                 let on = |endpoint: &ObservedEndpoint| endpoint.network_id.as_ref() == Some(id);
                 match self.inspect(container).await? {
@@ -396,6 +401,16 @@ impl Caller<'_> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// A worker that has nobody running on a network of the Swarm does not know its id, and a stopped container that was on it is connected all
+    /// the same: by the name under which it knows it.
+    async fn disconnect_unknown(&self, id: &NetworkId, container: &ContainerTarget) -> Result<(), Mishap> {
+        let Some(seen) = self.inspect(container).await? else { return Ok(()) };
+        let on = seen.endpoints.iter().find(|endpoint| endpoint.network_id.as_ref() == Some(id));
+        let Some(endpoint) = on else { return Ok(()) };
+        let name = &endpoint.network_name;
+        Ok(self.answer(self.engine.disconnect_by_name(name, &container.id)).await?)
     }
 
     async fn inspect(&self, container: &ContainerTarget) -> Result<Option<ObservedContainer>, EngineError> {
@@ -435,113 +450,6 @@ impl Caller<'_> {
         mishap
     }
 
-    // Removal
-
-    async fn remove(&self, id: &NetworkId) -> Result<Option<Warning>, Mishap> {
-        let Some(network) = self.network(id).await? else { return Ok(None) };
-        self.check_unused(&network, &BTreeSet::new()).await?;
-        match self.answer(self.engine.remove_network(id)).await {
-            Ok(()) => {}
-            Err(error) if error.kind == EngineErrorKind::NotFound => {}
-            Err(error) if error.kind == EngineErrorKind::NetworkInUse => {
-                self.check_unused(&network, &BTreeSet::new()).await?;
-                let hint = format!(
-                    "nobody is to be seen on it, so the daemon holds a leftover: docker network inspect {} names it, \
-                     docker network disconnect -f {} NAME removes it",
-                    network.name, network.name
-                );
-                let failure = Failure::from(error);
-                return Err(Failure { hint: failure.hint.clone().or(Some(hint)), ..failure }.into());
-            }
-            Err(error) if error.kind == EngineErrorKind::Unreachable => {
-                if self.network(id).await?.is_some() {
-                    return Err(Failure::from(error).into());
-                }
-            }
-            Err(error) => return Err(error.into()),
-        }
-        let deadline = Instant::now() + REMOVAL;
-        while self.network(id).await?.is_some() {
-            if Instant::now() >= deadline {
-                let message =
-                    format!("The daemon accepted to remove the network {:?}, and still has it.", network.name);
-                return Err(failed(Reason::NetworkInUse, message));
-            }
-            sleep(POLL).await;
-        }
-        self.stranded(&network).await
-    }
-
-    /// Containers that came to be on the network between the last look and its removal. They cannot start until they are disconnected from it.
-    async fn stranded(&self, network: &ObservedNetwork) -> Result<Option<Warning>, Mishap> {
-        let users: Vec<User> = self
-            .users(network)
-            .await?
-            .into_iter()
-            .filter(|user| user.network_id.as_ref() == Some(&network.id))
-            .collect();
-        if users.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Warning {
-            reason: Reason::NetworkInUse,
-            message: format!(
-                "While the network {:?} was being removed, {} came to be attached to it and cannot start as it is.",
-                network.name,
-                list(&users)
-            ),
-            hint: Some(format!(
-                "create the network again, or for each of them: docker network disconnect {} NAME",
-                network.name
-            )),
-        }))
-    }
-
-    async fn check_unused(&self, network: &ObservedNetwork, leaving: &BTreeSet<&ContainerId>) -> Result<(), Mishap> {
-        let mut users = self.users(network).await?;
-        users.retain(|user| user.container.as_ref().is_none_or(|container| !leaving.contains(container)));
-        if users.is_empty() {
-            return Ok(());
-        }
-        Err(Failure {
-            reason: Some(Reason::NetworkInUse),
-            message: format!("The network {:?} is in use by {}.", network.name, list(&users)),
-            hint: Some("disconnect or remove them, then apply again".to_owned()),
-        }
-        .into())
-    }
-
-    /// Whoever refers to the network, stopped containers and services without tasks included.
-    async fn users(&self, network: &ObservedNetwork) -> Result<Vec<User>, EngineError> {
-        let on = |endpoint: &ObservedEndpoint| match &endpoint.network_id {
-            Some(id) => *id == network.id,
-            None => endpoint.network_name == network.name || endpoint.network_name == network.id.as_str(),
-        };
-        let mut users = Vec::new();
-        for container in self.answer(self.engine.containers()).await? {
-            // It is on its way out and holds nothing up.
-            if matches!(container.state, ContainerState::Removing | ContainerState::Dead) {
-                continue;
-            }
-            if let Some(endpoint) = container.endpoints.iter().find(|endpoint| on(endpoint)) {
-                users.push(User {
-                    name: format!("container {} ({})", container.name, container.state.as_str()),
-                    container: Some(container.id.clone()),
-                    network_id: endpoint.network_id.clone(),
-                });
-            }
-        }
-        if network.scope == NetworkScope::Swarm {
-            for service in self.answer(self.engine.services()).await? {
-                if service.networks.iter().any(|used| used == network.id.as_str() || *used == network.name) {
-                    let name = format!("service {}", service.name);
-                    users.push(User { name, container: None, network_id: None });
-                }
-            }
-        }
-        Ok(users)
-    }
-
     // Containers
 
     async fn in_state(
@@ -570,17 +478,6 @@ enum Overlap {
     Foreign,
     /// Nothing that is to be seen.
     Unseen,
-}
-
-/// Somebody who refers to a network.
-struct User {
-    name: String,
-    container: Option<ContainerId>,
-    network_id: Option<NetworkId>,
-}
-
-fn list(users: &[User]) -> String {
-    users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn known<'a>(id: Option<&'a NetworkId>, name: &str) -> Result<&'a NetworkId, Mishap> {
@@ -647,7 +544,10 @@ fn age(network: &ObservedNetwork) -> (Option<jiff::Timestamp>, NetworkId) {
 fn endpoint_on<'a>(container: &'a ObservedContainer, id: &NetworkId, name: &str) -> Option<&'a ObservedEndpoint> {
     container.endpoints.iter().find(|endpoint| match &endpoint.network_id {
         Some(on) => on == id,
-        None => !container.state.is_live() && endpoint.network_name == name,
+        None => {
+            let known = endpoint.network_name == name || endpoint.network_name == id.as_str();
+            !container.state.is_live() && known
+        }
     })
 }
 

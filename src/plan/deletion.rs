@@ -21,6 +21,8 @@ pub const RESOURCES_REMAIN: &str = "You must delete all resources before deletin
 pub(super) struct Removal<'a> {
     pub(super) network: &'a ObservedNetwork,
     pub(super) group: Group,
+    /// Something that nobody can know and somebody should.
+    pub(super) warning: Option<Note>,
 }
 
 /// What the request to delete comes to on one server.
@@ -53,6 +55,8 @@ pub(super) fn removal<'a>(
         // Their definitions would put them back on the network, or hold it: beyond what force can do.
         DeleteMode::Forced => matches!(blocker.kind, BlockerKind::SwarmService | BlockerKind::SwarmTask),
     }));
+    // Those on other servers, force leaves alone: whoever typed the name of this destination did not mean to stop anything there.
+    blockers.extend(ctx.elsewhere_on(network));
     blockers.sort();
     if !blockers.is_empty() {
         let hint = match mode {
@@ -61,14 +65,21 @@ pub(super) fn removal<'a>(
                 destination.name, destination.namespace
             ),
             DeleteMode::Forced => {
-                "remove the Swarm services, or take the network out of them: docker service update --network-rm"
-                    .to_owned()
+                let services =
+                    "remove the Swarm services, or take the network out of them: docker service update --network-rm";
+                match blockers.iter().find_map(|blocker| blocker.server.as_ref()) {
+                    Some(server) => {
+                        format!("disconnect or remove what is on other servers, such as {server}, there; {services}")
+                    }
+                    None => services.to_owned(),
+                }
             }
         };
         return Err(Note::refused(Reason::ResourcesRemain, destination, RESOURCES_REMAIN)
             .blockers(blockers)
             .hint(hint));
     }
+    let warning = ctx.unseen_nodes(destination, network, mode)?;
 
     let target = NetworkTarget::existing(network);
     let operation = |call, disruptive, undo| Operation { object: destination.clone(), call, cause, disruptive, undo };
@@ -122,7 +133,7 @@ pub(super) fn removal<'a>(
         endpoints,
     });
     let group = Group { object: destination.clone(), operations, journal, completes: Vec::new() };
-    Ok(Removal { network, group })
+    Ok(Removal { network, group, warning })
 }
 
 /// Plans the request to delete on one observed server.
@@ -230,7 +241,7 @@ fn declared<'a>(
 fn undeclared<'a>(ctx: &Context<'a>, key: &ObjectKey, mode: DeleteMode, deletions: &mut Deletions<'a>) {
     let networks: Vec<_> =
         ctx.host.verified(ctx.set).filter(|(_, of)| *of == key).map(|(network, _)| network).collect();
-    for network in networks {
+    for network in networks.into_iter().filter(|network| ctx.looks_after(network)) {
         let label = ctx.host.owner(network).map(|owner| owner.deletion_policy).unwrap_or_default();
         if label == DeletionPolicy::Orphan {
             deletions.notes.push(orphaned(key, network, "has the deletion policy Orphan"));

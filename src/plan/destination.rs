@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::host::{self, Host, PREDEFINED};
 use super::member::{self, Fate, Members, Target};
 use super::operation::{
-    Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, NetworkCreate, NetworkTarget, Note, NoteKind, Operation,
-    Reason, ServerType,
+    Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, NetworkCreate, NetworkTarget, Note, NoteKind, OVERLAY,
+    Operation, Reason, ServerType,
 };
-use super::{Context, Draft, ownership, proxy, replacement};
+use super::{Context, Draft, ownership, proxy, replacement, swarm};
 use crate::api::{DestinationType, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredNetwork};
 use crate::observed::{NetworkId, NetworkScope, ObservedNetwork, ObservedSubnet, SwarmState};
@@ -20,6 +20,9 @@ const ENCRYPTED: &str = "encrypted";
 /// What to do about a Swarm's network that stays without addresses.
 pub const UNALLOCATED: &str = "should it stay so, the Swarm's address pools are used up (its managers log it): declare `spec.network.subnets`, \
      or remove overlay networks that nobody uses";
+
+const REPAIR: &str =
+    "see what `docker info` says on that server; if managers are gone for good: docker swarm init --force-new-cluster";
 
 /// The network of a declared destination, as far as there is one.
 #[derive(Debug)]
@@ -224,25 +227,18 @@ fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Not
     let refuse = |reason, message: String| Note::refused(reason, &destination.key, message);
     match &ctx.host.state.engine.swarm {
         SwarmState::Inactive | SwarmState::Manager { .. } => {}
+        SwarmState::Worker { .. } if ctx.swarm.is_some() => {}
         SwarmState::Worker { manager_addresses, .. } => {
-            let managers = if manager_addresses.is_empty() {
-                String::new()
-            } else {
-                format!(" Its managers are {}.", manager_addresses.join(", "))
-            };
-            return Some(
-                refuse(
-                    Reason::NotASwarmManager,
-                    format!("{server} is a worker of a Swarm, whose networks are made by its managers.{managers}"),
-                )
-                .hint("declare a manager of that Swarm as a server, and put the destination on it"),
-            );
+            return Some(swarm::without_manager(ctx.input, server, &destination.key, manager_addresses));
         }
         SwarmState::Pending | SwarmState::Locked | SwarmState::Error { .. } => {
             let (state, hint) = match &ctx.host.state.engine.swarm {
-                SwarmState::Locked => ("locked".to_owned(), "docker swarm unlock"),
-                SwarmState::Error { message } => (format!("in error: {message}"), "docker info, on that server"),
-                _ => ("not ready yet".to_owned(), "try again when it is"),
+                SwarmState::Locked => ("locked".to_owned(), "docker swarm unlock, on that server"),
+                SwarmState::Error { message } => (format!("in error: {}", message.trim_end_matches('.')), REPAIR),
+                _ => (
+                    "not ready yet".to_owned(),
+                    "try again when `docker info` on that server says that its Swarm is active",
+                ),
             };
             return Some(
                 refuse(Reason::NotASwarmManager, format!("The Swarm that {server} is part of is {state}.")).hint(hint),
@@ -250,11 +246,12 @@ fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Not
         }
     }
     let actual = ctx.host.server_type().destination_type();
+    let is = match ctx.host.server_type() {
+        ServerType::Standalone => "a standalone server",
+        ServerType::Manager => "a Swarm manager",
+        ServerType::Worker => "a Swarm worker",
+    };
     if let Some(asserted) = destination.asserted_type.filter(|asserted| *asserted != actual) {
-        let is = match actual {
-            DestinationType::Standalone => "a standalone server",
-            DestinationType::Swarm => "a Swarm manager",
-        };
         return Some(
             refuse(Reason::WrongScope, format!("spec.type is {}, and {server} is {is}.", asserted.as_str()))
                 .hint(format!("set `type: {}`, or leave it out", actual.as_str())),
@@ -273,7 +270,7 @@ fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Not
         return Some(
             refuse(
                 Reason::WrongScope,
-                format!("spec.network.icc: false needs a bridge network, and {server} is a Swarm manager."),
+                format!("spec.network.icc: false needs a bridge network, and {server} is {is}."),
             )
             .hint("remove `icc`"),
         );
@@ -289,7 +286,7 @@ fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Not
 fn in_scope(ctx: &Context<'_>, destination: &DesiredDestination, network: &ObservedNetwork) -> Option<Note> {
     let (driver, scope, expected) = match ctx.host.server_type() {
         ServerType::Standalone => ("bridge", NetworkScope::Local, "a bridge network"),
-        ServerType::Manager | ServerType::Worker => ("overlay", NetworkScope::Swarm, "an overlay network of the Swarm"),
+        ServerType::Manager | ServerType::Worker => (OVERLAY, NetworkScope::Swarm, "an overlay network of the Swarm"),
     };
     let driver_fits = network.driver == driver || network.is_unallocated();
     let fits = driver_fits && network.scope == scope && !network.ingress;
@@ -325,7 +322,7 @@ pub(super) fn creation(ctx: &Context<'_>, destination: &DesiredDestination, name
     labels.extend(ownership::labels(&fresh.uid, ctx.set, &destination.key, &name, destination.deletion_policy));
     NetworkCreate {
         name,
-        driver: if overlay { "overlay" } else { "bridge" }.to_owned(),
+        driver: if overlay { OVERLAY } else { "bridge" }.to_owned(),
         attachable: overlay,
         internal: *internal,
         ipv6: *ipv6,
@@ -734,5 +731,5 @@ pub(super) fn declared_blocker(destination: &ObjectKey, resource: &ObjectKey) ->
         Kind::Destination | Kind::Server => BlockerKind::Destination,
     };
     let name = if resource.namespace == destination.namespace { resource.name.clone() } else { resource.path() };
-    Blocker { kind, name, state: "declared".to_owned() }
+    Blocker { kind, name, state: "declared".to_owned(), server: None }
 }

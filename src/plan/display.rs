@@ -175,7 +175,8 @@ impl fmt::Display for Operation {
 
 impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}, {}", self.kind, self.name, self.state)
+        write!(f, "{} {}, {}", self.kind, self.name, self.state)?;
+        self.server.as_ref().map_or(Ok(()), |server| write!(f, ", on {server}"))
     }
 }
 
@@ -203,7 +204,10 @@ impl fmt::Display for Note {
 /// The server's name, then operations, then notes, indented by two. Nothing where there is nothing to say.
 impl fmt::Display for ServerPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let operations = self.groups.iter().flat_map(|group| &group.operations).map(ToString::to_string);
+        let operations = self.groups.iter().flat_map(|group| &group.operations).map(|operation| match self.manager() {
+            Some(manager) if operation.call.is_for_manager() => format!("{operation}, by way of {}", manager.path()),
+            _ => operation.to_string(),
+        });
         let mut lines = operations.chain(self.notes.iter().map(ToString::to_string)).peekable();
         if lines.peek().is_some() {
             writeln!(f, "{}", self.server.path())?;

@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::host::Attached;
 use super::member::Members;
 use super::operation::ServerType;
-use super::{Context, FreshIds, Host, PlanInput, Request, destination, host, member};
+use super::swarm::View;
+use super::{Context, FreshIds, PlanInput, Request, destination, host, member};
 use crate::api::{DestinationType, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState, ProxyInstance};
 use crate::observed::{Observations, ObservedContainer, ObservedNetwork, ObservedState};
@@ -117,16 +118,17 @@ pub struct EndpointFacts {
     pub aliases: Vec<String>,
 }
 
-/// The facts of one declared server.
-pub fn facts(desired: &DesiredState, server: &DesiredServer, observed: &ObservedState) -> ServerFacts {
-    let input = PlanInput {
-        desired,
-        observed: &Observations::new(),
-        request: &Request::default(),
-        ids: &FreshIds::default(),
-        journals: &[],
-    };
-    let ctx = Context { input: &input, request: input.request, set: &desired.set, server, host: Host::new(observed) };
+/// The facts of one declared server; `None` where it was not observed.
+pub fn facts(desired: &DesiredState, server: &DesiredServer, observed: &Observations) -> Option<ServerFacts> {
+    let state = observed.get(&server.key)?.as_ref().ok()?;
+    let input = PlanInput { desired, observed, request: &Request::default(), ids: &FreshIds::default(), journals: &[] };
+    let view = View::new(observed, &server.key, state);
+    let ctx = Context::new(&input, server, &view);
+    Some(server_facts(&ctx, state))
+}
+
+fn server_facts(ctx: &Context<'_>, observed: &ObservedState) -> ServerFacts {
+    let server = ctx.server;
     ServerFacts {
         server_type: ctx.host.server_type(),
         engine: EngineFacts { name: observed.engine.name.clone(), version: observed.engine.version.clone() },
@@ -152,7 +154,7 @@ pub fn facts(desired: &DesiredState, server: &DesiredServer, observed: &Observed
         destinations: server
             .destinations
             .iter()
-            .map(|destination| (destination.key.clone(), destination_facts(&ctx, destination)))
+            .map(|destination| (destination.key.clone(), destination_facts(ctx, destination)))
             .collect(),
     }
 }

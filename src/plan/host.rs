@@ -17,7 +17,8 @@ pub(super) const PREDEFINED: [&str; 5] = ["bridge", "host", "none", "ingress", "
 /// Labels by which the engine and Docker Compose mark their containers.
 pub(super) const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 pub(super) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
-pub(super) const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
+/// Name of the service that a container is a task of.
+pub const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
 pub(super) const SWARM_TASK: &str = "com.docker.swarm.task.id";
 
 /// A container's attachment to a network.
@@ -176,7 +177,7 @@ impl<'a> Host<'a> {
 
     /// Swarm services whose tasks are put on the network.
     pub(super) fn services_on(&self, network: &ObservedNetwork) -> Vec<&'a ObservedService> {
-        let mut services: Vec<_> = self.state.services.iter().filter(|service| is_on(service, network)).collect();
+        let mut services: Vec<_> = self.state.services.iter().filter(|service| service.is_on(network)).collect();
         services.sort_by(|a, b| a.name.cmp(&b.name));
         services
     }
@@ -188,7 +189,7 @@ impl<'a> Host<'a> {
             if !is_proxy(container, proxy) {
                 let kind = if is_task(container) { BlockerKind::SwarmTask } else { BlockerKind::Container };
                 let state = container.state.as_str().to_owned();
-                blockers.insert(Blocker { kind, name: container.name.clone(), state });
+                blockers.insert(Blocker { kind, name: container.name.clone(), state, server: None });
             }
         }
         for service in self.services_on(network) {
@@ -198,7 +199,8 @@ impl<'a> Host<'a> {
                     Some(count) => format!("{count} replicas"),
                     None => "global".to_owned(),
                 };
-                blockers.insert(Blocker { kind: BlockerKind::SwarmService, name: service.name.clone(), state });
+                let (kind, name) = (BlockerKind::SwarmService, service.name.clone());
+                blockers.insert(Blocker { kind, name, state, server: None });
             }
         }
         blockers.into_iter().collect()
@@ -227,10 +229,6 @@ pub(super) fn overlap(a: &ipnet::IpNet, b: &ipnet::IpNet) -> bool {
 /// The ranges of a network; what cannot be read as one occupies nothing.
 pub(super) fn subnets(network: &ObservedNetwork) -> Vec<ipnet::IpNet> {
     network.subnets.iter().filter_map(|subnet| subnet.subnet.parse().ok()).collect()
-}
-
-pub(super) fn is_on(service: &ObservedService, network: &ObservedNetwork) -> bool {
-    service.networks.iter().any(|known| known == network.id.as_str() || *known == network.name)
 }
 
 pub(super) fn is_proxy(container: &ObservedContainer, proxy: Option<&Proxy>) -> bool {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::host::{self, Host};
 use super::operation::{Call, Cause, NetworkTarget, NoteKind, Plan, ServerPlan};
+use super::swarm::View;
 use super::{PlanInput, ownership};
 use crate::observed::{ContainerId, NetworkId, ObservedState};
 
@@ -63,6 +64,8 @@ fn observed_server(input: &PlanInput<'_>, server: &ServerPlan, state: &ObservedS
     if declared.is_none_or(|declared| declared.suspend) && !server.groups.is_empty() {
         say("operations are planned on a server that is suspended or not declared".to_owned());
     }
+    let view = View::new(input.observed, &server.server, state);
+    let state: &ObservedState = &view.state;
     let host = Host::new(state);
     let attached = state
         .networks

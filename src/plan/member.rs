@@ -214,7 +214,7 @@ fn service_notes(
                     &member.resource,
                     format!("There is no Swarm service named {name:?}."),
                 )),
-                (Some(service), Some(network)) if host::is_on(service, network) => None,
+                (Some(service), Some(network)) if service.is_on(network) => None,
                 (Some(_), _) => {
                     let network = network.map_or("NETWORK", |network| &network.name);
                     Some(

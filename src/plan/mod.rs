@@ -16,18 +16,22 @@ pub mod ownership;
 mod proxy;
 mod prune;
 mod replacement;
+mod swarm;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use deletion::RESOURCES_REMAIN;
 pub use destination::{UNALLOCATED, differences as immutable_differences};
+pub use host::SWARM_SERVICE;
 pub use member::selects;
 pub use operation::*;
 pub use prune::left_over;
+pub use swarm::wants_elsewhere;
 
 use self::destination::Located;
 use self::host::Host;
 use self::member::{Members, Target};
+use self::swarm::{Swarm, View};
 use crate::api::{Kind, Membership, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::observed::{
@@ -105,8 +109,18 @@ impl FreshIds {
 /// Guarantees: the same input gives the same plan. Nothing is planned for a server that was not observed. Planning again after every operation
 /// is done gives no operations. `lint` says what else holds of every plan.
 pub fn plan(input: &PlanInput<'_>) -> Plan {
-    let servers: Vec<ServerPlan> =
-        input.desired.servers.values().filter_map(|server| plan_server(input, server)).collect();
+    let views: BTreeMap<&ObjectKey, View<'_>> = input
+        .desired
+        .servers
+        .keys()
+        .filter_map(|key| Some((key, View::new(input.observed, key, input.observed.get(key)?.as_ref().ok()?))))
+        .collect();
+    let servers: Vec<ServerPlan> = input
+        .desired
+        .servers
+        .values()
+        .filter_map(|server| plan_server(input, server, views.get(&server.key)))
+        .collect();
     Plan { set: input.desired.set.clone(), notes: unknown_objects(input), servers }
 }
 
@@ -117,9 +131,15 @@ struct Context<'a> {
     set: &'a str,
     server: &'a DesiredServer,
     host: Host<'a>,
+    swarm: Option<&'a Swarm<'a>>,
 }
 
 impl<'a> Context<'a> {
+    fn new(input: &'a PlanInput<'a>, server: &'a DesiredServer, view: &'a View<'a>) -> Self {
+        let (request, set) = (input.request, input.desired.set.as_str());
+        Context { input, request, set, server, host: Host::new(&view.state), swarm: view.swarm.as_ref() }
+    }
+
     fn is_deleted(&self, key: &ObjectKey) -> bool {
         self.request.delete.contains_key(key)
     }
@@ -226,7 +246,11 @@ impl Draft {
     }
 }
 
-fn plan_server(input: &PlanInput<'_>, server: &DesiredServer) -> Option<ServerPlan> {
+fn plan_server<'a>(
+    input: &'a PlanInput<'a>,
+    server: &'a DesiredServer,
+    view: Option<&'a View<'a>>,
+) -> Option<ServerPlan> {
     let concerned = || {
         let mut keys = input.request.delete.keys();
         keys.any(|key| {
@@ -237,8 +261,8 @@ fn plan_server(input: &PlanInput<'_>, server: &DesiredServer) -> Option<ServerPl
                     .any(|it| it.key == *key || it.members.iter().any(|member| member.resource == *key))
         })
     };
-    let state = match input.observed.get(&server.key) {
-        Some(Ok(state)) => state,
+    let view = match input.observed.get(&server.key) {
+        Some(Ok(_)) => view?,
         Some(Err(unobserved)) => return Some(unobserved_server(input, server, unobserved)),
         None if input.request.only_delete && !concerned() => return None,
         None => {
@@ -250,10 +274,11 @@ fn plan_server(input: &PlanInput<'_>, server: &DesiredServer) -> Option<ServerPl
             return Some(unobserved_server(input, server, &unobserved));
         }
     };
-    let ctx = Context { input, request: input.request, set: &input.desired.set, server, host: Host::new(state) };
+    let ctx = Context::new(input, server, view);
     let mut plan = ServerPlan {
         server: server.key.clone(),
         server_type: Some(ctx.host.server_type()),
+        swarm: ctx.swarm.map(|swarm| swarm.cluster(&server.key)),
         groups: Vec::new(),
         settled: Vec::new(),
         withheld: None,
@@ -296,6 +321,7 @@ fn plan_server(input: &PlanInput<'_>, server: &DesiredServer) -> Option<ServerPl
         draft.notes.extend(stranded(&ctx));
     }
     // What is in the way of a new network goes first, everything else last: a pass that is interrupted has done the useful part.
+    notes.extend(removals.iter().filter_map(|removal| removal.warning.clone()));
     let created: Vec<&NetworkCreate> = draft.groups.iter().flat_map(created).collect();
     let (first, last): (Vec<_>, Vec<_>) =
         removals.into_iter().partition(|removal| in_the_way(removal.network, &created));
@@ -421,6 +447,7 @@ fn unobserved_server(input: &PlanInput<'_>, server: &DesiredServer, unobserved: 
     ServerPlan {
         server: server.key.clone(),
         server_type: None,
+        swarm: None,
         groups: Vec::new(),
         settled: Vec::new(),
         withheld: None,
@@ -431,7 +458,7 @@ fn unobserved_server(input: &PlanInput<'_>, server: &DesiredServer, unobserved: 
 /// Objects to delete that neither a manifest nor a server knows.
 fn unknown_objects(input: &PlanInput<'_>) -> Vec<Note> {
     let declared = |key: &ObjectKey| {
-        input.desired.servers.values().any(|server| {
+        input.desired.all_servers().any(|server| {
             server.key == *key
                 || server
                     .destinations

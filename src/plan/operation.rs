@@ -23,6 +23,8 @@ pub struct ServerPlan {
     pub server: ObjectKey,
     /// `None`: the server could not be observed, and `groups` is empty.
     pub server_type: Option<ServerType>,
+    /// The Swarm that it is part of. `None` where it is part of none, or where no manager of it could be asked.
+    pub swarm: Option<Cluster>,
     /// Executed one after another. A failure within a group skips the rest of that group, and later operations on a network it was to create.
     pub groups: Vec<Group>,
     /// Journals that have nothing left to restore: their files go.
@@ -45,6 +47,22 @@ pub struct WithheldDeletion {
     pub destination: ObjectKey,
     pub network: String,
     pub network_id: NetworkId,
+}
+
+impl ServerPlan {
+    /// Another server whose daemon gets the calls that are for a manager.
+    pub fn manager(&self) -> Option<&ObjectKey> {
+        self.swarm.as_ref().map(|swarm| &swarm.manager).filter(|manager| **manager != self.server)
+    }
+}
+
+/// The Swarm that a server is part of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// The server whose daemon lists the Swarm's networks and gets the calls that are for a manager: the server itself if it is one.
+    pub manager: ObjectKey,
+    /// Other declared servers that are part of it, in order. Their containers may be on its networks.
+    pub nodes: Vec<ObjectKey>,
 }
 
 /// What the daemon says it is.
@@ -92,6 +110,9 @@ pub struct Operation {
     pub undo: Option<Call>,
 }
 
+/// The driver of networks that span the nodes of a Swarm.
+pub const OVERLAY: &str = "overlay";
+
 /// The call itself, complete: the executor adds nothing but the id of a network created earlier in the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
@@ -119,6 +140,18 @@ pub enum Call {
 }
 
 impl Call {
+    /// Whether it goes to a manager of the Swarm that the server is part of, and not to the server's own daemon.
+    pub fn is_for_manager(&self) -> bool {
+        match self {
+            Call::CreateNetwork(create) => create.driver == OVERLAY,
+            Call::RemoveNetwork { network } => network.id.as_ref().is_some_and(NetworkId::is_of_swarm),
+            Call::ConnectEndpoint { .. }
+            | Call::DisconnectEndpoint { .. }
+            | Call::StartContainer { .. }
+            | Call::StopContainer { .. } => false,
+        }
+    }
+
     /// As in the plan's JSON.
     pub fn name(&self) -> &'static str {
         match self {
@@ -349,6 +382,9 @@ pub struct Blocker {
     pub name: String,
     /// `running`, `exited`, …; `declared` for a resource in the manifests.
     pub state: String,
+    /// `namespace/name` of the server it is on, where that is another node of the destination's Swarm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

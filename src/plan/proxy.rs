@@ -152,7 +152,7 @@ fn service_note(
             format!("The proxy, a Swarm service named {name:?}, does not exist."),
         ));
     };
-    if network.is_some_and(|network| host::is_on(service, network)) {
+    if network.is_some_and(|network| service.is_on(network)) {
         return None;
     }
     let network = network.map_or("NETWORK", |network| &network.name);

@@ -10,7 +10,7 @@ use super::operation::{Cause, Note, Reason, Withheld, WithheldDeletion};
 use super::{Context, DeleteMode};
 use crate::api::{DeletionPolicy, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredState};
-use crate::observed::{NetworkScope, ObservedNetwork};
+use crate::observed::ObservedNetwork;
 
 #[derive(Default)]
 pub(super) struct Pruned<'a> {
@@ -119,13 +119,13 @@ fn leftovers<'h, 'a>(
     let claimed: BTreeSet<_> = located.iter().filter_map(|(it, _)| it.network.name.as_deref()).collect();
     let unclear: BTreeSet<_> =
         located.iter().filter(|(_, it)| it.network().is_none()).map(|(destination, _)| &destination.key).collect();
-    let manager = ctx.host.server_type() == super::ServerType::Manager;
     ctx.host.verified(ctx.set).filter(move |(network, destination)| {
         !used.contains(&network.id)
             && !claimed.contains(network.name.as_str())
             && !unclear.contains(destination)
             && !ctx.is_deleted(destination)
-            && (network.scope != NetworkScope::Swarm || manager)
+            && ctx.looks_after(network)
+            && !ctx.declared_in_swarm(network, destination)
     })
 }
 
@@ -139,7 +139,7 @@ fn copied(
     let destination = owner.destination.as_ref()?;
     let used = located.iter().any(|(_, it)| it.network().is_some_and(|used| used.id == network.id));
     let claimed = located.iter().any(|(it, _)| it.network.name.as_deref() == Some(network.name.as_str()));
-    if ctx.host.is_verified(network) || used || claimed {
+    if ctx.host.is_verified(network) || used || claimed || !ctx.looks_after(network) {
         return None;
     }
     Some(

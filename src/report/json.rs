@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{OperationReport, Outcome, Report};
+use crate::api::ObjectKey;
 use crate::plan::{Blocker, Note, NoteKind, Reason, ServerType};
 
 /// Raised in its first part when a reader of the former version would misread the document.
@@ -37,6 +38,9 @@ pub struct ServerDocument {
 pub struct OperationDocument {
     pub op: &'static str,
     pub server: String,
+    /// The server whose daemon is called, where that is another one: networks of a Swarm are made by its managers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
     /// `Kind/namespace/name`.
     pub object: String,
     pub network: Option<String>,
@@ -96,7 +100,8 @@ impl Report {
         let mut notes = Vec::new();
         for server in &self.servers {
             let name = server.server.path();
-            operations.extend(server.operations.iter().map(|it| operation(&name, it)));
+            let manager = server.manager.as_ref();
+            operations.extend(server.operations.iter().map(|it| operation(&name, manager, it)));
             notes.extend(server.notes.iter().map(|it| note(Some(&name), it)));
         }
         notes.extend(self.notes.iter().map(|it| note(None, it)));
@@ -123,7 +128,7 @@ impl Report {
     }
 }
 
-fn operation(server: &str, report: &OperationReport) -> OperationDocument {
+fn operation(server: &str, manager: Option<&ObjectKey>, report: &OperationReport) -> OperationDocument {
     let OperationReport { operation, outcome } = report;
     let (reason, message, hint) = match outcome {
         Outcome::Failed(failure) => (failure.reason, Some(failure.message.clone()), failure.hint.clone()),
@@ -132,6 +137,7 @@ fn operation(server: &str, report: &OperationReport) -> OperationDocument {
     OperationDocument {
         op: operation.call.name(),
         server: server.to_owned(),
+        via: manager.filter(|_| operation.call.is_for_manager()).map(ObjectKey::path),
         object: operation.object.to_string(),
         network: operation.call.network().map(str::to_owned),
         container: operation.call.container().map(str::to_owned),

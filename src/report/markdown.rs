@@ -20,7 +20,7 @@ impl Report {
 }
 
 fn markdown_server(text: &mut String, report: &ServerReport) {
-    let ServerReport { server, server_type, operations, notes: said } = report;
+    let ServerReport { server, server_type, manager, operations, notes: said } = report;
     if operations.is_empty() && said.is_empty() && server_type.is_some() {
         return;
     }
@@ -30,6 +30,9 @@ fn markdown_server(text: &mut String, report: &ServerReport) {
         text.push_str("\n```diff\n");
         for OperationReport { operation, outcome } in operations {
             let _ = write!(text, "{operation}");
+            if let Some(manager) = manager.as_ref().filter(|_| operation.call.is_for_manager()) {
+                let _ = write!(text, ", by way of {}", manager.path());
+            }
             match outcome {
                 Outcome::Planned | Outcome::Done => {}
                 Outcome::Skipped => text.push_str(": skipped"),

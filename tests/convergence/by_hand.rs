@@ -43,6 +43,7 @@ pub(super) fn marked() -> EndpointSettings {
 
 pub(super) fn plan(groups: Vec<Group>) -> Plan {
     let server = ServerPlan {
+        swarm: None,
         server: server(),
         server_type: Some(ServerType::Standalone),
         groups,

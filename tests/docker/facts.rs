@@ -320,7 +320,10 @@ async fn fact_11_swarm_networks_belong_to_the_manager() {
     let engine = writer(&host);
     assert_eq!(engine.info().await.unwrap().swarm, SwarmState::Inactive);
     host.swarm_init();
-    let SwarmState::Manager { node_id, cluster_id } = engine.info().await.unwrap().swarm else { panic!("no manager") };
+    let SwarmState::Manager { node_id, cluster_id, nodes, managers } = engine.info().await.unwrap().swarm else {
+        panic!("no manager")
+    };
+    assert_eq!((nodes, managers), (Some(1), [node_id.clone()].into()));
     assert_eq!((node_id.len(), cluster_id.len()), (25, 25));
     let id = engine.create_network(&overlay("wide")).await.unwrap();
     let mut state = observe(&engine, &Interest::All).await.unwrap();

@@ -4,9 +4,8 @@ use landfall::plan::facts::{ServerFacts, facts};
 
 use crate::support::scenario::{Scenario, application, container, destination, edge, network};
 
-fn look(mut scenario: Scenario) -> ServerFacts {
-    let observed = scenario.state().clone();
-    facts(&scenario.desired, &scenario.desired.servers[&edge()], &observed)
+fn look(scenario: Scenario) -> ServerFacts {
+    facts(&scenario.desired, &scenario.desired.servers[&edge()], &scenario.observed).unwrap()
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod immutable;
 mod json;
 mod lifecycle;
 mod membership;
+mod nodes;
 mod ownership;
 mod properties;
 mod status;

@@ -33,12 +33,14 @@ fn pain_37_a_worker_is_not_taken_for_a_manager() {
     scenario.state().engine.swarm = SwarmState::Worker {
         node_id: "n".to_owned(),
         manager_addresses: vec!["10.0.0.1:2377".to_owned(), "10.0.0.2:2377".to_owned()],
+        managers: ["m".to_owned()].into(),
     };
-    scenario.expect_nothing_but(
+    // A manager of another Swarm is none of its own.
+    scenario.and("m1", Scenario::without_proxy().swarm_manager()).expect_nothing_but(
         "
         default/edge-1
-          ! refused Destination/shop/web: Server/default/edge-1 is a worker of a Swarm, whose networks are made by its managers. Its managers are 10.0.0.1:2377, 10.0.0.2:2377. (NotASwarmManager)
-              hint: declare a manager of that Swarm as a server, and put the destination on it
+          ! refused Destination/shop/web: Server/default/edge-1 is a worker of a Swarm, whose networks are made by its managers, and none of them is declared. Its managers are 10.0.0.1:2377, 10.0.0.2:2377. (NotASwarmManager)
+              hint: declare a manager of that Swarm as a server
           ? waiting Application/shop/app: Destination/shop/web was refused; its members are left as they are until that is resolved. (NotASwarmManager)
         ",
     );
@@ -52,7 +54,7 @@ fn a_locked_swarm_says_what_unlocks_it() {
         "
         default/edge-1
           ! refused Destination/shop/web: The Swarm that Server/default/edge-1 is part of is locked. (NotASwarmManager)
-              hint: docker swarm unlock
+              hint: docker swarm unlock, on that server
         ",
     );
 }

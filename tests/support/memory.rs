@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use landfall::engine::{ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, Writer};
 use landfall::observed::{
     ContainerId, ContainerState, EndpointSettings, EngineInfo, NetworkId, NetworkScope, ObservedContainer,
-    ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, SwarmState,
+    ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask, SwarmState,
 };
 use landfall::plan::NetworkCreate;
 use tokio::sync::watch;
@@ -716,6 +716,20 @@ impl World {
         container.endpoints.remove(&slot).map(|_| ()).ok_or_else(not_connected)
     }
 
+    /// As by id, but for a network that need not exist.
+    pub(crate) fn disconnect_by_name(&mut self, network: &str, id: &ContainerId) -> Result<(), EngineError> {
+        if let [known] = self.networks_named(network).as_slice() {
+            let known = known.id.clone();
+            return self.disconnect(&known, id, false);
+        }
+        let container = self.container_mut(id)?;
+        if container.state.is_live() {
+            return Err(error(EngineErrorKind::NotFound, format!("network {network} not found")));
+        }
+        let message = format!("container {id} is not connected to the network {network}");
+        container.endpoints.remove(network).map(|_| ()).ok_or_else(|| error(EngineErrorKind::NotConnected, message))
+    }
+
     fn observe_container(container: &Container, settings: bool) -> ObservedContainer {
         let endpoint = |(name, endpoint): (&String, &Endpoint)| ObservedEndpoint {
             network_name: name.clone(),
@@ -824,6 +838,10 @@ impl Reader for MemoryEngine {
         self.read("services", |world| world.services.clone()).await
     }
 
+    async fn task(&self, _id: &str) -> Result<Option<ObservedTask>, EngineError> {
+        self.read("task", |_| None).await
+    }
+
     async fn recent_events(&self, _since: i64) -> Result<Vec<EngineEvent>, EngineError> {
         self.read("recent_events", |_| Vec::new()).await
     }
@@ -863,6 +881,11 @@ impl Writer for MemoryEngine {
     async fn disconnect(&self, network: &NetworkId, container: &ContainerId, force: bool) -> Result<(), EngineError> {
         let act = |world: &mut World| world.disconnect(network, container, force);
         self.mutate("DisconnectEndpoint", |world| world.pair(network, container), act).await
+    }
+
+    async fn disconnect_by_name(&self, network: &str, container: &ContainerId) -> Result<(), EngineError> {
+        let subject = format!("{} {network}", container.short());
+        self.mutate("DisconnectEndpoint", |_| subject, |world| world.disconnect_by_name(network, container)).await
     }
 
     async fn remove_network(&self, network: &NetworkId) -> Result<(), EngineError> {

@@ -72,7 +72,11 @@ impl Scenario {
             services: Vec::new(),
         };
         Self {
-            desired: DesiredState { set: "default".to_owned(), servers: BTreeMap::from([(edge(), server)]) },
+            desired: DesiredState {
+                set: "default".to_owned(),
+                servers: BTreeMap::from([(edge(), server)]),
+                elsewhere: BTreeMap::new(),
+            },
             observed: BTreeMap::from([(edge(), Ok(state))]),
             request: Request::default(),
             journals: Vec::new(),
@@ -130,9 +134,54 @@ impl Scenario {
         self
     }
 
-    pub fn swarm_manager(mut self) -> Self {
-        self.state().engine.swarm =
-            SwarmState::Manager { node_id: "node1".to_owned(), cluster_id: "cluster1".to_owned() };
+    /// The only manager of a Swarm that has no other nodes.
+    pub fn swarm_manager(self) -> Self {
+        self.swarm_manager_of(1)
+    }
+
+    /// The manager `node1` of a Swarm that has so many nodes.
+    pub fn swarm_manager_of(self, nodes: u64) -> Self {
+        self.swarm_manager_named("node1", nodes)
+    }
+
+    pub fn swarm_manager_named(mut self, node: &str, nodes: u64) -> Self {
+        self.state().engine.swarm = SwarmState::Manager {
+            node_id: node.to_owned(),
+            cluster_id: "cluster1".to_owned(),
+            nodes: Some(nodes),
+            managers: ["node1".to_owned(), node.to_owned()].into(),
+        };
+        self
+    }
+
+    /// A worker of the Swarm that `node1` manages.
+    pub fn swarm_worker(mut self, node: &str) -> Self {
+        self.state().engine.swarm = SwarmState::Worker {
+            node_id: node.to_owned(),
+            manager_addresses: vec!["10.0.0.1:2377".to_owned()],
+            managers: ["node1".to_owned()].into(),
+        };
+        self
+    }
+
+    /// Declares a further server, `default/NAME`: the one of another scenario.
+    pub fn and(mut self, name: &str, mut other: Scenario) -> Self {
+        let key = ObjectKey::new(Kind::Server, "default", name);
+        let mut server = other.desired.servers.remove(&edge()).unwrap();
+        server.key = key.clone();
+        self.desired.servers.insert(key.clone(), server);
+        let mut observed = other.observed.remove(&edge()).unwrap();
+        if let Ok(state) = &mut observed {
+            name.clone_into(&mut state.engine.name);
+            state.engine.id = name.to_uppercase();
+        }
+        self.observed.insert(key, observed);
+        self
+    }
+
+    /// Only what is on these servers is planned for.
+    pub fn only(mut self, name: &str) -> Self {
+        self.desired.narrow(|key, _| key.name == name);
         self
     }
 
@@ -245,9 +294,7 @@ impl Scenario {
     pub fn apply(&mut self) -> Plan {
         let planned = self.plan();
         for server in &planned.servers {
-            if let Some(Ok(state)) = self.observed.get_mut(&server.server) {
-                simulator::apply(state, server);
-            }
+            simulator::apply(&mut self.observed, server);
             let done: Vec<&Journal> =
                 server.settled.iter().chain(server.groups.iter().flat_map(|group| &group.completes)).collect();
             self.journals.retain(|journal| !done.contains(&journal));
@@ -477,7 +524,11 @@ pub fn network(name: &str) -> NetworkBuilder {
 impl NetworkBuilder {
     fn build(mut self, seed: &str) -> ObservedNetwork {
         if self.0.id.as_str() == hex_id("placeholder") {
-            self.0.id = NetworkId::try_from(hex_id(seed)).unwrap();
+            let mut id = hex_id(seed);
+            if self.0.scope == NetworkScope::Swarm {
+                id.truncate(25);
+            }
+            self.0.id = NetworkId::try_from(id).unwrap();
         }
         self.0
     }

@@ -3,16 +3,33 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use landfall::observed::{
-    ContainerState, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork,
-    ObservedState,
+    ContainerState, EndpointSettings, NetworkId, NetworkScope, Observations, ObservedContainer, ObservedEndpoint,
+    ObservedNetwork, ObservedState,
 };
-use landfall::plan::{Call, ContainerTarget, NetworkTarget, ServerPlan};
+use landfall::plan::{Call, ContainerTarget, NetworkTarget, OVERLAY, ServerPlan};
 
 use super::scenario::hex_id;
 
 /// Executes the operations of one server's plan.
-pub fn apply(state: &mut ObservedState, plan: &ServerPlan) {
+pub fn apply(observed: &mut Observations, plan: &ServerPlan) {
     for operation in plan.groups.iter().flat_map(|group| &group.operations) {
+        let of_swarm: Vec<ObservedNetwork> = match plan.manager().map(|manager| &observed[manager]) {
+            Some(Ok(manager)) => {
+                manager.networks.iter().filter(|it| it.scope == NetworkScope::Swarm).cloned().collect()
+            }
+            _ => Vec::new(),
+        };
+        let server = plan.manager().filter(|_| operation.call.is_for_manager()).unwrap_or(&plan.server);
+        let Some(Ok(state)) = observed.get_mut(server) else { panic!("{server} cannot be called") };
+        if let Call::ConnectEndpoint { network, .. } | Call::DisconnectEndpoint { network, .. } = &operation.call {
+            // A worker gets to know a network of its Swarm with the first container there.
+            let known = |it: &&ObservedNetwork| network.id.as_ref().map_or(it.name == network.name, |id| *id == it.id);
+            if let Some(network) = of_swarm.iter().find(known)
+                && state.network(&network.id).is_none()
+            {
+                state.networks.push(network.clone());
+            }
+        }
         call(state, &operation.call);
     }
 }
@@ -24,7 +41,10 @@ pub fn call(state: &mut ObservedState, call: &Call) {
             assert!(state.networks.iter().all(|it| it.name != create.name), "{} exists already", create.name);
             // A network created again is another one.
             static CREATED: AtomicU64 = AtomicU64::new(0);
-            let id = hex_id(&format!("created {} {}", create.name, CREATED.fetch_add(1, Ordering::Relaxed)));
+            let mut id = hex_id(&format!("created {} {}", create.name, CREATED.fetch_add(1, Ordering::Relaxed)));
+            if create.driver == OVERLAY {
+                id.truncate(25);
+            }
             state.networks.push(ObservedNetwork {
                 id: NetworkId::try_from(id).unwrap(),
                 name: create.name.clone(),

@@ -28,7 +28,12 @@ pub(super) fn server(networks: Vec<ObservedNetwork>, containers: Vec<ObservedCon
 
 pub(super) fn manager(networks: Vec<ObservedNetwork>, services: Vec<ObservedService>) -> ObservedState {
     let mut state = server(networks, Vec::new());
-    state.engine.swarm = SwarmState::Manager { node_id: "node".to_owned(), cluster_id: "cluster".to_owned() };
+    state.engine.swarm = SwarmState::Manager {
+        node_id: "node".to_owned(),
+        cluster_id: "cluster".to_owned(),
+        nodes: Some(1),
+        managers: ["node".to_owned()].into(),
+    };
     state.services = services;
     state
 }

@@ -26,6 +26,7 @@ use super::transport::{Transport, TransportError};
 use super::{ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, Watcher, Writer};
 use crate::observed::{
     ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
+    ObservedTask,
 };
 use crate::plan::NetworkCreate;
 use classify::{Failure, Operation};
@@ -149,6 +150,20 @@ impl Reader for DockerReader {
         }
     }
 
+    async fn task(&self, id: &str) -> Result<Option<ObservedTask>, EngineError> {
+        let what = || format!("looking at the task {id}");
+        // The id comes from a message of the daemon, and goes into a path.
+        if id.is_empty() || !id.chars().all(|c| c.is_ascii_alphanumeric()) {
+            let odd = wire::Odd(format!("{id:?} is not the id of a task"));
+            return self.understood(Err(odd), &what());
+        }
+        match self.get::<wire::Task>(&format!("/tasks/{id}"), what).await {
+            Ok(task) => Ok(Some(task.into())),
+            Err(error) if error.kind == EngineErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn recent_events(&self, since: i64) -> Result<Vec<EngineEvent>, EngineError> {
         let what = "reading recent events";
         // Without an end the daemon would go on for ever, and an end in its future it would wait for. The answer to the ping
@@ -262,6 +277,10 @@ impl Reader for DockerWriter {
         self.reader.services().await
     }
 
+    async fn task(&self, id: &str) -> Result<Option<ObservedTask>, EngineError> {
+        self.reader.task(id).await
+    }
+
     async fn recent_events(&self, since: i64) -> Result<Vec<EngineEvent>, EngineError> {
         self.reader.recent_events(since).await
     }
@@ -300,6 +319,19 @@ impl Writer for DockerWriter {
         let what = format!("disconnecting container {} from network {}", container.short(), network.short());
         let request = NetworkDisconnectRequest { container: container.to_string(), force: Some(force) };
         self.change(Operation::Disconnect, what, self.docker.disconnect_network(network.as_str(), request)).await
+    }
+
+    async fn disconnect_by_name(&self, network: &str, container: &ContainerId) -> Result<(), EngineError> {
+        let what = format!("disconnecting container {} from network {network}", container.short());
+        // A name goes into the path, and bollard does not escape it.
+        if !network.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+            || network.starts_with('.')
+        {
+            let odd = wire::Odd(format!("the network name {network:?} cannot be put into a request"));
+            return self.reader.understood(Err(odd), &what);
+        }
+        let request = NetworkDisconnectRequest { container: container.to_string(), force: Some(false) };
+        self.change(Operation::Disconnect, what, self.docker.disconnect_network(network, request)).await
     }
 
     async fn remove_network(&self, network: &NetworkId) -> Result<(), EngineError> {

@@ -1,13 +1,13 @@
 //! The daemon's JSON, as far as anyone looks at it. Absent and null are the same, and what is not named here may be anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 
 use crate::engine::{ContainerDetail, EngineEvent};
 use crate::observed::{
     AddressPool, ContainerId, ContainerState, EndpointSettings, EngineInfo, NetworkId, NetworkScope, ObservedContainer,
-    ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, SwarmState,
+    ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask, SwarmState,
 };
 
 /// An answer that decodes and makes no sense.
@@ -48,9 +48,10 @@ wire!(Swarm {
     "Error" error: String,
     "Cluster" cluster: Cluster,
     "RemoteManagers" managers: Vec<Manager>,
+    "Nodes" nodes: u64,
 });
 wire!(Cluster { "ID" id: String, });
-wire!(Manager { "Addr" address: String, });
+wire!(Manager { "Addr" address: String, "NodeID" node_id: String, });
 wire!(Pool { "Base" base: String, "Size" size: i64, });
 
 impl From<Info> for EngineInfo {
@@ -67,17 +68,24 @@ impl From<Info> for EngineInfo {
 
 impl From<Swarm> for SwarmState {
     fn from(swarm: Swarm) -> Self {
-        let Swarm { state, node_id, control_available, error, cluster, managers } = swarm;
+        let Swarm { state, node_id, control_available, error, cluster, managers, nodes } = swarm;
+        let (mut manager_addresses, manager_ids): (Vec<String>, Vec<String>) =
+            managers.into_iter().map(|manager| (manager.address, manager.node_id)).unzip();
+        manager_addresses.sort();
+        // Before the first answer of a manager its id is not known.
+        let managers: BTreeSet<String> = manager_ids.into_iter().filter_map(filled).collect();
         match state.as_str() {
             "" | "inactive" => SwarmState::Inactive,
             "pending" => SwarmState::Pending,
             "locked" => SwarmState::Locked,
-            "active" if control_available => SwarmState::Manager { node_id, cluster_id: cluster.id },
-            "active" => {
-                let mut manager_addresses: Vec<String> = managers.into_iter().map(|manager| manager.address).collect();
-                manager_addresses.sort();
-                SwarmState::Worker { node_id, manager_addresses }
+            // More than half of the managers have to be there. Without them this one knows nothing of the Swarm, and shows an empty one.
+            "active" if control_available && cluster.id.is_empty() => {
+                SwarmState::Error { message: filled(error).unwrap_or_else(|| "its managers do not answer".to_owned()) }
             }
+            "active" if control_available => {
+                SwarmState::Manager { node_id, cluster_id: cluster.id, nodes: (nodes > 0).then_some(nodes), managers }
+            }
+            "active" => SwarmState::Worker { node_id, manager_addresses, managers },
             _ => SwarmState::Error { message: filled(error).unwrap_or(state) },
         }
     }
@@ -289,6 +297,29 @@ impl From<Service> for ObservedService {
     }
 }
 
+wire!(Task {
+    "NodeID" node: String,
+    "ServiceID" service: String,
+    "Spec" spec: TaskSpec,
+    "Status" status: TaskStatus,
+    "DesiredState" desired_state: String,
+});
+wire!(TaskSpec { "NetworkAttachmentSpec" attachment: TaskAttachment, });
+wire!(TaskAttachment { "ContainerID" container: String, });
+wire!(TaskStatus { "State" state: String, });
+
+impl From<Task> for ObservedTask {
+    fn from(task: Task) -> Self {
+        Self {
+            node: task.node,
+            service: filled(task.service),
+            container: filled(task.spec.attachment.container),
+            state: task.status.state,
+            desired_state: task.desired_state,
+        }
+    }
+}
+
 wire!(Event {
     "Type" object_type: String,
     "Action" action: String,
@@ -360,16 +391,34 @@ mod tests {
         assert_eq!(state(json!(null_swarm())), SwarmState::Inactive);
         assert_eq!(
             state(
-                json!({ "LocalNodeState": "active", "ControlAvailable": true, "NodeID": "n", "Cluster": { "ID": "c" } })
+                json!({ "LocalNodeState": "active", "ControlAvailable": true, "NodeID": "n", "Nodes": 3, "Cluster": { "ID": "c" } })
             ),
-            SwarmState::Manager { node_id: "n".to_owned(), cluster_id: "c".to_owned() }
+            SwarmState::Manager {
+                node_id: "n".to_owned(),
+                cluster_id: "c".to_owned(),
+                nodes: Some(3),
+                managers: BTreeSet::new()
+            }
+        );
+        assert_eq!(
+            state(json!({
+                "LocalNodeState": "active", "ControlAvailable": true, "NodeID": "n", "Cluster": null,
+                "Error": "rpc error: code = Unknown desc = The swarm does not have a leader."
+            })),
+            SwarmState::Error {
+                message: "rpc error: code = Unknown desc = The swarm does not have a leader.".to_owned()
+            }
         );
         assert_eq!(
             state(json!({
                 "LocalNodeState": "active", "ControlAvailable": false, "NodeID": "n",
                 "RemoteManagers": [{ "NodeID": "m", "Addr": "10.0.0.1:2377" }]
             })),
-            SwarmState::Worker { node_id: "n".to_owned(), manager_addresses: vec!["10.0.0.1:2377".to_owned()] }
+            SwarmState::Worker {
+                node_id: "n".to_owned(),
+                manager_addresses: vec!["10.0.0.1:2377".to_owned()],
+                managers: BTreeSet::from(["m".to_owned()])
+            }
         );
         assert_eq!(state(json!({ "LocalNodeState": "locked", "Error": "Swarm is encrypted" })), SwarmState::Locked);
         assert_eq!(
