@@ -153,7 +153,9 @@ struct Interesting<'a> {
 
 impl<'a> Interesting<'a> {
     fn new(interest: &'a Interest, networks: &'a [ObservedNetwork]) -> Self {
-        let Interest::Names(names) = interest else { return Self { names: None, ids: BTreeSet::new(), listed: networks } };
+        let Interest::Names(names) = interest else {
+            return Self { names: None, ids: BTreeSet::new(), listed: networks };
+        };
         let ours = |network: &ObservedNetwork| network.labels.keys().any(|label| label.starts_with(OWN_LABELS));
         let ids = networks.iter().filter(|network| names.contains(&network.name) || ours(network));
         Self { names: Some(names), ids: ids.map(|network| &network.id).collect(), listed: networks }

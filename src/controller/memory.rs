@@ -324,7 +324,7 @@ mod tests {
     }
 
     fn nothing() -> DesiredState {
-        DesiredState { set: "default".to_owned(), servers: BTreeMap::new() }
+        DesiredState { set: "default".to_owned(), ..DesiredState::default() }
     }
 
     fn look(memory: &mut Memory, second: i64, status: ConditionStatus) -> (Option<u64>, String) {

@@ -57,6 +57,7 @@ pub(super) fn removal<'a>(
     }));
     // Those on other servers, force leaves alone: whoever typed the name of this destination did not mean to stop anything there.
     blockers.extend(ctx.elsewhere_on(network));
+    blockers.extend(ctx.joined(destination, network));
     blockers.sort();
     if !blockers.is_empty() {
         let hint = match mode {

@@ -106,6 +106,9 @@ pub(super) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) ->
             )
             .hint(format!("choose another network name, or apply with `--set {}`", owner.set)),
         ),
+        Some(owner) if owner.destination.as_ref().is_some_and(|of| ctx.joins(destination, network, of)) => {
+            in_scope(ctx, destination, network).map_or(Located::Adopted(network), Located::Refused)
+        }
         Some(owner) if owner.destination.as_ref() != Some(&destination.key) => {
             let other = owner.destination.as_ref().map_or("no destination".to_owned(), ToString::to_string);
             Located::Refused(
@@ -523,6 +526,18 @@ pub(super) fn converge<'a>(
     }
     match network {
         None => {
+            if let Some(other) = ctx.made_for(destination) {
+                draft.notes.push(
+                    Note::waiting(
+                        Reason::NetworkNotFound,
+                        &destination.key,
+                        format!("{other}, on another node of the Swarm, has not made the network yet."),
+                    )
+                    .hint("apply again when it has"),
+                );
+                wait_for(ctx, destination, Reason::NetworkNotFound, "has no network yet", &mut draft);
+                return draft;
+            }
             if let Some(note) = overlap(ctx, destination, removed) {
                 draft.notes.push(note);
                 wait_for(ctx, destination, Reason::SubnetOverlap, "was refused", &mut draft);

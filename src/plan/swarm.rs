@@ -4,9 +4,11 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::destination::declared_blocker;
 use super::operation::{Blocker, BlockerKind, Cluster, Note, Reason};
 use super::{Context, DeleteMode, PlanInput, host};
 use crate::api::ObjectKey;
+use crate::desired::{DesiredDestination, DesiredServer};
 use crate::observed::{NetworkScope, Observations, ObservedNetwork, ObservedState, SwarmState};
 
 /// The Swarm of a server, as far as declared servers are part of it and could be observed.
@@ -149,21 +151,64 @@ pub fn wants_elsewhere(observed: &Observations, request: &super::Request) -> boo
 impl<'a> Context<'a> {
     /// Whether a network that no destination of this server is about is this server's to look after: one of a Swarm is listed by all managers.
     pub(super) fn looks_after(&self, network: &ObservedNetwork) -> bool {
-        let first = || self.swarm.as_ref().is_some_and(|swarm| swarm.first_manager == &self.server.key);
+        let first = || self.swarm.is_some_and(|swarm| swarm.first_manager == &self.server.key);
         network.scope != NetworkScope::Swarm || first()
     }
 
     /// The destination is declared on another server, which is part of the same Swarm for all that is known.
     pub(super) fn declared_in_swarm(&self, network: &ObservedNetwork, destination: &ObjectKey) -> bool {
-        let Some(swarm) = self.swarm.as_ref().filter(|_| network.scope == NetworkScope::Swarm) else { return false };
+        let Some(swarm) = self.swarm.filter(|_| network.scope == NetworkScope::Swarm) else { return false };
         let on_it = |server: &ObjectKey| swarm.has(server) || !matches!(self.input.observed.get(server), Some(Ok(_)));
         let declared = self.input.desired.destination(destination).map(|(server, _)| &server.key);
         declared.is_some_and(|server| *server != self.server.key && on_it(server))
     }
 
+    /// Whether the destination shares a network with the one that it was made for, on another node of the Swarm: as `adopt: true` says, and within
+    /// one team alone, for whoever is on it reaches everyone there.
+    pub(super) fn joins(&self, destination: &DesiredDestination, network: &ObservedNetwork, of: &ObjectKey) -> bool {
+        destination.adopt
+            && *of != destination.key
+            && of.namespace == destination.key.namespace
+            && self.declared_in_swarm(network, of)
+    }
+
+    /// The destination on another node of the Swarm that makes the network which this one is to share.
+    pub(super) fn made_for(&self, destination: &DesiredDestination) -> Option<&'a ObjectKey> {
+        let swarm = self.swarm.filter(|_| destination.adopt)?;
+        let desired = self.input.desired;
+        let others = desired.all_servers().filter(|server| server.key != self.server.key && swarm.has(&server.key));
+        let mut others = others.flat_map(|server| &server.destinations);
+        let makes = |other: &&DesiredDestination| {
+            !other.adopt
+                && other.key.namespace == destination.key.namespace
+                && other.network.name.is_some()
+                && other.network.name == destination.network.name
+        };
+        others.find(makes).map(|other| &other.key)
+    }
+
+    /// Destinations on other nodes of the Swarm that share the network of this one.
+    pub(super) fn joined(&self, destination: &ObjectKey, network: &ObservedNetwork) -> Vec<Blocker> {
+        let Some(swarm) = self.swarm.filter(|_| network.scope == NetworkScope::Swarm) else { return Vec::new() };
+        let servers = self.input.desired.all_servers().filter(|server| swarm.has(&server.key));
+        let sharing =
+            servers.flat_map(|server| server.destinations.iter().map(move |it| (server, it))).filter(|(_, it)| {
+                it.adopt
+                    && it.key != *destination
+                    && it.key.namespace == destination.namespace
+                    && it.network.name.as_deref() == Some(network.name.as_str())
+                    && !self.is_deleted(&it.key)
+            });
+        let blocker = |(server, it): (&DesiredServer, &DesiredDestination)| Blocker {
+            server: Some(server.key.path()),
+            ..declared_blocker(destination, &it.key)
+        };
+        sharing.map(blocker).collect()
+    }
+
     /// Whoever is on a network of the Swarm on its other declared nodes, stopped or not.
     pub(super) fn elsewhere_on(&self, network: &ObservedNetwork) -> Vec<Blocker> {
-        let Some(swarm) = self.swarm.as_ref().filter(|_| network.scope == NetworkScope::Swarm) else {
+        let Some(swarm) = self.swarm.filter(|_| network.scope == NetworkScope::Swarm) else {
             return Vec::new();
         };
         let mut blockers = Vec::new();
@@ -192,7 +237,7 @@ impl<'a> Context<'a> {
         network: &ObservedNetwork,
         mode: DeleteMode,
     ) -> Result<Option<Note>, Note> {
-        let Some(swarm) = self.swarm.as_ref().filter(|_| network.scope == NetworkScope::Swarm) else { return Ok(None) };
+        let Some(swarm) = self.swarm.filter(|_| network.scope == NetworkScope::Swarm) else { return Ok(None) };
         if swarm.unseen == Some(0) {
             return Ok(None);
         }

@@ -1,12 +1,22 @@
 //! Whole passes against a real Swarm.
 
-use landfall::engine::Writer;
-use landfall::plan::{Call, NoteKind};
+use std::time::Duration;
+
+use landfall::api::Kind;
+use landfall::desired::DesiredServer;
+use landfall::engine::{DockerWriter, EngineError, Writer};
+use landfall::execute::Limits;
+use landfall::observe::ObserveLimits;
+use landfall::plan::{Call, NoteKind, Reason};
+use landfall::reconcile::{Applied, Pass};
+use landfall::store::journal::Journals;
+use landfall::store::known::Known;
+use serde_json::json;
 
 use super::real::{apply, engine, preview};
 use super::world::trouble;
-use crate::support::Host;
-use crate::support::scenario::{Scenario, destination};
+use crate::support::scenario::{Scenario, application, database, destination};
+use crate::support::{Cluster, Host, wait_for};
 
 /// A manager lists a network before it has given it a driver, options and subnets.
 #[tokio::test]
@@ -31,4 +41,189 @@ async fn fact_11_an_apply_right_after_the_first_takes_the_network_for_what_it_is
         assert_eq!((second.servers[0].operations.len(), &second.servers[0].notes[..]), (0, &[][..]), "round {round}");
         host.remove_network("web-net");
     }
+}
+
+/// Servers by name, each with the host that it is.
+struct Fleet<'a>(Vec<(&'a str, &'a Host)>);
+
+impl Fleet<'_> {
+    fn engine(&self, server: &DesiredServer) -> Result<DockerWriter, EngineError> {
+        let (_, host) = self.0.iter().find(|(name, _)| *name == server.key.name).expect("every server has a host");
+        Ok(engine(host))
+    }
+
+    async fn apply(&self, scenario: &Scenario) -> Applied {
+        let state = tempfile::tempdir().unwrap();
+        let (journals, known) = (Journals::in_state(state.path()), Known::default());
+        let pass = Pass {
+            desired: &scenario.desired,
+            request: &scenario.request,
+            journals: &journals,
+            known: &known,
+            observe: ObserveLimits { per_server: Duration::from_secs(5), ..ObserveLimits::default() },
+            execute: Limits::default(),
+        };
+        pass.apply(|server| self.engine(server), |_, plan| Some(plan), &()).await.unwrap().unwrap()
+    }
+}
+
+/// Operations with outcomes, and notes: as a user sees them.
+fn said(applied: &Applied) -> String {
+    let document = applied.report.document();
+    let operations = document.operations.iter().map(|it| {
+        let via = it.via.as_ref().map_or(String::new(), |via| format!(" via {via}"));
+        let message = it.message.as_ref().map_or(String::new(), |message| format!(": {message}"));
+        format!("{}: {} {}{via} {}{message}\n", it.server, it.op, it.container.as_deref().unwrap_or("-"), it.outcome)
+    });
+    let notes = document.notes.iter().map(|it| format!("{:?} {} {}: {}\n", it.kind, it.reason, it.object, it.message));
+    operations.chain(notes).collect()
+}
+
+fn settled(applied: &Applied) {
+    assert_eq!(said(applied), "");
+}
+
+fn talks(host: &Host, container: &str, to: &str) {
+    wait_for("containers reach each other over the overlay", || {
+        host.exec(container, &["ping", "-c", "1", "-W", "1", to]).contains(" 1 packets received").then_some(())
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pain_36_containers_of_several_nodes_talk_and_a_manager_that_dies_is_replaced() {
+    let cluster = Cluster::start(4);
+    let [m1, w1, w2, w3] = &cluster.nodes[..] else { unreachable!() };
+    m1.container("front").running();
+    w1.container("app").running();
+    let db = w2.container("db").exited();
+    let fleet = Fleet(vec![("edge-1", m1), ("w1", w1), ("w2", w2), ("w3", w3)]);
+    let web = || destination("web").named("web-net").subnet("10.42.0.0/24").member(application("front"));
+    let on = |name: &str, member| {
+        let destination = destination(name).named("web-net").subnet("10.42.0.0/24").adopt();
+        Scenario::without_proxy().destination(destination.member(member))
+    };
+    let everyone = || {
+        Scenario::without_proxy()
+            .destination(web())
+            .and("w1", on("web-w1", application("app").alias("www")))
+            .and("w2", on("web-w2", database("db").alias("orders")))
+            .and("w3", Scenario::without_proxy())
+    };
+    let first = fleet.apply(&everyone()).await;
+    assert_eq!(trouble(&first), [""; 0]);
+    let second = fleet.apply(&everyone()).await;
+    assert_eq!(said(&second), "default/w1: ConnectEndpoint app Done\ndefault/w2: ConnectEndpoint db Done\n");
+    // That is asked of a manager: the worker does not have the network while its only container there is stopped.
+    assert_eq!(w2.network_ids("web-net"), [""; 0]);
+    settled(&fleet.apply(&everyone()).await);
+    w2.start_container(&db);
+    talks(m1, "front", "www");
+    talks(w1, "app", "orders");
+    talks(w2, "db", "front");
+    settled(&fleet.apply(&everyone()).await);
+
+    // A destination of a worker's own, first by way of one manager and then by way of another.
+    for node in [w2, w3] {
+        cluster.promote(node);
+    }
+    let own = || {
+        everyone()
+            .and("w1", on("web-w1", application("app").alias("www")).destination(destination("own").named("own-net")))
+    };
+    let made = fleet.apply(&own()).await;
+    assert_eq!(said(&made), "default/w1: CreateNetwork - via default/edge-1 Done\n");
+    m1.stop_daemon();
+    wait_for("the managers that are left have a leader", || {
+        [w2, w3]
+            .iter()
+            .all(|node| node.get("/info")["Swarm"]["Cluster"]["ID"].as_str().is_some_and(|id| !id.is_empty()))
+            .then_some(())
+    });
+    let after = fleet.apply(&own().and("w3", Scenario::without_proxy()).delete(Kind::Destination, "own")).await;
+    let text = said(&after);
+    assert!(text.contains("Refused ServerUnreachable Destination/shop/own"), "{text}");
+    assert_eq!(w2.network_ids("own-net").len(), 1);
+    let after = fleet.apply(&own().force_delete("own")).await;
+    let text = said(&after);
+    assert!(text.contains("default/w1: RemoveNetwork - via default/w2 Done"), "{text}");
+    assert_eq!(w2.network_ids("own-net"), [""; 0]);
+    let again = fleet.apply(&own()).await;
+    assert!(said(&again).contains("default/w1: CreateNetwork - via default/w2 Done"), "{}", said(&again));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fact_01_a_stopped_container_of_another_node_keeps_its_overlay() {
+    let cluster = Cluster::start(2);
+    let [m1, w1] = &cluster.nodes[..] else { unreachable!() };
+    let fleet = Fleet(vec![("edge-1", m1), ("w1", w1)]);
+    let web = || Scenario::without_proxy().destination(destination("web").named("web-net"));
+    let scenario = || web().and("w1", Scenario::without_proxy());
+    assert_eq!(trouble(&fleet.apply(&scenario()).await), [""; 0]);
+    let id = m1.network_ids("web-net").remove(0);
+    let db = w1.container("db").running();
+    w1.connect(&id, &db);
+    w1.stop_container(&db);
+    let refused = said(&fleet.apply(&scenario().delete(Kind::Destination, "web")).await);
+    assert!(refused.contains("ResourcesRemain"), "{refused}");
+    w1.start_container(&db);
+
+    // Nobody declares the worker: what runs there holds the network all the same, and the refusal says who it is.
+    let alone = Fleet(vec![("edge-1", m1)]);
+    let failed = said(&alone.apply(&web().delete(Kind::Destination, "web")).await);
+    assert!(failed.contains(&format!("for the container {}", &db[..12])), "{failed}");
+    assert!(failed.contains("1 node of the Swarm was not looked at"), "{failed}");
+    assert_eq!(m1.network_ids("web-net").len(), 1);
+
+    // A stopped container on a worker that does not have the network: disconnected all the same.
+    w1.stop_container(&db);
+    let exclusive = Scenario::without_proxy().destination(destination("web-w1").named("web-net").adopt().exclusive());
+    let exclusive = fleet.apply(&web().and("w1", exclusive)).await;
+    assert_eq!(said(&exclusive), "default/w1: DisconnectEndpoint db Done\n");
+    assert_eq!(w1.networks_of(&db), ["bridge"]);
+    let removed = fleet.apply(&scenario().delete(Kind::Destination, "web")).await;
+    assert_eq!(said(&removed), "default/edge-1: RemoveNetwork - Done\n");
+    assert_eq!(m1.network_ids("web-net"), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_bridge_and_an_overlay_of_one_name_are_left_alone() {
+    let host = Host::start();
+    host.swarm_init();
+    let engine = engine(&host);
+    let scenario = Scenario::without_proxy().destination(destination("web").named("web-net"));
+    let bridge = host.create_network("web-net");
+    let refused = apply(&engine, &scenario.desired, &scenario.request).await;
+    assert!(said(&refused).starts_with("Refused AdoptionRequired"), "{}", said(&refused));
+    let adopting = Scenario::without_proxy().destination(destination("web").named("web-net").adopt());
+    let refused = apply(&engine, &adopting.desired, &adopting.request).await;
+    assert!(said(&refused).starts_with("Refused WrongScope"), "{}", said(&refused));
+    let overlay = host.create_network_with(json!({ "Name": "web-net", "Driver": "overlay", "Attachable": true }));
+    for scenario in [&scenario, &adopting] {
+        let refused = apply(&engine, &scenario.desired, &scenario.request).await;
+        assert!(said(&refused).starts_with("Refused NameAmbiguous"), "{}", said(&refused));
+    }
+    let mut there = host.network_ids("web-net");
+    there.sort();
+    let mut expected = vec![bridge, overlay];
+    expected.sort();
+    assert_eq!(there, expected);
+}
+
+#[tokio::test]
+async fn a_locked_swarm_is_explained() {
+    let host = Host::start();
+    let body = json!({
+        "ListenAddr": "127.0.0.1:2377", "AdvertiseAddr": "127.0.0.1",
+        "Spec": { "EncryptionConfig": { "AutoLockManagers": true } }
+    });
+    host.post("/swarm/init", body);
+    host.restart_daemon();
+    let scenario = Scenario::without_proxy().destination(destination("web").named("web-net"));
+    let refused = apply(&engine(&host), &scenario.desired, &scenario.request).await;
+    let document = refused.report.document();
+    assert_eq!(
+        (document.notes[0].reason, document.notes[0].hint.as_deref()),
+        (Reason::NotASwarmManager, Some("docker swarm unlock, on that server"))
+    );
+    assert!(document.notes[0].message.ends_with("is locked."), "{}", document.notes[0].message);
 }

@@ -3,7 +3,7 @@
 use landfall::api::Kind;
 use landfall::observed::ContainerState;
 
-use crate::support::scenario::{Scenario, application, container, destination, network};
+use crate::support::scenario::{Scenario, application, assert_same, container, database, destination, network};
 
 fn manager() -> Scenario {
     Scenario::without_proxy().swarm_manager_of(3)
@@ -222,4 +222,57 @@ fn pain_15_a_bridge_of_a_worker_and_an_overlay_of_one_name_are_left_alone() {
                   hint: remove the one that is not needed by its id: docker network rm ID
             ",
         );
+}
+
+#[test]
+fn destinations_of_one_team_on_several_nodes_share_a_network_that_one_of_them_makes() {
+    let shared = || {
+        worker()
+            .container(container("db"))
+            .destination(destination("web-w1").named("web-net").adopt().member(database("db")))
+    };
+    let mut both = manager().destination(destination("web").named("web-net")).and("w1", shared());
+    assert_same(
+        &both.apply().to_string(),
+        "
+        default/edge-1
+          + create network web-net (overlay) for Destination/shop/web (NetworkMissing)
+        default/w1
+          ? waiting Destination/shop/web-w1: Destination/shop/web, on another node of the Swarm, has not made the network yet. (NetworkNotFound)
+              hint: apply again when it has
+          ? waiting Database/shop/db: Destination/shop/web-w1 has no network yet; its members are left as they are until that is resolved. (NetworkNotFound)
+        ",
+    );
+    both.expect(
+        "
+        default/w1
+          + connect db to web-net for Database/shop/db (MemberDetached)
+        ",
+    );
+    let made =
+        || manager().network(network("web-net").of("web").overlay()).destination(destination("web").named("web-net"));
+    made().and("w1", shared()).prune().expect(
+        "
+        default/w1
+          + connect db to web-net for Database/shop/db (MemberDetached)
+        ",
+    );
+    // It is shared, so it does not go with either of them.
+    made().and("w1", shared()).delete(Kind::Destination, "web").expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
+              Destination web-w1, declared, on default/w1
+              hint: remove what is listed, or stop and disconnect it all: landfall delete destination web -n shop --force
+        ",
+    );
+    // Nobody else's, whatever they say.
+    let foreign = worker().destination(destination("other/web").named("web-net").adopt());
+    made().and("w1", foreign).expect_nothing_but(
+        "
+        default/w1
+          ! refused Destination/other/web: By its labels, the network \"web-net\" belongs to Destination/shop/web. (OwnershipConflict)
+              hint: choose another network name, or delete that destination first
+        ",
+    );
 }
