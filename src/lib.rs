@@ -15,6 +15,7 @@ pub mod desired;
 pub mod drift;
 pub mod graph;
 pub mod manifest;
+pub mod notice;
 pub mod observed;
 pub mod plan;
 pub mod references;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 const CORE: &[&str] = &[
     "api",
     "manifest",
+    "notice",
     "desired",
     "observed",
     "plan",
@@ -49,6 +50,7 @@ const CORE_CRATES: &[&str] = &[
     "annotate_snippets",
     "ipnet",
     "jiff",
+    "minijinja",
     "regex",
     "saphyr_parser",
     "schemars",

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use landfall::api::{ApplicationSpec, DatabaseSpec, DestinationSpec, Kind, ServerSpec, ServiceSpec};
+use landfall::api::{ApplicationSpec, DatabaseSpec, DestinationSpec, Kind, NotifierSpec, ServerSpec, ServiceSpec};
 use landfall::manifest::{self, Diagnostic, Source};
 use landfall::plan::{Cause, NoteKind, Reason};
 use landfall::sources;
@@ -169,6 +169,7 @@ fn the_field_tables_are_those_of_the_schema() {
             Kind::Application => schemars::schema_for!(ApplicationSpec),
             Kind::Database => schemars::schema_for!(DatabaseSpec),
             Kind::Service => schemars::schema_for!(ServiceSpec),
+            Kind::Notifier => schemars::schema_for!(NotifierSpec),
         };
         let schema = schema.to_value();
         let mut table = "| field | type | default | |\n|---|---|---|---|\n".to_owned();

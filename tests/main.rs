@@ -9,6 +9,7 @@ mod docker;
 mod documents;
 mod git;
 mod manifest;
+mod notify;
 mod planner;
 mod quickstart;
 mod ssh;

@@ -32,8 +32,13 @@ pub const VARIABLE_PATTERN: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 /// The transport protocols that a port can be published for.
 pub const PROTOCOL_PATTERN: &str = "^(tcp|udp|sctp)$";
 
+/// What a notifier posts to.
+pub const HTTP_URL_PATTERN: &str = "^https?://[^/?# ]+[^ ]*$";
+/// A media type, with parameters or without.
+pub const CONTENT_TYPE_PATTERN: &str = "^[a-z]+/[a-zA-Z0-9.+-]+(; ?[a-zA-Z0-9=_-]+)*$";
+
 /// Every pattern above and what it means; `validate` and editors show that in place of the pattern.
-pub const PATTERN_WORDS: [(&str, &str); 10] = [
+pub const PATTERN_WORDS: [(&str, &str); 12] = [
     (NAME_PATTERN, "must be lower-case letters, digits and `-`, beginning and ending with a letter or digit"),
     (REFERENCE_PATTERN, "must be `name` or `namespace/name`, in lower-case letters, digits and `-`"),
     (NAMESPACE_OR_ALL_PATTERN, "must be a namespace, or `*` for all of them"),
@@ -43,6 +48,8 @@ pub const PATTERN_WORDS: [(&str, &str); 10] = [
     (ENDPOINT_PATTERN, "must be `unix:///path`, `tcp://host:port`, `ssh://[user@]host[:port]` or `context://NAME`"),
     (HOST_KEY_PATTERN, "must be a key type and the key in base64, as in known_hosts"),
     (VARIABLE_PATTERN, "must be letters, digits and `_`, not beginning with a digit"),
+    (HTTP_URL_PATTERN, "must be `http://…` or `https://…`"),
+    (CONTENT_TYPE_PATTERN, "must be a media type, such as `application/json`"),
     (PROTOCOL_PATTERN, "must be `tcp`, `udp` or `sctp`"),
 ];
 
@@ -54,11 +61,13 @@ pub enum Kind {
     Application,
     Database,
     Service,
+    Notifier,
 }
 
 impl Kind {
     /// In the order in which a reader meets them.
-    pub const ALL: [Kind; 5] = [Kind::Server, Kind::Destination, Kind::Application, Kind::Database, Kind::Service];
+    pub const ALL: [Kind; 6] =
+        [Kind::Server, Kind::Destination, Kind::Application, Kind::Database, Kind::Service, Kind::Notifier];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -67,6 +76,7 @@ impl Kind {
             Kind::Application => "Application",
             Kind::Database => "Database",
             Kind::Service => "Service",
+            Kind::Notifier => "Notifier",
         }
     }
 
@@ -78,6 +88,7 @@ impl Kind {
             Kind::Application => "applications",
             Kind::Database => "databases",
             Kind::Service => "services",
+            Kind::Notifier => "notifiers",
         }
     }
 
@@ -104,9 +115,10 @@ impl FromStr for Kind {
             "application" | "applications" | "app" | "apps" => Kind::Application,
             "database" | "databases" | "db" | "dbs" => Kind::Database,
             "service" | "services" | "svc" => Kind::Service,
+            "notifier" | "notifiers" => Kind::Notifier,
             _ => {
                 return Err(format!(
-                    "unknown kind {text:?}; the kinds are servers, destinations, applications, databases and services"
+                    "unknown kind {text:?}; the kinds are servers, destinations, applications, databases, services and notifiers"
                 ));
             }
         })

@@ -4,6 +4,7 @@ pub mod condition;
 pub mod destination;
 pub mod explain;
 pub mod meta;
+pub mod notifier;
 pub mod resource;
 pub mod schema;
 pub mod server;
@@ -13,6 +14,7 @@ pub use destination::{
     DeletionPolicy, DestinationSpec, DestinationType, Membership, NetworkSpec, Replacement, SubnetSpec,
 };
 pub use meta::{API_VERSION, DEFAULT_NAMESPACE, Kind, Metadata, ObjectKey, ObjectRef};
+pub use notifier::{NotifierEvent, NotifierSpec, NotifierType};
 pub use resource::{
     ApplicationSpec, ComposeSpec, ContainerSelector, CredentialsSpec, DatabaseEngine, DatabaseSpec, EndpointSpec,
     EnvVar, HealthcheckSpec, PortSpec, PullPolicy, RestartPolicy, ServiceSpec, StorageSpec, ValueFrom, VolumeSpec,
@@ -27,6 +29,7 @@ pub enum Spec {
     Application(Box<ApplicationSpec>),
     Database(Box<DatabaseSpec>),
     Service(Box<ServiceSpec>),
+    Notifier(Box<NotifierSpec>),
 }
 
 impl Spec {
@@ -37,13 +40,14 @@ impl Spec {
             Spec::Application(_) => Kind::Application,
             Spec::Database(_) => Kind::Database,
             Spec::Service(_) => Kind::Service,
+            Spec::Notifier(_) => Kind::Notifier,
         }
     }
 
-    /// Where a resource belongs and how its containers are found; `None` for a Server or a Destination.
+    /// Where a resource belongs and how its containers are found; `None` for what is no resource.
     pub fn placement(&self) -> Option<Placement<'_>> {
         match self {
-            Spec::Server(_) | Spec::Destination(_) => None,
+            Spec::Server(_) | Spec::Destination(_) | Spec::Notifier(_) => None,
             Spec::Application(spec) => Some(Placement {
                 destination: &spec.destination,
                 additional: &spec.additional_destinations,
@@ -116,6 +120,7 @@ impl serde::Serialize for Object {
             Spec::Application(spec) => document.serialize_field("spec", spec)?,
             Spec::Database(spec) => document.serialize_field("spec", spec)?,
             Spec::Service(spec) => document.serialize_field("spec", spec)?,
+            Spec::Notifier(spec) => document.serialize_field("spec", spec)?,
         }
         document.end()
     }

@@ -11,7 +11,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::meta::{API_VERSION, Kind, Metadata, PATTERN_WORDS};
-use super::{ApplicationSpec, DatabaseSpec, DestinationSpec, ServerSpec, ServiceSpec};
+use super::{ApplicationSpec, DatabaseSpec, DestinationSpec, NotifierSpec, ServerSpec, ServiceSpec};
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
@@ -70,6 +70,7 @@ fn object_schema(kind: Kind) -> Value {
         Kind::Application => generate::<ApplicationSpec>(),
         Kind::Database => generate::<DatabaseSpec>(),
         Kind::Service => generate::<ServiceSpec>(),
+        Kind::Notifier => generate::<NotifierSpec>(),
     };
     json!({
         "title": kind.as_str(),
@@ -202,7 +203,7 @@ pub struct Pattern {
 impl Shape {
     /// The shape of a document of that kind. Made once.
     pub fn of(kind: Kind) -> &'static Shape {
-        static SHAPES: [OnceLock<Shape>; 5] = [const { OnceLock::new() }; 5];
+        static SHAPES: [OnceLock<Shape>; 6] = [const { OnceLock::new() }; 6];
         SHAPES[kind as usize].get_or_init(|| Shape::compile(&object_schema(kind)))
     }
 

@@ -148,6 +148,9 @@ fn named(args: &Args, kind: &str) -> Result<(Manifests, BTreeSet<ObjectKey>), Er
     if target.kind == Kind::Server {
         return Err(Error::new("a server is not Landfall's to delete").hint("take it out of the manifests"));
     }
+    if target.kind == Kind::Notifier {
+        return Err(Error::new("a notifier is on no server").hint("take it out of the manifests"));
+    }
     let paths = if args.filename.is_empty() { vec![args::unnamed().0] } else { args.filename.clone() };
     let manifests = args::load(&paths)?;
     let mut keys = BTreeSet::new();
@@ -167,7 +170,7 @@ fn named(args: &Args, kind: &str) -> Result<(Manifests, BTreeSet<ObjectKey>), Er
     Ok((manifests, keys))
 }
 
-/// `delete -f PATH`: everything declared there but the servers. The default manifests, where there are some, say what else needs it.
+/// `delete -f PATH`: everything declared there but servers and notifiers. The default manifests, where there are some, say what else needs it.
 fn in_files(args: &Args) -> Result<(Manifests, BTreeSet<ObjectKey>), Error> {
     let mut input = Vec::new();
     if args.filename.iter().any(|path| path.as_os_str() == "-") {
@@ -188,7 +191,7 @@ fn in_files(args: &Args) -> Result<(Manifests, BTreeSet<ObjectKey>), Error> {
         .objects()
         .filter(|located| names.contains(located.location.file.as_str()))
         .map(|located| located.object.key())
-        .filter(|key| key.kind != Kind::Server && namespace(key))
+        .filter(|key| !matches!(key.kind, Kind::Server | Kind::Notifier) && namespace(key))
         .collect();
     if keys.is_empty() {
         return Err(Error::new("the manifests given with -f declare nothing that could be deleted"));

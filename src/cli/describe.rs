@@ -88,6 +88,14 @@ impl<'a> Page<'a> {
         match &object.spec {
             Spec::Server(_) => self.server(object, &key),
             Spec::Destination(_) => self.destination(&key),
+            Spec::Notifier(spec) => {
+                self.field("Type", &word(&spec.notifier_type));
+                let events: Vec<&str> = spec.events.iter().map(|event| event.as_str()).collect();
+                self.field("Events", &events.join(", "));
+                self.field("Namespaces", &spec.namespaces.join(", "));
+                // Nothing of it is on any server.
+                return self.text;
+            }
             Spec::Application(_) | Spec::Database(_) | Spec::Service(_) => self.resource(&key),
         }
         self.conditions(&key);

@@ -265,6 +265,7 @@ fn table(seen: &Seen, kind: Kind, objects: &[&Object], wide: bool, prefixed: boo
             &["NAMESPACE", "NAME", "SERVER", "NETWORK", "TYPE", "READY", "STATUS", "MEMBERS", "PROXY", "AGE"],
             &["SUBNETS", "ID", "DISPLAY NAME", "MESSAGE"],
         ),
+        Kind::Notifier => (&["NAMESPACE", "NAME", "TYPE", "EVENTS"], &["NAMESPACES"]),
         Kind::Application | Kind::Database | Kind::Service => (
             &["NAMESPACE", "NAME", "DESTINATION", "CONTAINERS", "READY", "STATUS"],
             &["ADDRESSES", "SERVER", "MESSAGE"],
@@ -274,6 +275,7 @@ fn table(seen: &Seen, kind: Kind, objects: &[&Object], wide: bool, prefixed: boo
         Kind::Server => &["ENGINE", "DESTINATIONS", "TYPE", "PROXY"],
         Kind::Destination => &["AGE", "TYPE", "PROXY", "MEMBERS", "SERVER", "NETWORK"],
         Kind::Application | Kind::Database | Kind::Service => &["DESTINATION", "CONTAINERS"],
+        Kind::Notifier => &["EVENTS"],
     };
     let headings = narrow.iter().chain(more.iter().filter(|_| wide)).copied();
     let mut table = Table::new(headings).dispensable(dispensable);
@@ -343,6 +345,11 @@ fn table(seen: &Seen, kind: Kind, objects: &[&Object], wide: bool, prefixed: boo
                     display_name(server, destination, facts).unwrap_or_default().into(),
                     message.into(),
                 ]
+            }
+            Spec::Notifier(spec) => {
+                let events: Vec<&str> = spec.events.iter().map(|event| event.as_str()).collect();
+                cells.extend([word(&spec.notifier_type).into(), events.join(",").into()]);
+                vec![spec.namespaces.join(",").into()]
             }
             Spec::Application(_) | Spec::Database(_) | Spec::Service(_) => {
                 let placements = seen.placements(&key);

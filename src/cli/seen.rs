@@ -124,6 +124,7 @@ impl Seen {
                 }
                 extend(&mut status, self.destination_facts(&key)).map_err(failed)?;
             }
+            Spec::Notifier(_) => {}
             Spec::Application(_) | Spec::Database(_) | Spec::Service(_) => {
                 let mut destinations = Vec::new();
                 for placed in self.placements(&key) {

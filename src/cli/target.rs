@@ -8,7 +8,7 @@ use crate::manifest::suggest::did_you_mean;
 /// `KIND [NAME...]` as typed.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct TargetArgs {
-    /// Kind of object (server, destination, application, database or service; plurals and short forms too), or KIND/NAME
+    /// Kind of object (server, destination, application, database, service or notifier; plurals and short forms too), or KIND/NAME
     #[arg(value_name = "KIND")]
     pub(super) kind: String,
     /// Name of the object, or NAMESPACE/NAME

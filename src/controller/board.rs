@@ -105,6 +105,8 @@ pub struct Counts {
     pub repairs: BTreeMap<String, u64>,
     pub events: u64,
     pub lost_streams: u64,
+    /// Notices by what became of them: `sent`, `failed` after all attempts, `dropped` because there were too many.
+    pub notices: BTreeMap<&'static str, u64>,
 }
 
 impl Content {

@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod board;
 mod files;
 pub mod memory;
+pub mod notify;
 mod outcome;
 mod pass;
 pub mod run;

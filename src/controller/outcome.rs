@@ -9,6 +9,7 @@ use super::run::Loop;
 use super::state::{DestinationOutcome, PassOutcome};
 use crate::api::ObjectKey;
 use crate::desired::DesiredState;
+use crate::notice::Seen;
 use crate::plan::{Reason, Withheld};
 use crate::reconcile::Applied;
 use crate::report::json::Document;
@@ -30,6 +31,10 @@ impl Loop {
             }
         };
         let reachable = matches!(observed.get(server), Some(Ok(_)));
+        // What is settled is so from before this pass: what of it differs has moved.
+        let unobserved = observed.get(server).and_then(|seen| seen.as_ref().err());
+        let settled = &self.settled;
+        self.shared.notifiers.passed(Seen { server, unobserved, report: &report, settled, held: &held });
         let destinations = self.judge(&desired, &report, reachable, &held);
         let fingerprint = withheld.as_ref().map(|withheld| withheld.fingerprint.clone());
         let document = report.document();

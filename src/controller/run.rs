@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::board::Board;
 use super::memory::Memory;
+use super::notify::{Notifiers, Pace};
 use super::pass::{self, PassEnded};
 use super::source::{Said, Source};
 use super::state::{Event, Loaded, Response, State};
@@ -21,7 +22,8 @@ use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::connect::{self, ConnectOptions};
 use crate::engine::{DockerWriter, EngineError};
 use crate::execute::Limits;
-use crate::manifest::Diagnostic;
+use crate::manifest::{Diagnostic, Manifests};
+use crate::notice::Notifier;
 use crate::observe::ObserveLimits;
 use crate::plan::Reason;
 use crate::sources;
@@ -89,6 +91,7 @@ pub async fn run(
     let (inbox, mut events) = mpsc::channel(BACKLOG);
     let mut changes = options.manifests.changes(&board, options.interval, options.seed);
     let (memory, first_pass) = Memory::begin(store, &board);
+    let notifiers = Notifiers::new(board.clone(), Pace::default());
     let started = Instant::now();
     let mut loop_ = Loop {
         state: State::new(options.interval, options.seed, first_pass),
@@ -98,6 +101,7 @@ pub async fn run(
             options,
             journals,
             known: Known::default(),
+            notifiers,
             board,
             inbox,
         }),
@@ -149,6 +153,7 @@ pub(super) struct Shared {
     pub(super) journals: Journals,
     /// For as long as the loop runs.
     pub(super) known: Known,
+    pub(super) notifiers: Notifiers,
     pub(super) board: Board,
     pub(super) inbox: mpsc::Sender<Message>,
     pub(super) turns: Turns,
@@ -179,6 +184,7 @@ pub(super) enum Message {
 pub(super) struct Reading {
     /// Hash of their names and bytes, and of what could not be read.
     content: u64,
+    notifiers: Vec<Notifier>,
     result: ManifestsRead,
 }
 
@@ -231,6 +237,8 @@ impl Loop {
                     tracing::warn!(%destination, "something keeps undoing what is repaired");
                     let message = "Something keeps undoing what is repaired; waiting longer between repairs.";
                     self.memory.event(EventType::Warning, Some(&destination), "Contended", message, None);
+                    let server = self.desired.destination(&destination).map(|(server, _)| server.key.clone());
+                    self.shared.notifiers.contended(destination, server, message);
                 }
                 Response::Drain => {
                     tracing::info!("stopping: passes that run are waited for, new ones do not begin");
@@ -279,7 +287,7 @@ impl Loop {
             let read = tokio::task::spawn_blocking(move || read_manifests(&reading.options, known)).await;
             let (reading, revision) = read.unwrap_or_else(|panic| {
                 let problem = Diagnostic::of_file("manifests", format!("reading them failed: {panic}"));
-                (Some(Reading { content: 0, result: Err(vec![problem]) }), None)
+                (Some(Reading { content: 0, notifiers: Vec::new(), result: Err(vec![problem]) }), None)
             });
             let _ = shared.inbox.send(Message::Loaded { reading, revision }).await;
         });
@@ -294,11 +302,12 @@ impl Loop {
         }
     }
 
-    fn take_manifests(&mut self, Reading { content, result }: Reading) -> Loaded {
+    fn take_manifests(&mut self, Reading { content, notifiers, result }: Reading) -> Loaded {
         self.content = Some(content);
         match result {
             Ok((desired, fingerprints)) => {
                 self.memory.declared(&desired, &fingerprints);
+                self.shared.notifiers.declare(&notifiers);
                 tracing::info!(
                     servers = desired.servers.len(),
                     destinations = desired.destinations().count(),
@@ -392,7 +401,8 @@ fn read_manifests(options: &Options, known: Option<u64>) -> (Option<Reading>, Op
     if known == Some(content) {
         return (None, revision);
     }
-    let result =
-        sources::validate(&names, &read, problems).and_then(|it| Ok((it.desired(&options.set)?, it.fingerprints())));
-    (Some(Reading { content, result }), revision)
+    let manifests = sources::validate(&names, &read, problems);
+    let notifiers = manifests.as_ref().map(Manifests::notifiers).unwrap_or_default();
+    let result = manifests.and_then(|it| Ok((it.desired(&options.set)?, it.fingerprints())));
+    (Some(Reading { content, notifiers, result }), revision)
 }

@@ -103,7 +103,7 @@ impl Graph {
                     };
                     destinations.insert(key, (spec.server.resolve(Kind::Server, namespace), destination));
                 }
-                Spec::Application(_) | Spec::Database(_) | Spec::Service(_) => {}
+                Spec::Application(_) | Spec::Database(_) | Spec::Service(_) | Spec::Notifier(_) => {}
             }
         }
         members.retain(|_, member| {

@@ -266,7 +266,7 @@ fn colours(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::Database => ("#dcfce7", "#15803d"),
         Kind::Service => ("#ede9fe", "#6d28d9"),
-        Kind::Application | Kind::Server | Kind::Destination => ("#dbeafe", "#1d4ed8"),
+        Kind::Application | Kind::Server | Kind::Destination | Kind::Notifier => ("#dbeafe", "#1d4ed8"),
     }
 }
 

@@ -22,6 +22,7 @@ pub use diagnostic::{Diagnostic, Severity};
 
 use crate::api::{Kind, Object, ObjectKey, Spec};
 use crate::desired::{DesiredServer, DesiredState};
+use crate::notice::Notifier;
 use text::{Problem, Span, Text};
 use tree::Node;
 
@@ -90,6 +91,17 @@ impl Manifests {
     /// them as errors from [`Manifests::desired`].
     pub fn unsupported(&self) -> &[Diagnostic] {
         &self.unsupported
+    }
+
+    /// Whom `run` tells, in the order of their keys.
+    pub fn notifiers(&self) -> Vec<Notifier> {
+        let objects = self.objects.values().map(|located| &located.object);
+        objects
+            .filter_map(|object| match &object.spec {
+                Spec::Notifier(spec) => Some(Notifier { key: object.key(), spec: (**spec).clone() }),
+                _ => None,
+            })
+            .collect()
     }
 
     /// What the manifests declare, as the set of that name; or what of it is not supported.
@@ -214,6 +226,7 @@ fn decode(kind: Kind, metadata: Value, spec: Value) -> Result<Object, serde_json
         Kind::Application => Spec::Application(serde_json::from_value(spec)?),
         Kind::Database => Spec::Database(serde_json::from_value(spec)?),
         Kind::Service => Spec::Service(serde_json::from_value(spec)?),
+        Kind::Notifier => Spec::Notifier(serde_json::from_value(spec)?),
     };
     Ok(Object { metadata, spec })
 }

@@ -11,13 +11,15 @@ use super::text::{Problem, Span, Text};
 use super::tree::Step;
 use super::{Loaded, Problems, Severity, endpoint};
 use crate::api::{
-    ApplicationSpec, ContainerSelector, DatabaseSpec, DestinationSpec, DestinationType, EndpointSpec, Kind, Object,
-    ObjectKey, ObjectRef, ProxySpec, ServerRole, ServerSpec, ServiceSpec, Spec, SubnetSpec, ValueFrom,
+    ApplicationSpec, ContainerSelector, DatabaseSpec, DestinationSpec, DestinationType, EndpointSpec, Kind,
+    NotifierSpec, NotifierType, Object, ObjectKey, ObjectRef, ProxySpec, ServerRole, ServerSpec, ServiceSpec, Spec,
+    SubnetSpec, ValueFrom,
 };
 use crate::desired::{
     DesiredDestination, DesiredEndpoint, DesiredMember, DesiredNetwork, DesiredServer, DesiredSubnet, Proxy,
     ProxyInstance,
 };
+use crate::notice::{Notifier, check_template};
 
 /// Networks that Docker makes itself, and a name that it reads as one of them.
 const PREDEFINED: [&str; 6] = ["bridge", "host", "none", "ingress", "docker_gwbridge", "default"];
@@ -65,6 +67,9 @@ pub(super) fn resolve(
     resolver.subnet_overlaps();
     for at in unique.iter().copied() {
         resolver.resource(at);
+    }
+    for at in of(Kind::Notifier) {
+        resolver.notifier(at);
     }
     resolver.finish()
 }
@@ -208,6 +213,43 @@ impl<'a> Resolver<'a> {
         Some(Proxy { instance, proxy_type: *proxy_type })
     }
 
+    // Notifiers
+
+    fn notifier(&mut self, at: usize) {
+        let Some(Loaded { object: object @ Object { spec: Spec::Notifier(spec), .. }, .. }) = self.get(at) else {
+            return;
+        };
+        let NotifierSpec { notifier_type, url, url_file, url_env, template, content_type, events: _, namespaces: _ } =
+            &**spec;
+        let given = [("url", url), ("urlFile", url_file), ("urlEnv", url_env)];
+        let given: Vec<&str> = given.iter().filter(|(_, value)| value.is_some()).map(|(name, _)| *name).collect();
+        match given.as_slice() {
+            [_] => {}
+            [] => self.report_absent(at, &["spec".into()], |span| {
+                Problem::new(span, "the notifier has no address").hint("give it one of `url`, `urlFile` and `urlEnv`")
+            }),
+            [first, second, ..] => self.report_key(at, &["spec".into(), Step::Key(second)], |span| {
+                Problem::new(span, format!("the address is given by `{first}` already"))
+            }),
+        }
+        if *notifier_type != NotifierType::Webhook {
+            let fields = [("template", template), ("contentType", content_type)];
+            for (field, _) in fields.iter().filter(|(_, value)| value.is_some()) {
+                self.report_key(at, &["spec".into(), Step::Key(field)], |span| {
+                    Problem::new(span, format!("`{field}` is for `type: webhook`; the others have a form of their own"))
+                });
+            }
+            return;
+        }
+        let notifier = Notifier { key: object.key(), spec: (**spec).clone() };
+        if let (Some(_), Err(error)) = (template, check_template(&notifier)) {
+            let line = error.line.map(|line| format!(", line {line}")).unwrap_or_default();
+            self.report(at, &["spec".into(), "template".into()], |span| {
+                Problem::new(span, format!("the template{line}: {}", error.message)).hint_if(error.hint)
+            });
+        }
+    }
+
     // References
 
     fn may_use(&self, server: &ObjectKey, namespace: &str) -> bool {
@@ -235,7 +277,7 @@ impl<'a> Resolver<'a> {
                     _ => false,
                 }
             }
-            Kind::Application | Kind::Database | Kind::Service => false,
+            Kind::Application | Kind::Database | Kind::Service | Kind::Notifier => false,
         }
     }
 
@@ -520,7 +562,7 @@ impl<'a> Resolver<'a> {
     fn resource(&mut self, at: usize) {
         let Some(loaded) = self.get(at) else { return };
         let selector = match &loaded.object.spec {
-            Spec::Server(_) | Spec::Destination(_) => return,
+            Spec::Server(_) | Spec::Destination(_) | Spec::Notifier(_) => return,
             Spec::Application(spec) => self.application(at, spec),
             Spec::Database(spec) => self.database(at, spec),
             Spec::Service(spec) => self.service(at, spec),
@@ -530,7 +572,7 @@ impl<'a> Resolver<'a> {
             Spec::Application(spec) => spec.start_after_repair,
             Spec::Database(spec) => spec.start_after_repair,
             Spec::Service(spec) => spec.start_after_repair,
-            Spec::Server(_) | Spec::Destination(_) => false,
+            Spec::Server(_) | Spec::Destination(_) | Spec::Notifier(_) => false,
         };
         let endpoint = placement.endpoint.map(|endpoint| self.endpoint(at, endpoint)).unwrap_or_default();
         if placement.endpoint.is_some() && !placement.connect {

@@ -176,7 +176,7 @@ pub(super) fn requested<'a>(ctx: &Context<'a>, located: &[(&'a DesiredDestinatio
                     );
                 }
             }
-            Kind::Server | Kind::Application | Kind::Database | Kind::Service => {}
+            Kind::Server | Kind::Application | Kind::Database | Kind::Service | Kind::Notifier => {}
         }
     }
     for (destination, located) in located {

@@ -743,7 +743,7 @@ pub(super) fn declared_blocker(destination: &ObjectKey, resource: &ObjectKey) ->
         Kind::Application => BlockerKind::Application,
         Kind::Database => BlockerKind::Database,
         Kind::Service => BlockerKind::Service,
-        Kind::Destination | Kind::Server => BlockerKind::Destination,
+        Kind::Destination | Kind::Server | Kind::Notifier => BlockerKind::Destination,
     };
     let name = if resource.namespace == destination.namespace { resource.name.clone() } else { resource.path() };
     Blocker { kind, name, state: "declared".to_owned(), server: None }

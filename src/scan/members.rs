@@ -371,23 +371,25 @@ fn document(
                 connect_to_destination: true,
             }))
         }
-        Kind::Application | Kind::Server | Kind::Destination => Spec::Application(Box::new(ApplicationSpec {
-            destination,
-            additional_destinations,
-            containers: Some(selector.clone()),
-            endpoint,
-            start_after_repair: false,
-            image: None,
-            pull_policy: None,
-            command: Vec::new(),
-            env: Vec::new(),
-            ports: Vec::new(),
-            volumes: Vec::new(),
-            restart: None,
-            healthcheck: None,
-            replicas: None,
-            domains: Vec::new(),
-        })),
+        Kind::Application | Kind::Server | Kind::Destination | Kind::Notifier => {
+            Spec::Application(Box::new(ApplicationSpec {
+                destination,
+                additional_destinations,
+                containers: Some(selector.clone()),
+                endpoint,
+                start_after_repair: false,
+                image: None,
+                pull_policy: None,
+                command: Vec::new(),
+                env: Vec::new(),
+                ports: Vec::new(),
+                volumes: Vec::new(),
+                restart: None,
+                healthcheck: None,
+                replicas: None,
+                domains: Vec::new(),
+            }))
+        }
     };
     Document { comments, object: Object { metadata, spec } }
 }

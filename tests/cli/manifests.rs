@@ -81,7 +81,7 @@ fn schema_prints_one_kind_or_any_document() {
     assert_eq!(landfall(directory.path(), ["schema"]).expect(0).json()["title"], "Landfall manifest");
     landfall(directory.path(), ["schema", "nonsense"]).expect(2);
     landfall(directory.path(), ["schema", "--write", "out"]).expect(0);
-    assert_eq!(fs::read_dir(directory.path().join("out")).unwrap().count(), 6);
+    assert_eq!(fs::read_dir(directory.path().join("out")).unwrap().count(), 7);
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn objects(manifests: &str) -> Vec<Object> {
                     Kind::Application => Spec::Application(serde_yaml::from_value(spec).unwrap()),
                     Kind::Database => Spec::Database(serde_yaml::from_value(spec).unwrap()),
                     Kind::Service => Spec::Service(serde_yaml::from_value(spec).unwrap()),
+                    Kind::Notifier => Spec::Notifier(serde_yaml::from_value(spec).unwrap()),
                 },
             }
         })
