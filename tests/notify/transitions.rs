@@ -33,6 +33,7 @@ fn report(operations: &[(&str, Outcome)], refused: &[(&str, Reason)]) -> Report 
         servers: vec![ServerReport {
             server: server(),
             server_type: Some(ServerType::Standalone),
+            manager: None,
             operations: operations.iter().map(operation).collect(),
             notes: refused.iter().map(|(name, reason)| Note::refused(*reason, &destination(name), "No.")).collect(),
         }],
