@@ -210,7 +210,7 @@ impl ServerRun<'_> {
         if let Some(journal) = &group.journal {
             match (ended, journal.purpose) {
                 (Ended::Done, JournalPurpose::Reattach) | (Ended::Undone, _) => forget(self.journals, journal),
-                (Ended::Done, JournalPurpose::ForcedDeletion) | (Ended::Halfway, _) => {}
+                (Ended::Done, JournalPurpose::Deactivated | JournalPurpose::ForcedDeletion) | (Ended::Halfway, _) => {}
             }
         }
         ended

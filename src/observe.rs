@@ -203,6 +203,7 @@ async fn inspect(
             recollection.keep(container, &inspected);
             // The later look, and of one piece: addresses, ids and settings belong together.
             container.state = inspected.state;
+            container.exit = inspected.exit;
             container.endpoints = inspected.endpoints;
         }
     }

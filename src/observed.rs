@@ -262,11 +262,38 @@ pub struct ObservedContainer {
     pub name: String,
     pub image: String,
     pub state: ContainerState,
+    /// How it ended; `None` while it runs and where the daemon does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
     pub labels: BTreeMap<String, String>,
     /// `HostConfig.NetworkMode`: `host`, `none` and `container:…` cannot be connected to a network.
     pub network_mode: String,
     /// One per network, in the order of the networks' names.
     pub endpoints: Vec<ObservedEndpoint>,
+}
+
+/// How a container ended, or why it could not start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    pub code: i64,
+    /// What the daemon says of a start that failed; from container inspect, and empty without.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oom_killed: bool,
+}
+
+impl Exit {
+    /// Its network or its attachment to one was missing, as far as the daemon lets on. It says so where a start failed; where the machine
+    /// went down there are only the codes 128 and 255, which programs that fail by themselves and the kernel's memory killer do not use.
+    pub fn is_for_want_of_a_network(&self) -> bool {
+        let error = self.error.to_lowercase();
+        if error.is_empty() {
+            return !self.oom_killed && matches!(self.code, 128 | 255);
+        }
+        let network = error.contains("network");
+        network && ["not found", "no such network", "could not find"].iter().any(|words| error.contains(words))
+    }
 }
 
 impl ObservedContainer {

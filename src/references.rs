@@ -211,6 +211,7 @@ mod tests {
                 name: name.to_owned(),
                 image: "busybox".to_owned(),
                 state: ContainerState::Running,
+                exit: None,
                 labels: BTreeMap::new(),
                 network_mode: "bridge".to_owned(),
                 endpoints,

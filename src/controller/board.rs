@@ -42,6 +42,8 @@ pub struct ManifestState {
     pub generation: u64,
     /// What is wrong with the files as they are now. The last good set stays desired.
     pub problems: Vec<Diagnostic>,
+    /// `Ready` and `Stalled`, with the reason `ManifestInvalid` while something is wrong; empty before the first reading.
+    pub conditions: Vec<Condition>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loaded: Option<jiff::Timestamp>,
     /// The revision whose manifests are in force, where they come from a repository.

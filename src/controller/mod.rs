@@ -11,4 +11,5 @@ pub mod run;
 pub mod source;
 pub mod state;
 mod stream;
+mod supervisor;
 pub mod watch;

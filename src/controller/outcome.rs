@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::board::ServerState;
+use super::board::{ManifestState, ServerState};
 use super::pass::{Done, PassEnded};
 use super::run::Loop;
 use super::state::{DestinationOutcome, PassOutcome};
-use crate::api::ObjectKey;
+use crate::api::{Condition, ConditionStatus, ObjectKey};
 use crate::desired::DesiredState;
+use crate::manifest::Diagnostic;
 use crate::notice::Seen;
 use crate::plan::{Reason, Withheld};
 use crate::reconcile::Applied;
@@ -16,6 +17,8 @@ use crate::report::json::Document;
 use crate::report::{Outcome, Report};
 use crate::status::Status;
 use crate::store::records::EventType;
+
+pub(super) const CONTENDED: &str = "Something keeps undoing what is repaired; it is put back every few minutes only.";
 
 impl Loop {
     pub(super) fn take_pass(&mut self, server: &ObjectKey, ended: PassEnded) -> PassOutcome {
@@ -36,6 +39,14 @@ impl Loop {
         let settled = &self.settled;
         self.shared.notifiers.passed(Seen { server, unobserved, report: &report, settled, held: &held });
         let destinations = self.judge(&desired, &report, reachable, &held);
+        if reachable {
+            // It has held until the next look: nobody undoes it any more.
+            let seen = objects(&desired);
+            let fought = |object: &ObjectKey| {
+                held.contains(object) || destinations.get(object) == Some(&DestinationOutcome::Repaired)
+            };
+            self.contended.retain(|object| !seen.contains(object) || fought(object));
+        }
         let fingerprint = withheld.as_ref().map(|withheld| withheld.fingerprint.clone());
         let document = report.document();
         self.memory.pass(server, pass, took, self.revision.clone(), &report, &document);
@@ -108,10 +119,7 @@ impl Loop {
             }
         }
         if reachable {
-            let members = |it: &crate::desired::DesiredDestination| {
-                it.members.iter().map(|member| member.resource.clone()).chain([it.key.clone()]).collect::<Vec<_>>()
-            };
-            let settled = desired.destinations().flat_map(|(_, destination)| members(destination));
+            let settled = objects(desired).into_iter();
             self.settled.extend(settled.filter(|object| !failed.contains(object) && !held.contains(object)));
         }
         destinations
@@ -142,6 +150,7 @@ impl Loop {
             }
         }
         let finished = jiff::Timestamp::now();
+        mark_contended(&mut status.conditions, &self.contended);
         self.memory.conditions(server, finished, &mut status.conditions);
         let mut shown = ServerState {
             pass,
@@ -162,5 +171,108 @@ impl Loop {
             }
             board.servers.insert(server.path(), shown);
         });
+    }
+}
+
+/// `Stalled`, with the reason `Contended`, on what something keeps changing back.
+fn mark_contended(conditions: &mut BTreeMap<ObjectKey, Vec<Condition>>, contended: &BTreeSet<ObjectKey>) {
+    let fought = conditions.iter_mut().filter(|(key, _)| contended.contains(key));
+    for condition in fought.flat_map(|(_, conditions)| conditions).filter(|it| it.condition_type == "Stalled") {
+        condition.status = ConditionStatus::True;
+        condition.reason = "Contended".to_owned();
+        condition.message = CONTENDED.to_owned();
+    }
+}
+
+/// The destinations of the state and the resources on them.
+fn objects(desired: &DesiredState) -> BTreeSet<ObjectKey> {
+    let destinations = desired.destinations().map(|(_, destination)| destination);
+    destinations.flat_map(|it| it.members.iter().map(|member| &member.resource).chain([&it.key])).cloned().collect()
+}
+
+/// Says in conditions what is wrong with the manifests, or that nothing is.
+pub(super) fn judge_manifests(manifests: &mut ManifestState, now: jiff::Timestamp) {
+    let problems = &manifests.problems;
+    let message = match (problems.first(), problems.len()) {
+        (None, _) => String::new(),
+        (Some(problem), 1) => format!("{} The last good manifests stay in force.", sentence(problem)),
+        (Some(problem), count) => {
+            format!("{count} problems; the first: {} The last good manifests stay in force.", sentence(problem))
+        }
+    };
+    let valid = problems.is_empty();
+    let condition = |name: &str, holds: bool| {
+        let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
+        let same = manifests.conditions.iter().find(|it| it.condition_type == name && it.status == status);
+        Condition {
+            condition_type: name.to_owned(),
+            status,
+            reason: if valid { "ManifestValid".to_owned() } else { Reason::ManifestInvalid.to_string() },
+            message: message.clone(),
+            observed_generation: Some(manifests.generation),
+            // To the second, as Kubernetes has it.
+            last_transition_time: same.map_or_else(|| Some(format!("{now:.0}")), |it| it.last_transition_time.clone()),
+        }
+    };
+    manifests.conditions = vec![condition("Ready", valid), condition("Stalled", !valid)];
+}
+
+/// The first line of a diagnostic, as a sentence.
+fn sentence(problem: &Diagnostic) -> String {
+    let text = problem.to_string();
+    let line = text.lines().next().unwrap_or_default().trim_end_matches('.');
+    format!("{line}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Kind;
+
+    fn at(seconds: i64) -> jiff::Timestamp {
+        jiff::Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn stalled(status: ConditionStatus) -> Condition {
+        Condition {
+            condition_type: "Stalled".to_owned(),
+            status,
+            reason: "NothingRefused".to_owned(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: None,
+        }
+    }
+
+    #[test]
+    fn what_something_keeps_changing_back_is_stalled_with_that_reason_and_nothing_else_is() {
+        let key = |name| ObjectKey::new(Kind::Destination, "shop", name);
+        let mut conditions: BTreeMap<_, _> =
+            ["web", "api"].map(|name| (key(name), vec![stalled(ConditionStatus::False)])).into();
+        mark_contended(&mut conditions, &[key("web")].into());
+        let found = &conditions[&key("web")][0];
+        assert_eq!((found.status, found.reason.as_str()), (ConditionStatus::True, "Contended"));
+        assert_eq!(conditions[&key("api")], [stalled(ConditionStatus::False)]);
+    }
+
+    #[test]
+    fn wrong_manifests_are_a_condition_whose_time_moves_only_when_it_changes() {
+        let mut manifests = ManifestState { generation: 1, ..ManifestState::default() };
+        judge_manifests(&mut manifests, at(1));
+        let said = |manifests: &ManifestState| {
+            let [ready, stalled] = manifests.conditions.as_slice() else { panic!("two conditions") };
+            (ready.status, stalled.status, stalled.reason.clone(), stalled.last_transition_time.clone())
+        };
+        let (yes, no) = (ConditionStatus::True, ConditionStatus::False);
+        assert_eq!(said(&manifests), (yes, no, "ManifestValid".to_owned(), Some(at(1).to_string())));
+        for time in [2, 3] {
+            manifests.problems = vec![Diagnostic::of_file("web.yaml", format!("wrong in way {time}"))];
+            judge_manifests(&mut manifests, at(time));
+            assert_eq!(said(&manifests), (no, yes, "ManifestInvalid".to_owned(), Some(at(2).to_string())));
+            assert!(manifests.conditions[0].message.contains(&format!("wrong in way {time}")));
+        }
+        manifests.problems.clear();
+        judge_manifests(&mut manifests, at(4));
+        assert_eq!(said(&manifests), (yes, no, "ManifestValid".to_owned(), Some(at(4).to_string())));
     }
 }

@@ -7,16 +7,18 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::board::Board;
 use super::memory::Memory;
 use super::notify::{Notifiers, Pace};
+use super::outcome::{CONTENDED, judge_manifests};
 use super::pass::{self, PassEnded};
 use super::source::{Said, Source};
 use super::state::{Event, Loaded, Response, State};
 use super::stream::listen;
+use super::supervisor;
 use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::connect::{self, ConnectOptions};
@@ -111,9 +113,12 @@ pub async fn run(
         links: BTreeMap::new(),
         passes: BTreeMap::new(),
         settled: BTreeSet::new(),
+        contended: BTreeSet::new(),
         deadline: None,
         ended: None,
     };
+    let mut alive = supervisor::SignsOfLife::from_environment();
+    let mut ready = false;
     loop_.handle(started.elapsed(), Event::SourceChanged);
     loop {
         if let Some(ended) = loop_.ended {
@@ -122,8 +127,12 @@ pub async fn run(
         let now = started.elapsed();
         let wake = loop_.state.wake_at(now).into_iter().chain(loop_.deadline).min().unwrap_or(now + IDLE);
         let event = tokio::select! {
-            // Commands first: a flood of events must not delay a signal.
+            // Commands first: a flood of events must not delay a signal, nor the sign of life.
             biased;
+            () = alive.due() => {
+                supervisor::tell(&[supervisor::Fact::Watchdog]);
+                continue;
+            }
             command = commands.recv() => match command {
                 Some(Command::Reconcile { server }) => Event::ReconcileRequested { server },
                 Some(Command::Approve { fingerprint }) => {
@@ -143,6 +152,10 @@ pub async fn run(
             Some(()) = changes.recv() => Event::SourceChanged,
             () = tokio::time::sleep_until((started + wake).into()) => Event::Tick,
         };
+        // Whatever the manifests say: it is at work from here on.
+        if matches!(event, Event::Loaded(_)) && !std::mem::replace(&mut ready, true) {
+            supervisor::tell(&[supervisor::Fact::Ready]);
+        }
         loop_.handle(started.elapsed(), event);
     }
 }
@@ -196,6 +209,8 @@ struct Link {
     declared: DesiredServer,
     writer: DockerWriter,
     events: JoinHandle<()>,
+    /// Has the stream of events opened anew.
+    doubt: Arc<Notify>,
 }
 
 impl Drop for Link {
@@ -218,6 +233,8 @@ pub(super) struct Loop {
     passes: BTreeMap<ObjectKey, JoinHandle<()>>,
     /// Objects that have been as declared since the manifests last changed: what moves now is drift.
     pub(super) settled: BTreeSet<ObjectKey>,
+    /// Objects that something keeps changing back.
+    pub(super) contended: BTreeSet<ObjectKey>,
     deadline: Option<Duration>,
     ended: Option<Ended>,
 }
@@ -234,13 +251,14 @@ impl Loop {
                 Response::Load => self.load(),
                 Response::StartPass { server, pass, hold, approved } => self.start_pass(server, pass, hold, approved),
                 Response::Contended { destination } => {
-                    tracing::warn!(%destination, "something keeps undoing what is repaired");
-                    let message = "Something keeps undoing what is repaired; waiting longer between repairs.";
-                    self.memory.event(EventType::Warning, Some(&destination), "Contended", message, None);
+                    tracing::warn!(%destination, "{CONTENDED}");
+                    self.memory.event(EventType::Warning, Some(&destination), "Contended", CONTENDED, None);
                     let server = self.desired.destination(&destination).map(|(server, _)| server.key.clone());
-                    self.shared.notifiers.contended(destination, server, message);
+                    self.shared.notifiers.contended(destination.clone(), server, CONTENDED);
+                    self.contended.insert(destination);
                 }
                 Response::Drain => {
+                    supervisor::tell(&[supervisor::Fact::Stopping]);
                     tracing::info!("stopping: passes that run are waited for, new ones do not begin");
                     self.deadline = Some(now + GRACE);
                     self.shared.board.update(|board| board.stopping = true);
@@ -273,6 +291,9 @@ impl Loop {
             Message::PassEnded { server, ended } => {
                 self.passes.remove(&server);
                 let outcome = self.take_pass(&server, *ended);
+                if let Some(link) = self.links.get(&server).filter(|_| outcome.unreachable) {
+                    link.doubt.notify_one();
+                }
                 Some(Event::PassFinished { server, outcome })
             }
         }
@@ -315,6 +336,7 @@ impl Loop {
                 );
                 self.desired = desired;
                 self.settled.clear();
+                self.contended.clear();
                 self.lay_links();
                 let servers: BTreeSet<_> = self.desired.servers.keys().cloned().collect();
                 let declared = Arc::new(self.desired.clone());
@@ -322,12 +344,15 @@ impl Loop {
                     board.declared = declared;
                     board.manifests.generation += 1;
                     board.manifests.problems.clear();
-                    board.manifests.loaded = Some(jiff::Timestamp::now());
+                    let now = jiff::Timestamp::now();
+                    board.manifests.loaded = Some(now);
+                    judge_manifests(&mut board.manifests, now);
                     board.servers.retain(|name, _| servers.iter().any(|server| server.path() == *name));
                 });
                 Loaded::Valid { servers }
             }
             Err(problems) => {
+                let now = jiff::Timestamp::now();
                 for problem in &problems {
                     tracing::error!("{problem}");
                 }
@@ -339,7 +364,10 @@ impl Loop {
                 let message =
                     format!("{} in the manifests; the last good ones stay in force. {first}", count(&problems));
                 self.memory.event(EventType::Warning, None, Reason::ManifestInvalid.as_str(), &message, None);
-                self.shared.board.update(|board| board.manifests.problems = problems);
+                self.shared.board.update(|board| {
+                    board.manifests.problems = problems;
+                    judge_manifests(&mut board.manifests, now);
+                });
                 Loaded::Invalid
             }
         }
@@ -355,8 +383,10 @@ impl Loop {
             }
             match connect::writer(server, &self.shared.options.connect) {
                 Ok(writer) => {
-                    let events = tokio::spawn(listen(key.clone(), writer.clone(), self.shared.inbox.clone()));
-                    self.links.insert(key.clone(), Link { declared: server.clone(), writer, events });
+                    let doubt = Arc::new(Notify::new());
+                    let inbox = self.shared.inbox.clone();
+                    let events = tokio::spawn(listen(key.clone(), writer.clone(), Arc::clone(&doubt), inbox));
+                    self.links.insert(key.clone(), Link { declared: server.clone(), writer, events, doubt });
                 }
                 // The pass says so in its report.
                 Err(error) => tracing::error!(server = %key.path(), %error, "no connection"),

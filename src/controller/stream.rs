@@ -1,41 +1,200 @@
 //! The events of one server, drained as fast as they come: the daemon waits for whoever listens slowly.
+//!
+//! A connection that died without a word looks like a server on which nothing happens. So a silent stream is looked into: the daemon is
+//! pinged, and after some more silence, or when a pass could not see the server, the stream is opened anew whatever it looks like.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, timeout_at};
 
 use super::run::Message;
 use crate::api::{Kind, ObjectKey};
-use crate::engine::{DockerWriter, Watcher};
+use crate::engine::{EngineError, Watcher};
 
 /// Wait before a lost stream is opened again. The pass that the loss causes says whether the server is there at all.
 const REOPEN: Duration = Duration::from_secs(1);
+/// Silence after which the daemon is asked whether it is there.
+const SILENCE: Duration = Duration::from_secs(30);
+/// A stream that has been silent for this long is opened anew.
+const LONG_SILENCE: Duration = Duration::from_secs(300);
 
-/// Drains the events of one server. Subscribes first, then has it listed: what happened in between is in the list.
-pub(super) async fn listen(server: ObjectKey, writer: DockerWriter, inbox: mpsc::Sender<Message>) {
+/// Why a stream is not listened to any longer.
+enum Left {
+    Lost(Option<EngineError>),
+    /// Nothing is known to be wrong with it.
+    Doubted,
+}
+
+/// Tells of the events of one server. Subscribes first, then has it listed: what happened in between is in the list.
+///
+/// `doubt`: notified when the stream may have died with the rest of the connection.
+pub(super) async fn listen(server: ObjectKey, watcher: impl Watcher, doubt: Arc<Notify>, inbox: mpsc::Sender<Message>) {
     debug_assert_eq!(server.kind, Kind::Server);
     loop {
-        let error = match writer.subscribe().await {
-            Ok(mut stream) => {
-                let _ = inbox.try_send(Message::Hint { server: server.clone() });
-                loop {
-                    match stream.next().await {
-                        // Never wait: a slow listener slows the daemon, and one hint that is underway stands for all.
-                        Some(Ok(event)) => {
-                            tracing::trace!(server = %server.path(), action = event.action, object = event.name, "event");
-                            let _ = inbox.try_send(Message::Hint { server: server.clone() });
-                        }
-                        Some(Err(error)) => break Some(error),
-                        None => break None,
-                    }
-                }
+        let left = follow(&server, &watcher, &doubt, &inbox).await;
+        if let Left::Lost(error) = left {
+            if inbox.send(Message::StreamLost { server: server.clone(), error }).await.is_err() {
+                return;
             }
-            Err(error) => Some(error),
-        };
-        if inbox.send(Message::StreamLost { server: server.clone(), error }).await.is_err() {
-            return;
+            tokio::time::sleep(REOPEN).await;
         }
-        tokio::time::sleep(REOPEN).await;
+    }
+}
+
+async fn follow(server: &ObjectKey, watcher: &impl Watcher, doubt: &Notify, inbox: &mpsc::Sender<Message>) -> Left {
+    let mut stream = match watcher.subscribe().await {
+        Ok(stream) => stream,
+        Err(error) => return Left::Lost(Some(error)),
+    };
+    // Never wait: a slow listener slows the daemon, and one hint that is underway stands for all.
+    let hint = || {
+        let _ = inbox.try_send(Message::Hint { server: server.clone() });
+    };
+    hint();
+    let mut last = Instant::now();
+    let mut asked = last;
+    loop {
+        let event = tokio::select! {
+            event = timeout_at(asked + SILENCE, stream.next()) => event,
+            () = doubt.notified() => return Left::Doubted,
+        };
+        match event {
+            Ok(Some(Ok(event))) => {
+                tracing::trace!(server = %server.path(), action = event.action, object = event.name, "event");
+                hint();
+                last = Instant::now();
+                asked = last;
+            }
+            Ok(Some(Err(error))) => return Left::Lost(Some(error)),
+            Ok(None) => return Left::Lost(None),
+            Err(_) if last.elapsed() >= LONG_SILENCE => return Left::Doubted,
+            Err(_) => {
+                if let Err(error) = watcher.ping().await {
+                    return Left::Lost(Some(error));
+                }
+                asked = Instant::now();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use futures::stream::BoxStream;
+
+    use super::*;
+    use crate::engine::{ContainerDetail, EngineErrorKind, EngineEvent, Reader};
+    use crate::observed::{ContainerId, EngineInfo, ObservedContainer, ObservedNetwork, ObservedService, ObservedTask};
+
+    /// A daemon on which nothing happens.
+    #[derive(Default, Clone)]
+    struct Silent {
+        calls: Arc<Mutex<Vec<&'static str>>>,
+        dead: bool,
+    }
+
+    fn error() -> EngineError {
+        EngineError {
+            kind: EngineErrorKind::Unreachable,
+            attempted: "asking".to_owned(),
+            message: "nobody answers".to_owned(),
+            hint: None,
+        }
+    }
+
+    #[async_trait]
+    impl Reader for Silent {
+        async fn info(&self) -> Result<EngineInfo, EngineError> {
+            Err(error())
+        }
+
+        async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError> {
+            Err(error())
+        }
+
+        async fn containers(&self) -> Result<Vec<ObservedContainer>, EngineError> {
+            Err(error())
+        }
+
+        async fn container(&self, _: &ContainerId) -> Result<Option<ContainerDetail>, EngineError> {
+            Err(error())
+        }
+
+        async fn services(&self) -> Result<Vec<ObservedService>, EngineError> {
+            Err(error())
+        }
+
+        async fn task(&self, _: &str) -> Result<Option<ObservedTask>, EngineError> {
+            Err(error())
+        }
+
+        async fn recent_events(&self, _: i64) -> Result<Vec<EngineEvent>, EngineError> {
+            Err(error())
+        }
+    }
+
+    #[async_trait]
+    impl Watcher for Silent {
+        async fn subscribe(&self) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
+            self.calls.lock().unwrap().push("subscribe");
+            Ok(futures::stream::pending().boxed())
+        }
+
+        async fn ping(&self) -> Result<(), EngineError> {
+            self.calls.lock().unwrap().push("ping");
+            if self.dead { Err(error()) } else { Ok(()) }
+        }
+    }
+
+    fn start(watcher: &Silent) -> (Arc<Notify>, mpsc::Receiver<Message>) {
+        let (inbox, messages) = mpsc::channel(16);
+        let doubt = Arc::new(Notify::new());
+        let server = ObjectKey::new(Kind::Server, "default", "edge");
+        tokio::spawn(listen(server, watcher.clone(), Arc::clone(&doubt), inbox));
+        (doubt, messages)
+    }
+
+    fn calls(watcher: &Silent) -> Vec<&'static str> {
+        watcher.calls.lock().unwrap().clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_is_pinged_and_opened_anew_in_the_end() {
+        let silent = Silent::default();
+        let (_doubt, mut messages) = start(&silent);
+        assert!(matches!(messages.recv().await, Some(Message::Hint { .. })));
+        let begun = Instant::now();
+        assert!(matches!(messages.recv().await, Some(Message::Hint { .. })), "what was missed is listed");
+        assert_eq!(begun.elapsed(), LONG_SILENCE);
+        let called = calls(&silent);
+        assert_eq!(called.iter().filter(|call| **call == "ping").count(), 9);
+        assert_eq!((called.first(), called.last()), (Some(&"subscribe"), Some(&"subscribe")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_does_not_answer_a_ping_is_a_lost_stream() {
+        let silent = Silent { dead: true, ..Silent::default() };
+        let (_doubt, mut messages) = start(&silent);
+        assert!(matches!(messages.recv().await, Some(Message::Hint { .. })));
+        let begun = Instant::now();
+        assert!(matches!(messages.recv().await, Some(Message::StreamLost { error: Some(_), .. })));
+        assert_eq!(begun.elapsed(), SILENCE);
+        assert!(matches!(messages.recv().await, Some(Message::Hint { .. })), "it is opened again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_may_have_died_with_its_connection_is_opened_anew_at_once() {
+        let silent = Silent::default();
+        let (doubt, mut messages) = start(&silent);
+        assert!(matches!(messages.recv().await, Some(Message::Hint { .. })));
+        doubt.notify_one();
+        assert!(matches!(messages.recv().await, Some(Message::Hint { .. })));
+        assert_eq!(calls(&silent), ["subscribe", "subscribe"]);
     }
 }

@@ -310,6 +310,8 @@ fn message(operation: &Operation, network: Option<&str>, container: Option<&str>
         }
         Cause::Deactivated => format!("The container {container} runs, and its destination is deactivated."),
         Cause::NetworkDuplicate => format!("{the_network} is there twice, and nobody is on one of them."),
+        Cause::Activated => format!("Landfall stopped the container {container}, and its destination is active again."),
+        Cause::StartAfterRepair => format!("The container {container} ended for want of its network."),
         Cause::Undeclared => format!("{the_network} belongs to the set, and no manifest declares it."),
         Cause::JournalRestore => {
             format!("An interrupted replacement has left the container {container} off {network}.")

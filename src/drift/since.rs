@@ -110,6 +110,7 @@ pub(super) fn of_cause(
             at(history.endpoint_event("connect", &["start", "restart"]), "container connected")
         }
         Cause::Deactivated => at(history.container_event("start"), "container started"),
+        Cause::Activated | Cause::StartAfterRepair => at(history.container_event("die"), "container ended"),
         // It may as well be the manifest that changed.
         Cause::NetworkReplaced
         | Cause::NetworkDuplicate

@@ -50,6 +50,9 @@ pub trait Watcher: Reader {
     /// `GET /events`: network and container events from now on. Ends with an error, whatever the cause. Who listens has to keep up:
     /// a slow listener loses events and slows the daemon. Subscribe first, then list.
     async fn subscribe(&self) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError>;
+
+    /// `GET /_ping`: whether it answers at all.
+    async fn ping(&self) -> Result<(), EngineError>;
 }
 
 /// What can be done to an engine. Every method is one call of the API and takes full ids.

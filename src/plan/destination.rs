@@ -8,7 +8,7 @@ use super::operation::{
     Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, NetworkCreate, NetworkTarget, Note, NoteKind, OVERLAY,
     Operation, Reason, ServerType,
 };
-use super::{Context, Draft, ownership, proxy, replacement, swarm};
+use super::{Context, Draft, ownership, proxy, replacement, start, swarm};
 use crate::api::{DestinationType, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredNetwork};
 use crate::observed::{NetworkId, NetworkScope, ObservedNetwork, ObservedSubnet, SwarmState};
@@ -594,18 +594,25 @@ pub(super) fn converge<'a>(
                 continue;
             }
             match member::converge(ctx, destination, &target, wanted, Cause::MemberDetached) {
-                Ok(group) => draft.groups.extend(group),
+                Ok(None) => {}
+                Ok(Some(mut group)) => {
+                    draft.notes.extend(start::after_repair(wanted, &mut group));
+                    draft.groups.push(group);
+                }
                 Err(note) => draft.notes.push(note),
             }
         }
         draft.notes.extend(member::alias_notes(ctx, destination, located.network()));
     }
     restore(ctx, destination, &target, &members, &handled, &mut draft);
+    if destination.active {
+        start::resume(ctx, destination, &members, &mut draft);
+    }
     if let Some(current) = located.network() {
         undeclared(ctx, destination, current, network.is_none(), &members, &mut draft);
     }
     if !destination.active {
-        stop(ctx, destination, &members, &mut draft);
+        start::stop(ctx, destination, &target, &members, &mut draft);
     }
     draft
 }
@@ -699,41 +706,6 @@ fn undeclared(
                 completes: Vec::new(),
             }),
         }
-    }
-}
-
-/// Stops what belongs to a deactivated destination, unless it also serves one that is active.
-fn stop(ctx: &Context<'_>, destination: &DesiredDestination, members: &Members<'_>, draft: &mut Draft) {
-    let mut seen = BTreeSet::new();
-    for (resource, container) in &members.all {
-        let (resource, container) = (*resource, *container);
-        if !container.state.is_live()
-            || host::is_proxy(container, ctx.server.proxy.as_ref())
-            || host::is_task(container)
-            || !seen.insert(&container.id)
-        {
-            continue;
-        }
-        if let Some(active) = ctx.active_elsewhere(destination, container) {
-            draft.notes.push(Note::warning(
-                Reason::ResourcesRemain,
-                resource,
-                format!("{:?} also belongs to {active}, which is active, and is left running.", container.name),
-            ));
-            continue;
-        }
-        draft.groups.push(Group {
-            object: resource.clone(),
-            operations: vec![Operation {
-                object: resource.clone(),
-                call: Call::StopContainer { container: ContainerTarget::of(container) },
-                cause: Cause::Deactivated,
-                disruptive: true,
-                undo: None,
-            }],
-            journal: None,
-            completes: Vec::new(),
-        });
     }
 }
 

@@ -44,6 +44,8 @@ words!(Cause {
     MembershipExclusive,
     MemberUndeclared,
     Deactivated,
+    Activated,
+    StartAfterRepair,
     DeletionRequested,
     Undeclared,
     JournalRestore,
@@ -75,6 +77,7 @@ words!(Reason {
     AliasTakenTwice,
     AddressUnavailable,
     EndpointUnknown,
+    LeftStopped,
     EndpointDiffers,
 });
 words!(BlockerKind { Destination, Application, Database, Service, Container, SwarmService, SwarmTask });
@@ -96,6 +99,8 @@ impl Cause {
             Cause::MembershipExclusive => "no resource declares it, and membership is exclusive",
             Cause::MemberUndeclared => "Landfall connected it for a resource that is no longer declared",
             Cause::Deactivated => "the destination is deactivated",
+            Cause::Activated => "the destination is active again, and Landfall had stopped it",
+            Cause::StartAfterRepair => "it ended for want of its network, which is repaired",
             Cause::DeletionRequested => "its deletion was requested",
             Cause::Undeclared => "the set owns it and no manifest declares it any more",
             Cause::JournalRestore => "an interrupted change left it disconnected",

@@ -23,6 +23,7 @@ pub(super) struct Wanted<'a> {
     pub(super) object: &'a ObjectKey,
     pub(super) container: &'a ObservedContainer,
     pub(super) endpoint: DesiredEndpoint,
+    pub(super) start_after_repair: bool,
 }
 
 /// The containers of a destination's resources.
@@ -101,13 +102,17 @@ pub(super) fn resolve<'a>(
             }
             match index.get(&container.id) {
                 // Two resources may mean one container: it gets what both declare.
-                Some(&at) => merge(&mut members.wanted[at].endpoint, &member.endpoint),
+                Some(&at) => {
+                    merge(&mut members.wanted[at].endpoint, &member.endpoint);
+                    members.wanted[at].start_after_repair |= member.start_after_repair;
+                }
                 None => {
                     index.insert(&container.id, members.wanted.len());
                     members.wanted.push(Wanted {
                         object: &member.resource,
                         container,
                         endpoint: member.endpoint.clone(),
+                        start_after_repair: member.start_after_repair,
                     });
                 }
             }

@@ -16,6 +16,7 @@ pub mod ownership;
 mod proxy;
 mod prune;
 mod replacement;
+mod start;
 mod swarm;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -230,6 +231,7 @@ impl<'a> Context<'a> {
 #[derive(Debug, Default)]
 struct Draft {
     groups: Vec<Group>,
+    settled: Vec<Journal>,
     notes: Vec<Note>,
 }
 
@@ -316,9 +318,12 @@ fn plan_server<'a>(
             let mut part = destination::converge(&ctx, destination, located, &removed);
             settle(&ctx, destination, located, &mut part, &mut plan.settled);
             draft.groups.extend(part.groups);
+            draft.settled.extend(part.settled);
             draft.notes.extend(part.notes);
         }
         draft.notes.extend(stranded(&ctx));
+        plan.settled.extend(start::forgotten(&ctx));
+        plan.settled.append(&mut draft.settled);
     }
     // What is in the way of a new network goes first, everything else last: a pass that is interrupted has done the useful part.
     notes.extend(removals.iter().filter_map(|removal| removal.warning.clone()));

@@ -233,6 +233,8 @@ pub struct Journal {
 pub enum JournalPurpose {
     /// Somebody is disconnected in order to be connected again: whoever is listed and not on the network is connected.
     Reattach,
+    /// The destination was deactivated: whoever is listed was running, and is started when it is active again.
+    Deactivated,
     /// `delete --force`: kept so that a person can undo it. The planner does not act on it.
     ForcedDeletion,
 }
@@ -241,7 +243,7 @@ pub enum JournalPurpose {
 pub struct JournalEndpoint {
     pub container: ContainerTarget,
     pub settings: EndpointSettings,
-    /// It was running and was stopped for a forced deletion.
+    /// It was running and was stopped, for a forced deletion or a deactivation.
     pub was_running: bool,
 }
 
@@ -268,6 +270,10 @@ pub enum Cause {
     MemberUndeclared,
     /// The destination is deactivated.
     Deactivated,
+    /// The destination is active again, and Landfall had stopped the container.
+    Activated,
+    /// The container ended because its network or its attachment was missing, and the manifest wants it started once that is repaired.
+    StartAfterRepair,
     /// `delete` names the object.
     DeletionRequested,
     /// The destination has another network of the same name; nobody is on this one.
@@ -371,6 +377,8 @@ pub enum Reason {
     AddressUnavailable,
     /// The settings of an endpoint are not in the observation. They are never guessed, so it is not reconnected.
     EndpointUnknown,
+    /// The container is not running, and starting it is not Landfall's to decide.
+    LeftStopped,
     /// The engine did not give an endpoint the settings it was asked for.
     EndpointDiffers,
 }

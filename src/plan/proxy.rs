@@ -82,6 +82,7 @@ pub(super) fn converge<'a>(
                 object: &destination.key,
                 container,
                 endpoint: declared.map(|wanted| wanted.endpoint.clone()).unwrap_or_default(),
+                start_after_repair: false,
             };
             match member::converge(ctx, destination, target, &wanted, Cause::ProxyDetached) {
                 Ok(group) => draft.groups.extend(group),

@@ -135,6 +135,7 @@ impl Journals {
     fn path(&self, journal: &Journal) -> PathBuf {
         let purpose = match journal.purpose {
             JournalPurpose::Reattach => "reattach",
+            JournalPurpose::Deactivated => "deactivated",
             JournalPurpose::ForcedDeletion => FORCED_PREFIX,
         };
         // A journal is made of strings, which always serialize.

@@ -3,6 +3,7 @@
 mod by_hand;
 mod crashes;
 mod execution;
+mod hints;
 mod others;
 mod real;
 mod swarm;

@@ -1,12 +1,13 @@
 //! Manifests and a server in memory, brought together by whole passes: observe, plan, execute.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use landfall::api::ObjectKey;
 use landfall::desired::DesiredState;
 use landfall::execute::Limits;
 use landfall::observe::ObserveLimits;
 use landfall::observed::{ContainerState, EndpointSettings};
-use landfall::plan::{Cause, JournalPurpose, Request};
+use landfall::plan::{Cause, JournalPurpose, Plan, Request};
 use landfall::reconcile::{Applied, Pass, Preview};
 use landfall::report::Outcome;
 use landfall::store::journal::Journals;
@@ -57,9 +58,24 @@ impl Town {
     }
 
     pub(super) async fn apply_through(&self, engine: &MemoryEngine) -> Applied {
+        self.apply_but_through(engine, &BTreeSet::new()).await
+    }
+
+    /// Leaves out what is done for these objects.
+    pub(super) async fn apply_but(&self, left_out: &BTreeSet<ObjectKey>) -> Applied {
+        self.apply_but_through(&self.engine, left_out).await
+    }
+
+    async fn apply_but_through(&self, engine: &MemoryEngine, left_out: &BTreeSet<ObjectKey>) -> Applied {
         let (journals, known) = (self.journals(), Known::in_state(self.state.path()));
         let pass = Self::pass(&self.desired, &self.request, &journals, &known);
-        let applied = pass.apply(|_| Ok(engine.clone()), |_, plan| Some(plan), &()).await;
+        let decide = |_: &_, mut plan: Plan| {
+            for server in &mut plan.servers {
+                server.groups.retain(|group| !left_out.contains(&group.object));
+            }
+            Some(plan)
+        };
+        let applied = pass.apply(|_| Ok(engine.clone()), decide, &()).await;
         applied.expect("the journals can be read").expect("nobody calls it off")
     }
 

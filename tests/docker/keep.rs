@@ -1,93 +1,12 @@
 //! `landfall run` against a real daemon: what falls off is put back, and nothing that is wrong takes anything down.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::io::Read;
 use std::time::{Duration, Instant};
 
+use super::controller::{Controller, until};
 use crate::cli::run::command;
 use crate::cli::world::{SHOP, World, server};
 use crate::support::Host;
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A running controller, killed when dropped.
-pub(super) struct Controller {
-    child: Child,
-    log: Receiver<String>,
-    seen: Vec<String>,
-}
-
-impl Controller {
-    pub(super) fn start(world: &World, arguments: &[&str]) -> Self {
-        Self::spawn(world, command(), arguments)
-    }
-
-    /// `command`: what runs the binary.
-    fn spawn(world: &World, mut command: std::process::Command, arguments: &[&str]) -> Self {
-        command.current_dir(world.path()).env("XDG_STATE_HOME", world.path().join("state"));
-        // An interval longer than the test: what is healed is healed because it was told.
-        command.args(["run", "--log-format", "json", "--interval", "1h", "--listen", "127.0.0.1:0"]).args(arguments);
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let errors = BufReader::new(child.stderr.take().unwrap());
-        let (sender, log) = channel();
-        std::thread::spawn(move || errors.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, log, seen: Vec::new() }
-    }
-
-    /// Waits for a line of the log that holds `text`.
-    #[track_caller]
-    fn says(&mut self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    let found = line.contains(text);
-                    self.seen.push(line);
-                    if found {
-                        return;
-                    }
-                }
-                Err(_) => panic!("{text:?} is not in the log:\n{}", self.seen.join("\n")),
-            }
-        }
-    }
-
-    pub(super) fn signal(&self, name: &str) {
-        let status = std::process::Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(status.unwrap().success());
-    }
-
-    fn ended(&mut self) -> i32 {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code().unwrap_or(-1);
-            }
-            assert!(Instant::now() < deadline, "it does not end:\n{}", self.seen.join("\n"));
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Controller {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[track_caller]
-fn until(what: &str, controller: &mut Controller, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        if Instant::now() > deadline {
-            controller.seen.extend(controller.log.try_iter());
-            panic!("{what} does not come about:\n{}", controller.seen.join("\n"));
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// What is noticed only because the files are compared now and then takes longer than this.
 const TOLD: Duration = Duration::from_secs(15);
@@ -111,6 +30,9 @@ fn pain_1_to_9_whatever_is_disconnected_is_put_back_because_the_daemon_tells() {
     let mut controller = Controller::start(&world, &[]);
     until("convergence", &mut controller, || is_on(&host, "frontend", "web-net") && is_on(&host, "traefik", "web-net"));
     until("convergence", &mut controller, || is_on(&host, "frontend", "data-net"));
+
+    // Every line of a pass names it.
+    controller.says(r#""pass":"#);
 
     for container in ["traefik", "frontend"] {
         host.disconnect("web-net", container);

@@ -2,16 +2,20 @@
 
 mod answers;
 mod approve;
+mod controller;
 mod drift;
 mod facts;
 mod figures;
+mod followed;
 mod host;
 mod keep;
+mod lifecycle;
 mod observe;
 mod outage;
 mod remote;
 mod running;
 mod scan;
+mod supervised;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

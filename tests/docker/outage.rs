@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::keep::Controller;
+use super::controller::Controller;
 use crate::cli::world::World;
 use crate::support::{ContainerBuilder, Host};
 

@@ -111,16 +111,127 @@ fn deactivating_disconnects_the_proxy_and_stops_what_is_declared_and_keeps_the_r
                   hint: declare it, or set `membership: Exclusive` to have it disconnected
             ",
         );
-    scenario.redeclare("web", |it| it.with(|it| it.active = true)).expect(
+    let active = scenario.redeclare("web", |it| it.with(|it| it.active = true));
+    let mut forgetful = active.clone();
+    forgetful.journals.clear();
+    active.expect(
         "
         default/edge-1
           + connect traefik to web-net for Destination/shop/web (ProxyDetached)
+          + start app for Application/shop/app (Activated)
+          + start wiki for Service/shop/wiki (Activated)
+          * warning Application/shop/done: \"done\" is not running, and nothing says that Landfall stopped it: it is left as it is. (LeftStopped)
+              hint: docker start done
           ? waiting Application/shop/missing: There is no container named \"missing\". (ContainerMissing)
               hint: it is connected as soon as it is there; correct `spec.containers` if it goes by another name
           . unmanaged Destination/shop/web: No resource declares the container \"stranger\", which is on \"web-net\". (MembershipForeign)
               hint: declare it, or set `membership: Exclusive` to have it disconnected
         ",
     );
+    // Without the memory of who was stopped nothing is started, and that is said.
+    forgetful.expect(
+        "
+        default/edge-1
+          + connect traefik to web-net for Destination/shop/web (ProxyDetached)
+          * warning Application/shop/app: \"app\" is not running, and nothing says that Landfall stopped it: it is left as it is. (LeftStopped)
+              hint: docker start app
+          * warning Application/shop/done: \"done\" is not running, and nothing says that Landfall stopped it: it is left as it is. (LeftStopped)
+              hint: docker start done
+          * warning Service/shop/wiki: \"wiki\" is not running, and nothing says that Landfall stopped it: it is left as it is. (LeftStopped)
+              hint: docker start wiki
+          ? waiting Application/shop/missing: There is no container named \"missing\". (ContainerMissing)
+              hint: it is connected as soon as it is there; correct `spec.containers` if it goes by another name
+          . unmanaged Destination/shop/web: No resource declares the container \"stranger\", which is on \"web-net\". (MembershipForeign)
+              hint: declare it, or set `membership: Exclusive` to have it disconnected
+        ",
+    );
+}
+
+#[test]
+fn what_was_started_removed_or_recreated_meanwhile_is_not_started() {
+    let world = || {
+        Scenario::without_proxy()
+            .network(network("web-net").of("web"))
+            .container(container("started").on("web-net"))
+            .container(container("recreated").on("web-net"))
+            .container(container("undeclared").on("web-net"))
+            .destination(
+                destination("web")
+                    .named("web-net")
+                    .deactivated()
+                    .member(application("started"))
+                    .member(application("recreated"))
+                    .member(application("undeclared")),
+            )
+    };
+    let mut scenario = world();
+    scenario.apply();
+    assert_eq!(scenario.journals.len(), 3);
+    for (name, state) in [("started", "running"), ("recreated", "exited")] {
+        let Some(Ok(observed)) = scenario.observed.values_mut().next() else { panic!("observed") };
+        let container = observed.containers.iter_mut().find(|it| it.name == name).unwrap();
+        match state {
+            "running" => *container = world().state().container_named(name).unwrap().clone(),
+            _ => container.id = "f".repeat(64).try_into().unwrap(),
+        }
+    }
+    scenario
+        .redeclare("web", |it| {
+            it.with(|it| {
+                it.active = true;
+                it.members.retain(|member| member.resource.name != "undeclared");
+            })
+        })
+        .expect(
+            "
+            default/edge-1
+              * warning Destination/shop/web: Landfall stopped \"undeclared\" with the destination, and no resource declares it any more: it is left stopped. (LeftStopped)
+                  hint: docker start undeclared
+              . unmanaged Destination/shop/web: No resource declares the container \"undeclared\", which is on \"web-net\". (MembershipForeign)
+                  hint: declare it, or set `membership: Exclusive` to have it disconnected
+            ",
+        );
+}
+
+#[test]
+fn pain_9_what_ended_for_want_of_its_network_is_started_again_only_where_that_is_declared() {
+    let gone = "network 0f1e not found";
+    let member = |name: &str| application(name).start_after_repair();
+    Scenario::without_proxy()
+        .network(network("web-net").of("web"))
+        .container(container("again").pinned("web-net").ended(137, gone))
+        .container(container("busy").pinned("web-net").ended(128, "Bind for 0.0.0.0:80 failed: port is already allocated"))
+        .container(container("crashed").ended(1, ""))
+        .container(container("done").on("web-net").ended(255, ""))
+        .container(container("left").pinned("web-net").ended(0, gone))
+        .container(container("reboot").ended(255, ""))
+        .destination(
+            destination("web")
+                .named("web-net")
+                .member(member("again"))
+                .member(member("busy"))
+                .member(member("crashed"))
+                .member(member("done"))
+                .member(application("left"))
+                .member(member("reboot")),
+        )
+        .expect(
+            "
+            default/edge-1
+              - disconnect again from web-net for Application/shop/again (EndpointStale)
+              + connect again to web-net for Application/shop/again (EndpointStale)
+              + start again for Application/shop/again (StartAfterRepair)
+              - disconnect busy from web-net for Application/shop/busy (EndpointStale)
+              + connect busy to web-net for Application/shop/busy (EndpointStale)
+              + connect crashed to web-net for Application/shop/crashed (MemberDetached)
+              - disconnect left from web-net for Application/shop/left (EndpointStale)
+              + connect left to web-net for Application/shop/left (EndpointStale)
+              + connect reboot to web-net for Application/shop/reboot (MemberDetached)
+              + start reboot for Application/shop/reboot (StartAfterRepair)
+              * warning Application/shop/left: \"left\" ended with \"network 0f1e not found\"; its attachment is repaired, and it is left stopped. (LeftStopped)
+                  hint: docker start left, or `startAfterRepair: true` for the next time
+            ",
+        );
 }
 
 #[test]

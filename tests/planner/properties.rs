@@ -272,7 +272,9 @@ proptest! {
             prop_assert_eq!(&then.id, &now.id);
             let stopped = plans.iter().flat_map(|it| &it.servers).flat_map(|it| &it.groups).flat_map(|it| &it.operations)
                 .any(|it| matches!(&it.call, Call::StopContainer { container } if container.id == now.id));
-            prop_assert!(then.state == now.state || stopped);
+            let started = plans.iter().flat_map(|it| &it.servers).flat_map(|it| &it.groups).flat_map(|it| &it.operations)
+                .any(|it| matches!(&it.call, Call::StartContainer { container } if container.id == now.id));
+            prop_assert!(then.state == now.state || stopped || started);
         }
     }
 

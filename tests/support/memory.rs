@@ -744,6 +744,7 @@ impl World {
             name: container.name.clone(),
             image: "tiny".to_owned(),
             state: container.state,
+            exit: None,
             labels: container.labels.clone(),
             network_mode: container.network_mode.clone(),
             endpoints: container.endpoints.iter().filter(|(_, it)| settings || !it.leftover).map(endpoint).collect(),

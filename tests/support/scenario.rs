@@ -10,11 +10,13 @@ use landfall::desired::{
     Endpoint, Proxy, ProxyInstance,
 };
 use landfall::observed::{
-    ContainerId, ContainerState, EndpointSettings, EngineInfo, NetworkId, NetworkScope, Observations,
+    ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, NetworkId, NetworkScope, Observations,
     ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedState, ObservedSubnet, SwarmState,
     Unobserved, UnobservedReason,
 };
-use landfall::plan::{DeleteMode, FreshId, FreshIds, Journal, Plan, PlanInput, Request, lint, ownership, plan};
+use landfall::plan::{
+    DeleteMode, FreshId, FreshIds, Journal, JournalPurpose, Plan, PlanInput, Request, lint, ownership, plan,
+};
 use sha2::{Digest, Sha256};
 
 use super::simulator;
@@ -298,6 +300,8 @@ impl Scenario {
             let done: Vec<&Journal> =
                 server.settled.iter().chain(server.groups.iter().flat_map(|group| &group.completes)).collect();
             self.journals.retain(|journal| !done.contains(&journal));
+            let kept = server.groups.iter().filter_map(|group| group.journal.clone());
+            self.journals.extend(kept.filter(|journal| journal.purpose == JournalPurpose::Deactivated));
         }
         planned
     }
@@ -494,6 +498,11 @@ impl MemberBuilder {
         self
     }
 
+    pub fn start_after_repair(mut self) -> Self {
+        self.0.start_after_repair = true;
+        self
+    }
+
     pub fn apart(mut self) -> Self {
         self.0.connect = false;
         self
@@ -616,6 +625,7 @@ pub fn container(name: &str) -> ContainerBuilder {
             name: name.to_owned(),
             image: "app:1".to_owned(),
             state: ContainerState::Running,
+            exit: None,
             labels: BTreeMap::new(),
             network_mode: "default".to_owned(),
             endpoints: Vec::new(),
@@ -632,6 +642,12 @@ impl ContainerBuilder {
 
     pub fn exited(self) -> Self {
         self.state(ContainerState::Exited)
+    }
+
+    /// Exited with a code, and with what the daemon says where a start failed.
+    pub fn ended(mut self, code: i64, error: &str) -> Self {
+        self.container.exit = Some(Exit { code, error: error.to_owned(), oom_killed: false });
+        self.exited()
     }
 
     pub fn created(self) -> Self {

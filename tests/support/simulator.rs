@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use landfall::observed::{
-    ContainerState, EndpointSettings, NetworkId, NetworkScope, Observations, ObservedContainer, ObservedEndpoint,
+    ContainerState, EndpointSettings, Exit, NetworkId, NetworkScope, Observations, ObservedContainer, ObservedEndpoint,
     ObservedNetwork, ObservedState,
 };
 use landfall::plan::{Call, ContainerTarget, NetworkTarget, OVERLAY, ServerPlan};
@@ -96,10 +96,23 @@ pub fn call(state: &mut ObservedState, call: &Call) {
                 .retain(|it| !(is_on(it, &network) || (!container.state.is_live() && it.network_name == network.name)));
             assert_eq!(container.endpoints.len() + 1, before, "{} is not on {}", container.name, network.name);
         }
-        Call::StartContainer { container } => container_mut(state, container).state = ContainerState::Running,
+        Call::StartContainer { container } => {
+            let networks = state.networks.clone();
+            let container = container_mut(state, container);
+            container.state = ContainerState::Running;
+            container.exit = None;
+            let name = container.name.clone();
+            for endpoint in &mut container.endpoints {
+                let found = networks.iter().find(|network| is_on(endpoint, network));
+                let network = found.unwrap_or_else(|| panic!("network {} not found", endpoint.network_name));
+                endpoint.network_id = Some(network.id.clone());
+                endpoint.endpoint_id = hex_id(&format!("{name} on {}", network.name));
+            }
+        }
         Call::StopContainer { container } => {
             let container = container_mut(state, container);
             container.state = ContainerState::Exited;
+            container.exit = Some(Exit { code: 137, ..Exit::default() });
             for endpoint in &mut container.endpoints {
                 endpoint.endpoint_id.clear();
                 endpoint.ipv4_address.clear();

@@ -83,6 +83,7 @@ pub(super) fn container(name: &str, image: &str, networks: &[&str]) -> ObservedC
         name: name.to_owned(),
         image: image.to_owned(),
         state: ContainerState::Running,
+        exit: None,
         labels: [].into(),
         network_mode: (*networks.first().unwrap_or(&"default")).to_owned(),
         endpoints: networks

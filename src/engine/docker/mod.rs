@@ -189,12 +189,22 @@ impl Watcher for DockerReader {
     async fn subscribe(&self) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
         events::subscribe(self).await
     }
+
+    async fn ping(&self) -> Result<(), EngineError> {
+        let explain =
+            |failure: Failure| failure.explain(Operation::Read, &self.server, "asking whether the daemon answers");
+        self.get_bytes("/_ping").await.map(|_| ()).map_err(explain)
+    }
 }
 
 #[async_trait]
 impl Watcher for DockerWriter {
     async fn subscribe(&self) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
         events::subscribe(&self.reader).await
+    }
+
+    async fn ping(&self) -> Result<(), EngineError> {
+        self.reader.ping().await
     }
 }
 

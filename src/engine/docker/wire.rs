@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::engine::{ContainerDetail, EngineEvent};
 use crate::observed::{
-    AddressPool, ContainerId, ContainerState, EndpointSettings, EngineInfo, NetworkId, NetworkScope, ObservedContainer,
-    ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask, SwarmState,
+    AddressPool, ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, NetworkId, NetworkScope,
+    ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask, SwarmState,
 };
 
 /// An answer that decodes and makes no sense.
@@ -148,6 +148,7 @@ wire!(ListedContainer {
     "Names" names: Vec<String>,
     "Image" image: String,
     "State" state: String,
+    "Status" status: String,
     "Labels" labels: BTreeMap<String, String>,
     "HostConfig" host: HostConfig,
     "NetworkSettings" network_settings: NetworkSettings,
@@ -183,6 +184,7 @@ impl TryFrom<ListedContainer> for ObservedContainer {
         let endpoints = endpoints(container.network_settings, Inspected::No)?;
         Ok(Self {
             state: state(&container.state),
+            exit: exit_code(&container.status).map(|code| Exit { code, ..Exit::default() }),
             name,
             image: container.image,
             labels: container.labels,
@@ -201,7 +203,12 @@ wire!(InspectedContainer {
     "HostConfig" host: HostConfig,
     "NetworkSettings" network_settings: NetworkSettings,
 });
-wire!(State { "Status" status: String, });
+wire!(State {
+    "Status" status: String,
+    "ExitCode" code: i64,
+    "Error" error: String,
+    "OOMKilled" oom_killed: bool,
+});
 wire!(Config {
     "Image" image: String,
     "Labels" labels: BTreeMap<String, String>,
@@ -214,17 +221,27 @@ impl TryFrom<InspectedContainer> for ContainerDetail {
     fn try_from(container: InspectedContainer) -> Result<Self, Odd> {
         let id = ContainerId::try_from(container.id).map_err(|odd| Odd(odd.to_string()))?;
         let endpoints = endpoints(container.network_settings, Inspected::Yes)?;
+        let State { status, code, error, oom_killed } = container.state;
+        let state = state(&status);
+        // One that was never started has neither, unless starting it failed.
+        let ended = state == ContainerState::Exited || (!state.is_live() && !error.is_empty());
         let observed = ObservedContainer {
             id,
             name: container.name.strip_prefix('/').unwrap_or(&container.name).to_owned(),
             image: container.config.image,
-            state: state(&container.state.status),
+            state,
+            exit: ended.then_some(Exit { code, error, oom_killed }),
             labels: container.config.labels,
             network_mode: container.host.network_mode,
             endpoints,
         };
         Ok(Self { container: observed, env: container.config.env })
     }
+}
+
+/// The list has it in words only: `Exited (137) 2 minutes ago`.
+fn exit_code(status: &str) -> Option<i64> {
+    status.strip_prefix("Exited (")?.split_once(')')?.0.parse().ok()
 }
 
 /// The daemon lists endpoints without their settings.
