@@ -131,8 +131,12 @@ pub(super) fn resume(ctx: &Context<'_>, destination: &DesiredDestination, member
     if !activation {
         return;
     }
+    // Deactivating leaves the members' endpoints as they are: who has none was not stopped by it.
+    let connected = draft.connected();
     for (resource, container) in &members.all {
-        let left = container.state == ContainerState::Exited && !remembered.contains(&container.id);
+        let left = container.state == ContainerState::Exited
+            && !remembered.contains(&container.id)
+            && !connected.contains(&container.id);
         let started = draft
             .groups
             .iter()

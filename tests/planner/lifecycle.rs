@@ -120,10 +120,10 @@ fn deactivating_disconnects_the_proxy_and_stops_what_is_declared_and_keeps_the_r
           + connect traefik to web-net for Destination/shop/web (ProxyDetached)
           + start app for Application/shop/app (Activated)
           + start wiki for Service/shop/wiki (Activated)
-          * warning Application/shop/done: \"done\" is not running, and nothing says that Landfall stopped it: it is left as it is. (LeftStopped)
-              hint: docker start done
           ? waiting Application/shop/missing: There is no container named \"missing\". (ContainerMissing)
               hint: it is connected as soon as it is there; correct `spec.containers` if it goes by another name
+          * warning Application/shop/done: \"done\" is not running, and nothing says that Landfall stopped it: it is left as it is. (LeftStopped)
+              hint: docker start done
           . unmanaged Destination/shop/web: No resource declares the container \"stranger\", which is on \"web-net\". (MembershipForeign)
               hint: declare it, or set `membership: Exclusive` to have it disconnected
         ",
@@ -133,14 +133,14 @@ fn deactivating_disconnects_the_proxy_and_stops_what_is_declared_and_keeps_the_r
         "
         default/edge-1
           + connect traefik to web-net for Destination/shop/web (ProxyDetached)
+          ? waiting Application/shop/missing: There is no container named \"missing\". (ContainerMissing)
+              hint: it is connected as soon as it is there; correct `spec.containers` if it goes by another name
           * warning Application/shop/app: \"app\" is not running, and nothing says that Landfall stopped it: it is left as it is. (LeftStopped)
               hint: docker start app
           * warning Application/shop/done: \"done\" is not running, and nothing says that Landfall stopped it: it is left as it is. (LeftStopped)
               hint: docker start done
           * warning Service/shop/wiki: \"wiki\" is not running, and nothing says that Landfall stopped it: it is left as it is. (LeftStopped)
               hint: docker start wiki
-          ? waiting Application/shop/missing: There is no container named \"missing\". (ContainerMissing)
-              hint: it is connected as soon as it is there; correct `spec.containers` if it goes by another name
           . unmanaged Destination/shop/web: No resource declares the container \"stranger\", which is on \"web-net\". (MembershipForeign)
               hint: declare it, or set `membership: Exclusive` to have it disconnected
         ",
