@@ -10,6 +10,7 @@ mod followed;
 mod host;
 mod keep;
 mod lifecycle;
+mod notify;
 mod observe;
 mod outage;
 mod remote;
