@@ -24,7 +24,7 @@ use crate::observed::{EngineEvent, Observations, ObservedState};
 use crate::plan::facts::facts;
 use crate::plan::{
     Call, Cause, Group, Note, NoteKind, Operation, Plan, Reason, ServerPlan, ServerType, immutable_differences,
-    left_over, ownership,
+    is_of_another_node, left_over, ownership,
 };
 use crate::scope::Selection;
 
@@ -416,6 +416,9 @@ fn unmanaged(
     networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     for network in networks {
         if known.contains(network.id.as_str()) || names.contains(network.name.as_str()) || network.ingress {
+            continue;
+        }
+        if is_of_another_node(input.desired, input.observed, &server.key, network) {
             continue;
         }
         let message = match ownership::of(network) {

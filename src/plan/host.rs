@@ -192,16 +192,15 @@ impl<'a> Host<'a> {
                 blockers.insert(Blocker { kind, name: container.name.clone(), state, server: None });
             }
         }
+        // A proxy that is one as well: only an update of its definition takes it off the network.
         for service in self.services_on(network) {
-            if !matches!(proxy, Some(Proxy { instance: ProxyInstance::Service(name), .. }) if *name == service.name) {
-                let state = match service.replicas {
-                    Some(1) => "1 replica".to_owned(),
-                    Some(count) => format!("{count} replicas"),
-                    None => "global".to_owned(),
-                };
-                let (kind, name) = (BlockerKind::SwarmService, service.name.clone());
-                blockers.insert(Blocker { kind, name, state, server: None });
-            }
+            let state = match service.replicas {
+                Some(1) => "1 replica".to_owned(),
+                Some(count) => format!("{count} replicas"),
+                None => "global".to_owned(),
+            };
+            let (kind, name) = (BlockerKind::SwarmService, service.name.clone());
+            blockers.insert(Blocker { kind, name, state, server: None });
         }
         blockers.into_iter().collect()
     }

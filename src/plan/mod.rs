@@ -27,7 +27,7 @@ pub use host::SWARM_SERVICE;
 pub use member::selects;
 pub use operation::*;
 pub use prune::left_over;
-pub use swarm::wants_elsewhere;
+pub use swarm::{is_of_another_node, wants_elsewhere};
 
 use self::destination::Located;
 use self::host::Host;

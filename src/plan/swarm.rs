@@ -8,7 +8,7 @@ use super::destination::declared_blocker;
 use super::operation::{Blocker, BlockerKind, Cluster, Note, Reason};
 use super::{Context, DeleteMode, PlanInput, host};
 use crate::api::ObjectKey;
-use crate::desired::{DesiredDestination, DesiredServer};
+use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::observed::{NetworkScope, Observations, ObservedNetwork, ObservedState, SwarmState};
 
 /// The Swarm of a server, as far as declared servers are part of it and could be observed.
@@ -146,6 +146,25 @@ pub fn wants_elsewhere(observed: &Observations, request: &super::Request) -> boo
         SwarmState::Manager { nodes, .. } => *nodes != Some(1) && (request.prune || !request.delete.is_empty()),
         SwarmState::Inactive | SwarmState::Pending | SwarmState::Locked | SwarmState::Error { .. } => false,
     })
+}
+
+/// Whether a network that a server lists is another node's matter: one of the Swarm is listed by every manager, and by a worker that uses it.
+pub fn is_of_another_node(
+    desired: &DesiredState,
+    observed: &Observations,
+    server: &ObjectKey,
+    network: &ObservedNetwork,
+) -> bool {
+    let Some(Ok(state)) = observed.get(server).filter(|_| network.scope == NetworkScope::Swarm) else { return false };
+    let Some((server, swarm)) =
+        observed.get_key_value(server).and_then(|(key, _)| Some((key, swarm_of(observed, key, state)?)))
+    else {
+        return false;
+    };
+    let others = desired.all_servers().filter(|other| other.key != *server && swarm.has(&other.key));
+    let named = |destination: &DesiredDestination| destination.network.name.as_deref() == Some(network.name.as_str());
+    // What belongs to nobody, one manager reports for all.
+    swarm.first_manager != server || others.flat_map(|other| &other.destinations).any(named)
 }
 
 impl<'a> Context<'a> {

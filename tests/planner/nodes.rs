@@ -1,6 +1,7 @@
 //! Several servers that are nodes of one Swarm: `edge-1` is a worker or a manager, and what is declared beside it decides what can be done.
 
-use landfall::api::Kind;
+use landfall::api::{Kind, ProxyType};
+use landfall::desired::{Proxy, ProxyInstance};
 use landfall::observed::ContainerState;
 
 use crate::support::scenario::{Scenario, application, assert_same, container, database, destination, network};
@@ -273,6 +274,53 @@ fn destinations_of_one_team_on_several_nodes_share_a_network_that_one_of_them_ma
         default/w1
           ! refused Destination/other/web: By its labels, the network \"web-net\" belongs to Destination/shop/web. (OwnershipConflict)
               hint: choose another network name, or delete that destination first
+        ",
+    );
+}
+
+#[test]
+fn a_network_of_the_swarm_is_reported_as_unmanaged_once_and_only_if_nobody_declares_it() {
+    let networks = |scenario: Scenario| {
+        scenario.network(network("web-net").of("web").overlay()).network(network("stray-net").overlay())
+    };
+    let scenario = networks(manager())
+        .destination(destination("web").named("web-net"))
+        .and("m2", networks(Scenario::without_proxy().swarm_manager_named("node2", 3)))
+        .and("w1", networks(Scenario::without_proxy().swarm_worker("node3")));
+    let plan = scenario.plan();
+    let drift = landfall::drift::drift(&landfall::drift::DriftInput {
+        desired: &scenario.desired,
+        observed: &scenario.observed,
+        plan: &plan,
+        events: &std::collections::BTreeMap::new(),
+        locations: &std::collections::BTreeMap::new(),
+    });
+    let unmanaged: Vec<_> = drift.unmanaged.iter().map(|it| (it.server.as_str(), it.name.as_str())).collect();
+    assert_eq!(unmanaged, [("default/edge-1", "stray-net")]);
+}
+
+#[test]
+fn a_proxy_that_is_a_swarm_service_is_taken_off_by_hand_before_its_network_goes() {
+    let mut scenario = Scenario::without_proxy()
+        .swarm_manager()
+        .network(network("web-net").of("web").overlay())
+        .container(
+            container("edge.1.x")
+                .on("web-net")
+                .label("com.docker.swarm.service.name", "edge")
+                .label("com.docker.swarm.task.id", "t"),
+        )
+        .service("edge", &["web-net"], 1)
+        .destination(destination("web").named("web-net"));
+    scenario.server().proxy =
+        Some(Proxy { instance: ProxyInstance::Service("edge".to_owned()), proxy_type: ProxyType::Traefik });
+    scenario.clone().expect("");
+    scenario.delete(Kind::Destination, "web").expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
+              SwarmService edge, 1 replica
+              hint: remove what is listed, or stop and disconnect it all: landfall delete destination web -n shop --force
         ",
     );
 }
