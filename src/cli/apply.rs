@@ -1,5 +1,6 @@
 //! `apply -f PATH`
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs}
 use super::diff::{self, PruneArgs};
 use super::progress::Bars;
 use super::repository::{GitArgs, Loaded};
-use super::{Context, Error, Exit, report, servers};
+use super::{Context, Error, Exit, record, report, servers};
 use crate::engine::connect;
 use crate::observed::Observations;
 use crate::plan::{Call, Cause, NoteKind, Plan, Request};
@@ -73,8 +74,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let Loaded { manifests, revision } = args.git.load(&args.manifests, &args.state, context)?;
     let selection = args.scope.select(&manifests, context);
-    let request =
-        Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };
+    let store = record::store(&args.state, &args.set)?;
+    let request = Request {
+        prune: args.pruning.prune,
+        allow_mass_delete: args.pruning.allow_mass_delete,
+        protected: if args.pruning.prune { record::protecting(context, &store) } else { BTreeSet::new() },
+        ..Request::default()
+    };
     let mut desired = args::desired(&manifests, &args.set.set)?;
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, request.prune);
@@ -91,6 +97,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
 
     let consent = |plan: &Plan| args.yes || !context.can_ask() || agreed(context, plan);
     let run = Run { pass, selection: selection.as_ref(), args: &args.servers, context, consent: &consent };
+    let started = Instant::now();
     let Some(mut ended) = context.block_on(run.pass())?? else { return Ok(called_off(context)) };
     if args.wait {
         let deadline = Instant::now() + args.servers.timeout;
@@ -111,6 +118,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         }
     }
     ended.report.revision = revision;
+    record::record(context, &store, "apply", Some(&manifests), &ended.report, started.elapsed());
     finish(context, &ended, args.output.into(), args.servers.timeout)
 }
 
@@ -258,8 +266,12 @@ fn agreed(context: &Context, plan: &Plan) -> bool {
     };
     let interrupts = (disruptive > 0).then(|| "interrupts connections".to_owned());
     let parts: Vec<String> = removes.into_iter().chain(interrupts).collect();
-    ask(&format!("This {}. Go on? [y/N] ", parts.join(" and ")))
-        .is_some_and(|answer| matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    confirmed(&format!("This {}. Go on? [y/N] ", parts.join(" and ")))
+}
+
+/// Whether a person says yes.
+pub(super) fn confirmed(question: &str) -> bool {
+    ask(question).is_some_and(|answer| matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// No is an answer and no error, but neither is it done.

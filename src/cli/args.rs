@@ -132,12 +132,12 @@ pub(crate) struct ServerArgs {
 }
 
 /// Most of the time with a server is spent waiting for it.
-const SERVERS_AT_ONCE: usize = 16;
+pub(super) const SERVERS_AT_ONCE: usize = 16;
 
-/// Where journals and what is known of containers are kept.
+/// Where is what stays between runs.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct StateArgs {
-    /// Directory for journals of changes under way and for what is known of containers [default: $XDG_STATE_HOME/landfall]
+    /// Directory for what stays between runs: history, journals, what is known of containers [default: $XDG_STATE_HOME/landfall]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
 }

@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::apply::{self, Format, Run};
 use super::args::{self, ServerArgs, SetArgs, StateArgs};
-use super::{Context, Error, Exit, diff, report, servers, target};
+use super::{Context, Error, Exit, diff, record, report, servers, target};
 use crate::api::{Kind, ObjectKey};
 use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::{ContainerDetail, EngineError, Reader, connect};
@@ -80,6 +80,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let mut request = Request {
         delete: keys.iter().map(|key| (key.clone(), DeleteMode::Guarded)).collect(),
         only_delete: true,
+        protected: record::protecting(context, &record::store(&args.state, &args.set)?),
         ..Request::default()
     };
     let look = servers::preview(context, &servers::pass(&desired, &request, &kept, &args.servers), &args.servers)?;
@@ -111,7 +112,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         return Ok(exit(&planned, &request, &observed));
     }
     let run = Run { pass, selection: None, args: &args.servers, context, consent: &|_| true };
+    let started = std::time::Instant::now();
     let Some(mut ended) = context.block_on(run.pass())?? else { return Ok(apply::called_off(context)) };
+    record::record(context, &record::store(&args.state, &args.set)?, "delete", None, &ended.report, started.elapsed());
     let exit = exit(&ended.report, &request, &ended.observed);
     if exit == Exit::Done {
         // What is forgotten has no need of its server.

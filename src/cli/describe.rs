@@ -305,18 +305,26 @@ impl<'a> Page<'a> {
 
     fn conditions(&mut self, key: &ObjectKey) {
         self.heading("Conditions");
-        let mut table = Table::new(["TYPE", "STATUS", "REASON", "MESSAGE"]);
+        let conditions = self.seen.conditions(key);
+        // Without a record nobody knows.
+        let dated = conditions.iter().any(|condition| condition.last_transition_time.is_some());
+        let headings = ["TYPE", "STATUS", "SINCE", "REASON", "MESSAGE"];
+        let mut table = Table::new(headings.into_iter().filter(|heading| dated || *heading != "SINCE"));
+        let now = Timestamp::now();
         // Why a server was not observed is said on standard error, and the same sentence is said once.
         let unobserved = self.seen.observed.values().filter_map(|seen| seen.as_ref().err());
         let mut said: BTreeSet<&str> = unobserved.map(|unobserved| unobserved.message.as_str()).collect();
-        for condition in self.seen.conditions(key) {
+        for condition in conditions {
             let message = if said.insert(&condition.message) { condition.message.as_str() } else { "" };
-            table.row([
-                condition.condition_type.as_str().into(),
-                condition_cell(condition),
-                condition.reason.as_str().into(),
-                message.into(),
-            ]);
+            let since = condition.last_transition_time.as_deref().map(|time| age(time, now));
+            let cells = [
+                Some(Cell::from(condition.condition_type.as_str())),
+                Some(condition_cell(condition)),
+                dated.then(|| since.unwrap_or_default().into()),
+                Some(condition.reason.as_str().into()),
+                Some(message.into()),
+            ];
+            table.row(cells.into_iter().flatten());
         }
         self.table(&table);
     }

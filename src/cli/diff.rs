@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
 use super::output::DataFormat;
 use super::repository::{GitArgs, Loaded};
-use super::{Context, Error, Exit, report, servers};
+use super::{Context, Error, Exit, record, report, servers};
 use crate::api::{Kind, ObjectKey};
 use crate::desired::DesiredState;
 use crate::manifest::Manifests;
@@ -69,8 +69,11 @@ pub(super) enum Format {
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let Loaded { manifests, revision } = args.git.load(&args.manifests, &args.state, context)?;
     let selection = args.scope.select(&manifests, context);
-    let request =
+    let mut request =
         Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };
+    if request.prune && args.observed.is_empty() {
+        request.protected = record::protecting(context, &record::store(&args.state, &args.set)?);
+    }
     let mut desired = args::desired(&manifests, &args.set.set)?;
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, request.prune);

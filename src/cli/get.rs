@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
+use super::follow::{FOR_EVER, Follower};
 use super::output::style::{BAD, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
 use super::seen::{self, Seen, age, display_name, is_on, short_name};
@@ -41,6 +42,9 @@ pub(super) struct Args {
     /// Save the complete observation of one server, for `diff --observed`; needs `-o json`
     #[arg(long)]
     observed: bool,
+    /// Go on with what changes, until interrupted: the objects that are declared now, whenever a server tells or every 5 s
+    #[arg(short, long, conflicts_with = "observed")]
+    watch: bool,
     /// Leave out the headings of tables
     #[arg(long)]
     no_headers: bool,
@@ -82,6 +86,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         context.say(&format!("No {what} found."));
         return Ok(Exit::Done);
     }
+    if args.watch {
+        return watch(args, context, &manifests, &kinds, &keys);
+    }
     if args.output == Format::Name {
         // Declared is declared, whatever the servers say.
         let names: String = keys.iter().map(|key| short_name(key) + "\n").collect();
@@ -101,23 +108,86 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             }
         }
         Format::Table | Format::Wide | Format::Name => {
-            let wide = args.output == Format::Wide;
-            let width = if wide { None } else { context.width() };
-            let mut sections = Vec::new();
-            for target in &kinds {
-                let of_kind: Vec<&Object> =
-                    objects.iter().copied().filter(|object| object.spec.kind() == target.kind).collect();
-                if !of_kind.is_empty() {
-                    let prefixed = kinds.len() > 1;
-                    let table = table(&seen, target.kind, &of_kind, wide, prefixed);
-                    sections.push(if args.no_headers { table.without_headings() } else { table }.render(width));
-                }
-            }
-            context.print(&sections.join("\n"))?;
+            context.print(&tables(args, context, &seen, &kinds, &objects, !args.no_headers).join("\n"))?;
         }
     }
     servers::complain(context, &seen.observed);
     Ok(if seen.complete() { Exit::Done } else { Exit::Failed })
+}
+
+/// One table for each kind.
+fn tables(
+    args: &Args,
+    context: &Context,
+    seen: &Seen,
+    kinds: &[Target],
+    objects: &[&Object],
+    headings: bool,
+) -> Vec<String> {
+    let wide = args.output == Format::Wide;
+    let width = if wide { None } else { context.width() };
+    let mut sections = Vec::new();
+    for target in kinds {
+        let of_kind: Vec<&Object> =
+            objects.iter().copied().filter(|object| object.spec.kind() == target.kind).collect();
+        if !of_kind.is_empty() {
+            let table = table(seen, target.kind, &of_kind, wide, kinds.len() > 1);
+            sections.push(if headings { table } else { table.without_headings() }.render(width));
+        }
+    }
+    sections
+}
+
+/// Everything once, then what differs from what was shown last.
+fn watch(
+    args: &Args,
+    context: &Context,
+    manifests: &Manifests,
+    kinds: &[Target],
+    keys: &BTreeSet<ObjectKey>,
+) -> Result<Exit, Error> {
+    let mut follower = Follower::new(manifests, keys, &args.set, &args.servers, &args.state)?;
+    let objects: Vec<&Object> =
+        keys.iter().filter_map(|key| manifests.get(key)).map(|located| &located.object).collect();
+    let mut shown: BTreeMap<ObjectKey, serde_json::Value> = BTreeMap::new();
+    context.block_on(async {
+        loop {
+            let seen = follower.look().await?;
+            let first = shown.is_empty();
+            if first {
+                servers::complain(context, &seen.observed);
+            }
+            let mut changed = Vec::new();
+            for object in objects.iter().copied() {
+                let document = seen.document(object)?;
+                if shown.get(&object.key()) != Some(&document) {
+                    shown.insert(object.key(), document);
+                    changed.push(object);
+                }
+            }
+            let mut read = true;
+            match args.output {
+                Format::Json | Format::Yaml => {
+                    for object in &changed {
+                        read &= context.print_data_while_read(data_format(args), &shown[&object.key()])?;
+                    }
+                }
+                Format::Name => {
+                    let names: String = changed.iter().map(|object| short_name(&object.key()) + "\n").collect();
+                    read = context.print_while_read(&names)?;
+                }
+                Format::Table | Format::Wide => {
+                    let headings = first && !args.no_headers;
+                    read =
+                        context.print_while_read(&tables(args, context, &seen, kinds, &changed, headings).concat())?;
+                }
+            }
+            if !read {
+                return Ok(Exit::Done);
+            }
+            follower.changed(FOR_EVER).await;
+        }
+    })?
 }
 
 /// What is asked for: a kind, several with commas between, or `all`. Names go with each of them, as for kubectl.

@@ -4,19 +4,25 @@
 //! line of [`dispatch`]. It prints its data with [`Context::print`], once and complete; whatever else there is to say goes to standard error.
 
 mod apply;
+mod approve;
 mod args;
+mod client;
 mod completion;
 mod delete;
 mod describe;
 mod diff;
 mod drift;
 mod error;
+mod events;
 mod explain;
+mod follow;
 mod get;
 mod graph;
+mod history;
 mod listen;
 mod output;
 mod progress;
+mod record;
 mod report;
 mod repository;
 mod run;
@@ -27,6 +33,7 @@ mod servers;
 mod target;
 mod validate;
 mod version;
+mod wait;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -79,6 +86,10 @@ enum Command {
     Drift(drift::Args),
     Get(get::Args),
     Describe(describe::Args),
+    Wait(wait::Args),
+    Events(events::Args),
+    History(history::Args),
+    Approve(approve::Args),
     Delete(delete::Args),
     Scan(scan::Args),
     Graph(graph::Args),
@@ -97,6 +108,10 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::Drift(args) => drift::run(&args, context),
         Command::Get(args) => get::run(&args, context),
         Command::Describe(args) => describe::run(&args, context),
+        Command::Wait(args) => wait::run(&args, context),
+        Command::Events(args) => events::run(&args, context),
+        Command::History(args) => history::run(&args, context),
+        Command::Approve(args) => approve::run(&args, context),
         Command::Delete(args) => delete::run(&args, context),
         Command::Scan(args) => scan::run(&args, context),
         Command::Graph(args) => graph::run(&args, context),

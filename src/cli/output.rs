@@ -67,25 +67,28 @@ impl Context {
 
     /// Writes data to standard output. A reader that went away (`| head`) is no error.
     pub(crate) fn print(&self, text: &str) -> Result<(), Error> {
+        self.print_while_read(text).map(|_| ())
+    }
+
+    /// For what goes on: false when the reader went away.
+    pub(crate) fn print_while_read(&self, text: &str) -> Result<bool, Error> {
         let mut stdout = AutoStream::new(io::stdout().lock(), self.choice(&io::stdout()));
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Error::new("cannot write to standard output").caused_by(&error))
-            }
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Error::new("cannot write to standard output").caused_by(&error)),
         }
     }
 
     /// Writes one value to standard output as JSON, indented, or as YAML.
     pub(crate) fn print_data(&self, format: DataFormat, value: &impl Serialize) -> Result<(), Error> {
-        let text = match format {
-            DataFormat::Json => serde_json::to_string_pretty(value)
-                .map(|text| text + "\n")
-                .map_err(|error| Error::new("cannot write the result as JSON").caused_by(&error))?,
-            DataFormat::Yaml => serde_yaml::to_string(value)
-                .map_err(|error| Error::new("cannot write the result as YAML").caused_by(&error))?,
-        };
-        self.print(&text)
+        self.print(&rendered(format, value)?)
+    }
+
+    /// One of several values, one after the other; false when the reader went away.
+    pub(crate) fn print_data_while_read(&self, format: DataFormat, value: &impl Serialize) -> Result<bool, Error> {
+        let between = if format == DataFormat::Yaml { "---\n" } else { "" };
+        self.print_while_read(&format!("{between}{}", rendered(format, value)?))
     }
 
     /// Writes text that is not data to standard error; ends the line.
@@ -119,6 +122,16 @@ impl Context {
             ColorMode::Always => anstream::ColorChoice::AlwaysAnsi,
             ColorMode::Never => anstream::ColorChoice::Never,
         }
+    }
+}
+
+fn rendered(format: DataFormat, value: &impl Serialize) -> Result<String, Error> {
+    match format {
+        DataFormat::Json => serde_json::to_string_pretty(value)
+            .map(|text| text + "\n")
+            .map_err(|error| Error::new("cannot write the result as JSON").caused_by(&error)),
+        DataFormat::Yaml => serde_yaml::to_string(value)
+            .map_err(|error| Error::new("cannot write the result as YAML").caused_by(&error)),
     }
 }
 

@@ -1,27 +1,30 @@
 //! The declared objects and what there is of them: what `get` and `describe` show.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::args::{self, ServerArgs, SetArgs, StateArgs};
-use super::{Context, Error, servers};
+use super::{Context, Error, record, servers};
 use crate::api::{Condition, ConditionStatus, Kind, Object, ObjectKey, Spec};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::manifest::Manifests;
 use crate::observed::Observations;
 use crate::plan::facts::{DestinationFacts, EndpointFacts, ServerFacts};
-use crate::plan::{Plan, Request};
+use crate::plan::{Plan, Request, ownership};
 use crate::reconcile::Preview;
 use crate::report::Report;
 use crate::status::Status;
+use crate::store::records::ObjectRecord;
 
 pub(super) struct Seen {
     pub(super) desired: DesiredState,
     pub(super) observed: Observations,
     pub(super) plan: Plan,
     pub(super) status: Status,
+    /// What is on record.
+    recorded: BTreeMap<ObjectKey, ObjectRecord>,
 }
 
 /// Looks at the servers that the objects are on, and at no others.
@@ -33,14 +36,24 @@ pub(super) fn look(
     server_args: &ServerArgs,
     state: &StateArgs,
 ) -> Result<Seen, Error> {
-    let mut desired = args::desired(manifests, &set.set)?;
-    desired.narrow(|key, server| objects.contains(key) || objects.iter().any(|object| is_on(object, server)));
+    let desired = relevant(manifests, objects, set)?;
     let kept = servers::kept(state)?;
     let request = Request::default();
-    let pass = servers::pass(&desired, &request, &kept, server_args);
-    let Preview { observed, plan } = servers::preview(context, &pass, server_args)?;
-    let status = Status::new(&desired, &observed, &Report::planned(&plan));
-    Ok(Seen { desired, observed, plan, status })
+    let preview = servers::preview(context, &servers::pass(&desired, &request, &kept, server_args), server_args)?;
+    Seen::new(desired, preview, set, state)
+}
+
+/// What is declared on the servers that the objects are on. What nothing declares may be on any.
+pub(super) fn relevant(
+    manifests: &Manifests,
+    objects: &BTreeSet<ObjectKey>,
+    set: &SetArgs,
+) -> Result<DesiredState, Error> {
+    let mut desired = args::desired(manifests, &set.set)?;
+    if objects.iter().all(|object| manifests.get(object).is_some()) {
+        desired.narrow(|key, server| objects.contains(key) || objects.iter().any(|object| is_on(object, server)));
+    }
+    Ok(desired)
 }
 
 /// Whether the destination, or a destination of the resource, is on the server.
@@ -53,6 +66,33 @@ fn serves(object: &ObjectKey, destination: &DesiredDestination) -> bool {
 }
 
 impl Seen {
+    pub(super) fn new(
+        desired: DesiredState,
+        Preview { observed, plan }: Preview,
+        set: &SetArgs,
+        state: &StateArgs,
+    ) -> Result<Self, Error> {
+        let mut status = Status::new(&desired, &observed, &Report::planned(&plan));
+        // Without a record nothing is missing but since when it is so.
+        let recorded = record::store(state, set)?.objects().unwrap_or_else(|error| {
+            tracing::warn!("{error}; since when conditions are as they are is not known");
+            BTreeMap::new()
+        });
+        record::date(&mut status, &recorded);
+        Ok(Self { desired, observed, plan, status, recorded })
+    }
+
+    /// Whether a network of the destination is there, declared or not.
+    pub(super) fn has_network(&self, destination: &ObjectKey) -> bool {
+        let declared = self.destination_facts(destination).is_some_and(|facts| facts.network.is_some());
+        declared
+            || self.observed.values().flatten().flat_map(|state| &state.networks).any(|network| {
+                ownership::of(network).is_some_and(|owner| {
+                    owner.sealed && owner.set == self.desired.set && owner.destination.as_ref() == Some(destination)
+                })
+            })
+    }
+
     pub(super) fn complete(&self) -> bool {
         self.desired.servers.keys().all(|server| matches!(self.observed.get(server), Some(Ok(_))))
     }
@@ -104,6 +144,11 @@ impl Seen {
         let failed = |error| Error::new("cannot write the object").caused_by(&error);
         let mut document = serde_json::to_value(object).map_err(failed)?;
         let key = object.key();
+        if let Some(record) = self.recorded.get(&key).filter(|record| record.generation > 0) {
+            // A form that nobody has recorded yet is the next one.
+            let newer = u64::from(record.fingerprint != object.fingerprint());
+            document["metadata"]["generation"] = json!(record.generation + newer);
+        }
         let mut status = Map::new();
         status.insert("conditions".to_owned(), serde_json::to_value(self.conditions(&key)).map_err(failed)?);
         match &object.spec {

@@ -7,14 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::board::Board;
-use crate::api::{Condition, ConditionStatus, DeletionPolicy, Kind, ObjectKey};
+use crate::api::{Condition, ConditionStatus, Kind, ObjectKey};
 use crate::desired::DesiredState;
 use crate::plan::{Note, NoteKind, Reason};
+use crate::report::Report;
 use crate::report::json::Document;
-use crate::report::{Outcome, Report};
 use crate::store::history::Store;
 use crate::store::recorder::{Health, Recorder};
-use crate::store::records::{Batch, EventRecord, EventType, ObjectRecord, PassRecord, protected};
+use crate::store::records::{
+    Batch, EventRecord, EventType, ObjectRecord, PassRecord, declare, operation_events, protected,
+};
 
 /// Type of the controller's own condition about its store.
 pub const HISTORY_KEPT: &str = "HistoryKept";
@@ -53,30 +55,7 @@ impl Memory {
 
     /// Takes the manifests that are in force now.
     pub(super) fn declared(&mut self, desired: &DesiredState, fingerprints: &BTreeMap<ObjectKey, String>) {
-        let policies: BTreeMap<&ObjectKey, DeletionPolicy> =
-            desired.destinations().map(|(_, destination)| (&destination.key, destination.deletion_policy)).collect();
-        let mut changed = BTreeMap::new();
-        for (key, record) in &mut self.objects {
-            if record.declared && !fingerprints.contains_key(key) {
-                record.declared = false;
-                record.conditions.clear();
-                changed.insert(key.clone(), Some(record.clone()));
-            }
-        }
-        for (key, fingerprint) in fingerprints {
-            let record = self.objects.entry(key.clone()).or_default();
-            let before = record.clone();
-            if record.fingerprint != *fingerprint {
-                record.generation += 1;
-                record.fingerprint.clone_from(fingerprint);
-            }
-            record.declared = true;
-            record.deletion_policy = policies.get(key).copied();
-            if *record != before {
-                changed.insert(key.clone(), Some(record.clone()));
-            }
-        }
-        self.objects.retain(|_, record| !record.is_forgettable());
+        let changed = declare(&mut self.objects, desired, fingerprints, true);
         self.write(Batch { objects: changed, ..Batch::default() });
     }
 
@@ -120,7 +99,7 @@ impl Memory {
         document: &Document,
     ) {
         let now = jiff::Timestamp::now();
-        let mut batch = Batch { events: operations(server, pass, now, report), ..Batch::default() };
+        let mut batch = Batch { events: operation_events(server, pass, now, report), ..Batch::default() };
         batch.events.extend(self.newly_refused(server, pass, now, report));
         if !document.operations.is_empty() {
             batch.passes.push(PassRecord {
@@ -205,31 +184,6 @@ impl Memory {
             recorder.record(batch);
         }
     }
-}
-
-/// The operations of a pass as events.
-pub fn operations(server: &ObjectKey, pass: u64, now: jiff::Timestamp, report: &Report) -> Vec<EventRecord> {
-    let all = report.servers.iter().filter(|it| it.server == *server).flat_map(|it| &it.operations);
-    let event = |it: &crate::report::OperationReport| {
-        let operation = &it.operation;
-        let (event_type, message) = match &it.outcome {
-            Outcome::Failed(failure) => (EventType::Warning, format!("{operation}: {}", failure.message)),
-            Outcome::Done => (EventType::Normal, operation.to_string()),
-            // Nothing has happened.
-            Outcome::Planned | Outcome::Skipped => return None,
-        };
-        Some(EventRecord {
-            id: 0,
-            time: now,
-            event_type,
-            object: Some(operation.object.clone()),
-            server: Some(server.clone()),
-            reason: operation.cause.as_str().to_owned(),
-            message,
-            pass: Some(pass),
-        })
-    };
-    all.filter_map(event).collect()
 }
 
 /// A condition that says the same as before has changed when that one had.

@@ -244,7 +244,7 @@ fn undeclared<'a>(ctx: &Context<'a>, key: &ObjectKey, mode: DeleteMode, deletion
         ctx.host.verified(ctx.set).filter(|(_, of)| *of == key).map(|(network, _)| network).collect();
     for network in networks.into_iter().filter(|network| ctx.looks_after(network)) {
         let label = ctx.host.owner(network).map(|owner| owner.deletion_policy).unwrap_or_default();
-        if label == DeletionPolicy::Orphan {
+        if label == DeletionPolicy::Orphan || ctx.request.protected.contains(key) {
             deletions.notes.push(orphaned(key, network, "has the deletion policy Orphan"));
             continue;
         }

@@ -60,7 +60,7 @@ pub struct Request {
     pub allow_mass_delete: bool,
     /// Fingerprints of [`Withheld`] deletions that somebody has agreed to.
     pub approved: BTreeSet<String>,
-    /// Destinations whose policy was last known to be Orphan: pruning leaves them, whatever their networks' labels say.
+    /// Destinations whose policy was last known to be Orphan: undeclared, they are left, whatever their networks' labels say.
     pub protected: BTreeSet<ObjectKey>,
     /// Objects to delete. They are still in the desired state, which says where they are, unless they are known to the servers' labels only.
     pub delete: BTreeMap<ObjectKey, DeleteMode>,

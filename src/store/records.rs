@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Condition, ConditionStatus, DeletionPolicy, Kind, ObjectKey};
+use crate::desired::DesiredState;
+use crate::report::{OperationReport, Outcome, Report};
 
 /// Operations of one pass that are kept. A pass that does more is a first `apply` of very much, and its log has the rest.
 const OPERATIONS: usize = 200;
@@ -198,4 +200,63 @@ pub fn protected(objects: &BTreeMap<ObjectKey, ObjectRecord>) -> impl Iterator<I
         .iter()
         .filter(|(key, record)| key.kind == Kind::Destination && record.deletion_policy == Some(DeletionPolicy::Orphan))
         .map(|(key, _)| key)
+}
+
+/// Takes manifests; returns what has changed of the objects. Where they are `complete`, what is not among them is not declared any more.
+pub fn declare(
+    objects: &mut BTreeMap<ObjectKey, ObjectRecord>,
+    desired: &DesiredState,
+    fingerprints: &BTreeMap<ObjectKey, String>,
+    complete: bool,
+) -> BTreeMap<ObjectKey, Option<ObjectRecord>> {
+    let policies: BTreeMap<&ObjectKey, DeletionPolicy> =
+        desired.destinations().map(|(_, destination)| (&destination.key, destination.deletion_policy)).collect();
+    let mut changed = BTreeMap::new();
+    for (key, record) in objects.iter_mut().filter(|_| complete) {
+        if record.declared && !fingerprints.contains_key(key) {
+            record.declared = false;
+            record.conditions.clear();
+            changed.insert(key.clone(), Some(record.clone()));
+        }
+    }
+    for (key, fingerprint) in fingerprints {
+        let record = objects.entry(key.clone()).or_default();
+        let before = record.clone();
+        if record.fingerprint != *fingerprint {
+            record.generation += 1;
+            record.fingerprint.clone_from(fingerprint);
+        }
+        record.declared = true;
+        record.deletion_policy = policies.get(key).copied();
+        if *record != before {
+            changed.insert(key.clone(), Some(record.clone()));
+        }
+    }
+    objects.retain(|_, record| !record.is_forgettable());
+    changed
+}
+
+/// The operations of a pass as events.
+pub fn operation_events(server: &ObjectKey, pass: u64, now: jiff::Timestamp, report: &Report) -> Vec<EventRecord> {
+    let all = report.servers.iter().filter(|it| it.server == *server).flat_map(|it| &it.operations);
+    let event = |it: &OperationReport| {
+        let operation = &it.operation;
+        let (event_type, message) = match &it.outcome {
+            Outcome::Failed(failure) => (EventType::Warning, format!("{operation}: {}", failure.message)),
+            Outcome::Done => (EventType::Normal, operation.to_string()),
+            // Nothing has happened.
+            Outcome::Planned | Outcome::Skipped => return None,
+        };
+        Some(EventRecord {
+            id: 0,
+            time: now,
+            event_type,
+            object: Some(operation.object.clone()),
+            server: Some(server.clone()),
+            reason: operation.cause.as_str().to_owned(),
+            message,
+            pass: Some(pass),
+        })
+    };
+    all.filter_map(event).collect()
 }

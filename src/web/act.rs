@@ -1,6 +1,7 @@
 //! What may be asked of the loop.
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,43 @@ pub(super) async fn reconcile(
         None => None,
     };
     send(&state, Command::Reconcile { server })
+}
+
+/// The deletions that wait for somebody to agree.
+pub(super) async fn pending(State(state): State<WebState>) -> Json<serde_json::Value> {
+    let board = state.board.read();
+    let items: Vec<_> = board
+        .pending()
+        .map(|(server, withheld)| {
+            serde_json::json!({
+                "server": server,
+                "fingerprint": withheld.fingerprint,
+                "deletions": withheld.deletions,
+            })
+        })
+        .collect();
+    Json(serde_json::json!({ "kind": "List", "items": items }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Approval {
+    fingerprint: String,
+}
+
+/// Agrees to exactly the deletions that the fingerprint stands for.
+pub(super) async fn approve(
+    State(state): State<WebState>,
+    body: Result<Json<Approval>, JsonRejection>,
+) -> Result<(StatusCode, Json<Accepted>), Problem> {
+    let Json(Approval { fingerprint }) =
+        body.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "BadRequest", error.body_text()))?;
+    let waits = state.board.read().pending().any(|(_, withheld)| withheld.fingerprint == fingerprint);
+    if !waits {
+        let message = format!("Nothing that waits for an approval has the fingerprint {fingerprint:?}.");
+        return Err(Problem::new(StatusCode::NOT_FOUND, "NotFound", message));
+    }
+    send(&state, Command::Approve { fingerprint })
 }
 
 fn declared(state: &WebState, name: &str) -> Result<ObjectKey, Problem> {

@@ -68,9 +68,13 @@ impl std::ops::Deref for WebState {
 
 /// Everything that is served, to requests that arrive that way.
 pub fn router(state: WebState, via: Via) -> Router {
-    let reading = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready));
+    let reading = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/api/v1/pending", get(act::pending));
     let acting = Router::new()
         .route("/api/v1/reconcile", post(act::reconcile))
+        .route("/api/v1/approve", post(act::approve))
         .route_layer(middleware::from_fn_with_state((state.clone(), via), guard::authorized));
     // Signed, each in itself.
     let deliveries = Router::new().route("/api/v1/webhook/git", post(webhook::git));

@@ -11,7 +11,7 @@ use crate::support::Host;
 /// What is noticed only because the files are compared now and then takes longer than this.
 const TOLD: Duration = Duration::from_secs(15);
 
-fn shop() -> (Host, World) {
+pub(super) fn shop() -> (Host, World) {
     let host = Host::start();
     for name in ["traefik", "frontend"] {
         host.container(name).running();
@@ -20,7 +20,7 @@ fn shop() -> (Host, World) {
     (host, world)
 }
 
-fn is_on(host: &Host, container: &str, network: &str) -> bool {
+pub(super) fn is_on(host: &Host, container: &str, network: &str) -> bool {
     host.networks_of(container).iter().any(|name| name == network)
 }
 

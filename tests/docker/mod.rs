@@ -13,10 +13,12 @@ mod lifecycle;
 mod notify;
 mod observe;
 mod outage;
+mod record;
 mod remote;
 mod running;
 mod scan;
 mod supervised;
+mod two;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

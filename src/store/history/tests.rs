@@ -365,3 +365,37 @@ fn what_was_written_survives_sigkill() {
     }
     assert_eq!(store.prepare().unwrap(), None, "it is put right, not moved aside");
 }
+
+#[test]
+fn readers_and_writers_take_turns() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::in_directory(dir.path());
+    store.record(&events_of(vec![event(1, "0")])).unwrap();
+    let end = Instant::now() + Duration::from_secs(3);
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut written = 0;
+                    while Instant::now() < end {
+                        store.record(&events_of(vec![event(1, "more")])).unwrap();
+                        written += 1;
+                    }
+                    written
+                })
+            })
+            .collect();
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut latest = 0;
+                while Instant::now() < end {
+                    let newest = store.events(1).unwrap()[0].id;
+                    assert!(newest >= latest, "{newest} after {latest}");
+                    latest = newest;
+                }
+            });
+        }
+        let written: u64 = writers.into_iter().map(|writer| writer.join().unwrap()).sum();
+        assert_eq!(store.events(1).unwrap()[0].id, written + 1);
+    });
+}

@@ -1,0 +1,115 @@
+//! The set's record on this machine: what the commands read of it, and what they add to it.
+//!
+//! Whatever is wrong with it is said and gone without. Nothing that a command does relies on it, except that what protects a destination
+//! after its manifest is gone may be known nowhere else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::args::{SetArgs, StateArgs};
+use super::{Context, Error};
+use crate::api::{Condition, ObjectKey};
+use crate::manifest::Manifests;
+use crate::report::Report;
+use crate::status::Status;
+use crate::store::history::Store;
+use crate::store::records::{Batch, ObjectRecord, PassRecord, declare, operation_events, protected};
+use crate::store::{set_directory, state_directory};
+
+/// Where the set's record, lock and socket are.
+pub(super) fn directory(state: &StateArgs, set: &SetArgs) -> Result<PathBuf, Error> {
+    let state = state_directory(state.state.as_deref())
+        .map_err(|error| Error::new("there is no place for Landfall's state").caused_by(&error))?;
+    Ok(set_directory(&state, &set.set))
+}
+
+pub(super) fn store(state: &StateArgs, set: &SetArgs) -> Result<Store, Error> {
+    Ok(Store::in_directory(&directory(state, set)?))
+}
+
+/// What is on record, for a command that consists of showing it.
+pub(super) fn unreadable(error: &crate::store::history::StoreError) -> Error {
+    Error::new("the history cannot be read")
+        .because(error.to_string())
+        .hint("`landfall run` and `landfall apply` move an unreadable file aside and begin a new one")
+}
+
+/// Destinations that pruning leaves because of their last known policy.
+pub(super) fn protecting(context: &Context, store: &Store) -> BTreeSet<ObjectKey> {
+    match store.objects() {
+        Ok(objects) => protected(&objects).cloned().collect(),
+        Err(error) => {
+            context.warn(&format!("{error}; only labels and manifests protect from pruning now"));
+            BTreeSet::new()
+        }
+    }
+}
+
+/// Writes down what a command did.
+pub(super) fn record(
+    context: &Context,
+    store: &Store,
+    by: &str,
+    manifests: Option<&Manifests>,
+    report: &Report,
+    took: Duration,
+) {
+    let batch = batch(store, by, manifests, report, took);
+    let written = match store.record(&batch) {
+        Err(crate::store::history::StoreError::Corrupt { .. }) => store.prepare().and_then(|aside| {
+            if let Some(aside) = aside {
+                context.warn(&format!("the history could not be read; it is now {}", aside.display()));
+            }
+            store.record(&batch)
+        }),
+        outcome => outcome,
+    };
+    if let Err(error) = written {
+        context.warn(&format!("{error}; this is not in the history"));
+    }
+}
+
+fn batch(store: &Store, by: &str, manifests: Option<&Manifests>, report: &Report, took: Duration) -> Batch {
+    let now = jiff::Timestamp::now();
+    let first = store.passes(1).ok().and_then(|passes| passes.first().map(|it| it.pass + 1)).unwrap_or(1);
+    let mut batch = Batch::default();
+    let document = report.document();
+    let servers = report.servers.iter().filter(|server| !server.operations.is_empty());
+    for (next, server) in (first..).zip(servers) {
+        let path = server.server.path();
+        let of_server = document.operations.iter().filter(|operation| operation.server == path);
+        batch.passes.push(PassRecord {
+            time: now,
+            pass: next,
+            by: by.to_owned(),
+            server: server.server.clone(),
+            revision: report.revision.clone(),
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            operations: of_server.filter_map(|it| serde_json::to_value(it).ok()).collect(),
+            omitted: 0,
+        });
+        batch.events.extend(operation_events(&server.server, next, now, report));
+    }
+    if let Some(manifests) = manifests
+        && let Ok(desired) = manifests.desired(&report.set)
+        && let Ok(mut objects) = store.objects()
+    {
+        // Other manifests of the set may be elsewhere: nothing is undeclared for not being among these.
+        batch.objects = declare(&mut objects, &desired, &manifests.fingerprints(), false);
+    }
+    batch
+}
+
+/// Fills in since when the conditions are so, as far as the record knows: where it says the same.
+pub(super) fn date(status: &mut Status, objects: &BTreeMap<ObjectKey, ObjectRecord>) {
+    for (key, conditions) in &mut status.conditions {
+        let Some(record) = objects.get(key) else { continue };
+        let known = record.merged();
+        for condition in conditions {
+            condition.observed_generation = Some(record.generation).filter(|generation| *generation > 0);
+            let same = |it: &&Condition| it.condition_type == condition.condition_type && it.status == condition.status;
+            condition.last_transition_time = known.iter().find(same).and_then(|it| it.last_transition_time.clone());
+        }
+    }
+}
