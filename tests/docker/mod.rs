@@ -17,6 +17,7 @@ mod record;
 mod remote;
 mod running;
 mod scan;
+mod soak;
 mod supervised;
 mod two;
 
