@@ -214,6 +214,14 @@ impl Soak {
                 self.extra = !self.extra;
                 self.declare();
                 if !self.extra && self.dice.below(2) == 0 {
+                    // Whoever is attached keeps the network: it goes when the last one has left.
+                    for host in &self.hosts {
+                        host.api(
+                            "POST",
+                            "/networks/extra-net/disconnect",
+                            &json!({ "Container": "extra", "Force": true }),
+                        );
+                    }
                     let gone = || self.hosts.iter().all(|host| host.network_ids("extra-net").is_empty());
                     self.until("what is no longer declared is gone", || gone().then_some(()).ok_or_else(String::new));
                 }
