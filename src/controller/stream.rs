@@ -14,8 +14,10 @@ use super::run::Message;
 use crate::api::{Kind, ObjectKey};
 use crate::engine::{EngineError, Watcher};
 
-/// Wait before a lost stream is opened again. The pass that the loss causes says whether the server is there at all.
+/// Wait before a lost stream is opened again; doubled with every attempt that fails, up to [`LONGEST`].
 const REOPEN: Duration = Duration::from_secs(1);
+/// A server that was away for long is noticed this late, or by the resync.
+const LONGEST: Duration = Duration::from_secs(16);
 /// Silence after which the daemon is asked whether it is there.
 const SILENCE: Duration = Duration::from_secs(30);
 /// A stream that has been silent for this long is opened anew.
@@ -30,25 +32,49 @@ enum Left {
 
 /// Tells of the events of one server. Subscribes first, then has it listed: what happened in between is in the list.
 ///
+/// A loss is told once, however long it lasts: the pass that it causes says whether the server is there at all.
+///
 /// `doubt`: notified when the stream may have died with the rest of the connection.
 pub(super) async fn listen(server: ObjectKey, watcher: impl Watcher, doubt: Arc<Notify>, inbox: mpsc::Sender<Message>) {
     debug_assert_eq!(server.kind, Kind::Server);
+    // `Some`: the stream is lost, and this is the next wait.
+    let mut wait = None;
     loop {
-        let left = follow(&server, &watcher, &doubt, &inbox).await;
-        if let Left::Lost(error) = left {
-            if inbox.send(Message::StreamLost { server: server.clone(), error }).await.is_err() {
-                return;
-            }
-            tokio::time::sleep(REOPEN).await;
+        if let Left::Lost(error) = follow(&server, &watcher, &doubt, &inbox, &mut wait).await {
+            let pause = match wait {
+                None => {
+                    if inbox.send(Message::StreamLost { server: server.clone(), error }).await.is_err() {
+                        return;
+                    }
+                    REOPEN
+                }
+                Some(pause) => {
+                    let error = error.map(|error| error.to_string());
+                    tracing::debug!(server = %server.path(), error, "the stream of events is still lost");
+                    pause
+                }
+            };
+            tokio::time::sleep(pause).await;
+            wait = Some((pause * 2).min(LONGEST));
         }
     }
 }
 
-async fn follow(server: &ObjectKey, watcher: &impl Watcher, doubt: &Notify, inbox: &mpsc::Sender<Message>) -> Left {
+/// Until there is no point in listening. A stream that opens ends the `wait`.
+async fn follow(
+    server: &ObjectKey,
+    watcher: &impl Watcher,
+    doubt: &Notify,
+    inbox: &mpsc::Sender<Message>,
+    wait: &mut Option<Duration>,
+) -> Left {
     let mut stream = match watcher.subscribe().await {
         Ok(stream) => stream,
         Err(error) => return Left::Lost(Some(error)),
     };
+    if wait.take().is_some() {
+        tracing::info!(server = %server.path(), "the stream of events is open again");
+    }
     // Never wait: a slow listener slows the daemon, and one hint that is underway stands for all.
     let hint = || {
         let _ = inbox.try_send(Message::Hint { server: server.clone() });

@@ -214,15 +214,16 @@ impl Soak {
                 self.extra = !self.extra;
                 self.declare();
                 if !self.extra && self.dice.below(2) == 0 {
-                    // Whoever is attached keeps the network: it goes when the last one has left.
-                    for host in &self.hosts {
+                    // Whoever is attached keeps the network. It goes when the last one has left, and is not brought back once the edit is read.
+                    let leave = |host: &Host| {
                         host.api(
                             "POST",
                             "/networks/extra-net/disconnect",
                             &json!({ "Container": "extra", "Force": true }),
                         );
-                    }
-                    let gone = || self.hosts.iter().all(|host| host.network_ids("extra-net").is_empty());
+                        host.network_ids("extra-net").is_empty()
+                    };
+                    let gone = || self.hosts.iter().filter(|host| !leave(host)).count() == 0;
                     self.until("what is no longer declared is gone", || gone().then_some(()).ok_or_else(String::new));
                 }
                 "manifests edited"
