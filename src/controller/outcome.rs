@@ -11,7 +11,7 @@ use crate::api::{Condition, ConditionStatus, ObjectKey};
 use crate::desired::DesiredState;
 use crate::manifest::Diagnostic;
 use crate::notice::Seen;
-use crate::plan::{Reason, Withheld};
+use crate::plan::{NoteKind, Reason, Withheld};
 use crate::reconcile::Applied;
 use crate::report::json::Document;
 use crate::report::{Outcome, Report};
@@ -53,6 +53,7 @@ impl Loop {
         if let Some(withheld) = &withheld {
             self.ask(server, pass, withheld);
         }
+        self.explain(server, pass, &report, &document);
         self.show(
             server,
             pass,
@@ -86,6 +87,28 @@ impl Loop {
         tracing::warn!(server = %server.path(), pass, fingerprint = withheld.fingerprint, "{message}");
         let reason = Reason::MassDeletionRefused.as_str();
         self.memory.event(EventType::Warning, Some(server), reason, &message, Some(pass));
+    }
+
+    /// Says what is refused or waited for, once for as long as it lasts.
+    fn explain(&self, server: &ObjectKey, pass: u64, report: &Report, document: &Document) {
+        let notes = report.servers.iter().flat_map(|it| &it.notes).chain(&report.notes);
+        let said = {
+            let board = self.shared.board.read();
+            board.servers.get(&server.path()).map(|state| state.report.notes.clone()).unwrap_or_default()
+        };
+        for (note, shown) in notes.zip(&document.notes).filter(|(_, shown)| !said.contains(shown)) {
+            let (server, object, message) = (server.path(), &shown.object, &note.message);
+            let reason = note.reason.as_str();
+            match note.kind {
+                // What waits for approval is asked for, with what it takes to give it.
+                _ if note.reason == Reason::MassDeletionRefused => continue,
+                NoteKind::Refused => tracing::warn!(server, pass, object, reason, "refused: {message}"),
+                NoteKind::Waiting => tracing::info!(server, pass, object, reason, "waiting: {message}"),
+                NoteKind::Unmanaged | NoteKind::Suspended | NoteKind::Warning => continue,
+            }
+            let event_type = if note.kind == NoteKind::Refused { EventType::Warning } else { EventType::Normal };
+            self.memory.event(event_type, Some(&note.object), reason, message, Some(pass));
+        }
     }
 
     /// What the pass came to, object by object.

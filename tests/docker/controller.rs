@@ -52,6 +52,11 @@ impl Controller {
         }
     }
 
+    /// How many lines that were waited past hold `text`.
+    pub(super) fn said(&self, text: &str) -> usize {
+        self.seen.iter().filter(|line| line.contains(text)).count()
+    }
+
     pub(super) fn signal(&self, name: &str) {
         let status = std::process::Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(status.unwrap().success());

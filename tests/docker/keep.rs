@@ -57,9 +57,16 @@ fn pain_1_to_9_whatever_is_disconnected_is_put_back_because_the_daemon_tells() {
 #[test]
 fn a_daemon_that_restarts_is_found_again() {
     let (host, world) = shop();
-    let mut controller = Controller::start(&world, &[]);
+    // The attempts are in the log of whoever looks for them.
+    let mut controller = Controller::start(&world, &["-vv"]);
     until("convergence", &mut controller, || is_on(&host, "frontend", "web-net"));
-    host.restart_daemon();
+    host.stop_daemon();
+    controller.says("the stream of events is lost");
+    controller.says("still lost");
+    host.start_daemon();
+    controller.says("the stream of events is open again");
+    let told = controller.said("the stream of events is lost");
+    assert_eq!(told, 1, "a loss is told once, however long it lasts");
     host.start_container("frontend");
     host.disconnect("web-net", "frontend");
     until("healing", &mut controller, || is_on(&host, "frontend", "web-net"));
@@ -130,6 +137,7 @@ fn a_deletion_that_is_blocked_goes_on_when_the_last_blocker_leaves() {
     host.container("job").network("old-net").exited();
     std::fs::remove_file(world.path().join("manifests/old.yaml")).unwrap();
     controller.says("manifests read");
+    controller.says("refused: You must delete all resources before deleting this destination.");
     host.disconnect("web-net", "frontend");
     until("another repair", &mut controller, || is_on(&host, "frontend", "web-net"));
     assert_eq!(host.network_ids("old-net").len(), 1, "a stopped container needs it");
