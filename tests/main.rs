@@ -8,6 +8,7 @@ mod convergence;
 mod docker;
 mod documents;
 mod git;
+mod hosts;
 mod manifest;
 mod notify;
 mod planner;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use anstream::AutoStream;
 use serde::Serialize;
@@ -43,11 +44,12 @@ pub(crate) enum DataFormat {
 pub(crate) struct Context {
     color: ColorMode,
     verbose: u8,
+    runtime: OnceLock<tokio::runtime::Runtime>,
 }
 
 impl Context {
     pub(super) fn new(color: ColorMode, verbose: u8) -> Self {
-        Self { color, verbose }
+        Self { color, verbose, runtime: OnceLock::new() }
     }
 
     /// How often `-v` was given.
@@ -107,12 +109,19 @@ impl Context {
         self.say(&error.render());
     }
 
-    /// Runs what talks to servers. Commands that need none of it don't pay for a runtime.
+    /// Runs what talks to servers. Commands that need none of it don't pay for a runtime; those that look twice keep it, and with it the
+    /// connections that were made.
     pub(crate) fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::new("cannot start the runtime").caused_by(&error))?;
+        let runtime = match self.runtime.get() {
+            Some(runtime) => runtime,
+            None => {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .map_err(|error| Error::new("cannot start the runtime").caused_by(&error))?;
+                self.runtime.get_or_init(|| runtime)
+            }
+        };
         Ok(runtime.block_on(future))
     }
 

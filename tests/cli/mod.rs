@@ -8,4 +8,5 @@ mod reference;
 pub(crate) mod run;
 mod servers;
 mod story;
+mod teams;
 pub(crate) mod world;

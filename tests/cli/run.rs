@@ -36,7 +36,11 @@ impl std::fmt::Display for Ran {
 
 /// `landfall` with nothing in its environment that could change what it does.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
+    clean(Command::new(env!("CARGO_BIN_EXE_landfall")))
+}
+
+/// The command without anything in its environment that could change what `landfall` does.
+pub(crate) fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
         let docker = name_text.starts_with("DOCKER_");

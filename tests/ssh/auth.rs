@@ -76,6 +76,35 @@ async fn a_passphrase_comes_from_a_file() {
     assert!(error.message.contains("spec.ssh.passphraseFile ~/nothing: No such file"), "{error}");
 }
 
+/// Through the binary, whose environment is the test's to set.
+#[test]
+fn a_passphrase_comes_from_an_environment_variable() {
+    let sshd = Sshd::start();
+    let home = sshd.client().home();
+    generate_key(&home.join("locked"), "ed25519", "open sesame");
+    authorize(&sshd, &home.join("locked"));
+    let manifest = format!(
+        "apiVersion: landfall/v1\nkind: Server\nmetadata: {{ name: edge-1 }}\nspec:\n  endpoint: ssh://127.0.0.1:{}/nowhere/docker.sock\n  \
+         ssh: {{ identityFile: {}, passphraseEnv: KEY_PASSPHRASE, hostKey: {} }}\n",
+        sshd.port(),
+        home.join("locked").display(),
+        sshd.host_key("ed25519"),
+    );
+    fs::write(home.join("server.yaml"), manifest).unwrap();
+    let run = |passphrase: Option<&str>| {
+        let mut command = crate::cli::run::command();
+        command.current_dir(home).env_remove("KEY_PASSPHRASE").args(["get", "servers", "-f", "server.yaml"]);
+        command.envs(passphrase.map(|passphrase| ("KEY_PASSPHRASE", passphrase)));
+        crate::cli::run::finish(&mut command, "").expect(2)
+    };
+    let inside = run(Some("open sesame"));
+    assert!(inside.stderr.contains("/nowhere/docker.sock") && !inside.stderr.contains("locked"), "{inside}");
+    let wrong = run(Some("open barley"));
+    assert!(wrong.stderr.contains("locked: ") && !wrong.stderr.contains("barley"), "{wrong}");
+    let missing = run(None);
+    assert!(missing.stderr.contains("spec.ssh.passphraseEnv: the variable KEY_PASSPHRASE is not set"), "{missing}");
+}
+
 #[tokio::test]
 async fn a_passphrase_for_the_pem_format_never_asks_the_terminal() {
     let sshd = Sshd::start();

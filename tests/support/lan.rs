@@ -14,6 +14,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::wait_for;
+
 /// The bridge's own address: where commands come from.
 pub(crate) const COMMANDS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
@@ -59,8 +61,13 @@ impl Lan {
     /// A command that will run in this network: it reaches every host by its address.
     pub(crate) fn inside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.0.keeper.id())).arg(program);
+        command.arg(format!("--net={}", self.namespace())).arg(program);
         command
+    }
+
+    /// The file that stands for the namespace.
+    pub(super) fn namespace(&self) -> String {
+        format!("/proc/{}/ns/net", self.0.keeper.id())
     }
 
     pub(super) fn seat(&self) -> Seat {
@@ -107,7 +114,13 @@ impl Seat {
         self.lan.ip(&format!("link set port{} down", self.number));
     }
 
+    /// Waits until the host is found again: whoever asked for its address meanwhile remembers for a moment that nobody has it.
     pub(crate) fn mend(&self) {
         self.lan.ip(&format!("link set port{} up", self.number));
+        let address = self.address().to_string();
+        wait_for("the mended cable carries", || {
+            let ping = self.lan.inside("busybox").args(["ping", "-c", "1", "-W", "1", &address]).output().unwrap();
+            ping.status.success().then_some(())
+        });
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod container;
 pub(crate) mod host;
 pub(crate) mod lan;
 pub(crate) mod memory;
+pub(crate) mod relay;
 pub(crate) mod repository;
 pub(crate) mod scenario;
 pub(crate) mod simulator;

@@ -1,7 +1,7 @@
 //! A real OpenSSH server for one test, and the client's side of things: keys, known_hosts, an agent.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,14 +10,29 @@ use landfall::engine::connect::ssh::Environment;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::wait_for;
+use super::{Host, wait_for};
 
-/// An sshd on loopback with files of its own. It and everything it started are gone when the value is dropped.
+/// An sshd with files of its own, on loopback or on a host. It and everything it started are gone when the value is dropped.
 pub(crate) struct Sshd {
     directory: TempDir,
     listener: Child,
-    port: u16,
+    place: Place,
     client: Client,
+}
+
+/// Where an sshd listens.
+#[derive(Clone)]
+struct Place {
+    address: Ipv4Addr,
+    port: u16,
+    /// The process whose network it is in; `None`: the machine's.
+    network_of: Option<u32>,
+}
+
+/// Ends what belongs to an sshd, from any thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Killer {
+    listener: u32,
 }
 
 /// How the server is configured.
@@ -25,6 +40,7 @@ pub(crate) struct SshdBuilder {
     options: Vec<String>,
     key_types: Vec<&'static str>,
     client: Option<Client>,
+    place: Option<Place>,
 }
 
 /// The user who connects: a directory that is home, with a key that servers accept and a known_hosts that servers enter themselves into.
@@ -54,6 +70,12 @@ impl SshdBuilder {
         self
     }
 
+    /// In the host's network, at its address.
+    pub(crate) fn on(mut self, host: &Host) -> Self {
+        self.place = Some(Place { address: host.address(), port: 22, network_of: Some(host.first_process()) });
+        self
+    }
+
     pub(crate) fn start(self) -> Sshd {
         Sshd::launch(self)
     }
@@ -65,20 +87,25 @@ impl Sshd {
     }
 
     pub(crate) fn builder() -> SshdBuilder {
-        SshdBuilder { options: Vec::new(), key_types: vec!["ed25519"], client: None }
+        SshdBuilder { options: Vec::new(), key_types: vec!["ed25519"], client: None, place: None }
     }
 
     fn launch(builder: SshdBuilder) -> Self {
         let directory = tempfile::Builder::new().prefix("landfall-sshd-").tempdir().unwrap();
         let path = directory.path();
         let client = builder.client.unwrap_or_else(Client::new);
+        let place = builder.place.unwrap_or_else(|| Place {
+            address: Ipv4Addr::LOCALHOST,
+            port: free_port(),
+            network_of: None,
+        });
         let mut config = builder.options;
         for key_type in &builder.key_types {
             generate_key(&path.join(format!("host_{key_type}")), key_type, "");
             config.push(format!("HostKey {}/host_{key_type}", path.display()));
         }
         config.extend([
-            "ListenAddress 127.0.0.1".to_owned(),
+            format!("ListenAddress {}", place.address),
             "LogLevel VERBOSE".to_owned(),
             "PidFile none".to_owned(),
             "UsePAM no".to_owned(),
@@ -98,16 +125,15 @@ impl Sshd {
         fs::copy(client.key().with_extension("pub"), path.join("authorized_keys")).unwrap();
         // Where Debian's init makes it, sshd does not.
         let _ = fs::create_dir_all("/run/sshd");
-        let port = free_port();
-        let listener = spawn_listener(path, port);
-        let sshd = Self { directory, listener, port, client };
+        let listener = spawn_listener(path, &place);
+        let sshd = Self { directory, listener, place, client };
         sshd.wait_until_listening();
         sshd.enter_known_hosts();
         sshd
     }
 
     fn wait_until_listening(&self) {
-        let line = format!("Server listening on 127.0.0.1 port {}", self.port);
+        let line = format!("Server listening on {} port {}.", self.place.address, self.place.port);
         wait_for("sshd listens", || {
             let log = self.log();
             assert!(!log.contains("Bind to port"), "{log}");
@@ -121,7 +147,7 @@ impl Sshd {
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.place.port
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -150,18 +176,23 @@ impl Sshd {
 
     /// As known_hosts names this server.
     pub(crate) fn known_name(&self) -> String {
-        format!("[127.0.0.1]:{}", self.port)
+        known_name(self.place.address, self.place.port)
     }
 
     fn enter_known_hosts(&self) {
-        let mut lines = self.client.known_hosts();
+        self.client.set_known_hosts(&(self.client.known_hosts() + &self.known_hosts_lines(&self.known_name())));
+    }
+
+    /// Its keys as known_hosts has them for that name.
+    pub(crate) fn known_hosts_lines(&self, name: &str) -> String {
+        let mut lines = String::new();
         for entry in fs::read_dir(self.directory.path()).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            if let Some(key_type) = name.strip_prefix("host_").and_then(|name| name.strip_suffix(".pub")) {
-                lines += &format!("{} {}\n", self.known_name(), self.host_key(key_type));
+            let file = entry.unwrap().file_name().into_string().unwrap();
+            if let Some(key_type) = file.strip_prefix("host_").and_then(|name| name.strip_suffix(".pub")) {
+                lines += &format!("{name} {}\n", self.host_key(key_type));
             }
         }
-        self.client.set_known_hosts(&lines);
+        lines
     }
 
     /// A program that commands over SSH find before any other.
@@ -182,7 +213,7 @@ impl Sshd {
     /// Ends the listener and every session, and starts anew on the same port.
     pub(crate) fn restart(&mut self) {
         self.kill();
-        self.listener = spawn_listener(self.directory.path(), self.port);
+        self.listener = spawn_listener(self.directory.path(), &self.place);
         self.wait_until_listening();
     }
 
@@ -201,9 +232,11 @@ impl Sshd {
 
     /// `kill -9` of the sessions: the listener goes on.
     pub(crate) fn kill_sessions(&self) {
-        for pid in self.processes().into_iter().skip(1) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
+        self.killer().kill_sessions();
+    }
+
+    pub(crate) fn killer(&self) -> Killer {
+        Killer { listener: self.listener.id() }
     }
 
     /// Every process stops, and its TCP connections stay.
@@ -221,9 +254,29 @@ impl Sshd {
         }
     }
 
-    /// The listener and everything below it.
     fn processes(&self) -> Vec<Pid> {
-        let mut found = vec![self.listener.id()];
+        self.killer().processes()
+    }
+}
+
+impl Killer {
+    /// `kill -9` of the sessions: the listener goes on.
+    pub(crate) fn kill_sessions(self) {
+        for pid in self.processes().into_iter().skip(1) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+
+    /// `kill -9` of the listener and every session.
+    pub(crate) fn kill_everything(self) {
+        for pid in self.processes() {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+
+    /// The listener and everything below it.
+    fn processes(self) -> Vec<Pid> {
+        let mut found = vec![self.listener];
         let mut next = 0;
         while next < found.len() {
             let pid = found[next];
@@ -264,6 +317,12 @@ impl Client {
 
     pub(crate) fn known_hosts(&self) -> String {
         fs::read_to_string(self.home.join(".ssh/known_hosts")).unwrap_or_default()
+    }
+
+    /// Takes whatever answers at that address for this server.
+    pub(crate) fn trust(&self, (address, port): (Ipv4Addr, u16), sshd: &Sshd) {
+        let lines = sshd.known_hosts_lines(&known_name(address, port));
+        self.set_known_hosts(&(self.known_hosts() + &lines));
     }
 
     pub(crate) fn set_known_hosts(&self, lines: &str) {
@@ -344,11 +403,25 @@ pub(crate) fn fingerprint(public: &Path) -> String {
     String::from_utf8(output.stdout).unwrap().split_whitespace().nth(1).unwrap().to_owned()
 }
 
-fn spawn_listener(directory: &Path, port: u16) -> Child {
+/// As known_hosts names a server.
+fn known_name(address: Ipv4Addr, port: u16) -> String {
+    if port == 22 { address.to_string() } else { format!("[{address}]:{port}") }
+}
+
+fn spawn_listener(directory: &Path, place: &Place) -> Child {
     let log = fs::File::create(directory.join("log")).unwrap();
     // sshd wants to know its own absolute path.
-    unorphaned("/usr/sbin/sshd")
-        .args(["-D", "-e", "-p", &port.to_string(), "-f"])
+    let sshd = "/usr/sbin/sshd";
+    let mut command = match place.network_of {
+        Some(process) => {
+            let mut command = unorphaned("nsenter");
+            command.arg(format!("--net=/proc/{process}/ns/net")).arg(sshd);
+            command
+        }
+        None => unorphaned(sshd),
+    };
+    command
+        .args(["-D", "-e", "-p", &place.port.to_string(), "-f"])
         .arg(directory.join("sshd_config"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use super::wire::Wire;
 
 /// Requests to open a stream that wait for the owner; further callers wait to put theirs.
 const REQUEST_QUEUE: usize = 32;
+/// Until the server is asked again for a session that it refused.
+const NEXT_TRY: Duration = Duration::from_millis(50);
 
 /// What a stream leads to on the far side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +98,7 @@ impl Mux {
         answer.await.unwrap_or_else(|_| Err(self.lost()))
     }
 
-    /// Opens a stream; where the server refuses one more while others are open, once one of them is closed. Sessions (commands) are limited
+    /// Opens a stream; where the server refuses one more than it has granted before, once it does not. For ever, if need be. Sessions (commands) are limited
     /// by sshd's `MaxSessions`, 10 by default.
     pub async fn open_when_allowed(&self, destination: Destination) -> Result<ChannelStream, OpenError> {
         loop {
@@ -104,7 +106,12 @@ impl Mux {
             let mut closed = pin!(self.shared.stream_closed.notified());
             closed.as_mut().enable();
             match self.open(destination.clone()).await {
-                Err(OpenError::Refused(_)) if self.open_streams() > 0 => closed.await,
+                Err(OpenError::Refused(_))
+                    if self.open_streams() > 0 || self.shared.has_run.load(Ordering::Relaxed) =>
+                {
+                    // sshd counts a session until its process has ended, a little longer than the stream is open.
+                    let _ = tokio::time::timeout(NEXT_TRY, closed).await;
+                }
                 result => return result,
             }
         }
@@ -141,6 +148,8 @@ pub(super) struct Shared {
     owner: AtomicWaker,
     pub(super) open_streams: AtomicUsize,
     pub(super) passes: AtomicU64,
+    /// The server has run a command before: that it refuses one means that there are too many.
+    pub(super) has_run: AtomicBool,
     /// A stream was closed on both sides, or all of them died.
     pub(super) stream_closed: Notify,
     death: Mutex<Option<String>>,

@@ -221,6 +221,7 @@ impl Owner {
                 Opening::Command(request, mut channel, command) => match channel.exec(&command) {
                     Ok(()) => {
                         moved = true;
+                        self.shared.has_run.store(true, Ordering::Relaxed);
                         self.deliver(request, channel, true);
                     }
                     Err(error) if would_block(&error) => {

@@ -1,0 +1,7 @@
+//! Several servers on one network, each with its own daemon and sshd, through the command line: what becomes of the others, and of the next
+//! run, when one of them is in trouble.
+
+mod access;
+mod fleet;
+mod one_connection;
+mod trouble;
