@@ -89,7 +89,7 @@ impl Loop {
         self.memory.event(EventType::Warning, Some(server), reason, &message, Some(pass));
     }
 
-    /// Says what is refused or waited for, once for as long as it lasts.
+    /// Says in the log what is refused or waited for, once for as long as it lasts.
     fn explain(&self, server: &ObjectKey, pass: u64, report: &Report, document: &Document) {
         let notes = report.servers.iter().flat_map(|it| &it.notes).chain(&report.notes);
         let said = {
@@ -101,13 +101,11 @@ impl Loop {
             let reason = note.reason.as_str();
             match note.kind {
                 // What waits for approval is asked for, with what it takes to give it.
-                _ if note.reason == Reason::MassDeletionRefused => continue,
+                _ if note.reason == Reason::MassDeletionRefused => {}
                 NoteKind::Refused => tracing::warn!(server, pass, object, reason, "refused: {message}"),
                 NoteKind::Waiting => tracing::info!(server, pass, object, reason, "waiting: {message}"),
-                NoteKind::Unmanaged | NoteKind::Suspended | NoteKind::Warning => continue,
+                NoteKind::Unmanaged | NoteKind::Suspended | NoteKind::Warning => {}
             }
-            let event_type = if note.kind == NoteKind::Refused { EventType::Warning } else { EventType::Normal };
-            self.memory.event(event_type, Some(&note.object), reason, message, Some(pass));
         }
     }
 
