@@ -1,16 +1,24 @@
 //! What the loop shows of itself: the state of every server as last seen, and counts of what was done. Written by the loop, read by anyone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::api::{Condition, ConditionStatus};
+use crate::api::{Condition, ConditionStatus, ObjectKey};
 use crate::desired::DesiredState;
 use crate::manifest::Diagnostic;
 use crate::plan::Withheld;
+use crate::plan::facts::ServerFacts;
 use crate::report::json::Document;
+use crate::report::{OperationReport, Outcome, Report};
+use crate::status::Status;
+use crate::store::records::EventRecord;
+
+/// What was done last that is shown without asking the history.
+pub(super) const RECENT: usize = 200;
 
 /// Shared view of the loop.
 #[derive(Clone)]
@@ -28,10 +36,14 @@ pub struct Content {
     /// What the manifests declare: the last good ones.
     #[serde(skip)]
     pub declared: Arc<DesiredState>,
-    pub servers: BTreeMap<String, ServerState>,
+    pub servers: BTreeMap<String, Arc<ServerState>>,
     pub counts: Counts,
     /// Of the controller itself.
     pub conditions: Vec<Condition>,
+    /// What happened last, newest first.
+    #[serde(skip)]
+    pub recent: VecDeque<EventRecord>,
+    pub started: jiff::Timestamp,
     pub stopping: bool,
 }
 
@@ -87,12 +99,35 @@ pub struct ServerState {
     pub pass: u64,
     pub finished: jiff::Timestamp,
     pub reachable: bool,
-    /// The report of the last pass, as `apply -o json` has it.
+    /// The last pass that saw the server, and in which nothing failed.
+    pub last_success: Option<jiff::Timestamp>,
+    /// The report of the last pass, as `apply -o json` has it; what waits for another try is planned in it.
     pub report: Document,
+    /// `None`: not observed.
+    #[serde(skip)]
+    pub facts: Option<ServerFacts>,
     pub conditions: BTreeMap<String, Vec<Condition>>,
     /// Deletions that wait for somebody to agree: [`Command::Approve`](super::run::Command::Approve) with their fingerprint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending: Option<Withheld>,
+}
+
+impl ServerState {
+    /// `status` and `report`: of a pass over that server alone.
+    pub fn new(server: &ObjectKey, pass: u64, finished: jiff::Timestamp, mut status: Status, report: Document) -> Self {
+        let facts = status.servers.remove(server).flatten();
+        let conditions = status.conditions.into_iter().map(|(key, conditions)| (key.to_string(), conditions));
+        Self {
+            pass,
+            finished,
+            reachable: facts.is_some(),
+            last_success: None,
+            report,
+            facts,
+            conditions: conditions.collect(),
+            pending: None,
+        }
+    }
 }
 
 /// Counts since the start.
@@ -103,12 +138,42 @@ pub struct Counts {
     /// Operations by call and outcome, such as `("ConnectEndpoint", "Done")`.
     #[serde(skip)]
     pub operations: BTreeMap<(&'static str, &'static str), u64>,
+    /// What had been as declared and no longer was, by cause.
+    pub drift: BTreeMap<String, u64>,
     /// Operations that put back something that had been as declared before, by cause.
     pub repairs: BTreeMap<String, u64>,
     pub events: u64,
+    /// Events that were not taken because too many waited: the resync stands in for them.
+    pub lost_events: u64,
     pub lost_streams: u64,
     /// Notices by what became of them: `sent`, `failed` after all attempts, `dropped` because there were too many.
     pub notices: BTreeMap<&'static str, u64>,
+    /// Servers that wait for a pass.
+    pub waiting: usize,
+    /// How long passes took.
+    #[serde(skip)]
+    pub took: Durations,
+}
+
+/// How often something took how long.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Durations {
+    /// By the first of [`Durations::BOUNDS`] that it did not exceed; the last one is for whatever took longer.
+    pub counts: [u64; Self::BOUNDS.len() + 1],
+    pub sum: Duration,
+}
+
+impl Eq for Durations {}
+
+impl Durations {
+    /// Seconds: an idle pass takes milliseconds, one over SSH to a loaded server its timeout.
+    pub const BOUNDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+    pub fn add(&mut self, took: Duration) {
+        let within = Self::BOUNDS.iter().position(|bound| took.as_secs_f64() <= *bound);
+        self.counts[within.unwrap_or(Self::BOUNDS.len())] += 1;
+        self.sum += took;
+    }
 }
 
 impl Content {
@@ -127,6 +192,8 @@ impl Board {
             servers: BTreeMap::new(),
             counts: Counts::default(),
             conditions: Vec::new(),
+            recent: VecDeque::new(),
+            started: jiff::Timestamp::now(),
             stopping: false,
         };
         Self { content: Arc::new(RwLock::new(content)), revision: watch::Sender::new(0) }
@@ -156,6 +223,51 @@ impl Board {
                 observed_generation: None,
                 last_transition_time: since.or_else(|| Some(format!("{:.0}", jiff::Timestamp::now()))),
             });
+        });
+    }
+
+    /// Takes what happened into the list of what happened last.
+    pub fn tell(&self, events: &[EventRecord]) {
+        if events.is_empty() {
+            return;
+        }
+        self.update(|content| {
+            for event in events {
+                content.recent.push_front(event.clone());
+            }
+            content.recent.truncate(RECENT);
+        });
+    }
+
+    /// Changes numbers that nobody waits for: a reader finds them with the next change of something else.
+    pub fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.content.write().unwrap_or_else(PoisonError::into_inner).counts);
+    }
+
+    /// The content as it is now. What is large in it is shared rather than copied.
+    pub fn snapshot(&self) -> Content {
+        self.read().clone()
+    }
+
+    /// Shows what a pass over the server came to.
+    pub fn passed(&self, server: &ObjectKey, mut shown: ServerState, report: &Report) {
+        let name = server.path();
+        self.update(|board| {
+            let mut failed = false;
+            for OperationReport { operation, outcome } in report.servers.iter().flat_map(|it| &it.operations) {
+                if *outcome != Outcome::Planned {
+                    failed |= *outcome != Outcome::Done;
+                    *board.counts.operations.entry((operation.call.name(), outcome.name())).or_default() += 1;
+                }
+            }
+            let before = board.servers.remove(&name);
+            shown.last_success = Some(shown.finished)
+                .filter(|_| shown.reachable && !failed)
+                .or_else(|| before.as_ref().and_then(|before| before.last_success));
+            if !shown.reachable {
+                shown.pending = before.and_then(|before| before.pending.clone());
+            }
+            board.servers.insert(name, Arc::new(shown));
         });
     }
 

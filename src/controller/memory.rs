@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::board::Board;
+use super::board::{Board, RECENT};
 use crate::api::{Condition, ConditionStatus, Kind, ObjectKey};
 use crate::desired::DesiredState;
 use crate::plan::{Note, NoteKind, Reason};
@@ -24,6 +24,8 @@ pub const HISTORY_KEPT: &str = "HistoryKept";
 pub(super) struct Memory {
     /// `None`: nothing is written.
     recorder: Option<Recorder>,
+    /// Where what happens is shown too.
+    board: Option<Board>,
     objects: BTreeMap<ObjectKey, ObjectRecord>,
     /// What each server refused in its last pass.
     refused: BTreeMap<ObjectKey, BTreeSet<(ObjectKey, &'static str)>>,
@@ -32,7 +34,13 @@ pub(super) struct Memory {
 impl Memory {
     /// Reads what was left by the controller before, and begins to write. The second value: number of the next pass.
     pub(super) fn begin(store: Option<Store>, board: &Board) -> (Self, u64) {
-        let Some(store) = store else { return (Self::forgetful(), 1) };
+        let Some(store) = store else {
+            return (Self { board: Some(board.clone()), ..Self::forgetful() }, 1);
+        };
+        let mut before = store.events(RECENT).unwrap_or_default();
+        before.reverse();
+        board.tell(&before);
+        let shown = Some(board.clone());
         // A file that cannot be read is the recorder's to report and to move aside.
         let objects = store.objects().unwrap_or_default();
         let next_pass = store.passes(1).ok().and_then(|passes| passes.first().map(|it| it.pass + 1)).unwrap_or(1);
@@ -41,11 +49,11 @@ impl Memory {
         let recorder = Recorder::start(store, move |health| tell(&board, &path, &health))
             .inspect_err(|error| tracing::warn!(%error, "the history is not written"))
             .ok();
-        (Self { recorder, objects, refused: BTreeMap::new() }, next_pass)
+        (Self { recorder, board: shown, objects, refused: BTreeMap::new() }, next_pass)
     }
 
     fn forgetful() -> Self {
-        Self { recorder: None, objects: BTreeMap::new(), refused: BTreeMap::new() }
+        Self { recorder: None, board: None, objects: BTreeMap::new(), refused: BTreeMap::new() }
     }
 
     /// Destinations that no manifest need declare to be protected from pruning.
@@ -180,6 +188,9 @@ impl Memory {
     }
 
     fn write(&self, batch: Batch) {
+        if let Some(board) = &self.board {
+            board.tell(&batch.events);
+        }
         if let Some(recorder) = &self.recorder {
             recorder.record(batch);
         }

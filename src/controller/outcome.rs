@@ -14,7 +14,7 @@ use crate::notice::Seen;
 use crate::plan::{NoteKind, Reason, Withheld};
 use crate::reconcile::Applied;
 use crate::report::json::Document;
-use crate::report::{Outcome, Report};
+use crate::report::{OperationReport, Outcome, Report};
 use crate::status::Status;
 use crate::store::records::EventType;
 
@@ -23,8 +23,11 @@ pub(super) const CONTENDED: &str = "Something keeps undoing what is repaired; it
 impl Loop {
     pub(super) fn take_pass(&mut self, server: &ObjectKey, ended: PassEnded) -> PassOutcome {
         let PassEnded { pass, took, held, result } = ended;
-        self.shared.board.update(|board| board.counts.passes += 1);
-        let Done { desired, applied: Applied { observed, report }, withheld } = match result {
+        self.shared.board.count(|counts| {
+            counts.passes += 1;
+            counts.took.add(took);
+        });
+        let Done { desired, applied: Applied { observed, mut report }, withheld, waiting } = match result {
             Ok(done) => done,
             Err(message) => {
                 tracing::error!(server = %server.path(), pass, "{message}");
@@ -48,8 +51,13 @@ impl Loop {
             self.contended.retain(|object| !seen.contains(object) || fought(object));
         }
         let fingerprint = withheld.as_ref().map(|withheld| withheld.fingerprint.clone());
+        self.memory.pass(server, pass, took, self.revision.clone(), &report, &report.document());
+        // What waits for another try has not gone away: conditions and diff go on showing it.
+        let waiting = waiting.into_iter().map(|operation| OperationReport { operation, outcome: Outcome::Planned });
+        if let Some(own) = report.servers.iter_mut().find(|own| own.server == *server) {
+            own.operations.extend(waiting);
+        }
         let document = report.document();
-        self.memory.pass(server, pass, took, self.revision.clone(), &report, &document);
         if let Some(withheld) = &withheld {
             self.ask(server, pass, withheld);
         }
@@ -121,6 +129,13 @@ impl Loop {
         let mut failed = BTreeSet::new();
         for operation in report.servers.iter().flat_map(|server| &server.operations) {
             let object = &operation.operation.object;
+            let drift = (object.clone(), operation.operation.cause);
+            if self.settled.contains(object) && self.drifting.insert(drift.clone()) {
+                self.shared.board.count(|counts| *counts.drift.entry(drift.1.to_string()).or_default() += 1);
+            }
+            if operation.outcome == Outcome::Done {
+                self.drifting.remove(&drift);
+            }
             match &operation.outcome {
                 Outcome::Failed(_) | Outcome::Skipped => {
                     failed.insert(object.clone());
@@ -132,7 +147,7 @@ impl Loop {
                     let repaired = self.settled.contains(object);
                     if repaired {
                         let cause = operation.operation.cause.to_string();
-                        self.shared.board.update(|board| *board.counts.repairs.entry(cause).or_default() += 1);
+                        self.shared.board.count(|counts| *counts.repairs.entry(cause).or_default() += 1);
                     }
                     let outcome = if repaired { DestinationOutcome::Repaired } else { DestinationOutcome::Converged };
                     destinations.insert(object.clone(), outcome);
@@ -164,6 +179,9 @@ impl Loop {
             tracing::debug!(server = %server.path(), pass, ?took, "nothing to do");
         }
         for operation in report.servers.iter().flat_map(|it| &it.operations) {
+            if operation.outcome == Outcome::Planned {
+                continue;
+            }
             if let Outcome::Failed(failure) = &operation.outcome {
                 tracing::warn!(server = %server.path(), pass, operation = %operation.operation, error = failure.message, "failed");
             } else {
@@ -173,25 +191,9 @@ impl Loop {
         let finished = jiff::Timestamp::now();
         mark_contended(&mut status.conditions, &self.contended);
         self.memory.conditions(server, finished, &mut status.conditions);
-        let mut shown = ServerState {
-            pass,
-            finished,
-            reachable,
-            report: document,
-            conditions: status.conditions.into_iter().map(|(key, conditions)| (key.to_string(), conditions)).collect(),
-            pending: withheld,
-        };
-        self.shared.board.update(|board| {
-            for operation in report.servers.iter().flat_map(|it| &it.operations) {
-                let key = (operation.operation.call.name(), operation.outcome.name());
-                *board.counts.operations.entry(key).or_default() += 1;
-            }
-            let before = board.servers.remove(&server.path());
-            if !reachable {
-                shown.pending = before.and_then(|before| before.pending);
-            }
-            board.servers.insert(server.path(), shown);
-        });
+        let mut shown = ServerState::new(server, pass, finished, status, document);
+        shown.pending = withheld;
+        self.shared.board.passed(server, shown, report);
     }
 }
 

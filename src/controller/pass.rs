@@ -11,7 +11,7 @@ use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::DockerWriter;
 use crate::engine::connect;
-use crate::plan::{Call, Group, NetworkTarget, Plan, Request, Withheld};
+use crate::plan::{Call, Group, NetworkTarget, Operation, Plan, Request, Withheld};
 use crate::reconcile::{Applied, Pass};
 
 /// What one pass starts from.
@@ -42,6 +42,8 @@ pub(super) struct Done {
     pub(super) desired: DesiredState,
     pub(super) applied: Applied,
     pub(super) withheld: Option<Withheld>,
+    /// Planned, and left for a later pass.
+    pub(super) waiting: Vec<Operation>,
 }
 
 /// One pass. A panic in it is one pass that failed, and not the end of the loop.
@@ -71,6 +73,7 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
         ..Request::default()
     };
     let mut withheld = None;
+    let mut waiting = Vec::new();
     let pass = Pass {
         desired: &desired,
         request: &request,
@@ -88,31 +91,34 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
             connect,
             |_, mut plan| {
                 withheld = plan.servers.iter_mut().find_map(|server| server.withheld.take());
-                leave_out(&mut plan, &hold);
+                waiting = leave_out(&mut plan, &hold);
                 Some(plan)
             },
             &(),
         )
         .await;
     match applied {
-        Ok(Some(applied)) => Ok(Done { desired, applied, withheld }),
+        Ok(Some(applied)) => Ok(Done { desired, applied, withheld, waiting }),
         Ok(None) => Err("the pass was called off".to_owned()),
         Err(error) => Err(format!("no pass is possible: {error}")),
     }
 }
 
 /// Takes what is on hold out of the plan, and whatever relies on a network that is therefore not created.
-fn leave_out(plan: &mut Plan, hold: &BTreeSet<ObjectKey>) {
+fn leave_out(plan: &mut Plan, hold: &BTreeSet<ObjectKey>) -> Vec<Operation> {
     if hold.is_empty() {
-        return;
+        return Vec::new();
     }
+    let mut left = Vec::new();
     for server in &mut plan.servers {
-        server.groups.retain(|group| {
-            !hold.contains(&group.object) && !group.operations.iter().any(|it| hold.contains(&it.object))
-        });
+        let held = |group: &mut Group| {
+            hold.contains(&group.object) || group.operations.iter().any(|it| hold.contains(&it.object))
+        };
+        left.extend(server.groups.extract_if(.., held));
         let created: BTreeSet<String> = server.groups.iter().flat_map(created).collect();
-        server.groups.retain(|group| awaited(group).all(|name| created.contains(name)));
+        left.extend(server.groups.extract_if(.., |group| !awaited(group).all(|name| created.contains(name))));
     }
+    left.into_iter().flat_map(|group| group.operations).collect()
 }
 
 fn created(group: &Group) -> impl Iterator<Item = String> {

@@ -27,7 +27,7 @@ use crate::execute::Limits;
 use crate::manifest::{Diagnostic, Manifests};
 use crate::notice::Notifier;
 use crate::observe::ObserveLimits;
-use crate::plan::Reason;
+use crate::plan::{Cause, Reason};
 use crate::sources;
 use crate::store::history::Store;
 use crate::store::journal::Journals;
@@ -114,6 +114,7 @@ pub async fn run(
         passes: BTreeMap::new(),
         settled: BTreeSet::new(),
         contended: BTreeSet::new(),
+        drifting: BTreeSet::new(),
         deadline: None,
         ended: None,
     };
@@ -235,6 +236,8 @@ pub(super) struct Loop {
     pub(super) settled: BTreeSet<ObjectKey>,
     /// Objects that something keeps changing back.
     pub(super) contended: BTreeSet<ObjectKey>,
+    /// Drift that was found and is not put back yet.
+    pub(super) drifting: BTreeSet<(ObjectKey, Cause)>,
     deadline: Option<Duration>,
     ended: Option<Ended>,
 }
@@ -267,13 +270,15 @@ impl Loop {
                 Response::Finished => self.ended = self.ended.or(Some(Ended::Drained)),
             }
         }
+        let waiting = self.state.waiting();
+        self.shared.board.count(|counts| counts.waiting = waiting);
     }
 
     /// Takes what a task has found; what is left for [`State`] to decide on is returned.
     fn take(&mut self, message: Message) -> Option<Event> {
         match message {
             Message::Hint { server } => {
-                self.shared.board.update(|board| board.counts.events += 1);
+                self.shared.board.count(|counts| counts.events += 1);
                 Some(Event::Hint { server })
             }
             Message::StreamLost { server, error } => {
@@ -337,6 +342,7 @@ impl Loop {
                 self.desired = desired;
                 self.settled.clear();
                 self.contended.clear();
+                self.drifting.clear();
                 self.lay_links();
                 let servers: BTreeSet<_> = self.desired.servers.keys().cloned().collect();
                 let declared = Arc::new(self.desired.clone());
@@ -385,7 +391,7 @@ impl Loop {
                 Ok(writer) => {
                     let doubt = Arc::new(Notify::new());
                     let inbox = self.shared.inbox.clone();
-                    let events = tokio::spawn(listen(key.clone(), writer.clone(), Arc::clone(&doubt), inbox));
+                    let events = tokio::spawn(listen(key.clone(), writer.clone(), Arc::clone(&doubt), inbox, self.shared.board.clone()));
                     self.links.insert(key.clone(), Link { declared: server.clone(), writer, events, doubt });
                 }
                 // The pass says so in its report.

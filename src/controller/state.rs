@@ -195,6 +195,11 @@ impl State {
         responses
     }
 
+    /// Servers that are known to need a pass and wait for one.
+    pub fn waiting(&self) -> usize {
+        self.servers.values().filter(|server| server.dirty).count()
+    }
+
     /// When [`Event::Tick`] is due next; `None` while there is nothing to wait for.
     pub fn wake_at(&self, now: Duration) -> Option<Duration> {
         if self.stopping {

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout_at};
 
+use super::board::Board;
 use super::run::Message;
 use crate::api::{Kind, ObjectKey};
 use crate::engine::{EngineError, Watcher};
@@ -35,12 +36,18 @@ enum Left {
 /// A loss is told once, however long it lasts: the pass that it causes says whether the server is there at all.
 ///
 /// `doubt`: notified when the stream may have died with the rest of the connection.
-pub(super) async fn listen(server: ObjectKey, watcher: impl Watcher, doubt: Arc<Notify>, inbox: mpsc::Sender<Message>) {
+pub(super) async fn listen(
+    server: ObjectKey,
+    watcher: impl Watcher,
+    doubt: Arc<Notify>,
+    inbox: mpsc::Sender<Message>,
+    board: Board,
+) {
     debug_assert_eq!(server.kind, Kind::Server);
     // `Some`: the stream is lost, and this is the next wait.
     let mut wait = None;
     loop {
-        if let Left::Lost(error) = follow(&server, &watcher, &doubt, &inbox, &mut wait).await {
+        if let Left::Lost(error) = follow(&server, &watcher, &doubt, &inbox, &board, &mut wait).await {
             let pause = match wait {
                 None => {
                     if inbox.send(Message::StreamLost { server: server.clone(), error }).await.is_err() {
@@ -66,6 +73,7 @@ async fn follow(
     watcher: &impl Watcher,
     doubt: &Notify,
     inbox: &mpsc::Sender<Message>,
+    board: &Board,
     wait: &mut Option<Duration>,
 ) -> Left {
     let mut stream = match watcher.subscribe().await {
@@ -77,7 +85,9 @@ async fn follow(
     }
     // Never wait: a slow listener slows the daemon, and one hint that is underway stands for all.
     let hint = || {
-        let _ = inbox.try_send(Message::Hint { server: server.clone() });
+        if inbox.try_send(Message::Hint { server: server.clone() }).is_err() {
+            board.count(|counts| counts.lost_events += 1);
+        }
     };
     hint();
     let mut last = Instant::now();
@@ -182,7 +192,7 @@ mod tests {
         let (inbox, messages) = mpsc::channel(16);
         let doubt = Arc::new(Notify::new());
         let server = ObjectKey::new(Kind::Server, "default", "edge");
-        tokio::spawn(listen(server, watcher.clone(), Arc::clone(&doubt), inbox));
+        tokio::spawn(listen(server, watcher.clone(), Arc::clone(&doubt), inbox, Board::new("default")));
         (doubt, messages)
     }
 

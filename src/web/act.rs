@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::answer::Asked;
 use super::{Problem, WebState};
 use crate::api::{Kind, ObjectKey};
 use crate::controller::run::Command;
@@ -25,7 +26,7 @@ pub(super) struct Accepted {
 /// A pass over one server or over all, as soon as the ones that run have ended.
 pub(super) async fn reconcile(
     State(state): State<WebState>,
-    Query(at): Query<Where>,
+    Asked(at): Asked<Where>,
 ) -> Result<(StatusCode, Json<Accepted>), Problem> {
     let server = match at.server {
         Some(name) => Some(declared(&state, &name)?),

@@ -1,4 +1,4 @@
-//! What `run` shows and takes over HTTP: health, the JSON API, and the actions behind a token.
+//! What `run` shows and takes over HTTP: the status page, metrics, health, the JSON API, and the actions behind a token.
 //!
 //! The same [`router`] is served on a TCP address and on the socket in the set's state directory. Whoever may open the socket may act: the
 //! file's mode guards it. Over TCP an action needs the token, and without one configured there is none.
@@ -7,10 +7,16 @@
 
 mod act;
 mod answer;
+mod api;
 mod guard;
 mod health;
 mod listen;
+mod metrics;
+mod page;
+mod records;
+mod stream;
 mod token;
+mod view;
 mod webhook;
 
 use std::sync::Arc;
@@ -19,7 +25,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 pub use answer::Problem;
 pub use guard::{AllowedHosts, Via};
@@ -34,9 +40,15 @@ use crate::store::history::Store;
 /// The largest body a request may have where its route does not say otherwise.
 const BODY: usize = 64 * 1024;
 
+/// Readers of the stream of changes at a time. There are more connections, so that they cannot keep others out.
+const STREAMS: usize = 64;
+
 /// What every handler is given.
 #[derive(Clone)]
-pub struct WebState(Arc<Shared>);
+pub struct WebState {
+    shared: Arc<Shared>,
+    streams: Arc<Semaphore>,
+}
 
 /// The content of a [`WebState`].
 pub struct Shared {
@@ -54,7 +66,11 @@ pub struct Shared {
 
 impl WebState {
     pub fn new(shared: Shared) -> Self {
-        Self(Arc::new(shared))
+        Self { shared: Arc::new(shared), streams: Arc::new(Semaphore::new(STREAMS)) }
+    }
+
+    fn streams_open(&self) -> usize {
+        STREAMS - self.streams.available_permits()
     }
 }
 
@@ -62,16 +78,31 @@ impl std::ops::Deref for WebState {
     type Target = Shared;
 
     fn deref(&self) -> &Shared {
-        &self.0
+        &self.shared
     }
 }
 
 /// Everything that is served, to requests that arrive that way.
 pub fn router(state: WebState, via: Via) -> Router {
     let reading = Router::new()
+        .route("/", get(page::overview))
+        .route("/objects/{kind}/{namespace}/{name}", get(page::object))
+        .route("/assets/{file}", get(page::asset))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/api/v1/pending", get(act::pending));
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/openapi.yaml", get(api::openapi))
+        .route("/api/v1/status", get(api::status))
+        .route("/api/v1/manifests", get(api::manifests))
+        .route("/api/v1/servers", get(api::servers))
+        .route("/api/v1/destinations", get(api::destinations))
+        .route("/api/v1/resources", get(api::resources))
+        .route("/api/v1/objects/{kind}/{namespace}/{name}", get(api::object))
+        .route("/api/v1/diff", get(api::diff))
+        .route("/api/v1/events", get(records::events))
+        .route("/api/v1/history", get(records::passes))
+        .route("/api/v1/pending", get(act::pending))
+        .route("/api/v1/stream", get(stream::changes));
     let acting = Router::new()
         .route("/api/v1/reconcile", post(act::reconcile))
         .route("/api/v1/approve", post(act::approve))

@@ -5,6 +5,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod cluster;
+pub(crate) mod browser;
 pub(crate) mod container;
 pub(crate) mod host;
 pub(crate) mod lan;
@@ -18,6 +19,7 @@ pub(crate) mod sshd;
 use std::time::{Duration, Instant};
 
 pub(crate) use cluster::Cluster;
+pub(crate) use browser::{Browser, Scheme};
 pub(crate) use container::ContainerBuilder;
 pub(crate) use host::{Answer, Host, HostBuilder};
 pub(crate) use lan::Lan;

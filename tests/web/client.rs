@@ -46,8 +46,23 @@ pub(crate) fn send(stream: impl Read + Write, line: &str, headers: &[(&str, &str
     // It may have answered and closed before it has read everything.
     let _ = stream.write_all(request.as_bytes());
     let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes);
+    let mut buffer = [0; 64 * 1024];
+    // Not every server closes because it is asked to.
+    while !complete(&bytes) {
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => bytes.extend_from_slice(&buffer[..read]),
+        }
+    }
     parse(&bytes)
+}
+
+/// Everything that the head says is to come has come.
+fn complete(bytes: &[u8]) -> bool {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    length.is_some_and(|length| bytes.len() >= end + 4 + length)
 }
 
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {

@@ -2,14 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use landfall::controller::board::Board;
+use landfall::controller::board::{Board, ServerState};
 use landfall::controller::run::Command;
+use landfall::report::Report;
+use landfall::status::Status;
 use landfall::web::{AllowedHosts, Listeners, Shared, Token, WebState, Webhook};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::client::{self, Answer};
+use crate::support::scenario::Scenario;
 
 pub(crate) const TOKEN: &str = "a-token-of-the-test";
 
@@ -41,7 +45,7 @@ impl Served {
         let state = tempfile::tempdir().unwrap();
         let web = WebState::new(Shared {
             board: board.clone(),
-            store: landfall::store::history::Store::in_directory(std::path::Path::new("/nowhere")),
+            store: landfall::store::history::Store::in_directory(state.path()),
             commands: sender,
             token,
             hosts: AllowedHosts(vec!["landfall.example.com".to_owned()]),
@@ -62,6 +66,30 @@ impl Served {
 
     pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         client::request(self.address, &format!("POST {path}"), headers)
+    }
+
+    /// Shows what a pass over these states comes to, as the loop does.
+    pub(crate) fn show(&self, scenario: &Scenario) {
+        self.show_report(scenario, &Report::planned(&scenario.plan()));
+    }
+
+    pub(crate) fn show_report(&self, scenario: &Scenario, report: &Report) {
+        let (desired, observed) = (&scenario.desired, &scenario.observed);
+        self.board.update(|board| {
+            let mut declared = (*board.declared).clone();
+            declared.servers.extend(desired.servers.clone());
+            board.declared = Arc::new(declared);
+            board.manifests.generation = 1;
+        });
+        for server in desired.servers.keys() {
+            let status = Status::new(desired, observed, report);
+            let shown = ServerState::new(server, 1, jiff::Timestamp::now(), status, report.document());
+            self.board.passed(server, shown, report);
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
     }
 
     /// What the loop was asked to do.

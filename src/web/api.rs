@@ -1,0 +1,240 @@
+//! The JSON API that reads. `schemas/openapi.yaml` describes it.
+//!
+//! Objects look as `get -o json` prints them, without the `spec`: a manifest may hold what is nobody's business here.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::answer::Asked;
+use super::view::{DestinationView, Filter, ResourceView, ServerView, Standing, View, kind};
+use super::{Problem, WebState};
+use crate::api::{Kind, ObjectKey};
+use crate::controller::board::ManifestState;
+use crate::report::json::Document;
+
+/// How much one answer holds at most.
+const MOST: usize = 1000;
+const USUAL: usize = 100;
+
+const OPENAPI: &str = include_str!("../../schemas/openapi.yaml");
+
+/// Of lists.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    /// Part of a name.
+    q: Option<String>,
+    server: Option<String>,
+    /// `true`, `false` or `unknown`
+    ready: Option<String>,
+    offset: Option<usize>,
+    limit: Option<usize>,
+}
+
+impl Which {
+    fn filter(&self) -> Result<Filter, Problem> {
+        let standing = match &self.ready {
+            None => Vec::new(),
+            Some(word) => match Standing::ALL.into_iter().find(|it| it.label() == word) {
+                Some(standing) => vec![standing],
+                None => return Err(Problem::bad_request("`ready` is true, false or unknown.")),
+            },
+        };
+        let text = self.q.as_deref().unwrap_or_default().trim().to_lowercase();
+        Ok(Filter { text, server: self.server.as_deref().map(path), standing })
+    }
+}
+
+/// `name` alone is in the namespace `default`.
+fn path(name: &str) -> String {
+    if name.contains('/') { name.to_owned() } else { format!("default/{name}") }
+}
+
+/// Part of a list.
+#[derive(Serialize)]
+pub(super) struct List {
+    kind: &'static str,
+    /// How many there are in all.
+    total: usize,
+    offset: usize,
+    items: Vec<Value>,
+}
+
+fn page<T>(which: &Which, found: impl Iterator<Item = T>, document: impl Fn(&T) -> Value) -> Json<List> {
+    let found: Vec<T> = found.collect();
+    let offset = which.offset.unwrap_or(0);
+    let limit = which.limit.unwrap_or(USUAL).min(MOST);
+    let items = found.iter().skip(offset).take(limit).map(document).collect();
+    Json(List { kind: "List", total: found.len(), offset, items })
+}
+
+fn snapshot(state: &WebState) -> View {
+    View::new(state.board.snapshot())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Overview {
+    set: String,
+    version: &'static str,
+    started: jiff::Timestamp,
+    stopping: bool,
+    manifests: ManifestState,
+    servers: Counted,
+    destinations: Counted,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Counted {
+    total: usize,
+    ready: usize,
+    not_ready: usize,
+    unknown: usize,
+}
+
+pub(super) async fn status(State(state): State<WebState>) -> Json<Overview> {
+    let view = snapshot(&state);
+    let tally = view.total();
+    let servers: Vec<Standing> = view.servers().map(|server| server.standing()).collect();
+    let stand = |standing| servers.iter().filter(|it| **it == standing).count();
+    let content = view.content();
+    Json(Overview {
+        set: content.set.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        started: content.started,
+        stopping: content.stopping,
+        manifests: content.manifests.clone(),
+        servers: Counted {
+            total: servers.len(),
+            ready: stand(Standing::Ready),
+            not_ready: stand(Standing::NotReady),
+            unknown: stand(Standing::Unknown),
+        },
+        destinations: Counted {
+            total: tally.total(),
+            ready: tally.of(Standing::Ready),
+            not_ready: tally.of(Standing::NotReady),
+            unknown: tally.of(Standing::Unknown),
+        },
+    })
+}
+
+pub(super) async fn manifests(State(state): State<WebState>) -> Json<ManifestState> {
+    Json(state.board.read().manifests.clone())
+}
+
+pub(super) async fn diff(State(state): State<WebState>) -> Json<Document> {
+    Json(snapshot(&state).diff())
+}
+
+pub(super) async fn servers(State(state): State<WebState>, Asked(which): Asked<Which>) -> Result<Json<List>, Problem> {
+    let view = snapshot(&state);
+    let filter = which.filter()?;
+    let found = view.servers().filter(|server| {
+        let path = server.declared.key.path();
+        filter.server.as_ref().is_none_or(|wanted| path == *wanted)
+            && path.to_lowercase().contains(&filter.text)
+            && (filter.standing.is_empty() || filter.standing.contains(&server.standing()))
+    });
+    Ok(page(&which, found, server_document))
+}
+
+pub(super) async fn destinations(
+    State(state): State<WebState>,
+    Asked(which): Asked<Which>,
+) -> Result<Json<List>, Problem> {
+    let view = snapshot(&state);
+    let filter = which.filter()?;
+    Ok(page(&which, view.destinations().filter(|it| filter.takes(it)), destination_document))
+}
+
+pub(super) async fn resources(
+    State(state): State<WebState>,
+    Asked(which): Asked<Which>,
+) -> Result<Json<List>, Problem> {
+    let view = snapshot(&state);
+    let filter = which.filter()?;
+    Ok(page(&which, view.resources().into_iter().filter(|it| filter.takes_resource(it)), resource_document))
+}
+
+pub(super) async fn object(
+    State(state): State<WebState>,
+    Path((of, namespace, name)): Path<(String, String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let view = snapshot(&state);
+    let missing = || Problem::new(StatusCode::NOT_FOUND, "NotFound", "No such object is declared.");
+    let key = ObjectKey::new(kind(&of).ok_or_else(missing)?, &namespace, &name);
+    let document = match key.kind {
+        Kind::Server => view.server(&key).as_ref().map(server_document),
+        Kind::Destination => view.destination(&key).as_ref().map(destination_document),
+        Kind::Application | Kind::Database | Kind::Service => view.resource(&key).as_ref().map(resource_document),
+    };
+    document.map(Json).ok_or_else(missing)
+}
+
+pub(super) async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/yaml")], OPENAPI).into_response()
+}
+
+fn document(key: &ObjectKey, status: Map<String, Value>) -> Value {
+    json!({ "kind": key.kind.as_str(), "metadata": { "name": key.name, "namespace": key.namespace }, "status": status })
+}
+
+fn value(it: &impl Serialize) -> Value {
+    // Plain data: there is nothing in it that JSON has no form for.
+    serde_json::to_value(it).unwrap_or_default()
+}
+
+fn extend(status: &mut Map<String, Value>, facts: Option<&impl Serialize>) {
+    if let Some(Value::Object(facts)) = facts.map(value) {
+        status.extend(facts);
+    }
+}
+
+fn server_document(server: &ServerView<'_>) -> Value {
+    let key = &server.declared.key;
+    let mut status = Map::new();
+    status.insert("conditions".to_owned(), value(&server.conditions(key)));
+    extend(&mut status, server.facts());
+    let destinations: Vec<String> = server.declared.destinations.iter().map(|it| it.key.path()).collect();
+    status.insert("destinations".to_owned(), value(&destinations));
+    if let Some(state) = server.state {
+        status.insert("lastPass".to_owned(), json!({ "pass": state.pass, "finished": state.finished }));
+        status.insert("lastSuccess".to_owned(), value(&state.last_success));
+    }
+    document(key, status)
+}
+
+fn destination_document(destination: &DestinationView<'_>) -> Value {
+    let mut status = Map::new();
+    status.insert("conditions".to_owned(), value(&destination.conditions()));
+    status.insert("server".to_owned(), value(&destination.server.declared.key.path()));
+    if let Some(name) = destination.display_name() {
+        status.insert("displayName".to_owned(), json!(name));
+    }
+    extend(&mut status, destination.facts());
+    document(destination.key(), status)
+}
+
+fn resource_document(resource: &ResourceView<'_>) -> Value {
+    let mut status = Map::new();
+    status.insert("conditions".to_owned(), value(&resource.conditions()));
+    let on = resource.destinations.iter().map(|destination| {
+        let containers = destination.facts().map(|facts| {
+            let own = facts.members.iter().filter(|member| member.resource == *resource.key);
+            own.map(|member| value(&member.endpoint)).collect::<Vec<_>>()
+        });
+        json!({
+            "destination": destination.key().path(),
+            "server": destination.server.declared.key.path(),
+            "containers": containers,
+        })
+    });
+    status.insert("destinations".to_owned(), Value::Array(on.collect()));
+    document(resource.key, status)
+}

@@ -1,0 +1,310 @@
+//! `/`: everything at a glance, what needs attention first.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::lane::Lane;
+use super::parts::{ChangeLine, GOOD, Mark, NoteLine, OperationLine, UNSURE, count, href, word};
+use super::{Frame, render};
+use crate::api::{Kind, ObjectKey};
+use crate::plan::NoteKind;
+use crate::web::answer::Asked;
+use crate::web::view::{DestinationView, Filter, ServerView, Standing, Tally, View};
+use crate::web::{Problem, WebState};
+
+/// Destinations of a page.
+const LANES: usize = 50;
+/// Ends of a wire; the page of the destination has all of them.
+const ENDS: usize = 12;
+const NOTES: usize = 20;
+const OPERATIONS: usize = 30;
+const CHANGES: usize = 30;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::web) struct Asking {
+    q: String,
+    show: String,
+    server: String,
+    page: usize,
+}
+
+impl Asking {
+    fn filter(&self) -> Filter {
+        let standing = match self.show.as_str() {
+            "attention" => vec![Standing::NotReady, Standing::Unknown],
+            word => Standing::ALL.into_iter().filter(|it| it.label() == word).collect(),
+        };
+        let server = Some(self.server.clone()).filter(|server| !server.is_empty());
+        Filter { text: self.q.trim().to_lowercase(), server, standing }
+    }
+
+    fn href(&self, page: usize) -> String {
+        let pairs = [("q", self.q.as_str()), ("show", &self.show), ("server", &self.server)];
+        let page = if page > 1 { page.to_string() } else { String::new() };
+        let pairs = pairs.into_iter().chain([("page", page.as_str())]).filter(|(_, value)| !value.is_empty());
+        let query: Vec<String> = pairs.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        if query.is_empty() { "/".to_owned() } else { format!("/?{}", query.join("&")) }
+    }
+}
+
+fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                encoded.push(char::from(byte))
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+struct Headline {
+    standing: Mark,
+    text: String,
+    says: String,
+}
+
+struct Tile {
+    class: &'static str,
+    href: String,
+    current: bool,
+    count: usize,
+    label: &'static str,
+}
+
+struct ServerPart {
+    id: String,
+    standing: Mark,
+    word: &'static str,
+    name: String,
+    href: String,
+    says: String,
+    message: String,
+    nothing: &'static str,
+    lanes: Vec<Lane>,
+}
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Overview {
+    frame: Frame,
+    headline: Headline,
+    tiles: Vec<Tile>,
+    problems: Vec<String>,
+    problems_say: String,
+    notes: Vec<NoteLine>,
+    more_notes: usize,
+    q: String,
+    show: String,
+    server: String,
+    filtered: bool,
+    found: usize,
+    total: usize,
+    servers: Vec<ServerPart>,
+    nothing: &'static str,
+    page: usize,
+    pages: usize,
+    previous: Option<String>,
+    next: Option<String>,
+    operations: Vec<OperationLine>,
+    more_operations: usize,
+    no_operations: &'static str,
+    changes: Vec<ChangeLine>,
+}
+
+pub(in crate::web) async fn overview(
+    State(state): State<WebState>,
+    Asked(asking): Asked<Asking>,
+) -> Result<Response, Problem> {
+    let view = View::new(state.board.snapshot());
+    render(StatusCode::OK, &fill(&view, &asking))
+}
+
+fn fill(view: &View, asking: &Asking) -> Overview {
+    let content = view.content();
+    let tally = view.total();
+    let filter = asking.filter();
+    let filtered = filter.is_narrow();
+    let found: Vec<DestinationView<'_>> = view.destinations().filter(|it| filter.takes(it)).collect();
+    let pages = found.len().div_ceil(LANES).max(1);
+    let page = asking.page.clamp(1, pages);
+    let shown = &found[(page - 1) * LANES..(page * LANES).min(found.len())];
+    // Servers without destinations are shown too, on the first page of everything.
+    let empty = |server: &ServerView<'_>| !filtered && page == 1 && server.declared.destinations.is_empty();
+    let mut lanes: BTreeMap<&ObjectKey, Vec<Lane>> = BTreeMap::new();
+    for destination in shown {
+        lanes.entry(&destination.server.declared.key).or_default().push(Lane::new(destination, ENDS));
+    }
+    let mut servers = Vec::new();
+    for server in view.servers() {
+        let own = lanes.remove(&server.declared.key);
+        if own.is_some() || empty(&server) {
+            servers.push(server_part(&server, own.unwrap_or_default()));
+        }
+    }
+
+    let diff = view.diff();
+    // What nobody declared is shown where it is; it asks for nothing.
+    let mut notes: Vec<_> = diff
+        .notes
+        .iter()
+        .filter(|note| matches!(note.kind, NoteKind::Refused | NoteKind::Waiting | NoteKind::Warning))
+        .collect();
+    notes.sort_by_key(|note| note.kind);
+    let problems = &content.manifests.problems;
+    let unread = content.manifests.generation == 0;
+    Overview {
+        frame: Frame::new(format!("{} · Landfall", headline(view, tally).text), content),
+        headline: headline(view, tally),
+        tiles: tiles(tally, asking),
+        problems: problems.iter().take(NOTES).map(|problem| problem.render(false)).collect(),
+        problems_say: format!(
+            "{} in the manifests{}",
+            count(problems.len(), "problem"),
+            if unread { ", and there were no good ones before." } else { ". The last good ones stay in force." }
+        ),
+        more_notes: notes.len().saturating_sub(NOTES),
+        notes: notes.into_iter().take(NOTES).map(|note| NoteLine::new(note, linked(view, &note.object))).collect(),
+        q: asking.q.clone(),
+        show: asking.show.clone(),
+        server: asking.server.clone(),
+        filtered,
+        found: found.len(),
+        total: tally.total(),
+        servers,
+        nothing: match (unread, filtered) {
+            (true, _) => "The manifests have not been read yet.",
+            (false, true) => "No destination is like that.",
+            (false, false) => "The manifests declare no server.",
+        },
+        page,
+        pages,
+        previous: (page > 1).then(|| asking.href(page - 1)),
+        next: (page < pages).then(|| asking.href(page + 1)),
+        more_operations: diff.operations.len().saturating_sub(OPERATIONS),
+        operations: diff.operations.iter().take(OPERATIONS).map(OperationLine::new).collect(),
+        no_operations: if diff.summary.unreachable > 0 {
+            "Nothing to do as far as can be seen; not every server was observed."
+        } else {
+            "Nothing to do: the servers are as the manifests say."
+        },
+        changes: content
+            .recent
+            .iter()
+            .take(CHANGES)
+            .map(|event| ChangeLine::new(event, |object| linked(view, object)))
+            .collect(),
+    }
+}
+
+/// Only what is declared has a page.
+fn linked(view: &View, object: &str) -> bool {
+    let Ok(key) = object.parse::<ObjectKey>() else { return false };
+    match key.kind {
+        Kind::Server => view.server(&key).is_some(),
+        Kind::Destination => view.destination(&key).is_some(),
+        Kind::Application | Kind::Database | Kind::Service => {
+            view.destinations().any(|it| it.declared.members.iter().any(|member| member.resource == key))
+        }
+    }
+}
+
+fn headline(view: &View, tally: Tally) -> Headline {
+    let content = view.content();
+    let total = tally.total();
+    let [bad, unknown] = [Standing::NotReady, Standing::Unknown].map(|standing| tally.of(standing));
+    let servers = view.servers().count();
+    let away = view.servers().filter(|server| server.state.is_some_and(|state| !state.reachable)).count();
+    let looked_at = view.servers().filter(|server| server.state.is_some()).count();
+    let (standing, text) = if content.manifests.generation == 0 {
+        (UNSURE, "Waiting for manifests".to_owned())
+    } else if bad > 0 {
+        let are = if bad == 1 { "is" } else { "are" };
+        (Standing::NotReady.into(), format!("{bad} of {} {are} not ready", count(total, "destination")))
+    } else if unknown > 0 {
+        let are = if unknown == 1 { "is" } else { "are" };
+        (UNSURE, format!("{unknown} of {} {are} not known", count(total, "destination")))
+    } else if !content.manifests.problems.is_empty() {
+        (UNSURE, "The manifests are invalid; the last good ones are in force".to_owned())
+    } else if total == 0 {
+        (GOOD, "No destination is declared".to_owned())
+    } else if total == 1 {
+        (GOOD, "The destination is as declared".to_owned())
+    } else {
+        (GOOD, format!("All {total} destinations are as declared"))
+    };
+    let mut says = vec![count(servers, "server")];
+    if away > 0 {
+        says.push(format!("{away} not reachable"));
+    }
+    if looked_at < servers {
+        says.push(format!("{} not looked at yet", servers - looked_at));
+    }
+    if let Some(loaded) = content.manifests.loaded {
+        says.push(format!("manifests read {}", super::parts::moment(loaded)));
+    }
+    if content.stopping {
+        says.push("stopping".to_owned());
+    }
+    Headline { standing, text, says: says.join(" · ") }
+}
+
+fn tiles(tally: Tally, asking: &Asking) -> Vec<Tile> {
+    let tile = |show: &'static str, class: &'static str, count: usize, label: &'static str| Tile {
+        class: if count == 0 && !show.is_empty() { "" } else { class },
+        href: Asking { show: show.to_owned(), page: 1, q: asking.q.clone(), server: asking.server.clone() }.href(1),
+        current: asking.show == show,
+        count,
+        label,
+    };
+    vec![
+        tile("", "", tally.total(), "destinations"),
+        tile("true", "good", tally.of(Standing::Ready), "ready"),
+        tile("false", "bad", tally.of(Standing::NotReady), "not ready"),
+        tile("unknown", "unsure", tally.of(Standing::Unknown), "unknown"),
+    ]
+}
+
+fn server_part(server: &ServerView<'_>, lanes: Vec<Lane>) -> ServerPart {
+    let key = &server.declared.key;
+    let standing = server.standing();
+    let ready = server.conditions(key).iter().find(|it| it.condition_type == "Ready");
+    let mut says = Vec::new();
+    if let Some(facts) = server.facts() {
+        let kind = match facts.server_type {
+            crate::plan::ServerType::Standalone => "standalone",
+            crate::plan::ServerType::Manager => "Swarm manager",
+            crate::plan::ServerType::Worker => "Swarm worker",
+        };
+        says.push(format!("Docker {}", facts.engine.version));
+        says.push(kind.to_owned());
+        says.push(count(facts.containers, "container"));
+        if let Some(proxy) = &facts.proxy {
+            says.push(format!("proxy {} {}", proxy.name, proxy.state));
+        }
+    }
+    let message = match (standing, ready) {
+        (_, None) => "It has not been looked at yet.".to_owned(),
+        (Standing::Ready, _) => String::new(),
+        (_, Some(ready)) => format!("{}: {}", ready.reason, ready.message),
+    };
+    ServerPart {
+        id: format!("server-{}-{}", key.namespace, key.name),
+        standing: standing.into(),
+        word: word(standing),
+        name: key.path(),
+        href: href(&key.to_string()),
+        says: says.join(" · "),
+        message,
+        nothing: "No destinations are declared on it.",
+        lanes,
+    }
+}

@@ -1,0 +1,212 @@
+//! What the pages have in common: words and classes for what is so.
+
+use crate::api::{Condition, ConditionStatus};
+use crate::plan::{BlockerKind, NoteKind};
+use crate::report::json::{NoteDocument, OperationDocument};
+use crate::store::records::{EventRecord, EventType};
+use crate::web::view::Standing;
+
+/// How something stands, as a class and as a sign: colours alone say nothing to many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) class: &'static str,
+    pub(super) sign: &'static str,
+}
+
+pub(super) const GOOD: Mark = Mark { class: "good", sign: "✓" };
+pub(super) const BAD: Mark = Mark { class: "bad", sign: "✕" };
+pub(super) const UNSURE: Mark = Mark { class: "unsure", sign: "?" };
+pub(super) const PLAIN: Mark = Mark { class: "plain", sign: "·" };
+
+impl From<Standing> for Mark {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Ready => GOOD,
+            Standing::NotReady => BAD,
+            Standing::Unknown => UNSURE,
+        }
+    }
+}
+
+pub(super) fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Ready => "Ready",
+        Standing::NotReady => "Not ready",
+        Standing::Unknown => "Unknown",
+    }
+}
+
+/// To the second: whoever needs more has the attribute and the API.
+pub(super) fn moment(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+fn moment_of(text: &str) -> String {
+    text.parse().map_or_else(|_| text.to_owned(), moment)
+}
+
+/// `1 server`, `2 servers`.
+pub(super) fn count(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+pub(super) struct NoteLine {
+    pub(super) class: &'static str,
+    pub(super) sign: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) reason: &'static str,
+    pub(super) object: String,
+    pub(super) href: Option<String>,
+    pub(super) server: String,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+    pub(super) blockers: Vec<BlockerLine>,
+}
+
+pub(super) struct BlockerLine {
+    pub(super) name: String,
+    pub(super) says: String,
+}
+
+impl NoteLine {
+    pub(super) fn new(note: &NoteDocument, linked: bool) -> Self {
+        let (mark, kind) = match note.kind {
+            NoteKind::Refused => (BAD, "Refused"),
+            NoteKind::Waiting => (UNSURE, "Waiting"),
+            NoteKind::Warning => (UNSURE, "Warning"),
+            NoteKind::Unmanaged => (PLAIN, "Unmanaged"),
+            NoteKind::Suspended => (PLAIN, "Suspended"),
+        };
+        let blocker = |it: &crate::plan::Blocker| {
+            let kind = match it.kind {
+                BlockerKind::Container => "container",
+                BlockerKind::SwarmService => "Swarm service",
+                BlockerKind::SwarmTask => "Swarm task",
+                BlockerKind::Destination => "destination",
+                BlockerKind::Application => "application",
+                BlockerKind::Database => "database",
+                BlockerKind::Service => "service",
+            };
+            BlockerLine { name: it.name.clone(), says: format!("{kind}, {}", it.state) }
+        };
+        Self {
+            class: mark.class,
+            sign: mark.sign,
+            kind,
+            reason: note.reason.as_str(),
+            href: linked.then(|| href(&note.object)),
+            object: note.object.clone(),
+            server: note.server.clone().unwrap_or_default(),
+            message: note.message.clone(),
+            hint: note.hint.clone(),
+            blockers: note.blockers.iter().map(blocker).collect(),
+        }
+    }
+}
+
+/// The page of `Kind/namespace/name`.
+pub(super) fn href(object: &str) -> String {
+    format!("/objects/{object}")
+}
+
+pub(super) struct OperationLine {
+    pub(super) class: &'static str,
+    pub(super) sign: &'static str,
+    pub(super) text: String,
+    pub(super) object: String,
+    pub(super) server: String,
+    pub(super) cause: &'static str,
+    pub(super) outcome: &'static str,
+    pub(super) message: Option<String>,
+}
+
+impl OperationLine {
+    pub(super) fn new(operation: &OperationDocument) -> Self {
+        let sign = match operation.op {
+            "CreateNetwork" | "ConnectEndpoint" | "CreateContainer" | "CreateService" => "+",
+            "RemoveNetwork" | "DisconnectEndpoint" | "RemoveContainer" | "RemoveService" => "−",
+            _ => "~",
+        };
+        let parts = [Some(operation.op), operation.container.as_deref(), operation.network.as_deref()];
+        Self {
+            class: if operation.outcome == "Failed" { "failed" } else { "outstanding" },
+            sign,
+            text: parts.into_iter().flatten().collect::<Vec<_>>().join(" "),
+            object: operation.object.clone(),
+            server: operation.server.clone(),
+            cause: operation.cause,
+            outcome: operation.outcome,
+            message: operation.message.clone(),
+        }
+    }
+}
+
+pub(super) struct ChangeLine {
+    pub(super) class: &'static str,
+    pub(super) time: String,
+    pub(super) time_text: String,
+    pub(super) object: String,
+    pub(super) href: Option<String>,
+    pub(super) reason: String,
+    pub(super) message: String,
+}
+
+impl ChangeLine {
+    pub(super) fn new(event: &EventRecord, linked: impl Fn(&str) -> bool) -> Self {
+        let object = event.object.as_ref().map(ToString::to_string);
+        Self {
+            class: if event.event_type == EventType::Warning { "bad" } else { "plain" },
+            time: event.time.to_string(),
+            time_text: moment(event.time),
+            href: object.as_deref().filter(|object| linked(object)).map(href),
+            object: object.unwrap_or_else(|| "Manifests".to_owned()),
+            reason: event.reason.clone(),
+            message: event.message.clone(),
+        }
+    }
+}
+
+pub(super) struct ConditionLine {
+    pub(super) standing: Mark,
+    pub(super) name: String,
+    pub(super) status: &'static str,
+    pub(super) reason: String,
+    pub(super) message: String,
+    pub(super) since: String,
+    pub(super) since_text: String,
+}
+
+impl ConditionLine {
+    pub(super) fn new(condition: &Condition) -> Self {
+        let since = condition.last_transition_time.clone().unwrap_or_default();
+        let status = match condition.status {
+            ConditionStatus::True => "True",
+            ConditionStatus::False => "False",
+            ConditionStatus::Unknown => "Unknown",
+        };
+        Self {
+            standing: mark_of(condition),
+            name: condition.condition_type.clone(),
+            status,
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+            since_text: moment_of(&since),
+            since,
+        }
+    }
+}
+
+/// Of some conditions False is the good news, and of some neither is.
+fn mark_of(condition: &Condition) -> Mark {
+    match (condition.condition_type.as_str(), condition.status) {
+        (_, ConditionStatus::Unknown) => UNSURE,
+        ("Reconciling" | "Deleting", ConditionStatus::False) => PLAIN,
+        ("Reconciling" | "Deleting", ConditionStatus::True) => UNSURE,
+        ("Stalled", ConditionStatus::True) => BAD,
+        ("Stalled", ConditionStatus::False) => GOOD,
+        ("Active", ConditionStatus::False) => PLAIN,
+        ("ProxyConnected", _) if condition.reason == crate::status::NOT_WANTED => PLAIN,
+        (_, ConditionStatus::True) => GOOD,
+        (_, ConditionStatus::False) => BAD,
+    }
+}

@@ -1,0 +1,308 @@
+//! The board as it is read: every declared object with what there is of it. The API and the page are two ways to write this down.
+
+use std::collections::BTreeMap;
+
+use crate::api::{Condition, ConditionStatus, Kind, ObjectKey};
+use crate::controller::board::{Content, ServerState};
+use crate::desired::{DesiredDestination, DesiredServer};
+use crate::plan::facts::{DestinationFacts, ServerFacts};
+use crate::report::json::{Document, FORMAT_VERSION, ServerDocument, Summary};
+
+/// A moment of the board.
+pub(super) struct View {
+    content: Content,
+}
+
+/// Whether an object is ready. The order is that of attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    NotReady,
+    Unknown,
+    Ready,
+}
+
+impl Standing {
+    pub(super) const ALL: [Self; 3] = [Self::NotReady, Self::Unknown, Self::Ready];
+
+    pub(super) fn of(conditions: &[Condition]) -> Self {
+        match conditions.iter().find(|it| it.condition_type == "Ready").map(|it| it.status) {
+            Some(ConditionStatus::True) => Self::Ready,
+            Some(ConditionStatus::False) => Self::NotReady,
+            Some(ConditionStatus::Unknown) | None => Self::Unknown,
+        }
+    }
+
+    /// As in filters and in metrics.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::NotReady => "false",
+            Self::Unknown => "unknown",
+            Self::Ready => "true",
+        }
+    }
+}
+
+/// How many stand how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally([usize; 3]);
+
+impl Tally {
+    fn add(&mut self, standing: Standing) {
+        self.0[standing as usize] += 1;
+    }
+
+    pub(super) fn of(&self, standing: Standing) -> usize {
+        self.0[standing as usize]
+    }
+
+    pub(super) fn total(&self) -> usize {
+        self.0.iter().sum()
+    }
+}
+
+/// A declared server.
+#[derive(Clone, Copy)]
+pub(super) struct ServerView<'a> {
+    pub(super) declared: &'a DesiredServer,
+    /// `None`: not looked at yet.
+    pub(super) state: Option<&'a ServerState>,
+}
+
+impl<'a> ServerView<'a> {
+    pub(super) fn facts(&self) -> Option<&'a ServerFacts> {
+        self.state?.facts.as_ref()
+    }
+
+    pub(super) fn conditions(&self, object: &ObjectKey) -> &'a [Condition] {
+        self.state.and_then(|state| state.conditions.get(&object.to_string())).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing::of(self.conditions(&self.declared.key))
+    }
+
+    pub(super) fn destinations(self) -> impl Iterator<Item = DestinationView<'a>> {
+        self.declared.destinations.iter().map(move |declared| DestinationView { server: self, declared })
+    }
+}
+
+/// A declared destination.
+#[derive(Clone, Copy)]
+pub(super) struct DestinationView<'a> {
+    pub(super) server: ServerView<'a>,
+    pub(super) declared: &'a DesiredDestination,
+}
+
+impl<'a> DestinationView<'a> {
+    pub(super) fn key(&self) -> &'a ObjectKey {
+        &self.declared.key
+    }
+
+    /// `None`: the server was not observed.
+    pub(super) fn facts(&self) -> Option<&'a DestinationFacts> {
+        let all = &self.server.facts()?.destinations;
+        let at = all.binary_search_by(|(key, _)| key.cmp(&self.declared.key)).ok()?;
+        Some(&all[at].1)
+    }
+
+    pub(super) fn conditions(&self) -> &'a [Condition] {
+        self.server.conditions(&self.declared.key)
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing::of(self.conditions())
+    }
+
+    /// As declared, or `<server>-<network>` once the network has a name.
+    pub(super) fn display_name(&self) -> Option<String> {
+        self.declared.display_name.clone().or_else(|| {
+            let present = self.facts().and_then(|facts| facts.network.as_ref()).map(|network| network.name.as_str());
+            let network = present.or(self.declared.network.name.as_deref())?;
+            Some(format!("{}-{network}", self.server.declared.key.name))
+        })
+    }
+
+    /// Whether one of the names that belong to it holds the text.
+    fn mentions(&self, text: &str) -> bool {
+        let holds = |name: &str| name.to_lowercase().contains(text);
+        let declared = self.declared;
+        holds(&declared.key.path())
+            || declared.display_name.as_deref().is_some_and(holds)
+            || declared.network.name.as_deref().is_some_and(holds)
+            || holds(&self.server.declared.key.path())
+            || declared.members.iter().any(|member| holds(&member.resource.to_string()))
+            || self.facts().is_some_and(|facts| {
+                facts.network.as_ref().is_some_and(|network| holds(&network.name))
+                    || facts.members.iter().any(|member| holds(&member.endpoint.container))
+                    || facts.unmanaged.iter().any(|endpoint| holds(&endpoint.container))
+            })
+    }
+}
+
+/// A declared resource: an application, a database or a service.
+pub(super) struct ResourceView<'a> {
+    pub(super) key: &'a ObjectKey,
+    pub(super) destinations: Vec<DestinationView<'a>>,
+}
+
+impl ResourceView<'_> {
+    /// A resource on several servers stands as it stands where it stands worst.
+    pub(super) fn conditions(&self) -> Vec<Condition> {
+        let mut worst: Vec<Condition> = Vec::new();
+        for condition in self.destinations.iter().flat_map(|it| it.server.conditions(self.key)) {
+            match worst.iter_mut().find(|it| it.condition_type == condition.condition_type) {
+                Some(known) if badness(condition) > badness(known) => known.clone_from(condition),
+                Some(_) => {}
+                None => worst.push(condition.clone()),
+            }
+        }
+        worst
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing::of(&self.conditions())
+    }
+}
+
+fn badness(condition: &Condition) -> u8 {
+    let good = match condition.condition_type.as_str() {
+        "Reconciling" | "Stalled" => ConditionStatus::False,
+        _ => ConditionStatus::True,
+    };
+    match condition.status {
+        status if status == good => 0,
+        ConditionStatus::Unknown => 1,
+        _ => 2,
+    }
+}
+
+/// Which of the objects are asked for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Filter {
+    /// Lower case.
+    pub(super) text: String,
+    /// `namespace/name`
+    pub(super) server: Option<String>,
+    pub(super) standing: Vec<Standing>,
+}
+
+impl Filter {
+    /// Whether it leaves anything out.
+    pub(super) fn is_narrow(&self) -> bool {
+        !self.text.is_empty() || self.server.is_some() || !self.standing.is_empty()
+    }
+
+    pub(super) fn takes(&self, destination: &DestinationView<'_>) -> bool {
+        self.server.as_ref().is_none_or(|server| destination.server.declared.key.path() == *server)
+            && (self.standing.is_empty() || self.standing.contains(&destination.standing()))
+            && (self.text.is_empty() || destination.mentions(&self.text))
+    }
+
+    pub(super) fn takes_resource(&self, resource: &ResourceView<'_>) -> bool {
+        let on = |server: &String| resource.destinations.iter().any(|it| it.server.declared.key.path() == *server);
+        self.server.as_ref().is_none_or(on)
+            && (self.standing.is_empty() || self.standing.contains(&resource.standing()))
+            && (self.text.is_empty() || resource.key.to_string().to_lowercase().contains(&self.text))
+    }
+}
+
+impl View {
+    pub(super) fn new(content: Content) -> Self {
+        Self { content }
+    }
+
+    pub(super) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    pub(super) fn servers(&self) -> impl Iterator<Item = ServerView<'_>> {
+        self.content.declared.servers.values().map(|declared| ServerView {
+            declared,
+            state: self.content.servers.get(&declared.key.path()).map(AsRef::as_ref),
+        })
+    }
+
+    pub(super) fn server(&self, key: &ObjectKey) -> Option<ServerView<'_>> {
+        self.servers().find(|server| server.declared.key == *key)
+    }
+
+    pub(super) fn destinations(&self) -> impl Iterator<Item = DestinationView<'_>> {
+        self.servers().flat_map(ServerView::destinations)
+    }
+
+    pub(super) fn destination(&self, key: &ObjectKey) -> Option<DestinationView<'_>> {
+        self.destinations().find(|destination| destination.declared.key == *key)
+    }
+
+    /// In the order of their keys.
+    pub(super) fn resources(&self) -> Vec<ResourceView<'_>> {
+        let mut found: BTreeMap<&ObjectKey, Vec<DestinationView<'_>>> = BTreeMap::new();
+        for destination in self.destinations() {
+            for member in &destination.declared.members {
+                found.entry(&member.resource).or_default().push(destination);
+            }
+        }
+        found.into_iter().map(|(key, destinations)| ResourceView { key, destinations }).collect()
+    }
+
+    pub(super) fn resource(&self, key: &ObjectKey) -> Option<ResourceView<'_>> {
+        self.resources().into_iter().find(|resource| resource.key == key)
+    }
+
+    /// How the destinations of each server stand.
+    pub(super) fn standing(&self) -> BTreeMap<String, Tally> {
+        let mut all = BTreeMap::new();
+        for server in self.servers() {
+            let mut tally = Tally::default();
+            server.destinations().for_each(|destination| tally.add(destination.standing()));
+            all.insert(server.declared.key.path(), tally);
+        }
+        all
+    }
+
+    pub(super) fn total(&self) -> Tally {
+        let mut tally = Tally::default();
+        self.destinations().for_each(|destination| tally.add(destination.standing()));
+        tally
+    }
+
+    /// What is not as declared, and what is not done and why: as `diff -o json` has it.
+    pub(super) fn diff(&self) -> Document {
+        let mut document = Document {
+            format_version: FORMAT_VERSION,
+            set: self.content.set.clone(),
+            revision: self.servers().find_map(|server| server.state?.report.revision.clone()),
+            servers: Vec::new(),
+            operations: Vec::new(),
+            notes: Vec::new(),
+            summary: Summary { operations: 0, refused: 0, unreachable: 0, failed: 0 },
+        };
+        for server in self.servers() {
+            let Some(state) = server.state else {
+                let name = server.declared.key.path();
+                document.servers.push(ServerDocument { name, reachable: false, server_type: None });
+                continue;
+            };
+            document.servers.extend(state.report.servers.iter().cloned());
+            let outstanding = state.report.operations.iter().filter(|operation| operation.outcome != "Done");
+            document.operations.extend(outstanding.cloned());
+            for note in &state.report.notes {
+                // What concerns no single server is in the report of each.
+                if note.server.is_some() || !document.notes.contains(note) {
+                    document.notes.push(note.clone());
+                }
+            }
+        }
+        let summary = &mut document.summary;
+        summary.operations = document.operations.len();
+        summary.failed = document.operations.iter().filter(|operation| operation.outcome == "Failed").count();
+        summary.refused = document.notes.iter().filter(|note| note.kind == crate::plan::NoteKind::Refused).count();
+        summary.unreachable = document.servers.iter().filter(|server| !server.reachable).count();
+        document
+    }
+}
+
+/// `destination`, `Destination`, `application`, …
+pub(super) fn kind(text: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text))
+}

@@ -1,0 +1,187 @@
+//! The JSON API, held against its description.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::page::{many, outpost, town};
+use super::served::{Served, TOKEN};
+
+/// `schemas/openapi.yaml` with the anchors resolved.
+fn described() -> Value {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/openapi.yaml")).unwrap();
+    let document: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+    serde_json::to_value(document).unwrap()
+}
+
+/// Fails unless the answer is of the schema that is described for it.
+#[track_caller]
+fn check(document: &Value, path: &str, method: &str, status: u16, body: &Value) {
+    let mut response = &document["paths"][path][method]["responses"][status.to_string()];
+    if let Some(reference) = response["$ref"].as_str() {
+        response = document.pointer(reference.trim_start_matches('#')).unwrap();
+    }
+    let schema = &response["content"]["application/json"]["schema"];
+    assert!(schema.is_object(), "{method} {path} has no answer {status} in the description");
+    let schema = json!({ "$ref": schema["$ref"], "components": document["components"] });
+    let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
+    let errors: Vec<String> =
+        validator.iter_errors(body).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{method} {path} {status}: {errors:#?}\n{body:#}");
+}
+
+fn town_served() -> Served {
+    let served = Served::new();
+    served.show(&town());
+    served.show(&outpost());
+    served
+}
+
+#[test]
+fn every_answer_is_as_described() {
+    let served = town_served();
+    let document = described();
+    for path in [
+        "/api/v1/status",
+        "/api/v1/manifests",
+        "/api/v1/servers",
+        "/api/v1/destinations",
+        "/api/v1/resources",
+        "/api/v1/diff",
+        "/api/v1/events",
+        "/api/v1/history",
+        "/healthz",
+        "/readyz",
+    ] {
+        let answer = served.get(path).expect(200);
+        assert_eq!(answer.headers["content-type"], "application/json", "{path}");
+        check(&document, path, "get", 200, &answer.json());
+    }
+    let object = "/api/v1/objects/{kind}/{namespace}/{name}";
+    for path in ["Destination/shop/web", "server/default/edge-1", "Application/shop/frontend"] {
+        check(&document, object, "get", 200, &served.get(&format!("/api/v1/objects/{path}")).expect(200).json());
+    }
+    for path in ["Destination/shop/nothing", "Nothing/shop/web"] {
+        check(&document, object, "get", 404, &served.get(&format!("/api/v1/objects/{path}")).expect(404).json());
+    }
+    for query in ["?ready=perhaps", "?limit=-1", "?unknown=1"] {
+        let answer = served.get(&format!("/api/v1/destinations{query}")).expect(400);
+        check(&document, "/api/v1/destinations", "get", 400, &answer.json());
+    }
+    let post = |path: &str, token: &str| served.post(path, &[("Authorization", &format!("Bearer {token}"))]);
+    let path = "/api/v1/reconcile";
+    check(&document, path, "post", 401, &post(path, "wrong").expect(401).json());
+    check(&document, path, "post", 404, &post("/api/v1/reconcile?server=nothing", TOKEN).expect(404).json());
+    check(&document, path, "post", 202, &post("/api/v1/reconcile?server=edge-1", TOKEN).expect(202).json());
+}
+
+/// Routes are read from where they are made: one that is forgotten in the description is found.
+#[test]
+fn every_route_is_described_and_every_description_is_a_route() {
+    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/mod.rs")).unwrap();
+    let made: BTreeSet<String> = source
+        .split(".route(\"")
+        .skip(1)
+        .map(|rest| {
+            let (path, rest) = rest.split_once('"').unwrap();
+            let method = rest.trim_start_matches([',', ' ', '\n']).split('(').next().unwrap();
+            format!("{method} {path}")
+        })
+        .collect();
+    let document = described();
+    let described: BTreeSet<String> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, methods)| methods.as_object().unwrap().keys().map(move |method| format!("{method} {path}")))
+        .collect();
+    assert!(made.len() > 10, "{made:?}");
+    assert_eq!(made, described);
+}
+
+#[test]
+fn the_description_is_served() {
+    let served = Served::new();
+    assert!(served.get("/api/v1/openapi.yaml").expect(200).body.starts_with("openapi: 3.1.0\n"));
+}
+
+#[test]
+fn what_acts_needs_the_token_and_what_reads_does_not() {
+    let served = town_served();
+    for (path, methods) in described()["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let line = path.replace("{kind}", "Server").replace("{namespace}", "default").replace("{name}", "edge-1");
+            let secured = operation["security"].is_array();
+            assert_eq!(secured, method == "post", "{method} {path}");
+            if path.contains("/webhook/") {
+                // Signed, which tests/web/webhook.rs is about.
+            } else if secured {
+                served.post(&line, &[]).expect(401);
+            } else if !path.contains("{file}") && !path.ends_with("/stream") {
+                served.get(&line).expect(200);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_diff_is_what_diff_prints_and_what_is_done_is_no_part_of_it() {
+    let served = town_served();
+    let diff = served.get("/api/v1/diff").json();
+    assert_eq!(diff["set"], "default");
+    assert_eq!(diff["servers"][1], json!({ "name": "default/outpost", "reachable": false, "type": null }));
+    let refused = diff["notes"].as_array().unwrap().iter().find(|note| note["kind"] == "Refused").unwrap();
+    assert_eq!(refused["reason"], "AdoptionRequired");
+    assert_eq!(diff["summary"]["refused"], 1);
+    assert_eq!(diff["summary"]["unreachable"], 1);
+}
+
+#[test]
+fn lists_are_searched_narrowed_and_paged_by_the_server() {
+    let served = Served::new();
+    served.show(&many(300));
+    let list = |query: &str| served.get(&format!("/api/v1/destinations{query}")).expect(200).json();
+    assert_eq!(list("")["total"], 300);
+    assert_eq!(list("")["items"].as_array().unwrap().len(), 100);
+    assert_eq!(list("?limit=5&offset=298")["items"].as_array().unwrap().len(), 2);
+    assert_eq!(list("?q=Net-00299")["total"], 1);
+    assert_eq!(list("?q=net-00299")["items"][0]["metadata"]["name"], "d00299");
+    assert_eq!(list("?server=edge-1")["total"], 300);
+    assert_eq!(list("?server=elsewhere")["total"], 0);
+    let by_standing = |ready: &str| list(&format!("?ready={ready}"))["total"].as_u64().unwrap();
+    assert_eq!(by_standing("true") + by_standing("false") + by_standing("unknown"), 300);
+}
+
+#[test]
+fn the_stream_says_at_once_and_with_every_change_that_there_is_something_to_read() {
+    use std::io::{BufRead, BufReader, Write};
+    let served = Served::new();
+    let mut stream = super::client::connect(served.address);
+    write!(stream, "GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "content-type: text/event-stream"));
+    assert!(lines.any(|line| line == "event: change"));
+    served.show(&town());
+    assert!(lines.any(|line| line == "event: change"));
+}
+
+#[test]
+fn readers_of_the_stream_cannot_keep_others_out() {
+    use std::io::{BufRead, BufReader, Write};
+    let served = Served::new();
+    let open = || {
+        let mut stream = super::client::connect(served.address);
+        write!(stream, "GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut status = String::new();
+        reader.read_line(&mut status).unwrap();
+        (status, reader)
+    };
+    let streams: Vec<_> = (0..64).map(|_| open()).collect();
+    assert!(streams.iter().all(|(status, _)| status.contains("200")));
+    assert!(open().0.contains("503"));
+    served.get("/healthz").expect(200);
+    assert!(served.get("/metrics").body.contains("landfall_http_event_streams 64"));
+    drop(streams);
+    crate::support::wait_for("a place is free again", || open().0.contains("200").then_some(()));
+}

@@ -1,0 +1,169 @@
+//! `landfall run` on a real daemon, seen from outside.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+
+use super::client::{self, request};
+use super::metrics::Scrape;
+use crate::cli::run::command;
+use crate::cli::world::{SHOP, World, server};
+use crate::support::{Browser, Host, wait_for};
+
+/// A running controller with an address of its own, killed when dropped.
+struct Running {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    address: SocketAddr,
+}
+
+impl Running {
+    fn start(world: &World, arguments: &[&str]) -> Self {
+        let mut command = command();
+        command.current_dir(world.path()).env("XDG_STATE_HOME", world.path().join("state"));
+        command.args(["run", "--log-format", "json", "--interval", "1h", "--listen", "127.0.0.1:0"]).args(arguments);
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in errors.lines().map_while(Result::ok) {
+                written.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        let address = wait_for("it says where it listens", || {
+            let log = log.lock().unwrap();
+            let (_, rest) = log.split_once("listening on http://")?;
+            rest.split('/').next()?.parse().ok()
+        });
+        Self { child, log, address }
+    }
+
+    fn get(&self, path: &str) -> client::Answer {
+        client::get(self.address, path)
+    }
+
+    fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
+
+#[test]
+fn pain_30_what_falls_off_is_seen_live_on_the_page_and_in_the_metrics() {
+    let host = Host::start();
+    for name in ["traefik", "frontend"] {
+        host.container(name).running();
+    }
+    host.container("orders").label("app", "orders").running();
+    let world = World::new(&(server(&host.endpoint()) + SHOP));
+    let running = Running::start(&world, &[]);
+    wait_for("it is ready", || (running.get("/readyz").status == 200).then_some(()));
+
+    let browser = Browser::start();
+    browser.open(&format!("http://{}/", running.address));
+    let says = |text: &str| format!("return document.querySelector('#headline').innerText.includes({text:?})");
+    browser.until("all is well", &says("All 2 destinations are as declared"));
+    browser.until("it is live", "return document.querySelector('#live').dataset.state === 'live'");
+    // Gone as soon as the page is loaded anew.
+    browser.run("window.same = true");
+
+    host.disconnect("web-net", "frontend");
+    let told = "return document.querySelector('#changes').innerText.includes('MemberDetached')
+        && [...document.querySelectorAll('#changes tbody tr')][0].innerText.includes('frontend')";
+    let before = browser.run("return document.querySelectorAll('#changes tbody tr').length").as_u64().unwrap();
+    browser.until(
+        "the healing is told",
+        &format!("{told} && document.querySelectorAll('#changes tbody tr').length > {before}"),
+    );
+    browser.until("all is well again", &says("All 2 destinations are as declared"));
+
+    host.remove_container("orders");
+    browser.until("the loss is shown", &says("1 of 2 destinations is not ready"));
+    browser.until("it is said aloud", "return document.querySelector('#announce').textContent.includes('not ready')");
+    assert!(browser.text("#attention").contains("ContainerMissing"), "{}", browser.text("#attention"));
+    host.container("orders").label("app", "orders").running();
+    browser.until("the return is shown", &says("All 2 destinations are as declared"));
+    assert_eq!(browser.run("return window.same === true"), true, "the page was loaded anew");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+
+    let scrape = Scrape::parse(&running.get("/metrics").body);
+    assert!(scrape.of("landfall_drift_found_total{cause=\"MemberDetached\"}") >= 1.0);
+    assert!(scrape.of("landfall_drift_healed_total{cause=\"MemberDetached\"}") >= 1.0);
+    assert!(scrape.of("landfall_operations_total{operation=\"ConnectEndpoint\",outcome=\"Done\"}") >= 4.0);
+    assert_eq!(scrape.of("landfall_server_reachable{server=\"infra/edge\"}"), 1.0);
+    assert!(scrape.of("landfall_events_total") >= 1.0);
+    let events = running.get("/api/v1/events").expect(200).json();
+    assert!(events["items"].as_array().unwrap().iter().any(|event| event["reason"] == "MemberDetached"), "{events:#}");
+}
+
+/// What nobody may see is planted wherever Landfall comes by, and looked for wherever it speaks.
+#[test]
+fn secrets_are_in_no_log_page_answer_or_metric() {
+    const PLANTED: [&str; 4] =
+        ["planted-token-0123456789", "planted-env-of-a-container", "planted-in-a-manifest", "planted-guess"];
+    let host = Host::start();
+    host.container("traefik").running();
+    host.container("frontend").env(&format!("DATABASE_PASSWORD={}", PLANTED[1])).running();
+    let managed = format!(
+        "---
+apiVersion: landfall/v1
+kind: Application
+metadata: {{ name: managed, namespace: shop }}
+spec:
+  destination: web
+  image: example/app:1
+  env: {{ API_KEY: {} }}
+",
+        PLANTED[2]
+    );
+    let world = World::new(&(server(&host.endpoint()) + SHOP + &managed));
+    world.write("token", PLANTED[0]);
+    let running = Running::start(&world, &["--token-file", "token", "-vvv"]);
+    wait_for("it has looked", || {
+        let problems = !running.get("/api/v1/manifests").json()["problems"].as_array().unwrap().is_empty();
+        (problems || running.get("/readyz").status == 200).then_some(())
+    });
+    let token = format!("Bearer {}", PLANTED[0]);
+    request(running.address, "POST /api/v1/reconcile", &[("Authorization", &token)]).expect(202);
+    let guess = format!("Bearer {}", PLANTED[3]);
+    request(running.address, "POST /api/v1/reconcile", &[("Authorization", &guess)]).expect(401);
+    host.disconnect("bridge", "frontend");
+    wait_for("a pass has ended", || running.log().contains("\"pass\"").then_some(()));
+
+    let mut spoken = vec![("the log".to_owned(), running.log())];
+    for path in [
+        "/",
+        "/metrics",
+        "/readyz",
+        "/api/v1/status",
+        "/api/v1/manifests",
+        "/api/v1/servers",
+        "/api/v1/destinations",
+        "/api/v1/resources",
+        "/api/v1/diff",
+        "/api/v1/events",
+        "/api/v1/history",
+        "/objects/Destination/shop/web",
+        "/objects/Application/shop/frontend",
+        "/objects/Server/infra/edge",
+    ] {
+        spoken.push((path.to_owned(), running.get(path).body));
+    }
+    for (place, text) in spoken {
+        assert!(!text.is_empty(), "{place} is silent");
+        for secret in PLANTED {
+            assert!(!text.contains(secret), "{secret} in {place}");
+        }
+    }
+}

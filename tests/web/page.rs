@@ -1,0 +1,255 @@
+//! The status page: in a real browser, and as text.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use landfall::api::{Kind, ObjectKey};
+use landfall::report::Report;
+
+use super::served::Served;
+use crate::support::scenario::{Scenario, application, container, database, destination, edge, network};
+use crate::support::{Browser, Scheme};
+
+/// A server with a bit of everything: what is well, what is missing, what is refused, and what nobody declared.
+pub(super) fn town() -> Scenario {
+    let mut scenario = Scenario::new()
+        .destination(destination("web").named("web-net").subnet("10.42.0.0/24").member(application("frontend")))
+        .destination(
+            destination("data")
+                .named("data-net")
+                .without_proxy()
+                .member(database("orders"))
+                .member(application("frontend")),
+        )
+        .destination(destination("mail").named("mail-net").member(application("mailer")))
+        .container(container("frontend").on("bridge"))
+        .container(container("orders").on("bridge"));
+    scenario.apply();
+    scenario
+        .container(container("stranger").on("web-net"))
+        .destination(destination("legacy").named("legacy-net"))
+        .network(network("legacy-net").subnet("10.9.0.0/16"))
+}
+
+/// Another server, which does not answer.
+pub(super) fn outpost() -> Scenario {
+    let mut scenario = Scenario::new().destination(destination("backup").named("backup-net")).unreachable();
+    let key = ObjectKey::new(Kind::Server, "default", "outpost");
+    let mut server = scenario.desired.servers.remove(&edge()).unwrap();
+    server.key = key.clone();
+    scenario.desired.servers = BTreeMap::from([(key.clone(), server)]);
+    let seen = scenario.observed.remove(&edge()).unwrap();
+    scenario.observed = BTreeMap::from([(key, seen)]);
+    scenario
+}
+
+/// That many destinations, none of which exists yet.
+pub(super) fn many(count: usize) -> Scenario {
+    let mut scenario = Scenario::new();
+    let one = |index: usize| destination(&format!("d{index:05}")).named(&format!("net-{index:05}")).0;
+    scenario.server().destinations = (0..count).map(one).collect();
+    scenario
+}
+
+/// For whoever wants to look: `SCREENSHOTS=DIR cargo nextest run web::page`.
+fn keep(browser: &Browser, name: &str) {
+    if let Some(directory) = std::env::var_os("SCREENSHOTS") {
+        std::fs::write(std::path::Path::new(&directory).join(format!("{name}.png")), browser.screenshot()).unwrap();
+    }
+}
+
+/// Texts whose contrast with what is behind them is below the 4.5 that WCAG asks for.
+const FAINT: &str = "
+    const channel = (value) => (value /= 255, value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+    const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+    const behind = (element) => {
+        for (let at = element; at; at = at.parentElement) {
+            const colour = parse(getComputedStyle(at).backgroundColor);
+            if (colour.length < 4 || colour[3] > 0) return colour;
+        }
+        return [255, 255, 255];
+    };
+    const faint = [];
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const element = texts.currentNode.parentElement;
+        if (!texts.currentNode.data.trim() || !element.checkVisibility() || element.closest('script, .hidden, .skip')) continue;
+        const [a, b] = [light(parse(getComputedStyle(element).color)), light(behind(element))].sort((x, y) => y - x);
+        const ratio = (a + 0.05) / (b + 0.05);
+        if (ratio < 4.5) faint.push(`${ratio.toFixed(2)} ${element.className} ${texts.currentNode.data.trim().slice(0, 40)}`);
+    }
+    return faint;";
+
+/// What a screen reader would stumble over.
+const STUMBLES: &str = "
+    const found = [];
+    for (const landmark of ['header', 'main', 'footer', 'nav[aria-label]', '[role=status][aria-live=polite]', 'html[lang]'])
+        if (!document.querySelector(landmark)) found.push(`no ${landmark}`);
+    let level = 0;
+    for (const heading of document.querySelectorAll('h1, h2, h3, h4')) {
+        const own = Number(heading.tagName[1]);
+        if (own > level + 1) found.push(`h${level} is followed by h${own}: ${heading.innerText}`);
+        level = own;
+    }
+    if (document.querySelectorAll('h1').length !== 1) found.push('not one h1');
+    const ids = [...document.querySelectorAll('[id]')].map((it) => it.id);
+    if (new Set(ids).size !== ids.length) found.push('an id twice');
+    for (const element of document.querySelectorAll('[aria-labelledby]'))
+        if (!document.getElementById(element.getAttribute('aria-labelledby'))) found.push('labelled by nothing');
+    for (const input of document.querySelectorAll('input:not([type=hidden])'))
+        if (!input.labels.length) found.push('an input without a label');
+    for (const link of document.querySelectorAll('a')) if (!link.textContent.trim()) found.push('a link without words');
+    return found;";
+
+#[test]
+fn it_is_legible_in_light_and_dark_and_on_a_narrow_screen() {
+    let served = Served::new();
+    served.show(&town());
+    served.show(&outpost());
+    for (scheme, width, name) in
+        [(Scheme::Light, 1280, "light"), (Scheme::Dark, 1280, "dark"), (Scheme::Light, 390, "narrow")]
+    {
+        let browser = Browser::with(scheme, true);
+        for (path, page) in [("/", ""), ("/objects/Destination/shop/mail", "object-")] {
+            browser.resize(width, 900);
+            browser.open(&served.url(path));
+            browser.until("it is live", "return document.querySelector('#live').dataset.state === 'live'");
+            let what = format!("{page}{name}");
+            assert_eq!(
+                browser.run("return document.documentElement.scrollWidth <= window.innerWidth"),
+                true,
+                "{what} scrolls sideways"
+            );
+            assert_eq!(browser.run(FAINT), serde_json::json!([]), "{what} is faint");
+            assert_eq!(browser.run(STUMBLES), serde_json::json!([]), "{what}");
+            assert_eq!(browser.complaints(), Vec::<String>::new(), "{what}");
+            keep(&browser, &what);
+        }
+    }
+}
+
+#[test]
+fn it_says_what_is_blocked_and_why_and_who_is_where() {
+    let served = Served::new();
+    served.show(&town());
+    served.show(&outpost());
+    let browser = Browser::start();
+    browser.open(&served.url("/"));
+    assert!(browser.text("h1").contains("of 5 destinations are not ready"), "{}", browser.text("h1"));
+    let attention = browser.text("#attention");
+    for said in ["AdoptionRequired", "Destination/shop/legacy", "ContainerMissing", "mailer"] {
+        assert!(attention.contains(said), "{said} is missing: {attention}");
+    }
+    let networks = browser.text("#networks");
+    for said in ["web-net", "10.42.0.0/24", "traefik", "stranger", "undeclared", "Nobody answers."] {
+        assert!(networks.contains(said), "{said} is missing: {networks}");
+    }
+    browser.open(&served.url("/objects/Destination/shop/mail"));
+    let conditions = browser.text("#conditions");
+    for said in ["Ready", "MembersConnected", "ContainerMissing"] {
+        assert!(conditions.contains(said), "{said} is missing: {conditions}");
+    }
+    for path in ["/objects/Server/default/edge-1", "/objects/Application/shop/frontend"] {
+        served.get(path).expect(200);
+    }
+    served.get("/objects/Application/shop/nobody").expect(404);
+}
+
+#[test]
+fn it_is_worked_by_keyboard_alone() {
+    let served = Served::new();
+    served.show(&town());
+    let browser = Browser::start();
+    browser.open(&served.url("/"));
+    browser.press("\u{E004}");
+    assert_eq!(browser.run("return document.activeElement.className"), "skip");
+    browser.press("/");
+    assert_eq!(browser.run("return document.activeElement.id"), "q");
+    browser.press("orders\u{E007}");
+    browser.until("the search is answered", "return location.search.includes('q=orders')");
+    browser.until("one is found", "return document.querySelectorAll('.lane').length === 1");
+    assert!(browser.text("#networks").contains("1 of 4 destinations"));
+}
+
+#[test]
+fn without_javascript_it_is_complete_and_reloads_itself() {
+    let served = Served::new();
+    served.show(&town());
+    let browser = Browser::with(Scheme::Light, false);
+    browser.open(&served.url("/"));
+    assert!(browser.text("#networks").contains("web-net"));
+    assert_eq!(browser.run("return document.querySelector('#live').checkVisibility()"), false);
+    assert!(served.get("/").body.contains("<noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript>"));
+}
+
+/// Names and versions come from daemons, and whoever runs a container on one has a say in them.
+#[test]
+fn what_a_daemon_says_is_text_and_never_markup() {
+    const EVIL: &str =
+        "<script>window.pwned=1</script><img src=x onerror='window.pwned=1'>\"' onmouseover='window.pwned=1";
+    let mut scenario = town();
+    let attached = scenario.state().networks.iter().position(|it| it.name == "web-net").unwrap();
+    scenario.state().networks[attached].driver = EVIL.to_owned();
+    EVIL.clone_into(&mut scenario.state().engine.version);
+    let mut scenario = scenario.container(container(EVIL).label(EVIL, EVIL).on("web-net"));
+    scenario.server().destinations[0].display_name = Some(EVIL.to_owned());
+    let served = Served::new();
+    served.show(&scenario);
+    served.board.update(|board| {
+        board.manifests.problems = vec![landfall::manifest::Diagnostic::of_file(EVIL, EVIL.to_owned())];
+    });
+    let browser = Browser::start();
+    for path in
+        ["/", "/objects/Destination/shop/web", "/objects/Server/default/edge-1", &format!("/?q={}", "%3Cscript%3E")]
+    {
+        browser.open(&served.url(path));
+        browser.until("it is live", "return document.querySelector('#live').dataset.state === 'live'");
+        assert_eq!(
+            browser.run("return [window.pwned ?? null, document.scripts.length, document.images.length]").to_string(),
+            "[null,1,1]",
+            "{path}"
+        );
+        assert_eq!(browser.complaints(), Vec::<String>::new(), "{path}");
+        assert!(!served.get(path).body.contains("<script>"), "{path}");
+    }
+    assert!(browser.run("return document.querySelector('#q').value").as_str().unwrap().contains("<script>"));
+}
+
+#[test]
+fn ten_thousand_destinations_stay_usable() {
+    let served = Served::new();
+    let scenario = many(10_000);
+    let report = Report { set: "default".to_owned(), revision: None, servers: Vec::new(), notes: Vec::new() };
+    served.show_report(&scenario, &report);
+    let begun = Instant::now();
+    let page = served.get("/").expect(200).body;
+    // Without optimization, on whatever else the machine does.
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    assert!(page.len() < 200_000, "{} bytes", page.len());
+    let browser = Browser::start();
+    browser.open(&served.url("/"));
+    assert!(browser.text(".pager").contains("Page 1 of 200"));
+    assert_eq!(browser.run("return document.querySelectorAll('.lane').length"), 50);
+    browser.run("document.querySelector('.pager a[rel=next]').click()");
+    browser
+        .until("the second page comes", "return document.querySelector('.pager')?.innerText.includes('Page 2 of 200')");
+    browser.open(&served.url("/?q=net-09999"));
+    assert!(browser.text(".lane").contains("shop/d09999"));
+    browser.open(&served.url("/?q=nothing-like-this"));
+    assert!(browser.text("#networks").contains("No destination is like that."));
+}
+
+#[test]
+fn assets_are_kept_for_ever_under_names_that_change_with_them() {
+    let served = Served::new();
+    let page = served.get("/").expect(200).body;
+    let style = page.split("href=\"").find(|rest| rest.contains(".css\"")).unwrap().split('"').next().unwrap();
+    let answer = served.get(style).expect(200);
+    assert_eq!(answer.headers["content-type"], "text/css; charset=utf-8");
+    assert!(answer.headers["cache-control"].contains("immutable"));
+    served.get("/assets/page-0000000000000000.css").expect(404);
+    for from_elsewhere in ["http://", "https://", "//cdn"] {
+        assert!(!page.contains(&format!("=\"{from_elsewhere}")), "something comes from elsewhere");
+    }
+}
