@@ -123,7 +123,7 @@ metadata: {{ name: managed, namespace: shop }}
 spec:
   destination: web
   image: example/app:1
-  env: {{ API_KEY: {} }}
+  env: [{{ name: API_KEY, value: {} }}]
 ",
         PLANTED[2]
     );
