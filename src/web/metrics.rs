@@ -196,15 +196,16 @@ fn counter(name: &str, help: &str, series: impl IntoIterator<Item = Series>) -> 
 fn histogram(name: &str, help: &str, took: &Durations) -> MetricFamily {
     let mut total = 0;
     let mut buckets = Vec::new();
-    for (count, bound) in took.counts.iter().zip(Durations::BOUNDS.into_iter().chain([f64::INFINITY])) {
+    for (count, bound) in took.counts.iter().zip(Durations::BOUNDS) {
         total += count;
         let mut bucket = Bucket::default();
         bucket.set_cumulative_count(total);
         bucket.set_upper_bound(bound);
         buckets.push(bucket);
     }
+    // Whatever took longer is in the bucket that the encoder adds.
     let mut histogram = Histogram::default();
-    histogram.set_sample_count(total);
+    histogram.set_sample_count(took.counts.iter().sum());
     histogram.set_sample_sum(took.sum.as_secs_f64());
     histogram.set_bucket(buckets);
     let mut metric = Metric::default();

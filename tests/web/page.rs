@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use landfall::api::{Kind, ObjectKey};
 use landfall::report::Report;
+use landfall::store::records::{EventRecord, EventType};
 
 use super::served::Served;
 use crate::support::scenario::{Scenario, application, container, database, destination, edge, network};
@@ -102,11 +103,32 @@ const STUMBLES: &str = "
     for (const link of document.querySelectorAll('a')) if (!link.textContent.trim()) found.push('a link without words');
     return found;";
 
+/// What the loop would have written down, and something that waits for another try.
+fn told(served: &Served) {
+    let event = |minutes: i64, event_type, object: &str, reason: &str, message: &str| EventRecord {
+        id: 0,
+        time: "2026-01-02T03:04:05Z".parse::<jiff::Timestamp>().unwrap() + jiff::SignedDuration::from_mins(minutes),
+        event_type,
+        object: object.parse().ok(),
+        server: Some(edge()),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        pass: Some(1),
+    };
+    served.board.tell(&[
+        event(0, EventType::Normal, "Destination/shop/web", "NetworkMissing", "create the network web-net"),
+        event(3, EventType::Normal, "Application/shop/frontend", "MemberDetached", "connect frontend to web-net"),
+        event(9, EventType::Warning, "Destination/shop/legacy", "AdoptionRequired", "A network of that name exists."),
+    ]);
+}
+
 #[test]
 fn it_is_legible_in_light_and_dark_and_on_a_narrow_screen() {
     let served = Served::new();
-    served.show(&town());
+    // One more destination, which is about to be made.
+    served.show(&town().destination(destination("cache").named("cache-net")));
     served.show(&outpost());
+    told(&served);
     for (scheme, width, name) in
         [(Scheme::Light, 1280, "light"), (Scheme::Dark, 1280, "dark"), (Scheme::Light, 390, "narrow")]
     {
@@ -142,7 +164,15 @@ fn it_says_what_is_blocked_and_why_and_who_is_where() {
         assert!(attention.contains(said), "{said} is missing: {attention}");
     }
     let networks = browser.text("#networks");
-    for said in ["web-net", "10.42.0.0/24", "traefik", "stranger", "undeclared", "Nobody answers."] {
+    for said in [
+        "web-net",
+        "10.42.0.0/24",
+        "traefik",
+        "stranger",
+        "undeclared",
+        "Nobody answers.",
+        "not Landfall's: AdoptionRequired",
+    ] {
         assert!(networks.contains(said), "{said} is missing: {networks}");
     }
     browser.open(&served.url("/objects/Destination/shop/mail"));

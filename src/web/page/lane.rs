@@ -1,6 +1,7 @@
 //! A destination as a wire with whoever hangs on it.
 
 use super::parts::{Mark, href, word};
+use crate::plan::Cause;
 use crate::plan::facts::EndpointFacts;
 use crate::web::view::{DestinationView, Standing};
 
@@ -73,7 +74,13 @@ fn wire(destination: &DestinationView<'_>) -> (&'static str, String, String) {
     match destination.facts() {
         None => ("unknown", declared(), "not observed".to_owned()),
         Some(facts) => match &facts.network {
-            None => ("gone", declared(), "does not exist".to_owned()),
+            // One of that name may be there and be somebody else's.
+            None => match destination.conditions().iter().find(|it| it.condition_type == "NetworkExists") {
+                Some(exists) if exists.reason != Cause::NetworkMissing.as_str() => {
+                    ("gone", declared(), format!("not Landfall's: {}", exists.reason))
+                }
+                _ => ("gone", declared(), "does not exist".to_owned()),
+            },
             Some(network) => {
                 let mut says = vec![network.driver.clone()];
                 says.extend(network.subnets.iter().cloned());
