@@ -173,6 +173,8 @@ pub(super) async fn object(
         Kind::Server => view.server(&key).as_ref().map(server_document),
         Kind::Destination => view.destination(&key).as_ref().map(destination_document),
         Kind::Application | Kind::Database | Kind::Service => view.resource(&key).as_ref().map(resource_document),
+        // Its address is a secret, and it has no status.
+        Kind::Notifier => None,
     };
     document.map(Json).ok_or_else(missing)
 }

@@ -4,8 +4,8 @@
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
 pub(crate) mod authority;
-pub(crate) mod cluster;
 pub(crate) mod browser;
+pub(crate) mod cluster;
 pub(crate) mod container;
 pub(crate) mod host;
 pub(crate) mod lan;
@@ -18,8 +18,8 @@ pub(crate) mod sshd;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use cluster::Cluster;
 pub(crate) use browser::{Browser, Scheme};
+pub(crate) use cluster::Cluster;
 pub(crate) use container::ContainerBuilder;
 pub(crate) use host::{Answer, Host, HostBuilder};
 pub(crate) use lan::Lan;

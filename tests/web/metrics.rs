@@ -106,6 +106,7 @@ fn every_metric_is_documented() {
         counts.drift.insert("MemberDetached".to_owned(), 1);
         counts.repairs.insert("MemberDetached".to_owned(), 1);
         counts.operations.insert(("ConnectEndpoint", "Done"), 1);
+        counts.notices.insert("sent", 1);
     });
     served.board.update(|board| board.manifests.loaded = Some(jiff::Timestamp::now()));
     let mut table = String::from("| metric | type | |\n|---|---|---|\n");

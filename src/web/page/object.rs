@@ -75,6 +75,8 @@ fn fill(view: &View, key: &ObjectKey) -> Option<ObjectPage> {
             says.push(format!("on {}", count(resource.destinations.len(), "destination")));
             (resource.destinations.into_iter().take(LANES).collect(), conditions, "The networks it is on")
         }
+        // Its address is a secret, and it has no status.
+        Kind::Notifier => return None,
     };
     let standing = crate::web::view::Standing::of(&conditions);
     let object = key.to_string();

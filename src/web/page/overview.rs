@@ -214,6 +214,7 @@ fn linked(view: &View, object: &str) -> bool {
         Kind::Application | Kind::Database | Kind::Service => {
             view.destinations().any(|it| it.declared.members.iter().any(|member| member.resource == key))
         }
+        Kind::Notifier => false,
     }
 }
 
