@@ -391,7 +391,13 @@ impl Loop {
                 Ok(writer) => {
                     let doubt = Arc::new(Notify::new());
                     let inbox = self.shared.inbox.clone();
-                    let events = tokio::spawn(listen(key.clone(), writer.clone(), Arc::clone(&doubt), inbox, self.shared.board.clone()));
+                    let events = tokio::spawn(listen(
+                        key.clone(),
+                        writer.clone(),
+                        Arc::clone(&doubt),
+                        inbox,
+                        self.shared.board.clone(),
+                    ));
                     self.links.insert(key.clone(), Link { declared: server.clone(), writer, events, doubt });
                 }
                 // The pass says so in its report.
