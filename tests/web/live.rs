@@ -127,12 +127,16 @@ spec:
 ",
         PLANTED[2]
     );
-    let world = World::new(&(server(&host.endpoint()) + SHOP + &managed));
+    let world = World::new(&(server(&host.endpoint()) + SHOP));
     world.write("token", PLANTED[0]);
     let running = Running::start(&world, &["--token-file", "token", "-vvv"]);
-    wait_for("it has looked", || {
-        let problems = !running.get("/api/v1/manifests").json()["problems"].as_array().unwrap().is_empty();
-        (problems || running.get("/readyz").status == 200).then_some(())
+    wait_for("it has looked", || (running.get("/readyz").status == 200).then_some(()));
+    // Refused or not, it is quoted nowhere.
+    world.write("manifests/managed.yaml", &managed);
+    world.write("manifests/broken.yaml", &managed.replace("kind: Application", "kind: Aplication"));
+    wait_for("it has read that too", || {
+        let problems = running.get("/api/v1/manifests").json()["problems"].as_array().unwrap().len();
+        (problems > 0).then_some(())
     });
     let token = format!("Bearer {}", PLANTED[0]);
     request(running.address, "POST /api/v1/reconcile", &[("Authorization", &token)]).expect(202);
