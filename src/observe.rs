@@ -1,7 +1,7 @@
 //! Observing: from a [`Reader`] to an [`ObservedState`], complete or not at all.
 //!
 //! A server takes three calls however much is on it: the engine's own information, the networks and the containers, at the same time. A
-//! Swarm manager is asked for its services too. The lists leave out how endpoints were connected, so every container on a
+//! Swarm manager is asked for its services too, and an engine outside of any Swarm is not asked about itself again for a while. The lists leave out how endpoints were connected, so every container on a
 //! network of interest is inspected, several at once, unless what it would tell is known.
 //!
 //! The calls do not see one moment. Where that could be mistaken for a state that never was, the lists are read again:
@@ -23,7 +23,7 @@ use crate::observed::{
     ContainerId, NetworkId, Observations, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedState,
     SwarmState, Unobserved, UnobservedReason,
 };
-use crate::store::known::{Known, KnownContainers};
+use crate::store::known::{Known, KnownContainers, KnownEngine};
 use crate::turns::Turns;
 use known::Recollection;
 
@@ -77,9 +77,10 @@ pub async fn observe_all<'a, R: Reader>(
         let reader = connect(server);
         let look = async move {
             let look = async {
-                let before = known.of(&server.key);
-                let (state, after) = look(&reader?, &interest, before).await?;
-                known.replace(&server.key, after);
+                let before = Before { containers: known.of(&server.key), engine: known.take_engine(&server.key) };
+                let Seen { state, containers, engine } = look(&reader?, &interest, before).await?;
+                known.replace(&server.key, containers);
+                known.keep_engine(&server.key, engine);
                 Ok(state)
             };
             let look = look.map(|seen: Result<_, EngineError>| seen.map_err(unobserved));
@@ -94,22 +95,31 @@ pub async fn observe_all<'a, R: Reader>(
 
 /// Looks at one server. Any call that fails makes the whole look fail: half a state would be taken for the state.
 pub async fn observe(reader: &(impl Reader + ?Sized), interest: &Interest) -> Result<ObservedState, Unobserved> {
-    let nothing = KnownContainers::new();
-    look(reader, interest, nothing).await.map(|(state, _)| state).map_err(unobserved)
+    look(reader, interest, Before::default()).await.map(|seen| seen.state).map_err(unobserved)
 }
 
-async fn look(
-    reader: &(impl Reader + ?Sized),
-    interest: &Interest,
-    known: KnownContainers,
-) -> Result<(ObservedState, KnownContainers), EngineError> {
+/// What earlier looks have told.
+#[derive(Default)]
+struct Before {
+    containers: KnownContainers,
+    engine: Option<KnownEngine>,
+}
+
+/// What a look has found, and what the next one may know of it.
+struct Seen {
+    state: ObservedState,
+    containers: KnownContainers,
+    engine: KnownEngine,
+}
+
+async fn look(reader: &(impl Reader + ?Sized), interest: &Interest, before: Before) -> Result<Seen, EngineError> {
     let engine = async {
         let engine = reader.info().await?;
         let services = match engine.swarm {
             SwarmState::Manager { .. } => reader.services().await?,
             _ => Vec::new(),
         };
-        Ok((engine, services))
+        Ok((known::told(&engine), services))
     };
     let rest = async {
         let (mut networks, mut containers) = futures::try_join!(reader.networks(), reader.containers())?;
@@ -117,12 +127,20 @@ async fn look(
             networks = reader.networks().await?;
         }
         resolve(&mut containers, &networks);
-        let known = inspect(reader, &Interesting::new(interest, &networks), known, &mut containers).await?;
+        let known = inspect(reader, &Interesting::new(interest, &networks), before.containers, &mut containers).await?;
         resolve(&mut containers, &networks);
         Ok((networks, containers, known))
     };
-    let ((engine, services), (networks, containers, known)) = futures::try_join!(engine, rest)?;
-    Ok((ObservedState { engine, networks, containers, services }, known))
+    let ((engine, services), (networks, containers, known)) = match before.engine {
+        None => futures::try_join!(engine, rest)?,
+        Some(told) => {
+            let rest = rest.await?;
+            let engine = if known::holds(&told, &rest.0) { (told, Vec::new()) } else { engine.await? };
+            (engine, rest)
+        }
+    };
+    let state = ObservedState { engine: engine.info.clone(), networks, containers, services };
+    Ok(Seen { state, containers: known, engine })
 }
 
 /// A container that does not run keeps what it was connected with: where that was the id of a Swarm's network that the daemon does not have at
@@ -246,7 +264,7 @@ mod tests {
 
     use super::*;
     use crate::engine::{ContainerDetail, EngineEvent};
-    use crate::observed::{EngineInfo, ObservedService, ObservedTask};
+    use crate::observed::{EngineInfo, NetworkScope, ObservedService, ObservedTask};
 
     /// Answers what it is told to, list by list; the last one for ever.
     #[derive(Default)]
@@ -402,6 +420,33 @@ mod tests {
         let reader = Scripted { manager: true, ..Scripted::default() };
         observe(&reader, &Interest::All).await.unwrap();
         assert_eq!(reader.calls(), ["containers", "info", "networks", "services"]);
+    }
+
+    #[tokio::test]
+    async fn an_engine_outside_of_a_swarm_is_not_asked_about_itself_again_until_it_has_a_network_of_one() {
+        let again = async |reader: &Scripted, engine| {
+            reader.calls.lock().unwrap().clear();
+            let seen =
+                look(reader, &Interest::All, Before { engine: Some(engine), ..Before::default() }).await.unwrap();
+            (seen.engine, reader.calls())
+        };
+        let reader = scripted(vec![vec![network(1, "web", json!({}))]], vec![vec![]]);
+        let first = look(&reader, &Interest::All, Before::default()).await.unwrap();
+        assert_eq!(reader.calls(), ["containers", "info", "networks"]);
+        let (second, calls) = again(&reader, first.engine.clone()).await;
+        assert_eq!((second, calls), (first.engine.clone(), vec!["containers".to_owned(), "networks".to_owned()]));
+
+        let mut ingress = network(2, "ingress", json!({}));
+        ingress.scope = NetworkScope::Swarm;
+        let joined = Scripted { manager: true, ..scripted(vec![vec![ingress]], vec![vec![]]) };
+        let (manager, calls) = again(&joined, first.engine.clone()).await;
+        assert_eq!(calls, ["containers", "info", "networks", "services"]);
+        // Its part in the Swarm may be another one by now.
+        let left = Scripted { manager: true, ..scripted(vec![vec![]], vec![vec![]]) };
+        assert_eq!(again(&left, manager).await.1, ["containers", "info", "networks", "services"]);
+
+        let old = KnownEngine { at: 0, ..first.engine };
+        assert_eq!(again(&reader, old).await.1, ["containers", "info", "networks"]);
     }
 
     #[tokio::test]

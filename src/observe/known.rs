@@ -6,13 +6,38 @@
 //! One thing is not seen that way: what a failed connect leaves behind on a running container shows in no list. Such a container is not
 //! remembered, none is that an operation is about to touch, and none for longer than [`FRESH`].
 
+//!
+//! What an engine says of itself costs it more than both lists, since it runs other programs to find out. So it is not asked again for as long, unless
+//! it has to do with a Swarm, where its part may change from one moment to the next. One that has joined a Swarm since has a network of it.
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::observed::{ObservedContainer, ObservedEndpoint};
-use crate::store::known::{Inspected, KnownContainers};
+use crate::observed::{EngineInfo, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork, SwarmState};
+use crate::store::known::{Inspected, KnownContainers, KnownEngine};
 
-/// For how long an inspection is believed.
+/// For how long an inspection is believed, and what an engine has said of itself.
 const FRESH: Duration = Duration::from_secs(300);
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// A clock that was set back makes an answer seem to come from the future.
+fn is_fresh(at: u64, now: u64) -> bool {
+    now.checked_sub(at).is_some_and(|age| age <= FRESH.as_secs())
+}
+
+/// What the engine has told of itself in the course of a look.
+pub(super) fn told(info: &EngineInfo) -> KnownEngine {
+    KnownEngine { at: now(), info: info.clone() }
+}
+
+/// Whether the engine would say the same again, going by the networks it has now.
+pub(super) fn holds(engine: &KnownEngine, networks: &[ObservedNetwork]) -> bool {
+    is_fresh(engine.at, now())
+        && engine.info.swarm == SwarmState::Inactive
+        && networks.iter().all(|network| network.scope != NetworkScope::Swarm)
+}
 
 /// What is known at the beginning of a look, and what will be at its end.
 pub(super) struct Recollection {
@@ -23,16 +48,13 @@ pub(super) struct Recollection {
 
 impl Recollection {
     pub(super) fn new(before: KnownContainers) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Self { before, after: KnownContainers::new(), now }
+        Self { before, after: KnownContainers::new(), now: now() }
     }
 
     /// Fills in what is known of a container of the list; `false`: it has to be inspected.
     pub(super) fn recall(&mut self, listed: &mut ObservedContainer) -> bool {
         let Some(known) = self.before.remove(&listed.id) else { return false };
-        // A clock that was set back makes an inspection seem to come from the future.
-        let fresh = self.now.checked_sub(known.at).is_some_and(|age| age <= FRESH.as_secs());
-        if !fresh || !identifies(listed) || !same(&listed.endpoints, &known.endpoints) {
+        if !is_fresh(known.at, self.now) || !identifies(listed) || !same(&listed.endpoints, &known.endpoints) {
             return false;
         }
         listed.endpoints.clone_from(&known.endpoints);

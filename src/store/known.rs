@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::api::ObjectKey;
-use crate::observed::{ContainerId, ObservedEndpoint};
+use crate::observed::{ContainerId, EngineInfo, ObservedEndpoint};
 
 /// Bytes of one file to read at most: some ten thousand containers.
 const BYTES: u64 = 16 << 20;
@@ -28,10 +28,20 @@ pub struct Inspected {
     pub endpoints: Vec<ObservedEndpoint>,
 }
 
-/// What is known of the containers of every server. Clones share it.
+/// What an engine has told of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownEngine {
+    /// Seconds since the epoch.
+    pub at: u64,
+    pub info: EngineInfo,
+}
+
+/// What is known of every server. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     memory: Arc<Mutex<BTreeMap<ObjectKey, KnownContainers>>>,
+    /// Never on disk: the next command may meet another engine at the same address.
+    engines: Arc<Mutex<BTreeMap<ObjectKey, KnownEngine>>>,
     /// `None`: it ends with the process.
     directory: Option<PathBuf>,
 }
@@ -60,6 +70,15 @@ impl Known {
             self.save(server, &containers);
             memory.insert(server.clone(), containers);
         }
+    }
+
+    /// Takes it out: a look that fails, for whatever reason, leaves nothing to rely on.
+    pub fn take_engine(&self, server: &ObjectKey) -> Option<KnownEngine> {
+        self.engines.lock().unwrap_or_else(PoisonError::into_inner).remove(server)
+    }
+
+    pub fn keep_engine(&self, server: &ObjectKey, engine: KnownEngine) {
+        self.engines.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), engine);
     }
 
     /// The next look inspects these containers.
