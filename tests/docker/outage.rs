@@ -47,8 +47,8 @@ const CADDYFILE: &str = "{
 }
 ";
 
-/// The networks' names sort after `bridge`: a daemon publishes the ports of a container through the first of its networks, by name, and a proxy
-/// that leaves or joins that one is not reached from outside for a moment.
+/// The networks' names sort after `bridge`: with names before it, a proxy that was disconnected from one was seen to be out of reach on its published
+/// port for all applications.
 const MANIFESTS: &str = "apiVersion: landfall/v1
 kind: Server
 metadata: { name: edge }
