@@ -184,6 +184,10 @@ pub(super) enum Message {
     Hint {
         server: ObjectKey,
     },
+    /// After a loss.
+    StreamBack {
+        server: ObjectKey,
+    },
     StreamLost {
         server: ObjectKey,
         error: Option<EngineError>,
@@ -281,6 +285,7 @@ impl Loop {
                 self.shared.board.count(|counts| counts.events += 1);
                 Some(Event::Hint { server })
             }
+            Message::StreamBack { server } => Some(Event::ServerBack { server }),
             Message::StreamLost { server, error } => {
                 if let Some(error) = error {
                     tracing::warn!(server = %server.path(), %error, "the stream of events is lost; it is opened again");

@@ -25,6 +25,10 @@ pub enum Event {
     Hint {
         server: ObjectKey,
     },
+    /// It answers after it did not: the next look need not wait.
+    ServerBack {
+        server: ObjectKey,
+    },
     /// A person or a tool asks for a pass; `None` means all servers. Waiting destinations are tried at once.
     ReconcileRequested {
         server: Option<ObjectKey>,
@@ -169,6 +173,12 @@ impl State {
             Event::Hint { server } => {
                 if let Some(server) = self.servers.get_mut(&server) {
                     server.dirty = true;
+                }
+            }
+            Event::ServerBack { server } => {
+                if let Some(server) = self.servers.get_mut(&server) {
+                    server.dirty = true;
+                    server.unreachable.succeeded();
                 }
             }
             Event::ReconcileRequested { server } => {
@@ -426,6 +436,21 @@ mod tests {
         let retry = state.wake_at(at(1)).expect("a retry is due");
         assert!(retry > at(1) && retry <= at(2), "{retry:?}");
         assert_eq!(started(&state.handle_event(retry, Event::Tick)).len(), 1);
+    }
+
+    #[test]
+    fn a_server_that_is_back_is_looked_at_at_once() {
+        let mut state = idle(&["edge"]);
+        let mut now = at(1);
+        state.handle_event(now, Event::Hint { server: server("edge") });
+        for _ in 0..8 {
+            state.handle_event(now, unreachable("edge"));
+            now = state.wake_at(now).expect("a retry is due");
+            assert_eq!(started(&state.handle_event(now, Event::Tick)).len(), 1);
+        }
+        state.handle_event(now, unreachable("edge"));
+        assert!(started(&state.handle_event(now + at(1), Event::Hint { server: server("edge") })).is_empty());
+        assert_eq!(started(&state.handle_event(now + at(1), Event::ServerBack { server: server("edge") })).len(), 1);
     }
 
     #[test]

@@ -82,6 +82,8 @@ async fn follow(
     };
     if wait.take().is_some() {
         tracing::info!(server = %server.path(), "the stream of events is open again");
+        // The server is back: whatever waits for its next attempt need not wait any longer.
+        let _ = inbox.try_send(Message::StreamBack { server: server.clone() });
     }
     // Never wait: a slow listener slows the daemon, and one hint that is underway stands for all.
     let hint = || {
