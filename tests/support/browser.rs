@@ -141,10 +141,14 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if !self.session.is_empty() && !std::thread::panicking() {
-            self.of_session("DELETE", "", &Value::Null);
+        // The browser ends with its session, and only with that: so also when the test has failed, and whatever is answered.
+        if !self.session.is_empty()
+            && let Ok(stream) = std::net::TcpStream::connect(self.address)
+        {
+            let host = self.address.to_string();
+            let line = format!("DELETE /session/{}", self.session);
+            let _ = std::panic::catch_unwind(|| client::send(stream, &line, &[("Host", host.as_str())], ""));
         }
-        // Its browser goes with it.
         let _ = std::process::Command::new("kill").arg(self.driver.id().to_string()).status();
         let _ = self.driver.wait();
     }
