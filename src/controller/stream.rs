@@ -80,18 +80,20 @@ async fn follow(
         Ok(stream) => stream,
         Err(error) => return Left::Lost(Some(error)),
     };
-    if wait.take().is_some() {
-        tracing::info!(server = %server.path(), "the stream of events is open again");
-        // The server is back: whatever waits for its next attempt need not wait any longer.
-        let _ = inbox.try_send(Message::StreamBack { server: server.clone() });
-    }
     // Never wait: a slow listener slows the daemon, and one hint that is underway stands for all.
-    let hint = || {
-        if inbox.try_send(Message::Hint { server: server.clone() }).is_err() {
+    let tell = |message| {
+        if inbox.try_send(message).is_err() {
             board.count(|counts| counts.lost_events += 1);
         }
     };
-    hint();
+    let hint = || tell(Message::Hint { server: server.clone() });
+    if wait.take().is_some() {
+        tracing::info!(server = %server.path(), "the stream of events is open again");
+        // The server is back: whatever waits for its next attempt need not wait any longer.
+        tell(Message::StreamBack { server: server.clone() });
+    } else {
+        hint();
+    }
     let mut last = Instant::now();
     let mut asked = last;
     loop {
@@ -223,7 +225,7 @@ mod tests {
         let begun = Instant::now();
         assert!(matches!(messages.recv().await, Some(Message::StreamLost { error: Some(_), .. })));
         assert_eq!(begun.elapsed(), SILENCE);
-        assert!(matches!(messages.recv().await, Some(Message::Hint { .. })), "it is opened again");
+        assert!(matches!(messages.recv().await, Some(Message::StreamBack { .. })), "it is opened again");
     }
 
     #[tokio::test(start_paused = true)]
