@@ -33,6 +33,11 @@ mount -t tmpfs tmpfs /run
 # An /etc/docker of its own: the daemon's identity is a key in there.
 mkdir -p "$directory/etc" /etc/docker
 mount --bind "$directory/etc" /etc/docker
+# Names are looked up in vain at once: without an answer every task of a Swarm waits for a registry, and `docker info` with it.
+if [ -e /etc/resolv.conf ]; then
+    echo "nameserver 127.0.0.1" >"$directory/resolv.conf"
+    mount --bind "$directory/resolv.conf" /etc/resolv.conf
+fi
 dockerd=
 while read -r command; do
     case $command in
