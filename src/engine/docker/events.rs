@@ -10,11 +10,10 @@ use super::classify::{Failure, Operation};
 use super::{DockerReader, TransportError, wire, within};
 use crate::engine::{EngineError, EngineEvent};
 
-/// What can change who is on which network. Health checks and `exec` alone would be a constant stream of the rest.
-const SUBSCRIPTION: &str = concat!(
-    r#"{"type":["network","container"],"#,
-    r#""event":["create","connect","disconnect","destroy","remove","start","die","rename","update"]}"#
-);
+/// What can change who is on which network. Health checks and `exec` alone would be a constant stream of the rest. Services are a Swarm
+/// manager's; an engine that is none refuses the word, if it is not Docker.
+const SUBSCRIPTIONS: [&str; 2] = [r#""network","container","service""#, r#""network","container""#];
+const ACTIONS: &str = r#""create","connect","disconnect","destroy","remove","start","die","rename","update""#;
 /// A line longer than this is no event.
 const LONGEST_LINE: usize = 1 << 20;
 
@@ -23,17 +22,22 @@ pub(super) async fn subscribe(
 ) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
     const WHAT: &str = "subscribing to the daemon's events";
     let opened = async {
-        let path = format!("http://docker/events?filters={}", escape(SUBSCRIPTION));
-        let request: bollard::BollardRequest = http::Request::get(path)
-            .body(bollard::body_full(hyper::body::Bytes::new()))
-            .map_err(TransportError::from)?;
-        let response = reader.transport.send(request).await?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response.into_body());
+        let mut refused = None;
+        for types in SUBSCRIPTIONS {
+            let filters = format!(r#"{{"type":[{types}],"event":[{ACTIONS}]}}"#);
+            let path = format!("http://docker/events?filters={}", escape(&filters));
+            let request: bollard::BollardRequest = http::Request::get(path)
+                .body(bollard::body_full(hyper::body::Bytes::new()))
+                .map_err(TransportError::from)?;
+            let response = reader.transport.send(request).await?;
+            let status = response.status();
+            if status.is_success() {
+                return Ok(response.into_body());
+            }
+            let body = response.into_body().collect().await.map_err(|error| Failure::Broken(error.to_string()))?;
+            refused.get_or_insert(Failure::refused(status, &body.to_bytes()));
         }
-        let body = response.into_body().collect().await.map_err(|error| Failure::Broken(error.to_string()))?;
-        Err(Failure::refused(status, &body.to_bytes()))
+        Err(refused.unwrap_or_else(|| Failure::Broken("nothing to subscribe to".to_owned())))
     };
     let body = within(reader.options.read_timeout, opened)
         .await
