@@ -299,6 +299,7 @@ impl ServerRun<'_> {
         match &mut call {
             Call::ConnectEndpoint { network, .. }
             | Call::DisconnectEndpoint { network, .. }
+            | Call::UpdateService { network, .. }
             | Call::RemoveNetwork { network } => {
                 let id = match &network.id {
                     Some(id) => again.get(id).unwrap_or(id),

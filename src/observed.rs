@@ -143,6 +143,11 @@ pub struct NetworkId(String);
 #[serde(try_from = "String", into = "String")]
 pub struct ContainerId(String);
 
+/// Full id of a Swarm service: 25 lower-case letters and digits. Checked on construction, as [`NetworkId`] is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServiceId(String);
+
 /// An id that is not of the form the engine gives out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a full id of the Docker Engine")]
@@ -169,6 +174,14 @@ impl TryFrom<String> for ContainerId {
 
     fn try_from(text: String) -> Result<Self, InvalidId> {
         if is_hex64(&text) { Ok(Self(text)) } else { Err(InvalidId(text)) }
+    }
+}
+
+impl TryFrom<String> for ServiceId {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        if is_swarm_id(&text) { Ok(Self(text)) } else { Err(InvalidId(text)) }
     }
 }
 
@@ -207,6 +220,7 @@ macro_rules! id_text {
 }
 id_text!(NetworkId);
 id_text!(ContainerId);
+id_text!(ServiceId);
 
 /// From `GET /networks`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -380,11 +394,11 @@ pub struct EndpointSettings {
 /// From `GET /services`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ObservedService {
-    pub id: String,
+    pub id: ServiceId,
     pub name: String,
     pub labels: BTreeMap<String, String>,
-    /// Ids or names of the networks in the task template.
-    pub networks: Vec<String>,
+    /// What its tasks are put on, in the order of the definition.
+    pub networks: Vec<ServiceNetwork>,
     /// `None` for a global service.
     pub replicas: Option<u64>,
 }
@@ -392,7 +406,59 @@ pub struct ObservedService {
 impl ObservedService {
     /// Whether its tasks are put on the network.
     pub fn is_on(&self, network: &ObservedNetwork) -> bool {
-        self.networks.iter().any(|known| known == network.id.as_str() || *known == network.name)
+        self.attachment(network).is_some()
+    }
+
+    /// How its tasks are put on the network, if they are.
+    pub fn attachment(&self, network: &ObservedNetwork) -> Option<&ServiceAttachment> {
+        let on = self.networks.iter().find(|known| known.is(&network.id, &network.name));
+        on.map(|known| &known.attachment)
+    }
+}
+
+/// A network in the definition of a Swarm service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "ServiceNetworkForm")]
+pub struct ServiceNetwork {
+    /// Id or name of the network.
+    pub target: String,
+    #[serde(flatten)]
+    pub attachment: ServiceAttachment,
+}
+
+impl ServiceNetwork {
+    pub fn is(&self, id: &NetworkId, name: &str) -> bool {
+        self.target == id.as_str() || self.target == name
+    }
+}
+
+/// How the tasks of a service are put on a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceAttachment {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub driver_opts: BTreeMap<String, String>,
+}
+
+/// Snapshots of format 1.0 that are older than `aliases` and `driver_opts` have a bare string.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ServiceNetworkForm {
+    Target(String),
+    Full {
+        target: String,
+        #[serde(flatten)]
+        attachment: ServiceAttachment,
+    },
+}
+
+impl From<ServiceNetworkForm> for ServiceNetwork {
+    fn from(form: ServiceNetworkForm) -> Self {
+        match form {
+            ServiceNetworkForm::Target(target) => Self { target, attachment: ServiceAttachment::default() },
+            ServiceNetworkForm::Full { target, attachment } => Self { target, attachment },
+        }
     }
 }
 

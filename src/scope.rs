@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{Kind, Object, ObjectKey};
 use crate::desired::DesiredState;
-use crate::plan::{Call, Group, Journal, NetworkTarget, Note, NoteKind, Plan, Reason, ServerPlan};
+use crate::plan::{Call, Group, Journal, Note, NoteKind, Plan, Reason, ServerPlan};
 use crate::selector::Selector;
 
 /// What the user asked to see or to reconcile.
@@ -133,12 +133,8 @@ fn needs(group: &Group) -> BTreeSet<&str> {
     group
         .operations
         .iter()
-        .filter_map(|operation| match &operation.call {
-            Call::ConnectEndpoint { network, .. } | Call::DisconnectEndpoint { network, .. } => Some(network),
-            _ => None,
-        })
-        .filter(|NetworkTarget { name, id }| id.is_none() && !created.contains(name.as_str()))
-        .map(|network| network.name.as_str())
+        .filter_map(|operation| operation.call.awaits())
+        .filter(|name| !created.contains(name))
         .collect()
 }
 
@@ -147,7 +143,7 @@ mod tests {
     use super::*;
     use crate::api::{ApplicationSpec, DestinationSpec, Metadata, ObjectRef, Spec};
     use crate::observed::{ContainerId, EndpointSettings, NetworkId};
-    use crate::plan::{Cause, ContainerTarget, JournalPurpose, NetworkCreate, Operation, ServerType};
+    use crate::plan::{Cause, ContainerTarget, JournalPurpose, NetworkCreate, NetworkTarget, Operation, ServerType};
 
     fn metadata(namespace: &str, name: &str, tier: &str) -> Metadata {
         Metadata {

@@ -11,7 +11,7 @@ use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::DockerWriter;
 use crate::engine::connect;
-use crate::plan::{Call, Group, NetworkTarget, Operation, Plan, Request, Withheld};
+use crate::plan::{Call, Group, Operation, Plan, Request, Withheld};
 use crate::reconcile::{Applied, Pass};
 
 /// What one pass starts from.
@@ -129,13 +129,8 @@ fn created(group: &Group) -> impl Iterator<Item = String> {
 }
 
 /// Names of the networks that have to be created before the group can do its work.
-fn awaited(group: &Group) -> impl Iterator<Item = &String> {
-    group.operations.iter().filter_map(|operation| match &operation.call {
-        Call::ConnectEndpoint { network: NetworkTarget { name, id: None }, .. }
-        | Call::DisconnectEndpoint { network: NetworkTarget { name, id: None }, .. }
-        | Call::RemoveNetwork { network: NetworkTarget { name, id: None } } => Some(name),
-        _ => None,
-    })
+fn awaited(group: &Group) -> impl Iterator<Item = &str> {
+    group.operations.iter().filter_map(|operation| operation.call.awaits())
 }
 
 #[cfg(test)]

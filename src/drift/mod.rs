@@ -21,7 +21,7 @@ use crate::api::{Kind, Membership, ObjectKey};
 use crate::desired::{DesiredServer, DesiredState};
 use crate::manifest::Location;
 use crate::observed::{EngineEvent, Observations, ObservedState};
-use crate::plan::facts::facts;
+use crate::plan::facts::{SERVICE, facts};
 use crate::plan::{
     Call, Cause, Group, Note, NoteKind, Operation, Plan, Reason, ServerPlan, ServerType, immutable_differences,
     is_of_another_node, left_over, ownership,
@@ -104,6 +104,7 @@ pub struct Finding {
 pub enum UnmanagedKind {
     Container,
     Network,
+    SwarmService,
 }
 
 /// Something on a server that no manifest declares.
@@ -235,7 +236,7 @@ fn operations(
             | Cause::NetworkDuplicate
             | Cause::Undeclared
             | Cause::DeletionRequested => None,
-            _ => operation.call.container().map(str::to_owned),
+            _ => operation.call.container().or(operation.call.service()).map(str::to_owned),
         };
         let reason = operation.cause.as_str();
         let known = findings.iter_mut().skip(first).find(|known| {
@@ -289,32 +290,36 @@ fn message(operation: &Operation, network: Option<&str>, container: Option<&str>
         None => ("The destination's network".to_owned(), "the destination's network".to_owned()),
     };
     let container = container.map(|name| format!("{name:?}")).unwrap_or_default();
+    let (member, the_member) = match operation.call.service() {
+        Some(_) => (format!("the Swarm service {container}"), format!("The Swarm service {container}")),
+        None => (format!("the container {container}"), format!("The container {container}")),
+    };
     match operation.cause {
         Cause::NetworkMissing => format!("{the_network} does not exist."),
         Cause::ProxyDetached => format!("The proxy {container} is not on {network}."),
         Cause::ProxyUnwanted => {
             format!("The proxy {container} is on {network}, of a destination that is deactivated or asks for none.")
         }
-        Cause::MemberDetached => format!("The container {container} is not on {network}."),
+        Cause::MemberDetached => format!("{the_member} is not on {network}."),
         Cause::EndpointDiffers => {
-            format!("The container {container} is on {network} without the aliases or addresses that are declared.")
+            format!("{the_member} is on {network} without the aliases or addresses that are declared.")
         }
         Cause::EndpointStale => {
-            format!("The container {container} is pinned to a removed network, and could not start again.")
+            format!("{the_member} is pinned to a removed network, and could not start again.")
         }
         Cause::MembershipExclusive => {
-            format!("The container {container} is on {network}, which is exclusive, and no resource declares it.")
+            format!("{the_member} is on {network}, which is exclusive, and no resource declares it.")
         }
         Cause::MemberUndeclared => {
-            format!("The container {container} is on {network} for a resource that is no longer declared.")
+            format!("{the_member} is on {network} for a resource that is no longer declared.")
         }
-        Cause::Deactivated => format!("The container {container} runs, and its destination is deactivated."),
+        Cause::Deactivated => format!("{the_member} runs, and its destination is deactivated."),
         Cause::NetworkDuplicate => format!("{the_network} is there twice, and nobody is on one of them."),
-        Cause::Activated => format!("Landfall stopped the container {container}, and its destination is active again."),
-        Cause::StartAfterRepair => format!("The container {container} ended for want of its network."),
+        Cause::Activated => format!("Landfall stopped {member}, and its destination is active again."),
+        Cause::StartAfterRepair => format!("{the_member} ended for want of its network."),
         Cause::Undeclared => format!("{the_network} belongs to the set, and no manifest declares it."),
         Cause::JournalRestore => {
-            format!("An interrupted replacement has left the container {container} off {network}.")
+            format!("An interrupted replacement has left {member} off {network}.")
         }
         Cause::NetworkReplaced | Cause::DeletionRequested | Cause::Rollback => {
             format!("{the_network} is to be changed: {}.", operation.call.name())
@@ -388,10 +393,14 @@ fn unmanaged(
         let declared = server.destinations.iter().find(|declared| declared.key == *key);
         let exclusive = declared.is_some_and(|it| it.membership == Membership::Exclusive);
         let mut containers = Vec::new();
-        if !exclusive {
-            let foreign = destination.unmanaged.iter();
-            containers
-                .extend(foreign.map(|it| (it, format!("No resource declares the container {:?}.", it.container))));
+        for foreign in &destination.unmanaged {
+            let name = &foreign.container;
+            // An exclusive destination is rid of containers, and leaves services to their definitions.
+            if foreign.state == SERVICE {
+                containers.push((foreign, format!("No resource declares the Swarm service {name:?}.")));
+            } else if !exclusive {
+                containers.push((foreign, format!("No resource declares the container {name:?}.")));
+            }
         }
         if let Some(proxy) = destination.proxy.as_ref().filter(|proxy| proxy.connected)
             && declared.is_some_and(|declared| declared.active && !declared.proxy)
@@ -402,7 +411,7 @@ fn unmanaged(
         for (container, message) in containers {
             unmanaged.push(Unmanaged {
                 server: name.clone(),
-                kind: UnmanagedKind::Container,
+                kind: if container.state == SERVICE { UnmanagedKind::SwarmService } else { UnmanagedKind::Container },
                 name: container.container.clone(),
                 network: Some(network.name.clone()),
                 object: Some(key.clone()),

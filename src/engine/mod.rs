@@ -11,7 +11,7 @@ use futures::stream::BoxStream;
 pub use crate::observed::EngineEvent;
 use crate::observed::{
     ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
-    ObservedTask,
+    ObservedTask, ServiceAttachment, ServiceId,
 };
 use crate::plan::NetworkCreate;
 pub use docker::{DockerReader, DockerWriter};
@@ -83,6 +83,17 @@ pub trait Writer: Reader {
 
     /// `POST /containers/{id}/stop`. A container that is stopped already is no error.
     async fn stop_container(&self, container: &ContainerId) -> Result<(), EngineError>;
+
+    /// `POST /services/{id}/update`, of a Swarm manager: its tasks are put on the network as `attachment` says, or taken off it, and are
+    /// restarted for that. `name`: of the network, by which the definition may know it. The rest of the definition stays as it is at that
+    /// moment. Where nothing has to change, nothing is sent.
+    async fn update_service(
+        &self,
+        service: &ServiceId,
+        network: &NetworkId,
+        name: &str,
+        attachment: Option<&ServiceAttachment>,
+    ) -> Result<(), EngineError>;
 }
 
 /// A container as inspect shows it.

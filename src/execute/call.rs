@@ -12,8 +12,9 @@ use crate::api::ObjectKey;
 use crate::engine::{EngineError, EngineErrorKind, Writer};
 use crate::observed::{
     ContainerState, EndpointSettings, NetworkId, ObservedContainer, ObservedEndpoint, ObservedNetwork,
+    ServiceAttachment,
 };
-use crate::plan::{Call, ContainerTarget, Group, NetworkCreate, Note, Reason, UNALLOCATED, ownership};
+use crate::plan::{Call, ContainerTarget, Group, NetworkCreate, Note, Reason, ServiceTarget, UNALLOCATED, ownership};
 use crate::report::{Failure, Outcome};
 
 /// How often a creation is begun anew because others remove what was just made.
@@ -121,6 +122,11 @@ impl Caller<'_> {
                 let stopped = self.answer(self.engine.stop_container(&container.id)).await;
                 self.in_state(container, stopped, |state| !state.is_live()).await
             }
+            Call::UpdateService { service, network, attachment } => {
+                let id = known(network.id.as_ref(), &network.name)?;
+                self.update_service(service, id, &network.name, attachment.as_ref()).await?;
+                Ok(Done::default())
+            }
         }
     }
 
@@ -129,8 +135,14 @@ impl Caller<'_> {
     pub(super) async fn check_group(&self, group: &Group) -> Result<(), Mishap> {
         let mut leaving = Leaving::default();
         for operation in &group.operations {
-            if let Call::DisconnectEndpoint { container, .. } = &operation.call {
-                leaving.containers.insert(&container.id);
+            match &operation.call {
+                Call::DisconnectEndpoint { container, .. } => {
+                    leaving.containers.insert(&container.id);
+                }
+                Call::UpdateService { service, attachment: None, .. } => {
+                    leaving.services.insert(&service.name);
+                }
+                _ => {}
             }
         }
         for operation in &group.operations {
@@ -465,6 +477,43 @@ impl Caller<'_> {
                 Some(seen) if reached(seen.state) => Ok(Done::default()),
                 _ => Err(Failure::from(error).into()),
             },
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Caller<'_> {
+    // Swarm services
+
+    async fn update_service(
+        &self,
+        service: &ServiceTarget,
+        id: &NetworkId,
+        name: &str,
+        attachment: Option<&ServiceAttachment>,
+    ) -> Result<(), Mishap> {
+        // The Swarm takes the id of a network that does not exist, and then starts no task of the service any more.
+        if attachment.is_some() && self.network(id).await?.is_none() {
+            let message = format!("The network {name:?} ({}) has been removed since the plan was made.", id.short());
+            return Err(failed(Reason::NetworkNotFound, message));
+        }
+        let updated = self.answer(self.engine.update_service(&service.id, id, name, attachment)).await;
+        match updated {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind == EngineErrorKind::NotFound => {
+                let message = format!("The Swarm service {} has been removed since the plan was made.", service.name);
+                // One that is gone is off the network as well.
+                if attachment.is_none() { Ok(()) } else { Err(failed(Reason::ContainerMissing, message)) }
+            }
+            Err(error) if error.kind == EngineErrorKind::Unreachable => {
+                let services = self.answer(self.engine.services()).await?;
+                let seen = services.iter().find(|seen| seen.id == service.id);
+                let network = seen.and_then(|seen| seen.networks.iter().find(|known| known.is(id, name)));
+                if network.map(|network| &network.attachment) == attachment {
+                    return Ok(());
+                }
+                Err(Failure::from(error).into())
+            }
             Err(error) => Err(error.into()),
         }
     }

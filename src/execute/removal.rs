@@ -17,6 +17,8 @@ use crate::report::Failure;
 
 /// A network that belongs to a Swarm is gone only after its nodes have let go of it.
 const REMOVAL: Duration = Duration::from_secs(20);
+/// Tasks of a service that was taken off the network are replaced one after another, each with as long to stop as it is granted.
+const REPLACEMENT: Duration = Duration::from_secs(120);
 
 impl Caller<'_> {
     pub(super) async fn remove(&self, id: &NetworkId) -> Result<Option<Warning>, Mishap> {
@@ -53,8 +55,13 @@ impl Caller<'_> {
             self.check_unused(network, &Leaving::default()).await?;
             let Some(task) = refused.holding_task() else { return Err(leftover(network, refused)) };
             let seen = self.answer(self.engine.task(task)).await?;
-            let going = seen.as_ref().is_none_or(|task| !task.is_wanted());
-            if started.elapsed() >= if going { REMOVAL } else { self.limits.settle } {
+            // What somebody is attached for by hand is wanted for good; a task of a service may be next to be replaced.
+            let patience = match &seen {
+                Some(task) if task.service.is_some() => REPLACEMENT,
+                Some(task) if task.is_wanted() => self.limits.settle,
+                _ => REMOVAL,
+            };
+            if started.elapsed() >= patience {
                 let task = task.to_owned();
                 return Err(held_by(network, &task, seen, refused.hint));
             }
@@ -99,7 +106,7 @@ impl Caller<'_> {
 
     /// Nobody but those who are leaving is on the network. Tasks of a service that has been taken off it end by themselves, which is waited for.
     pub(super) async fn check_unused(&self, network: &ObservedNetwork, leaving: &Leaving<'_>) -> Result<(), Mishap> {
-        let deadline = Instant::now() + REMOVAL;
+        let deadline = Instant::now() + REPLACEMENT;
         loop {
             let mut users = self.users(network).await?;
             users.retain(|user| !leaving.covers(user));
@@ -200,12 +207,17 @@ fn user(
         return None;
     }
     let service = container.labels.get(SWARM_SERVICE).cloned();
+    let ending = service.as_ref().is_some_and(|name| services.iter().all(|service| service.name != *name));
+    // Swarm keeps tasks that have ended for its history, and starts none of them again.
+    if ending && !container.state.is_live() {
+        return None;
+    }
     let on = server.map_or(String::new(), |server| format!(" on {}", server.path()));
     Some(User {
         name: format!("container {} ({}){on}", container.name, container.state.as_str()),
         container: Some(container.id.clone()),
         pinned,
-        ending: service.as_ref().is_some_and(|name| services.iter().all(|service| service.name != *name)),
+        ending,
         service,
     })
 }

@@ -7,9 +7,9 @@ use super::host::{self, Attached};
 use super::member;
 use super::operation::{
     Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkTarget,
-    Note, NoteKind, Operation, Reason,
+    Note, NoteKind, Operation, Reason, ServiceTarget,
 };
-use super::{Context, DeleteMode, ownership};
+use super::{Context, DeleteMode, ownership, service};
 use crate::api::{DeletionPolicy, Kind, ObjectKey};
 use crate::desired::DesiredDestination;
 use crate::observed::ObservedNetwork;
@@ -88,8 +88,9 @@ pub(super) fn removal<'a>(
     let mut endpoints = Vec::new();
     let mut all: Vec<Attached<'_>> = ctx.host.attached(network);
     // Those pinned to an earlier network of the name refer to it as well, and cannot start while they do.
-    all.extend(ctx.host.stale(&network.name).into_iter().filter(|it| !host::is_task(it.container)));
-    all.retain(|it| !host::is_going(it.container));
+    all.extend(ctx.host.stale(&network.name));
+    // Tasks leave with their service.
+    all.retain(|it| !host::is_going(it.container) && !host::is_task(it.container));
     all.sort_by_key(|it| (host::is_proxy(it.container, proxy), it.container.name.clone()));
     for it in all {
         let container = it.container;
@@ -124,6 +125,17 @@ pub(super) fn removal<'a>(
                 settings: before,
             }),
         ));
+    }
+    if let Some(service) = service::proxy(ctx)
+        && let Some(before) = service.attachment(network)
+    {
+        let mut update = service::operation(destination, service, target.clone(), None, cause);
+        update.undo = Some(Call::UpdateService {
+            service: ServiceTarget::of(service),
+            network: target.clone(),
+            attachment: Some(before.clone()),
+        });
+        operations.push(update);
     }
     operations.push(operation(Call::RemoveNetwork { network: target }, false, None));
     let journal = (!endpoints.is_empty()).then(|| Journal {
@@ -284,6 +296,7 @@ fn members<'a>(
         .map(|container| &container.id)
         .collect();
     let mut seen = BTreeSet::new();
+    member_services(ctx, destination, network, deletions);
     for member in destination.members.iter().filter(|member| ctx.is_deleted(&member.resource)) {
         for container in member::matching(&ctx.host, &member.selector) {
             if kept.contains(&container.id)
@@ -333,6 +346,58 @@ fn members<'a>(
                         format!("{name:?} is left on {:?}: Landfall did not connect it.", network.name),
                     )
                     .hint(format!("docker network disconnect {} {name}", network.name)),
+                );
+            }
+        }
+    }
+}
+
+/// Services of resources that the request names: taken off the network if Landfall put them there.
+fn member_services(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    network: &ObservedNetwork,
+    deletions: &mut Deletions<'_>,
+) {
+    let kept = |name: &String| {
+        let mut kept = destination.members.iter().filter(|member| member.connect && !ctx.is_deleted(&member.resource));
+        kept.any(|member| member.selector.swarm_services.contains(name))
+    };
+    let mut seen = BTreeSet::new();
+    for member in destination.members.iter().filter(|member| ctx.is_deleted(&member.resource)) {
+        for name in &member.selector.swarm_services {
+            let Some(service) = ctx.host.service_named(name).filter(|_| !kept(name)) else { continue };
+            let Some(attachment) = service.attachment(network) else { continue };
+            if service::is_proxy(service, ctx.server.proxy.as_ref())
+                || service::wanted_elsewhere(ctx, &destination.key, network, service)
+                || !seen.insert(name)
+            {
+                continue;
+            }
+            let resource = &member.resource;
+            if destination.suspend || ctx.is_deleted(&destination.key) {
+                let why = if destination.suspend { "is suspended" } else { "is not deleted" };
+                deletions.notes.push(Note::warning(
+                    Reason::ResourcesRemain,
+                    resource,
+                    format!(
+                        "The Swarm service {name:?} is left on {:?}, since {} {why}.",
+                        network.name, destination.key
+                    ),
+                ));
+            } else if ownership::is_marked_service(attachment, ctx.set) {
+                deletions.groups.push(service::detach(resource, service, network, Cause::DeletionRequested));
+            } else {
+                deletions.notes.push(
+                    Note::unmanaged(
+                        Reason::MembershipForeign,
+                        resource,
+                        format!(
+                            "The Swarm service {name:?} is left on {:?}: Landfall did not put it there.",
+                            network.name
+                        ),
+                    )
+                    .hint(format!("docker service update --network-rm {} {name}", network.name)),
                 );
             }
         }

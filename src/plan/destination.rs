@@ -8,7 +8,7 @@ use super::operation::{
     Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, NetworkCreate, NetworkTarget, Note, NoteKind, OVERLAY,
     Operation, Reason, ServerType,
 };
-use super::{Context, Draft, ownership, proxy, replacement, start, swarm};
+use super::{Context, Draft, ownership, proxy, replacement, service, start, swarm};
 use crate::api::{DestinationType, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredNetwork};
 use crate::observed::{NetworkId, NetworkScope, ObservedNetwork, ObservedSubnet, SwarmState};
@@ -602,6 +602,11 @@ pub(super) fn converge<'a>(
                 Err(note) => draft.notes.push(note),
             }
         }
+        for wanted in &members.services {
+            if !service::is_proxy(wanted.service, ctx.server.proxy.as_ref()) {
+                draft.groups.extend(service::attach(ctx, &target, wanted, Cause::MemberDetached));
+            }
+        }
         draft.notes.extend(member::alias_notes(ctx, destination, located.network()));
     }
     restore(ctx, destination, &target, &members, &handled, &mut draft);
@@ -613,6 +618,7 @@ pub(super) fn converge<'a>(
     }
     if !destination.active {
         start::stop(ctx, destination, &target, &members, &mut draft);
+        service::left_running(destination, &members, &mut draft);
     }
     draft
 }
@@ -677,10 +683,14 @@ fn undeclared(
     members: &Members<'_>,
     draft: &mut Draft,
 ) {
+    service::undeclared(ctx, destination, network, members, draft);
     for attached in ctx.host.attached(network) {
-        // A leftover is not on the network, and the daemon has nothing to disconnect.
-        if host::is_proxy(attached.container, ctx.server.proxy.as_ref())
-            || attached.container.is_leftover(attached.endpoint)
+        // A leftover is not on the network, and the daemon has nothing to disconnect. A service speaks for its tasks.
+        let container = attached.container;
+        let service = container.labels.get(host::SWARM_SERVICE).and_then(|name| ctx.host.service_named(name));
+        if host::is_proxy(container, ctx.server.proxy.as_ref())
+            || container.is_leftover(attached.endpoint)
+            || (host::is_task(container) && service.is_some())
         {
             continue;
         }

@@ -116,7 +116,8 @@ impl Call {
             Call::CreateNetwork(create) => Some(&create.name),
             Call::ConnectEndpoint { network, .. }
             | Call::DisconnectEndpoint { network, .. }
-            | Call::RemoveNetwork { network } => Some(&network.name),
+            | Call::RemoveNetwork { network }
+            | Call::UpdateService { network, .. } => Some(&network.name),
             Call::StartContainer { .. } | Call::StopContainer { .. } => None,
         }
     }
@@ -126,11 +127,30 @@ impl Call {
         self.container_target().map(|container| container.name.as_str())
     }
 
+    /// The Swarm service that the call concerns.
+    pub fn service(&self) -> Option<&str> {
+        match self {
+            Call::UpdateService { service, .. } => Some(&service.name),
+            Call::CreateNetwork(_)
+            | Call::ConnectEndpoint { .. }
+            | Call::DisconnectEndpoint { .. }
+            | Call::RemoveNetwork { .. }
+            | Call::StartContainer { .. }
+            | Call::StopContainer { .. } => None,
+        }
+    }
+
     /// `+` for what is added, `-` for what goes.
     pub fn sign(&self) -> char {
         match self {
-            Call::CreateNetwork(_) | Call::ConnectEndpoint { .. } | Call::StartContainer { .. } => '+',
-            Call::DisconnectEndpoint { .. } | Call::RemoveNetwork { .. } | Call::StopContainer { .. } => '-',
+            Call::CreateNetwork(_)
+            | Call::ConnectEndpoint { .. }
+            | Call::StartContainer { .. }
+            | Call::UpdateService { attachment: Some(_), .. } => '+',
+            Call::DisconnectEndpoint { .. }
+            | Call::RemoveNetwork { .. }
+            | Call::StopContainer { .. }
+            | Call::UpdateService { attachment: None, .. } => '-',
         }
     }
 }
@@ -166,6 +186,16 @@ impl fmt::Display for Call {
             Call::RemoveNetwork { network } => write!(f, "remove network {}", network.name),
             Call::StartContainer { container } => write!(f, "start {}", container.name),
             Call::StopContainer { container } => write!(f, "stop {}", container.name),
+            Call::UpdateService { service, network, attachment: None } => {
+                write!(f, "update service {}: remove network {}", service.name, network.name)
+            }
+            Call::UpdateService { service, network, attachment: Some(attachment) } => {
+                write!(f, "update service {}: add network {}", service.name, network.name)?;
+                match attachment.aliases.as_slice() {
+                    [] => Ok(()),
+                    aliases => write!(f, " as {}", aliases.join(", ")),
+                }
+            }
         }
     }
 }

@@ -6,10 +6,10 @@ use super::host::Attached;
 use super::member::Members;
 use super::operation::ServerType;
 use super::swarm::View;
-use super::{Context, FreshIds, PlanInput, Request, destination, host, member};
+use super::{Context, FreshIds, PlanInput, Request, destination, host, member, service};
 use crate::api::{DestinationType, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState, ProxyInstance};
-use crate::observed::{Observations, ObservedContainer, ObservedNetwork, ObservedState};
+use crate::observed::{Observations, ObservedContainer, ObservedNetwork, ObservedService, ObservedState};
 
 /// A server and what is on it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -101,11 +101,13 @@ pub struct MissingFacts {
     pub container: Option<String>,
 }
 
-/// A container and how it is on the network.
+/// A container, or a Swarm service, and how it is on the network.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointFacts {
+    /// Its name.
     pub container: String,
+    /// As the daemon says; `service` of a Swarm service.
     pub state: &'static str,
     pub connected: bool,
     #[serde(skip_serializing_if = "String::is_empty", rename = "ipv4Address")]
@@ -143,10 +145,7 @@ fn server_facts(ctx: &Context<'_>, observed: &ObservedState) -> ServerFacts {
             },
             ProxyInstance::Service(name) => ServerProxyFacts {
                 name: name.clone(),
-                state: match observed.services.iter().find(|service| service.name == *name) {
-                    Some(_) => "service".to_owned(),
-                    None => "missing".to_owned(),
-                },
+                state: ctx.host.service_named(name).map_or("missing", |_| SERVICE).to_owned(),
             },
         }),
         networks: observed.networks.len(),
@@ -167,20 +166,45 @@ fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination)
     let on_it = |container: &ObservedContainer| attached.iter().find(|other| other.container.id == container.id);
     let proxy = ctx.server.proxy.as_ref();
 
-    let proxy_facts = attached
-        .iter()
-        .find(|attached| host::is_proxy(attached.container, proxy))
-        .map(|attached| endpoint(attached.container, Some(attached)))
-        .or_else(|| {
-            let wanted = destination.proxy && destination.active;
-            let container =
-                ctx.host.state.containers.iter().find(|container| wanted && host::is_proxy(container, proxy));
-            container.map(|container| endpoint(container, None))
-        });
-    let Members { all, apart, declared, .. } = &members;
+    let proxy_facts = service::proxy(ctx)
+        .filter(|it| (destination.proxy && destination.active) || network.is_some_and(|network| it.is_on(network)))
+        .map(|it| service_endpoint(it, network));
+    let proxy_facts = proxy_facts.or_else(|| {
+        attached
+            .iter()
+            .find(|attached| host::is_proxy(attached.container, proxy))
+            .map(|attached| endpoint(attached.container, Some(attached)))
+            .or_else(|| {
+                let wanted = destination.proxy && destination.active;
+                let container =
+                    ctx.host.state.containers.iter().find(|container| wanted && host::is_proxy(container, proxy));
+                container.map(|container| endpoint(container, None))
+            })
+    });
+    // A service speaks for its tasks: those that have ended are kept for a while, on the networks that were declared in their time.
+    let spoken_for = |container: &ObservedContainer| {
+        let service = container.labels.get(host::SWARM_SERVICE).and_then(|name| ctx.host.service_named(name));
+        host::is_task(container) && service.is_some()
+    };
+    let Members { all, apart, declared, services, .. } = &members;
     let unmanaged = attached.iter().filter(|attached| {
         let id = &attached.container.id;
-        !declared.contains(id) && !apart.contains(id) && !host::is_proxy(attached.container, proxy)
+        !declared.contains(id)
+            && !apart.contains(id)
+            && !host::is_proxy(attached.container, proxy)
+            && !spoken_for(attached.container)
+    });
+    let on =
+        network.into_iter().flat_map(|network| ctx.host.services_on(network).into_iter().map(move |it| (network, it)));
+    let foreign = on.filter(|(network, it)| {
+        !service::is_proxy(it, proxy)
+            && !services.iter().any(|wanted| wanted.service.id == it.id)
+            && !service::wanted_elsewhere(ctx, &destination.key, network, it)
+    });
+    let by_service = services.iter().map(|wanted| MemberFacts {
+        resource: wanted.object.clone(),
+        expected: true,
+        endpoint: service_endpoint(wanted.service, network),
     });
     DestinationFacts {
         destination_type: ctx.host.server_type().destination_type(),
@@ -188,14 +212,19 @@ fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination)
         proxy: proxy_facts,
         members: all
             .iter()
+            .filter(|(_, container)| !spoken_for(container))
             .map(|(resource, container)| MemberFacts {
                 resource: (*resource).clone(),
                 expected: !apart.contains(&container.id) || declared.contains(&container.id),
                 endpoint: endpoint(container, on_it(container)),
             })
+            .chain(by_service)
             .collect(),
         missing: missing(destination, &members),
-        unmanaged: unmanaged.map(|attached| endpoint(attached.container, Some(attached))).collect(),
+        unmanaged: unmanaged
+            .map(|attached| endpoint(attached.container, Some(attached)))
+            .chain(foreign.map(|(network, it)| service_endpoint(it, Some(network))))
+            .collect(),
     }
 }
 
@@ -206,7 +235,11 @@ fn missing(destination: &DesiredDestination, members: &Members<'_>) -> Vec<Missi
         let names = &member.selector.names;
         let lacks = |container| MissingFacts { resource: member.resource.clone(), container };
         if names.is_empty() {
-            // The tasks of a Swarm service are its own business.
+            for name in &member.selector.swarm_services {
+                if !members.services.iter().any(|wanted| wanted.service.name == *name) {
+                    missing.push(lacks(Some(name.clone())));
+                }
+            }
             if found.next().is_none() && member.selector.swarm_services.is_empty() {
                 missing.push(lacks(None));
             }
@@ -243,5 +276,21 @@ fn endpoint(container: &ObservedContainer, attached: Option<&Attached<'_>>) -> E
         ipv6_address: attached.map(|attached| attached.endpoint.ipv6_address.clone()).unwrap_or_default(),
         mac_address: settings.and_then(|settings| settings.mac_address.clone()),
         aliases,
+    }
+}
+
+/// State of a Swarm service in the place of a container's: how many of its tasks run is the Swarm's business.
+pub const SERVICE: &str = "service";
+
+fn service_endpoint(service: &ObservedService, network: Option<&ObservedNetwork>) -> EndpointFacts {
+    let attachment = network.and_then(|network| service.attachment(network));
+    EndpointFacts {
+        container: service.name.clone(),
+        state: SERVICE,
+        connected: attachment.is_some(),
+        ipv4_address: String::new(),
+        ipv6_address: String::new(),
+        mac_address: None,
+        aliases: attachment.map(|attachment| attachment.aliases.clone()).unwrap_or_default(),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::operation::{Blocker, BlockerKind, ServerType};
 use super::ownership::{self, Ownership};
+use super::service;
 use crate::api::ObjectKey;
 use crate::desired::{Proxy, ProxyInstance};
 use crate::observed::{
@@ -101,6 +102,21 @@ impl<'a> Host<'a> {
         self.containers_by_name.get(name).copied()
     }
 
+    pub(super) fn service_named(&self, name: &str) -> Option<&'a ObservedService> {
+        self.state.services.iter().find(|service| service.name == name)
+    }
+
+    /// A task that has ended, of a service that is not on the network any more. Swarm keeps a few of them for its history and starts none
+    /// again, so it needs nothing.
+    pub(super) fn is_bygone(&self, container: &ObservedContainer, network: &ObservedNetwork) -> bool {
+        is_task(container)
+            && !container.state.is_live()
+            && container
+                .labels
+                .get(SWARM_SERVICE)
+                .is_some_and(|name| self.service_named(name).is_none_or(|service| !service.is_on(network)))
+    }
+
     pub(super) fn container(&self, id: &crate::observed::ContainerId) -> Option<&'a ObservedContainer> {
         // Observed containers are in the order of their ids, but a saved observation may have been edited.
         self.state.containers.iter().find(|container| container.id == *id)
@@ -186,14 +202,13 @@ impl<'a> Host<'a> {
     pub(super) fn blockers(&self, network: &ObservedNetwork, proxy: Option<&Proxy>) -> Vec<Blocker> {
         let mut blockers: BTreeSet<Blocker> = BTreeSet::new();
         for Attached { container, .. } in self.attached(network).into_iter().chain(self.stale(&network.name)) {
-            if !is_proxy(container, proxy) {
+            if !is_proxy(container, proxy) && !self.is_bygone(container, network) {
                 let kind = if is_task(container) { BlockerKind::SwarmTask } else { BlockerKind::Container };
                 let state = container.state.as_str().to_owned();
                 blockers.insert(Blocker { kind, name: container.name.clone(), state, server: None });
             }
         }
-        // A proxy that is one as well: only an update of its definition takes it off the network.
-        for service in self.services_on(network) {
+        for service in self.services_on(network).into_iter().filter(|it| !service::is_proxy(it, proxy)) {
             let state = match service.replicas {
                 Some(1) => "1 replica".to_owned(),
                 Some(count) => format!("{count} replicas"),

@@ -57,6 +57,8 @@ struct Simulation<'a> {
     created: BTreeSet<&'a str>,
     /// By the network's id, or its name where the plan creates it.
     attached: BTreeMap<&'a str, BTreeSet<&'a ContainerId>>,
+    /// Services that the plan has taken off networks, by the network's id.
+    detached: BTreeSet<(&'a str, &'a str)>,
 }
 
 fn observed_server(input: &PlanInput<'_>, server: &ServerPlan, state: &ObservedState, say: &mut impl FnMut(String)) {
@@ -74,7 +76,12 @@ fn observed_server(input: &PlanInput<'_>, server: &ServerPlan, state: &ObservedS
             let on = host
                 .attached(network)
                 .into_iter()
-                .filter(|it| !host::is_going(it.container) && !it.container.is_leftover(it.endpoint));
+                // Tasks come and go with their service.
+                .filter(|it| {
+                    !host::is_going(it.container)
+                        && !it.container.is_leftover(it.endpoint)
+                        && !host::is_task(it.container)
+                });
             (network.id.as_str(), on.map(|it| &it.container.id).collect())
         })
         .collect();
@@ -84,6 +91,7 @@ fn observed_server(input: &PlanInput<'_>, server: &ServerPlan, state: &ObservedS
         networks: state.networks.iter().map(|network| &network.id).collect(),
         created: BTreeSet::new(),
         attached,
+        detached: BTreeSet::new(),
     };
     for group in &server.groups {
         if group.operations.is_empty() {
@@ -92,6 +100,12 @@ fn observed_server(input: &PlanInput<'_>, server: &ServerPlan, state: &ObservedS
         simulation.journal(group, say);
         for (at, operation) in group.operations.iter().enumerate() {
             let last = at + 1 == group.operations.len();
+            if let Call::UpdateService { service, attachment: None, .. } = &operation.call
+                && !last
+                && operation.undo.is_none()
+            {
+                say(format!("taking {} off cannot be undone should the rest of its group fail", service.name));
+            }
             if let Call::DisconnectEndpoint { container, .. } = &operation.call
                 && !last
                 && operation.undo.is_none()
@@ -171,6 +185,24 @@ impl<'a> Simulation<'a> {
                     say(format!("{} is disconnected from {}, which is unmanaged", container.name, network.name));
                 }
             }
+            Call::UpdateService { service, network, attachment } => {
+                self.exists(network, say);
+                let Some(observed) = self.state.services.iter().find(|it| it.id == service.id) else {
+                    say(format!("{} does not exist", service.name));
+                    return;
+                };
+                let before = network.id.as_ref().and_then(|id| self.state.network(id));
+                let before = before.and_then(|network| observed.attachment(network));
+                if before == attachment.as_ref() {
+                    say(format!("{} is updated for {}, where it is as it should be", service.name, network.name));
+                }
+                if attachment.is_none() {
+                    if !self.is_ours(input, network) {
+                        say(format!("{} is taken off {}, which is unmanaged", service.name, network.name));
+                    }
+                    self.detached.insert((self.key(network), &service.name));
+                }
+            }
             Call::StopContainer { container } | Call::StartContainer { container } => {
                 self.container(&container.id, &container.name, say);
                 let forced = cause == Cause::DeletionRequested;
@@ -201,7 +233,8 @@ impl<'a> Simulation<'a> {
             if cause == Cause::Undeclared && !(input.request.prune && self.host.is_verified(observed)) {
                 say(format!("{} is pruned, and nobody asked for it or its labels are not its own", network.name));
             }
-            if !self.host.services_on(observed).is_empty() {
+            let on = self.host.services_on(observed);
+            if on.iter().any(|service| !self.detached.contains(&(id.as_str(), service.name.as_str()))) {
                 say(format!("{} is removed from under a Swarm service", network.name));
             }
         }

@@ -11,10 +11,12 @@ use super::operation::{
     Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkCreate, NetworkTarget, Note,
     Operation, Reason,
 };
-use super::ownership;
+use super::{ownership, service};
 use crate::api::{ContainerSelector, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredEndpoint, DesiredMember};
-use crate::observed::{ContainerId, EndpointSettings, ObservedContainer, ObservedEndpoint, ObservedNetwork};
+use crate::observed::{
+    ContainerId, EndpointSettings, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService,
+};
 
 /// A container that belongs on a destination's network, and how it should appear there.
 #[derive(Debug, Clone)]
@@ -26,7 +28,16 @@ pub(super) struct Wanted<'a> {
     pub(super) start_after_repair: bool,
 }
 
-/// The containers of a destination's resources.
+/// A Swarm service whose tasks belong on a destination's network.
+#[derive(Debug, Clone)]
+pub(super) struct WantedService<'a> {
+    /// The resource, or the destination where the service is the proxy.
+    pub(super) object: &'a ObjectKey,
+    pub(super) service: &'a ObservedService,
+    pub(super) aliases: Vec<String>,
+}
+
+/// The containers and Swarm services of a destination's resources.
 #[derive(Debug, Default)]
 pub(super) struct Members<'a> {
     /// To be on the network; in the order of the resources and their containers' names.
@@ -39,6 +50,10 @@ pub(super) struct Members<'a> {
     pub(super) leaving: BTreeSet<&'a ContainerId>,
     /// Every container of every resource, those apart included.
     pub(super) all: Vec<(&'a ObjectKey, &'a ObservedContainer)>,
+    /// To be on the network; in the order of the resources.
+    pub(super) services: Vec<WantedService<'a>>,
+    /// Names of services of resources that are being deleted.
+    pub(super) leaving_services: BTreeSet<&'a str>,
     pub(super) notes: Vec<Note>,
 }
 
@@ -54,6 +69,7 @@ pub(super) fn resolve<'a>(
         let found = matching(&ctx.host, &member.selector);
         if ctx.is_deleted(&member.resource) {
             members.leaving.extend(found.iter().map(|container| &container.id));
+            members.leaving_services.extend(member.selector.swarm_services.iter().map(String::as_str));
             continue;
         }
         members.all.extend(found.iter().map(|container| (&member.resource, *container)));
@@ -63,8 +79,8 @@ pub(super) fn resolve<'a>(
         }
         members.declared.extend(found.iter().map(|container| &container.id));
         members.notes.extend(missing(ctx, member, &found));
-        members.notes.extend(service_notes(ctx, destination, member, network));
         let static_address = member.endpoint.ipv4_address.is_some() || member.endpoint.ipv6_address.is_some();
+        services(ctx, member, static_address, &mut members);
         if static_address && found.len() > 1 {
             let names: Vec<_> = found.iter().map(|container| format!("{:?}", container.name)).collect();
             members.notes.push(
@@ -82,7 +98,7 @@ pub(super) fn resolve<'a>(
                 if ctx.host.attachment(container, network, network.map_or("", |network| &network.name)).is_none()
                     && member.selector.swarm_services.is_empty()
                 {
-                    members.notes.push(task_note(destination, &member.resource, container));
+                    members.notes.push(service::task_note(destination, &member.resource, container));
                 }
                 continue;
             }
@@ -200,52 +216,40 @@ fn describe(selector: &ContainerSelector) -> String {
     if parts.is_empty() { "an empty selector".to_owned() } else { parts.join(" and ") }
 }
 
-/// A Swarm service joins a network by its definition, and that restarts its tasks: not done behind anyone's back.
-fn service_notes(
-    ctx: &Context<'_>,
-    destination: &DesiredDestination,
-    member: &DesiredMember,
-    network: Option<&ObservedNetwork>,
-) -> Vec<Note> {
-    member
-        .selector
-        .swarm_services
-        .iter()
-        .filter_map(|name| {
-            let service = ctx.host.state.services.iter().find(|service| service.name == *name);
-            match (service, network) {
-                (None, _) => Some(Note::waiting(
+/// Finds the Swarm services that a resource means.
+fn services<'a>(ctx: &Context<'a>, member: &'a DesiredMember, static_address: bool, members: &mut Members<'a>) {
+    for name in &member.selector.swarm_services {
+        let Some(service) = ctx.host.service_named(name) else {
+            members.notes.push(
+                Note::waiting(
                     Reason::ContainerMissing,
                     &member.resource,
                     format!("There is no Swarm service named {name:?}."),
-                )),
-                (Some(service), Some(network)) if service.is_on(network) => None,
-                (Some(_), _) => {
-                    let network = network.map_or("NETWORK", |network| &network.name);
-                    Some(
-                        Note::warning(
-                            Reason::WrongScope,
-                            &member.resource,
-                            format!("The Swarm service {name:?} is not on the network of {}.", destination.key),
-                        )
-                        .hint(format!("docker service update --network-add {network} {name}")),
-                    )
-                }
-            }
-        })
-        .collect()
-}
-
-fn task_note(destination: &DesiredDestination, resource: &ObjectKey, container: &ObservedContainer) -> Note {
-    Note::warning(
-        Reason::WrongScope,
-        resource,
-        format!(
-            "The container {:?} is a task of a Swarm service, which decides on its networks; it is not on that of {}.",
-            container.name, destination.key
-        ),
-    )
-    .hint("add the network to the service: docker service update --network-add NETWORK SERVICE")
+                )
+                .hint("it is put on the network as soon as it is there; correct `spec.containers` if it goes by another name"),
+            );
+            continue;
+        };
+        if static_address {
+            members.notes.push(
+                Note::refused(
+                    Reason::AddressUnavailable,
+                    &member.resource,
+                    format!("A static address is declared for the Swarm service {name:?}, whose tasks get theirs from the Swarm."),
+                )
+                .hint("remove `endpoint.ipv4Address` and `endpoint.ipv6Address`; a service is found by its name and aliases"),
+            );
+            continue;
+        }
+        let aliases = &member.endpoint.aliases;
+        // Two resources may mean one service: it gets what both declare.
+        if let Some(known) = members.services.iter_mut().find(|known| known.service.id == service.id) {
+            let new: Vec<String> = aliases.iter().filter(|alias| !known.aliases.contains(alias)).cloned().collect();
+            known.aliases.extend(new);
+        } else {
+            members.services.push(WantedService { object: &member.resource, service, aliases: aliases.clone() });
+        }
+    }
 }
 
 /// The network that a destination's endpoints belong on.

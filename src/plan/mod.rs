@@ -16,6 +16,7 @@ pub mod ownership;
 mod proxy;
 mod prune;
 mod replacement;
+mod service;
 mod start;
 mod swarm;
 
@@ -330,9 +331,12 @@ fn plan_server<'a>(
     let created: Vec<&NetworkCreate> = draft.groups.iter().flat_map(created).collect();
     let (first, last): (Vec<_>, Vec<_>) =
         removals.into_iter().partition(|removal| in_the_way(removal.network, &created));
+    // Updates of services right after each other, and after whatever they may rely on.
+    let (services, others): (Vec<_>, Vec<_>) =
+        draft.groups.into_iter().chain(requested.groups).partition(service::is_update);
     plan.groups.extend(first.into_iter().map(|removal| removal.group));
-    plan.groups.extend(draft.groups);
-    plan.groups.extend(requested.groups);
+    plan.groups.extend(others);
+    plan.groups.extend(services);
     plan.groups.extend(last.into_iter().map(|removal| removal.group));
     draft.notes.extend(notes);
     for note in draft.notes {

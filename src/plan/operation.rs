@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{DestinationType, ObjectKey};
-use crate::observed::{ContainerId, EndpointSettings, NetworkId, ObservedContainer, ObservedNetwork, ObservedSubnet};
+use crate::observed::{
+    ContainerId, EndpointSettings, NetworkId, ObservedContainer, ObservedNetwork, ObservedService, ObservedSubnet,
+    ServiceAttachment, ServiceId,
+};
 
 /// What to do on all servers, in a stable order.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,6 +140,14 @@ pub enum Call {
     StopContainer {
         container: ContainerTarget,
     },
+    /// A Swarm service is on networks by its definition, and its tasks are restarted when that changes. The rest of the definition is as it is
+    /// found.
+    UpdateService {
+        service: ServiceTarget,
+        network: NetworkTarget,
+        /// How its tasks are put on the network; `None`: they are taken off it.
+        attachment: Option<ServiceAttachment>,
+    },
 }
 
 impl Call {
@@ -145,6 +156,7 @@ impl Call {
         match self {
             Call::CreateNetwork(create) => create.driver == OVERLAY,
             Call::RemoveNetwork { network } => network.id.as_ref().is_some_and(NetworkId::is_of_swarm),
+            Call::UpdateService { .. } => true,
             Call::ConnectEndpoint { .. }
             | Call::DisconnectEndpoint { .. }
             | Call::StartContainer { .. }
@@ -161,6 +173,7 @@ impl Call {
             Call::RemoveNetwork { .. } => "RemoveNetwork",
             Call::StartContainer { .. } => "StartContainer",
             Call::StopContainer { .. } => "StopContainer",
+            Call::UpdateService { .. } => "UpdateService",
         }
     }
 
@@ -171,7 +184,18 @@ impl Call {
             | Call::DisconnectEndpoint { container, .. }
             | Call::StartContainer { container }
             | Call::StopContainer { container } => Some(container),
-            Call::CreateNetwork(_) | Call::RemoveNetwork { .. } => None,
+            Call::CreateNetwork(_) | Call::RemoveNetwork { .. } | Call::UpdateService { .. } => None,
+        }
+    }
+
+    /// The network that has to be created earlier in the plan for the call to be possible.
+    pub fn awaits(&self) -> Option<&str> {
+        match self {
+            Call::ConnectEndpoint { network, .. }
+            | Call::DisconnectEndpoint { network, .. }
+            | Call::RemoveNetwork { network }
+            | Call::UpdateService { network, .. } => network.id.is_none().then_some(network.name.as_str()),
+            Call::CreateNetwork(_) | Call::StartContainer { .. } | Call::StopContainer { .. } => None,
         }
     }
 }
@@ -200,6 +224,19 @@ pub struct ContainerTarget {
 impl ContainerTarget {
     pub fn of(container: &ObservedContainer) -> Self {
         Self { name: container.name.clone(), id: container.id.clone() }
+    }
+}
+
+/// A Swarm service to act on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceTarget {
+    pub name: String,
+    pub id: ServiceId,
+}
+
+impl ServiceTarget {
+    pub fn of(service: &ObservedService) -> Self {
+        Self { name: service.name.clone(), id: service.id.clone() }
     }
 }
 

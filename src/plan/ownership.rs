@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use crate::api::{DeletionPolicy, Kind, ObjectKey};
-use crate::observed::{EndpointSettings, ObservedNetwork};
+use crate::observed::{EndpointSettings, ObservedNetwork, ServiceAttachment};
 
 /// The set an object belongs to: a label on networks, a driver option on endpoints.
 pub const SET: &str = "landfall.set";
@@ -100,4 +100,14 @@ pub fn is_marked(settings: &EndpointSettings, set: &str) -> bool {
 /// Marks an endpoint as connected by the set.
 pub fn mark(settings: &mut EndpointSettings, set: &str) {
     settings.driver_opts.insert(SET.to_owned(), set.to_owned());
+}
+
+/// Whether the set put the service's tasks on the network.
+pub fn is_marked_service(attachment: &ServiceAttachment, set: &str) -> bool {
+    attachment.driver_opts.get(SET).is_some_and(|marked| marked == set)
+}
+
+/// Marks a service's attachment as made by the set.
+pub fn mark_service(attachment: &mut ServiceAttachment, set: &str) {
+    attachment.driver_opts.insert(SET.to_owned(), set.to_owned());
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::host;
-use super::member::{self, Members, Target, Wanted};
+use super::member::{self, Members, Target, Wanted, WantedService};
 use super::operation::{Call, Cause, ContainerTarget, Group, Note, Operation, Reason};
-use super::{Context, Draft, ownership};
+use super::{Context, Draft, ownership, service};
 use crate::desired::{DesiredDestination, ProxyInstance};
-use crate::observed::{ContainerId, ObservedContainer, ObservedNetwork};
+use crate::observed::{ContainerId, ObservedContainer, ObservedService};
 
 /// The proxy's container, where the proxy is one and can be connected to networks.
 pub(super) fn container<'a>(ctx: &Context<'a>) -> Option<&'a ObservedContainer> {
@@ -26,11 +26,20 @@ pub(super) fn server_note(ctx: &Context<'_>) -> Option<Note> {
     if wanting == 0 {
         return None;
     }
-    let ProxyInstance::Container(name) = &ctx.server.proxy.as_ref()?.instance else { return None };
-    let waiting = |message: String| {
-        Note::waiting(Reason::ContainerMissing, &ctx.server.key, message)
-            .hint("it is connected as soon as it is there; correct `spec.proxy.container` if it goes by another name")
+    let waiting = |message: String, field: &str| {
+        Note::waiting(Reason::ContainerMissing, &ctx.server.key, message).hint(format!(
+            "it is connected as soon as it is there; correct `spec.proxy.{field}` if it goes by another name"
+        ))
     };
+    let name = match &ctx.server.proxy.as_ref()?.instance {
+        ProxyInstance::Container(name) => name,
+        ProxyInstance::Service(name) if ctx.host.service_named(name).is_some() => return None,
+        ProxyInstance::Service(name) => {
+            let message = format!("The proxy, a Swarm service named {name:?}, does not exist.");
+            return Some(waiting(message, "service"));
+        }
+    };
+    let waiting = |message| waiting(message, "container");
     match ctx.host.container_named(name) {
         None => Some(waiting(format!("The proxy {name:?} does not exist."))),
         Some(container) if host::is_going(container) => {
@@ -66,8 +75,9 @@ pub(super) fn converge<'a>(
     handled: &BTreeSet<&'a ContainerId>,
     draft: &mut Draft,
 ) {
-    if let Some(note) = service_note(ctx, destination, target.network) {
-        draft.notes.push(note);
+    if let Some(service) = service::proxy(ctx) {
+        converge_service(ctx, destination, target, members, service, draft);
+        return;
     }
     let Some(container) = container(ctx).filter(|container| !handled.contains(&container.id)) else { return };
     let declared = members.wanted.iter().find(|wanted| wanted.container.id == container.id);
@@ -136,33 +146,44 @@ pub(super) fn converge<'a>(
     }
 }
 
-/// A proxy that is a Swarm service joins a network by its definition, and that restarts its tasks.
-fn service_note(
-    ctx: &Context<'_>,
-    destination: &DesiredDestination,
-    network: Option<&ObservedNetwork>,
-) -> Option<Note> {
-    let ProxyInstance::Service(name) = &ctx.server.proxy.as_ref()?.instance else { return None };
-    if !destination.proxy || !destination.active {
-        return None;
+/// Puts a proxy that is a Swarm service on the network, or takes it off.
+fn converge_service<'a>(
+    ctx: &Context<'a>,
+    destination: &'a DesiredDestination,
+    target: &Target<'_>,
+    members: &Members<'a>,
+    service: &'a ObservedService,
+    draft: &mut Draft,
+) {
+    let on = target.network.filter(|network| service.is_on(network));
+    let attachment = on.and_then(|network| service.attachment(network));
+    let marked = attachment.is_some_and(|attachment| ownership::is_marked_service(attachment, ctx.set));
+    let declared = members.services.iter().find(|wanted| wanted.service.id == service.id);
+    match (belongs(ctx, destination, marked), declared, on) {
+        (Some(true), _, _) => {
+            let aliases = declared.map(|wanted| wanted.aliases.clone()).unwrap_or_default();
+            let wanted = WantedService { object: &destination.key, service, aliases };
+            draft.groups.extend(service::attach(ctx, target, &wanted, Cause::ProxyDetached));
+        }
+        // Declared as a member as well: it belongs there in that capacity.
+        (_, Some(wanted), _) if destination.active => {
+            draft.groups.extend(service::attach(ctx, target, wanted, Cause::MemberDetached));
+        }
+        (_, _, Some(network)) if service::wanted_elsewhere(ctx, &destination.key, network, service) => {}
+        (Some(false), _, Some(network)) => {
+            draft.groups.push(service::detach(&destination.key, service, network, Cause::ProxyUnwanted));
+        }
+        (None, _, Some(network)) => draft.notes.push(
+            Note::unmanaged(
+                Reason::MembershipForeign,
+                &destination.key,
+                format!(
+                    "The proxy, the Swarm service {:?}, is on {:?}, which asks for none; Landfall did not put it there.",
+                    service.name, network.name
+                ),
+            )
+            .hint(format!("docker service update --network-rm {} {}", network.name, service.name)),
+        ),
+        (_, _, None) => {}
     }
-    let Some(service) = ctx.host.state.services.iter().find(|service| service.name == *name) else {
-        return Some(Note::waiting(
-            Reason::ContainerMissing,
-            &destination.key,
-            format!("The proxy, a Swarm service named {name:?}, does not exist."),
-        ));
-    };
-    if network.is_some_and(|network| service.is_on(network)) {
-        return None;
-    }
-    let network = network.map_or("NETWORK", |network| &network.name);
-    Some(
-        Note::warning(
-            Reason::WrongScope,
-            &destination.key,
-            format!("The proxy, the Swarm service {name:?}, is not on the destination's network."),
-        )
-        .hint(format!("docker service update --network-add {network} {name}")),
-    )
 }

@@ -71,7 +71,10 @@ pub(super) fn replace<'a>(
             "{differ}. Swarm services are on the network, and whether they are is up to their definitions."
         ))
         .blockers(blockers)
-        .hint("remove the network from the services first: docker service update --network-rm"));
+        .hint(
+            "declare `proxy: false` and leave the services out of the manifests until the network is replaced; what Landfall did not put there \
+             goes with docker service update --network-rm",
+        ));
     }
     let mut ignored = removed.clone();
     ignored.insert(&network.id);

@@ -225,7 +225,12 @@ impl<'a> Context<'a> {
         sharing.map(blocker).collect()
     }
 
-    /// Whoever is on a network of the Swarm on its other declared nodes, stopped or not.
+    /// Whether the server is a node of this server's Swarm, this server itself included.
+    pub(super) fn is_node(&self, server: &ObjectKey) -> bool {
+        self.swarm.is_some_and(|swarm| swarm.has(server))
+    }
+
+    /// Whoever is on a network of the Swarm on its other declared nodes, stopped or not. Tasks of the proxy leave with it.
     pub(super) fn elsewhere_on(&self, network: &ObservedNetwork) -> Vec<Blocker> {
         let Some(swarm) = self.swarm.filter(|_| network.scope == NetworkScope::Swarm) else {
             return Vec::new();
@@ -237,7 +242,9 @@ impl<'a> Context<'a> {
                     Some(id) => *id == network.id,
                     None => endpoint.network_name == network.name,
                 });
-                if on {
+                let proxy = self.server.proxy.as_ref();
+                let leaves = host::is_task(container) && host::is_proxy(container, proxy);
+                if on && !leaves && !self.host.is_bygone(container, network) {
                     let kind = if host::is_task(container) { BlockerKind::SwarmTask } else { BlockerKind::Container };
                     let state = container.state.as_str().to_owned();
                     blockers.push(Blocker { kind, name: container.name.clone(), state, server: Some(server.path()) });

@@ -45,6 +45,9 @@ pub struct OperationDocument {
     pub object: String,
     pub network: Option<String>,
     pub container: Option<String>,
+    /// Of `UpdateService`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
     pub cause: &'static str,
     pub disruptive: bool,
     pub outcome: &'static str,
@@ -141,6 +144,7 @@ fn operation(server: &str, manager: Option<&ObjectKey>, report: &OperationReport
         object: operation.object.to_string(),
         network: operation.call.network().map(str::to_owned),
         container: operation.call.container().map(str::to_owned),
+        service: operation.call.service().map(str::to_owned),
         cause: operation.cause.as_str(),
         disruptive: operation.disruptive,
         outcome: outcome.name(),

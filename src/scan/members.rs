@@ -15,16 +15,12 @@ use crate::api::{
     ApplicationSpec, ComposeSpec, ContainerSelector, DatabaseEngine, DatabaseSpec, EndpointSpec, Kind, Object,
     ObjectKey, ObjectRef, ServiceSpec, Spec, SubnetSpec,
 };
-use crate::observed::{ContainerState, EndpointSettings, ObservedContainer, ObservedNetwork, ObservedService};
+use crate::observed::{ContainerState, EndpointSettings, ObservedContainer};
 use crate::plan::selects;
 
 pub(super) const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";
-
-pub(super) fn service_is_on(service: &ObservedService, network: &ObservedNetwork) -> bool {
-    service.networks.iter().any(|known| known == network.id.as_str() || *known == network.name)
-}
 
 /// What containers would be declared as, and how they are found again.
 #[derive(Debug, Clone)]
@@ -88,9 +84,8 @@ fn services<'a>(context: &Context<'a>, found: &[Found<'_>], groups: &mut Vec<Gro
         let is_proxy = context.proxy.as_ref().is_some_and(
             |proxy| matches!(&proxy.instance, crate::desired::ProxyInstance::Service(name) if *name == service.name),
         );
-        let networks: Vec<usize> = (0..found.len())
-            .filter(|at| found.get(*at).is_some_and(|found| service_is_on(service, found.network)))
-            .collect();
+        let networks: Vec<usize> =
+            (0..found.len()).filter(|at| found.get(*at).is_some_and(|found| service.is_on(found.network))).collect();
         if is_proxy || networks.is_empty() {
             continue;
         }

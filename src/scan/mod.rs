@@ -112,7 +112,7 @@ impl KnownProxy {
                 state.container_named(name).is_some_and(|container| is_attached(container, network))
             }
             ProxyInstance::Service(name) => {
-                state.services.iter().any(|service| service.name == *name && members::service_is_on(service, network))
+                state.services.iter().any(|service| service.name == *name && service.is_on(network))
             }
         }
     }

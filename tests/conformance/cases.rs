@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use landfall::engine::{ContainerDetail, EngineErrorKind, Writer};
 use landfall::observed::{
     ContainerId, ContainerState, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint,
-    ObservedNetwork, ObservedSubnet,
+    ObservedNetwork, ObservedSubnet, ServiceAttachment,
 };
 use landfall::plan::NetworkCreate;
 
@@ -343,4 +343,50 @@ pub(crate) async fn labels_and_environment_are_shown(subject: &impl Subject) {
     assert_eq!(detail.container.labels, spec.labels);
     assert!(detail.env.contains(&spec.env[0]), "{:?}", detail.env);
     assert_eq!(detail.container.name, "app");
+}
+
+pub(super) async fn a_service_is_on_the_networks_of_its_definition(subject: &impl Subject) {
+    let (api, engine) = (subject.add_service("api"), subject.engine());
+    let overlay = |name: &str| NetworkCreate { driver: "overlay".to_owned(), attachable: true, ..bridge(name) };
+    let web = engine.create_network(&overlay("web-net")).await.unwrap();
+    let other = engine.create_network(&overlay("other-net")).await.unwrap();
+    let on = async || {
+        let services = engine.services().await.unwrap();
+        let service = services.into_iter().find(|service| service.id == api).expect("the service is listed");
+        let networks = service.networks.into_iter().map(|it| (it.target, it.attachment));
+        networks.collect::<BTreeMap<String, ServiceAttachment>>()
+    };
+    let attachment = |alias: &str| ServiceAttachment {
+        aliases: vec![alias.to_owned()],
+        driver_opts: map(&[("landfall.set", "default")]),
+    };
+    let expected = |pairs: &[(&NetworkId, &str)]| {
+        pairs.iter().map(|(id, alias)| (id.to_string(), attachment(alias))).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(on().await, expected(&[]));
+    engine.update_service(&api, &web, "web-net", Some(&attachment("www"))).await.unwrap();
+    engine.update_service(&api, &other, "other-net", Some(&attachment("api"))).await.unwrap();
+    assert_eq!(on().await, expected(&[(&web, "www"), (&other, "api")]));
+    // Again, differently, off, and off once more.
+    engine.update_service(&api, &web, "web-net", Some(&attachment("www"))).await.unwrap();
+    engine.update_service(&api, &web, "web-net", Some(&attachment("front"))).await.unwrap();
+    assert_eq!(on().await, expected(&[(&web, "front"), (&other, "api")]));
+    assert_eq!(engine.remove_network(&web).await.unwrap_err().kind, EngineErrorKind::NetworkInUse);
+    engine.update_service(&api, &web, "web-net", None).await.unwrap();
+    engine.update_service(&api, &web, "web-net", None).await.unwrap();
+    assert_eq!(on().await, expected(&[(&other, "api")]));
+    engine.remove_network(&web).await.unwrap();
+}
+
+pub(super) async fn a_service_is_put_on_no_network_that_is_missing(subject: &impl Subject) {
+    let (api, engine) = (subject.add_service("api"), subject.engine());
+    let missing = NetworkId::try_from("0123456789abcdefghijklmno".to_owned()).unwrap();
+    let attachment = ServiceAttachment::default();
+    let refused = engine.update_service(&api, &missing, "missing", Some(&attachment)).await.unwrap_err();
+    assert_eq!(refused.kind, EngineErrorKind::NotFound, "{refused}");
+    assert_eq!(engine.services().await.unwrap()[0].networks, []);
+    engine.update_service(&api, &missing, "missing", None).await.unwrap();
+    subject.remove_service(&api);
+    let gone = engine.update_service(&api, &missing, "missing", None).await.unwrap_err();
+    assert_eq!(gone.kind, EngineErrorKind::NotFound, "{gone}");
 }

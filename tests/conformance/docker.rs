@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use landfall::engine::connect::{ConnectOptions, UnixDialer};
 use landfall::engine::{DockerWriter, Writer};
-use landfall::observed::{ContainerId, ContainerState, EndpointSettings};
+use landfall::observed::{ContainerId, ContainerState, EndpointSettings, ServiceId};
 use serde_json::{Value, json};
 
 use super::{ContainerSpec, Subject, conformance};
 use crate::support::Host;
+use crate::support::host::{IMAGE, text};
 
 struct DockerSubject {
     host: Host,
@@ -55,6 +56,21 @@ impl Subject for DockerSubject {
 
     fn remove_container(&self, id: &ContainerId) {
         self.host.remove_container(id.as_str());
+    }
+
+    fn add_service(&self, name: &str) -> ServiceId {
+        if self.host.get("/info")["Swarm"]["LocalNodeState"] != "active" {
+            self.host.swarm_init();
+        }
+        let body = json!({
+            "Name": name, "Mode": { "Replicated": { "Replicas": 0 } }, "EndpointSpec": { "Mode": "dnsrr" },
+            "TaskTemplate": { "ContainerSpec": { "Image": IMAGE } }
+        });
+        text(&self.host.post("/services/create", body)["ID"]).try_into().unwrap()
+    }
+
+    fn remove_service(&self, id: &ServiceId) {
+        self.host.delete(&format!("/services/{id}"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The stand-in.
 
 use landfall::engine::Writer;
-use landfall::observed::{ContainerId, ContainerState};
+use landfall::observed::{ContainerId, ContainerState, ServiceId};
 
 use super::{ContainerSpec, Subject, conformance};
 use crate::support::memory::MemoryEngine;
@@ -39,6 +39,14 @@ impl Subject for MemorySubject {
 
     fn remove_container(&self, id: &ContainerId) {
         self.0.world().remove_container(id);
+    }
+
+    fn add_service(&self, name: &str) -> ServiceId {
+        self.0.world().add_service(name)
+    }
+
+    fn remove_service(&self, id: &ServiceId) {
+        self.0.world().services.retain(|service| service.id != *id);
     }
 }
 

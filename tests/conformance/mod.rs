@@ -10,7 +10,7 @@ mod memory;
 use std::collections::BTreeMap;
 
 use landfall::engine::Writer;
-use landfall::observed::{ContainerId, ContainerState, EndpointSettings};
+use landfall::observed::{ContainerId, ContainerState, EndpointSettings, ServiceId};
 
 /// An engine under test.
 pub(crate) trait Subject {
@@ -22,6 +22,11 @@ pub(crate) trait Subject {
 
     /// Removes a container, whatever its state.
     fn remove_container(&self, id: &ContainerId);
+
+    /// Makes a Swarm service without tasks. The engine is a manager then.
+    fn add_service(&self, name: &str) -> ServiceId;
+
+    fn remove_service(&self, id: &ServiceId);
 }
 
 /// A container that a case needs.
@@ -87,6 +92,8 @@ macro_rules! conformance {
             starting_and_stopping_twice_is_no_error
             a_missing_container_inspects_as_none
             labels_and_environment_are_shown
+            a_service_is_on_the_networks_of_its_definition
+            a_service_is_put_on_no_network_that_is_missing
         );
     };
     (@ $module:ident, $subject:expr, $($case:ident)*) => {

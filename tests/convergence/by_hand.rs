@@ -180,6 +180,7 @@ pub(super) fn lines(report: &Report) -> Vec<String> {
             }
             Call::RemoveNetwork { network } => network.name.clone(),
             Call::StartContainer { container } | Call::StopContainer { container } => container.name.clone(),
+            Call::UpdateService { service, network, .. } => format!("{} {}", network.name, service.name),
         };
         let rollback = if operation.cause == Cause::Rollback { "rollback: " } else { "" };
         let outcome = match outcome {

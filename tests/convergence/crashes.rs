@@ -93,6 +93,32 @@ async fn forced_deletion() -> Town {
     town
 }
 
+/// A proxy and a member that are Swarm services.
+fn swarm() -> Scenario {
+    Scenario::without_proxy()
+        .proxy_service("edge")
+        .destination(
+            destination("web").named("web-net").member(application("api").swarm_service("api").alias("backend")),
+        )
+        .destination(destination("other").named("other-net"))
+}
+
+async fn service_updates() -> Town {
+    let town = Town::new(swarm());
+    town.world().add_service("edge");
+    town.world().add_service("api");
+    town
+}
+
+async fn deletion_with_a_service() -> Town {
+    let mut town = service_updates().await;
+    let done = town.apply().await;
+    assert_eq!(trouble(&done), [""; 0]);
+    town.reconnect();
+    town.declare(swarm().delete(Kind::Destination, "other"));
+    town
+}
+
 /// Calls `check` for every point at which a call can be cut off.
 async fn at_every_call<F: Future<Output = Town>>(
     make: impl Fn() -> F,
@@ -168,4 +194,4 @@ macro_rules! scenarios {
         )*
     };
 }
-scenarios! { creation repair deletion pruning reattachment forced_deletion }
+scenarios! { creation repair deletion pruning reattachment forced_deletion service_updates deletion_with_a_service }

@@ -11,10 +11,11 @@ use landfall::plan::{Call, NoteKind, Reason};
 use landfall::reconcile::{Applied, Pass};
 use landfall::store::journal::Journals;
 use landfall::store::known::Known;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::real::{apply, engine, preview};
 use super::world::trouble;
+use crate::support::host::{IMAGE, text};
 use crate::support::scenario::{Scenario, application, database, destination};
 use crate::support::{Cluster, Host, wait_for};
 
@@ -226,4 +227,122 @@ async fn a_locked_swarm_is_explained() {
         (Reason::NotASwarmManager, Some("docker swarm unlock, on that server"))
     );
     assert!(document.notes[0].message.ends_with("is locked."), "{}", document.notes[0].message);
+}
+
+/// A service whose tasks run until they are told to stop. Virtual addresses do not work without IPVS.
+fn service(host: &Host, name: &str, replicas: u64) -> Value {
+    let spec = json!({
+        "Name": name, "Labels": { "kept": "yes" }, "Mode": { "Replicated": { "Replicas": replicas } },
+        "EndpointSpec": { "Mode": "dnsrr" }, "UpdateConfig": { "Parallelism": 1, "Order": "stop-first", "Monitor": 1_000_000 },
+        "TaskTemplate": {
+            "ContainerSpec": {
+                "Image": IMAGE, "Command": ["/bin/sh", "-c", "trap exit TERM; while :; do sleep 0.1; done"], "Env": ["SECRET=kept"],
+                "StopGracePeriod": 2_000_000_000_u64
+            },
+            "Resources": { "Limits": { "MemoryBytes": 67_108_864 } }, "RestartPolicy": { "Condition": "any", "Delay": 1_000_000 }
+        }
+    });
+    host.post("/services/create", spec);
+    host.get(&format!("/services/{name}"))["Spec"].clone()
+}
+
+/// Names of the containers of the service's tasks that run on the host and are on the network.
+fn tasks_on(host: &Host, service: &str, network: &str) -> Vec<String> {
+    let containers = host.get("/containers/json");
+    let is_one = |container: &&Value| {
+        container["Labels"]["com.docker.swarm.service.name"] == service
+            && container["NetworkSettings"]["Networks"].get(network).is_some()
+    };
+    let containers = containers.as_array().unwrap().iter().filter(is_one);
+    containers.map(|container| text(&container["Names"][0])[1..].to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_and_members_that_are_services_are_put_on_the_network_and_taken_off() {
+    let cluster = Cluster::start(2);
+    let [m1, w1] = &cluster.nodes[..] else { unreachable!() };
+    for node in [m1, w1] {
+        node.import_image(IMAGE, &[]);
+    }
+    let edge = service(m1, "edge", 2);
+    let api = service(m1, "api", 1);
+    let client = w1.container("client").running();
+    let fleet = Fleet(vec![("edge-1", m1), ("w1", w1)]);
+    let member = || application("api").swarm_service("api").alias("backend");
+    let web = |member| destination("web").named("web-net").subnet("10.42.0.0/24").member(member);
+    let scenario = |member| {
+        let client = destination("web-w1").named("web-net").adopt().member(application("client"));
+        Scenario::without_proxy()
+            .proxy_service("edge")
+            .destination(web(member))
+            .destination(destination("side").named("side-net"))
+            .and("w1", Scenario::without_proxy().destination(client))
+    };
+    let first = fleet.apply(&scenario(member())).await;
+    assert_eq!(trouble(&first), [""; 0], "{}", said(&first));
+    let operations = first.report.document().operations;
+    let updates = operations.iter().filter(|it| it.op == "UpdateService");
+    let updates: Vec<_> = updates.map(|it| (it.service.as_deref(), it.network.as_deref(), it.disruptive)).collect();
+    assert_eq!(
+        updates,
+        [
+            (Some("edge"), Some("side-net"), true),
+            (Some("edge"), Some("web-net"), true),
+            (Some("api"), Some("web-net"), true)
+        ],
+        "{}",
+        said(&first)
+    );
+    let second = fleet.apply(&scenario(member())).await;
+    assert_eq!(said(&second), "default/w1: ConnectEndpoint client Done\n");
+    settled(&fleet.apply(&scenario(member())).await);
+
+    // The tasks are there, by their aliases, and nothing else of the definitions has changed.
+    let everywhere =
+        |service: &str, network: &str| tasks_on(m1, service, network).len() + tasks_on(w1, service, network).len();
+    wait_for("the tasks are on the network", || {
+        (everywhere("edge", "web-net") == 2 && everywhere("edge", "side-net") == 2 && everywhere("api", "web-net") == 1)
+            .then_some(())
+    });
+    talks(w1, &client, "backend");
+    for (name, before) in [("edge", &edge), ("api", &api)] {
+        let mut after = m1.get(&format!("/services/{name}"))["Spec"].clone();
+        after["TaskTemplate"].as_object_mut().unwrap().remove("Networks").unwrap();
+        assert_eq!(after, *before);
+    }
+
+    // Somebody takes it off by hand.
+    let seen = m1.get("/services/edge");
+    let mut spec = seen["Spec"].clone();
+    spec["TaskTemplate"].as_object_mut().unwrap().remove("Networks");
+    m1.post(&format!("/services/edge/update?version={}", seen["Version"]["Index"]), spec);
+    let healed = fleet.apply(&scenario(member())).await;
+    let line = "default/edge-1: UpdateService - Done\n";
+    assert_eq!(said(&healed), line.repeat(2));
+
+    // In use it stays; then everyone leaves by themselves, and it goes while tasks of old definitions are still being replaced.
+    let refused = said(&fleet.apply(&scenario(member()).delete(Kind::Destination, "web")).await);
+    assert!(refused.contains("ResourcesRemain"), "{refused}");
+    let side = fleet.apply(&scenario(member()).delete(Kind::Destination, "side")).await;
+    assert_eq!(said(&side), format!("{line}default/edge-1: RemoveNetwork - Done\n"));
+    assert_eq!(m1.network_ids("side-net"), [""; 0]);
+    let off =
+        fleet.apply(&scenario(member()).delete(Kind::Application, "api").delete(Kind::Application, "client")).await;
+    assert_eq!(trouble(&off), [""; 0]);
+    // Swarm replaces the task that was on it, and keeps the old one, which holds nothing up.
+    wait_for("the task of the service has left", || (everywhere("api", "web-net") == 0).then_some(()));
+    let without = || {
+        Scenario::without_proxy()
+            .proxy_service("edge")
+            .destination(destination("web").named("web-net"))
+            .and("w1", Scenario::without_proxy())
+    };
+    let gone = fleet.apply(&without().delete(Kind::Destination, "web")).await;
+    assert_eq!(said(&gone), format!("{line}default/edge-1: RemoveNetwork - Done\n"));
+    assert_eq!(m1.network_ids("web-net"), [""; 0]);
+    for (name, before) in [("edge", &edge), ("api", &api)] {
+        let mut after = m1.get(&format!("/services/{name}"))["Spec"].clone();
+        after["TaskTemplate"].as_object_mut().unwrap().remove("Networks");
+        assert_eq!(after, *before);
+    }
 }

@@ -6,7 +6,7 @@ use landfall::api::ObjectKey;
 use landfall::desired::DesiredState;
 use landfall::execute::Limits;
 use landfall::observe::ObserveLimits;
-use landfall::observed::{ContainerState, EndpointSettings};
+use landfall::observed::{ContainerState, EndpointSettings, ServiceAttachment};
 use landfall::plan::{Cause, JournalPurpose, Plan, Request};
 use landfall::reconcile::{Applied, Pass, Preview};
 use landfall::report::Outcome;
@@ -124,7 +124,14 @@ impl Town {
         // Each attempt at a forced deletion leaves its record.
         let mut journals = self.journals().load().expect("the journals can be read");
         journals.retain(|journal| journal.purpose == JournalPurpose::Reattach);
-        Look { networks, containers, journals: journals.len() }
+        let services = world.services.iter().map(|service| {
+            let networks = service.networks.iter().map(|on| {
+                let network = world.networks.values().find(|network| on.is(&network.id, &network.name));
+                (network.map_or("(gone)".to_owned(), |network| network.name.clone()), on.attachment.clone())
+            });
+            (service.name.clone(), networks.collect())
+        });
+        Look { networks, containers, services: services.collect(), journals: journals.len() }
     }
 
     pub(super) fn world(&self) -> std::sync::MutexGuard<'_, World> {
@@ -140,6 +147,8 @@ pub(super) struct Look {
     networks: Vec<(String, Words, Words)>,
     /// By name: whether each endpoint is on a network that exists, and its settings.
     containers: BTreeMap<String, (ContainerState, Endpoints)>,
+    /// By name: how each is on which network.
+    services: BTreeMap<String, BTreeMap<String, ServiceAttachment>>,
     journals: usize,
 }
 

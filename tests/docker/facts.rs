@@ -368,7 +368,7 @@ async fn fact_11_a_service_holds_its_networks_without_any_task() {
     );
     let services = engine.services().await.unwrap();
     assert_eq!((services[0].name.as_str(), services[0].replicas), ("web", Some(0)));
-    assert_eq!(services[0].networks, [id.as_str()]);
+    assert_eq!(services[0].networks[0].target, id.as_str());
     assert_eq!(error(engine.remove_network(&id).await).kind, EngineErrorKind::NetworkInUse);
     host.delete(&format!("/services/{}", service["ID"].as_str().unwrap()));
     engine.remove_network(&id).await.unwrap();

@@ -11,5 +11,6 @@ mod membership;
 mod nodes;
 mod ownership;
 mod properties;
+mod services;
 mod status;
 mod swarm;

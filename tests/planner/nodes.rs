@@ -1,7 +1,6 @@
 //! Several servers that are nodes of one Swarm: `edge-1` is a worker or a manager, and what is declared beside it decides what can be done.
 
-use landfall::api::{Kind, ProxyType};
-use landfall::desired::{Proxy, ProxyInstance};
+use landfall::api::Kind;
 use landfall::observed::ContainerState;
 
 use crate::support::scenario::{Scenario, application, assert_same, container, database, destination, network};
@@ -297,30 +296,4 @@ fn a_network_of_the_swarm_is_reported_as_unmanaged_once_and_only_if_nobody_decla
     });
     let unmanaged: Vec<_> = drift.unmanaged.iter().map(|it| (it.server.as_str(), it.name.as_str())).collect();
     assert_eq!(unmanaged, [("default/edge-1", "stray-net")]);
-}
-
-#[test]
-fn a_proxy_that_is_a_swarm_service_is_taken_off_by_hand_before_its_network_goes() {
-    let mut scenario = Scenario::without_proxy()
-        .swarm_manager()
-        .network(network("web-net").of("web").overlay())
-        .container(
-            container("edge.1.x")
-                .on("web-net")
-                .label("com.docker.swarm.service.name", "edge")
-                .label("com.docker.swarm.task.id", "t"),
-        )
-        .service("edge", &["web-net"], 1)
-        .destination(destination("web").named("web-net"));
-    scenario.server().proxy =
-        Some(Proxy { instance: ProxyInstance::Service("edge".to_owned()), proxy_type: ProxyType::Traefik });
-    scenario.clone().expect("");
-    scenario.delete(Kind::Destination, "web").expect_nothing_but(
-        "
-        default/edge-1
-          ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
-              SwarmService edge, 1 replica
-              hint: remove what is listed, or stop and disconnect it all: landfall delete destination web -n shop --force
-        ",
-    );
 }

@@ -15,7 +15,8 @@ use ipnet::IpNet;
 use landfall::engine::{ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, Writer};
 use landfall::observed::{
     ContainerId, ContainerState, EndpointSettings, EngineInfo, NetworkId, NetworkScope, ObservedContainer,
-    ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask, SwarmState,
+    ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask, ServiceAttachment, ServiceId,
+    ServiceNetwork, SwarmState,
 };
 use landfall::plan::NetworkCreate;
 use tokio::sync::watch;
@@ -482,7 +483,7 @@ impl World {
             let message = format!("network {} id {id} has active endpoints", network.name);
             return Err(error(EngineErrorKind::NetworkInUse, format!("error while removing network: {message}")));
         }
-        if self.services.iter().any(|service| service.networks.iter().any(|used| used == id.as_str())) {
+        if self.services.iter().any(|service| service.networks.iter().any(|used| used.target == id.as_str())) {
             let message = format!("rpc error: code = FailedPrecondition desc = network {id} is in use by service");
             return Err(error(EngineErrorKind::NetworkInUse, message));
         }
@@ -730,6 +731,44 @@ impl World {
         container.endpoints.remove(network).map(|_| ()).ok_or_else(|| error(EngineErrorKind::NotConnected, message))
     }
 
+    /// A Swarm service without tasks, of a daemon that is a manager from then on.
+    pub(crate) fn add_service(&mut self, name: &str) -> ServiceId {
+        self.info.swarm = SwarmState::Manager {
+            node_id: "node1".to_owned(),
+            cluster_id: "cluster1".to_owned(),
+            nodes: Some(1),
+            managers: ["node1".to_owned()].into(),
+        };
+        let id = ServiceId::try_from(self.fresh_hex()[..25].to_owned()).expect("of the form of an id");
+        self.services.push(ObservedService {
+            id: id.clone(),
+            name: name.to_owned(),
+            labels: BTreeMap::new(),
+            networks: Vec::new(),
+            replicas: Some(0),
+        });
+        id
+    }
+
+    pub(crate) fn update_service(
+        &mut self,
+        service: &ServiceId,
+        network: &NetworkId,
+        name: &str,
+        attachment: Option<&ServiceAttachment>,
+    ) -> Result<(), EngineError> {
+        let known = self.services.iter_mut().find(|known| known.id == *service);
+        let known = known.ok_or_else(|| error(EngineErrorKind::NotFound, format!("service {service} not found")))?;
+        if attachment.is_some() && !self.networks.contains_key(network) {
+            return Err(no_such_network(network));
+        }
+        known.networks.retain(|known| !known.is(network, name));
+        if let Some(attachment) = attachment {
+            known.networks.push(ServiceNetwork { target: network.to_string(), attachment: attachment.clone() });
+        }
+        Ok(())
+    }
+
     fn observe_container(container: &Container, settings: bool) -> ObservedContainer {
         let endpoint = |(name, endpoint): (&String, &Endpoint)| ObservedEndpoint {
             network_name: name.clone(),
@@ -902,5 +941,20 @@ impl Writer for MemoryEngine {
     async fn stop_container(&self, container: &ContainerId) -> Result<(), EngineError> {
         let act = |world: &mut World| world.stop_container(container);
         self.mutate("StopContainer", |world| world.name_of_container(container), act).await
+    }
+
+    async fn update_service(
+        &self,
+        service: &ServiceId,
+        network: &NetworkId,
+        name: &str,
+        attachment: Option<&ServiceAttachment>,
+    ) -> Result<(), EngineError> {
+        let act = |world: &mut World| world.update_service(service, network, name, attachment);
+        let subject = |world: &World| {
+            let known = world.services.iter().find(|known| known.id == *service);
+            format!("{} {name}", known.map_or(service.as_str(), |known| &known.name))
+        };
+        self.mutate("UpdateService", subject, act).await
     }
 }

@@ -11,8 +11,8 @@ use landfall::desired::{
 };
 use landfall::observed::{
     ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, NetworkId, NetworkScope, Observations,
-    ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedState, ObservedSubnet, SwarmState,
-    Unobserved, UnobservedReason,
+    ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedState, ObservedSubnet,
+    ServiceAttachment, ServiceId, ServiceNetwork, SwarmState, Unobserved, UnobservedReason,
 };
 use landfall::plan::{
     DeleteMode, FreshId, FreshIds, Journal, JournalPurpose, Plan, PlanInput, Request, lint, ownership, plan,
@@ -190,15 +190,38 @@ impl Scenario {
     pub fn service(mut self, name: &str, networks: &[&str], replicas: u64) -> Self {
         let ids = networks
             .iter()
-            .map(|name| self.state().networks.iter().find(|it| it.name == *name).unwrap().id.to_string())
+            .map(|name| ServiceNetwork {
+                target: self.state().networks.iter().find(|it| it.name == *name).unwrap().id.to_string(),
+                attachment: ServiceAttachment::default(),
+            })
             .collect();
         self.state().services.push(ObservedService {
-            id: format!("service-{name}"),
+            id: ServiceId::try_from(hex_id(&format!("service {name}"))[..25].to_owned()).unwrap(),
             name: name.to_owned(),
             labels: BTreeMap::new(),
             networks: ids,
             replicas: Some(replicas),
         });
+        self
+    }
+
+    /// The server's proxy is the Swarm service of that name.
+    pub fn proxy_service(mut self, name: &str) -> Self {
+        self.server().proxy =
+            Some(Proxy { instance: ProxyInstance::Service(name.to_owned()), proxy_type: ProxyType::Traefik });
+        self
+    }
+
+    /// How the latest service is on a network, marked by this set.
+    pub fn put_there(mut self, network: &str, aliases: &[&str]) -> Self {
+        let id = self.state().networks.iter().find(|it| it.name == network).unwrap().id.clone();
+        let set = self.desired.set.clone();
+        let service = self.state().services.last_mut().unwrap();
+        let known = service.networks.iter_mut().find(|known| known.is(&id, network)).unwrap();
+        known.attachment = ServiceAttachment {
+            aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+            driver_opts: BTreeMap::from([(ownership::SET.to_owned(), set)]),
+        };
         self
     }
 

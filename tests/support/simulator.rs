@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use landfall::observed::{
     ContainerState, EndpointSettings, Exit, NetworkId, NetworkScope, Observations, ObservedContainer, ObservedEndpoint,
-    ObservedNetwork, ObservedState,
+    ObservedNetwork, ObservedState, ServiceNetwork,
 };
 use landfall::plan::{Call, ContainerTarget, NetworkTarget, OVERLAY, ServerPlan};
 
@@ -64,7 +64,8 @@ pub fn call(state: &mut ObservedState, call: &Call) {
             let found = find(state, network).clone();
             for container in &state.containers {
                 for endpoint in &container.endpoints {
-                    let going = matches!(container.state, ContainerState::Removing | ContainerState::Dead);
+                    let going = matches!(container.state, ContainerState::Removing | ContainerState::Dead)
+                        || container.labels.contains_key("com.docker.swarm.task.id");
                     assert!(going || !is_on(endpoint, &found), "{} is still on {}", container.name, found.name);
                 }
             }
@@ -107,6 +108,16 @@ pub fn call(state: &mut ObservedState, call: &Call) {
                 let network = found.unwrap_or_else(|| panic!("network {} not found", endpoint.network_name));
                 endpoint.network_id = Some(network.id.clone());
                 endpoint.endpoint_id = hex_id(&format!("{name} on {}", network.name));
+            }
+        }
+        Call::UpdateService { service, network, attachment } => {
+            let network = find(state, network).clone();
+            let service = state.services.iter_mut().find(|it| it.id == service.id);
+            let service = service.expect("the service is there");
+            service.networks.retain(|known| !known.is(&network.id, &network.name));
+            if let Some(attachment) = attachment {
+                let target = network.id.to_string();
+                service.networks.push(ServiceNetwork { target, attachment: attachment.clone() });
             }
         }
         Call::StopContainer { container } => {

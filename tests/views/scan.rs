@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 
 use landfall::api::Spec;
 use landfall::manifest::{Manifests, Source, load};
-use landfall::observed::{ObservedContainer, ObservedNetwork, ObservedService, ObservedState};
+use landfall::observed::{
+    ObservedContainer, ObservedNetwork, ObservedService, ObservedState, ServiceAttachment, ServiceId, ServiceNetwork,
+};
 use landfall::scan::{ScanInput, Scanned, ScannedServer, scan};
+
+use crate::support::scenario::hex_id;
 
 use super::observed::{Labelled, container, manager, network, overlay, server, subnet};
 
@@ -366,10 +370,10 @@ fn overlays_are_declared_with_their_services_and_tasks_are_not_members_of_their_
     .into();
     net.subnets = vec![subnet("10.0.1.0/24", "10.0.1.1")];
     let service = |name: &str| ObservedService {
-        id: name.to_owned(),
+        id: ServiceId::try_from(hex_id(name)[..25].to_owned()).unwrap(),
         name: name.to_owned(),
         labels: [].into(),
-        networks: vec![net.id.as_str().to_owned()],
+        networks: vec![ServiceNetwork { target: net.id.as_str().to_owned(), attachment: ServiceAttachment::default() }],
         replicas: Some(1),
     };
     let mut state = manager(

@@ -19,6 +19,7 @@ pub(super) enum Operation {
     RemoveNetwork,
     StartContainer,
     StopContainer,
+    UpdateService,
 }
 
 impl Operation {
@@ -162,10 +163,14 @@ fn classify(operation: Operation, status: u16, message: &str) -> EngineErrorKind
     }
     match operation {
         Operation::Read if status == 403 => Kind::PermissionDenied,
-        Operation::Read | Operation::StopContainer if status == 404 => Kind::NotFound,
+        Operation::Read | Operation::StopContainer | Operation::UpdateService if status == 404 => Kind::NotFound,
+        // A network that the definition names and that does not exist, as a bad request.
+        Operation::UpdateService if says(&["not found"]) => Kind::NotFound,
         // A container that is pinned to a removed network fails to start with 404 as well.
         Operation::StartContainer if status == 404 && says(&["No such container"]) => Kind::NotFound,
-        Operation::Read | Operation::StartContainer | Operation::StopContainer => Kind::Other,
+        Operation::Read | Operation::StartContainer | Operation::StopContainer | Operation::UpdateService => {
+            Kind::Other
+        }
 
         // 404 is an exhausted pool here, or an unknown driver; never a network that is missing.
         Operation::CreateNetwork => {
@@ -370,6 +375,9 @@ mod tests {
             (StartContainer, 404, "network 0f not found", Kind::Other),
             (StartContainer, 404, "No such container: 4f", Kind::NotFound),
             (StopContainer, 500, "cannot stop container: 4f: tried to kill container", Kind::Other),
+            (UpdateService, 404, "service 6yuvzemddvv4wc8x0ahvc9mva not found", Kind::NotFound),
+            (UpdateService, 500, "network 0123456789abcdefghijklmno not found", Kind::NotFound),
+            (UpdateService, 500, "rpc error: code = Unknown desc = update out of sequence", Kind::Other),
         ];
         for (operation, status, message, kind) in cases {
             assert_eq!(classify(*operation, *status, message), *kind, "{operation:?} {status} {message}");

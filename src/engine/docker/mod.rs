@@ -1,12 +1,14 @@
 //! A real Docker daemon.
 //!
 //! Changing goes through bollard; reading does not: its models refuse an answer for an unknown word in a field that nobody here
-//! looks at, and a newer daemon would become unreadable. Reading takes what [`wire`] needs and ignores the rest.
+//! looks at, and a newer daemon would become unreadable. Reading takes what [`wire`] needs and ignores the rest. Swarm services are the
+//! exception on both sides: see [`service`].
 //!
 //! Ids alone go into paths, and only as the checked types: bollard escapes nothing.
 
 mod classify;
 mod events;
+mod service;
 mod wire;
 
 use std::sync::Arc;
@@ -26,10 +28,11 @@ use super::transport::{Transport, TransportError};
 use super::{ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, Watcher, Writer};
 use crate::observed::{
     ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
-    ObservedTask,
+    ObservedTask, ServiceAttachment, ServiceId,
 };
 use crate::plan::NetworkCreate;
 use classify::{Failure, Operation};
+use service::ServiceNetworkChange;
 
 /// An answer larger than this is refused: ten thousand containers take about twenty megabytes.
 const LARGEST_ANSWER: usize = 256 << 20;
@@ -141,7 +144,8 @@ impl Reader for DockerReader {
     async fn services(&self) -> Result<Vec<ObservedService>, EngineError> {
         match self.get::<Vec<wire::Service>>("/services", || "listing the Swarm services".to_owned()).await {
             Ok(services) => {
-                let mut services: Vec<ObservedService> = services.into_iter().map(ObservedService::from).collect();
+                let services = services.into_iter().map(ObservedService::try_from).collect();
+                let mut services: Vec<ObservedService> = self.understood(services, "listing the Swarm services")?;
                 services.sort_by(|one, other| one.id.cmp(&other.id));
                 Ok(services)
             }
@@ -357,6 +361,16 @@ impl Writer for DockerWriter {
     async fn stop_container(&self, container: &ContainerId) -> Result<(), EngineError> {
         let what = format!("stopping container {}", container.short());
         self.change(Operation::StopContainer, what, self.docker.stop_container(container.as_str(), None)).await
+    }
+
+    async fn update_service(
+        &self,
+        service: &ServiceId,
+        network: &NetworkId,
+        name: &str,
+        attachment: Option<&ServiceAttachment>,
+    ) -> Result<(), EngineError> {
+        service::update(self, service, &ServiceNetworkChange { id: network, name, attachment }).await
     }
 }
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer};
 use crate::engine::{ContainerDetail, EngineEvent};
 use crate::observed::{
     AddressPool, ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, NetworkId, NetworkScope,
-    ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask, SwarmState,
+    ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask,
+    ServiceAttachment, ServiceId, ServiceNetwork, SwarmState,
 };
 
 /// An answer that decodes and makes no sense.
@@ -300,17 +301,28 @@ wire!(ServiceSpec {
     "Mode" mode: Mode,
 });
 wire!(TaskTemplate { "Networks" networks: Vec<Attachment>, });
-wire!(Attachment { "Target" target: String, });
+wire!(Attachment {
+    "Target" target: String,
+    "Aliases" aliases: Vec<String>,
+    "DriverOpts" driver_opts: BTreeMap<String, String>,
+});
 wire!(Mode { "Replicated" replicated: Option<Replicated>, "ReplicatedJob" job: Option<Job>, });
 wire!(Replicated { "Replicas" replicas: u64, });
 wire!(Job { "TotalCompletions" completions: u64, });
 
-impl From<Service> for ObservedService {
-    fn from(service: Service) -> Self {
+impl TryFrom<Service> for ObservedService {
+    type Error = Odd;
+
+    fn try_from(service: Service) -> Result<Self, Odd> {
         let ServiceSpec { name, labels, task, networks, mode } = service.spec;
         let replicas = mode.replicated.map(|mode| mode.replicas).or(mode.job.map(|job| job.completions));
-        let networks = task.networks.into_iter().chain(networks).map(|network| network.target).collect();
-        Self { id: service.id, name, labels, networks, replicas }
+        let network = |Attachment { target, aliases, driver_opts }| ServiceNetwork {
+            target,
+            attachment: ServiceAttachment { aliases, driver_opts },
+        };
+        let networks = task.networks.into_iter().chain(networks).map(network).collect();
+        let id = ServiceId::try_from(service.id).map_err(|odd| Odd(odd.to_string()))?;
+        Ok(Self { id, name, labels, networks, replicas })
     }
 }
 
@@ -467,12 +479,13 @@ mod tests {
 
     #[test]
     fn a_services_networks_are_found_in_both_places() {
-        let service: Service = serde_json::from_value(json!({ "ID": "s", "Spec": {
+        let service: Service = serde_json::from_value(json!({ "ID": "6yuvzemddvv4wc8x0ahvc9mva", "Spec": {
             "Name": "web", "Networks": [{ "Target": "old" }], "TaskTemplate": { "Networks": [{ "Target": "new" }] },
             "Mode": { "Replicated": { "Replicas": 0 } }
         }}))
         .unwrap();
-        let service = ObservedService::from(service);
-        assert_eq!((service.networks, service.replicas), (vec!["new".to_owned(), "old".to_owned()], Some(0)));
+        let service = ObservedService::try_from(service).unwrap();
+        let targets: Vec<&str> = service.networks.iter().map(|network| network.target.as_str()).collect();
+        assert_eq!((&targets[..], service.replicas), (&["new", "old"][..], Some(0)));
     }
 }

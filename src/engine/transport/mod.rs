@@ -154,9 +154,22 @@ impl Transport {
 
     /// Sends a request whose path has no version yet.
     pub(super) async fn send(&self, request: BollardRequest) -> Result<Response<Incoming>, TransportError> {
+        self.send_in(self.version().map(|version| version.min(NEWEST)), request).await
+    }
+
+    /// Sends a request in the daemon's own version of the API, however new: for what is passed on without being understood.
+    pub(super) async fn send_as_is(&self, request: BollardRequest) -> Result<Response<Incoming>, TransportError> {
+        self.send_in(self.version(), request).await
+    }
+
+    async fn send_in(
+        &self,
+        version: Option<ApiVersion>,
+        request: BollardRequest,
+    ) -> Result<Response<Incoming>, TransportError> {
         let (mut parts, body) = request.into_parts();
-        if let Some(version) = self.version() {
-            parts.uri = versioned(&parts.uri, version.min(NEWEST))?;
+        if let Some(version) = version {
+            parts.uri = versioned(&parts.uri, version)?;
         }
         self.counter.count(&parts.method);
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());

@@ -1,0 +1,158 @@
+//! Changing a Swarm service. The API takes whole definitions only, so the present one is read, changed in one place and sent back, as the JSON
+//! that it is: models would lose the fields that they do not know. For the same reason it goes through the daemon's own version of the API;
+//! in an older one the daemon drops what that version did not have. The daemon refuses a definition that is not of the latest version of the
+//! service, so what somebody else changes in between is not lost either.
+
+use http_body_util::BodyExt;
+use hyper::body::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::classify::{Failure, Operation};
+use super::{DockerReader, DockerWriter, TransportError, within};
+use crate::engine::EngineError;
+use crate::observed::{NetworkId, ServiceAttachment, ServiceId, ServiceNetwork};
+
+/// How often a definition is read anew because somebody else has changed it in between.
+const ATTEMPTS: usize = 3;
+/// What the daemon says then.
+const OUT_OF_SEQUENCE: &str = "update out of sequence";
+
+pub(super) async fn update(
+    writer: &DockerWriter,
+    service: &ServiceId,
+    network: &ServiceNetworkChange<'_>,
+) -> Result<(), EngineError> {
+    let what = format!("updating the Swarm service {}", service.short());
+    let limit = writer.reader.options.write_timeout;
+    let mut attempts = 1..=ATTEMPTS;
+    loop {
+        attempts.next();
+        match within(limit, once(&writer.reader, service, network)).await {
+            Err(Failure::Refused { message, .. }) if message.contains(OUT_OF_SEQUENCE) && !attempts.is_empty() => {}
+            answer => {
+                return answer
+                    .map_err(|failure| failure.explain(Operation::UpdateService, &writer.reader.server, &what));
+            }
+        }
+    }
+}
+
+async fn once(reader: &DockerReader, service: &ServiceId, change: &ServiceNetworkChange<'_>) -> Result<(), Failure> {
+    // Nothing is changed through an API that has not been heard to be new enough.
+    if reader.transport.version().is_none() {
+        reader.get_bytes("/_ping").await?;
+    }
+    let path = format!("/services/{service}");
+    let read = exchange(reader, http::Request::get(format!("http://docker{path}")), Bytes::new()).await?;
+    let seen: Value = serde_json::from_slice(&read).map_err(|error| Failure::Unreadable(error.to_string()))?;
+    let version = seen["Version"]["Index"].as_u64();
+    let (Some(version), Value::Object(spec)) = (version, &seen["Spec"]) else {
+        return Err(Failure::Unreadable("the service has no definition or no version".to_owned()));
+    };
+    let Some(spec) = change.apply(spec.clone()) else { return Ok(()) };
+    let request = http::Request::post(format!("http://docker{path}/update?version={version}"))
+        .header(http::header::CONTENT_TYPE, "application/json");
+    exchange(reader, request, Bytes::from(Value::Object(spec).to_string())).await.map(|_| ())
+}
+
+async fn exchange(reader: &DockerReader, request: http::request::Builder, body: Bytes) -> Result<Bytes, Failure> {
+    let request = request.body(bollard::body_full(body)).map_err(TransportError::from)?;
+    let response = reader.transport.send_as_is(request).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(|error| Failure::Broken(error.to_string()))?.to_bytes();
+    if status.is_success() { Ok(body) } else { Err(Failure::refused(status, &body)) }
+}
+
+/// What is to become of one network in a definition.
+pub(super) struct ServiceNetworkChange<'a> {
+    pub(super) id: &'a NetworkId,
+    pub(super) name: &'a str,
+    /// `None`: it goes.
+    pub(super) attachment: Option<&'a ServiceAttachment>,
+}
+
+impl ServiceNetworkChange<'_> {
+    /// The definition with that change; `None` where it is so already.
+    fn apply(&self, mut spec: Map<String, Value>) -> Option<Map<String, Value>> {
+        // Before API 1.25 the networks were beside the task template, and an update has to move them.
+        let legacy = spec.remove("Networks").filter(|networks| networks.as_array().is_some_and(|it| !it.is_empty()));
+        let template = spec.get_mut("TaskTemplate")?.as_object_mut()?;
+        let networks = template.entry("Networks").or_insert(Value::Null);
+        if networks.as_array().is_none_or(Vec::is_empty) {
+            *networks = legacy.unwrap_or_else(|| json!([]));
+        }
+        let networks = networks.as_array_mut()?;
+        let before = networks.clone();
+        let is_it = |known: &Value| {
+            let target = known["Target"].as_str().unwrap_or_default().to_owned();
+            ServiceNetwork { target, attachment: ServiceAttachment::default() }.is(self.id, self.name)
+        };
+        let at = networks.iter().position(is_it);
+        networks.retain(|known| !is_it(known));
+        if let Some(ServiceAttachment { aliases, driver_opts }) = self.attachment {
+            let mut entry = Map::new();
+            entry.insert("Target".to_owned(), json!(self.id.as_str()));
+            if !aliases.is_empty() {
+                entry.insert("Aliases".to_owned(), json!(aliases));
+            }
+            if !driver_opts.is_empty() {
+                entry.insert("DriverOpts".to_owned(), json!(driver_opts));
+            }
+            networks.insert(at.unwrap_or(networks.len()), Value::Object(entry));
+        }
+        (*networks != before).then_some(spec)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "6yuvzemddvv4wc8x0ahvc9mva";
+
+    fn changed(spec: Value, attachment: Option<ServiceAttachment>) -> Option<Value> {
+        let id = NetworkId::try_from(ID.to_owned()).unwrap();
+        let change = ServiceNetworkChange { id: &id, name: "web-net", attachment: attachment.as_ref() };
+        let Value::Object(spec) = spec else { panic!("{spec}") };
+        change.apply(spec).map(Value::Object)
+    }
+
+    fn www() -> ServiceAttachment {
+        ServiceAttachment { aliases: vec!["www".to_owned()], ..ServiceAttachment::default() }
+    }
+
+    #[test]
+    fn nothing_of_a_definition_changes_but_the_network() {
+        let spec = json!({
+            "Name": "api", "FieldOfTheFuture": { "Nanoseconds": 9_007_199_254_740_993_u64 },
+            "TaskTemplate": { "ForceUpdate": 3, "Networks": [{ "Target": "other", "Aliases": ["a"], "Priority": 7 }] }
+        });
+        let mut expected = spec.clone();
+        expected["TaskTemplate"]["Networks"] = json!([
+            { "Target": "other", "Aliases": ["a"], "Priority": 7 },
+            { "Target": ID, "Aliases": ["www"] }
+        ]);
+        let attached = changed(spec.clone(), Some(www())).unwrap();
+        assert_eq!(attached, expected);
+        assert_eq!(changed(attached.clone(), Some(www())), None);
+        assert_eq!(changed(attached, None), Some(spec.clone()));
+        assert_eq!(changed(spec, None), None);
+    }
+
+    #[test]
+    fn a_network_that_is_named_is_the_same_as_one_with_its_id() {
+        let spec = json!({ "TaskTemplate": { "Networks": [{ "Target": "web-net" }, { "Target": "other" }] } });
+        let expected =
+            json!({ "TaskTemplate": { "Networks": [{ "Target": ID, "Aliases": ["www"] }, { "Target": "other" }] } });
+        assert_eq!(changed(spec.clone(), Some(www())), Some(expected));
+        assert_eq!(changed(spec, None), Some(json!({ "TaskTemplate": { "Networks": [{ "Target": "other" }] } })));
+    }
+
+    #[test]
+    fn networks_of_an_old_definition_move_into_the_task_template() {
+        let spec = json!({ "Networks": [{ "Target": "old" }], "TaskTemplate": {} });
+        let expected =
+            json!({ "TaskTemplate": { "Networks": [{ "Target": "old" }, { "Target": ID, "Aliases": ["www"] }] } });
+        assert_eq!(changed(spec, Some(www())), Some(expected));
+    }
+}

@@ -1,0 +1,207 @@
+//! Swarm services as proxy or members. A service is on networks by its definition, and its tasks are restarted when that changes: one update
+//! for each network, all of them last and right after each other, so that Swarm replaces a task once.
+//!
+//! Nodes of a Swarm share its services and its overlays, and each has a plan of its own. A service is therefore taken off a network only where
+//! no destination that shares the network wants it there; otherwise two plans would undo each other's work for ever.
+
+use super::host;
+use super::member::{Members, Target, WantedService};
+use super::operation::{Call, Cause, Group, NetworkTarget, Note, Operation, Reason, ServiceTarget};
+use super::{Context, Draft, ownership};
+use crate::api::ObjectKey;
+use crate::desired::{DesiredDestination, DesiredServer, Proxy, ProxyInstance};
+use crate::observed::{NetworkScope, ObservedNetwork, ObservedService, ServiceAttachment};
+
+/// The server's proxy, where it is a service that exists.
+pub(super) fn proxy<'a>(ctx: &Context<'a>) -> Option<&'a ObservedService> {
+    match &ctx.server.proxy.as_ref()?.instance {
+        ProxyInstance::Service(name) => ctx.host.service_named(name),
+        ProxyInstance::Container(_) => None,
+    }
+}
+
+pub(super) fn is_proxy(service: &ObservedService, proxy: Option<&Proxy>) -> bool {
+    matches!(proxy, Some(Proxy { instance: ProxyInstance::Service(name), .. }) if service.name == *name)
+}
+
+/// What puts the service on the destination's network as declared; `None` where it is so.
+pub(super) fn attach(
+    ctx: &Context<'_>,
+    target: &Target<'_>,
+    wanted: &WantedService<'_>,
+    detached: Cause,
+) -> Option<Group> {
+    let before = target.network.and_then(|network| wanted.service.attachment(network));
+    let cause = match before {
+        None => detached,
+        Some(before) if wanted.aliases.iter().any(|alias| !before.aliases.contains(alias)) => Cause::EndpointDiffers,
+        Some(_) => return None,
+    };
+    let mut attachment = before.cloned().unwrap_or_default();
+    for alias in &wanted.aliases {
+        if !attachment.aliases.contains(alias) {
+            attachment.aliases.push(alias.clone());
+        }
+    }
+    ownership::mark_service(&mut attachment, ctx.set);
+    Some(update(wanted.object, wanted.service, target.call(), Some(attachment), cause))
+}
+
+/// What takes the service off a network.
+pub(super) fn detach(object: &ObjectKey, service: &ObservedService, network: &ObservedNetwork, cause: Cause) -> Group {
+    update(object, service, NetworkTarget::existing(network), None, cause)
+}
+
+fn update(
+    object: &ObjectKey,
+    service: &ObservedService,
+    network: NetworkTarget,
+    attachment: Option<ServiceAttachment>,
+    cause: Cause,
+) -> Group {
+    Group {
+        object: object.clone(),
+        operations: vec![operation(object, service, network, attachment, cause)],
+        journal: None,
+        completes: Vec::new(),
+    }
+}
+
+/// A service that is scaled to zero has no task to restart.
+pub(super) fn operation(
+    object: &ObjectKey,
+    service: &ObservedService,
+    network: NetworkTarget,
+    attachment: Option<ServiceAttachment>,
+    cause: Cause,
+) -> Operation {
+    Operation {
+        object: object.clone(),
+        call: Call::UpdateService { service: ServiceTarget::of(service), network, attachment },
+        cause,
+        disruptive: service.replicas != Some(0),
+        undo: None,
+    }
+}
+
+/// Whether a group does nothing but update a service.
+pub(super) fn is_update(group: &Group) -> bool {
+    group.operations.iter().all(|operation| matches!(operation.call, Call::UpdateService { .. }))
+}
+
+/// Whether another destination that shares the network has the service as its proxy or as a member.
+pub(super) fn wanted_elsewhere(
+    ctx: &Context<'_>,
+    destination: &ObjectKey,
+    network: &ObservedNetwork,
+    service: &ObservedService,
+) -> bool {
+    let shares = |other: &DesiredDestination| {
+        other.key != *destination
+            && other.network.name.as_deref() == Some(network.name.as_str())
+            && !ctx.is_deleted(&other.key)
+    };
+    let wants = |server: &DesiredServer, other: &DesiredDestination| {
+        let member = |member: &crate::desired::DesiredMember| {
+            member.connect
+                && !ctx.is_deleted(&member.resource)
+                && member.selector.swarm_services.contains(&service.name)
+        };
+        (other.active && other.proxy && is_proxy(service, server.proxy.as_ref())) || other.members.iter().any(member)
+    };
+    network.scope == NetworkScope::Swarm
+        && ctx
+            .input
+            .desired
+            .all_servers()
+            .filter(|server| ctx.is_node(&server.key))
+            .any(|server| server.destinations.iter().any(|other| shares(other) && wants(server, other)))
+}
+
+/// Services that are on the destination's network without being declared there.
+pub(super) fn undeclared(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    network: &ObservedNetwork,
+    members: &Members<'_>,
+    draft: &mut Draft,
+) {
+    for service in ctx.host.services_on(network) {
+        let declared = members.services.iter().any(|wanted| wanted.service.id == service.id);
+        let leaving = members.leaving_services.contains(service.name.as_str());
+        if declared
+            || leaving
+            || is_proxy(service, ctx.server.proxy.as_ref())
+            || wanted_elsewhere(ctx, &destination.key, network, service)
+        {
+            continue;
+        }
+        let marked =
+            service.attachment(network).is_some_and(|attachment| ownership::is_marked_service(attachment, ctx.set));
+        let (name, on) = (&service.name, &network.name);
+        if marked && ctx.request.prune {
+            draft.groups.push(detach(&destination.key, service, network, Cause::MemberUndeclared));
+        } else if marked {
+            draft.notes.push(
+                Note::unmanaged(
+                    Reason::Undeclared,
+                    &destination.key,
+                    format!("Landfall put the Swarm service {name:?} on {on:?} for a resource that is no longer declared there."),
+                )
+                .hint("`--prune` takes it off"),
+            );
+        } else {
+            draft.notes.push(
+                Note::unmanaged(
+                    Reason::MembershipForeign,
+                    &destination.key,
+                    format!("No resource declares the Swarm service {name:?}, which is on {on:?}."),
+                )
+                .hint(format!(
+                    "declare it: `containers: {{ swarmServices: [{name}] }}`, or take it off: docker service update --network-rm {on} {name}"
+                )),
+            );
+        }
+    }
+}
+
+/// Services of a deactivated destination's resources run on: how many replicas there were is for whoever set them to know.
+pub(super) fn left_running(destination: &DesiredDestination, members: &Members<'_>, draft: &mut Draft) {
+    for WantedService { object, service, .. } in &members.services {
+        if service.replicas == Some(0) {
+            continue;
+        }
+        draft.notes.push(
+            Note::warning(
+                Reason::ResourcesRemain,
+                object,
+                format!(
+                    "{} is deactivated, and the Swarm service {:?} is left running: Landfall does not scale services.",
+                    destination.key, service.name
+                ),
+            )
+            .hint(match service.replicas {
+                Some(_) => format!("docker service scale {}=0", service.name),
+                None => format!("docker service rm {}, as it is global", service.name),
+            }),
+        );
+    }
+}
+
+/// Why a task is not connected to a network itself, and what to declare instead.
+pub(super) fn task_note(
+    destination: &DesiredDestination,
+    resource: &ObjectKey,
+    task: &crate::observed::ObservedContainer,
+) -> Note {
+    let service = task.labels.get(host::SWARM_SERVICE).map_or("NAME", String::as_str);
+    Note::warning(
+        Reason::WrongScope,
+        resource,
+        format!(
+            "The container {:?} is a task of a Swarm service, which decides on its networks; it is not on that of {}.",
+            task.name, destination.key
+        ),
+    )
+    .hint(format!("choose the service instead: `containers: {{ swarmServices: [{service}] }}`"))
+}

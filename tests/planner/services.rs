@@ -1,0 +1,320 @@
+//! Swarm services as the proxy and as members: on networks by their definitions.
+
+use landfall::api::Kind;
+use landfall::observed::ContainerState;
+
+use crate::support::scenario::{ContainerBuilder, Scenario, application, container, destination, network};
+
+fn manager() -> Scenario {
+    Scenario::without_proxy().swarm_manager()
+}
+
+fn task(name: &str, service: &str) -> ContainerBuilder {
+    container(name).label("com.docker.swarm.service.name", service).label("com.docker.swarm.task.id", "t")
+}
+
+#[test]
+fn a_service_is_put_on_the_network_by_an_update_which_is_disruptive_and_comes_last() {
+    let scenario = manager()
+        .proxy_service("edge")
+        .container(container("db"))
+        .service("edge", &[], 2)
+        .service("api", &[], 1)
+        .service("idle", &[], 0)
+        .destination(destination("a").named("a-net"))
+        .destination(
+            destination("web")
+                .named("web-net")
+                .member(application("api").swarm_service("api").alias("backend"))
+                .member(application("db"))
+                .member(application("idle").swarm_service("idle")),
+        );
+    let document = landfall::report::Report::planned(&scenario.plan()).document();
+    let update = document.operations.iter().find(|it| it.op == "UpdateService").unwrap();
+    assert_eq!(
+        (update.network.as_deref(), update.container.as_deref(), update.service.as_deref(), update.disruptive),
+        (Some("a-net"), None, Some("edge"), true)
+    );
+    scenario.expect(
+        "
+        default/edge-1
+          + create network a-net (overlay) for Destination/shop/a (NetworkMissing)
+          + create network web-net (overlay) for Destination/shop/web (NetworkMissing)
+          + connect db to web-net for Application/shop/db (MemberDetached)
+          + update service edge: add network a-net for Destination/shop/a (ProxyDetached), disruptive
+          + update service edge: add network web-net for Destination/shop/web (ProxyDetached), disruptive
+          + update service api: add network web-net as backend for Application/shop/api (MemberDetached), disruptive
+          + update service idle: add network web-net for Application/shop/idle (MemberDetached)
+        ",
+    );
+}
+
+#[test]
+fn a_service_that_is_as_declared_is_left_alone_whoever_put_it_there() {
+    manager()
+        .proxy_service("edge")
+        .network(network("web-net").of("web").overlay())
+        // Tasks that have ended are kept for a while, on the networks of their time.
+        .container(task("api.1.old", "api").state(ContainerState::Exited))
+        .container(task("api.1.new", "api").on("web-net"))
+        .service("edge", &["web-net"], 1)
+        .service("api", &["web-net"], 1)
+        .put_there("web-net", &["backend", "other"])
+        .destination(
+            destination("web").named("web-net").member(application("api").swarm_service("api").alias("backend")),
+        )
+        .expect("");
+}
+
+#[test]
+fn an_alias_that_a_service_lacks_is_added_to_those_it_has() {
+    manager()
+        .network(network("web-net").of("web").overlay())
+        .service("api", &["web-net"], 1)
+        .put_there("web-net", &["old"])
+        .destination(
+            destination("web").named("web-net").member(application("api").swarm_service("api").alias("backend")),
+        )
+        .expect(
+            "
+            default/edge-1
+              + update service api: add network web-net as old, backend for Application/shop/api (EndpointDiffers), disruptive
+            ",
+        );
+}
+
+#[test]
+fn a_service_that_does_not_exist_is_waited_for() {
+    manager()
+        .proxy_service("edge")
+        .network(network("web-net").of("web").overlay())
+        .destination(destination("web").named("web-net").member(application("api").swarm_service("api")))
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ? waiting Server/default/edge-1: The proxy, a Swarm service named \"edge\", does not exist. (ContainerMissing)
+                  hint: it is connected as soon as it is there; correct `spec.proxy.service` if it goes by another name
+              ? waiting Application/shop/api: There is no Swarm service named \"api\". (ContainerMissing)
+                  hint: it is put on the network as soon as it is there; correct `spec.containers` if it goes by another name
+            ",
+        );
+}
+
+#[test]
+fn tasks_have_no_static_address() {
+    manager()
+        .network(network("web-net").of("web").overlay().subnet("10.42.0.0/24"))
+        .service("api", &[], 1)
+        .destination(
+            destination("web")
+                .named("web-net")
+                .subnet("10.42.0.0/24")
+                .member(application("api").swarm_service("api").address("10.42.0.10")),
+        )
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Application/shop/api: A static address is declared for the Swarm service \"api\", whose tasks get theirs from the Swarm. (AddressUnavailable)
+                  hint: remove `endpoint.ipv4Address` and `endpoint.ipv6Address`; a service is found by its name and aliases
+            ",
+        );
+}
+
+#[test]
+fn a_proxy_goes_where_it_is_not_wanted_and_stays_where_somebody_else_put_it() {
+    let on = |marked: bool| {
+        let scenario = manager()
+            .proxy_service("edge")
+            .network(network("web-net").of("web").overlay())
+            .container(task("edge.1.x", "edge").on("web-net"))
+            .service("edge", &["web-net"], 1);
+        if marked { scenario.put_there("web-net", &[]) } else { scenario }
+    };
+    let web = || destination("web").named("web-net");
+    on(true).destination(web().with(|it| it.proxy = false)).expect(
+        "
+        default/edge-1
+          - update service edge: remove network web-net for Destination/shop/web (ProxyUnwanted), disruptive
+        ",
+    );
+    on(false).destination(web().with(|it| it.proxy = false)).expect_nothing_but(
+        "
+        default/edge-1
+          . unmanaged Destination/shop/web: The proxy, the Swarm service \"edge\", is on \"web-net\", which asks for none; Landfall did not put it there. (MembershipForeign)
+              hint: docker service update --network-rm web-net edge
+        ",
+    );
+    on(false).destination(web().with(|it| it.active = false)).expect(
+        "
+        default/edge-1
+          - update service edge: remove network web-net for Destination/shop/web (ProxyUnwanted), disruptive
+        ",
+    );
+}
+
+#[test]
+fn a_deactivated_destination_says_that_services_run_on() {
+    manager()
+        .network(network("web-net").of("web").overlay())
+        .service("api", &["web-net"], 3)
+        .destination(
+            destination("web")
+                .named("web-net")
+                .with(|it| it.active = false)
+                .member(application("api").swarm_service("api")),
+        )
+        .expect_nothing_but(
+            "
+            default/edge-1
+              * warning Application/shop/api: Destination/shop/web is deactivated, and the Swarm service \"api\" is left running: Landfall does not scale services. (ResourcesRemain)
+                  hint: docker service scale api=0
+            ",
+        );
+}
+
+#[test]
+fn what_nobody_declares_any_more_is_taken_off_by_prune_if_landfall_put_it_there() {
+    let scenario = || {
+        manager()
+            .network(network("web-net").of("web").overlay())
+            .container(task("mine.1.x", "mine").on("web-net"))
+            .container(task("theirs.1.x", "theirs").on("web-net"))
+            .service("theirs", &["web-net"], 1)
+            .service("mine", &["web-net"], 1)
+            .put_there("web-net", &[])
+            .destination(destination("web").named("web-net").exclusive())
+    };
+    scenario().expect_nothing_but(
+        "
+        default/edge-1
+          . unmanaged Destination/shop/web: Landfall put the Swarm service \"mine\" on \"web-net\" for a resource that is no longer declared there. (Undeclared)
+              hint: `--prune` takes it off
+          . unmanaged Destination/shop/web: No resource declares the Swarm service \"theirs\", which is on \"web-net\". (MembershipForeign)
+              hint: declare it: `containers: { swarmServices: [theirs] }`, or take it off: docker service update --network-rm web-net theirs
+        ",
+    );
+    scenario().prune().expect(
+        "
+        default/edge-1
+          - update service mine: remove network web-net for Destination/shop/web (MemberUndeclared), disruptive
+          . unmanaged Destination/shop/web: No resource declares the Swarm service \"theirs\", which is on \"web-net\". (MembershipForeign)
+              hint: declare it: `containers: { swarmServices: [theirs] }`, or take it off: docker service update --network-rm web-net theirs
+        ",
+    );
+}
+
+#[test]
+fn deleting_a_resource_takes_its_service_off() {
+    let scenario = manager()
+        .network(network("web-net").of("web").overlay())
+        .service("theirs", &["web-net"], 1)
+        .service("mine", &["web-net"], 1)
+        .put_there("web-net", &[])
+        .destination(
+            destination("web")
+                .named("web-net")
+                .member(application("mine").swarm_service("mine"))
+                .member(application("theirs").swarm_service("theirs")),
+        );
+    scenario.delete(Kind::Application, "mine").delete(Kind::Application, "theirs").expect(
+        "
+        default/edge-1
+          - update service mine: remove network web-net for Application/shop/mine (DeletionRequested), disruptive
+          . unmanaged Application/shop/theirs: The Swarm service \"theirs\" is left on \"web-net\": Landfall did not put it there. (MembershipForeign)
+              hint: docker service update --network-rm web-net theirs
+        ",
+    );
+}
+
+#[test]
+fn a_proxy_that_is_a_service_leaves_before_the_network_goes_and_comes_back_if_that_fails() {
+    let scenario = manager()
+        .proxy_service("edge")
+        .network(network("web-net").of("web").overlay())
+        .container(task("edge.1.old", "edge").state(ContainerState::Exited).on("web-net"))
+        .container(task("edge.1.x", "edge").on("web-net"))
+        .service("edge", &["web-net"], 1)
+        .put_there("web-net", &["www"])
+        .destination(destination("web").named("web-net"));
+    let planned = scenario.clone().delete(Kind::Destination, "web").plan();
+    let undo = planned.servers[0].groups[0].operations[0].undo.as_ref().unwrap();
+    assert_eq!(undo.to_string(), "update service edge: add network web-net as www");
+    let removed = "
+        default/edge-1
+          - update service edge: remove network web-net for Destination/shop/web (DeletionRequested), disruptive
+          - remove network web-net for Destination/shop/web (DeletionRequested)
+        ";
+    scenario.clone().delete(Kind::Destination, "web").expect(removed);
+    scenario.clone().force_delete("web").expect(removed);
+    scenario.undeclare("web").prune().expect(&removed.replace("DeletionRequested", "Undeclared"));
+}
+
+#[test]
+fn tasks_that_have_ended_hold_nothing_up_once_their_service_has_left() {
+    let scenario = |networks: &[&str]| {
+        manager()
+            .network(network("web-net").of("web").overlay())
+            .container(task("api.1.old", "api").state(ContainerState::Exited).on("web-net"))
+            .container(task("gone.1.old", "gone").state(ContainerState::Exited).on("web-net"))
+            .service("api", networks, 1)
+            .destination(destination("web").named("web-net"))
+            .delete(Kind::Destination, "web")
+    };
+    scenario(&[]).expect(
+        "
+        default/edge-1
+          - remove network web-net for Destination/shop/web (DeletionRequested)
+        ",
+    );
+    scenario(&["web-net"]).expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
+              SwarmService api, 1 replica
+              SwarmTask api.1.old, exited
+              hint: remove what is listed, or stop and disconnect it all: landfall delete destination web -n shop --force
+        ",
+    );
+}
+
+/// A Swarm has one set of services, and each of its nodes a plan of its own.
+#[test]
+fn nodes_that_share_a_network_do_not_undo_each_others_work() {
+    let overlay = || network("web-net").of("web").overlay();
+    let worker = || Scenario::without_proxy().swarm_worker("node2");
+    let shared = || destination("web-w1").named("web-net").adopt().exclusive();
+    Scenario::without_proxy()
+        .swarm_manager_of(2)
+        .proxy_service("edge")
+        .network(overlay())
+        .service("edge", &["web-net"], 1)
+        .put_there("web-net", &[])
+        .service("api", &["web-net"], 1)
+        .put_there("web-net", &[])
+        .destination(destination("web").named("web-net").member(application("api").swarm_service("api")))
+        .and(
+            "w1",
+            worker()
+                .proxy_service("edge")
+                .container(task("api.1.x", "api"))
+                .destination(shared().with(|it| it.proxy = false)),
+        )
+        .prune()
+        .expect("");
+}
+
+#[test]
+fn a_workers_services_are_updated_by_way_of_a_manager() {
+    Scenario::without_proxy()
+        .swarm_worker("node2")
+        .proxy_service("edge")
+        .destination(destination("web").named("web-net"))
+        .and("m1", Scenario::without_proxy().swarm_manager_of(2).service("edge", &[], 1))
+        .expect(
+            "
+            default/edge-1
+              + create network web-net (overlay) for Destination/shop/web (NetworkMissing), by way of default/m1
+              + update service edge: add network web-net for Destination/shop/web (ProxyDetached), disruptive, by way of default/m1
+            ",
+        );
+}
