@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::api::{Condition, ConditionStatus, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
-use crate::observed::{ContainerState, Observations, Unobserved};
-use crate::plan::facts::{DestinationFacts, SERVICE, ServerFacts, facts};
+use crate::observed::{Observations, Unobserved};
+use crate::plan::facts::{DestinationFacts, ServerFacts, facts};
 use crate::plan::{Cause, Note, NoteKind, Operation, Reason};
 use crate::report::{Failure, Outcome, Report};
 
@@ -374,8 +374,7 @@ impl Looked<'_> {
             count => format!("{count} containers are connected"),
         };
         // Connected is all that is promised, but whoever looks for the fault should see it.
-        let runs = |state: &str| state == ContainerState::Running.as_str() || state == SERVICE;
-        let still = expected.iter().filter(|member| !runs(member.endpoint.state));
+        let still = expected.iter().filter(|member| !member.endpoint.is_running());
         let still: Vec<String> =
             still.map(|member| format!("{} is {}", member.endpoint.container, member.endpoint.state)).collect();
         if !still.is_empty() {

@@ -15,7 +15,7 @@ use super::{Context, Error, Exit, servers};
 use crate::api::{Condition, ConditionStatus, Kind, Object, ObjectKey, Spec};
 use crate::manifest::Manifests;
 use crate::observe::Interest;
-use crate::observed::{ContainerState, Snapshot};
+use crate::observed::Snapshot;
 use crate::plan::facts::EndpointFacts;
 use crate::status::NOT_WANTED;
 
@@ -316,7 +316,7 @@ pub(super) fn condition_cell(condition: &Condition) -> Cell {
 /// `2/3`, and what is not running: `(1 exited)`. A container that stands still is on its networks all the same.
 fn count<'a>(connected: usize, expected: usize, endpoints: impl Iterator<Item = &'a EndpointFacts>) -> String {
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
-    for endpoint in endpoints.filter(|endpoint| endpoint.state != ContainerState::Running.as_str()) {
+    for endpoint in endpoints.filter(|endpoint| !endpoint.is_running()) {
         *states.entry(endpoint.state).or_default() += 1;
     }
     let states: Vec<String> = states.into_iter().map(|(state, count)| format!("{count} {state}")).collect();

@@ -9,7 +9,9 @@ use super::swarm::View;
 use super::{Context, FreshIds, PlanInput, Request, destination, host, member, service};
 use crate::api::{DestinationType, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState, ProxyInstance};
-use crate::observed::{Observations, ObservedContainer, ObservedNetwork, ObservedService, ObservedState};
+use crate::observed::{
+    ContainerState, Observations, ObservedContainer, ObservedNetwork, ObservedService, ObservedState,
+};
 
 /// A server and what is on it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -118,6 +120,13 @@ pub struct EndpointFacts {
     pub mac_address: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+}
+
+impl EndpointFacts {
+    /// A service speaks for its tasks, whatever they are doing.
+    pub fn is_running(&self) -> bool {
+        self.state == ContainerState::Running.as_str() || self.state == SERVICE
+    }
 }
 
 /// The facts of one declared server; `None` where it was not observed.

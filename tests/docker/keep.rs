@@ -3,10 +3,13 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::controller::{Controller, until};
 use crate::cli::run::command;
 use crate::cli::world::{SHOP, World, server};
 use crate::support::Host;
+use crate::support::host::IMAGE;
 
 /// What is noticed only because the files are compared now and then takes longer than this.
 const TOLD: Duration = Duration::from_secs(15);
@@ -50,6 +53,33 @@ fn pain_1_to_9_whatever_is_disconnected_is_put_back_because_the_daemon_tells() {
     host.container("traefik").running();
     until("connecting a recreated proxy", &mut controller, || is_on(&host, "traefik", "web-net"));
 
+    controller.signal("TERM");
+    assert_eq!(controller.ended(), 0);
+}
+
+#[test]
+fn a_service_is_put_back_because_its_manager_tells() {
+    let host = Host::start();
+    host.swarm_init();
+    host.import_image(IMAGE, &[]);
+    // Without tasks, so that no container says anything.
+    let spec = json!({
+        "Name": "traefik", "Mode": { "Replicated": { "Replicas": 0 } }, "EndpointSpec": { "Mode": "dnsrr" },
+        "TaskTemplate": { "ContainerSpec": { "Image": IMAGE } }
+    });
+    host.post("/services/create", spec);
+    let networks = || host.get("/services/traefik")["Spec"]["TaskTemplate"]["Networks"].clone();
+    let web = "---\napiVersion: landfall/v1\nkind: Destination\nmetadata: { name: web }\nspec: { server: infra/edge, network: { name: web-net } }\n";
+    let manifests = server(&host.endpoint()).replace("container: traefik", "service: traefik") + web;
+    let world = World::new(&manifests);
+    let mut controller = Controller::start(&world, &[]);
+    until("convergence", &mut controller, || !networks().is_null());
+    assert_eq!(networks()[0]["DriverOpts"], json!({ "landfall.set": "default" }));
+    let seen = host.get("/services/traefik");
+    let mut spec = seen["Spec"].clone();
+    spec["TaskTemplate"].as_object_mut().unwrap().remove("Networks");
+    host.post(&format!("/services/traefik/update?version={}", seen["Version"]["Index"]), spec);
+    until("healing", &mut controller, || !networks().is_null());
     controller.signal("TERM");
     assert_eq!(controller.ended(), 0);
 }

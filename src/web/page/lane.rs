@@ -138,6 +138,6 @@ fn end(class: &str, what: &str, endpoint: &EndpointFacts) -> End {
             says.extend([&endpoint.ipv4_address, &endpoint.ipv6_address].into_iter().find(|it| !it.is_empty()).cloned())
         }
     }
-    let stopped = if endpoint.state == "running" { "" } else { " stopped" };
+    let stopped = if endpoint.is_running() { "" } else { " stopped" };
     End { class: format!("{class}{stopped}"), name: endpoint.container.clone(), says: says.join(" · ") }
 }
