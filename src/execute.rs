@@ -307,7 +307,10 @@ impl ServerRun<'_> {
                 };
                 network.id = Some(id.clone());
             }
-            Call::CreateNetwork(_) | Call::StartContainer { .. } | Call::StopContainer { .. } => {}
+            Call::CreateNetwork(_)
+            | Call::StartContainer { .. }
+            | Call::StopContainer { .. }
+            | Call::ScaleService { .. } => {}
         }
         Some(call)
     }

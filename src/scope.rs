@@ -304,6 +304,7 @@ mod tests {
     #[test]
     fn a_journal_stays_while_a_part_of_what_it_restores_is_left_out() {
         let journal = Journal {
+            services: Vec::new(),
             server: key("Server/infra/edge"),
             destination: key("Destination/shop/web"),
             purpose: JournalPurpose::Reattach,

@@ -84,16 +84,24 @@ pub trait Writer: Reader {
     /// `POST /containers/{id}/stop`. A container that is stopped already is no error.
     async fn stop_container(&self, container: &ContainerId) -> Result<(), EngineError>;
 
-    /// `POST /services/{id}/update`, of a Swarm manager: its tasks are put on the network as `attachment` says, or taken off it, and are
-    /// restarted for that. `name`: of the network, by which the definition may know it. The rest of the definition stays as it is at that
-    /// moment. Where nothing has to change, nothing is sent.
-    async fn update_service(
-        &self,
-        service: &ServiceId,
-        network: &NetworkId,
-        name: &str,
-        attachment: Option<&ServiceAttachment>,
-    ) -> Result<(), EngineError>;
+    /// `POST /services/{id}/update`, of a Swarm manager. What the update does not name stays as it is at that moment. Where nothing has to
+    /// change, nothing is sent.
+    async fn update_service(&self, service: &ServiceId, update: ServiceUpdate<'_>) -> Result<(), EngineError>;
+}
+
+/// What is to be other than it is in the definition of a Swarm service.
+#[derive(Debug, Clone, Copy)]
+pub enum ServiceUpdate<'a> {
+    /// Its tasks are put on the network, or taken off it, and restart for that.
+    Network {
+        id: &'a NetworkId,
+        /// By which the definition may know it as well.
+        name: &'a str,
+        /// `None`: off.
+        attachment: Option<&'a ServiceAttachment>,
+    },
+    /// How many tasks it is to have. A global service, or a job, is refused.
+    Replicas(u64),
 }
 
 /// A container as inspect shows it.

@@ -9,10 +9,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Limits;
 use super::removal::Leaving;
 use crate::api::ObjectKey;
-use crate::engine::{EngineError, EngineErrorKind, Writer};
+use crate::engine::{EngineError, EngineErrorKind, ServiceUpdate, Writer};
 use crate::observed::{
     ContainerState, EndpointSettings, NetworkId, ObservedContainer, ObservedEndpoint, ObservedNetwork,
-    ServiceAttachment,
 };
 use crate::plan::{Call, ContainerTarget, Group, NetworkCreate, Note, Reason, ServiceTarget, UNALLOCATED, ownership};
 use crate::report::{Failure, Outcome};
@@ -124,7 +123,12 @@ impl Caller<'_> {
             }
             Call::UpdateService { service, network, attachment } => {
                 let id = known(network.id.as_ref(), &network.name)?;
-                self.update_service(service, id, &network.name, attachment.as_ref()).await?;
+                let (name, attachment) = (network.name.as_str(), attachment.as_ref());
+                self.update_service(service, ServiceUpdate::Network { id, name, attachment }).await?;
+                Ok(Done::default())
+            }
+            Call::ScaleService { service, replicas } => {
+                self.update_service(service, ServiceUpdate::Replicas(*replicas)).await?;
                 Ok(Done::default())
             }
         }
@@ -485,34 +489,37 @@ impl Caller<'_> {
 impl Caller<'_> {
     // Swarm services
 
-    async fn update_service(
-        &self,
-        service: &ServiceTarget,
-        id: &NetworkId,
-        name: &str,
-        attachment: Option<&ServiceAttachment>,
-    ) -> Result<(), Mishap> {
-        // The Swarm takes the id of a network that does not exist, and then starts no task of the service any more.
-        if attachment.is_some() && self.network(id).await?.is_none() {
+    async fn update_service(&self, service: &ServiceTarget, update: ServiceUpdate<'_>) -> Result<(), Mishap> {
+        if let ServiceUpdate::Network { id, name, attachment: Some(_) } = update
+            && self.network(id).await?.is_none()
+        {
             let message = format!("The network {name:?} ({}) has been removed since the plan was made.", id.short());
             return Err(failed(Reason::NetworkNotFound, message));
         }
-        let updated = self.answer(self.engine.update_service(&service.id, id, name, attachment)).await;
-        match updated {
+        match self.answer(self.engine.update_service(&service.id, update)).await {
             Ok(()) => Ok(()),
-            Err(error) if error.kind == EngineErrorKind::NotFound => {
-                let message = format!("The Swarm service {} has been removed since the plan was made.", service.name);
-                // One that is gone is off the network as well.
-                if attachment.is_none() { Ok(()) } else { Err(failed(Reason::ContainerMissing, message)) }
-            }
+            // One that is gone is off every network, and has no tasks.
+            Err(error) if error.kind == EngineErrorKind::NotFound => match update {
+                ServiceUpdate::Network { attachment: None, .. } | ServiceUpdate::Replicas(0) => Ok(()),
+                ServiceUpdate::Network { .. } | ServiceUpdate::Replicas(_) => {
+                    let name = &service.name;
+                    let message = format!("The Swarm service {name} has been removed since the plan was made.");
+                    Err(failed(Reason::ContainerMissing, message))
+                }
+            },
             Err(error) if error.kind == EngineErrorKind::Unreachable => {
                 let services = self.answer(self.engine.services()).await?;
                 let seen = services.iter().find(|seen| seen.id == service.id);
-                let network = seen.and_then(|seen| seen.networks.iter().find(|known| known.is(id, name)));
-                if network.map(|network| &network.attachment) == attachment {
-                    return Ok(());
-                }
-                Err(Failure::from(error).into())
+                let is_done = match update {
+                    ServiceUpdate::Network { id, name, attachment } => {
+                        let network = seen.and_then(|seen| seen.networks.iter().find(|known| known.is(id, name)));
+                        network.map(|network| &network.attachment) == attachment
+                    }
+                    ServiceUpdate::Replicas(replicas) => {
+                        seen.map_or(replicas == 0, |seen| seen.replicas == Some(replicas))
+                    }
+                };
+                if is_done { Ok(()) } else { Err(Failure::from(error).into()) }
             }
             Err(error) => Err(error.into()),
         }

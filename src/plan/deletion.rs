@@ -139,6 +139,7 @@ pub(super) fn removal<'a>(
     }
     operations.push(operation(Call::RemoveNetwork { network: target }, false, None));
     let journal = (!endpoints.is_empty()).then(|| Journal {
+        services: Vec::new(),
         server: ctx.server.key.clone(),
         destination: destination.clone(),
         purpose: JournalPurpose::ForcedDeletion,

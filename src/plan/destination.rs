@@ -618,7 +618,7 @@ pub(super) fn converge<'a>(
     }
     if !destination.active {
         start::stop(ctx, destination, &target, &members, &mut draft);
-        service::left_running(destination, &members, &mut draft);
+        service::stop(ctx, destination, &target, &members, &mut draft);
     }
     draft
 }

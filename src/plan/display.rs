@@ -118,7 +118,7 @@ impl Call {
             | Call::DisconnectEndpoint { network, .. }
             | Call::RemoveNetwork { network }
             | Call::UpdateService { network, .. } => Some(&network.name),
-            Call::StartContainer { .. } | Call::StopContainer { .. } => None,
+            Call::StartContainer { .. } | Call::StopContainer { .. } | Call::ScaleService { .. } => None,
         }
     }
 
@@ -130,7 +130,7 @@ impl Call {
     /// The Swarm service that the call concerns.
     pub fn service(&self) -> Option<&str> {
         match self {
-            Call::UpdateService { service, .. } => Some(&service.name),
+            Call::UpdateService { service, .. } | Call::ScaleService { service, .. } => Some(&service.name),
             Call::CreateNetwork(_)
             | Call::ConnectEndpoint { .. }
             | Call::DisconnectEndpoint { .. }
@@ -150,7 +150,9 @@ impl Call {
             Call::DisconnectEndpoint { .. }
             | Call::RemoveNetwork { .. }
             | Call::StopContainer { .. }
-            | Call::UpdateService { attachment: None, .. } => '-',
+            | Call::UpdateService { attachment: None, .. }
+            | Call::ScaleService { replicas: 0, .. } => '-',
+            Call::ScaleService { .. } => '+',
         }
     }
 }
@@ -186,6 +188,10 @@ impl fmt::Display for Call {
             Call::RemoveNetwork { network } => write!(f, "remove network {}", network.name),
             Call::StartContainer { container } => write!(f, "start {}", container.name),
             Call::StopContainer { container } => write!(f, "stop {}", container.name),
+            Call::ScaleService { service, replicas } => {
+                let noun = if *replicas == 1 { "replica" } else { "replicas" };
+                write!(f, "scale service {} to {replicas} {noun}", service.name)
+            }
             Call::UpdateService { service, network, attachment: None } => {
                 write!(f, "update service {}: remove network {}", service.name, network.name)
             }

@@ -6,6 +6,7 @@ use super::host::{self, Host};
 use super::operation::{Call, Cause, NetworkTarget, NoteKind, Plan, ServerPlan};
 use super::swarm::View;
 use super::{PlanInput, ownership};
+use crate::desired::DesiredMember;
 use crate::observed::{ContainerId, NetworkId, ObservedState};
 
 /// The rules that the plan breaks; empty if it is sound.
@@ -201,6 +202,19 @@ impl<'a> Simulation<'a> {
                         say(format!("{} is taken off {}, which is unmanaged", service.name, network.name));
                     }
                     self.detached.insert((self.key(network), &service.name));
+                }
+            }
+            Call::ScaleService { service, replicas } => {
+                let Some(observed) = self.state.services.iter().find(|it| it.id == service.id) else {
+                    say(format!("{} does not exist", service.name));
+                    return;
+                };
+                let named = |member: &DesiredMember| member.selector.swarm_services.contains(&service.name);
+                if observed.replicas.is_none_or(|before| before == *replicas || before.min(*replicas) > 0) {
+                    say(format!("{} is scaled from {:?} to {replicas}", service.name, observed.replicas));
+                }
+                if !input.desired.destinations().any(|(_, it)| it.members.iter().any(named)) {
+                    say(format!("{} is scaled, and no resource declares it", service.name));
                 }
             }
             Call::StopContainer { container } | Call::StartContainer { container } => {

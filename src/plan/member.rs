@@ -402,6 +402,7 @@ pub(super) fn converge<'a>(
         object: wanted.object.clone(),
         operations: vec![operation(disconnect, cause, live, undo), operation(connect(settings), cause, false, None)],
         journal: Some(Journal {
+            services: Vec::new(),
             server: ctx.server.key.clone(),
             destination: destination.key.clone(),
             purpose: JournalPurpose::Reattach,

@@ -148,6 +148,11 @@ pub enum Call {
         /// How its tasks are put on the network; `None`: they are taken off it.
         attachment: Option<ServiceAttachment>,
     },
+    /// A service has no state of its own to be stopped in: it is given no tasks, and later as many as it had.
+    ScaleService {
+        service: ServiceTarget,
+        replicas: u64,
+    },
 }
 
 impl Call {
@@ -156,7 +161,7 @@ impl Call {
         match self {
             Call::CreateNetwork(create) => create.driver == OVERLAY,
             Call::RemoveNetwork { network } => network.id.as_ref().is_some_and(NetworkId::is_of_swarm),
-            Call::UpdateService { .. } => true,
+            Call::UpdateService { .. } | Call::ScaleService { .. } => true,
             Call::ConnectEndpoint { .. }
             | Call::DisconnectEndpoint { .. }
             | Call::StartContainer { .. }
@@ -173,7 +178,7 @@ impl Call {
             Call::RemoveNetwork { .. } => "RemoveNetwork",
             Call::StartContainer { .. } => "StartContainer",
             Call::StopContainer { .. } => "StopContainer",
-            Call::UpdateService { .. } => "UpdateService",
+            Call::UpdateService { .. } | Call::ScaleService { .. } => "UpdateService",
         }
     }
 
@@ -184,7 +189,10 @@ impl Call {
             | Call::DisconnectEndpoint { container, .. }
             | Call::StartContainer { container }
             | Call::StopContainer { container } => Some(container),
-            Call::CreateNetwork(_) | Call::RemoveNetwork { .. } | Call::UpdateService { .. } => None,
+            Call::CreateNetwork(_)
+            | Call::RemoveNetwork { .. }
+            | Call::UpdateService { .. }
+            | Call::ScaleService { .. } => None,
         }
     }
 
@@ -195,7 +203,10 @@ impl Call {
             | Call::DisconnectEndpoint { network, .. }
             | Call::RemoveNetwork { network }
             | Call::UpdateService { network, .. } => network.id.is_none().then_some(network.name.as_str()),
-            Call::CreateNetwork(_) | Call::StartContainer { .. } | Call::StopContainer { .. } => None,
+            Call::CreateNetwork(_)
+            | Call::StartContainer { .. }
+            | Call::StopContainer { .. }
+            | Call::ScaleService { .. } => None,
         }
     }
 }
@@ -228,7 +239,7 @@ impl ContainerTarget {
 }
 
 /// A Swarm service to act on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceTarget {
     pub name: String,
     pub id: ServiceId,
@@ -264,6 +275,9 @@ pub struct Journal {
     /// The network as it was, to be created again if the new one cannot be.
     pub network: NetworkCreate,
     pub endpoints: Vec<JournalEndpoint>,
+    /// Services that a deactivation has left without tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<JournalService>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -282,6 +296,13 @@ pub struct JournalEndpoint {
     pub settings: EndpointSettings,
     /// It was running and was stopped, for a forced deletion or a deactivation.
     pub was_running: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JournalService {
+    pub service: ServiceTarget,
+    /// How many it had.
+    pub replicas: u64,
 }
 
 /// Why an operation is in the plan.

@@ -195,6 +195,7 @@ pub(super) fn replace<'a>(
             object: destination.key.clone(),
             operations,
             journal: Some(Journal {
+                services: Vec::new(),
                 server: ctx.server.key.clone(),
                 destination: destination.key.clone(),
                 purpose: JournalPurpose::Reattach,

@@ -4,12 +4,15 @@
 //! Nodes of a Swarm share its services and its overlays, and each has a plan of its own. A service is therefore taken off a network only where
 //! no destination that shares the network wants it there; otherwise two plans would undo each other's work for ever.
 
+use super::destination::recreation;
 use super::host;
 use super::member::{Members, Target, WantedService};
-use super::operation::{Call, Cause, Group, NetworkTarget, Note, Operation, Reason, ServiceTarget};
+use super::operation::{
+    Call, Cause, Group, Journal, JournalPurpose, JournalService, NetworkTarget, Note, Operation, Reason, ServiceTarget,
+};
 use super::{Context, Draft, ownership};
 use crate::api::ObjectKey;
-use crate::desired::{DesiredDestination, DesiredServer, Proxy, ProxyInstance};
+use crate::desired::{DesiredDestination, DesiredMember, DesiredServer, Proxy, ProxyInstance};
 use crate::observed::{NetworkScope, ObservedNetwork, ObservedService, ServiceAttachment};
 
 /// The server's proxy, where it is a service that exists.
@@ -84,7 +87,7 @@ pub(super) fn operation(
     }
 }
 
-/// Whether a group does nothing but update a service.
+/// Whether a group does nothing but update a service's networks.
 pub(super) fn is_update(group: &Group) -> bool {
     group.operations.iter().all(|operation| matches!(operation.call, Call::UpdateService { .. }))
 }
@@ -102,7 +105,7 @@ pub(super) fn wanted_elsewhere(
             && !ctx.is_deleted(&other.key)
     };
     let wants = |server: &DesiredServer, other: &DesiredDestination| {
-        let member = |member: &crate::desired::DesiredMember| {
+        let member = |member: &DesiredMember| {
             member.connect
                 && !ctx.is_deleted(&member.resource)
                 && member.selector.swarm_services.contains(&service.name)
@@ -165,27 +168,94 @@ pub(super) fn undeclared(
     }
 }
 
-/// Services of a deactivated destination's resources run on: how many replicas there were is for whoever set them to know.
-pub(super) fn left_running(destination: &DesiredDestination, members: &Members<'_>, draft: &mut Draft) {
+/// Takes their tasks from the services of a deactivated destination, unless they also serve one that is active.
+pub(super) fn stop(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    target: &Target<'_>,
+    members: &Members<'_>,
+    draft: &mut Draft,
+) {
     for WantedService { object, service, .. } in &members.services {
-        if service.replicas == Some(0) {
+        if service.replicas == Some(0) || is_proxy(service, ctx.server.proxy.as_ref()) {
             continue;
         }
-        draft.notes.push(
-            Note::warning(
-                Reason::ResourcesRemain,
-                object,
+        let stays = |why: String, hint: String| Note::warning(Reason::ResourcesRemain, object, why).hint(hint);
+        if let Some(active) = active_elsewhere(ctx, destination, service) {
+            draft.notes.push(stays(
                 format!(
-                    "{} is deactivated, and the Swarm service {:?} is left running: Landfall does not scale services.",
+                    "The Swarm service {:?} also belongs to {active}, which is active, and is left running.",
+                    service.name
+                ),
+                format!("docker service scale {}=0, or deactivate {active} as well", service.name),
+            ));
+            continue;
+        }
+        let Some(replicas) = service.replicas else {
+            draft.notes.push(stays(
+                format!(
+                    "{} is deactivated, and the Swarm service {:?} is global: it is left running.",
                     destination.key, service.name
                 ),
-            )
-            .hint(match service.replicas {
-                Some(_) => format!("docker service scale {}=0", service.name),
-                None => format!("docker service rm {}, as it is global", service.name),
+                format!("docker service rm {}", service.name),
+            ));
+            continue;
+        };
+        draft.groups.push(Group {
+            object: (*object).clone(),
+            operations: vec![Operation {
+                object: (*object).clone(),
+                call: Call::ScaleService { service: ServiceTarget::of(service), replicas: 0 },
+                cause: Cause::Deactivated,
+                disruptive: true,
+                undo: None,
+            }],
+            journal: Some(Journal {
+                server: ctx.server.key.clone(),
+                destination: destination.key.clone(),
+                purpose: JournalPurpose::Deactivated,
+                network: target.network.map_or_else(|| target.create.clone(), recreation),
+                endpoints: Vec::new(),
+                services: vec![JournalService { service: ServiceTarget::of(service), replicas }],
             }),
-        );
+            completes: Vec::new(),
+        });
     }
+}
+
+/// Gives a service that was left without tasks by a deactivation as many as it had. `None`: somebody has changed that meanwhile, or it is gone.
+pub(super) fn resume(members: &Members<'_>, journal: &Journal, listed: &JournalService) -> Option<Group> {
+    let wanted = members.services.iter().find(|wanted| wanted.service.id == listed.service.id);
+    let wanted = wanted.filter(|wanted| wanted.service.replicas == Some(0))?;
+    Some(Group {
+        object: wanted.object.clone(),
+        operations: vec![Operation {
+            object: wanted.object.clone(),
+            call: Call::ScaleService { service: listed.service.clone(), replicas: listed.replicas },
+            cause: Cause::Activated,
+            disruptive: false,
+            undo: None,
+        }],
+        journal: None,
+        completes: vec![journal.clone()],
+    })
+}
+
+/// Another destination of the server, or of its Swarm, that the service serves and that is not deactivated.
+fn active_elsewhere<'a>(
+    ctx: &Context<'a>,
+    destination: &DesiredDestination,
+    service: &ObservedService,
+) -> Option<&'a ObjectKey> {
+    let desired = ctx.input.desired;
+    let servers = desired.all_servers().filter(|server| server.key == ctx.server.key || ctx.is_node(&server.key));
+    let mut others = servers.flat_map(|server| &server.destinations);
+    let serves = |member: &DesiredMember| {
+        !ctx.is_deleted(&member.resource) && member.selector.swarm_services.contains(&service.name)
+    };
+    others
+        .find(|it| it.key != destination.key && it.active && !ctx.is_deleted(&it.key) && it.members.iter().any(serves))
+        .map(|it| &it.key)
 }
 
 /// Why a task is not connected to a network itself, and what to declare instead.

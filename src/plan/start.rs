@@ -11,7 +11,7 @@ use super::member::{Members, Target, Wanted};
 use super::operation::{
     Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, Note, Operation, Reason,
 };
-use super::{Context, Draft};
+use super::{Context, Draft, service};
 use crate::desired::DesiredDestination;
 use crate::observed::{ContainerState, EndpointSettings};
 
@@ -51,6 +51,7 @@ pub(super) fn stop(
                 undo: None,
             }],
             journal: Some(Journal {
+                services: Vec::new(),
                 server: ctx.server.key.clone(),
                 destination: destination.key.clone(),
                 purpose: JournalPurpose::Deactivated,
@@ -70,6 +71,12 @@ pub(super) fn stop(
 pub(super) fn resume(ctx: &Context<'_>, destination: &DesiredDestination, members: &Members<'_>, draft: &mut Draft) {
     let mut remembered = BTreeSet::new();
     for journal in stopped(ctx).filter(|journal| journal.destination == destination.key) {
+        for listed in &journal.services {
+            match service::resume(members, journal, listed) {
+                Some(group) => draft.groups.push(group),
+                None => draft.settled.push(journal.clone()),
+            }
+        }
         for listed in &journal.endpoints {
             remembered.insert(&listed.container.id);
             let container = ctx.host.container(&listed.container.id).filter(|it| !host::is_going(it));
@@ -201,6 +208,9 @@ fn stopped<'a>(ctx: &Context<'a>) -> impl Iterator<Item = &'a Journal> {
 /// Journals of deactivations that nobody can come back to: neither the destination nor the container is left.
 pub(super) fn forgotten(ctx: &Context<'_>) -> Vec<Journal> {
     let declared = |journal: &Journal| ctx.server.destinations.iter().any(|it| it.key == journal.destination);
-    let left = |journal: &Journal| journal.endpoints.iter().any(|it| ctx.host.container(&it.container.id).is_some());
+    let left = |journal: &Journal| {
+        journal.endpoints.iter().any(|it| ctx.host.container(&it.container.id).is_some())
+            || journal.services.iter().any(|it| ctx.host.service_named(&it.service.name).is_some())
+    };
     stopped(ctx).filter(|journal| !declared(journal) && !left(journal)).cloned().collect()
 }

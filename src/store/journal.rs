@@ -186,6 +186,7 @@ mod tests {
 
     fn journal(purpose: JournalPurpose, network: &str) -> Journal {
         Journal {
+            services: Vec::new(),
             server: ObjectKey::new(Kind::Server, "default", "edge-1"),
             destination: ObjectKey::new(Kind::Destination, "shop", "web"),
             purpose,

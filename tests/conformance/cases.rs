@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use landfall::engine::{ContainerDetail, EngineErrorKind, Writer};
+use landfall::engine::{ContainerDetail, EngineErrorKind, ServiceUpdate, Writer};
 use landfall::observed::{
     ContainerId, ContainerState, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint,
     ObservedNetwork, ObservedSubnet, ServiceAttachment,
@@ -36,6 +36,10 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn aliases(aliases: &[&str]) -> EndpointSettings {
     let aliases = aliases.iter().map(|&alias| alias.to_owned()).collect();
     EndpointSettings { aliases, ..EndpointSettings::default() }
+}
+
+fn put<'a>(id: &'a NetworkId, name: &'a str, attachment: Option<&'a ServiceAttachment>) -> ServiceUpdate<'a> {
+    ServiceUpdate::Network { id, name, attachment }
 }
 
 async fn network(engine: &dyn Writer, id: &NetworkId) -> ObservedNetwork {
@@ -364,16 +368,16 @@ pub(super) async fn a_service_is_on_the_networks_of_its_definition(subject: &imp
         pairs.iter().map(|(id, alias)| (id.to_string(), attachment(alias))).collect::<BTreeMap<_, _>>()
     };
     assert_eq!(on().await, expected(&[]));
-    engine.update_service(&api, &web, "web-net", Some(&attachment("www"))).await.unwrap();
-    engine.update_service(&api, &other, "other-net", Some(&attachment("api"))).await.unwrap();
+    engine.update_service(&api, put(&web, "web-net", Some(&attachment("www")))).await.unwrap();
+    engine.update_service(&api, put(&other, "other-net", Some(&attachment("api")))).await.unwrap();
     assert_eq!(on().await, expected(&[(&web, "www"), (&other, "api")]));
     // Again, differently, off, and off once more.
-    engine.update_service(&api, &web, "web-net", Some(&attachment("www"))).await.unwrap();
-    engine.update_service(&api, &web, "web-net", Some(&attachment("front"))).await.unwrap();
+    engine.update_service(&api, put(&web, "web-net", Some(&attachment("www")))).await.unwrap();
+    engine.update_service(&api, put(&web, "web-net", Some(&attachment("front")))).await.unwrap();
     assert_eq!(on().await, expected(&[(&web, "front"), (&other, "api")]));
     assert_eq!(engine.remove_network(&web).await.unwrap_err().kind, EngineErrorKind::NetworkInUse);
-    engine.update_service(&api, &web, "web-net", None).await.unwrap();
-    engine.update_service(&api, &web, "web-net", None).await.unwrap();
+    engine.update_service(&api, put(&web, "web-net", None)).await.unwrap();
+    engine.update_service(&api, put(&web, "web-net", None)).await.unwrap();
     assert_eq!(on().await, expected(&[(&other, "api")]));
     engine.remove_network(&web).await.unwrap();
 }
@@ -382,11 +386,21 @@ pub(super) async fn a_service_is_put_on_no_network_that_is_missing(subject: &imp
     let (api, engine) = (subject.add_service("api"), subject.engine());
     let missing = NetworkId::try_from("0123456789abcdefghijklmno".to_owned()).unwrap();
     let attachment = ServiceAttachment::default();
-    let refused = engine.update_service(&api, &missing, "missing", Some(&attachment)).await.unwrap_err();
+    let refused = engine.update_service(&api, put(&missing, "missing", Some(&attachment))).await.unwrap_err();
     assert_eq!(refused.kind, EngineErrorKind::NotFound, "{refused}");
     assert_eq!(engine.services().await.unwrap()[0].networks, []);
-    engine.update_service(&api, &missing, "missing", None).await.unwrap();
+    engine.update_service(&api, put(&missing, "missing", None)).await.unwrap();
     subject.remove_service(&api);
-    let gone = engine.update_service(&api, &missing, "missing", None).await.unwrap_err();
+    let gone = engine.update_service(&api, put(&missing, "missing", None)).await.unwrap_err();
     assert_eq!(gone.kind, EngineErrorKind::NotFound, "{gone}");
+}
+
+pub(super) async fn a_service_is_scaled(subject: &impl Subject) {
+    let (api, engine) = (subject.add_service("api"), subject.engine());
+    let replicas = async || engine.services().await.unwrap()[0].replicas;
+    assert_eq!(replicas().await, Some(0));
+    for count in [2, 2, 0] {
+        engine.update_service(&api, ServiceUpdate::Replicas(count)).await.unwrap();
+        assert_eq!(replicas().await, Some(count));
+    }
 }

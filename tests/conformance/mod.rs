@@ -94,6 +94,7 @@ macro_rules! conformance {
             labels_and_environment_are_shown
             a_service_is_on_the_networks_of_its_definition
             a_service_is_put_on_no_network_that_is_missing
+            a_service_is_scaled
         );
     };
     (@ $module:ident, $subject:expr, $($case:ident)*) => {

@@ -133,6 +133,7 @@ pub(super) fn reattaching(world: &World, uid: &str) -> Plan {
         operations.push(operation(call, Cause::NetworkReplaced, Some(undo)));
     }
     let journal = Journal {
+        services: Vec::new(),
         server: server(),
         destination: destination(),
         purpose: JournalPurpose::Reattach,
@@ -180,6 +181,7 @@ pub(super) fn lines(report: &Report) -> Vec<String> {
             }
             Call::RemoveNetwork { network } => network.name.clone(),
             Call::StartContainer { container } | Call::StopContainer { container } => container.name.clone(),
+            Call::ScaleService { service, replicas } => format!("{} {replicas}", service.name),
             Call::UpdateService { service, network, .. } => format!("{} {}", network.name, service.name),
         };
         let rollback = if operation.cause == Cause::Rollback { "rollback: " } else { "" };

@@ -119,6 +119,19 @@ async fn deletion_with_a_service() -> Town {
     town
 }
 
+/// Deactivated, and active again: the tasks are taken and given back.
+async fn service_activation() -> Town {
+    let mut town = service_updates().await;
+    town.world().services[1].replicas = Some(3);
+    assert_eq!(trouble(&town.apply().await), [""; 0]);
+    town.declare(swarm().redeclare("web", |web| web.with(|it| it.active = false)));
+    assert_eq!(trouble(&town.apply().await), [""; 0]);
+    assert_eq!(town.world().services[1].replicas, Some(0));
+    town.reconnect();
+    town.declare(swarm());
+    town
+}
+
 /// Calls `check` for every point at which a call can be cut off.
 async fn at_every_call<F: Future<Output = Town>>(
     make: impl Fn() -> F,
@@ -194,4 +207,4 @@ macro_rules! scenarios {
         )*
     };
 }
-scenarios! { creation repair deletion pruning reattachment forced_deletion service_updates deletion_with_a_service }
+scenarios! { creation repair deletion pruning reattachment forced_deletion service_updates deletion_with_a_service service_activation }

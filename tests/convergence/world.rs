@@ -129,7 +129,7 @@ impl Town {
                 let network = world.networks.values().find(|network| on.is(&network.id, &network.name));
                 (network.map_or("(gone)".to_owned(), |network| network.name.clone()), on.attachment.clone())
             });
-            (service.name.clone(), networks.collect())
+            (service.name.clone(), (service.replicas, networks.collect()))
         });
         Look { networks, containers, services: services.collect(), journals: journals.len() }
     }
@@ -147,8 +147,8 @@ pub(super) struct Look {
     networks: Vec<(String, Words, Words)>,
     /// By name: whether each endpoint is on a network that exists, and its settings.
     containers: BTreeMap<String, (ContainerState, Endpoints)>,
-    /// By name: how each is on which network.
-    services: BTreeMap<String, BTreeMap<String, ServiceAttachment>>,
+    /// By name: how many tasks each has, and how it is on which network.
+    services: BTreeMap<String, (Option<u64>, BTreeMap<String, ServiceAttachment>)>,
     journals: usize,
 }
 

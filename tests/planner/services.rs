@@ -153,23 +153,60 @@ fn a_proxy_goes_where_it_is_not_wanted_and_stays_where_somebody_else_put_it() {
 }
 
 #[test]
-fn a_deactivated_destination_says_that_services_run_on() {
-    manager()
+fn deactivation_takes_the_tasks_and_activation_gives_them_back() {
+    let web = |active| {
+        destination("web")
+            .named("web-net")
+            .with(|it| it.active = active)
+            .member(application("api").swarm_service("api"))
+            .member(application("idle").swarm_service("idle"))
+    };
+    let stopped = manager()
         .network(network("web-net").of("web").overlay())
         .service("api", &["web-net"], 3)
-        .destination(
-            destination("web")
-                .named("web-net")
-                .with(|it| it.active = false)
-                .member(application("api").swarm_service("api")),
-        )
-        .expect_nothing_but(
+        .service("idle", &["web-net"], 0)
+        .destination(web(false))
+        .expect(
             "
             default/edge-1
-              * warning Application/shop/api: Destination/shop/web is deactivated, and the Swarm service \"api\" is left running: Landfall does not scale services. (ResourcesRemain)
-                  hint: docker service scale api=0
+              - scale service api to 0 replicas for Application/shop/api (Deactivated), disruptive
             ",
         );
+    stopped.clone().redeclare("web", |_| web(false)).expect("");
+    let active = stopped.redeclare("web", |_| web(true));
+    active.clone().expect(
+        "
+        default/edge-1
+          + scale service api to 3 replicas for Application/shop/api (Activated)
+        ",
+    );
+    // Somebody was faster.
+    let mut scaled = active;
+    scaled.state().services[0].replicas = Some(1);
+    scaled.expect("");
+}
+
+#[test]
+fn what_cannot_be_scaled_or_serves_elsewhere_runs_on() {
+    let web =
+        |name: &str| destination(name).named(&format!("{name}-net")).member(application("api").swarm_service("api"));
+    let mut scenario = manager()
+        .network(network("a-net").of("a").overlay())
+        .network(network("b-net").of("b").overlay())
+        .service("api", &["a-net", "b-net"], 1)
+        .service("agent", &["a-net"], 1)
+        .destination(web("a").with(|it| it.active = false).member(application("agent").swarm_service("agent")))
+        .destination(web("b"));
+    scenario.state().services[1].replicas = None;
+    scenario.expect_nothing_but(
+        "
+        default/edge-1
+          * warning Application/shop/agent: Destination/shop/a is deactivated, and the Swarm service \"agent\" is global: it is left running. (ResourcesRemain)
+              hint: docker service rm agent
+          * warning Application/shop/api: The Swarm service \"api\" also belongs to Destination/shop/b, which is active, and is left running. (ResourcesRemain)
+              hint: docker service scale api=0, or deactivate Destination/shop/b as well
+        ",
+    );
 }
 
 #[test]

@@ -12,11 +12,11 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use landfall::engine::{ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, Writer};
+use landfall::engine::{ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, ServiceUpdate, Writer};
 use landfall::observed::{
     ContainerId, ContainerState, EndpointSettings, EngineInfo, NetworkId, NetworkScope, ObservedContainer,
-    ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask, ServiceAttachment, ServiceId,
-    ServiceNetwork, SwarmState,
+    ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask, ServiceId, ServiceNetwork,
+    SwarmState,
 };
 use landfall::plan::NetworkCreate;
 use tokio::sync::watch;
@@ -750,21 +750,20 @@ impl World {
         id
     }
 
-    pub(crate) fn update_service(
-        &mut self,
-        service: &ServiceId,
-        network: &NetworkId,
-        name: &str,
-        attachment: Option<&ServiceAttachment>,
-    ) -> Result<(), EngineError> {
+    pub(crate) fn update_service(&mut self, service: &ServiceId, update: ServiceUpdate<'_>) -> Result<(), EngineError> {
         let known = self.services.iter_mut().find(|known| known.id == *service);
         let known = known.ok_or_else(|| error(EngineErrorKind::NotFound, format!("service {service} not found")))?;
-        if attachment.is_some() && !self.networks.contains_key(network) {
-            return Err(no_such_network(network));
-        }
-        known.networks.retain(|known| !known.is(network, name));
-        if let Some(attachment) = attachment {
-            known.networks.push(ServiceNetwork { target: network.to_string(), attachment: attachment.clone() });
+        match update {
+            ServiceUpdate::Replicas(replicas) => known.replicas = Some(replicas),
+            ServiceUpdate::Network { id, name, attachment } => {
+                if attachment.is_some() && !self.networks.contains_key(id) {
+                    return Err(no_such_network(id));
+                }
+                known.networks.retain(|known| !known.is(id, name));
+                if let Some(attachment) = attachment {
+                    known.networks.push(ServiceNetwork { target: id.to_string(), attachment: attachment.clone() });
+                }
+            }
         }
         Ok(())
     }
@@ -943,17 +942,15 @@ impl Writer for MemoryEngine {
         self.mutate("StopContainer", |world| world.name_of_container(container), act).await
     }
 
-    async fn update_service(
-        &self,
-        service: &ServiceId,
-        network: &NetworkId,
-        name: &str,
-        attachment: Option<&ServiceAttachment>,
-    ) -> Result<(), EngineError> {
-        let act = |world: &mut World| world.update_service(service, network, name, attachment);
+    async fn update_service(&self, service: &ServiceId, update: ServiceUpdate<'_>) -> Result<(), EngineError> {
+        let act = |world: &mut World| world.update_service(service, update);
         let subject = |world: &World| {
             let known = world.services.iter().find(|known| known.id == *service);
-            format!("{} {name}", known.map_or(service.as_str(), |known| &known.name))
+            let known = known.map_or(service.as_str(), |known| &known.name);
+            match update {
+                ServiceUpdate::Network { name, .. } => format!("{known} {name}"),
+                ServiceUpdate::Replicas(replicas) => format!("{known} {replicas}"),
+            }
         };
         self.mutate("UpdateService", subject, act).await
     }

@@ -110,6 +110,10 @@ pub fn call(state: &mut ObservedState, call: &Call) {
                 endpoint.endpoint_id = hex_id(&format!("{name} on {}", network.name));
             }
         }
+        Call::ScaleService { service, replicas } => {
+            let service = state.services.iter_mut().find(|it| it.id == service.id);
+            service.expect("the service is there").replicas = Some(*replicas);
+        }
         Call::UpdateService { service, network, attachment } => {
             let network = find(state, network).clone();
             let service = state.services.iter_mut().find(|it| it.id == service.id);

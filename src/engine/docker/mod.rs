@@ -25,14 +25,13 @@ use serde::de::DeserializeOwned;
 
 use super::connect::{ConnectOptions, Dialer};
 use super::transport::{Transport, TransportError};
-use super::{ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, Watcher, Writer};
+use super::{ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, ServiceUpdate, Watcher, Writer};
 use crate::observed::{
     ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
-    ObservedTask, ServiceAttachment, ServiceId,
+    ObservedTask, ServiceId,
 };
 use crate::plan::NetworkCreate;
 use classify::{Failure, Operation};
-use service::ServiceNetworkChange;
 
 /// An answer larger than this is refused: ten thousand containers take about twenty megabytes.
 const LARGEST_ANSWER: usize = 256 << 20;
@@ -363,14 +362,8 @@ impl Writer for DockerWriter {
         self.change(Operation::StopContainer, what, self.docker.stop_container(container.as_str(), None)).await
     }
 
-    async fn update_service(
-        &self,
-        service: &ServiceId,
-        network: &NetworkId,
-        name: &str,
-        attachment: Option<&ServiceAttachment>,
-    ) -> Result<(), EngineError> {
-        service::update(self, service, &ServiceNetworkChange { id: network, name, attachment }).await
+    async fn update_service(&self, service: &ServiceId, update: ServiceUpdate<'_>) -> Result<(), EngineError> {
+        service::update(self, service, update).await
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::classify::{Failure, Operation};
 use super::{DockerReader, DockerWriter, TransportError, within};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, ServiceUpdate};
 use crate::observed::{NetworkId, ServiceAttachment, ServiceId, ServiceNetwork};
 
 /// How often a definition is read anew because somebody else has changed it in between.
@@ -20,14 +20,14 @@ const OUT_OF_SEQUENCE: &str = "update out of sequence";
 pub(super) async fn update(
     writer: &DockerWriter,
     service: &ServiceId,
-    network: &ServiceNetworkChange<'_>,
+    change: ServiceUpdate<'_>,
 ) -> Result<(), EngineError> {
     let what = format!("updating the Swarm service {}", service.short());
     let limit = writer.reader.options.write_timeout;
     let mut attempts = 1..=ATTEMPTS;
     loop {
         attempts.next();
-        match within(limit, once(&writer.reader, service, network)).await {
+        match within(limit, once(&writer.reader, service, change)).await {
             Err(Failure::Refused { message, .. }) if message.contains(OUT_OF_SEQUENCE) && !attempts.is_empty() => {}
             answer => {
                 return answer
@@ -37,7 +37,7 @@ pub(super) async fn update(
     }
 }
 
-async fn once(reader: &DockerReader, service: &ServiceId, change: &ServiceNetworkChange<'_>) -> Result<(), Failure> {
+async fn once(reader: &DockerReader, service: &ServiceId, change: ServiceUpdate<'_>) -> Result<(), Failure> {
     // Nothing is changed through an API that has not been heard to be new enough.
     if reader.transport.version().is_none() {
         reader.get_bytes("/_ping").await?;
@@ -49,7 +49,14 @@ async fn once(reader: &DockerReader, service: &ServiceId, change: &ServiceNetwor
     let (Some(version), Value::Object(spec)) = (version, &seen["Spec"]) else {
         return Err(Failure::Unreadable("the service has no definition or no version".to_owned()));
     };
-    let Some(spec) = change.apply(spec.clone()) else { return Ok(()) };
+    let changed = match change {
+        ServiceUpdate::Network { id, name, attachment } => on_networks(spec.clone(), id, name, attachment),
+        ServiceUpdate::Replicas(replicas) => scaled(spec.clone(), replicas).map_err(|why| Failure::Refused {
+            status: http::StatusCode::BAD_REQUEST.as_u16(),
+            message: why.to_owned(),
+        })?,
+    };
+    let Some(spec) = changed else { return Ok(()) };
     let request = http::Request::post(format!("http://docker{path}/update?version={version}"))
         .header(http::header::CONTENT_TYPE, "application/json");
     exchange(reader, request, Bytes::from(Value::Object(spec).to_string())).await.map(|_| ())
@@ -63,45 +70,48 @@ async fn exchange(reader: &DockerReader, request: http::request::Builder, body: 
     if status.is_success() { Ok(body) } else { Err(Failure::refused(status, &body)) }
 }
 
-/// What is to become of one network in a definition.
-pub(super) struct ServiceNetworkChange<'a> {
-    pub(super) id: &'a NetworkId,
-    pub(super) name: &'a str,
-    /// `None`: it goes.
-    pub(super) attachment: Option<&'a ServiceAttachment>,
+/// The definition with the network as `attachment` says, or without it; `None` where it is so already.
+fn on_networks(
+    mut spec: Map<String, Value>,
+    id: &NetworkId,
+    name: &str,
+    attachment: Option<&ServiceAttachment>,
+) -> Option<Map<String, Value>> {
+    // Before API 1.25 the networks were beside the task template, and an update has to move them.
+    let legacy = spec.remove("Networks").filter(|networks| networks.as_array().is_some_and(|it| !it.is_empty()));
+    let template = spec.get_mut("TaskTemplate")?.as_object_mut()?;
+    let networks = template.entry("Networks").or_insert(Value::Null);
+    if networks.as_array().is_none_or(Vec::is_empty) {
+        *networks = legacy.unwrap_or_else(|| json!([]));
+    }
+    let networks = networks.as_array_mut()?;
+    let before = networks.clone();
+    let is_it = |known: &Value| {
+        let target = known["Target"].as_str().unwrap_or_default().to_owned();
+        ServiceNetwork { target, attachment: ServiceAttachment::default() }.is(id, name)
+    };
+    let at = networks.iter().position(is_it);
+    networks.retain(|known| !is_it(known));
+    if let Some(ServiceAttachment { aliases, driver_opts }) = attachment {
+        let mut entry = Map::new();
+        entry.insert("Target".to_owned(), json!(id.as_str()));
+        if !aliases.is_empty() {
+            entry.insert("Aliases".to_owned(), json!(aliases));
+        }
+        if !driver_opts.is_empty() {
+            entry.insert("DriverOpts".to_owned(), json!(driver_opts));
+        }
+        networks.insert(at.unwrap_or(networks.len()), Value::Object(entry));
+    }
+    (*networks != before).then_some(spec)
 }
 
-impl ServiceNetworkChange<'_> {
-    /// The definition with that change; `None` where it is so already.
-    fn apply(&self, mut spec: Map<String, Value>) -> Option<Map<String, Value>> {
-        // Before API 1.25 the networks were beside the task template, and an update has to move them.
-        let legacy = spec.remove("Networks").filter(|networks| networks.as_array().is_some_and(|it| !it.is_empty()));
-        let template = spec.get_mut("TaskTemplate")?.as_object_mut()?;
-        let networks = template.entry("Networks").or_insert(Value::Null);
-        if networks.as_array().is_none_or(Vec::is_empty) {
-            *networks = legacy.unwrap_or_else(|| json!([]));
-        }
-        let networks = networks.as_array_mut()?;
-        let before = networks.clone();
-        let is_it = |known: &Value| {
-            let target = known["Target"].as_str().unwrap_or_default().to_owned();
-            ServiceNetwork { target, attachment: ServiceAttachment::default() }.is(self.id, self.name)
-        };
-        let at = networks.iter().position(is_it);
-        networks.retain(|known| !is_it(known));
-        if let Some(ServiceAttachment { aliases, driver_opts }) = self.attachment {
-            let mut entry = Map::new();
-            entry.insert("Target".to_owned(), json!(self.id.as_str()));
-            if !aliases.is_empty() {
-                entry.insert("Aliases".to_owned(), json!(aliases));
-            }
-            if !driver_opts.is_empty() {
-                entry.insert("DriverOpts".to_owned(), json!(driver_opts));
-            }
-            networks.insert(at.unwrap_or(networks.len()), Value::Object(entry));
-        }
-        (*networks != before).then_some(spec)
-    }
+/// The definition with so many replicas; `None` where it has them.
+fn scaled(mut spec: Map<String, Value>, replicas: u64) -> Result<Option<Map<String, Value>>, &'static str> {
+    let mode = spec.get_mut("Mode").and_then(|mode| mode.get_mut("Replicated")).and_then(Value::as_object_mut);
+    let Some(mode) = mode else { return Err("the service is not replicated, and cannot be scaled") };
+    let before = mode.insert("Replicas".to_owned(), json!(replicas));
+    Ok((before != Some(json!(replicas))).then_some(spec))
 }
 
 #[cfg(test)]
@@ -112,9 +122,8 @@ mod tests {
 
     fn changed(spec: Value, attachment: Option<ServiceAttachment>) -> Option<Value> {
         let id = NetworkId::try_from(ID.to_owned()).unwrap();
-        let change = ServiceNetworkChange { id: &id, name: "web-net", attachment: attachment.as_ref() };
         let Value::Object(spec) = spec else { panic!("{spec}") };
-        change.apply(spec).map(Value::Object)
+        on_networks(spec, &id, "web-net", attachment.as_ref()).map(Value::Object)
     }
 
     fn www() -> ServiceAttachment {
@@ -154,5 +163,19 @@ mod tests {
         let expected =
             json!({ "TaskTemplate": { "Networks": [{ "Target": "old" }, { "Target": ID, "Aliases": ["www"] }] } });
         assert_eq!(changed(spec, Some(www())), Some(expected));
+    }
+
+    #[test]
+    fn only_what_is_replicated_is_scaled() {
+        let scaled = |mode: Value, replicas| {
+            let Value::Object(spec) = json!({ "Name": "api", "Mode": mode }) else { unreachable!() };
+            scaled(spec, replicas).map(|spec| spec.map(|spec| Value::Object(spec)["Mode"].clone()))
+        };
+        assert_eq!(
+            scaled(json!({ "Replicated": { "Replicas": 3 } }), 0),
+            Ok(Some(json!({ "Replicated": { "Replicas": 0 } })))
+        );
+        assert_eq!(scaled(json!({ "Replicated": { "Replicas": 3 } }), 3), Ok(None));
+        assert!(scaled(json!({ "Global": {} }), 3).is_err());
     }
 }
