@@ -8,13 +8,18 @@
 //! - a container of the list that inspection does not find has to be missing from a second list as well;
 //! - an endpoint on a network that is not among the networks may be pinned to a removed one, or the network is newer than the
 //!   list. A second list tells.
+//!
+//! And a daemon tells of a disconnection before it is through with it: for some milliseconds, or many where it has much to do, the list shows the
+//! container as it was. An inspection waits for the daemon to be through. So containers that an event was about are inspected beside
+//! the lists instead of after them, and what that tells counts if it comes later than the list.
 
 mod known;
 
-use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
+use futures::future::join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::desired::DesiredServer;
@@ -29,6 +34,8 @@ use known::Recollection;
 
 /// Inspections at once. More do not make a daemon answer faster, and are more connections than are kept.
 const INSPECTIONS: usize = 8;
+/// How long a look waits for a container that an event was about. Whatever keeps the daemon longer ends with another event.
+const SUSPENSE: Duration = Duration::from_millis(100);
 /// Labels with this prefix are Landfall's own, of whichever set.
 const OWN_LABELS: &str = "landfall.";
 
@@ -77,7 +84,11 @@ pub async fn observe_all<'a, R: Reader>(
         let reader = connect(server);
         let look = async move {
             let look = async {
-                let before = Before { containers: known.of(&server.key), engine: known.take_engine(&server.key) };
+                let before = Before {
+                    containers: known.of(&server.key),
+                    engine: known.take_engine(&server.key),
+                    suspects: known.take_suspects(&server.key),
+                };
                 let Seen { state, containers, engine } = look(&reader?, &interest, before).await?;
                 known.replace(&server.key, containers);
                 known.keep_engine(&server.key, engine);
@@ -98,11 +109,12 @@ pub async fn observe(reader: &(impl Reader + ?Sized), interest: &Interest) -> Re
     look(reader, interest, Before::default()).await.map(|seen| seen.state).map_err(unobserved)
 }
 
-/// What earlier looks have told.
+/// What earlier looks have told, and events.
 #[derive(Default)]
 struct Before {
     containers: KnownContainers,
     engine: Option<KnownEngine>,
+    suspects: BTreeSet<ContainerId>,
 }
 
 /// What a look has found, and what the next one may know of it.
@@ -122,12 +134,18 @@ async fn look(reader: &(impl Reader + ?Sized), interest: &Interest, before: Befo
         Ok((known::told(&engine), services))
     };
     let rest = async {
-        let (mut networks, mut containers) = futures::try_join!(reader.networks(), reader.containers())?;
-        if containers.iter().flat_map(|container| &container.endpoints).any(|endpoint| dangles(endpoint, &networks)) {
+        let containers = async { Ok((reader.containers().await?, Instant::now())) };
+        let lists = async { futures::try_join!(reader.networks(), containers) };
+        let (lists, mut suspects) = futures::join!(lists, inspect_suspects(reader, before.suspects));
+        let (mut networks, (mut containers, listed)) = lists?;
+        suspects.retain(|_, suspect| suspect.is_worth_more_than(&containers, listed));
+        let inspected = suspects.values().map(|suspect| &suspect.container);
+        if containers.iter().chain(inspected).flat_map(|it| &it.endpoints).any(|it| dangles(it, &networks)) {
             networks = reader.networks().await?;
         }
         resolve(&mut containers, &networks);
-        let known = inspect(reader, &Interesting::new(interest, &networks), before.containers, &mut containers).await?;
+        let interesting = Interesting::new(interest, &networks);
+        let known = inspect(reader, &interesting, before.containers, suspects, &mut containers).await?;
         resolve(&mut containers, &networks);
         Ok((networks, containers, known))
     };
@@ -188,17 +206,49 @@ impl<'a> Interesting<'a> {
     }
 }
 
+/// A container that something happens to just now.
+struct Suspect {
+    container: ObservedContainer,
+    answered: Instant,
+}
+
+impl Suspect {
+    /// One that the list says the same about, or that the daemon has told of after it has told the list. Another one is older than the list.
+    fn is_worth_more_than(&self, list: &[ObservedContainer], listed: Instant) -> bool {
+        let own = list.iter().find(|container| container.id == self.container.id);
+        own.is_some_and(|own| self.answered > listed || known::same(&own.endpoints, &self.container.endpoints))
+    }
+}
+
+/// What is not told, or not in time, the rest of the look has to find out.
+async fn inspect_suspects(
+    reader: &(impl Reader + ?Sized),
+    suspects: BTreeSet<ContainerId>,
+) -> BTreeMap<ContainerId, Suspect> {
+    let asked = suspects.into_iter().map(|id| async move {
+        let told = tokio::time::timeout(SUSPENSE, reader.container(&id)).await.ok()?.ok()??;
+        Some((id, Suspect { container: told.container, answered: Instant::now() }))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
 /// Fills in what the list leaves out; returns what is known from now on.
 async fn inspect(
     reader: &(impl Reader + ?Sized),
     interesting: &Interesting<'_>,
     known: KnownContainers,
+    mut suspects: BTreeMap<ContainerId, Suspect>,
     containers: &mut Vec<ObservedContainer>,
 ) -> Result<KnownContainers, EngineError> {
     let mut recollection = Recollection::new(known);
+    let is_covered = |container: &ObservedContainer| container.endpoints.iter().any(|it| interesting.covers(it));
+    suspects.retain(|id, suspect| {
+        let listed = containers.iter().find(|container| container.id == *id);
+        is_covered(&suspect.container) || listed.is_some_and(is_covered)
+    });
     let ids: Vec<ContainerId> = containers
         .iter_mut()
-        .filter(|container| container.endpoints.iter().any(|endpoint| interesting.covers(endpoint)))
+        .filter(|container| is_covered(container) && !suspects.contains_key(&container.id))
         .filter_map(|container| (!recollection.recall(container)).then(|| container.id.clone()))
         .collect();
     let details: Vec<_> = stream::iter(ids)
@@ -207,7 +257,9 @@ async fn inspect(
         .try_collect()
         .await?;
     let (seen, vanished): (Vec<_>, Vec<_>) = details.into_iter().partition(|(_, detail)| detail.is_some());
-    let mut seen: HashMap<_, _> = seen.into_iter().filter_map(|(id, detail)| Some((id, detail?.container))).collect();
+    let seen = seen.into_iter().filter_map(|(id, detail)| Some((id, detail?.container)));
+    let suspects = suspects.into_iter().map(|(id, suspect)| (id, suspect.container));
+    let mut seen: HashMap<_, _> = seen.chain(suspects).collect();
     let vanished: BTreeSet<_> = vanished.into_iter().map(|(id, _)| id).collect();
     if !vanished.is_empty() {
         let again = reader.containers().await?;

@@ -13,7 +13,7 @@ use crate::execute::{Limits, Progress, Writers, execute};
 use crate::ids::fresh_ids;
 use crate::observe::{Interest, ObserveLimits, observe_all};
 use crate::observed::Observations;
-use crate::plan::{FreshIds, Journal, Plan, PlanInput, Request, plan, wants_elsewhere};
+use crate::plan::{Call, FreshIds, Journal, Plan, PlanInput, Request, plan, wants_elsewhere};
 use crate::report::Report;
 use crate::store::journal::{JournalError, Journals};
 use crate::store::known::Known;
@@ -52,7 +52,9 @@ impl Pass<'_> {
         connect: impl Fn(&DesiredServer) -> Result<R, EngineError>,
     ) -> Result<Preview, JournalError> {
         let journals = self.journals.load()?;
-        Ok(self.look_and_plan(connect, &FreshIds::default(), &journals).await)
+        let observed = self.look(connect).await;
+        let plan = self.plan(&observed, &FreshIds::default(), &journals);
+        Ok(Preview { observed, plan })
     }
 
     /// Observes, plans, lets `decide` cut the plan down or call it off (`None`), and carries it out.
@@ -67,7 +69,12 @@ impl Pass<'_> {
         let writers = self.desired.all_servers().filter_map(|server| Some((server.key.clone(), connect(server).ok()?)));
         let writers: BTreeMap<ObjectKey, W> = writers.collect();
         let reader = |server: &DesiredServer| writers.get(&server.key).cloned().map_or_else(|| connect(server), Ok);
-        let Preview { observed, plan } = self.look_and_plan(reader, &fresh_ids(self.desired), &journals).await;
+        let observed = self.look(reader).await;
+        let mut plan = self.plan(&observed, &FreshIds::default(), &journals);
+        // Drawing identities takes longer than planning, and hardly any pass needs one.
+        if creates(&plan) {
+            plan = self.plan(&observed, &fresh_ids(self.desired), &journals);
+        }
         let Some(plan) = decide(&observed, plan) else { return Ok(None) };
         let writers: Writers = writers.into_iter().map(|(server, writer)| (server, Arc::new(writer) as _)).collect();
         for server in &plan.servers {
@@ -81,12 +88,7 @@ impl Pass<'_> {
         Ok(Some(Applied { observed, report }))
     }
 
-    async fn look_and_plan<R: Reader>(
-        &self,
-        connect: impl Fn(&DesiredServer) -> Result<R, EngineError>,
-        ids: &FreshIds,
-        journals: &[Journal],
-    ) -> Preview {
+    async fn look<R: Reader>(&self, connect: impl Fn(&DesiredServer) -> Result<R, EngineError>) -> Observations {
         let servers = self.desired.servers.values();
         let mut observed = observe_all(servers, Interest::declared, &connect, self.known, self.observe).await;
         // The nodes of a Swarm are looked at together, for its managers make its networks and containers on any node may be on them.
@@ -94,8 +96,17 @@ impl Pass<'_> {
             let elsewhere = self.desired.elsewhere.values();
             observed.extend(observe_all(elsewhere, Interest::declared, &connect, self.known, self.observe).await);
         }
-        let plan =
-            plan(&PlanInput { desired: self.desired, observed: &observed, request: self.request, ids, journals });
-        Preview { observed, plan }
+        observed
     }
+
+    fn plan(&self, observed: &Observations, ids: &FreshIds, journals: &[Journal]) -> Plan {
+        plan(&PlanInput { desired: self.desired, observed, request: self.request, ids, journals })
+    }
+}
+
+/// Whether the plan has a network to create, be it to undo something.
+fn creates(plan: &Plan) -> bool {
+    let creates = |call: &Call| matches!(call, Call::CreateNetwork(_));
+    let operations = plan.servers.iter().flat_map(|server| &server.groups).flat_map(|group| &group.operations);
+    operations.into_iter().any(|operation| creates(&operation.call) || operation.undo.as_ref().is_some_and(creates))
 }

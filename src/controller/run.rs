@@ -5,10 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::board::Board;
 use super::memory::Memory;
@@ -27,6 +29,7 @@ use crate::execute::Limits;
 use crate::manifest::{Diagnostic, Manifests};
 use crate::notice::Notifier;
 use crate::observe::ObserveLimits;
+use crate::observed::ContainerId;
 use crate::plan::{Cause, Reason};
 use crate::sources;
 use crate::store::history::Store;
@@ -151,7 +154,7 @@ pub async fn run(
                 None => continue,
             },
             Some(()) = changes.recv() => Event::SourceChanged,
-            () = tokio::time::sleep_until((started + wake).into()) => Event::Tick,
+            () = tokio::time::sleep_until(started + wake) => Event::Tick,
         };
         // Whatever the manifests say: it is at work from here on.
         if matches!(event, Event::Loaded(_)) && !std::mem::replace(&mut ready, true) {
@@ -183,6 +186,8 @@ pub(super) enum Message {
     },
     Hint {
         server: ObjectKey,
+        /// That something happens to.
+        container: Option<ContainerId>,
     },
     /// After a loss.
     StreamBack {
@@ -281,8 +286,11 @@ impl Loop {
     /// Takes what a task has found; what is left for [`State`] to decide on is returned.
     fn take(&mut self, message: Message) -> Option<Event> {
         match message {
-            Message::Hint { server } => {
+            Message::Hint { server, container } => {
                 self.shared.board.count(|counts| counts.events += 1);
+                if let Some(container) = container {
+                    self.shared.known.suspect(&server, container);
+                }
                 Some(Event::Hint { server })
             }
             Message::StreamBack { server } => Some(Event::ServerBack { server }),
@@ -420,7 +428,9 @@ impl Loop {
         let start = pass::Start { pass, desired, writers, hold, protected, approved };
         let key = server.clone();
         let task = tokio::spawn(async move {
-            let ended = shared.turns.take(pass::run(&shared, start)).await;
+            // What the engines are asked and what is done meanwhile is logged as this pass's.
+            let span = tracing::info_span!("pass", server = %server.path(), pass);
+            let ended = shared.turns.take(pass::run(&shared, start)).instrument(span).await;
             let _ = shared.inbox.send(Message::PassEnded { server, ended: Box::new(ended) }).await;
         });
         self.passes.insert(key, task);

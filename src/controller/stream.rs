@@ -86,13 +86,13 @@ async fn follow(
             board.count(|counts| counts.lost_events += 1);
         }
     };
-    let hint = || tell(Message::Hint { server: server.clone() });
+    let hint = |container| tell(Message::Hint { server: server.clone(), container });
     if wait.take().is_some() {
         tracing::info!(server = %server.path(), "the stream of events is open again");
         // The server is back: whatever waits for its next attempt need not wait any longer.
         tell(Message::StreamBack { server: server.clone() });
     } else {
-        hint();
+        hint(None);
     }
     let mut last = Instant::now();
     let mut asked = last;
@@ -104,7 +104,7 @@ async fn follow(
         match event {
             Ok(Some(Ok(event))) => {
                 tracing::trace!(server = %server.path(), action = event.action, object = event.name, "event");
-                hint();
+                hint(event.container.and_then(|id| id.try_into().ok()));
                 last = Instant::now();
                 asked = last;
             }

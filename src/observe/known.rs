@@ -81,7 +81,7 @@ fn identifies(container: &ObservedContainer) -> bool {
 }
 
 /// Whether they are the same endpoints, whatever is known of their settings.
-fn same(listed: &[ObservedEndpoint], known: &[ObservedEndpoint]) -> bool {
+pub(super) fn same(listed: &[ObservedEndpoint], known: &[ObservedEndpoint]) -> bool {
     let identity = |endpoint: &ObservedEndpoint| {
         let ObservedEndpoint { network_name, network_id, endpoint_id, ipv4_address, ipv6_address, settings: _ } =
             endpoint.clone();

@@ -2,7 +2,7 @@
 //!
 //! A file for each server. A file that cannot be read is as good as none, and one that cannot be written costs the next command some inspections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ use crate::observed::{ContainerId, EngineInfo, ObservedEndpoint};
 /// Bytes of one file to read at most: some ten thousand containers.
 const BYTES: u64 = 16 << 20;
 const FORMAT: &str = "1.0";
+/// Containers to suspect at most. Where more happens at once, the lists have to do.
+const SUSPECTS: usize = 8;
 
 /// What is known of the containers of one server.
 pub type KnownContainers = BTreeMap<ContainerId, Inspected>;
@@ -42,6 +44,7 @@ pub struct Known {
     memory: Arc<Mutex<BTreeMap<ObjectKey, KnownContainers>>>,
     /// Never on disk: the next command may meet another engine at the same address.
     engines: Arc<Mutex<BTreeMap<ObjectKey, KnownEngine>>>,
+    suspects: Arc<Mutex<BTreeMap<ObjectKey, BTreeSet<ContainerId>>>>,
     /// `None`: it ends with the process.
     directory: Option<PathBuf>,
 }
@@ -79,6 +82,19 @@ impl Known {
 
     pub fn keep_engine(&self, server: &ObjectKey, engine: KnownEngine) {
         self.engines.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), engine);
+    }
+
+    /// Something happens to the container just now: the next look asks about it at once.
+    pub fn suspect(&self, server: &ObjectKey, container: ContainerId) {
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        let suspects = suspects.entry(server.clone()).or_default();
+        if suspects.len() < SUSPECTS {
+            suspects.insert(container);
+        }
+    }
+
+    pub fn take_suspects(&self, server: &ObjectKey) -> BTreeSet<ContainerId> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(server).unwrap_or_default()
     }
 
     /// The next look inspects these containers.

@@ -57,6 +57,11 @@ impl Controller {
         self.seen.iter().filter(|line| line.contains(text)).count()
     }
 
+    /// The same, of lines that name a pass.
+    pub(super) fn said_of_passes(&self, text: &str) -> usize {
+        self.seen.iter().filter(|line| line.contains(text) && line.contains(r#""pass":"#)).count()
+    }
+
     pub(super) fn signal(&self, name: &str) {
         let status = std::process::Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(status.unwrap().success());

@@ -30,12 +30,16 @@ pub(super) fn is_on(host: &Host, container: &str, network: &str) -> bool {
 #[test]
 fn pain_1_to_9_whatever_is_disconnected_is_put_back_because_the_daemon_tells() {
     let (host, world) = shop();
-    let mut controller = Controller::start(&world, &[]);
+    let mut controller = Controller::start(&world, &["-v"]);
     until("convergence", &mut controller, || is_on(&host, "frontend", "web-net") && is_on(&host, "traefik", "web-net"));
     until("convergence", &mut controller, || is_on(&host, "frontend", "data-net"));
 
-    // Every line of a pass names it.
-    controller.says(r#""pass":"#);
+    // Every line of a pass names it: what it asks, and what it came to.
+    controller.says("connect frontend to web-net");
+    for said in [r#""method":"POST""#, "connect frontend to web-net"] {
+        assert!(controller.said(said) > 0, "{said}");
+        assert_eq!(controller.said(said), controller.said_of_passes(said), "{said}");
+    }
 
     for container in ["traefik", "frontend"] {
         host.disconnect("web-net", container);

@@ -24,7 +24,11 @@ pub(super) struct Running {
 impl Running {
     /// Follows `manifests/` in `directory`. It resyncs so seldom that what happens happens because something told.
     pub(super) fn start(directory: &Path) -> Self {
-        let options = Options {
+        Self::start_with(directory, |_| ())
+    }
+
+    pub(super) fn start_with(directory: &Path, change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = Options {
             manifests: Source::Files { paths: vec![directory.join("manifests")], poll: None },
             set: "default".to_owned(),
             interval: Duration::from_secs(3600),
@@ -35,6 +39,7 @@ impl Running {
             execute: Limits::default(),
             seed: 1,
         };
+        change(&mut options);
         let board = Board::new("default");
         let (commands, receiver) = mpsc::channel(16);
         let task = tokio::spawn(run(options, Journals::in_state(directory), None, board.clone(), receiver));

@@ -1,9 +1,12 @@
 //! What a service manager is told, and what is left after one that kills.
 
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::time::{Duration, Instant};
 
+use landfall::controller::run::Ended;
+
 use super::controller::{Controller, until};
+use super::running::Running;
 use crate::cli::run::command;
 use crate::cli::world::{SHOP, World, server};
 use crate::support::Host;
@@ -58,6 +61,39 @@ fn manifests_that_are_wrong_from_the_start_are_said_and_no_reason_not_to_be_read
     controller.says("the manifests are invalid");
     controller.signal("TERM");
     assert_eq!(controller.ended(), 0);
+}
+
+/// The daemon takes requests and never answers, so that a pass is under way.
+#[test]
+fn the_first_signal_waits_for_what_is_under_way_and_the_second_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("docker.sock");
+    let _mute = UnixListener::bind(&path).unwrap();
+    let world = World::new(&server(&format!("unix://{}", path.display())));
+    let mut controller = Controller::start(&world, &["--timeout", "5m"]);
+    controller.says("manifests read");
+    controller.signal("TERM");
+    controller.says("passes that run are waited for");
+    controller.signal("TERM");
+    assert_eq!(controller.ended(), 130, "0: there was nothing to wait for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_is_waited_for_no_longer_than_thirty_seconds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("docker.sock");
+    let _mute = UnixListener::bind(&path).unwrap();
+    let world = World::new(&server(&format!("unix://{}", path.display())));
+    let hour = Duration::from_secs(3600);
+    let running = Running::start_with(world.path(), |options| {
+        options.connect.read_timeout = hour;
+        options.observe.per_server = hour;
+    });
+    running.shows("the manifests", |board| (board.manifests.generation == 1).then_some(())).await;
+    let asked = tokio::time::Instant::now();
+    assert_eq!(running.stop().await, Ended::Aborted);
+    let waited = asked.elapsed();
+    assert!(waited >= Duration::from_secs(30) && waited < Duration::from_secs(31), "{waited:?}");
 }
 
 /// The power is cut: the daemon and all containers are killed, and so is the controller.
