@@ -9,18 +9,17 @@
 //! - an endpoint on a network that is not among the networks may be pinned to a removed one, or the network is newer than the
 //!   list. A second list tells.
 //!
-//! And a daemon tells of a disconnection before it is through with it: for some milliseconds, or many where it has much to do, the list shows the
-//! container as it was. An inspection waits for the daemon to be through. So containers that an event was about are inspected beside
-//! the lists instead of after them, and what that tells counts if it comes later than the list.
+//! Containers that an event was about are inspected beside the lists (`suspects.rs`).
 
 mod known;
+mod suspects;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::time::Instant;
 
 use crate::desired::DesiredServer;
 use crate::engine::{EngineError, EngineErrorKind, Reader};
@@ -31,11 +30,10 @@ use crate::observed::{
 use crate::store::known::{Known, KnownContainers, KnownEngine};
 use crate::turns::Turns;
 use known::Recollection;
+use suspects::Suspect;
 
 /// Inspections at once. More do not make a daemon answer faster, and are more connections than are kept.
 const INSPECTIONS: usize = 8;
-/// How long a look waits for a container that an event was about. Whatever keeps the daemon longer ends with another event.
-const SUSPENSE: Duration = Duration::from_millis(100);
 /// Labels with this prefix are Landfall's own, of whichever set.
 const OWN_LABELS: &str = "landfall.";
 
@@ -136,7 +134,7 @@ async fn look(reader: &(impl Reader + ?Sized), interest: &Interest, before: Befo
     let rest = async {
         let containers = async { Ok((reader.containers().await?, Instant::now())) };
         let lists = async { futures::try_join!(reader.networks(), containers) };
-        let (lists, mut suspects) = futures::join!(lists, inspect_suspects(reader, before.suspects));
+        let (lists, mut suspects) = futures::join!(lists, suspects::inspect(reader, before.suspects));
         let (mut networks, (mut containers, listed)) = lists?;
         suspects.retain(|_, suspect| suspect.is_worth_more_than(&containers, listed));
         let inspected = suspects.values().map(|suspect| &suspect.container);
@@ -204,32 +202,6 @@ impl<'a> Interesting<'a> {
         self.names.is_none_or(|names| names.contains(&endpoint.network_name))
             || endpoint.network_id.as_ref().is_some_and(|id| self.ids.contains(id) || of_swarm(id))
     }
-}
-
-/// A container that something happens to just now.
-struct Suspect {
-    container: ObservedContainer,
-    answered: Instant,
-}
-
-impl Suspect {
-    /// One that the list says the same about, or that the daemon has told of after it has told the list. Another one is older than the list.
-    fn is_worth_more_than(&self, list: &[ObservedContainer], listed: Instant) -> bool {
-        let own = list.iter().find(|container| container.id == self.container.id);
-        own.is_some_and(|own| self.answered > listed || known::same(&own.endpoints, &self.container.endpoints))
-    }
-}
-
-/// What is not told, or not in time, the rest of the look has to find out.
-async fn inspect_suspects(
-    reader: &(impl Reader + ?Sized),
-    suspects: BTreeSet<ContainerId>,
-) -> BTreeMap<ContainerId, Suspect> {
-    let asked = suspects.into_iter().map(|id| async move {
-        let told = tokio::time::timeout(SUSPENSE, reader.container(&id)).await.ok()?.ok()??;
-        Some((id, Suspect { container: told.container, answered: Instant::now() }))
-    });
-    join_all(asked).await.into_iter().flatten().collect()
 }
 
 /// Fills in what the list leaves out; returns what is known from now on.

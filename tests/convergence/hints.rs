@@ -166,8 +166,10 @@ async fn remembers(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let town = town();
     let server = &town.desired.servers[&edge()];
     for (what, container, network, fate, _) in steps {
+        let about = town.world().container_named(CONTAINERS[container]).id.clone();
         act(&mut town.world(), what, CONTAINERS[container], NETWORKS[network]);
-        let seen = town.preview().await.observed;
+        let told = !matches!(fate, Fate::Lost);
+        let seen = town.preview_after(told.then_some((&edge(), about))).await.observed;
         let anew = observe(&town.engine.another(), &Interest::declared(server)).await;
         prop_assert_eq!(seen.get(&edge()), Some(&anew));
         if matches!(fate, Fate::Told) {

@@ -6,7 +6,7 @@ use landfall::api::ObjectKey;
 use landfall::desired::DesiredState;
 use landfall::execute::Limits;
 use landfall::observe::ObserveLimits;
-use landfall::observed::{ContainerState, EndpointSettings, ServiceAttachment};
+use landfall::observed::{ContainerId, ContainerState, EndpointSettings, ServiceAttachment};
 use landfall::plan::{Cause, JournalPurpose, Plan, Request};
 use landfall::reconcile::{Applied, Pass, Preview};
 use landfall::report::Outcome;
@@ -48,7 +48,15 @@ impl Town {
     }
 
     pub(super) async fn preview(&self) -> Preview {
+        self.preview_after(None).await
+    }
+
+    /// After an event about a container.
+    pub(super) async fn preview_after(&self, event: Option<(&ObjectKey, ContainerId)>) -> Preview {
         let (journals, known) = (self.journals(), Known::in_state(self.state.path()));
+        if let Some((server, container)) = event {
+            known.suspect(server, container);
+        }
         let pass = Self::pass(&self.desired, &self.request, &journals, &known);
         pass.preview(|_| Ok(self.engine.clone())).await.expect("the journals can be read")
     }

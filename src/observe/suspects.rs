@@ -1,0 +1,155 @@
+//! Containers that an event was about.
+//!
+//! A daemon tells of a disconnection before it is through with it: for some milliseconds, or many where it has much to do, the list shows the
+//! container as it was, and the look that the event has caused finds nothing. An inspection waits for the daemon to be through. So these
+//! containers are inspected beside the lists instead of after them, and what that tells counts if it comes later than the list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::{Instant, timeout};
+
+use super::known::same;
+use crate::engine::Reader;
+use crate::observed::{ContainerId, ObservedContainer};
+
+/// How long a look waits for them. Whatever keeps the daemon longer ends with another event.
+const SUSPENSE: Duration = Duration::from_millis(100);
+
+/// A container that something happens to just now.
+pub(super) struct Suspect {
+    pub(super) container: ObservedContainer,
+    answered: Instant,
+}
+
+impl Suspect {
+    /// One that the list says the same about, or that the daemon has told of after it has told the list. Any other may be older than the list.
+    pub(super) fn is_worth_more_than(&self, list: &[ObservedContainer], listed: Instant) -> bool {
+        let own = list.iter().find(|container| container.id == self.container.id);
+        own.is_some_and(|own| self.answered > listed || same(&own.endpoints, &self.container.endpoints))
+    }
+}
+
+/// What is not told, or not in time, the rest of the look has to find out.
+pub(super) async fn inspect(
+    reader: &(impl Reader + ?Sized),
+    suspects: BTreeSet<ContainerId>,
+) -> BTreeMap<ContainerId, Suspect> {
+    let asked = suspects.into_iter().map(|id| async move {
+        let told = timeout(SUSPENSE, reader.container(&id)).await.ok()?.ok()??;
+        Some((id, Suspect { container: told.container, answered: Instant::now() }))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use serde_json::json;
+
+    use super::super::{Before, Interest, look};
+    use super::*;
+    use crate::engine::{ContainerDetail, EngineError, EngineEvent};
+    use crate::observed::{EngineInfo, ObservedNetwork, ObservedService, ObservedTask, SwarmState};
+
+    const MOMENT: Duration = Duration::from_millis(10);
+
+    /// A daemon with a container that is listed on two networks.
+    struct Busy {
+        /// How long the list takes.
+        listing: Duration,
+        /// What one inspection after another tells, the last one again and again: how long it takes, and on how many networks the container is.
+        inspections: Vec<(Duration, usize)>,
+        inspected: AtomicUsize,
+    }
+
+    fn container(networks: usize) -> ObservedContainer {
+        let endpoint = |number: usize| {
+            json!({
+                "network_name": format!("web-{number}"), "network_id": format!("{number:064x}"), "endpoint_id": format!("e{number}"),
+                "ipv4_address": "", "ipv6_address": "", "settings": null
+            })
+        };
+        serde_json::from_value(json!({
+            "id": format!("{:064x}", 7), "name": "caddy", "image": "i", "state": "running", "labels": {}, "network_mode": "m",
+            "endpoints": (1..=networks).map(endpoint).collect::<Vec<_>>()
+        }))
+        .unwrap()
+    }
+
+    #[async_trait]
+    impl Reader for Busy {
+        async fn info(&self) -> Result<EngineInfo, EngineError> {
+            let (id, name, version) = ("id".to_owned(), "edge-1".to_owned(), "20.10.24".to_owned());
+            Ok(EngineInfo { id, name, version, swarm: SwarmState::Inactive, address_pools: Vec::new() })
+        }
+
+        async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError> {
+            let network = |number: u8| {
+                serde_json::from_value(json!({
+                    "id": format!("{number:064x}"), "name": format!("web-{number}"), "driver": "bridge", "scope": "local", "internal": false,
+                    "attachable": false, "ingress": false, "ipv6": false, "subnets": [], "options": {}, "labels": {}, "created": ""
+                }))
+                .unwrap()
+            };
+            Ok(vec![network(1), network(2)])
+        }
+
+        async fn containers(&self) -> Result<Vec<ObservedContainer>, EngineError> {
+            tokio::time::sleep(self.listing).await;
+            Ok(vec![container(2)])
+        }
+
+        async fn container(&self, _: &ContainerId) -> Result<Option<ContainerDetail>, EngineError> {
+            let turn = self.inspected.fetch_add(1, Ordering::Relaxed);
+            let (takes, networks) = self.inspections[turn.min(self.inspections.len() - 1)];
+            tokio::time::sleep(takes).await;
+            Ok(Some(ContainerDetail { container: container(networks), env: Vec::new() }))
+        }
+
+        async fn services(&self) -> Result<Vec<ObservedService>, EngineError> {
+            Ok(Vec::new())
+        }
+
+        async fn task(&self, _: &str) -> Result<Option<ObservedTask>, EngineError> {
+            Ok(None)
+        }
+
+        async fn recent_events(&self, _: i64) -> Result<Vec<EngineEvent>, EngineError> {
+            Ok(Vec::new())
+        }
+    }
+
+    /// On how many networks the container is seen, how long the look took, and how many inspections.
+    async fn seen(listing: Duration, inspections: &[(Duration, usize)]) -> (usize, Duration, usize) {
+        let busy = Busy { listing, inspections: inspections.to_vec(), inspected: AtomicUsize::new(0) };
+        let before = Before { suspects: [container(0).id].into(), ..Before::default() };
+        let begun = Instant::now();
+        let seen = look(&busy, &Interest::All, before).await.unwrap();
+        (seen.state.containers[0].endpoints.len(), begun.elapsed(), busy.inspected.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disconnection_that_the_daemon_is_not_through_with_is_waited_for_and_seen() {
+        assert_eq!(seen(MOMENT, &[(MOMENT * 4, 1)]).await, (1, MOMENT * 4, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_told_before_the_list_and_is_something_else_is_asked_again() {
+        assert_eq!(seen(MOMENT * 2, &[(MOMENT, 1), (MOMENT, 2)]).await, (2, MOMENT * 3, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_told_before_the_list_and_is_the_same_is_not_asked_again() {
+        assert_eq!(seen(MOMENT * 2, &[(MOMENT, 2)]).await, (2, MOMENT * 2, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_is_busy_for_long_is_not_waited_for() {
+        let long = Duration::from_secs(5);
+        assert_eq!(seen(MOMENT, &[(long, 1), (MOMENT, 2)]).await, (2, SUSPENSE + MOMENT, 2));
+    }
+}
