@@ -49,8 +49,7 @@ pub(super) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) ->
     if let Some(note) = unsuitable(ctx, destination) {
         return Located::Refused(note);
     }
-    let mut own: Vec<&ObservedNetwork> =
-        ctx.host.verified(ctx.set).filter(|(_, of)| **of == destination.key).map(|(network, _)| network).collect();
+    let mut own: Vec<&ObservedNetwork> = ctx.host.verified_of(ctx.set, &destination.key).collect();
     // Two appliers may have created one each: everyone settles on the older.
     own.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
     let Some(name) = &destination.network.name else {
@@ -182,7 +181,7 @@ fn twins<'a>(
 fn promised<'a>(ctx: &Context<'a>, destination: &DesiredDestination, name: &str) -> Option<&'a ObjectKey> {
     let others = ctx.server.destinations.iter().filter(|other| other.key != destination.key);
     let mut nameless = others.filter(|other| other.network.name.is_none() && !ctx.is_deleted(&other.key));
-    let has_one = |key: &ObjectKey| ctx.host.verified(ctx.set).any(|(_, of)| of == key);
+    let has_one = |key: &ObjectKey| ctx.host.verified_of(ctx.set, key).next().is_some();
     nameless
         .find(|other| interrupted_name(ctx, &other.key).is_some_and(|of| of == name) && !has_one(&other.key))
         .map(|other| &other.key)

@@ -36,6 +36,8 @@ pub(super) struct Host<'a> {
     networks_by_name: HashMap<&'a str, Vec<&'a ObservedNetwork>>,
     networks_by_id: HashMap<&'a str, &'a ObservedNetwork>,
     owners: HashMap<&'a str, Ownership>,
+    /// By the destination that their labels name.
+    networks_by_destination: HashMap<ObjectKey, Vec<&'a ObservedNetwork>>,
     uid_uses: HashMap<String, usize>,
     endpoints_by_network: HashMap<&'a str, Vec<Attached<'a>>>,
     /// Endpoints that carry no id, or the id of a network that does not exist.
@@ -50,6 +52,7 @@ impl<'a> Host<'a> {
             networks_by_name: HashMap::new(),
             networks_by_id: HashMap::new(),
             owners: HashMap::new(),
+            networks_by_destination: HashMap::new(),
             uid_uses: HashMap::new(),
             endpoints_by_network: HashMap::new(),
             endpoints_by_name: HashMap::new(),
@@ -61,6 +64,9 @@ impl<'a> Host<'a> {
             if let Some(owner) = ownership::of(network) {
                 if let Some(uid) = &owner.uid {
                     *host.uid_uses.entry(uid.clone()).or_default() += 1;
+                }
+                if let Some(destination) = &owner.destination {
+                    host.networks_by_destination.entry(destination.clone()).or_default().push(network);
                 }
                 host.owners.insert(network.id.as_str(), owner);
             }
@@ -139,6 +145,14 @@ impl<'a> Host<'a> {
             let owner = self.owner(network).filter(|owner| owner.set == set)?;
             let destination = owner.destination.as_ref()?;
             self.is_verified(network).then_some((network, destination))
+        })
+    }
+
+    /// Those of them that were made for one destination.
+    pub(super) fn verified_of(&self, set: &str, destination: &ObjectKey) -> impl Iterator<Item = &'a ObservedNetwork> {
+        let named = self.networks_by_destination.get(destination).into_iter().flatten().copied();
+        named.filter(move |network| {
+            self.owner(network).is_some_and(|owner| owner.set == set) && self.is_verified(network)
         })
     }
 
