@@ -14,6 +14,7 @@ pub(crate) struct ContainerBuilder<'a> {
     labels: Map<String, Value>,
     env: Vec<String>,
     restart: Option<String>,
+    stop_signal: String,
     network_mode: Option<String>,
     mac_address: Option<String>,
     /// Ports of the container and of the host.
@@ -32,6 +33,8 @@ impl<'a> ContainerBuilder<'a> {
             labels: Map::new(),
             env: Vec::new(),
             restart: None,
+            // Process 1 ignores SIGTERM; nobody wants to wait ten seconds for each.
+            stop_signal: "SIGKILL".to_owned(),
             network_mode: None,
             mac_address: None,
             ports: Vec::new(),
@@ -64,6 +67,11 @@ impl<'a> ContainerBuilder<'a> {
     /// `always`, `unless-stopped`, `on-failure`
     pub(crate) fn restart(mut self, policy: &str) -> Self {
         self.restart = Some(policy.to_owned());
+        self
+    }
+
+    pub(crate) fn stop_signal(mut self, signal: &str) -> Self {
+        signal.clone_into(&mut self.stop_signal);
         self
     }
 
@@ -109,8 +117,7 @@ impl<'a> ContainerBuilder<'a> {
             "Cmd": self.command,
             "Labels": self.labels,
             "Env": self.env,
-            // Process 1 ignores SIGTERM; nobody wants to wait ten seconds for each.
-            "StopSignal": "SIGKILL",
+            "StopSignal": self.stop_signal,
             "ExposedPorts": exposed,
             "HostConfig": {
                 "NetworkMode": mode.unwrap_or_else(|| "default".to_owned()),

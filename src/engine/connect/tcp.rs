@@ -1,10 +1,19 @@
 //! `tcp://` without TLS, which the manifest has to ask for with `insecure: true`.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 use super::{BoxedStream, DialError, Dialer};
 use crate::engine::EngineErrorKind;
+
+/// A server that acknowledges nothing for so long is not there any more. A call that changes something may take much longer to answer, and whoever
+/// waits for it should not wait for a server that was cut off.
+const SILENCE: Duration = Duration::from_secs(15);
+/// Between two questions to a server whether it is there, while nothing else is sent.
+const ASK: Duration = Duration::from_secs(5);
 
 /// Opens plain TCP streams.
 #[derive(Debug, Clone)]
@@ -36,6 +45,9 @@ pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, DialErro
         let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
         // A request is one small write that waits for its answer: Nagle would hold it back.
         stream.set_nodelay(true)?;
+        let socket = SockRef::from(&stream);
+        socket.set_tcp_user_timeout(Some(SILENCE))?;
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(ASK).with_interval(ASK))?;
         std::io::Result::Ok(stream)
     };
     connected.await.map_err(|error| DialError {
