@@ -304,6 +304,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::api::Kind;
 
@@ -543,5 +545,103 @@ mod tests {
         let mut state = idle(&["a", "b"]);
         state.handle_event(at(1), loaded(&["a"]));
         assert!(started(&state.handle_event(at(1), Event::Hint { server: server("b") })).is_empty());
+    }
+
+    const NAMES: [&str; 2] = ["a", "b"];
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Hint(usize),
+        Back(usize),
+        Ask,
+        Load,
+        Wait(u64),
+        Converge(usize),
+        Fail(usize),
+        Repair(usize),
+        Lose(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let which = 0..NAMES.len();
+        prop_oneof![
+            4 => which.clone().prop_map(Step::Hint),
+            1 => which.clone().prop_map(Step::Back),
+            1 => Just(Step::Ask),
+            1 => Just(Step::Load),
+            3 => (0..900u64).prop_map(Step::Wait),
+            3 => which.clone().prop_map(Step::Converge),
+            1 => which.clone().prop_map(Step::Fail),
+            1 => which.clone().prop_map(Step::Repair),
+            1 => which.prop_map(Step::Lose),
+        ]
+    }
+
+    /// The loop, and whether each server has a pass under way and is still owed one.
+    struct Watched {
+        state: State,
+        running: [bool; NAMES.len()],
+        owed: [bool; NAMES.len()],
+    }
+
+    impl Watched {
+        fn handle(&mut self, now: Duration, event: Event) -> Result<(), TestCaseError> {
+            let index = |server: &ObjectKey| NAMES.iter().position(|name| *name == server.name).unwrap();
+            match &event {
+                Event::Hint { server } => self.owed[index(server)] = true,
+                Event::PassFinished { server, .. } => {
+                    // Not every step finds one to end.
+                    if !std::mem::take(&mut self.running[index(server)]) {
+                        return Ok(());
+                    }
+                }
+                _ => {}
+            }
+            for response in self.state.handle_event(now, event) {
+                if let Response::StartPass { server, .. } = response {
+                    let server = index(&server);
+                    prop_assert!(!self.running[server], "two passes at once");
+                    (self.running[server], self.owed[server]) = (true, false);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_hint_is_followed_by_a_pass_that_begins_after_it_and_no_server_has_two_at_once(steps in prop::collection::vec(step(), 1..80)) {
+            let mut watched = Watched { state: idle(&NAMES), running: [false; NAMES.len()], owed: [false; NAMES.len()] };
+            let mut now = at(0);
+            for step in steps {
+                let event = match step {
+                    Step::Hint(which) => Event::Hint { server: server(NAMES[which]) },
+                    Step::Back(which) => Event::ServerBack { server: server(NAMES[which]) },
+                    Step::Ask => Event::ReconcileRequested { server: None },
+                    Step::Load => loaded(&NAMES),
+                    Step::Wait(seconds) => {
+                        now += at(seconds);
+                        Event::Tick
+                    }
+                    Step::Converge(which) => finished(NAMES[which], &[("web", DestinationOutcome::Converged)]),
+                    Step::Fail(which) => finished(NAMES[which], &[("web", DestinationOutcome::Failed)]),
+                    Step::Repair(which) => finished(NAMES[which], &[("web", DestinationOutcome::Repaired)]),
+                    Step::Lose(which) => unreachable(NAMES[which]),
+                };
+                watched.handle(now, event)?;
+            }
+            // Nothing more happens, and nobody tells it when to look.
+            let end = now + at(20 * 60);
+            while now < end {
+                for name in NAMES {
+                    watched.handle(now, finished(name, &[]))?;
+                }
+                let due = watched.state.wake_at(now);
+                prop_assert!(due.is_some() || watched.running.contains(&true), "it sleeps for ever");
+                now = due.unwrap_or(now).max(now);
+                watched.handle(now, Event::Tick)?;
+            }
+            prop_assert_eq!(watched.owed, [false; NAMES.len()]);
+        }
     }
 }
