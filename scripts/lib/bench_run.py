@@ -108,11 +108,14 @@ class Events:
         self.connection.request("GET", f"/v1.41/events?filters={filters}")
         self.stream = self.connection.getresponse()
 
-    def next(self, action, network):
-        while True:
+    def between(self, first, last, network):
+        """The network's next events from one of a kind to one of another: what happened, and when."""
+        happened = []
+        while not happened or happened[-1][0] != last:
             event = json.loads(self.stream.readline())
-            if event["Action"] == action and event["Actor"]["Attributes"]["name"] == network:
-                return event["timeNano"] / 1e9
+            if event["Actor"]["Attributes"]["name"] == network and (happened or event["Action"] == first):
+                happened.append((event["Action"], event["timeNano"] / 1e9))
+        return happened
 
 
 def percentiles(seconds):
@@ -130,7 +133,7 @@ def bench_heal(options):
     directory.mkdir()
     documents = "".join(destination(name) + application(name, f"heal-{name}", name) for name in names)
     write(directory / "all.yaml", server(options.socket, "heal-proxy") + documents)
-    healed, decided, connected, asked = [], [], [], []
+    healed, decided, through, connected, own = [], [], [], [], []
     with controller(options, directory, "-v", "--interval", "1h") as loop:
         loop.wait("the first pass", mutation(0))
         events = Events(options.socket)
@@ -143,29 +146,33 @@ def bench_heal(options):
             for name, container in turns[: DISCONNECTS - len(healed)]:
                 logged, network = len(loop.lines), f"bench-{name}"
                 docker.call("POST", f"/networks/{network}/disconnect", {"Container": container})
-                fault = events.next("disconnect", network)
-                end = events.next("connect", network)
+                # Told twice: when it begins and, once the list of containers shows it, when the daemon is through with it.
+                happened = events.between("disconnect", "connect", network)
+                gone = [at for what, at in happened if what == "disconnect"]
+                fault, end = gone[0], happened[-1][1]
                 _, _, begun, took = loop.wait("the repair", mutation(fault), logged)
                 loop.quiet(0.1)
-                reads = [it for it in map(request, loop.lines[logged:]) if it and it[0] == "GET" and fault <= it[2] < begun]
+                reads = [it[2:] for it in map(request, loop.lines[logged:]) if it and it[0] == "GET" and fault <= it[2] < begun]
+                disconnecting = max(at for at in gone if at < begun) - fault
                 healed.append(end - fault)
                 decided.append(begun - fault)
+                through.append(begun - fault - disconnecting)
                 connected.append(took)
-                asked.append(waiting(reads, begun))
+                own.append(begun - fault - waiting([(fault, disconnecting), *reads], begun))
     report(f"drift to healed, {DISCONNECTS} disconnects of {count + 1} containers", percentiles(healed), "under 1 s")
-    report("of which event to the first mutation", percentiles(decided), "under 10 ms")
-    report("of which the daemon answers questions", percentiles(asked))
-    report("and the daemon connects", percentiles(connected))
-    report("Landfall's own part", percentiles([all_ - theirs for all_, theirs in zip(decided, asked)]))
+    report("of which from the first event to the first mutation", percentiles(decided), "under 10 ms")
+    report("from the last event of the disconnection, when the daemon is through with it, to the first mutation", percentiles(through), "under 10 ms")
+    report("of which Landfall's own part, while the daemon neither disconnects nor answers", percentiles(own))
+    report("the daemon connects", percentiles(connected))
     for container in ["heal-proxy", *(f"heal-{name}" for name in names)]:
         docker.call("DELETE", f"/containers/{container}?force=1")
     remove_networks(docker, "bench-h")
 
 
-def waiting(reads, until):
-    """Seconds during which at least one of the requests was under way."""
+def waiting(spans, until):
+    """Seconds during which at least one of them was under way: each has a beginning and a duration."""
     total, reached = 0, 0
-    for _, _, begun, took in sorted(reads, key=lambda it: it[2]):
+    for begun, took in sorted(spans):
         end = min(begun + took, until)
         total += max(0, end - max(begun, reached))
         reached = max(reached, end)
