@@ -17,8 +17,8 @@ use crate::engine::{EngineError, Watcher};
 
 /// Wait before a lost stream is opened again; doubled with every attempt that fails, up to [`LONGEST`].
 const REOPEN: Duration = Duration::from_secs(1);
-/// A server that was away for long is noticed this late, or by the resync.
-const LONGEST: Duration = Duration::from_secs(16);
+/// A server that was away is noticed this late, however long it was: after a reboot everything waits for it, and an attempt costs little.
+const LONGEST: Duration = Duration::from_secs(4);
 /// Silence after which the daemon is asked whether it is there.
 const SILENCE: Duration = Duration::from_secs(30);
 /// A stream that has been silent for this long is opened anew.
