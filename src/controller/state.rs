@@ -589,12 +589,9 @@ mod tests {
             let index = |server: &ObjectKey| NAMES.iter().position(|name| *name == server.name).unwrap();
             match &event {
                 Event::Hint { server } => self.owed[index(server)] = true,
-                Event::PassFinished { server, .. } => {
-                    // Not every step finds one to end.
-                    if !std::mem::take(&mut self.running[index(server)]) {
-                        return Ok(());
-                    }
-                }
+                // Not every step finds one to end.
+                Event::PassFinished { server, .. } if !self.running[index(server)] => return Ok(()),
+                Event::PassFinished { server, .. } => self.running[index(server)] = false,
                 _ => {}
             }
             for response in self.state.handle_event(now, event) {
