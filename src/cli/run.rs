@@ -112,10 +112,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         let web = WebState::new(web::Shared {
             board: board.clone(),
             store: store.clone(),
+            state: args.state.state.as_deref().and_then(|path| std::path::absolute(path).ok()),
             commands: sender.clone(),
             token: listening.token.clone(),
             hosts: listening.hosts.clone(),
             webhook,
+            limits: web::Limits::default(),
         });
         let _listeners = listening.open(&web, &own).await?;
         tokio::spawn(signals.forward(sender));

@@ -62,8 +62,10 @@ pub(super) async fn approve(
     State(state): State<WebState>,
     body: Result<Json<Approval>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Accepted>), Problem> {
-    let Json(Approval { fingerprint }) =
-        body.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "BadRequest", error.body_text()))?;
+    let Json(Approval { fingerprint }) = body.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(error.status(), "TooLarge", "The body is longer than 64 KiB."),
+        _ => Problem::bad_request(error.body_text()),
+    })?;
     let waits = state.board.read().pending().any(|(_, withheld)| withheld.fingerprint == fingerprint);
     if !waits {
         let message = format!("Nothing that waits for an approval has the fingerprint {fingerprint:?}.");

@@ -1,7 +1,6 @@
 //! What stands before every handler.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -9,9 +8,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{Problem, WebState};
-
-/// How long an answer may take, reading the request's body included. Streams have begun by then.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The way a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,11 +93,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-pub(super) async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(PATIENCE, next.run(request)).await {
+pub(super) async fn in_time(State(state): State<WebState>, request: Request, next: Next) -> Response {
+    let patience = state.limits.answer;
+    match tokio::time::timeout(patience, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let message = format!("The request was not complete, or not answered, within {PATIENCE:?}.");
+            let message = format!("The request was not complete, or not answered, within {patience:?}.");
             Problem::new(StatusCode::REQUEST_TIMEOUT, "TooSlow", message).into_response()
         }
     }

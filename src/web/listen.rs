@@ -1,42 +1,62 @@
 //! Where requests come in, and how many at a time.
 //!
 //! Every connection is bounded: in the time it may take to send a head, in the time it may leave what it is sent unread, in the memory of a
-//! head, and in number. axum's own `serve` has none of these.
+//! head, and in number. axum's own `serve` has none of these. Where there are as many as there may be, the one that has been idle for
+//! longest makes room.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_io_timeout::TimeoutStream;
+use tower_service::Service;
 
+use super::places::{Place, Places};
 use super::{Via, WebState, router};
 
 /// Name of the socket in the set's state directory.
 pub const SOCKET: &str = "landfall.sock";
-/// Connections of one listener at a time. Further ones wait in the kernel's queue.
-const CONNECTIONS: usize = 256;
-/// How long the head of a request may take to arrive; also how long an idle connection is kept.
-const HEAD: Duration = Duration::from_secs(10);
-/// How long a peer may leave what it is sent unread.
-const UNREAD: Duration = Duration::from_secs(30);
 /// Largest head of a request, and what is read of a body at a time.
 const BUFFER: usize = 32 * 1024;
 /// Wait after a connection could not be accepted: out of files, usually.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Longest path that fits the address of a socket.
 const ADDRESS: usize = 107;
+
+/// What a peer may take, of time and of connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections of one listener at a time.
+    pub connections: usize,
+    /// How long the head of a request may take to arrive; also how long an idle connection is kept.
+    pub head: Duration,
+    /// How long an answer may take, reading the request's body included. Streams have begun by then.
+    pub answer: Duration,
+    /// How long a peer may leave what it is sent unread.
+    pub unread: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            head: Duration::from_secs(10),
+            answer: Duration::from_secs(15),
+            unread: Duration::from_secs(30),
+        }
+    }
+}
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +100,7 @@ impl Listeners {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         let router = router(state.clone(), Via::Tcp);
-        self.tasks.push(tokio::spawn(accept(listener, router)));
+        self.tasks.push(tokio::spawn(accept(listener, router, state.limits)));
         Ok(bound)
     }
 
@@ -92,7 +112,7 @@ impl Listeners {
         }
         let listener = bind_socket(directory).map_err(|source| BindError::Socket { path: path.clone(), source })?;
         let router = router(state.clone(), Via::Socket);
-        self.tasks.push(tokio::spawn(accept(listener, router)));
+        self.tasks.push(tokio::spawn(accept(listener, router, state.limits)));
         self.socket = Some(path.clone());
         Ok(path)
     }
@@ -170,17 +190,13 @@ impl Door for UnixListener {
     }
 }
 
-async fn accept(door: impl Door, router: Router) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+async fn accept(door: impl Door, router: Router, limits: Limits) {
+    let places = Places::new(limits.connections);
     loop {
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match door.next().await {
             Ok(stream) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    serve(stream, router).await;
-                    drop(place);
-                });
+                let Some(place) = places.take().await else { return };
+                tokio::spawn(serve(stream, router.clone(), place, limits));
             }
             Err(error) => {
                 tracing::debug!(%error, "a connection was not accepted");
@@ -190,17 +206,25 @@ async fn accept(door: impl Door, router: Router) {
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Send, router: Router) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Send, router: Router, place: Place, limits: Limits) {
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(UNREAD));
+    stream.set_write_timeout(Some(limits.unread));
     let stream = TokioIo::new(Box::pin(stream));
+    let service = service_fn(|request: http::Request<Incoming>| {
+        let (mut router, busy) = (router.clone(), place.busy());
+        async move { router.call(request).await.map(|response| response.map(|body| busy.until_sent(body))) }
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(limits.head)
         .max_buf_size(BUFFER)
-        .serve_connection(stream, TowerToHyperService::new(router))
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection ended early");
+        .serve_connection(stream, service);
+    tokio::select! {
+        served = served => {
+            if let Err(error) = served {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        }
+        () = place.wanted() => tracing::debug!("an idle connection makes room for another"),
     }
 }

@@ -13,12 +13,14 @@ mod health;
 mod listen;
 mod metrics;
 mod page;
+mod places;
 mod records;
 mod stream;
 mod token;
 mod view;
 mod webhook;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -29,7 +31,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 pub use answer::Problem;
 pub use guard::{AllowedHosts, Via};
-pub use listen::{BindError, Listeners, SOCKET, connect_socket, resolve};
+pub use listen::{BindError, Limits, Listeners, SOCKET, connect_socket, resolve};
 pub use token::{Token, TokenError};
 pub use webhook::{SecretError, Webhook, WebhookSecret};
 
@@ -55,6 +57,8 @@ pub struct Shared {
     pub board: Board,
     /// Read off the runtime: it waits for its turn, and for the disk.
     pub store: Store,
+    /// The directory of `--state`, absolute, where it is not the usual one: commands that are shown have to find this controller.
+    pub state: Option<PathBuf>,
     /// To the loop.
     pub commands: mpsc::Sender<Command>,
     /// `None`: nobody may act over TCP.
@@ -62,6 +66,7 @@ pub struct Shared {
     pub hosts: AllowedHosts,
     /// `None`: nobody may say that there is something to fetch.
     pub webhook: Option<Webhook>,
+    pub limits: Limits,
 }
 
 impl WebState {
@@ -115,7 +120,7 @@ pub fn router(state: WebState, via: Via) -> Router {
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY))
-        .layer(middleware::from_fn(guard::in_time))
+        .layer(middleware::from_fn_with_state(state.clone(), guard::in_time))
         .layer(middleware::from_fn_with_state((state.clone(), via), guard::named_right))
         .layer(middleware::from_fn(guard::with_headers))
         .with_state(state)

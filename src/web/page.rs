@@ -7,6 +7,7 @@ mod lane;
 mod object;
 mod overview;
 mod parts;
+mod pending;
 
 use std::sync::LazyLock;
 

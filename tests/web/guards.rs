@@ -1,5 +1,7 @@
 //! Who may ask for what, and by which name.
 
+use std::io::{Read, Write};
+
 use landfall::controller::run::Command;
 
 use super::client::{connect, over_socket, request, send};
@@ -80,4 +82,23 @@ fn what_is_too_much_is_refused() {
     let long = "x".repeat(64 * 1024);
     let head = send(connect(served.address), "GET /healthz", &[("Host", "localhost"), ("X-Long", &long)], "");
     assert_eq!(head.status, 431);
+    let many: Vec<(String, &str)> = (0..200).map(|number| (format!("X-{number}"), "x")).collect();
+    let many: Vec<_> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    send(connect(served.address), "GET /healthz", &[&[("Host", "localhost")], &many[..]].concat(), "").expect(431);
+
+    let authorization = format!("Bearer {TOKEN}");
+    let headers = [("Host", "localhost"), ("Authorization", &authorization), ("Content-Type", "application/json")];
+    let body = format!("{{\"fingerprint\": \"{}\"}}", "x".repeat(64 * 1024));
+    send(connect(served.address), "POST /api/v1/approve", &headers, &body).expect(413);
+    // Without saying how much it will be.
+    let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let mut stream = connect(served.address);
+    let head = format!(
+        "POST /api/v1/approve HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n\
+         Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    );
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(chunked.as_bytes()));
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }

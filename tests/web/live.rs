@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use super::client::{self, request};
@@ -12,15 +12,19 @@ use crate::cli::world::{SHOP, World, server};
 use crate::support::{Browser, Host, wait_for};
 
 /// A running controller with an address of its own, killed when dropped.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     log: Arc<Mutex<String>>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Running {
-    fn start(world: &World, arguments: &[&str]) -> Self {
-        let mut command = command();
+    pub(crate) fn start(world: &World, arguments: &[&str]) -> Self {
+        Self::start_in(command(), world, arguments)
+    }
+
+    /// With what is in the environment of that command.
+    pub(crate) fn start_in(mut command: Command, world: &World, arguments: &[&str]) -> Self {
         command.current_dir(world.path()).env("XDG_STATE_HOME", world.path().join("state"));
         command.args(["run", "--log-format", "json", "--interval", "1h", "--listen", "127.0.0.1:0"]).args(arguments);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -40,12 +44,18 @@ impl Running {
         Self { child, log, address }
     }
 
-    fn get(&self, path: &str) -> client::Answer {
+    pub(crate) fn get(&self, path: &str) -> client::Answer {
         client::get(self.address, path)
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// Makes it read the manifests again.
+    pub(crate) fn reload(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
     }
 }
 
@@ -105,6 +115,59 @@ fn pain_30_what_falls_off_is_seen_live_on_the_page_and_in_the_metrics() {
     assert!(scrape.of("landfall_events_total") >= 1.0);
     let events = running.get("/api/v1/events").expect(200).json();
     assert!(events["items"].as_array().unwrap().iter().any(|event| event["reason"] == "MemberDetached"), "{events:#}");
+}
+
+fn destinations(names: &[&str]) -> String {
+    let one = |name: &&str| {
+        format!(
+            "---\napiVersion: landfall/v1\nkind: Destination\nmetadata: {{ name: {name}, namespace: shop }}\n\
+             spec: {{ server: infra/edge, network: {{ name: {name}-net }}, proxy: false }}\n"
+        )
+    };
+    names.iter().map(one).collect()
+}
+
+/// The command is typed as the page shows it.
+#[test]
+fn deletions_that_wait_are_shown_live_with_the_command_that_lets_them_go() {
+    let host = Host::start();
+    let world = World::new(&server(&host.endpoint()));
+    world.write("manifests/shop.yaml", &destinations(&["a", "b", "c", "d"]));
+    let state = world.path().join("it's state");
+    let running = Running::start(&world, &["--set", "shop", "--state", state.to_str().unwrap()]);
+    let networks = || ["a-net", "b-net", "c-net", "d-net"].map(|name| host.network_ids(name).len());
+    wait_for("all exist", || (networks() == [1; 4]).then_some(()));
+
+    let browser = Browser::start();
+    browser.open(&format!("http://{}/", running.address));
+    browser.until("it is live", "return document.querySelector('#live').dataset.state === 'live'");
+    browser.until("nothing waits", "return document.querySelector('#pending').innerText.trim() === ''");
+    browser.run("window.same = true");
+
+    world.write("manifests/shop.yaml", &destinations(&["c", "d"]));
+    browser.until("it is shown", "return document.querySelector('#pending').innerText.includes('2 deletions wait')");
+    browser.until(
+        "it is said aloud",
+        "return document.querySelector('#announce').textContent.includes('2 deletions wait for your approval')",
+    );
+    let shown = browser.text("#pending");
+    for said in ["infra/edge", "a-net", "Destination/shop/a", "b-net", "nothing is deleted unless you agree"] {
+        assert!(shown.contains(said), "{said} is missing: {shown}");
+    }
+    assert!(browser.text("h1").contains("2 deletions wait"), "{}", browser.text("h1"));
+    assert_eq!(networks(), [1; 4]);
+
+    let shown = browser.text("#pending .command code");
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_landfall")).parent().unwrap();
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+    let mut shell = crate::cli::run::clean(Command::new("sh"));
+    let ran = crate::cli::run::finish(shell.args(["-c", &shown]).current_dir("/").env("PATH", path), "").expect(0);
+    assert!(ran.stderr.contains("Approved."), "{ran}");
+    browser.until("nothing waits", "return document.querySelector('#pending').innerText.trim() === ''");
+    browser.until("all is well", "return document.querySelector('h1').innerText.includes('All 2 destinations')");
+    assert_eq!(networks(), [0, 0, 1, 1]);
+    assert_eq!(browser.run("return window.same === true"), true, "the page was loaded anew");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
 /// What nobody may see is planted wherever Landfall comes by, and looked for wherever it speaks.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use landfall::api::{Kind, ObjectKey};
+use landfall::observed::NetworkId;
+use landfall::plan::{Withheld, WithheldDeletion};
 use landfall::report::Report;
 use landfall::store::records::{EventRecord, EventType};
 
@@ -103,6 +105,22 @@ const STUMBLES: &str = "
     for (const link of document.querySelectorAll('a')) if (!link.textContent.trim()) found.push('a link without words');
     return found;";
 
+/// Deletions that wait for somebody to agree.
+fn waiting(served: &Served, names: &[&str]) {
+    served.board.update(|board| {
+        let state = std::sync::Arc::make_mut(board.servers.get_mut("default/edge-1").unwrap());
+        let deletion = |name: &&str| WithheldDeletion {
+            destination: ObjectKey::new(Kind::Destination, "shop", name),
+            network: format!("{name}-net"),
+            network_id: NetworkId::try_from("4f".repeat(32)).unwrap(),
+        };
+        state.pending = (!names.is_empty()).then(|| Withheld {
+            fingerprint: format!("0a1b2c3d4e5f{:04x}", names.len()),
+            deletions: names.iter().map(deletion).collect(),
+        });
+    });
+}
+
 /// What the loop would have written down, and something that waits for another try.
 fn told(served: &Served) {
     let event = |minutes: i64, event_type, object: &str, reason: &str, message: &str| EventRecord {
@@ -129,11 +147,14 @@ fn it_is_legible_in_light_and_dark_and_on_a_narrow_screen() {
     served.show(&town().destination(destination("cache").named("cache-net")));
     served.show(&outpost());
     told(&served);
+    waiting(&served, &["carts", "mails-of-last-year", "search"]);
     for (scheme, width, name) in
         [(Scheme::Light, 1280, "light"), (Scheme::Dark, 1280, "dark"), (Scheme::Light, 390, "narrow")]
     {
         let browser = Browser::with(scheme, true);
-        for (path, page) in [("/", ""), ("/objects/Destination/shop/mail", "object-")] {
+        for (path, page) in
+            [("/", ""), ("/objects/Destination/shop/mail", "object-"), ("/objects/Server/default/edge-1", "server-")]
+        {
             browser.resize(width, 900);
             browser.open(&served.url(path));
             browser.until("it is live", "return document.querySelector('#live').dataset.state === 'live'");
@@ -184,6 +205,52 @@ fn it_says_what_is_blocked_and_why_and_who_is_where() {
         served.get(path).expect(200);
     }
     served.get("/objects/Application/shop/nobody").expect(404);
+}
+
+#[test]
+fn what_waits_for_an_approval_is_worked_by_keyboard_and_kept_in_place() {
+    let served = Served::new();
+    served.show(&town());
+    waiting(&served, &["carts", "search"]);
+    let browser = Browser::start();
+    browser.open(&served.url("/"));
+    browser.until("it is live", "return document.querySelector('#live').dataset.state === 'live'");
+    // Before everything else, and told once.
+    let order = "return [...document.querySelectorAll('main > *')].map((it) => it.id).slice(0, 3).join(' ')";
+    assert_eq!(browser.run(order), "headline pending tiles");
+    assert!(!browser.text("#attention").contains("MassDeletionRefused"));
+    assert!(browser.text("#pending").contains("landfall approve 0a1b2c3d4e5f0002"), "{}", browser.text("#pending"));
+    // Skip link, brand, the server; then the command and its button.
+    browser.press(&"\u{E004}".repeat(4));
+    assert_eq!(browser.run("return document.activeElement.textContent"), "landfall approve 0a1b2c3d4e5f0002");
+    browser.press("\u{E004}");
+    let focused = "return document.activeElement.dataset.copy ?? null";
+    assert_eq!(browser.run(focused), "landfall approve 0a1b2c3d4e5f0002");
+    browser.press("\u{E007}");
+    browser.until("it is copied", "return document.querySelector('#announce').textContent === 'Copied'");
+    // Something else changes within: whoever is at the button stays there.
+    browser.run("document.querySelector('#pending h2').append('!')");
+    served.board.update(|_| {});
+    browser.until("it is anew", "return !document.querySelector('#pending h2').textContent.includes('!')");
+    assert_eq!(browser.run(focused), "landfall approve 0a1b2c3d4e5f0002");
+    // Another list is another command.
+    waiting(&served, &["carts", "search", "mails"]);
+    browser.until("the other list", "return document.querySelector('#pending').innerText.includes('3 deletions wait')");
+    assert!(browser.text("#pending").contains("landfall approve 0a1b2c3d4e5f0003"));
+    waiting(&served, &[]);
+    browser.until("nothing waits", "return document.querySelector('#pending').innerText.trim() === ''");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn a_long_list_of_deletions_is_cut_and_says_so() {
+    let served = Served::new();
+    served.show(&town());
+    let names: Vec<String> = (0..5000).map(|number| format!("d{number:04}")).collect();
+    waiting(&served, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let page = served.get("/").expect(200).body;
+    assert!(page.contains("5000 deletions wait for your approval"));
+    assert!(page.contains("d0049-net") && !page.contains("d0050-net") && page.contains("and 4950 more"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use landfall::controller::board::{Board, ServerState};
 use landfall::controller::run::Command;
 use landfall::report::Report;
 use landfall::status::Status;
-use landfall::web::{AllowedHosts, Listeners, Shared, Token, WebState, Webhook};
+use landfall::web::{AllowedHosts, Limits, Listeners, Shared, Token, WebState, Webhook};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
@@ -35,10 +35,18 @@ impl Served {
     }
 
     pub(crate) fn with(token: Option<Token>) -> Self {
-        Self::with_webhook(token, None)
+        Self::start(token, None, Limits::default())
     }
 
     pub(crate) fn with_webhook(token: Option<Token>, webhook: Option<Webhook>) -> Self {
+        Self::start(token, webhook, Limits::default())
+    }
+
+    pub(crate) fn with_limits(limits: Limits) -> Self {
+        Self::start(Some(Token::new(TOKEN).unwrap()), None, limits)
+    }
+
+    fn start(token: Option<Token>, webhook: Option<Webhook>, limits: Limits) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (sender, commands) = mpsc::channel(4);
         let board = Board::new("default");
@@ -46,10 +54,12 @@ impl Served {
         let web = WebState::new(Shared {
             board: board.clone(),
             store: landfall::store::history::Store::in_directory(state.path()),
+            state: None,
             commands: sender,
             token,
             hosts: AllowedHosts(vec!["landfall.example.com".to_owned()]),
             webhook,
+            limits,
         });
         let (listeners, address, socket) = runtime.block_on(async {
             let mut listeners = Listeners::default();

@@ -7,8 +7,10 @@ use axum::response::Response;
 
 use super::lane::Lane;
 use super::parts::{ChangeLine, ConditionLine, Mark, NoteLine, OperationLine, count, word};
+use super::pending::Pending;
 use super::{Frame, render};
 use crate::api::{Condition, Kind, ObjectKey};
+use crate::plan::Reason;
 use crate::web::view::{DestinationView, View, kind};
 use crate::web::{Problem, WebState};
 
@@ -27,6 +29,7 @@ struct ObjectPage {
     standing: Mark,
     word: &'static str,
     says: String,
+    pending: Option<Pending>,
     notes: Vec<NoteLine>,
     lanes_head: &'static str,
     lanes: Vec<Lane>,
@@ -42,11 +45,13 @@ pub(in crate::web) async fn object(
     let missing = || Problem::new(StatusCode::NOT_FOUND, "NotFound", "No such object is declared.");
     let key = ObjectKey::new(kind(&of).ok_or_else(missing)?, &namespace, &name);
     let view = View::new(state.board.snapshot());
-    let page = fill(&view, &key).ok_or_else(missing)?;
+    let server = key.path();
+    let pending = (key.kind == Kind::Server).then(|| Pending::new(&view, &state, Some(&server))).flatten();
+    let page = fill(&view, &key, pending).ok_or_else(missing)?;
     render(StatusCode::OK, &page)
 }
 
-fn fill(view: &View, key: &ObjectKey) -> Option<ObjectPage> {
+fn fill(view: &View, key: &ObjectKey, pending: Option<Pending>) -> Option<ObjectPage> {
     let mut says = Vec::new();
     let (destinations, conditions, lanes_head): (Vec<DestinationView<'_>>, Vec<Condition>, &str) = match key.kind {
         Kind::Server => {
@@ -88,7 +93,14 @@ fn fill(view: &View, key: &ObjectKey) -> Option<ObjectPage> {
         standing: standing.into(),
         word: word(standing),
         says: says.join(" · "),
-        notes: diff.notes.iter().filter(|note| note.object == object).map(|note| NoteLine::new(note, false)).collect(),
+        notes: diff
+            .notes
+            .iter()
+            .filter(|note| note.object == object)
+            .filter(|note| pending.is_none() || note.reason != Reason::MassDeletionRefused)
+            .map(|note| NoteLine::new(note, false))
+            .collect(),
+        pending,
         lanes_head,
         lanes: destinations.iter().map(|destination| Lane::new(destination, ENDS)).collect(),
         conditions: conditions.iter().map(ConditionLine::new).collect(),

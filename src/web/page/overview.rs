@@ -10,9 +10,10 @@ use serde::Deserialize;
 
 use super::lane::Lane;
 use super::parts::{ChangeLine, GOOD, Mark, NoteLine, OperationLine, UNSURE, count, href, word};
+use super::pending::{Pending, waiting};
 use super::{Frame, render};
 use crate::api::{Kind, ObjectKey};
-use crate::plan::NoteKind;
+use crate::plan::{NoteKind, Reason};
 use crate::web::answer::Asked;
 use crate::web::view::{DestinationView, Filter, ServerView, Standing, Tally, View};
 use crate::web::{Problem, WebState};
@@ -97,6 +98,7 @@ struct ServerPart {
 struct Overview {
     frame: Frame,
     headline: Headline,
+    pending: Option<Pending>,
     tiles: Vec<Tile>,
     problems: Vec<String>,
     problems_say: String,
@@ -125,10 +127,11 @@ pub(in crate::web) async fn overview(
     Asked(asking): Asked<Asking>,
 ) -> Result<Response, Problem> {
     let view = View::new(state.board.snapshot());
-    render(StatusCode::OK, &fill(&view, &asking))
+    let pending = Pending::new(&view, &state, None);
+    render(StatusCode::OK, &fill(&view, &asking, pending))
 }
 
-fn fill(view: &View, asking: &Asking) -> Overview {
+fn fill(view: &View, asking: &Asking, pending: Option<Pending>) -> Overview {
     let content = view.content();
     let tally = view.total();
     let filter = asking.filter();
@@ -157,6 +160,8 @@ fn fill(view: &View, asking: &Asking) -> Overview {
         .notes
         .iter()
         .filter(|note| matches!(note.kind, NoteKind::Refused | NoteKind::Waiting | NoteKind::Warning))
+        // Shown above, with what it takes.
+        .filter(|note| pending.is_none() || note.reason != Reason::MassDeletionRefused)
         .collect();
     notes.sort_by_key(|note| note.kind);
     let problems = &content.manifests.problems;
@@ -164,6 +169,7 @@ fn fill(view: &View, asking: &Asking) -> Overview {
     Overview {
         frame: Frame::new(format!("{} · Landfall", headline(view, tally).text), content),
         headline: headline(view, tally),
+        pending,
         tiles: tiles(tally, asking),
         problems: problems.iter().take(NOTES).map(|problem| problem.render(false)).collect(),
         problems_say: format!(
@@ -225,6 +231,7 @@ fn headline(view: &View, tally: Tally) -> Headline {
     let servers = view.servers().count();
     let away = view.servers().filter(|server| server.state.is_some_and(|state| !state.reachable)).count();
     let looked_at = view.servers().filter(|server| server.state.is_some()).count();
+    let deletions: usize = content.pending().map(|(_, withheld)| withheld.deletions.len()).sum();
     let (standing, text) = if content.manifests.generation == 0 {
         (UNSURE, "Waiting for manifests".to_owned())
     } else if bad > 0 {
@@ -235,6 +242,8 @@ fn headline(view: &View, tally: Tally) -> Headline {
         (UNSURE, format!("{unknown} of {} {are} not known", count(total, "destination")))
     } else if !content.manifests.problems.is_empty() {
         (UNSURE, "The manifests are invalid; the last good ones are in force".to_owned())
+    } else if deletions > 0 {
+        (UNSURE, waiting(deletions))
     } else if total == 0 {
         (GOOD, "No destination is declared".to_owned())
     } else if total == 1 {
