@@ -192,6 +192,8 @@ async fn send(notifier: &Notifier, letter: &Letter, board: &Board, pace: Pace) -
         if attempt >= pace.attempts || !failure.worth_repeating {
             return Err(failure.message);
         }
+        let name = notifier.key.path();
+        tracing::debug!(notifier = name, attempt, error = failure.message, "not told yet");
         tokio::time::sleep(failure.after.unwrap_or(wait).min(pace.longest_retry)).await;
         wait = wait.saturating_mul(2);
     }

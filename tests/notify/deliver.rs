@@ -12,6 +12,7 @@ use serde_json::json;
 use super::receiver::Receiver;
 use super::{notice, notifiers};
 use crate::cli::world::World;
+use crate::support::authority::{Authority, Validity};
 use crate::support::wait_for;
 
 /// Without waits between attempts that would be felt.
@@ -204,4 +205,83 @@ fn an_address_from_a_file_or_the_environment_is_read_and_never_logged() {
     assert_eq!(targets, ["/s3cr3t-env", "/s3cr3t-file"]);
     assert!(receiver.all()[0].body.contains("Server/infra/edge cannot be reached"), "{:?}", receiver.all());
     assert!(log.contains("status 404") && !log.contains("s3cr3t"), "{log}");
+}
+
+/// The machine's trust is that of the process: so this is the binary, in an environment of its own.
+#[test]
+fn over_tls_the_machine_decides_whom_to_trust_and_every_refusal_says_why_and_not_where() {
+    let (trusted, other) = (Authority::new(), Authority::new());
+    let right = "DNS:localhost,IP:127.0.0.1";
+    // Signed one after the other: the files are named alike.
+    let good = Receiver::secure(&trusted.server(right, Validity::Now), &[Some("503 Later\r\nRetry-After: 0")]);
+    let expired = Receiver::secure(&trusted.server(right, Validity::Past), &[]);
+    let future = Receiver::secure(&trusted.server(right, Validity::Future), &[]);
+    let misnamed = Receiver::secure(&trusted.server("DNS:hooks.example.com", Validity::Now), &[]);
+    let foreign = Receiver::secure(&other.server(right, Validity::Now), &[]);
+    let plain = Receiver::start(&[]);
+    let world = World::new(&crate::cli::world::server("unix:///nonexistent/docker.sock"));
+    let addresses = [
+        ("good", good.url("/s3cr3t")),
+        ("expired", expired.url("/s3cr3t")),
+        ("future", future.url("/s3cr3t")),
+        ("misnamed", misnamed.url("/s3cr3t")),
+        ("foreign", foreign.url("/s3cr3t")),
+        ("plain", plain.url("/s3cr3t").replace("http://", "https://")),
+    ];
+    let manifests: String = addresses
+        .iter()
+        .map(|(name, url)| {
+            format!(
+                "---\napiVersion: landfall/v1\nkind: Notifier\nmetadata: {{ name: {name}, namespace: infra }}\n\
+                 spec: {{ type: slack, url: '{url}?key=s3cr3t' }}\n"
+            )
+        })
+        .collect();
+    world.write("manifests/notifiers.yaml", &manifests);
+    let mut command = crate::cli::run::command();
+    command.env("SSL_CERT_FILE", trusted.certificate()).env_remove("SSL_CERT_DIR");
+    let running = crate::web::live::Running::start_in(command, &world, &["-vv"]);
+    let says = |name: &str| {
+        wait_for("it is said what became of it", || {
+            let log = running.log();
+            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            lines.find_map(|line| {
+                let fields = &line["fields"];
+                (fields["notifier"] == format!("infra/{name}")).then(|| {
+                    format!("{} {}", fields["message"].as_str().unwrap(), fields["error"].as_str().unwrap_or(""))
+                })
+            })
+        })
+    };
+    assert_eq!(says("expired"), "not told yet TLS failed: its certificate has expired");
+    assert_eq!(
+        says("future"),
+        "not told yet TLS failed: its certificate is not valid yet, or this machine's clock is slow"
+    );
+    assert_eq!(
+        says("misnamed"),
+        "not told yet TLS failed: its certificate is for another name than the host of the address"
+    );
+    assert_eq!(
+        says("foreign"),
+        "not told yet TLS failed: its certificate is of no authority that this machine trusts; SSL_CERT_FILE names others"
+    );
+    assert_eq!(
+        says("plain"),
+        "not told yet TLS failed: the other side does not seem to speak it; is the address to begin with http:// instead?"
+    );
+    // Tried again until it is taken; and once taken, the same is not told again.
+    assert_eq!(good.wait(2)[1].target, "/s3cr3t?key=s3cr3t");
+    assert!(good.all()[1].body.contains("Server/infra/edge cannot be reached"), "{:?}", good.all());
+    running.reload();
+    wait_for("it has looked again", || (running.log().matches("\"pass\":2").count() > 0).then_some(()));
+    assert_eq!(good.all().len(), 2);
+    for silent in [&expired, &future, &misnamed, &foreign] {
+        assert_eq!(silent.all().len(), 0);
+    }
+    let log = running.log();
+    let ports = addresses.iter().map(|(_, url)| url.split(':').nth(2).unwrap().split('/').next().unwrap());
+    for secret in ["s3cr3t", "hooks.example.com"].into_iter().chain(ports) {
+        assert!(!log.contains(secret), "{secret} in the log: {log}");
+    }
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use tokio_rustls::rustls::{CertificateError, ClientConfig, Error as TlsError, RootCertStore, crypto};
 
 use crate::api::NotifierType;
 use crate::notice::Payload;
@@ -72,7 +72,7 @@ pub(super) async fn post(notifier_type: NotifierType, url: &str, payload: &Paylo
     }
     let name = ServerName::try_from(bare.to_owned()).map_err(|_| Failure::for_good("the host has no valid name"))?;
     let connector = TlsConnector::from(config().map_err(Failure::for_good)?);
-    let stream = connector.connect(name, stream).await.map_err(|error| Failure::again(plain("TLS", &error)))?;
+    let stream = connector.connect(name, stream).await.map_err(|error| Failure::again(untrusted(&error)))?;
     exchange(stream, request).await
 }
 
@@ -140,6 +140,33 @@ fn config() -> Result<Arc<ClientConfig>, String> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::clone(CONFIG.get_or_init(|| Arc::new(config))))
+}
+
+const NO_TLS: &str = "the other side does not seem to speak it; is the address to begin with http:// instead?";
+
+/// What was wrong with the handshake. rustls names the host, which is a part of the address.
+fn untrusted(error: &io::Error) -> String {
+    let problem = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
+    let says = match problem {
+        Some(TlsError::InvalidCertificate(problem)) => match problem {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet, or this machine's clock is slow"
+            }
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "its certificate is of no authority that this machine trusts; SSL_CERT_FILE names others"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "its certificate is for another name than the host of the address"
+            }
+            _ => "its certificate is not right",
+        },
+        Some(TlsError::InvalidMessage(_)) => NO_TLS,
+        Some(_) => "the other side would not have it",
+        None if error.kind() == io::ErrorKind::UnexpectedEof => NO_TLS,
+        None => return plain("TLS", error),
+    };
+    format!("TLS failed: {says}")
 }
 
 fn plain(what: &str, error: &io::Error) -> String {
