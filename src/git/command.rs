@@ -180,7 +180,10 @@ async fn last(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
 
 /// Of what git said, the lines that say why, as one; without control characters, which a remote may send.
 fn sentence(said: &str) -> String {
-    let clean = |line: &str| line.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
+    let clean = |line: &str| {
+        let line: String = line.chars().filter(|c| !c.is_control()).collect();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
     let lines: Vec<String> = said.lines().map(clean).filter(|line| !line.is_empty()).collect();
     let telling = |line: &&String| ["fatal:", "error:", "remote:", "ssh:"].iter().any(|word| line.starts_with(word));
     let told: Vec<&String> = lines.iter().filter(telling).collect();

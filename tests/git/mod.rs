@@ -3,6 +3,7 @@
 mod fetch;
 mod follow;
 mod refusals;
+mod signed;
 
 use std::path::Path;
 
