@@ -14,9 +14,14 @@ pub fn markdown(drift: &Drift) -> String {
     } else {
         let _ = writeln!(
             text,
-            "**{}** of {objects} declared objects differ from the manifests in {} ways, {} of which Landfall will not repair by itself.",
+            "**{}** of {} from the manifests in {}, {} of which Landfall will not repair by itself.",
             differing(drift),
-            summary.findings,
+            if objects == 1 {
+                "1 declared object differs".to_owned()
+            } else {
+                format!("{objects} declared objects differ")
+            },
+            if summary.findings == 1 { "1 way".to_owned() } else { format!("{} ways", summary.findings) },
             summary.refused
         );
     }
