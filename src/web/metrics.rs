@@ -64,6 +64,11 @@ fn families(view: &View, streams: usize) -> Vec<MetricFamily> {
             "Streams of events that ended without having been closed.",
             one(whole(counts.lost_streams)),
         ),
+        counter(
+            "landfall_notices_total",
+            "Notices to notifiers by what became of them: sent, failed after all attempts, or dropped because there were too many.",
+            counts.notices.iter().map(|(outcome, count)| (vec![label("outcome", outcome)], whole(*count))),
+        ),
         gauge(
             "landfall_http_event_streams",
             "Readers of the stream of changes at present.",

@@ -6,7 +6,7 @@ use crate::api::{Condition, ConditionStatus, Kind, ObjectKey};
 use crate::controller::board::{Content, ServerState};
 use crate::desired::{DesiredDestination, DesiredServer};
 use crate::plan::facts::{DestinationFacts, ServerFacts};
-use crate::report::json::{Document, FORMAT_VERSION, ServerDocument, Summary};
+use crate::report::json::{Document, FORMAT_VERSION, NoteDocument, OperationDocument, ServerDocument, Summary};
 
 /// A moment of the board.
 pub(super) struct View {
@@ -266,6 +266,24 @@ impl View {
         tally
     }
 
+    /// What is not as declared.
+    pub(super) fn operations(&self) -> impl Iterator<Item = &OperationDocument> {
+        let reports = self.servers().filter_map(|server| Some(&server.state?.report));
+        reports.flat_map(|report| &report.operations).filter(|operation| operation.outcome != "Done")
+    }
+
+    /// What is not done and why.
+    pub(super) fn notes(&self) -> Vec<&NoteDocument> {
+        let mut notes: Vec<&NoteDocument> = Vec::new();
+        for note in self.servers().filter_map(|server| Some(&server.state?.report)).flat_map(|report| &report.notes) {
+            // What concerns no single server is in the report of each.
+            if note.server.is_some() || !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+        notes
+    }
+
     /// What is not as declared, and what is not done and why: as `diff -o json` has it.
     pub(super) fn diff(&self) -> Document {
         let mut document = Document {
@@ -284,15 +302,9 @@ impl View {
                 continue;
             };
             document.servers.extend(state.report.servers.iter().cloned());
-            let outstanding = state.report.operations.iter().filter(|operation| operation.outcome != "Done");
-            document.operations.extend(outstanding.cloned());
-            for note in &state.report.notes {
-                // What concerns no single server is in the report of each.
-                if note.server.is_some() || !document.notes.contains(note) {
-                    document.notes.push(note.clone());
-                }
-            }
         }
+        document.operations.extend(self.operations().cloned());
+        document.notes.extend(self.notes().into_iter().cloned());
         let summary = &mut document.summary;
         summary.operations = document.operations.len();
         summary.failed = document.operations.iter().filter(|operation| operation.outcome == "Failed").count();

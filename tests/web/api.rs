@@ -8,7 +8,7 @@ use super::page::{many, outpost, town};
 use super::served::{Served, TOKEN};
 
 /// `schemas/openapi.yaml` with the anchors resolved.
-fn described() -> Value {
+pub(super) fn described() -> Value {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/openapi.yaml")).unwrap();
     let document: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
     serde_json::to_value(document).unwrap()
@@ -16,7 +16,7 @@ fn described() -> Value {
 
 /// Fails unless the answer is of the schema that is described for it.
 #[track_caller]
-fn check(document: &Value, path: &str, method: &str, status: u16, body: &Value) {
+pub(super) fn check(document: &Value, path: &str, method: &str, status: u16, body: &Value) {
     let mut response = &document["paths"][path][method]["responses"][status.to_string()];
     if let Some(reference) = response["$ref"].as_str() {
         response = document.pointer(reference.trim_start_matches('#')).unwrap();
@@ -37,22 +37,27 @@ fn town_served() -> Served {
     served
 }
 
+/// What is read without saying of what.
+pub(super) const READING: [&str; 11] = [
+    "/api/v1/status",
+    "/api/v1/manifests",
+    "/api/v1/servers",
+    "/api/v1/destinations",
+    "/api/v1/resources",
+    "/api/v1/diff",
+    "/api/v1/events",
+    "/api/v1/history",
+    "/api/v1/pending",
+    "/healthz",
+    "/readyz",
+];
+
 #[test]
 fn every_answer_is_as_described() {
     let served = town_served();
     let document = described();
-    for path in [
-        "/api/v1/status",
-        "/api/v1/manifests",
-        "/api/v1/servers",
-        "/api/v1/destinations",
-        "/api/v1/resources",
-        "/api/v1/diff",
-        "/api/v1/events",
-        "/api/v1/history",
-        "/healthz",
-        "/readyz",
-    ] {
+    super::page::waiting(&served, &["carts", "search"]);
+    for path in READING {
         let answer = served.get(path).expect(200);
         assert_eq!(answer.headers["content-type"], "application/json", "{path}");
         check(&document, path, "get", 200, &answer.json());
@@ -73,6 +78,18 @@ fn every_answer_is_as_described() {
     check(&document, path, "post", 401, &post(path, "wrong").expect(401).json());
     check(&document, path, "post", 404, &post("/api/v1/reconcile?server=nothing", TOKEN).expect(404).json());
     check(&document, path, "post", 202, &post("/api/v1/reconcile?server=edge-1", TOKEN).expect(202).json());
+    let approve = |body: &str, status: u16| {
+        let authorization = format!("Bearer {TOKEN}");
+        let headers = [("Host", "localhost"), ("Authorization", &authorization), ("Content-Type", "application/json")];
+        let stream = super::client::connect(served.address);
+        let answer = super::client::send(stream, "POST /api/v1/approve", &headers, body).expect(status);
+        check(&document, "/api/v1/approve", "post", status, &answer.json());
+    };
+    approve(r#"{"fingerprint": "0a1b2c3d4e5f0002"}"#, 202);
+    approve(r#"{"fingerprint": "of-nothing"}"#, 404);
+    approve("{}", 400);
+    approve("nonsense", 400);
+    approve(&format!("{{\"fingerprint\": \"{}\"}}", "x".repeat(64 * 1024)), 413);
 }
 
 /// Routes are read from where they are made: one that is forgotten in the description is found.

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use super::api::{READING, check, described};
 use super::client::{self, request};
 use super::metrics::Scrape;
 use crate::cli::run::command;
 use crate::cli::world::{SHOP, World, server};
+use crate::support::sshd::{Sshd, generate_key};
 use crate::support::{Browser, Host, wait_for};
 
 /// A running controller with an address of its own, killed when dropped.
@@ -113,6 +115,16 @@ fn pain_30_what_falls_off_is_seen_live_on_the_page_and_in_the_metrics() {
     assert!(scrape.of("landfall_operations_total{operation=\"ConnectEndpoint\",outcome=\"Done\"}") >= 4.0);
     assert_eq!(scrape.of("landfall_server_reachable{server=\"infra/edge\"}"), 1.0);
     assert!(scrape.of("landfall_events_total") >= 1.0);
+    // With a history, and with servers that were really looked at.
+    let document = described();
+    for path in READING {
+        check(&document, path, "get", 200, &running.get(path).expect(200).json());
+    }
+    let object = "/api/v1/objects/{kind}/{namespace}/{name}";
+    for of in ["Server/infra/edge", "Destination/shop/web", "Application/shop/frontend", "Database/shop/orders"] {
+        check(&document, object, "get", 200, &running.get(&format!("/api/v1/objects/{of}")).expect(200).json());
+    }
+    assert!(!running.get("/api/v1/history").json()["items"].as_array().unwrap().is_empty());
     let events = running.get("/api/v1/events").expect(200).json();
     assert!(events["items"].as_array().unwrap().iter().any(|event| event["reason"] == "MemberDetached"), "{events:#}");
 }
@@ -231,6 +243,103 @@ spec:
         assert!(!text.is_empty(), "{place} is silent");
         for secret in PLANTED {
             assert!(!text.contains(secret), "{secret} in {place}");
+        }
+    }
+}
+
+/// The same for what servers, repositories and notifiers are reached with.
+#[test]
+fn secrets_of_addresses_and_keys_are_in_no_log_page_answer_or_event() {
+    use crate::support::repository::{Http, HttpForge, Upstream};
+    const PASSWORD: &str = "planted-git-password";
+    const RIGHT: &str = "planted-passphrase";
+    const WRONG: &str = "planted-wrong-passphrase";
+    const WEBHOOK: &str = "planted-webhook-secret";
+    const TOKEN: &str = "planted-token-of-the-environment";
+    const GUESS: &str = "planted-guess-at-the-webhook";
+    const HOOK: &str = "planted-address";
+
+    let sshd = Sshd::start();
+    let key = sshd.client().home().join("locked");
+    generate_key(&key, "ed25519", RIGHT);
+    std::fs::copy(key.with_extension("pub"), sshd.path("authorized_keys")).unwrap();
+    let server = |name: &str, passphrase: &str| {
+        format!(
+            "---\napiVersion: landfall/v1\nkind: Server\nmetadata: {{ name: {name}, namespace: infra }}\nspec:\n  \
+             endpoint: ssh://127.0.0.1:{}/nowhere/docker.sock\n  allowedNamespaces: ['*']\n  \
+             ssh: {{ identityFile: {}, hostKey: {}, {passphrase} }}\n",
+            sshd.port(),
+            key.display(),
+            sshd.host_key("ed25519"),
+        )
+    };
+    let world = World::new("");
+    world.write("passphrase", WRONG);
+    world.write("webhook", WEBHOOK);
+    let wrong = world.path().join("passphrase");
+    // One that answers with an error, and one that nobody answers at.
+    let receiver = crate::notify::receiver::Receiver::start(&[Some("404 Not Found"), Some("404 Not Found")]);
+    let notifier = |name: &str, url: &str| {
+        format!(
+            "---\napiVersion: landfall/v1\nkind: Notifier\nmetadata: {{ name: {name}, namespace: infra }}\n\
+             spec: {{ type: slack, url: '{url}' }}\n"
+        )
+    };
+    let manifests = [
+        server("right", "passphraseEnv: KEY_PASSPHRASE"),
+        server("wrong", &format!("passphraseFile: {}", wrong.display())),
+        notifier("refused", &receiver.url(&format!("/{HOOK}"))),
+        notifier("nobody", &format!("https://{HOOK}@127.0.0.1:1/{HOOK}?key={HOOK}")),
+        "---\napiVersion: landfall/v1\nkind: Destination\nmetadata: { name: web }\n\
+         spec: { server: infra/right, network: { name: web-net } }\n"
+            .to_owned(),
+    ];
+    let upstream = Upstream::with(&[("all.yaml", &manifests.concat())]);
+    let forge = HttpForge::serve(&upstream.bare(), Http::Smart, Some(&format!("deploy:{PASSWORD}")));
+    let mut command = command();
+    command.env("KEY_PASSPHRASE", RIGHT).env("LANDFALL_TOKEN", TOKEN);
+    let address = format!("http://deploy:{PASSWORD}@{}/shop.git", forge.authority);
+    let running = Running::start_in(
+        command,
+        &world,
+        &["--git", &address, "--branch", "main", "--webhook-secret-file", "webhook", "-vvv"],
+    );
+    wait_for("it has looked", || (running.get("/readyz").status == 200).then_some(()));
+    wait_for("notices were given up", || (running.log().matches("not told").count() >= 2).then_some(()));
+    let deliver = |secret: &str| {
+        let headers = [("Host", "localhost"), ("X-Gitlab-Token", secret), ("X-Gitlab-Event", "Push Hook")];
+        client::send(client::connect(running.address), "POST /api/v1/webhook/git", &headers, "{}")
+    };
+    deliver(GUESS).expect(403);
+    deliver(WEBHOOK).expect(202);
+    // The remote goes away: an error with its address in it.
+    drop(forge);
+    wait_for("the remote is missed", || {
+        running.reload();
+        running.get("/api/v1/manifests").json()["source"]["problem"].is_object().then_some(())
+    });
+
+    let mut spoken = vec![("the log".to_owned(), running.log())];
+    let pages = ["/", "/metrics", "/objects/Server/infra/right", "/objects/Server/infra/wrong"];
+    for path in READING.into_iter().chain(pages) {
+        spoken.push((path.to_owned(), running.get(path).body));
+    }
+    for (kind, name) in [("Server", "right"), ("Server", "wrong")] {
+        let path = format!("/api/v1/objects/{kind}/infra/{name}");
+        spoken.push((path.clone(), running.get(&path).body));
+    }
+    // Notifiers are their address and no more: none of them is shown.
+    running.get("/api/v1/objects/Notifier/infra/refused").expect(404);
+    running.get("/objects/Notifier/infra/refused").expect(404);
+    for arguments in ["events -o json", "history -o json"] {
+        let ran = world.run(arguments);
+        spoken.push((arguments.to_owned(), format!("{ran}")));
+    }
+    assert!(spoken[0].1.contains("not told") && spoken[0].1.contains("locked"), "{}", spoken[0].1);
+    for (place, text) in spoken {
+        assert!(!text.is_empty(), "{place} is silent");
+        for secret in [PASSWORD, RIGHT, WRONG, WEBHOOK, TOKEN, GUESS, HOOK] {
+            assert!(!text.contains(secret), "{secret} in {place}: {text}");
         }
     }
 }

@@ -30,3 +30,45 @@ fn an_address_or_a_token_that_is_none_ends_it_at_once() {
     let ran = world.run(&format!("run --listen {}", taken.local_addr().unwrap())).expect(2);
     assert!(ran.stderr.contains("cannot listen on"), "{ran}");
 }
+
+/// Runs it until its log says that it has looked.
+fn log_of(arguments: &[&str]) -> String {
+    use std::io::{BufRead, BufReader};
+    let world = world();
+    let mut command = crate::cli::run::command();
+    command.current_dir(world.path()).env("XDG_STATE_HOME", world.path().join("state"));
+    command.args(["run", "--listen", "127.0.0.1:0", "-vv"]).args(arguments);
+    let mut child = command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut log = Vec::new();
+    for line in lines {
+        let looked = line.contains("not reachable");
+        log.push(line);
+        if looked {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    log.join("\n")
+}
+
+#[test]
+fn the_log_is_text_for_people_or_one_json_object_a_line() {
+    let text = log_of(&[]);
+    assert!(text.contains(" INFO ") && text.contains("manifests read"), "{text}");
+    assert!(!text.contains('{') && !text.contains('\u{1b}'), "no JSON, and no colours where nobody looks: {text}");
+
+    let json = log_of(&["--log-format", "json"]);
+    let lines: Vec<serde_json::Value> =
+        json.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    for line in &lines {
+        assert!(line["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{line}");
+        assert!(["ERROR", "WARN", "INFO", "DEBUG"].contains(&line["level"].as_str().unwrap()), "{line}");
+        assert!(line["target"].as_str().unwrap().starts_with("landfall"), "{line}");
+        assert!(line["fields"]["message"].is_string(), "{line}");
+    }
+    let looked =
+        lines.iter().find(|line| line["fields"]["message"].as_str().unwrap().contains("not reachable")).unwrap();
+    assert_eq!((&looked["fields"]["server"], &looked["fields"]["pass"]), (&"infra/edge".into(), &1.into()));
+}

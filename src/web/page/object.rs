@@ -85,7 +85,6 @@ fn fill(view: &View, key: &ObjectKey, pending: Option<Pending>) -> Option<Object
     };
     let standing = crate::web::view::Standing::of(&conditions);
     let object = key.to_string();
-    let diff = view.diff();
     Some(ObjectPage {
         frame: Frame::new(format!("{} {} · Landfall", key.path(), word(standing).to_lowercase()), view.content()),
         kind: key.kind.as_str(),
@@ -93,9 +92,9 @@ fn fill(view: &View, key: &ObjectKey, pending: Option<Pending>) -> Option<Object
         standing: standing.into(),
         word: word(standing),
         says: says.join(" · "),
-        notes: diff
-            .notes
-            .iter()
+        notes: view
+            .notes()
+            .into_iter()
             .filter(|note| note.object == object)
             .filter(|note| pending.is_none() || note.reason != Reason::MassDeletionRefused)
             .map(|note| NoteLine::new(note, false))
@@ -104,7 +103,7 @@ fn fill(view: &View, key: &ObjectKey, pending: Option<Pending>) -> Option<Object
         lanes_head,
         lanes: destinations.iter().map(|destination| Lane::new(destination, ENDS)).collect(),
         conditions: conditions.iter().map(ConditionLine::new).collect(),
-        operations: diff.operations.iter().filter(|it| it.object == object).map(OperationLine::new).collect(),
+        operations: view.operations().filter(|it| it.object == object).map(OperationLine::new).collect(),
         changes: view
             .content()
             .recent

@@ -154,11 +154,10 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>) -> Overview {
         }
     }
 
-    let diff = view.diff();
     // What nobody declared is shown where it is; it asks for nothing.
-    let mut notes: Vec<_> = diff
-        .notes
-        .iter()
+    let mut notes: Vec<_> = view
+        .notes()
+        .into_iter()
         .filter(|note| matches!(note.kind, NoteKind::Refused | NoteKind::Waiting | NoteKind::Warning))
         // Shown above, with what it takes.
         .filter(|note| pending.is_none() || note.reason != Reason::MassDeletionRefused)
@@ -166,9 +165,10 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>) -> Overview {
     notes.sort_by_key(|note| note.kind);
     let problems = &content.manifests.problems;
     let unread = content.manifests.generation == 0;
+    let headline = headline(view, tally);
     Overview {
-        frame: Frame::new(format!("{} · Landfall", headline(view, tally).text), content),
-        headline: headline(view, tally),
+        frame: Frame::new(format!("{} · Landfall", headline.text), content),
+        headline,
         pending,
         tiles: tiles(tally, asking),
         problems: problems.iter().take(NOTES).map(|problem| problem.render(false)).collect(),
@@ -195,9 +195,9 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>) -> Overview {
         pages,
         previous: (page > 1).then(|| asking.href(page - 1)),
         next: (page < pages).then(|| asking.href(page + 1)),
-        more_operations: diff.operations.len().saturating_sub(OPERATIONS),
-        operations: diff.operations.iter().take(OPERATIONS).map(OperationLine::new).collect(),
-        no_operations: if diff.summary.unreachable > 0 {
+        more_operations: view.operations().count().saturating_sub(OPERATIONS),
+        operations: view.operations().take(OPERATIONS).map(OperationLine::new).collect(),
+        no_operations: if view.servers().any(|server| server.state.is_none_or(|state| !state.reachable)) {
             "Nothing to do as far as can be seen; not every server was observed."
         } else {
             "Nothing to do: the servers are as the manifests say."
