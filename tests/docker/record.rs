@@ -94,6 +94,28 @@ impl Drop for Watching {
 }
 
 #[test]
+fn with_a_controller_watching_shows_what_it_heals_and_what_it_says() {
+    let (host, world) = shop();
+    let mut controller = Controller::start(&world, &[]);
+    world.run("wait destination/web --for=condition=Ready --timeout 60s").expect(0);
+    let mut watching = Watching::start(&world, &["get", "destinations", "-w"]);
+    watching.reads(&["web", "web-net", "True"]);
+    let mut events = Watching::start(&world, &["events", "-w", "--for", "destination/web"]);
+    events.reads(&["web", "NetworkMissing"]);
+    host.disconnect("web-net", "traefik");
+    events.reads(&["web", "ProxyDetached"]);
+    until("healing", &mut controller, || is_on(&host, "traefik", "web-net"));
+    // It goes for good: what is seen of it is not ready until it is back.
+    host.remove_container("frontend");
+    watching.reads(&["web", "web-net", "False", "ContainerMissing"]);
+    let ran = world.run("wait destination/web --for=condition=Ready --timeout 1s").expect(2);
+    assert!(ran.stderr.contains("ContainerMissing"), "{ran}");
+    host.container("frontend").running();
+    watching.reads(&["web", "web-net", "True"]);
+    world.run("wait destination/web --for=condition=Ready --timeout 60s").expect(0);
+}
+
+#[test]
 fn without_a_controller_watching_and_waiting_look_for_themselves() {
     let (host, world) = shop();
     world.run("apply").expect(0);
