@@ -126,6 +126,47 @@ fn links_within_the_documentation_lead_somewhere() {
     assert!(dead.is_empty(), "links that lead nowhere:\n{dead}");
 }
 
+/// The first block of that language that contains a text.
+pub(crate) fn block(path: &str, language: &str, containing: &str) -> String {
+    let text = read(path);
+    let fence = format!("```{language}\n");
+    let mut blocks = text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap());
+    let found = blocks.find(|block| block.contains(containing)).map(str::to_owned);
+    found.unwrap_or_else(|| panic!("{path} has no {language} with {containing:?}"))
+}
+
+/// Nothing is started: the unit is read as systemd reads it.
+#[test]
+fn the_unit_file_is_one_and_gives_away_little() {
+    let unit = block("docs/operating.md", "ini", "landfall.service");
+    // The one path that is not there on a machine without an installation.
+    let installed = "/usr/local/bin/landfall";
+    assert!(unit.contains(&format!("ExecStart={installed} run ")), "{unit}");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("landfall.service");
+    fs::write(&file, unit.replace(installed, env!("CARGO_BIN_EXE_landfall"))).unwrap();
+    let analyze = |arguments: &[&str]| {
+        let output = std::process::Command::new("systemd-analyze")
+            .args(arguments)
+            .arg(&file)
+            .env("SYSTEMD_LOG_COLOR", "0")
+            .output()
+            .expect("systemd-analyze starts (scripts/test installs it)");
+        let says = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned()).concat();
+        (output.status.success(), says)
+    };
+    // An option that it does not know is no error to it, and is said.
+    assert_eq!(analyze(&["verify", "--man=no"]), (true, String::new()));
+    // From 0 to 100; without any protection a service has 96.
+    let (harmless, says) = analyze(&["security", "--offline=yes", "--no-pager", "--threshold=20"]);
+    assert!(harmless, "{says}");
+
+    // What it is started with is what the program takes.
+    let started = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let arguments: Vec<&str> = started.split_whitespace().skip(1).chain(["--help"]).collect();
+    crate::cli::run::landfall(directory.path(), arguments).expect(0);
+}
+
 /// Headings as the forges turn them into anchors.
 fn anchors(text: &str) -> BTreeSet<String> {
     let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());

@@ -13,6 +13,7 @@ mod lifecycle;
 mod notify;
 mod observe;
 mod outage;
+mod recipe;
 mod record;
 mod remote;
 mod running;

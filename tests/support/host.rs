@@ -369,6 +369,11 @@ impl Host {
 
     /// An image of Debian's busybox and these further programs, each with the libraries that it is linked to.
     pub(crate) fn import_image(&self, image: &str, programs: &[&str]) {
+        self.import_image_with(image, programs, |_| {});
+    }
+
+    /// The same, with whatever `add` puts into its root directory.
+    pub(crate) fn import_image_with(&self, image: &str, programs: &[&str], add: impl FnOnce(&Path)) {
         let root = tempfile::tempdir().unwrap();
         let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
         let busybox = busybox.expect("busybox-static is not installed");
@@ -389,6 +394,7 @@ impl Host {
                 fs::copy(file, copy).unwrap_or_else(|error| panic!("{file}: {error}; scripts/test installs it"));
             }
         }
+        add(root.path());
         let tar = Command::new("tar").arg("-C").arg(root.path()).args(["-c", "."]).output().unwrap();
         assert!(tar.status.success(), "{}", String::from_utf8_lossy(&tar.stderr));
         let (repository, tag) = image.split_once(':').unwrap();
