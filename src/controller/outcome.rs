@@ -86,8 +86,12 @@ impl Loop {
             return;
         }
         let names: Vec<_> = withheld.deletions.iter().map(|it| it.destination.to_string()).collect();
+        let set = match self.shared.options.set.as_str() {
+            "default" => String::new(),
+            set => format!(" --set {set}"),
+        };
         let message = format!(
-            "{} deletions wait for somebody to agree: {}. `landfall approve {}`, if they are meant.",
+            "{} deletions wait for somebody to agree: {}. `landfall approve{set} {}`, if they are meant.",
             names.len(),
             names.join(", "),
             withheld.fingerprint
