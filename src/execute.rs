@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
+use tracing::Instrument;
 
 use crate::api::ObjectKey;
 use crate::engine::Writer;
@@ -274,13 +275,21 @@ impl ServerRun<'_> {
             return Performed::Not { applied: false };
         };
         self.progress.started(self.server, operation);
-        match caller.call(&call).await {
+        let span = tracing::info_span!(
+            target: "otel",
+            "operation",
+            server = self.server.path(),
+            operation = %operation,
+            error = tracing::field::Empty
+        );
+        match caller.call(&call).instrument(span.clone()).await {
             Ok(done) => {
                 self.record(operation, Outcome::Done);
                 self.report.notes.extend(done.warning.map(|warning| warning.about(&operation.object)));
                 Performed::Done(done.created)
             }
             Err(mishap) => {
+                span.record("error", &mishap.failure.message);
                 self.lost(&mishap, for_manager);
                 self.record(operation, Outcome::Failed(mishap.failure));
                 for (call, outcome) in mishap.cleanup {

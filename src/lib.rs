@@ -32,8 +32,11 @@ pub mod execute;
 pub mod git;
 pub mod ids;
 pub mod observe;
+mod post;
 pub mod reconcile;
 pub mod sources;
 pub mod store;
+#[cfg(feature = "otel")]
+mod traces;
 pub mod turns;
 pub mod web;

@@ -20,6 +20,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::desired::DesiredServer;
 use crate::engine::{EngineError, EngineErrorKind, Reader};
@@ -93,8 +94,14 @@ pub async fn observe_all<'a, R: Reader>(
                 Ok(state)
             };
             let look = look.map(|seen: Result<_, EngineError>| seen.map_err(unobserved));
-            let seen = tokio::time::timeout(limits.per_server, look).await;
-            (server.key.clone(), seen.unwrap_or_else(|_| Err(too_slow(server, limits.per_server))))
+            let path = server.key.path();
+            let span = tracing::info_span!(target: "otel", "observe", server = path, error = tracing::field::Empty);
+            let seen = tokio::time::timeout(limits.per_server, look.instrument(span.clone())).await;
+            let seen = seen.unwrap_or_else(|_| Err(too_slow(server, limits.per_server)));
+            if let Err(unobserved) = &seen {
+                span.record("error", &unobserved.message);
+            }
+            (server.key.clone(), seen)
         };
         look.boxed()
     };

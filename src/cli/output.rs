@@ -6,6 +6,9 @@ use std::sync::OnceLock;
 
 use anstream::AutoStream;
 use serde::Serialize;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Error;
 
@@ -186,14 +189,41 @@ pub(super) enum LogFormat {
 
 /// The log of a command that goes on: with times, and from what is done upwards.
 pub(super) fn start_log(verbose: u8, format: LogFormat) {
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(log_filter(verbose.saturating_add(1)))
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    let _ = match format {
-        LogFormat::Text => subscriber.try_init(),
-        LogFormat::Json => subscriber.json().try_init(),
+    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let log = match format {
+        LogFormat::Text => log.boxed(),
+        LogFormat::Json => log.json().boxed(),
     };
+    let log = log.with_filter(log_filter(verbose.saturating_add(1)));
+    let subscriber = tracing_subscriber::registry().with(log);
+    #[cfg(feature = "otel")]
+    let (subscriber, problem) = match start_traces() {
+        Ok(traces) => (subscriber.with(traces), None),
+        Err(problem) => (subscriber.with(None), Some(problem)),
+    };
+    // Fails only when somebody has set a subscriber already, which is then as good.
+    let _ = subscriber.try_init();
+    #[cfg(feature = "otel")]
+    if let Some(problem) = problem {
+        tracing::warn!(error = problem, "no traces are sent");
+    }
+}
+
+/// What sends spans to a collector, where the environment names one.
+#[cfg(feature = "otel")]
+fn start_traces<S>() -> Result<Option<impl Layer<S>>, String>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    use crate::traces::{Exporter, ours};
+    let Some(exporter) = Exporter::of(|name| std::env::var(name).ok())? else { return Ok(None) };
+    let (traces, work) = exporter.start();
+    // A thread of its own: a collector that is slow is nobody else's business.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let worker = std::thread::Builder::new().name("traces".to_owned());
+    worker.spawn(move || runtime.block_on(work)).map_err(|error| error.to_string())?;
+    Ok(Some(traces.with_filter(tracing_subscriber::filter::filter_fn(ours))))
 }
 
 /// Of other crates only what is wrong: the HTTP client logs whole bodies, secrets included.

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
+use tracing::Instrument;
 
 use super::run::Shared;
 use crate::api::ObjectKey;
@@ -50,7 +51,12 @@ pub(super) struct Done {
 pub(super) async fn run(shared: &Shared, start: Start) -> PassEnded {
     let started = Instant::now();
     let (pass, held) = (start.pass, start.hold.clone());
-    let result = isolated(work(shared, start)).await;
+    let server = start.desired.servers.keys().next().map(ObjectKey::path);
+    let span = tracing::info_span!(target: "otel", "pass", pass, server, error = tracing::field::Empty);
+    let result = isolated(work(shared, start)).instrument(span.clone()).await;
+    if let Err(error) = &result {
+        span.record("error", error);
+    }
     PassEnded { pass, took: started.elapsed(), held, result }
 }
 
