@@ -384,6 +384,18 @@ fn drift_as_markdown() {
 }
 
 #[test]
+fn what_is_one_is_not_counted_as_many() {
+    let (state, events) = shop();
+    let mut drift = report(MANIFESTS, state, events);
+    drift.findings.truncate(1);
+    (drift.summary.findings, drift.summary.refused) = (1, 0);
+    drift.servers.truncate(1);
+    drift.servers[0].objects.truncate(1);
+    let said = markdown(&drift);
+    assert!(said.contains("**1** of 1 declared object differs from the manifests in 1 way, 0 of which"), "{said}");
+}
+
+#[test]
 fn drift_as_junit() {
     let (state, events) = shop();
     assert_eq!(
