@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import bench_run
+import bench_ssh
 from harness import Counter, Docker, application, destination, hyperfine, milliseconds, remove_networks, report, rows, run, server, start_container
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -126,7 +127,7 @@ def bench_diff(options):
         report(case, counter.summary())
 
 
-BENCHES = {"start": bench_start, "size": bench_size, "validate": bench_validate, "apply": bench_apply, "diff": bench_diff, **bench_run.BENCHES}
+BENCHES = {"start": bench_start, "size": bench_size, "validate": bench_validate, "apply": bench_apply, "diff": bench_diff, **bench_run.BENCHES, **bench_ssh.BENCHES}
 
 
 def main():

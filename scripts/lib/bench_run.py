@@ -26,8 +26,8 @@ PATIENCE = 60
 class Controller:
     """`landfall run`, its log, and what it has used of the machine."""
 
-    def __init__(self, options, manifests, *arguments):
-        command = [options.landfall, "run", "-f", str(manifests), "--log-format", "json", "--listen", "127.0.0.1:0", *arguments]
+    def __init__(self, options, manifests, *arguments, prefix=()):
+        command = [*prefix, options.landfall, "run", "-f", str(manifests), "--log-format", "json", "--listen", "127.0.0.1:0", *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         self.lines, self.more = [], threading.Condition()
         threading.Thread(target=self._read, daemon=True).start()
@@ -72,8 +72,8 @@ class Controller:
 
 
 @contextmanager
-def controller(*arguments):
-    started = Controller(*arguments)
+def controller(*arguments, **more):
+    started = Controller(*arguments, **more)
     try:
         yield started
     finally:
