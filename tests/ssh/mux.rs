@@ -6,7 +6,8 @@ use landfall::engine::connect::ssh::known_hosts::HostKey;
 use landfall::engine::connect::ssh::{
     ChannelStream, Credentials, Hop, Identity, Mux, OpenError, SshDialer, SshTimeouts, Timing, Trust, establish,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 use super::{Echo, TIMEOUTS, dialer, endpoint, to, until, until_no_streams};
@@ -92,28 +93,48 @@ async fn every_byte_arrives_while_keys_are_renewed() {
     assert!(mux.is_alive());
 }
 
-/// The wire takes and gives at most 997 bytes at a time.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_byte_arrives_through_small_buffers() {
-    let (sshd, echo) = (Sshd::start(), Echo::start());
-    let (ours, mut relay) = tokio::io::duplex(997);
-    let mut tcp = tokio::net::TcpStream::connect(("127.0.0.1", sshd.port())).await.unwrap();
-    tcp.set_nodelay(true).unwrap();
-    tokio::spawn(async move { tokio::io::copy_bidirectional_with_sizes(&mut relay, &mut tcp, 997, 997).await });
-    let environment = sshd.client().environment();
+/// A session over any stream that leads to the sshd.
+async fn session_over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, sshd: &Sshd) -> Mux {
     let hop = Hop {
         host: "edge-1".to_owned(),
         address: "127.0.0.1".to_owned(),
         port: sshd.port(),
-        user: environment.user,
+        user: sshd.client().environment().user,
         trust: Trust::Pinned(HostKey::parse(&sshd.host_key("ed25519")).unwrap()),
         credentials: Credentials {
             identities: vec![Identity { file: sshd.client().key(), explicit: true }],
             ..Credentials::default()
         },
     };
-    let mux = establish(Box::new(ours), &hop, TIMEOUTS.timing).await.unwrap();
+    establish(Box::new(stream), &hop, TIMEOUTS.timing).await.unwrap()
+}
+
+/// The wire takes and gives at most 997 bytes at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_byte_arrives_through_small_pieces() {
+    let (sshd, echo) = (Sshd::start(), Echo::start());
+    let (ours, mut relay) = tokio::io::duplex(997);
+    let mut tcp = tokio::net::TcpStream::connect(("127.0.0.1", sshd.port())).await.unwrap();
+    tcp.set_nodelay(true).unwrap();
+    tokio::spawn(async move { tokio::io::copy_bidirectional_with_sizes(&mut relay, &mut tcp, 997, 997).await });
+    let mux = session_over(ours, &sshd).await;
     echo_in_parallel(&mux, &echo, 16, 100_000).await;
+}
+
+/// The kernel takes a few kilobytes, and tells the peer of a window as small: both sides are full most of the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_byte_arrives_through_the_smallest_buffers_of_the_kernel() {
+    let (sshd, echo) = (Sshd::start(), Echo::start());
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    // Before the connection: the window is agreed on with it. The kernel makes the least it allows of it.
+    socket.set_send_buffer_size(1).unwrap();
+    socket.set_recv_buffer_size(1).unwrap();
+    let (sends, receives) = (socket.send_buffer_size().unwrap(), socket.recv_buffer_size().unwrap());
+    assert!(sends < 8_192 && receives < 8_192, "{sends} and {receives} bytes");
+    let tcp = socket.connect(([127, 0, 0, 1], sshd.port()).into()).await.unwrap();
+    tcp.set_nodelay(true).unwrap();
+    let mux = session_over(tcp, &sshd).await;
+    echo_in_parallel(&mux, &echo, 8, 60_000).await;
 }
 
 /// Nor does sshd confirm its closing while the far end takes nothing. That is no sign of death.
@@ -200,18 +221,29 @@ async fn an_opening_may_be_dropped_in_any_state() {
     until_no_streams(&mux).await;
 }
 
+/// What this thread has used of a processor. The runtime of a test runs on the test's own thread, so this is all that a session takes.
+fn processor_time() -> Duration {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(used.tv_sec.try_into().unwrap(), used.tv_nsec.try_into().unwrap())
+}
+
 #[tokio::test]
 async fn an_idle_connection_takes_no_cpu() {
     let (sshd, echo) = (Sshd::start(), Echo::start());
     let mux = dialer(&sshd, echo.socket()).session().await.unwrap();
+    // As a stream of events: something has come, and then nothing for long.
     let mut open = mux.open(to(echo.socket())).await.unwrap();
     open.write_all(b"x").await.unwrap();
     open.read_exact(&mut [0]).await.unwrap();
+    let reading = tokio::spawn(async move { open.read(&mut [0; 16]).await });
     // Settles: acknowledgements and window adjustments are through.
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let before = mux.passes();
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    let (before, used) = (mux.passes(), processor_time());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let used = processor_time() - used;
     assert_eq!(mux.passes() - before, 0, "passes of an idle connection");
+    assert!(used < Duration::from_millis(2), "{used:?} of a processor in a second");
+    assert!(!reading.is_finished() && mux.is_alive());
 }
 
 #[tokio::test]
