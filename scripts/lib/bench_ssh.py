@@ -5,10 +5,13 @@ import time
 
 from bench_run import controller, percentiles, request, write
 from harness import hyperfine, milliseconds, report, run
-from hosts import hosts, server
+from hosts import Distance, hosts, server
 
 SERVERS = int(os.environ.get("BENCH_SERVERS", "20"))
 REQUESTS = int(os.environ.get("BENCH_REQUESTS", "1000"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+# Of a message and its answer, to servers in another place.
+ROUND_TRIP = 0.02
 # Networks on a server, those of Docker itself not counted.
 NETWORKS = 5
 
@@ -27,17 +30,34 @@ def local(name, host):
 def bench_fleet(options):
     print(f"  (starting {SERVERS} daemons)", flush=True)
     with hosts(options.work, SERVERS) as (lan, fleet, client):
-        documents = [server(f"edge-{n}", host, client) + destination(f"edge-{n}") for n, host in enumerate(fleet, 1)]
-        one, everything = options.work / "one.yaml", options.work / "fleet.yaml"
-        one.write_text(documents[0])
-        everything.write_text("".join(documents))
-        landfall = " ".join([*lan.prefix, options.landfall])
-        run(*lan.prefix, options.landfall, "apply", "-f", str(everything), "--yes")
-        alone, together = hyperfine(options.work, f"{landfall} diff -f {one}", f"{landfall} diff -f {everything}")
-        what = f"diff, nothing to do, of {SERVERS} servers over SSH, each with a daemon and an sshd of its own, against one of them"
-        figure = f"{milliseconds(together)} against {milliseconds(alone)} = {together / alone:.2f}×"
-        report(what, figure, "at most 3×")
+        documents = declared([host.address for host in fleet], client)
+        compare(options, lan, fleet, documents, f"diff, nothing to do, of {SERVERS} servers over SSH against one of them", "at most 3×")
+        with Distance(lan, fleet, client, ROUND_TRIP) as distance:
+            far = declared([distance.address(number) for number in range(1, SERVERS + 1)], client)
+            compare(options, lan, fleet, far, f"the same at a distance of {milliseconds(ROUND_TRIP)}, there and back", "at most 3×")
         report("a connection held open", f"{connection_memory(options, lan, fleet, documents):.0f} kB of memory")
+
+
+def declared(addresses, client):
+    return [server(f"edge-{n}", address, client) + destination(f"edge-{n}") for n, address in enumerate(addresses, 1)]
+
+
+def compare(options, lan, fleet, documents, what, goal):
+    """All against one. The daemons and sshds are on this machine too, and what they take of its processors is a bound for both sides."""
+    one, everything = options.work / "one.yaml", options.work / "fleet.yaml"
+    one.write_text(documents[0])
+    everything.write_text("".join(documents))
+    run(*lan.prefix, options.landfall, "apply", "-f", str(everything), "--yes")
+    landfall = " ".join([*lan.prefix, options.landfall])
+    alone, together = hyperfine(options.work, f"{landfall} diff -f {one}", f"{landfall} diff -f {everything}")
+    report(what, f"{milliseconds(together)} against {milliseconds(alone)} = {together / alone:.2f}×", goal)
+    before, children = sum(host.processor_seconds() for host in fleet), os.times()
+    for _ in range(ROUNDS):
+        run(*lan.prefix, options.landfall, "diff", "-f", str(everything))
+    ours = os.times().children_user + os.times().children_system - children.children_user - children.children_system
+    theirs = sum(host.processor_seconds() for host in fleet) - before
+    share = f"{milliseconds(ours / ROUNDS)} by Landfall and ssh -G, {milliseconds(theirs / ROUNDS)} by the sshds and daemons"
+    report("processor time of all of them", share)
 
 
 def connection_memory(options, lan, fleet, documents):
@@ -59,7 +79,7 @@ def bench_ssh(options):
     with hosts(options.work, 1) as (lan, (host,), client):
         names = [f"n{number}" for number in range(NETWORKS)]
         networks = "".join(destination("edge-1", name) for name in names)
-        over_ssh, by_socket = server("edge-1", host, client) + networks, local("edge-1", host) + networks
+        over_ssh, by_socket = server("edge-1", host.address, client) + networks, local("edge-1", host) + networks
         file = options.work / "ssh.yaml"
         file.write_text(over_ssh)
         run(*lan.prefix, options.landfall, "apply", "-f", str(file), "--yes")
