@@ -79,6 +79,7 @@ words!(Reason {
     EndpointUnknown,
     LeftStopped,
     EndpointDiffers,
+    InsecureTransport,
 });
 words!(BlockerKind { Destination, Application, Database, Service, Container, SwarmService, SwarmTask });
 

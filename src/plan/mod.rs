@@ -35,7 +35,7 @@ use self::host::Host;
 use self::member::{Members, Target};
 use self::swarm::{Swarm, View};
 use crate::api::{Kind, Membership, ObjectKey};
-use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
+use crate::desired::{DesiredDestination, DesiredServer, DesiredState, Endpoint, TcpSecurity};
 use crate::observed::{
     ContainerId, EndpointSettings, NetworkId, Observations, ObservedContainer, ObservedNetwork, Unobserved,
     UnobservedReason,
@@ -121,7 +121,11 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         .desired
         .servers
         .values()
-        .filter_map(|server| plan_server(input, server, views.get(&server.key)))
+        .filter_map(|server| {
+            let mut plan = plan_server(input, server, views.get(&server.key))?;
+            plan.notes.splice(0..0, insecure_transport(server));
+            Some(plan)
+        })
         .collect();
     Plan { set: input.desired.set.clone(), notes: unknown_objects(input), servers }
 }
@@ -423,6 +427,15 @@ fn stranded(ctx: &Context<'_>) -> Vec<Note> {
             .hint("declare the destination again to have them reconnected")
         })
         .collect()
+}
+
+/// Said in every report, not only where the manifest is read: whoever sees the report may not know the manifest.
+fn insecure_transport(server: &DesiredServer) -> Option<Note> {
+    let Endpoint::Tcp { host, port, security: TcpSecurity::Plain } = &server.endpoint else { return None };
+    let message =
+        format!("tcp://{host}:{port} has neither encryption nor authentication: whoever reaches it owns the machine.");
+    let note = Note::warning(Reason::InsecureTransport, &server.key, message);
+    Some(note.hint("give the daemon certificates and the server `tls`, or reach it over `ssh://`"))
 }
 
 fn unobserved_server(input: &PlanInput<'_>, server: &DesiredServer, unobserved: &Unobserved) -> ServerPlan {

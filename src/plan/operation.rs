@@ -439,6 +439,8 @@ pub enum Reason {
     LeftStopped,
     /// The engine did not give an endpoint the settings it was asked for.
     EndpointDiffers,
+    /// `insecure: true`: the server is reached without encryption and without authentication.
+    InsecureTransport,
 }
 
 /// What stands in the way of a deletion.

@@ -2,6 +2,7 @@
 //! run, when one of them is in trouble.
 
 mod access;
+mod contexts;
 mod cut_off;
 mod fleet;
 mod one_connection;

@@ -1,7 +1,9 @@
 //! Suspending, deactivating, and servers that cannot be looked at.
 
 use landfall::api::Kind;
+use landfall::desired::{Endpoint, TcpSecurity};
 use landfall::observed::{Unobserved, UnobservedReason};
+use landfall::plan::Reason;
 
 use crate::support::scenario::{Scenario, application, container, destination, edge, network, service};
 
@@ -261,4 +263,25 @@ fn a_deactivated_destination_keeps_its_network_in_being() {
           + create network web-net for Destination/shop/web (NetworkMissing)
         ",
     );
+}
+
+#[test]
+fn a_server_without_encryption_is_warned_about_in_every_report() {
+    let expected = "
+        default/edge-1
+          * warning Server/default/edge-1: tcp://10.0.0.7:2375 has neither encryption nor authentication: whoever reaches it owns the machine. (InsecureTransport)
+              hint: give the daemon certificates and the server `tls`, or reach it over `ssh://`
+    ";
+    let insecure = |mut scenario: Scenario| {
+        scenario.server().endpoint =
+            Endpoint::Tcp { host: "10.0.0.7".to_owned(), port: 2375, security: TcpSecurity::Plain };
+        scenario
+    };
+    insecure(Scenario::new()).expect_nothing_but(expected);
+    let mut suspended = insecure(Scenario::new());
+    suspended.server().suspend = true;
+    let plan = suspended.plan();
+    assert_eq!(plan.servers[0].notes[0].reason, Reason::InsecureTransport);
+    let unreachable = insecure(Scenario::new()).unreachable().plan();
+    assert_eq!(unreachable.servers[0].notes[0].reason, Reason::InsecureTransport);
 }
