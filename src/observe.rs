@@ -167,14 +167,19 @@ async fn look(reader: &(impl Reader + ?Sized), interest: &Interest, before: Befo
 }
 
 /// A container that does not run keeps what it was connected with: where that was the id of a Swarm's network that the daemon does not have at
-/// present, the id takes the place of the name.
+/// present, the id takes the place of the name. One that has an address is on the network, also where the daemon names it without its id, as
+/// Podman does.
 fn resolve(containers: &mut [ObservedContainer], networks: &[ObservedNetwork]) {
     for endpoint in containers.iter_mut().flat_map(|container| &mut container.endpoints) {
-        let named = |network: &ObservedNetwork| network.name == endpoint.network_name;
-        if endpoint.network_id.is_none() && !networks.iter().any(named) {
-            let id = NetworkId::try_from(endpoint.network_name.clone()).ok();
-            endpoint.network_id = id.filter(NetworkId::is_of_swarm);
+        if endpoint.network_id.is_some() {
+            continue;
         }
+        let mut named = networks.iter().filter(|network| network.name == endpoint.network_name);
+        endpoint.network_id = match (named.next(), named.next()) {
+            (None, _) => NetworkId::try_from(endpoint.network_name.clone()).ok().filter(NetworkId::is_of_swarm),
+            (Some(only), None) if !endpoint.ipv4_address.is_empty() => Some(only.id.clone()),
+            (Some(_), _) => None,
+        };
     }
 }
 

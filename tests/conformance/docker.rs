@@ -11,14 +11,13 @@ use super::{ContainerSpec, Subject, conformance};
 use crate::support::Host;
 use crate::support::host::{IMAGE, text};
 
-struct DockerSubject {
+pub(super) struct DockerSubject {
     host: Host,
     engine: DockerWriter,
 }
 
 impl DockerSubject {
-    fn start() -> Self {
-        let host = Host::start();
+    pub(super) fn on(host: Host) -> Self {
         let dialer = Arc::new(UnixDialer::new(host.socket().display().to_string()));
         let engine = DockerWriter::new("default/test", dialer, &ConnectOptions::default()).unwrap();
         Self { host, engine }
@@ -94,4 +93,4 @@ fn endpoint(settings: &EndpointSettings) -> Value {
     endpoint
 }
 
-conformance!(real, DockerSubject::start());
+conformance!(real, DockerSubject::on(Host::start()));

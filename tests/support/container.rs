@@ -120,6 +120,7 @@ impl<'a> ContainerBuilder<'a> {
             "StopSignal": self.stop_signal,
             "ExposedPorts": exposed,
             "HostConfig": {
+                "CgroupParent": self.host.control_group(),
                 "NetworkMode": mode.unwrap_or_else(|| "default".to_owned()),
                 "PortBindings": ports,
                 "RestartPolicy": { "Name": self.restart.unwrap_or_default() },

@@ -36,6 +36,7 @@ pub(crate) struct Host {
 /// How the daemon is configured.
 #[derive(Debug, Clone)]
 pub(crate) struct HostBuilder {
+    podman: bool,
     config: serde_json::Map<String, Value>,
     arguments: Vec<String>,
     lan: Option<Lan>,
@@ -73,6 +74,13 @@ impl HostBuilder {
         self
     }
 
+    /// Debian's Podman in place of Docker, with its Docker-compatible API on [`Host::socket`]. It knows neither `daemon.json` nor arguments
+    /// of dockerd, and starts and ends with the host.
+    pub(crate) fn podman(mut self) -> Self {
+        self.podman = true;
+        self
+    }
+
     pub(crate) fn start(self) -> Host {
         Host::launch(self)
     }
@@ -85,7 +93,7 @@ impl Host {
     }
 
     pub(crate) fn builder() -> HostBuilder {
-        let builder = HostBuilder { config: serde_json::Map::new(), arguments: Vec::new(), lan: None };
+        let builder = HostBuilder { podman: false, config: serde_json::Map::new(), arguments: Vec::new(), lan: None };
         builder.pools(&[("10.200.0.0/13", 28)])
     }
 
@@ -105,6 +113,7 @@ impl Host {
             // Nothing of the developer's own Docker gets in.
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("ENGINE", if builder.podman { "podman" } else { "docker" })
             // An interrupt from the terminal must not stop it before it has cleaned up.
             .process_group(0)
             .stdin(Stdio::piped())
@@ -141,6 +150,11 @@ impl Host {
     /// Unique among the hosts of all test processes; also the host name of the daemon.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Below which the containers are. dockerd is told; Podman has to be told with every container.
+    pub(super) fn control_group(&self) -> String {
+        format!("/{}", self.name)
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -397,8 +411,8 @@ impl Host {
         add(root.path());
         let tar = Command::new("tar").arg("-C").arg(root.path()).args(["-c", "."]).output().unwrap();
         assert!(tar.status.success(), "{}", String::from_utf8_lossy(&tar.stderr));
-        let (repository, tag) = image.split_once(':').unwrap();
-        let path = format!("/images/create?fromSrc=-&repo={repository}&tag={tag}");
+        // With its registry: Podman takes an image without one for its own, and looks for it elsewhere.
+        let path = format!("/images/create?fromSrc=-&repo=docker.io/{image}");
         self.try_api("POST", &path, "application/x-tar", &tar.stdout).unwrap().expect_success(&path);
     }
 }

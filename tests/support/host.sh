@@ -1,4 +1,4 @@
-# Runs one private Docker daemon for a test; see host.rs.
+# Runs one private Docker daemon for a test, or Podman in its place with ENGINE=podman; see host.rs.
 # usage: host.sh DIRECTORY NAME [dockerd arguments], commands on stdin; one that is not known does nothing and is answered
 #
 # Everything lives in namespaces of its own, below a process 1 that ends when stdin does: when the test closes the pipe, and
@@ -42,9 +42,16 @@ dockerd=
 while read -r command; do
     case $command in
     start)
-        dockerd --config-file "$directory/daemon.json" --data-root "$directory/data" --exec-root /run/docker \
-            --pidfile /run/docker.pid --host "unix://$directory/docker.sock" --cgroup-parent "/$name" "$@" \
-            >>"$directory/log" 2>&1 </dev/null &
+        if [ "${ENGINE-}" = podman ]; then
+            mkdir -p /run/netns "$directory/networks"
+            podman --root "$directory/data" --runroot /run/containers --tmpdir /run/libpod --storage-driver vfs \
+                --network-backend netavark --network-config-dir "$directory/networks" --cgroup-manager cgroupfs \
+                system service --time 0 "unix://$directory/docker.sock" >>"$directory/log" 2>&1 </dev/null &
+        else
+            dockerd --config-file "$directory/daemon.json" --data-root "$directory/data" --exec-root /run/docker \
+                --pidfile /run/docker.pid --host "unix://$directory/docker.sock" --cgroup-parent "/$name" "$@" \
+                >>"$directory/log" 2>&1 </dev/null &
+        fi
         dockerd=$!
         ;;
     terminate)

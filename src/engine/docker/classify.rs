@@ -26,6 +26,12 @@ impl Operation {
     fn changes(self) -> bool {
         self != Operation::Read
     }
+
+    /// What Podman's Docker-compatible API does otherwise than it says: it connects without the address and the options that it was given, and
+    /// removes by its id a network that is in use.
+    pub(super) fn is_beyond_podman(self) -> bool {
+        matches!(self, Operation::Connect | Operation::Disconnect | Operation::RemoveNetwork)
+    }
 }
 
 /// A call that did not succeed, before anyone made sense of it.
@@ -42,6 +48,8 @@ pub(super) enum Failure {
     },
     /// An answer that is not what it should be.
     Unreadable(String),
+    /// Not asked for, because it is Podman.
+    Podman,
 }
 
 impl From<TransportError> for Failure {
@@ -112,6 +120,12 @@ impl Failure {
                     if message.is_empty() { format!("the daemon answers with status {status}") } else { message };
                 (kind, message, None)
             }
+            Failure::Podman => (
+                EngineErrorKind::Other,
+                "this is Podman, whose Docker-compatible API loses addresses and options on the way and removes networks that are in use"
+                    .to_owned(),
+                Some("only Docker's networks can be kept; on Podman networks are looked at and created".to_owned()),
+            ),
             Failure::Unreadable(message) => {
                 (EngineErrorKind::Protocol, format!("the answer cannot be read: {message}"), None)
             }
@@ -167,7 +181,9 @@ fn classify(operation: Operation, status: u16, message: &str) -> EngineErrorKind
         // A network that the definition names and that does not exist, as a bad request.
         Operation::UpdateService if says(&["not found"]) => Kind::NotFound,
         // A container that is pinned to a removed network fails to start with 404 as well.
-        Operation::StartContainer if status == 404 && says(&["No such container"]) => Kind::NotFound,
+        Operation::StartContainer if status == 404 && says(&["No such container", "no such container"]) => {
+            Kind::NotFound
+        }
         Operation::Read | Operation::StartContainer | Operation::StopContainer | Operation::UpdateService => {
             Kind::Other
         }
@@ -176,11 +192,17 @@ fn classify(operation: Operation, status: u16, message: &str) -> EngineErrorKind
         Operation::CreateNetwork => {
             if says(&["non-overlapping", "predefined address pools have been fully subnetted", "pool is exhausted"]) {
                 Kind::AddressPoolExhausted
-            } else if says(&["Pool overlaps with other one", "networks have overlapping", "overlaps with"]) {
+            } else if says(&[
+                "Pool overlaps with other one",
+                "networks have overlapping",
+                "overlaps with",
+                // Podman
+                "is already used on the host or by another config",
+            ]) {
                 Kind::SubnetOverlap
             } else if says(&["already exists"]) {
                 Kind::NameTaken
-            } else if status == 403 {
+            } else if status == 403 || says(&["conflicts with a valid network mode"]) {
                 Kind::Forbidden
             } else {
                 Kind::Other

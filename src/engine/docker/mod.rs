@@ -246,6 +246,9 @@ impl DockerWriter {
             if self.reader.transport.version().is_none() {
                 self.reader.get_bytes("/_ping").await?;
             }
+            if self.reader.transport.is_podman() && operation.is_beyond_podman() {
+                return Err(Failure::Podman);
+            }
             within(self.reader.options.write_timeout, async { call.await.map_err(Failure::from) }).await
         };
         exchange.await.map_err(|failure| failure.explain(operation, &self.reader.server, &what))

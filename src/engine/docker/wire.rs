@@ -254,7 +254,9 @@ enum Inspected {
 
 fn endpoints(settings: NetworkSettings, inspected: Inspected) -> Result<Vec<ObservedEndpoint>, Odd> {
     let endpoints = settings.networks.into_iter().map(|(network_name, endpoint)| {
-        let network_id = filled(endpoint.network_id).map(NetworkId::try_from).transpose();
+        // Podman has the name in the place of the id, which is as much as a container that was never started knows.
+        let id = filled(endpoint.network_id).filter(|id| *id != network_name);
+        let network_id = id.map(NetworkId::try_from).transpose();
         let settings = (inspected == Inspected::Yes).then(|| EndpointSettings {
             aliases: endpoint.aliases,
             links: endpoint.links,

@@ -4,7 +4,7 @@ mod connection;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bollard::BollardRequest;
@@ -122,6 +122,8 @@ pub(super) struct Transport {
     version: AtomicU32,
     /// By how many seconds the daemon's clock is ahead of ours.
     clock_skew: AtomicI64,
+    /// Podman answers, as Docker would.
+    podman: AtomicBool,
 }
 
 impl Transport {
@@ -131,7 +133,13 @@ impl Transport {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .build(Connector(dialer));
-        Self { client, counter, version: AtomicU32::new(0), clock_skew: AtomicI64::new(0) }
+        Self {
+            client,
+            counter,
+            version: AtomicU32::new(0),
+            clock_skew: AtomicI64::new(0),
+            podman: AtomicBool::new(false),
+        }
     }
 
     /// The daemon's newest API version, once it has answered anything.
@@ -140,6 +148,11 @@ impl Transport {
             0 => None,
             bits => Some(ApiVersion { major: (bits >> 16) as u16, minor: bits as u16 }),
         }
+    }
+
+    /// Whether the answers so far were Podman's.
+    pub(super) fn is_podman(&self) -> bool {
+        self.podman.load(Ordering::Relaxed)
     }
 
     /// The time by the daemon's clock, as well as its answers tell.
@@ -199,6 +212,9 @@ impl Transport {
         if let Some(date) = header("date").and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
             let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             self.clock_skew.store(date.timestamp().as_second().saturating_sub_unsigned(ours), Ordering::Relaxed);
+        }
+        if header("libpod-api-version").is_some() {
+            self.podman.store(true, Ordering::Relaxed);
         }
         if let Some(version) = header("api-version").and_then(ApiVersion::parse) {
             self.version.store(u32::from(version.major) << 16 | u32::from(version.minor), Ordering::Relaxed);
