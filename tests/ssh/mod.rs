@@ -2,6 +2,7 @@
 
 mod auth;
 mod host_keys;
+mod memory;
 mod mux;
 mod transport;
 

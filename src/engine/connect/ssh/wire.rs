@@ -166,6 +166,14 @@ impl Wire {
     }
 }
 
+impl Drop for Wire {
+    /// Closing alone is not enough: a process that is just being started has a copy of every descriptor until it is well under way, and with
+    /// that libssh2 would wait for a peer, give up, and leak the session.
+    fn drop(&mut self) {
+        let _ = self.local.shutdown(std::net::Shutdown::Both);
+    }
+}
+
 enum Fill {
     Filled,
     Ended,
