@@ -54,7 +54,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { servers_at_once: 16, call: Duration::from_secs(150), settle: Duration::from_secs(2) }
+        Self { servers_at_once: 32, call: Duration::from_secs(150), settle: Duration::from_secs(2) }
     }
 }
 

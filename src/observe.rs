@@ -65,7 +65,7 @@ pub struct ObserveLimits {
 
 impl Default for ObserveLimits {
     fn default() -> Self {
-        Self { concurrency: 16, per_server: Duration::from_secs(30) }
+        Self { concurrency: 32, per_server: Duration::from_secs(30) }
     }
 }
 

@@ -131,8 +131,8 @@ pub(crate) struct ServerArgs {
     pub(crate) concurrency: usize,
 }
 
-/// Most of the time with a server is spent waiting for it.
-pub(super) const SERVERS_AT_ONCE: usize = 16;
+/// Most of the time with a server is spent waiting for it; a connection over SSH takes a third of a megabyte.
+pub(super) const SERVERS_AT_ONCE: usize = 32;
 
 /// Where is what stays between runs.
 #[derive(Debug, Clone, clap::Args)]

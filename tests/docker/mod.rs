@@ -5,7 +5,6 @@ mod approve;
 mod controller;
 mod drift;
 mod facts;
-mod figures;
 mod followed;
 mod host;
 mod keep;
