@@ -151,4 +151,7 @@ def main():
         print(f"| {what} | {figure} | {goal} |")
 
 
-main()
+try:
+    main()
+except KeyboardInterrupt:
+    sys.exit("interrupted")
