@@ -94,3 +94,4 @@ fn endpoint(settings: &EndpointSettings) -> Value {
 }
 
 conformance!(real, DockerSubject::on(Host::start()));
+conformance!(swarm real_swarm, DockerSubject::on(Host::start()));

@@ -51,3 +51,4 @@ impl Subject for MemorySubject {
 }
 
 conformance!(in_memory, MemorySubject(MemoryEngine::new()));
+conformance!(swarm swarm_in_memory, MemorySubject(MemoryEngine::new()));

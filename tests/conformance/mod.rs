@@ -102,6 +102,11 @@ macro_rules! conformance {
             starting_and_stopping_twice_is_no_error
             a_missing_container_inspects_as_none
             labels_and_environment_are_shown
+        );
+    };
+    // What takes a Swarm.
+    (swarm $module:ident, $subject:expr) => {
+        $crate::conformance::conformance!(@ $module, $subject, $crate::conformance::passes,
             a_service_is_on_the_networks_of_its_definition
             a_service_is_put_on_no_network_that_is_missing
             a_service_is_scaled
