@@ -207,7 +207,9 @@ fn user(
         return None;
     }
     let service = container.labels.get(SWARM_SERVICE).cloned();
-    let ending = service.as_ref().is_some_and(|name| services.iter().all(|service| service.name != *name));
+    // On a network that is not of a Swarm, it is a container to which somebody has copied the labels.
+    let ending = network.scope == NetworkScope::Swarm
+        && service.as_ref().is_some_and(|name| services.iter().all(|service| service.name != *name));
     // Swarm keeps tasks that have ended for its history, and starts none of them again.
     if ending && !container.state.is_live() {
         return None;

@@ -113,9 +113,10 @@ impl<'a> Host<'a> {
     }
 
     /// A task that has ended, of a service that is not on the network any more. Swarm keeps a few of them for its history and starts none
-    /// again, so it needs nothing.
+    /// again, so it needs nothing. On any other network it is a container to which somebody has copied the labels.
     pub(super) fn is_bygone(&self, container: &ObservedContainer, network: &ObservedNetwork) -> bool {
-        is_task(container)
+        network.scope == NetworkScope::Swarm
+            && is_task(container)
             && !container.state.is_live()
             && container
                 .labels

@@ -251,7 +251,8 @@ async fn a_destination_with_only_the_proxy_is_deleted() {
 
 #[tokio::test]
 async fn whoever_came_since_the_plan_keeps_the_network_and_the_proxy_stays_connected() {
-    for start in [true, false] {
+    // Also if it carries the labels of a Swarm's task, which somebody has copied.
+    for (start, copied) in [(true, false), (false, false), (true, true), (false, true)] {
         let engine = with_proxy().await;
         let plan = deleting(&engine.world());
         {
@@ -261,6 +262,11 @@ async fn whoever_came_since_the_plan_keeps_the_network_and_the_proxy_stays_conne
             world.connect(&network, &late, &EndpointSettings::default()).expect("connects");
             if start {
                 world.start_container(&late).expect("starts");
+            }
+            if copied {
+                let labels = &mut world.containers.get_mut(&late).expect("just created").labels;
+                labels.insert("com.docker.swarm.service.name".to_owned(), "api".to_owned());
+                labels.insert("com.docker.swarm.task.id".to_owned(), "t".to_owned());
             }
         }
         let report = carry_out(&engine, &plan).await;

@@ -355,3 +355,20 @@ fn a_workers_services_are_updated_by_way_of_a_manager() {
             ",
         );
 }
+
+#[test]
+fn a_container_with_the_labels_of_a_task_is_a_container_on_a_bridge() {
+    Scenario::without_proxy()
+        .network(network("web-net").of("web"))
+        .container(task("copy", "api").state(ContainerState::Exited).on("web-net"))
+        .destination(destination("web").named("web-net"))
+        .delete(Kind::Destination, "web")
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
+                  SwarmTask copy, exited
+                  hint: remove what is listed, or stop and disconnect it all: landfall delete destination web -n shop --force
+            ",
+        );
+}
