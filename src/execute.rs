@@ -278,9 +278,9 @@ impl ServerRun<'_> {
         let span = tracing::info_span!(
             target: "otel",
             "operation",
-            server = self.server.path(),
-            operation = %operation,
-            error = tracing::field::Empty
+            landfall.server = self.server.path(),
+            landfall.operation = %operation,
+            otel.status_description = tracing::field::Empty
         );
         match caller.call(&call).instrument(span.clone()).await {
             Ok(done) => {
@@ -289,7 +289,7 @@ impl ServerRun<'_> {
                 Performed::Done(done.created)
             }
             Err(mishap) => {
-                span.record("error", &mishap.failure.message);
+                span.record("otel.status_description", &mishap.failure.message);
                 self.lost(&mishap, for_manager);
                 self.record(operation, Outcome::Failed(mishap.failure));
                 for (call, outcome) in mishap.cleanup {

@@ -95,11 +95,16 @@ pub async fn observe_all<'a, R: Reader>(
             };
             let look = look.map(|seen: Result<_, EngineError>| seen.map_err(unobserved));
             let path = server.key.path();
-            let span = tracing::info_span!(target: "otel", "observe", server = path, error = tracing::field::Empty);
+            let span = tracing::info_span!(
+                target: "otel",
+                "observe",
+                landfall.server = path,
+                otel.status_description = tracing::field::Empty
+            );
             let seen = tokio::time::timeout(limits.per_server, look.instrument(span.clone())).await;
             let seen = seen.unwrap_or_else(|_| Err(too_slow(server, limits.per_server)));
             if let Err(unobserved) = &seen {
-                span.record("error", &unobserved.message);
+                span.record("otel.status_description", &unobserved.message);
             }
             (server.key.clone(), seen)
         };

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{HOST, RETRY_AFTER, USER_AGENT};
+use http::response::Parts;
 use http::{HeaderMap, Request, Uri};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -36,6 +37,23 @@ impl Failure {
 
 /// To the host of the address, for that target on it.
 pub(crate) async fn post(uri: &Uri, target: &str, headers: HeaderMap, body: Vec<u8>) -> Result<(), Failure> {
+    let answer = answer(uri, target, headers, body.into()).await?;
+    let status = answer.status;
+    if status.is_success() {
+        return Ok(());
+    }
+    let message = format!("it answered with status {}", status.as_u16());
+    if status.is_redirection() {
+        return Err(Failure::for_good(message + ": redirects are not followed"));
+    }
+    // Seconds; the other form, a date, is as good as none.
+    let after = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let again = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
+    Err(Failure { message, worth_repeating: again, after: after.map(Duration::from_secs) })
+}
+
+/// The same, with whatever was answered but for its body.
+pub(crate) async fn answer(uri: &Uri, target: &str, headers: HeaderMap, body: Bytes) -> Result<Parts, Failure> {
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(Failure::for_good("the address is not a URL with a host"));
     };
@@ -53,7 +71,7 @@ pub(crate) async fn post(uri: &Uri, target: &str, headers: HeaderMap, body: Vec<
     let mut request = Request::post(target)
         .header(HOST, named)
         .header(USER_AGENT, concat!("landfall/", env!("CARGO_PKG_VERSION")))
-        .body(Full::new(Bytes::from(body)))
+        .body(Full::new(body))
         .map_err(|_| Failure::for_good("the address cannot be sent"))?;
     request.headers_mut().extend(headers);
 
@@ -68,7 +86,7 @@ pub(crate) async fn post(uri: &Uri, target: &str, headers: HeaderMap, body: Vec<
     exchange(stream, request).await
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<(), Failure>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Parts, Failure>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -83,19 +101,7 @@ where
             ended = &mut connection => { ended?; response.await }
         }
     };
-    let response = exchange.await.map_err(broken)?;
-    let status = response.status();
-    if status.is_success() {
-        return Ok(());
-    }
-    let message = format!("it answered with status {}", status.as_u16());
-    if status.is_redirection() {
-        return Err(Failure::for_good(message + ": redirects are not followed"));
-    }
-    // Seconds; the other form, a date, is as good as none.
-    let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let again = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-    Err(Failure { message, worth_repeating: again, after: after.map(Duration::from_secs) })
+    exchange.await.map(|response| response.into_parts().0).map_err(broken)
 }
 
 /// The authorities that the machine trusts, which a company's own may be among; read once.

@@ -150,15 +150,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let context = Context::new(cli.global.color, cli.global.verbose);
-    match &cli.command {
+    let log = match &cli.command {
         // Nobody watches it: what it does has to be in the log, and when.
         Command::Run(args) => output::start_log(cli.global.verbose, args.log_format),
         _ => output::start_logging(cli.global.verbose),
-    }
+    };
     let exit = dispatch(cli.command, &context).unwrap_or_else(|error| {
         context.error(&error);
         Exit::Failed
     });
+    log.end();
     ExitCode::from(exit as u8)
 }
 

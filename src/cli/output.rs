@@ -167,7 +167,7 @@ pub(super) fn clap_color(arguments: &[OsString]) -> clap::ColorChoice {
 }
 
 /// Sends the log to standard error. Bodies of requests carry secrets, so the HTTP client and what is beneath it never log below warnings.
-pub(super) fn start_logging(verbose: u8) {
+pub(super) fn start_logging(verbose: u8) -> Log {
     let filter = log_filter(verbose);
     // Fails only when somebody has set a subscriber already, which is then as good.
     let _ = tracing_subscriber::fmt()
@@ -177,6 +177,7 @@ pub(super) fn start_logging(verbose: u8) {
         .without_time()
         .with_target(false)
         .try_init();
+    Log::default()
 }
 
 /// How the log of a long-running command is written.
@@ -187,8 +188,25 @@ pub(super) enum LogFormat {
     Json,
 }
 
+/// What a log leaves to do when its command is over.
+#[derive(Default)]
+pub(super) struct Log {
+    #[cfg(feature = "otel")]
+    traces: Option<crate::traces::Traces>,
+}
+
+impl Log {
+    /// Sends what waits to be sent.
+    pub(super) fn end(self) {
+        #[cfg(feature = "otel")]
+        if let Some(traces) = self.traces {
+            traces.end();
+        }
+    }
+}
+
 /// The log of a command that goes on: with times, and from what is done upwards.
-pub(super) fn start_log(verbose: u8, format: LogFormat) {
+pub(super) fn start_log(verbose: u8, format: LogFormat) -> Log {
     let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     let log = match format {
         LogFormat::Text => log.boxed(),
@@ -197,33 +215,20 @@ pub(super) fn start_log(verbose: u8, format: LogFormat) {
     let log = log.with_filter(log_filter(verbose.saturating_add(1)));
     let subscriber = tracing_subscriber::registry().with(log);
     #[cfg(feature = "otel")]
-    let (subscriber, problem) = match start_traces() {
-        Ok(traces) => (subscriber.with(traces), None),
-        Err(problem) => (subscriber.with(None), Some(problem)),
-    };
+    let traces = crate::traces::Traces::of(|name| std::env::var(name).ok());
+    #[cfg(feature = "otel")]
+    let subscriber = subscriber.with(traces.as_ref().ok().and_then(Option::as_ref).map(crate::traces::Traces::layer));
     // Fails only when somebody has set a subscriber already, which is then as good.
     let _ = subscriber.try_init();
     #[cfg(feature = "otel")]
-    if let Some(problem) = problem {
+    let traces = traces.unwrap_or_else(|problem| {
         tracing::warn!(error = problem, "no traces are sent");
+        None
+    });
+    Log {
+        #[cfg(feature = "otel")]
+        traces,
     }
-}
-
-/// What sends spans to a collector, where the environment names one.
-#[cfg(feature = "otel")]
-fn start_traces<S>() -> Result<Option<impl Layer<S>>, String>
-where
-    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-{
-    use crate::traces::{Exporter, ours};
-    let Some(exporter) = Exporter::of(|name| std::env::var(name).ok())? else { return Ok(None) };
-    let (traces, work) = exporter.start();
-    // A thread of its own: a collector that is slow is nobody else's business.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
-    let worker = std::thread::Builder::new().name("traces".to_owned());
-    worker.spawn(move || runtime.block_on(work)).map_err(|error| error.to_string())?;
-    Ok(Some(traces.with_filter(tracing_subscriber::filter::filter_fn(ours))))
 }
 
 /// Of other crates only what is wrong: the HTTP client logs whole bodies, secrets included.

@@ -52,10 +52,17 @@ pub(super) async fn run(shared: &Shared, start: Start) -> PassEnded {
     let started = Instant::now();
     let (pass, held) = (start.pass, start.hold.clone());
     let server = start.desired.servers.keys().next().map(ObjectKey::path);
-    let span = tracing::info_span!(target: "otel", "pass", pass, server, error = tracing::field::Empty);
+    let span = tracing::info_span!(
+        target: "otel",
+        "pass",
+        // OpenTelemetry has signed numbers only.
+        landfall.pass = i64::try_from(pass).ok(),
+        landfall.server = server,
+        otel.status_description = tracing::field::Empty
+    );
     let result = isolated(work(shared, start)).instrument(span.clone()).await;
     if let Err(error) = &result {
-        span.record("error", error);
+        span.record("otel.status_description", error);
     }
     PassEnded { pass, took: started.elapsed(), held, result }
 }

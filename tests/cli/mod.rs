@@ -9,4 +9,6 @@ pub(crate) mod run;
 mod servers;
 mod story;
 mod teams;
+#[cfg(feature = "otel")]
+mod traces;
 pub(crate) mod world;
