@@ -281,26 +281,24 @@ mod tests {
 
     #[test]
     fn a_collector_that_is_down_is_told_once_for_as_long_as_it_is() {
-        // Nobody accepts, once it is gone.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
+        let up = listener.local_addr().unwrap().to_string();
+        let down = "127.0.0.1:1";
         let log = Log::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         let client = Client::new().unwrap();
         let spans = ExportTraceServiceRequest { resource_spans: vec![ResourceSpans::default()] }.encode_to_vec();
-        let send = || {
+        let send = |address: &str| {
             let request = Request::post(format!("http://{address}/v1/traces")).body(spans.clone().into()).unwrap();
             futures::executor::block_on(client.send_bytes(request))
         };
         tracing::subscriber::with_default(subscriber, || {
-            assert!(send().is_err() && send().is_err());
-            let listener = TcpListener::bind(address).unwrap();
+            assert!(send(down).is_err() && send(down).is_err());
             let collector = std::thread::spawn(move || received(&listener));
-            assert!(send().unwrap().status().is_success());
+            assert!(send(&up).unwrap().status().is_success());
             collector.join().unwrap();
-            assert!(send().is_err());
+            assert!(send(down).is_err());
         });
         let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         assert_eq!(log.matches("the collector takes no traces").count(), 2, "{log}");
