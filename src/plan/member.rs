@@ -81,7 +81,7 @@ pub(super) fn resolve<'a>(
         members.notes.extend(missing(ctx, member, &found));
         let static_address = member.endpoint.ipv4_address.is_some() || member.endpoint.ipv6_address.is_some();
         services(ctx, member, static_address, &mut members);
-        if static_address && found.len() > 1 {
+        if static_address && found.len() > 1 && member.selector.swarm_services.is_empty() {
             let names: Vec<_> = found.iter().map(|container| format!("{:?}", container.name)).collect();
             members.notes.push(
                 Note::refused(
@@ -460,6 +460,20 @@ fn check_addresses(
                 destination.key
             ))
             .hint("the daemon gives a static address only within a declared subnet"));
+        }
+        // The network may be another than declared, and stay so: what it cannot give, nobody is disconnected for.
+        let actual = target.network.filter(|network| !network.is_unallocated()).map(host::subnets);
+        if let (Some(network), Some(actual)) = (target.network, actual)
+            && !configured.contains(&ip)
+            && !actual.iter().any(|subnet| subnet.contains(&ip))
+        {
+            let subnets: Vec<_> = actual.iter().map(ToString::to_string).collect();
+            return Err(refuse(format!(
+                "spec.endpoint.{field} is {ip}, and the network {:?} on the server has {}.",
+                network.name,
+                if subnets.is_empty() { "no subnets".to_owned() } else { subnets.join(", ") }
+            ))
+            .hint("it is connected as declared once the network is; `replacement` says whether that may happen"));
         }
         let holder = target.network.and_then(|network| {
             ctx.host.attached(network).into_iter().find(|other| {

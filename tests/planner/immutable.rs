@@ -407,3 +407,43 @@ fn an_interrupted_replacement_keeps_its_name_from_whoever_declares_it() {
         ]
     );
 }
+
+/// The network cannot be what the manifest says, and neither can the address: cutting the member off for it would be for nothing, again and again.
+#[test]
+fn an_address_that_the_network_as_it_is_cannot_give_disconnects_nobody() {
+    let scenario = |replacement| {
+        Scenario::without_proxy()
+            .network(network("web-net").of("web").subnet("10.43.0.0/24"))
+            .container(container("app").on("web-net").static_address("10.43.0.10"))
+            .container(container("late"))
+            .destination(
+                destination("web")
+                    .named("web-net")
+                    .subnet("10.44.0.0/24")
+                    .replacement(replacement)
+                    .member(application("app").address("10.44.0.10"))
+                    .member(application("late").address("10.44.0.11")),
+            )
+    };
+    scenario(Replacement::Never).expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Destination/shop/web: spec.network.subnets is 10.43.0.0/24 on the server and 10.44.0.0/24 in the manifest. Docker cannot change a network. (ImmutableField)
+              hint: change the manifest back, or allow to replace the network: `replacement: WhenEmpty` or `Reattach`
+          ! refused Application/shop/app: spec.endpoint.ipv4Address is 10.44.0.10, and the network \"web-net\" on the server has 10.43.0.0/24. (AddressUnavailable)
+              hint: it is connected as declared once the network is; `replacement` says whether that may happen
+          ! refused Application/shop/late: spec.endpoint.ipv4Address is 10.44.0.11, and the network \"web-net\" on the server has 10.43.0.0/24. (AddressUnavailable)
+              hint: it is connected as declared once the network is; `replacement` says whether that may happen
+        ",
+    );
+    scenario(Replacement::Reattach).expect(
+        "
+        default/edge-1
+          - disconnect app from web-net for Destination/shop/web (NetworkReplaced), disruptive
+          - remove network web-net for Destination/shop/web (NetworkReplaced)
+          + create network web-net (10.44.0.0/24) for Destination/shop/web (NetworkReplaced)
+          + connect app to web-net as 10.44.0.10 for Destination/shop/web (NetworkReplaced)
+          + connect late to web-net as 10.44.0.11 for Application/shop/late (MemberDetached)
+        ",
+    );
+}
