@@ -225,6 +225,7 @@ class StandIn:
             while stream.readline().strip():
                 pass
             path = re.sub(r"^/v[0-9.]+", "", line.split()[1].decode())
+            self.answers.setdefault("/_ping", b"OK")
             head = "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\n"
             if path.startswith("/events"):
                 client.sendall((head + "Transfer-Encoding: chunked\r\n\r\n").encode())

@@ -1,12 +1,15 @@
 //! Where `run` answers, and to whom.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Error;
 use crate::web::{self, AllowedHosts, BindError, Listeners, Token, WebState};
 
 const DEFAULT: &str = "127.0.0.1:7420";
+/// Bytes of a file with a token that nobody guesses.
+const SHORTEST: u64 = 16;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ListenArgs {
@@ -45,6 +48,7 @@ impl ListenArgs {
         let cannot = |what: String, error| Error::new(what).caused_by(&error);
         if let Some(path) = &self.token_file {
             let token = Token::read(path);
+            self.doubts(path);
             return token.map(Some).map_err(|error| cannot(format!("--token-file {}", path.display()), error));
         }
         match std::env::var_os("LANDFALL_TOKEN") {
@@ -53,6 +57,19 @@ impl ListenArgs {
                 token.map(Some).map_err(|error| cannot("the token in LANDFALL_TOKEN".to_owned(), error))
             }
             None => Ok(None),
+        }
+    }
+}
+
+impl ListenArgs {
+    /// A token that others can read or guess is no token.
+    fn doubts(&self, path: &Path) {
+        let Ok(file) = std::fs::metadata(path) else { return };
+        if file.mode() & 0o004 != 0 {
+            tracing::warn!("every user of this machine can read the token: chmod o-r {}", path.display());
+        }
+        if file.len() < SHORTEST {
+            tracing::warn!("the token in {} is short enough to be guessed: take 16 characters or more", path.display());
         }
     }
 }

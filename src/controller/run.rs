@@ -375,13 +375,13 @@ impl Loop {
                 for problem in &problems {
                     tracing::error!("{problem}");
                 }
-                tracing::error!(
-                    problems = problems.len(),
-                    "the manifests are invalid; the last good ones stay in force"
-                );
+                let rest = match self.shared.board.read().manifests.loaded {
+                    Some(_) => "the last good ones stay in force",
+                    None => "there were no good ones before, so nothing is done",
+                };
+                tracing::error!(problems = problems.len(), "the manifests are invalid; {rest}");
                 let first = problems.first().map(ToString::to_string).unwrap_or_default();
-                let message =
-                    format!("{} in the manifests; the last good ones stay in force. {first}", count(&problems));
+                let message = format!("{} in the manifests; {rest}. {first}", count(&problems));
                 self.memory.event(EventType::Warning, None, Reason::ManifestInvalid.as_str(), &message, None);
                 self.shared.board.update(|board| {
                     board.manifests.problems = problems;
