@@ -92,7 +92,7 @@ impl Pass<'_> {
         let servers = self.desired.servers.values();
         let mut observed = observe_all(servers, Interest::declared, &connect, self.known, self.observe).await;
         // The nodes of a Swarm are looked at together, for its managers make its networks and containers on any node may be on them.
-        if wants_elsewhere(&observed, self.request) {
+        if wants_elsewhere(self.desired, &observed, self.request) {
             let elsewhere = self.desired.elsewhere.values();
             observed.extend(observe_all(elsewhere, Interest::declared, &connect, self.known, self.observe).await);
         }

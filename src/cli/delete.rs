@@ -15,7 +15,7 @@ use crate::engine::{ContainerDetail, EngineError, Reader, connect};
 use crate::manifest::Manifests;
 use crate::observe::Interest;
 use crate::observed::{NetworkId, Observations, ObservedNetwork, ObservedState};
-use crate::plan::{Call, DeleteMode, Plan, Reason, Request, selects};
+use crate::plan::{Call, DeleteMode, Plan, Reason, Request, SWARM_SERVICE, selects};
 use crate::reconcile::Preview;
 use crate::references::{Inspected, Reference, Subject, references, routes_through};
 use crate::report::Report;
@@ -351,7 +351,10 @@ fn verify(args: &Args, context: &Context, desired: &DesiredState, report: &Repor
             }
             for container in &state.containers {
                 let refers = container.endpoints.iter().any(|endpoint| endpoint.network_id.as_ref() == Some(id));
-                if refers {
+                // Swarm keeps tasks that have ended, and starts none of them again.
+                let ended =
+                    id.is_of_swarm() && container.labels.contains_key(SWARM_SERVICE) && !container.state.is_live();
+                if refers && !ended {
                     context.warn(&format!("the container {} still refers to the network {name}", container.name));
                 }
                 if routes_through(name, container).next().is_some() {

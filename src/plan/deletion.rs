@@ -12,7 +12,10 @@ use super::operation::{
 use super::{Context, DeleteMode, ownership, service};
 use crate::api::{DeletionPolicy, Kind, ObjectKey};
 use crate::desired::DesiredDestination;
-use crate::observed::ObservedNetwork;
+use crate::observed::{NetworkScope, ObservedNetwork};
+
+/// What `--set` is without being given.
+const DEFAULT_SET: &str = "default";
 
 /// The words that Coolify's users know.
 pub const RESOURCES_REMAIN: &str = "You must delete all resources before deleting this destination.";
@@ -60,21 +63,31 @@ pub(super) fn removal<'a>(
     blockers.extend(ctx.joined(destination, network));
     blockers.sort();
     if !blockers.is_empty() {
+        let services = "remove the Swarm services, or take the network out of them: docker service update --network-rm";
         let hint = match mode {
-            DeleteMode::Guarded => format!(
-                "remove what is listed, or stop and disconnect it all: landfall delete destination {} -n {} --force",
-                destination.name, destination.namespace
-            ),
-            DeleteMode::Forced => {
-                let services =
-                    "remove the Swarm services, or take the network out of them: docker service update --network-rm";
-                match blockers.iter().find_map(|blocker| blocker.server.as_ref()) {
-                    Some(server) => {
-                        format!("disconnect or remove what is on other servers, such as {server}, there; {services}")
-                    }
-                    None => services.to_owned(),
-                }
+            DeleteMode::Guarded
+                if network.scope == NetworkScope::Swarm
+                    && blockers.iter().all(|it| it.kind == BlockerKind::SwarmTask) =>
+            {
+                "their service has left the network, and Swarm is replacing them: try again when they are gone"
+                    .to_owned()
             }
+            // Force leaves them alone.
+            DeleteMode::Guarded if blockers.iter().any(|it| it.kind == BlockerKind::SwarmService) => {
+                format!("remove what else is listed; {services}")
+            }
+            DeleteMode::Guarded => format!(
+                "remove what is listed, or stop and disconnect it all: landfall delete destination {} -n {}{} --force",
+                destination.name,
+                destination.namespace,
+                in_set(ctx.set)
+            ),
+            DeleteMode::Forced => match blockers.iter().find_map(|blocker| blocker.server.as_ref()) {
+                Some(server) => {
+                    format!("disconnect or remove what is on other servers, such as {server}, there; {services}")
+                }
+                None => services.to_owned(),
+            },
         };
         return Err(Note::refused(Reason::ResourcesRemain, destination, RESOURCES_REMAIN)
             .blockers(blockers)
@@ -148,6 +161,11 @@ pub(super) fn removal<'a>(
     });
     let group = Group { object: destination.clone(), operations, journal, completes: Vec::new() };
     Ok(Removal { network, group, warning })
+}
+
+/// The option of a command for this set.
+pub(super) fn in_set(set: &str) -> String {
+    if set == DEFAULT_SET { String::new() } else { format!(" --set {set}") }
 }
 
 /// Plans the request to delete on one observed server.

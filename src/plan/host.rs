@@ -112,16 +112,10 @@ impl<'a> Host<'a> {
         self.state.services.iter().find(|service| service.name == name)
     }
 
-    /// A task that has ended, of a service that is not on the network any more. Swarm keeps a few of them for its history and starts none
-    /// again, so it needs nothing. On any other network it is a container to which somebody has copied the labels.
+    /// A task that has ended. Swarm keeps a few of them for its history and starts none again, so it needs nothing: what holds the network is
+    /// its service. On any other network it is a container to which somebody has copied the labels.
     pub(super) fn is_bygone(&self, container: &ObservedContainer, network: &ObservedNetwork) -> bool {
-        network.scope == NetworkScope::Swarm
-            && is_task(container)
-            && !container.state.is_live()
-            && container
-                .labels
-                .get(SWARM_SERVICE)
-                .is_some_and(|name| self.service_named(name).is_none_or(|service| !service.is_on(network)))
+        network.scope == NetworkScope::Swarm && is_task(container) && !container.state.is_live()
     }
 
     pub(super) fn container(&self, id: &crate::observed::ContainerId) -> Option<&'a ObservedContainer> {

@@ -455,8 +455,10 @@ fn unobserved_server(input: &PlanInput<'_>, server: &DesiredServer, unobserved: 
             DeleteMode::Guarded => {
                 Note::warning(reason, key, format!("Whether anything is on {key} is unknown, so it is not deleted."))
                     .hint(format!(
-                        "if the server is gone for good: landfall delete destination {} -n {} --force",
-                        key.name, key.namespace
+                        "if the server is gone for good: landfall delete destination {} -n {}{} --force",
+                        key.name,
+                        key.namespace,
+                        deletion::in_set(&input.desired.set)
                     ))
             }
             DeleteMode::Forced => Note::warning(

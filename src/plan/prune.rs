@@ -31,6 +31,10 @@ pub(super) fn prune<'a>(ctx: &Context<'a>, located: &[(&'a DesiredDestination, L
         pruned.notes.extend(copied(ctx, network, located));
     }
     for (network, destination) in leftovers(ctx, located) {
+        if let Some(note) = declared_elsewhere(ctx, network, destination) {
+            pruned.notes.push(note);
+            continue;
+        }
         let protected = ctx.host.owner(network).is_none_or(|owner| owner.deletion_policy == DeletionPolicy::Orphan);
         let remembered = ctx.request.protected.contains(destination);
         if protected || remembered {
@@ -87,6 +91,40 @@ pub fn left_over(desired: &DesiredState, server: &ObjectKey, destination: &Objec
             format!("The network {network:?} was made for {destination}, which uses another one.")
         }
         Some((on, _)) => format!("The network {network:?} was made for {destination}, which is on {} now.", on.key),
+    }
+}
+
+/// Why a network stays that was made for a destination on another server: that server may be this very engine under another name.
+fn declared_elsewhere(ctx: &Context<'_>, network: &ObservedNetwork, destination: &ObjectKey) -> Option<Note> {
+    let (on, _) = ctx.input.desired.destination(destination)?;
+    if on.key == ctx.server.key {
+        return None;
+    }
+    match ctx.input.observed.get(&on.key) {
+        Some(Ok(other)) if other.engine.id == ctx.host.state.engine.id => Some(
+            Note::warning(
+                Reason::OwnershipConflict,
+                destination,
+                format!(
+                    "{} and {} are the same Docker Engine: the network {:?} is left to {}.",
+                    ctx.server.key, on.key, network.name, on.key
+                ),
+            )
+            .hint("declare it as one server"),
+        ),
+        Some(Ok(_)) => None,
+        Some(Err(_)) | None if ctx.request.prune => Some(
+            Note::waiting(
+                Reason::ServerUnreachable,
+                destination,
+                format!(
+                    "The network {:?} was made for {destination}, which is on {} now, and {} did not answer: it stays until that does.",
+                    network.name, on.key, on.key
+                ),
+            )
+            .hint("it may be the same Docker Engine under another name"),
+        ),
+        Some(Err(_)) | None => None,
     }
 }
 

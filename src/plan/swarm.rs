@@ -4,12 +4,13 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::deletion::in_set;
 use super::destination::declared_blocker;
 use super::operation::{Blocker, BlockerKind, Cluster, Note, Reason};
-use super::{Context, DeleteMode, PlanInput, host};
+use super::{Context, DeleteMode, PlanInput, host, ownership};
 use crate::api::ObjectKey;
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
-use crate::observed::{NetworkScope, Observations, ObservedNetwork, ObservedState, SwarmState};
+use crate::observed::{NetworkScope, Observations, ObservedNetwork, ObservedState, SwarmState, Unobserved};
 
 /// The Swarm of a server, as far as declared servers are part of it and could be observed.
 #[derive(Debug, Clone)]
@@ -140,11 +141,29 @@ impl<'a> Swarm<'a> {
 }
 
 /// Whether what is known of the other declared servers matters to a plan for these.
-pub fn wants_elsewhere(observed: &Observations, request: &super::Request) -> bool {
+pub fn wants_elsewhere(desired: &DesiredState, observed: &Observations, request: &super::Request) -> bool {
+    if request.prune && observed.iter().any(|(server, state)| has_others(desired, observed, server, state)) {
+        return true;
+    }
     observed.values().flatten().any(|state| match &state.engine.swarm {
         SwarmState::Worker { .. } => true,
         SwarmState::Manager { nodes, .. } => *nodes != Some(1) && (request.prune || !request.delete.is_empty()),
         SwarmState::Inactive | SwarmState::Pending | SwarmState::Locked | SwarmState::Error { .. } => false,
+    })
+}
+
+/// Whether it has networks of destinations that are declared on a server which was not looked at.
+fn has_others(
+    desired: &DesiredState,
+    observed: &Observations,
+    server: &ObjectKey,
+    state: &Result<ObservedState, Unobserved>,
+) -> bool {
+    let networks = state.iter().flat_map(|state| &state.networks);
+    let mut owners = networks.filter_map(ownership::of).filter(|owner| owner.set == desired.set);
+    owners.any(|owner| {
+        let on = owner.destination.as_ref().and_then(|destination| desired.destination(destination));
+        on.is_some_and(|(on, _)| on.key != *server && !observed.contains_key(&on.key))
     })
 }
 
@@ -286,8 +305,10 @@ impl<'a> Context<'a> {
                 ),
             )
             .hint(format!(
-                "delete it when they answer; if nothing there needs it: landfall delete destination {} -n {} --force",
-                destination.name, destination.namespace
+                "delete it when they answer; if nothing there needs it: landfall delete destination {} -n {}{} --force",
+                destination.name,
+                destination.namespace,
+                in_set(self.set)
             )));
         }
         if swarm.unseen.is_none() {

@@ -88,6 +88,24 @@ fn a_service_is_put_back_because_its_manager_tells() {
     assert_eq!(controller.ended(), 0);
 }
 
+/// Both servers are told of everything, and look after everything.
+#[test]
+fn one_daemon_under_two_names_is_no_battlefield() {
+    let (host, world) = shop();
+    let twin = server(&host.endpoint()).replace("name: edge", "name: twin");
+    world.write("twin.yaml", &twin);
+    let mut controller = Controller::start(&world, &[]);
+    until("convergence", &mut controller, || is_on(&host, "frontend", "web-net") && is_on(&host, "traefik", "web-net"));
+    let made = host.network_ids("web-net");
+    for _ in 0..3 {
+        host.disconnect("web-net", "frontend");
+        until("healing", &mut controller, || is_on(&host, "frontend", "web-net"));
+    }
+    controller.signal("TERM");
+    assert_eq!(controller.ended(), 0);
+    assert_eq!(host.network_ids("web-net"), made);
+}
+
 #[test]
 fn a_daemon_that_restarts_is_found_again() {
     let (host, world) = shop();

@@ -2,7 +2,7 @@
 
 use landfall::api::Kind;
 
-use crate::support::scenario::{Scenario, application, container, destination, hex_id, network};
+use crate::support::scenario::{Scenario, application, container, destination, edge, hex_id, network};
 
 #[test]
 fn a_network_that_landfall_did_not_create_is_left_alone_until_adoption_is_asked_for() {
@@ -267,4 +267,45 @@ fn the_check_digits_fit_one_set_destination_and_name_only() {
     let state = scenario.observed.values().next().unwrap().as_ref().unwrap();
     assert!(of(&state.networks[1]).unwrap().sealed);
     assert!(of(&state.networks[0]).is_none());
+}
+
+/// One daemon, declared as two servers: what one of them makes, the other must not prune.
+#[test]
+fn a_network_of_the_same_engine_under_another_name_is_not_pruned() {
+    let scenario = |engine: &str| {
+        let mut other = Scenario::without_proxy().network(network("web-net").of("web"));
+        let declaring = Scenario::without_proxy()
+            .network(network("web-net").of("web"))
+            .destination(destination("web").named("web-net"));
+        other = other.and("twin", declaring).prune();
+        for state in other.observed.values_mut().flatten() {
+            engine.clone_into(&mut state.engine.id);
+        }
+        other
+    };
+    scenario("ONE").expect_nothing_but(
+        "
+        default/edge-1
+          * warning Destination/shop/web: Server/default/edge-1 and Server/default/twin are the same Docker Engine: the network \"web-net\" is left to Server/default/twin. (OwnershipConflict)
+              hint: declare it as one server
+        ",
+    );
+    // It has moved to another machine.
+    let mut moved = scenario("ONE");
+    moved.state().engine.id = "ANOTHER".to_owned();
+    moved.clone().expect(
+        "
+        default/edge-1
+          - remove network web-net for Destination/shop/web (Undeclared)
+        ",
+    );
+    // Which of the two it is, nobody knows.
+    moved.observed.retain(|server, _| *server == edge());
+    moved.only("edge-1").expect_nothing_but(
+        "
+        default/edge-1
+          ? waiting Destination/shop/web: The network \"web-net\" was made for Destination/shop/web, which is on Server/default/twin now, and Server/default/twin did not answer: it stays until that does. (ServerUnreachable)
+              hint: it may be the same Docker Engine under another name
+        ",
+    );
 }

@@ -308,10 +308,24 @@ fn tasks_that_have_ended_hold_nothing_up_once_their_service_has_left() {
         default/edge-1
           ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
               SwarmService api, 1 replica
-              SwarmTask api.1.old, exited
-              hint: remove what is listed, or stop and disconnect it all: landfall delete destination web -n shop --force
+              hint: remove what else is listed; remove the Swarm services, or take the network out of them: docker service update --network-rm
         ",
     );
+    // While it is being replaced it holds the network.
+    manager()
+        .network(network("web-net").of("web").overlay())
+        .container(task("api.1.x", "api").on("web-net"))
+        .service("api", &[], 1)
+        .destination(destination("web").named("web-net"))
+        .delete(Kind::Destination, "web")
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
+                  SwarmTask api.1.x, running
+                  hint: their service has left the network, and Swarm is replacing them: try again when they are gone
+            ",
+        );
 }
 
 /// A Swarm has one set of services, and each of its nodes a plan of its own.

@@ -111,7 +111,7 @@ fn pain_25_swarm_services_block_deletion_even_without_a_task_and_even_by_force()
           ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
               SwarmService api, 0 replicas
               SwarmTask api.1.x, running
-              hint: remove what is listed, or stop and disconnect it all: landfall delete destination web -n shop --force
+              hint: remove what else is listed; remove the Swarm services, or take the network out of them: docker service update --network-rm
         ",
     );
     scenario.force_delete("web").expect_nothing_but(
