@@ -20,7 +20,7 @@ use bollard::models::{EndpointIpamConfig, Ipam, IpamConfig, NetworkConnectReques
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use futures::stream::BoxStream;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use serde::de::DeserializeOwned;
 
 use super::connect::{ConnectOptions, Dialer};
@@ -94,12 +94,16 @@ impl DockerReader {
         let request: BollardRequest = http::Request::get(format!("http://docker{path}"))
             .body(bollard::body_full(Bytes::new()))
             .map_err(TransportError::from)?;
-        let response = self.transport.send(request).await?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
-        let bytes = body.map_err(|error| Failure::Broken(error.to_string()))?.to_bytes();
-        if status.is_success() { Ok(bytes) } else { Err(Failure::refused(status, &bytes)) }
+        succeeded(self.transport.send(request).await?).await
     }
+}
+
+/// The whole answer, if it is a success.
+async fn succeeded(response: http::Response<Incoming>) -> Result<Bytes, Failure> {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
+    let bytes = body.map_err(|error| Failure::Broken(error.to_string()))?.to_bytes();
+    if status.is_success() { Ok(bytes) } else { Err(Failure::refused(status, &bytes)) }
 }
 
 async fn within<T>(limit: Duration, exchange: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

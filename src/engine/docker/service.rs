@@ -3,12 +3,11 @@
 //! in an older one the daemon drops what that version did not have. The daemon refuses a definition that is not of the latest version of the
 //! service, so what somebody else changes in between is not lost either.
 
-use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::classify::{Failure, Operation};
-use super::{DockerReader, DockerWriter, TransportError, within};
+use super::{DockerReader, DockerWriter, TransportError, succeeded, within};
 use crate::engine::{EngineError, ServiceUpdate};
 use crate::observed::{NetworkId, ServiceAttachment, ServiceId, ServiceNetwork};
 
@@ -64,10 +63,7 @@ async fn once(reader: &DockerReader, service: &ServiceId, change: ServiceUpdate<
 
 async fn exchange(reader: &DockerReader, request: http::request::Builder, body: Bytes) -> Result<Bytes, Failure> {
     let request = request.body(bollard::body_full(body)).map_err(TransportError::from)?;
-    let response = reader.transport.send_as_is(request).await?;
-    let status = response.status();
-    let body = response.into_body().collect().await.map_err(|error| Failure::Broken(error.to_string()))?.to_bytes();
-    if status.is_success() { Ok(body) } else { Err(Failure::refused(status, &body)) }
+    succeeded(reader.transport.send_as_is(request).await?).await
 }
 
 /// The definition with the network as `attachment` says, or without it; `None` where it is so already.
