@@ -63,13 +63,11 @@ impl From<Failure> for Mishap {
     }
 }
 
-/// From a look, or from a call whose outcome was looked for in vain: without an answer there is no use in going on.
+/// From a look, or from a call whose outcome was looked for in vain: without an answer there is no use in going on. A call that is denied was
+/// answered, and others may be allowed: what undoes the group's earlier ones above all.
 impl From<EngineError> for Mishap {
     fn from(error: EngineError) -> Self {
-        let lost = matches!(
-            error.kind,
-            EngineErrorKind::Unreachable | EngineErrorKind::PermissionDenied | EngineErrorKind::HostKeyMismatch
-        );
+        let lost = matches!(error.kind, EngineErrorKind::Unreachable | EngineErrorKind::HostKeyMismatch);
         Self { lost, ..Failure::from(error).into() }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use landfall::engine::connect::{ConnectOptions, UnixDialer};
 use landfall::engine::{DockerWriter, EngineErrorKind, Reader, Writer};
-use landfall::observed::NetworkId;
+use landfall::observed::{EndpointSettings, NetworkId};
 
 /// Gives the same answer to every request and remembers the request lines.
 struct Canned {
@@ -16,22 +16,33 @@ struct Canned {
 
 impl Canned {
     fn answering(status: &str, headers: &str, body: &str) -> Self {
+        let answer = answer(status, headers, body);
+        Self::with(move |_| answer.clone())
+    }
+
+    /// What is answered to a request line.
+    fn with(answers: impl Fn(&str) -> String + Send + 'static) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(directory.path().join("docker.sock")).unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let length = body.len();
-        let answer =
-            format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
         let heard = Arc::clone(&asked);
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
                 let lines: Vec<String> =
                     BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
                 heard.lock().unwrap().extend(lines.first().cloned());
-                let _ = stream.write_all(answer.as_bytes());
+                let _ = stream.write_all(answers(lines.first().map_or("", String::as_str)).as_bytes());
             }
         });
         Self { directory, asked }
+    }
+
+    /// A proxy that lets nothing but GET through to a daemon, and answers everything else as given.
+    fn filtering(status: &'static str, body: &'static str) -> Self {
+        Self::with(move |line| match line.starts_with("GET") {
+            true => answer("200 OK", "Api-Version: 1.41\r\n", "[]"),
+            false => answer(status, "Content-Type: text/html\r\n", body),
+        })
     }
 
     fn engine(&self) -> DockerWriter {
@@ -42,6 +53,11 @@ impl Canned {
     fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
 
 fn id() -> NetworkId {
@@ -88,4 +104,29 @@ async fn what_is_no_daemon_is_recognised() {
     assert_eq!(page.kind, EngineErrorKind::Protocol);
     let denied = Canned::answering("403 Forbidden", "", "<html>denied</html>").engine().info().await.unwrap_err();
     assert_eq!(denied.kind, EngineErrorKind::PermissionDenied);
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_a_change_denies_it_and_the_hint_says_what_to_allow() {
+    let page = "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n";
+    for (status, body) in [("403 Forbidden", page), ("403 Forbidden", "Forbidden"), ("405 Method Not Allowed", "")] {
+        let proxy = Canned::filtering(status, body);
+        let engine = proxy.engine();
+        let denied = engine.remove_network(&id()).await.unwrap_err();
+        assert_eq!(denied.kind, EngineErrorKind::PermissionDenied, "{denied}");
+        let hint = denied.hint.unwrap();
+        assert!(hint.contains("allow `DELETE /networks/*`") && hint.contains("POST=1 NETWORKS=1"), "{hint}");
+        let denied = engine.connect(&id(), &"1".repeat(64).try_into().unwrap(), &EndpointSettings::default()).await;
+        let denied = denied.unwrap_err();
+        assert_eq!(denied.kind, EngineErrorKind::PermissionDenied, "{denied}");
+        assert!(denied.hint.unwrap().contains("allow `POST /networks/*/connect`"));
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_says_404_is_not_the_daemon_saying_that_a_network_is_gone() {
+    let page = "<html><head><title>404 Not Found</title></head></html>";
+    let proxy = Canned::filtering("404 Not Found", page);
+    let error = proxy.engine().remove_network(&id()).await.unwrap_err();
+    assert_eq!(error.kind, EngineErrorKind::Protocol, "{error}");
 }

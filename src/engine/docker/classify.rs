@@ -27,6 +27,23 @@ impl Operation {
         self != Operation::Read
     }
 
+    /// What an allow-list before the daemon has to let through, and the settings of docker-socket-proxy that do.
+    fn permission(self) -> (&'static str, &'static str) {
+        match self {
+            Operation::Read => (
+                "`GET` on /info, /networks, /containers and /events, on a Swarm also /services, /tasks and /nodes",
+                "INFO=1 NETWORKS=1 CONTAINERS=1 EVENTS=1, on a Swarm also SERVICES=1 TASKS=1 NODES=1",
+            ),
+            Operation::CreateNetwork => ("`POST /networks/create`", "POST=1 NETWORKS=1"),
+            Operation::Connect => ("`POST /networks/*/connect`", "POST=1 NETWORKS=1"),
+            Operation::Disconnect => ("`POST /networks/*/disconnect`", "POST=1 NETWORKS=1"),
+            Operation::RemoveNetwork => ("`DELETE /networks/*`", "POST=1 NETWORKS=1"),
+            Operation::StartContainer => ("`POST /containers/*/start`", "CONTAINERS=1 ALLOW_START=1"),
+            Operation::StopContainer => ("`POST /containers/*/stop`", "CONTAINERS=1 ALLOW_STOP=1"),
+            Operation::UpdateService => ("`POST /services/*/update`", "POST=1 SERVICES=1"),
+        }
+    }
+
     /// What Podman's Docker-compatible API does otherwise than it says: it connects without the address and the options that it was given, and
     /// removes by its id a network that is in use.
     pub(super) fn is_beyond_podman(self) -> bool {
@@ -130,7 +147,7 @@ impl Failure {
                 (EngineErrorKind::Protocol, format!("the answer cannot be read: {message}"), None)
             }
         };
-        let hint = hint.or_else(|| advice(kind, operation).map(str::to_owned));
+        let hint = hint.or_else(|| advice(kind, operation));
         EngineError { kind, attempted: format!("{what} on {server}"), message, hint }
     }
 }
@@ -174,6 +191,12 @@ fn classify(operation: Operation, status: u16, message: &str) -> EngineErrorKind
     }
     if status == 401 || says(&["authorization denied by plugin"]) {
         return Kind::PermissionDenied;
+    }
+    // Nothing that another program says is a statement about networks and containers: its 404 does not mean that one is absent.
+    match status {
+        403 | 405 if is_of_a_proxy(message) => return Kind::PermissionDenied,
+        404 if is_page(message) => return Kind::Protocol,
+        _ => {}
     }
     match operation {
         Operation::Read if status == 403 => Kind::PermissionDenied,
@@ -263,17 +286,37 @@ fn classify(operation: Operation, status: u16, message: &str) -> EngineErrorKind
     }
 }
 
+/// Whether the answer is from a proxy before the daemon. The daemon answers with JSON that has a `message`, and that message is a sentence
+/// about what was asked for; proxies answer with HTML, JSON of their own, the name of the status, or nothing.
+fn is_of_a_proxy(message: &str) -> bool {
+    const WORDS: [&str; 6] =
+        ["forbidden", "access denied", "permission denied", "not allowed", "denied by", "blocked by"];
+    let lower = message.to_lowercase();
+    lower.is_empty()
+        || is_page(&lower)
+        || lower.starts_with(['{', '['])
+        || WORDS.iter().any(|words| lower.contains(words))
+}
+
+fn is_page(message: &str) -> bool {
+    message.trim_start().starts_with('<')
+}
+
 /// The next step, where there is one that does not depend on the server.
-fn advice(kind: EngineErrorKind, operation: Operation) -> Option<&'static str> {
-    Some(match kind {
+fn advice(kind: EngineErrorKind, operation: Operation) -> Option<String> {
+    if kind == EngineErrorKind::PermissionDenied {
+        let (calls, settings) = operation.permission();
+        return Some(format!(
+            "an authorization plugin or a proxy before the daemon denies the call: allow {calls} for Landfall \
+             (docker-socket-proxy: {settings})"
+        ));
+    }
+    let advice = match kind {
         EngineErrorKind::Unreachable if operation.changes() => {
             "whether the change was made is not known; run the command again, it looks before it acts"
         }
         EngineErrorKind::Unreachable => {
             "check that the Docker daemon answers (`docker version`), or give it more `--timeout`"
-        }
-        EngineErrorKind::PermissionDenied => {
-            "an authorization plugin or a proxy before the daemon denies the call; allow it for Landfall"
         }
         EngineErrorKind::TooOld => "upgrade Docker on that server to 19.03 or newer",
         EngineErrorKind::AddressPoolExhausted => {
@@ -289,7 +332,8 @@ fn advice(kind: EngineErrorKind, operation: Operation) -> Option<&'static str> {
         EngineErrorKind::NotASwarmManager => "declare a manager of the Swarm as a Server and use that",
         EngineErrorKind::Ambiguous => "remove or rename one of the networks, then run the command again",
         EngineErrorKind::Protocol => "is this really a Docker Engine? Check the server's `spec.endpoint`",
-        EngineErrorKind::HostKeyMismatch
+        EngineErrorKind::PermissionDenied
+        | EngineErrorKind::HostKeyMismatch
         | EngineErrorKind::NotFound
         | EngineErrorKind::AlreadyConnected
         | EngineErrorKind::NotConnected
@@ -297,12 +341,17 @@ fn advice(kind: EngineErrorKind, operation: Operation) -> Option<&'static str> {
         | EngineErrorKind::NameTaken
         | EngineErrorKind::Forbidden
         | EngineErrorKind::Other => return None,
-    })
+    };
+    Some(advice.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The body of docker-socket-proxy's refusals.
+    const HAPROXY: &str =
+        "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n";
 
     /// The daemon's own words, from 20.10 where no version is named.
     #[test]
@@ -394,6 +443,26 @@ mod tests {
             (Read, 404, "No such container: 4f", Kind::NotFound),
             (Read, 403, "<html><body><h1>403 Forbidden</h1>Request forbidden</body></html>", Kind::PermissionDenied),
             (Connect, 403, "authorization denied by plugin casbin: no", Kind::PermissionDenied),
+            // Proxies that filter: docker-socket-proxy's page, others in plain text or JSON of their own.
+            (CreateNetwork, 403, HAPROXY, Kind::PermissionDenied),
+            (Connect, 403, HAPROXY, Kind::PermissionDenied),
+            (Disconnect, 403, HAPROXY, Kind::PermissionDenied),
+            (RemoveNetwork, 403, HAPROXY, Kind::PermissionDenied),
+            (StartContainer, 403, HAPROXY, Kind::PermissionDenied),
+            (UpdateService, 403, HAPROXY, Kind::PermissionDenied),
+            (CreateNetwork, 403, "Forbidden", Kind::PermissionDenied),
+            (Connect, 403, "", Kind::PermissionDenied),
+            (RemoveNetwork, 405, "Method Not Allowed", Kind::PermissionDenied),
+            (Disconnect, 403, "{\"error\":\"rule 7\"}", Kind::PermissionDenied),
+            (CreateNetwork, 403, "Request blocked by policy", Kind::PermissionDenied),
+            (Read, 404, "<html><head><title>404 Not Found</title></head></html>", Kind::Protocol),
+            (RemoveNetwork, 404, "<html><head><title>404 Not Found</title></head></html>", Kind::Protocol),
+            (
+                Connect,
+                403,
+                "Could not attach to network web: rpc error: code = PermissionDenied desc = network web not manually attachable",
+                Kind::Forbidden,
+            ),
             (StartContainer, 404, "network 0f not found", Kind::Other),
             (StartContainer, 404, "No such container: 4f", Kind::NotFound),
             (StopContainer, 500, "cannot stop container: 4f: tried to kill container", Kind::Other),
