@@ -3,11 +3,12 @@
 //! A selection narrows what is reconciled, never what is known. Everything is still planned with everything else in view, so that an object
 //! left out is not mistaken for one that is no longer declared; only then is the plan cut down.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::api::{Kind, Object, ObjectKey};
 use crate::desired::DesiredState;
-use crate::plan::{Call, Group, Journal, Note, NoteKind, Plan, Reason, ServerPlan};
+use crate::plan::cut::{Stranded, cut};
+use crate::plan::{Note, NoteKind, Plan, Reason, ServerPlan};
 use crate::selector::Selector;
 
 /// What the user asked to see or to reconcile.
@@ -79,39 +80,18 @@ impl Selection {
         }
     }
 
-    fn restrict_server(&self, plan: ServerPlan) -> ServerPlan {
-        let ServerPlan { server, server_type, swarm, groups, settled, withheld, notes } = plan;
-        let mut notes: Vec<Note> = notes.into_iter().filter(|note| self.concerns(note)).collect();
-        let (mut kept, left): (Vec<Group>, Vec<Group>) = groups.into_iter().partition(|group| self.has(&group.object));
-
-        let uncreated: BTreeMap<&str, &ObjectKey> = left
-            .iter()
-            .flat_map(|group| &group.operations)
-            .filter_map(|operation| match &operation.call {
-                Call::CreateNetwork(network) => Some((network.name.as_str(), &operation.object)),
-                _ => None,
-            })
-            .collect();
-        kept.retain(|group| match needs(group).into_iter().find_map(|name| uncreated.get(name)) {
-            Some(destination) => {
-                notes.push(Note {
-                    kind: NoteKind::Waiting,
-                    reason: Reason::NetworkNotFound,
-                    object: group.object.clone(),
-                    message: format!("The network of {destination} does not exist, and {destination} is not selected."),
-                    hint: Some(format!("apply {destination} first, or leave out `-n` and `-l`")),
-                    blockers: Vec::new(),
-                });
-                false
-            }
-            None => true,
-        });
-        // A journal goes when all that it lists is back, so it stays while a part of that is left out.
-        let pending: Vec<Journal> = left.into_iter().flat_map(|group| group.completes).collect();
-        for group in &mut kept {
-            group.completes.retain(|journal| !pending.contains(journal));
-        }
-        ServerPlan { server, server_type, swarm, groups: kept, settled, withheld, notes }
+    fn restrict_server(&self, mut plan: ServerPlan) -> ServerPlan {
+        plan.notes.retain(|note| self.concerns(note));
+        let out = cut(&mut plan, |group| !self.has(&group.object));
+        plan.notes.extend(out.stranded.into_iter().map(|Stranded { group, creator }| Note {
+            kind: NoteKind::Waiting,
+            reason: Reason::NetworkNotFound,
+            object: group.object,
+            message: format!("The network of {creator} does not exist, and {creator} is not selected."),
+            hint: Some(format!("apply {creator} first, or leave out `-n` and `-l`")),
+            blockers: Vec::new(),
+        }));
+        plan
     }
 
     /// What is said about a server as a whole is said in any case.
@@ -120,30 +100,15 @@ impl Selection {
     }
 }
 
-/// The networks that a group relies on an earlier one to create.
-fn needs(group: &Group) -> BTreeSet<&str> {
-    let created: BTreeSet<&str> = group
-        .operations
-        .iter()
-        .filter_map(|operation| match &operation.call {
-            Call::CreateNetwork(network) => Some(network.name.as_str()),
-            _ => None,
-        })
-        .collect();
-    group
-        .operations
-        .iter()
-        .filter_map(|operation| operation.call.awaits())
-        .filter(|name| !created.contains(name))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::{ApplicationSpec, DestinationSpec, Metadata, ObjectRef, Spec};
     use crate::observed::{ContainerId, EndpointSettings, NetworkId};
-    use crate::plan::{Cause, ContainerTarget, JournalPurpose, NetworkCreate, NetworkTarget, Operation, ServerType};
+    use crate::plan::{
+        Call, Cause, ContainerTarget, Group, Journal, JournalPurpose, NetworkCreate, NetworkTarget, Operation,
+        ServerType,
+    };
 
     fn metadata(namespace: &str, name: &str, tier: &str) -> Metadata {
         Metadata {

@@ -12,7 +12,8 @@ use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::DockerWriter;
 use crate::engine::connect;
-use crate::plan::{Call, Group, Operation, Plan, Request, Withheld};
+use crate::plan::cut::cut;
+use crate::plan::{Group, Operation, Plan, Request, Withheld};
 use crate::reconcile::{Applied, Pass};
 
 /// What one pass starts from.
@@ -117,33 +118,14 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
     }
 }
 
-/// Takes what is on hold out of the plan, and whatever relies on a network that is therefore not created.
+/// Takes what is on hold out of the plan, and what cannot be done without it.
 fn leave_out(plan: &mut Plan, hold: &BTreeSet<ObjectKey>) -> Vec<Operation> {
-    if hold.is_empty() {
-        return Vec::new();
-    }
-    let mut left = Vec::new();
-    for server in &mut plan.servers {
-        let held = |group: &mut Group| {
-            hold.contains(&group.object) || group.operations.iter().any(|it| hold.contains(&it.object))
-        };
-        left.extend(server.groups.extract_if(.., held));
-        let created: BTreeSet<String> = server.groups.iter().flat_map(created).collect();
-        left.extend(server.groups.extract_if(.., |group| !awaited(group).all(|name| created.contains(name))));
-    }
-    left.into_iter().flat_map(|group| group.operations).collect()
-}
-
-fn created(group: &Group) -> impl Iterator<Item = String> {
-    group.operations.iter().filter_map(|operation| match &operation.call {
-        Call::CreateNetwork(create) => Some(create.name.clone()),
-        _ => None,
-    })
-}
-
-/// Names of the networks that have to be created before the group can do its work.
-fn awaited(group: &Group) -> impl Iterator<Item = &str> {
-    group.operations.iter().filter_map(|operation| operation.call.awaits())
+    let held =
+        |group: &Group| hold.contains(&group.object) || group.operations.iter().any(|it| hold.contains(&it.object));
+    let cut = plan.servers.iter_mut().map(|server| cut(server, held));
+    cut.flat_map(|out| out.asked.into_iter().chain(out.stranded.into_iter().map(|it| it.group)))
+        .flat_map(|group| group.operations)
+        .collect()
 }
 
 #[cfg(test)]

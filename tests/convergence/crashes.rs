@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use landfall::api::{Kind, Replacement};
+use landfall::api::{Kind, ObjectKey, Replacement};
 use landfall::engine::EngineErrorKind;
 use landfall::observed::EndpointSettings;
 
@@ -208,3 +208,39 @@ macro_rules! scenarios {
     };
 }
 scenarios! { creation repair deletion pruning reattachment forced_deletion service_updates deletion_with_a_service service_activation }
+
+/// A replacement was interrupted when nobody was back, and one of those who are to come back waits for another reason.
+#[tokio::test(start_paused = true)]
+async fn a_journal_outlives_a_pass_that_leaves_a_part_of_it_for_later() {
+    let undisturbed = reattachment().await;
+    undisturbed.apply().await;
+    let mut town = reattachment().await;
+    {
+        let mut world = town.world();
+        let (web, app) = (world.network_named("web-net").id.clone(), world.container_named("app").id.clone());
+        world
+            .containers
+            .get_mut(&app)
+            .expect("app")
+            .endpoints
+            .get_mut("web-net")
+            .expect("on it")
+            .settings
+            .aliases
+            .push("by-hand".to_owned());
+        assert!(world.networks.contains_key(&web));
+    }
+    // Four are taken off, the network goes and is made anew.
+    town.engine.fault(6, When::After, What::Hang);
+    assert_eq!(town.apply_until_killed().await, None);
+    town.reconnect();
+    let app = ObjectKey::new(Kind::Application, "shop", "app");
+    town.apply_but(&[app].into()).await;
+    assert_eq!(town.journals().load().expect("they can be read").len(), 1, "app is still to come");
+    town.apply().await;
+    let world = town.world();
+    let aliases = &world.container_named("app").endpoints["web-net"].settings.aliases;
+    assert!(aliases.contains(&"by-hand".to_owned()), "{aliases:?}");
+    drop(world);
+    assert_eq!(town.journals().load().expect("they can be read"), []);
+}

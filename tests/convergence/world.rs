@@ -7,6 +7,7 @@ use landfall::desired::DesiredState;
 use landfall::execute::Limits;
 use landfall::observe::ObserveLimits;
 use landfall::observed::{ContainerId, ContainerState, EndpointSettings, ServiceAttachment};
+use landfall::plan::cut::cut;
 use landfall::plan::{Cause, JournalPurpose, Plan, Request};
 use landfall::reconcile::{Applied, Pass, Preview};
 use landfall::report::Outcome;
@@ -79,7 +80,7 @@ impl Town {
         let pass = Self::pass(&self.desired, &self.request, &journals, &known);
         let decide = |_: &_, mut plan: Plan| {
             for server in &mut plan.servers {
-                server.groups.retain(|group| !left_out.contains(&group.object));
+                cut(server, |group| left_out.contains(&group.object));
             }
             Some(plan)
         };

@@ -1,6 +1,7 @@
 //! The planner: builder, act, literal; then the plan is executed and planning again gives nothing.
 
 mod basics;
+mod cut;
 mod deletion;
 mod endpoints;
 mod facts;
