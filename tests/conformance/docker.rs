@@ -19,7 +19,7 @@ pub(super) struct DockerSubject {
 impl DockerSubject {
     pub(super) fn on(host: Host) -> Self {
         let dialer = Arc::new(UnixDialer::new(host.socket().display().to_string()));
-        let engine = DockerWriter::new("default/test", dialer, &ConnectOptions::default()).unwrap();
+        let engine = DockerWriter::new("default/test", dialer, &ConnectOptions::default());
         Self { host, engine }
     }
 }

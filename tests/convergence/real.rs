@@ -21,7 +21,7 @@ use crate::support::scenario::{Scenario, application, database, destination};
 
 pub(super) fn engine(host: &Host) -> DockerWriter {
     let dialer = Arc::new(UnixDialer::new(host.socket().display().to_string()));
-    DockerWriter::new("default/edge-1", dialer, &ConnectOptions::default()).unwrap()
+    DockerWriter::new("default/edge-1", dialer, &ConnectOptions::default())
 }
 
 pub(super) async fn apply(engine: &DockerWriter, desired: &DesiredState, request: &Request) -> Applied {

@@ -47,7 +47,7 @@ impl Canned {
 
     fn engine(&self) -> DockerWriter {
         let socket = self.directory.path().join("docker.sock").display().to_string();
-        DockerWriter::new("default/test", Arc::new(UnixDialer::new(socket)), &ConnectOptions::default()).unwrap()
+        DockerWriter::new("default/test", Arc::new(UnixDialer::new(socket)), &ConnectOptions::default())
     }
 
     fn asked(&self) -> Vec<String> {

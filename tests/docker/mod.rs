@@ -38,7 +38,7 @@ fn reader(host: &Host, options: &ConnectOptions) -> DockerReader {
 }
 
 fn writer(host: &Host) -> DockerWriter {
-    DockerWriter::new("default/test", Arc::new(dialer(host)), &ConnectOptions::default()).unwrap()
+    DockerWriter::new("default/test", Arc::new(dialer(host)), &ConnectOptions::default())
 }
 
 /// Counts the connections.

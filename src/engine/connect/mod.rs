@@ -86,7 +86,7 @@ pub fn reader(server: &DesiredServer, options: &ConnectOptions) -> Result<Docker
 
 /// A client that looks at the server and changes it. Opens nothing yet.
 pub fn writer(server: &DesiredServer, options: &ConnectOptions) -> Result<DockerWriter, EngineError> {
-    DockerWriter::new(&server.key.path(), dialer(server)?, options)
+    Ok(DockerWriter::new(&server.key.path(), dialer(server)?, options))
 }
 
 fn dialer(server: &DesiredServer) -> Result<Arc<dyn Dialer>, EngineError> {

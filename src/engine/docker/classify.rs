@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Deserialize;
 
-use crate::engine::transport::TransportError;
+use crate::engine::transport::{BodyError, TransportError};
 use crate::engine::{EngineError, EngineErrorKind};
 
 /// The calls whose failures are told apart.
@@ -75,27 +75,11 @@ impl From<TransportError> for Failure {
     }
 }
 
-/// bollard has no variant for an error of a custom transport: it travels inside of an IO error.
-pub(super) fn through_bollard(error: TransportError) -> bollard::errors::Error {
-    bollard::errors::Error::IOError { err: std::io::Error::other(error) }
-}
-
-impl From<bollard::errors::Error> for Failure {
-    fn from(error: bollard::errors::Error) -> Self {
-        use bollard::errors::Error;
+impl From<BodyError> for Failure {
+    fn from(error: BodyError) -> Self {
         match error {
-            Error::DockerResponseServerError { status_code, message } => {
-                Failure::Refused { status: status_code, message: shortened(&message) }
-            }
-            Error::IOError { err } => match err.downcast::<TransportError>() {
-                Ok(error) => Failure::Transport(error),
-                Err(error) => Failure::Broken(error.to_string()),
-            },
-            Error::HyperResponseError { err } => Failure::Broken(err.to_string()),
-            error @ (Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::StrParseError { .. }) => {
-                Failure::Unreadable(error.to_string())
-            }
-            error => Failure::Broken(error.to_string()),
+            BodyError::TooLarge(_) => Failure::Unreadable(error.to_string()),
+            BodyError::Broken(error) => Failure::Broken(error.to_string()),
         }
     }
 }

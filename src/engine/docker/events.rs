@@ -1,13 +1,15 @@
 //! The daemon's events as they happen.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use http_body_util::BodyExt;
+use http::Method;
+use tokio::time::Instant;
 
 use super::classify::{Failure, Operation};
-use super::{DockerReader, TransportError, wire, within};
+use super::{DockerReader, request, succeeded, wire, within};
 use crate::engine::{EngineError, EngineEvent};
 
 /// What can change who is on which network. Health checks and `exec` alone would be a constant stream of the rest. Services are a Swarm
@@ -15,7 +17,10 @@ use crate::engine::{EngineError, EngineEvent};
 const SUBSCRIPTIONS: [&str; 2] = [r#""network","container","service""#, r#""network","container""#];
 const ACTIONS: &str = r#""create","connect","disconnect","destroy","remove","start","die","rename","update""#;
 /// A line longer than this is no event.
-const LONGEST_LINE: usize = 1 << 20;
+const LONGEST_LINE: usize = 256 << 10;
+/// More bytes than this within [`MOMENT`] are not the events of any daemon. Who goes on reading them does nothing else.
+const FLOOD: usize = 16 << 20;
+const MOMENT: Duration = Duration::from_secs(10);
 
 pub(super) async fn subscribe(
     reader: &DockerReader,
@@ -25,25 +30,19 @@ pub(super) async fn subscribe(
         let mut refused = None;
         for types in SUBSCRIPTIONS {
             let filters = format!(r#"{{"type":[{types}],"event":[{ACTIONS}]}}"#);
-            let path = format!("http://docker/events?filters={}", escape(&filters));
-            let request: bollard::BollardRequest = http::Request::get(path)
-                .body(bollard::body_full(hyper::body::Bytes::new()))
-                .map_err(TransportError::from)?;
-            let response = reader.transport.send(request).await?;
-            let status = response.status();
-            if status.is_success() {
-                return Ok(response.into_body());
-            }
-            let body = response.into_body().collect().await.map_err(|error| Failure::Broken(error.to_string()))?;
-            refused.get_or_insert(Failure::refused(status, &body.to_bytes()));
+            let path = format!("/events?filters={}", escape(&filters));
+            match succeeded(reader.transport.send(request(Method::GET, &path, &())?).await?).await {
+                Err(refusal @ Failure::Refused { .. }) => refused.get_or_insert(refusal),
+                answer => return answer,
+            };
         }
         Err(refused.unwrap_or_else(|| Failure::Broken("nothing to subscribe to".to_owned())))
     };
-    let body = within(reader.options.read_timeout, opened)
+    let answer = within(reader.options.read_timeout, opened)
         .await
         .map_err(|failure| failure.explain(Operation::Read, &reader.server, WHAT))?;
     let server = reader.server.clone();
-    let state = (body.into_data_stream(), Lines::default(), VecDeque::new(), false);
+    let state = (answer.pieces(), Lines::default(), VecDeque::new(), false);
     let stream = futures::stream::unfold(state, move |(mut body, mut lines, mut ready, ended)| {
         let server = server.clone();
         async move {
@@ -70,13 +69,27 @@ pub(super) async fn subscribe(
 }
 
 /// Cuts a stream of bytes into events.
-#[derive(Default)]
 struct Lines {
     rest: Vec<u8>,
+    /// Bytes since then.
+    lately: (Instant, usize),
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self { rest: Vec::new(), lately: (Instant::now(), 0) }
+    }
 }
 
 impl Lines {
     fn take(&mut self, bytes: &[u8]) -> Result<Vec<EngineEvent>, String> {
+        if self.lately.0.elapsed() > MOMENT {
+            self.lately = (Instant::now(), 0);
+        }
+        self.lately.1 += bytes.len();
+        if self.lately.1 > FLOOD {
+            return Err(format!("more than {} MiB of events within {MOMENT:?}", FLOOD >> 20));
+        }
         self.rest.extend_from_slice(bytes);
         let complete = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let lines: Vec<u8> = self.rest.drain(..complete).collect();
@@ -120,6 +133,20 @@ mod tests {
             let names: Vec<_> = events.iter().map(|event| event.name.as_str()).collect();
             assert_eq!(names, ["a", "b"], "cut at {cut}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_an_error_and_a_daemon_that_tells_much_is_none() {
+        let line = format!("{}\n", "x".repeat(LONGEST_LINE / 2));
+        let pour = |lines: &mut Lines, megabytes: usize| {
+            (0..megabytes << 20).step_by(line.len()).find_map(|_| lines.take(line.as_bytes()).err())
+        };
+        let mut lines = Lines::default();
+        for _ in 0..5 {
+            assert_eq!(pour(&mut lines, 15), None);
+            tokio::time::advance(MOMENT * 2).await;
+        }
+        assert_eq!(pour(&mut lines, 18), Some("more than 16 MiB of events within 10s".to_owned()));
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! A real Docker daemon.
 //!
-//! Changing goes through bollard; reading does not: its models refuse an answer for an unknown word in a field that nobody here
+//! Requests are the generated models of the API. Answers are not: the models refuse an answer for an unknown word in a field that nobody here
 //! looks at, and a newer daemon would become unreadable. Reading takes what [`wire`] needs and ignores the rest. Swarm services are the
 //! exception on both sides: see [`service`].
 //!
-//! Ids alone go into paths, and only as the checked types: bollard escapes nothing.
+//! bollard's client is not used: it reads answers whole, however long they are, and logs them. Here every answer has a bound, by what it
+//! is an answer to, and none is logged.
+//!
+//! Ids alone go into paths, and only as the checked types: nothing is escaped.
 
+mod budget;
 mod classify;
 mod events;
 mod service;
@@ -15,16 +19,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bollard::models::NetworkDisconnectRequest;
-use bollard::models::{EndpointIpamConfig, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest};
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use bollard_stubs::models::{
+    EndpointIpamConfig, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest,
+};
 use futures::stream::BoxStream;
-use http_body_util::{BodyExt, Limited};
-use hyper::body::{Bytes, Incoming};
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::connect::{ConnectOptions, Dialer};
-use super::transport::{Transport, TransportError};
+use super::transport::{Answer, Transport, TransportError};
 use super::{ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, ServiceUpdate, Watcher, Writer};
 use crate::observed::{
     ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
@@ -33,8 +39,14 @@ use crate::observed::{
 use crate::plan::NetworkCreate;
 use classify::{Failure, Operation};
 
-/// An answer larger than this is refused: ten thousand containers take about twenty megabytes.
-const LARGEST_ANSWER: usize = 256 << 20;
+/// Of a list: ten thousand containers take about twenty megabytes.
+const LARGEST_LIST: usize = 64 << 20;
+/// Of what is about one object, or the engine itself. A Swarm keeps no definition that is as large.
+const LARGEST_OBJECT: usize = 4 << 20;
+/// Of the events that a daemon remembers, which are 256.
+const LARGEST_EVENTS: usize = 4 << 20;
+/// Of an answer that has nothing to say but an id.
+const LARGEST_RECEIPT: usize = 64 << 10;
 
 /// Looks at a daemon and cannot change it.
 #[derive(Clone)]
@@ -50,7 +62,6 @@ pub struct DockerReader {
 #[derive(Clone)]
 pub struct DockerWriter {
     reader: DockerReader,
-    docker: Docker,
 }
 
 impl DockerReader {
@@ -69,41 +80,72 @@ impl DockerReader {
         self.dialer.note()
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str, what: impl FnOnce() -> String) -> Result<T, EngineError> {
-        let answer = self.get_bytes(path).await;
-        let decoded = answer
-            .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| Failure::Unreadable(error.to_string())));
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        most: usize,
+        what: impl FnOnce() -> String,
+    ) -> Result<T, EngineError> {
+        let decoded = self.get_bytes(path, most).await.and_then(|bytes| decoded(&bytes));
         decoded.map_err(|failure| failure.explain(Operation::Read, &self.server, &what()))
     }
 
-    async fn get_bytes(&self, path: &str) -> Result<Bytes, Failure> {
+    async fn list<W, T>(&self, path: &str, what: &str) -> Result<Vec<T>, EngineError>
+    where
+        W: DeserializeOwned,
+        T: TryFrom<W, Error = wire::Odd>,
+    {
+        let list = self.get::<wire::List<W, T>>(path, LARGEST_LIST, || what.to_owned()).await?;
+        Ok(list.entries)
+    }
+
+    async fn get_bytes(&self, path: &str, most: usize) -> Result<Bytes, Failure> {
         let exchange = async {
-            match self.get_once(path).await {
+            match self.get_once(path, most).await {
                 // A pooled connection may have been closed by a daemon that was restarted since. Asking twice does no harm.
                 Err(Failure::Transport(TransportError::Client(error))) if !error.is_connect() => {
-                    self.get_once(path).await
+                    self.get_once(path, most).await
                 }
-                Err(Failure::Transport(TransportError::Forsaken)) => self.get_once(path).await,
+                Err(Failure::Transport(TransportError::Forsaken)) => self.get_once(path, most).await,
                 answer => answer,
             }
         };
         within(self.options.read_timeout, exchange).await
     }
 
-    async fn get_once(&self, path: &str) -> Result<Bytes, Failure> {
-        let request: BollardRequest = http::Request::get(format!("http://docker{path}"))
-            .body(bollard::body_full(Bytes::new()))
-            .map_err(TransportError::from)?;
-        succeeded(self.transport.send(request).await?).await
+    async fn get_once(&self, path: &str, most: usize) -> Result<Bytes, Failure> {
+        let answer = self.transport.send(request(Method::GET, path, &())?).await?;
+        Ok(succeeded(answer).await?.whole(most).await?)
+    }
+
+    async fn probe(&self) -> Result<(), Failure> {
+        self.get_bytes("/_ping", LARGEST_RECEIPT).await.map(|_| ())
     }
 }
 
-/// The whole answer, if it is a success.
-async fn succeeded(response: http::Response<Incoming>) -> Result<Bytes, Failure> {
-    let status = response.status();
-    let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
-    let bytes = body.map_err(|error| Failure::Broken(error.to_string()))?.to_bytes();
-    if status.is_success() { Ok(bytes) } else { Err(Failure::refused(status, &bytes)) }
+/// `()` for no body.
+fn request(method: Method, path: &str, body: &impl Serialize) -> Result<Request<Full<Bytes>>, Failure> {
+    let body = serde_json::to_vec(body).map_err(|error| Failure::Unreadable(error.to_string()))?;
+    let request = Request::builder().method(method).uri(format!("http://docker{path}"));
+    let request = if body == b"null" {
+        request.body(Full::default())
+    } else {
+        request.header(http::header::CONTENT_TYPE, "application/json").body(Full::new(body.into()))
+    };
+    request.map_err(|error| TransportError::from(error).into())
+}
+
+/// The answer, if it is a success. That something is so already is one.
+async fn succeeded(answer: Answer) -> Result<Answer, Failure> {
+    let status = answer.status();
+    if status.is_success() || status == StatusCode::NOT_MODIFIED {
+        return Ok(answer);
+    }
+    Err(Failure::refused(status, &answer.refusal().await?))
+}
+
+fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    wire::decoded(bytes).map_err(|error| Failure::Unreadable(error.to_string()))
 }
 
 async fn within<T>(limit: Duration, exchange: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -113,42 +155,38 @@ async fn within<T>(limit: Duration, exchange: impl Future<Output = Result<T, Fai
 #[async_trait]
 impl Reader for DockerReader {
     async fn info(&self) -> Result<EngineInfo, EngineError> {
-        let info: wire::Info = self.get("/info", || "asking for information about the engine".to_owned()).await?;
+        let info: wire::Info =
+            self.get("/info", LARGEST_OBJECT, || "asking for information about the engine".to_owned()).await?;
         Ok(info.into())
     }
 
     async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError> {
-        let networks: Vec<wire::Network> = self.get("/networks", || "listing the networks".to_owned()).await?;
-        let networks = networks.into_iter().map(ObservedNetwork::try_from).collect();
-        let mut networks: Vec<ObservedNetwork> = self.understood(networks, "listing the networks")?;
+        let mut networks = self.list::<wire::Network, ObservedNetwork>("/networks", "listing the networks").await?;
         networks.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(networks)
     }
 
     async fn containers(&self) -> Result<Vec<ObservedContainer>, EngineError> {
-        let containers: Vec<wire::ListedContainer> =
-            self.get("/containers/json?all=1", || "listing the containers".to_owned()).await?;
-        let containers = containers.into_iter().map(ObservedContainer::try_from).collect();
-        let mut containers: Vec<ObservedContainer> = self.understood(containers, "listing the containers")?;
+        let (path, what) = ("/containers/json?all=1", "listing the containers");
+        let mut containers = self.list::<wire::ListedContainer, ObservedContainer>(path, what).await?;
         containers.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(containers)
     }
 
     async fn container(&self, id: &ContainerId) -> Result<Option<ContainerDetail>, EngineError> {
         let what = || format!("inspecting container {}", id.short());
-        let container: wire::InspectedContainer = match self.get(&format!("/containers/{id}/json"), what).await {
-            Ok(container) => container,
-            Err(error) if error.kind == EngineErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let container: wire::InspectedContainer =
+            match self.get(&format!("/containers/{id}/json"), LARGEST_OBJECT, what).await {
+                Ok(container) => container,
+                Err(error) if error.kind == EngineErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
         self.understood(container.try_into(), &what()).map(Some)
     }
 
     async fn services(&self) -> Result<Vec<ObservedService>, EngineError> {
-        match self.get::<Vec<wire::Service>>("/services", || "listing the Swarm services".to_owned()).await {
-            Ok(services) => {
-                let services = services.into_iter().map(ObservedService::try_from).collect();
-                let mut services: Vec<ObservedService> = self.understood(services, "listing the Swarm services")?;
+        match self.list::<wire::Service, ObservedService>("/services", "listing the Swarm services").await {
+            Ok(mut services) => {
                 services.sort_by(|one, other| one.id.cmp(&other.id));
                 Ok(services)
             }
@@ -164,7 +202,7 @@ impl Reader for DockerReader {
             let odd = wire::Odd(format!("{id:?} is not the id of a task"));
             return self.understood(Err(odd), &what());
         }
-        match self.get::<wire::Task>(&format!("/tasks/{id}"), what).await {
+        match self.get::<wire::Task>(&format!("/tasks/{id}"), LARGEST_OBJECT, what).await {
             Ok(task) => Ok(Some(task.into())),
             Err(error) if error.kind == EngineErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -176,7 +214,7 @@ impl Reader for DockerReader {
         // Without an end the daemon would go on for ever, and an end in its future it would wait for. The answer to the ping
         // tells its time.
         let explain = |failure: Failure| failure.explain(Operation::Read, &self.server, what);
-        self.get_bytes("/_ping").await.map_err(explain)?;
+        self.probe().await.map_err(explain)?;
         let until = self.transport.daemon_time();
         if i64::try_from(until.as_secs()).is_ok_and(|now| since > now) {
             return Ok(Vec::new());
@@ -186,7 +224,7 @@ impl Reader for DockerReader {
             until.as_secs(),
             until.subsec_nanos()
         );
-        let bytes = self.get_bytes(&path).await.map_err(explain)?;
+        let bytes = self.get_bytes(&path, LARGEST_EVENTS).await.map_err(explain)?;
         Ok(wire::events(&bytes))
     }
 }
@@ -200,7 +238,7 @@ impl Watcher for DockerReader {
     async fn ping(&self) -> Result<(), EngineError> {
         let explain =
             |failure: Failure| failure.explain(Operation::Read, &self.server, "asking whether the daemon answers");
-        self.get_bytes("/_ping").await.map(|_| ()).map_err(explain)
+        self.probe().await.map_err(explain)
     }
 }
 
@@ -223,37 +261,46 @@ impl DockerReader {
 
 impl DockerWriter {
     /// Opens nothing yet. `server` is for messages.
-    pub fn new(server: &str, dialer: Arc<dyn Dialer>, options: &ConnectOptions) -> Result<Self, EngineError> {
-        let reader = DockerReader::new(server, dialer, options);
-        let transport = Arc::clone(&reader.transport);
-        let send = move |request: BollardRequest| {
-            let transport = Arc::clone(&transport);
-            async move { transport.send(request).await.map_err(classify::through_bollard) }
-        };
-        // bollard's own timeout covers the headers only, and not below a second: ours comes first.
-        let seconds = options.write_timeout.as_secs().saturating_add(60);
-        let docker = Docker::connect_with_custom_transport(send, Some("http://docker"), seconds, API_DEFAULT_VERSION)
-            .map_err(|error| {
-            Failure::from(error).explain(Operation::Read, &reader.server, "preparing the connection")
-        })?;
-        Ok(Self { reader, docker })
+    pub fn new(server: &str, dialer: Arc<dyn Dialer>, options: &ConnectOptions) -> Self {
+        Self { reader: DockerReader::new(server, dialer, options) }
     }
 
-    async fn change<T>(
+    /// A call that changes something, and whose answer has nothing to say but that it did.
+    async fn change(
         &self,
         operation: Operation,
         what: String,
-        call: impl Future<Output = Result<T, bollard::errors::Error>>,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<(), EngineError> {
+        // Read to its end, for the sake of the connection, if the end comes soon.
+        self.exchange(operation, what, request(method, path, body), async |answer| {
+            let _ = answer.whole(LARGEST_RECEIPT).await;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn exchange<T>(
+        &self,
+        operation: Operation,
+        what: String,
+        request: Result<Request<Full<Bytes>>, Failure>,
+        read: impl AsyncFnOnce(Answer) -> Result<T, Failure>,
     ) -> Result<T, EngineError> {
         let exchange = async {
             // Nothing is changed through an API that has not been heard to be new enough.
             if self.reader.transport.version().is_none() {
-                self.reader.get_bytes("/_ping").await?;
+                self.reader.probe().await?;
             }
             if self.reader.transport.is_podman() && operation.is_beyond_podman() {
                 return Err(Failure::Podman);
             }
-            within(self.reader.options.write_timeout, async { call.await.map_err(Failure::from) }).await
+            within(self.reader.options.write_timeout, async {
+                read(succeeded(self.reader.transport.send(request?).await?).await?).await
+            })
+            .await
         };
         exchange.await.map_err(|failure| failure.explain(operation, &self.reader.server, &what))
     }
@@ -310,12 +357,12 @@ impl Reader for DockerWriter {
 impl Writer for DockerWriter {
     async fn create_network(&self, network: &NetworkCreate) -> Result<NetworkId, EngineError> {
         let what = format!("creating network {:?}", network.name);
-        let call = self.docker.create_network(create_request(network));
-        match self.change(Operation::CreateNetwork, what.clone(), call).await {
-            Ok(created) => {
-                let id = NetworkId::try_from(created.id).map_err(|odd| wire::Odd(odd.to_string()));
-                self.reader.understood(id, &what)
-            }
+        let request = request(Method::POST, "/networks/create", &create_request(network));
+        let created = self.exchange(Operation::CreateNetwork, what.clone(), request, async |answer| {
+            decoded::<wire::Created>(&answer.whole(LARGEST_RECEIPT).await?)
+        });
+        match created.await {
+            Ok(created) => self.reader.understood(created.try_into(), &what),
             Err(error) if error.kind == EngineErrorKind::AddressPoolExhausted => Err(self.with_pools(error).await),
             Err(error) => Err(error),
         }
@@ -332,18 +379,20 @@ impl Writer for DockerWriter {
             container: container.to_string(),
             endpoint_config: Some(endpoint_request(settings)),
         };
-        self.change(Operation::Connect, what, self.docker.connect_network(network.as_str(), request)).await
+        let path = format!("/networks/{network}/connect");
+        self.change(Operation::Connect, what, Method::POST, &path, &request).await
     }
 
     async fn disconnect(&self, network: &NetworkId, container: &ContainerId, force: bool) -> Result<(), EngineError> {
         let what = format!("disconnecting container {} from network {}", container.short(), network.short());
         let request = NetworkDisconnectRequest { container: container.to_string(), force: Some(force) };
-        self.change(Operation::Disconnect, what, self.docker.disconnect_network(network.as_str(), request)).await
+        let path = format!("/networks/{network}/disconnect");
+        self.change(Operation::Disconnect, what, Method::POST, &path, &request).await
     }
 
     async fn disconnect_by_name(&self, network: &str, container: &ContainerId) -> Result<(), EngineError> {
         let what = format!("disconnecting container {} from network {network}", container.short());
-        // A name goes into the path, and bollard does not escape it.
+        // A name goes into the path, and nothing is escaped there.
         if !network.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
             || network.starts_with('.')
         {
@@ -351,22 +400,25 @@ impl Writer for DockerWriter {
             return self.reader.understood(Err(odd), &what);
         }
         let request = NetworkDisconnectRequest { container: container.to_string(), force: Some(false) };
-        self.change(Operation::Disconnect, what, self.docker.disconnect_network(network, request)).await
+        let path = format!("/networks/{network}/disconnect");
+        self.change(Operation::Disconnect, what, Method::POST, &path, &request).await
     }
 
     async fn remove_network(&self, network: &NetworkId) -> Result<(), EngineError> {
         let what = format!("removing network {}", network.short());
-        self.change(Operation::RemoveNetwork, what, self.docker.remove_network(network.as_str())).await
+        self.change(Operation::RemoveNetwork, what, Method::DELETE, &format!("/networks/{network}"), &()).await
     }
 
     async fn start_container(&self, container: &ContainerId) -> Result<(), EngineError> {
         let what = format!("starting container {}", container.short());
-        self.change(Operation::StartContainer, what, self.docker.start_container(container.as_str(), None)).await
+        let path = format!("/containers/{container}/start");
+        self.change(Operation::StartContainer, what, Method::POST, &path, &()).await
     }
 
     async fn stop_container(&self, container: &ContainerId) -> Result<(), EngineError> {
         let what = format!("stopping container {}", container.short());
-        self.change(Operation::StopContainer, what, self.docker.stop_container(container.as_str(), None)).await
+        let path = format!("/containers/{container}/stop");
+        self.change(Operation::StopContainer, what, Method::POST, &path, &()).await
     }
 
     async fn update_service(&self, service: &ServiceId, update: ServiceUpdate<'_>) -> Result<(), EngineError> {
@@ -400,7 +452,7 @@ fn create_request(network: &NetworkCreate) -> NetworkCreateRequest {
 
 /// `MacAddress` is for engines from API 1.44 on; older ones ignore it here and give back only what the container itself was
 /// created with, on the network it was created on.
-fn endpoint_request(settings: &EndpointSettings) -> bollard::models::EndpointSettings {
+fn endpoint_request(settings: &EndpointSettings) -> bollard_stubs::models::EndpointSettings {
     let EndpointSettings {
         aliases,
         links,
@@ -412,7 +464,7 @@ fn endpoint_request(settings: &EndpointSettings) -> bollard::models::EndpointSet
         gw_priority,
     } = settings;
     let fixed = ipv4_address.is_some() || ipv6_address.is_some() || !link_local_ips.is_empty();
-    bollard::models::EndpointSettings {
+    bollard_stubs::models::EndpointSettings {
         ipam_config: fixed.then(|| EndpointIpamConfig {
             ipv4_address: ipv4_address.clone(),
             ipv6_address: ipv6_address.clone(),
@@ -423,6 +475,6 @@ fn endpoint_request(settings: &EndpointSettings) -> bollard::models::EndpointSet
         mac_address: mac_address.clone(),
         driver_opts: (!driver_opts.is_empty()).then(|| driver_opts.clone().into_iter().collect()),
         gw_priority: *gw_priority,
-        ..bollard::models::EndpointSettings::default()
+        ..bollard_stubs::models::EndpointSettings::default()
     }
 }

@@ -3,11 +3,12 @@
 //! in an older one the daemon drops what that version did not have. The daemon refuses a definition that is not of the latest version of the
 //! service, so what somebody else changes in between is not lost either.
 
+use http_body_util::Full;
 use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::classify::{Failure, Operation};
-use super::{DockerReader, DockerWriter, TransportError, succeeded, within};
+use super::{DockerReader, DockerWriter, LARGEST_OBJECT, TransportError, decoded, succeeded, within};
 use crate::engine::{EngineError, ServiceUpdate};
 use crate::observed::{NetworkId, ServiceAttachment, ServiceId, ServiceNetwork};
 
@@ -39,11 +40,11 @@ pub(super) async fn update(
 async fn once(reader: &DockerReader, service: &ServiceId, change: ServiceUpdate<'_>) -> Result<(), Failure> {
     // Nothing is changed through an API that has not been heard to be new enough.
     if reader.transport.version().is_none() {
-        reader.get_bytes("/_ping").await?;
+        reader.probe().await?;
     }
     let path = format!("/services/{service}");
     let read = exchange(reader, http::Request::get(format!("http://docker{path}")), Bytes::new()).await?;
-    let seen: Value = serde_json::from_slice(&read).map_err(|error| Failure::Unreadable(error.to_string()))?;
+    let seen: Value = decoded(&read)?;
     let version = seen["Version"]["Index"].as_u64();
     let (Some(version), Value::Object(spec)) = (version, &seen["Spec"]) else {
         return Err(Failure::Unreadable("the service has no definition or no version".to_owned()));
@@ -62,8 +63,8 @@ async fn once(reader: &DockerReader, service: &ServiceId, change: ServiceUpdate<
 }
 
 async fn exchange(reader: &DockerReader, request: http::request::Builder, body: Bytes) -> Result<Bytes, Failure> {
-    let request = request.body(bollard::body_full(body)).map_err(TransportError::from)?;
-    succeeded(reader.transport.send_as_is(request).await?).await
+    let request = request.body(Full::new(body)).map_err(TransportError::from)?;
+    Ok(succeeded(reader.transport.send_as_is(request).await?).await?.whole(LARGEST_OBJECT).await?)
 }
 
 /// The definition with the network as `attachment` says, or without it; `None` where it is so already.

@@ -1,8 +1,14 @@
 //! The daemon's JSON, as far as anyone looks at it. Absent and null are the same, and what is not named here may be anything.
+//!
+//! Few bytes of JSON can stand for much memory: `{}` for a whole endpoint. So lists are turned into what is kept of them entry by entry,
+//! and what an answer may come to in memory is bounded as its bytes are (`budget.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
+
+use super::budget::{self, Part};
+pub(super) use super::budget::{List, decoded};
 
 use crate::engine::{ContainerDetail, EngineEvent};
 use crate::observed::{
@@ -12,11 +18,12 @@ use crate::observed::{
 };
 
 /// An answer that decodes and makes no sense.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("{0}")]
 pub(super) struct Odd(pub(super) String);
 
-fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+fn or_default<'de, D: Deserializer<'de>, T: Part>(deserializer: D) -> Result<T, D::Error> {
+    T::or_default(deserializer)
 }
 
 /// The daemon writes an empty string for nothing.
@@ -32,6 +39,8 @@ macro_rules! wire {
         pub(super) struct $name {
             $(#[serde(rename = $key, deserialize_with = "or_default")] $field: $type,)*
         }
+
+        impl Part for $name {}
     };
 }
 
@@ -141,6 +150,19 @@ impl TryFrom<Network> for ObservedNetwork {
             labels: network.labels,
             created: network.created,
         })
+    }
+}
+
+wire!(
+    /// The answer to making a network.
+    Created { "Id" id: String, }
+);
+
+impl TryFrom<Created> for NetworkId {
+    type Error = Odd;
+
+    fn try_from(created: Created) -> Result<Self, Odd> {
+        NetworkId::try_from(created.id).map_err(|odd| Odd(odd.to_string()))
     }
 }
 
@@ -362,6 +384,7 @@ wire!(Actor { "ID" id: String, "Attributes" attributes: BTreeMap<String, String>
 
 /// One JSON object a line. A line that cannot be read is left out: events are hints, and their absence proves nothing.
 pub(super) fn events(bytes: &[u8]) -> Vec<EngineEvent> {
+    budget::begin();
     let events = serde_json::Deserializer::from_slice(bytes).into_iter::<serde_json::Value>().map_while(Result::ok);
     let events = events.filter_map(|event| serde_json::from_value::<Event>(event).ok());
     let mut events: Vec<EngineEvent> = events

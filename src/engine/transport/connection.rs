@@ -127,6 +127,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Instant;
 
+    use http_body_util::Full;
     use hyper_util::client::legacy::Client;
     use hyper_util::client::legacy::connect::capture_connection;
     use hyper_util::rt::TokioExecutor;
@@ -195,8 +196,7 @@ mod tests {
     async fn what_a_stream_says_of_itself_is_never_lost_whenever_it_says_it() {
         let transport = Transport::new(Arc::new(RefusingDialer(AtomicU64::new(0))), Arc::default());
         for _ in 0..5_000 {
-            let request =
-                http::Request::get("http://docker/_ping").body(bollard::body_full(Vec::new().into())).unwrap();
+            let request = http::Request::get("http://docker/_ping").body(Full::default()).unwrap();
             let error = transport.send(request).await.unwrap_err();
             let said = error.dial_error().unwrap_or_else(|| panic!("{error:?}"));
             assert_eq!(said.message, "not you");

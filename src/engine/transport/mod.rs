@@ -1,5 +1,6 @@
 //! HTTP over whatever a [`Dialer`] opens: a pool of connections to one daemon, the version of its API, and a count of what was asked.
 
+mod answer;
 mod connection;
 
 use std::fmt;
@@ -7,14 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bollard::BollardRequest;
-use http::{Method, Response, Uri};
-use hyper::body::Incoming;
+use http::{HeaderMap, Method, Request, Uri};
+use http_body_util::Full;
+use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 
+pub(super) use self::answer::{Answer, BodyError};
 use self::connection::{Connector, forsaken, last_words};
 use super::connect::{DialError, Dialer};
 
@@ -106,17 +108,9 @@ impl TransportError {
     }
 }
 
-/// The request's body type; bollard does not name it.
-trait HasBody {
-    type Body;
-}
-impl<B> HasBody for http::Request<B> {
-    type Body = B;
-}
-
 /// A pool of connections to one daemon.
 pub(super) struct Transport {
-    client: Client<Connector, <BollardRequest as HasBody>::Body>,
+    client: Client<Connector, Full<Bytes>>,
     counter: Arc<RequestCounter>,
     /// `major << 16 | minor` of the daemon's newest API; 0 until the first answer.
     version: AtomicU32,
@@ -166,20 +160,20 @@ impl Transport {
     }
 
     /// Sends a request whose path has no version yet.
-    pub(super) async fn send(&self, request: BollardRequest) -> Result<Response<Incoming>, TransportError> {
+    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, TransportError> {
         self.send_in(self.version().map(|version| version.min(NEWEST)), request).await
     }
 
     /// Sends a request in the daemon's own version of the API, however new: for what is passed on without being understood.
-    pub(super) async fn send_as_is(&self, request: BollardRequest) -> Result<Response<Incoming>, TransportError> {
+    pub(super) async fn send_as_is(&self, request: Request<Full<Bytes>>) -> Result<Answer, TransportError> {
         self.send_in(self.version(), request).await
     }
 
     async fn send_in(
         &self,
         version: Option<ApiVersion>,
-        request: BollardRequest,
-    ) -> Result<Response<Incoming>, TransportError> {
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, TransportError> {
         let (mut parts, body) = request.into_parts();
         if let Some(version) = version {
             parts.uri = versioned(&parts.uri, version)?;
@@ -187,28 +181,28 @@ impl Transport {
         self.counter.count(&parts.method);
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
         let started = Instant::now();
-        let answer = self.exchange(http::Request::from_parts(parts, body)).await;
-        let status = answer.as_ref().map_or(0, |response| response.status().as_u16());
+        let answer = self.exchange(Request::from_parts(parts, body)).await;
+        let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
         tracing::debug!(%method, path, status, elapsed = ?started.elapsed(), "engine request");
-        let response = answer?;
-        self.learn(&response)?;
-        Ok(response)
+        let answer = answer?;
+        self.learn(answer.headers())?;
+        Ok(answer)
     }
 
-    async fn exchange(&self, mut request: BollardRequest) -> Result<Response<Incoming>, TransportError> {
+    async fn exchange(&self, mut request: Request<Full<Bytes>>) -> Result<Answer, TransportError> {
         let mut connection = capture_connection(&mut request);
         let answer = tokio::select! {
             answer = self.client.request(request) => answer.map_err(TransportError::Client),
             () = forsaken(&mut connection) => Err(TransportError::Forsaken),
         };
-        answer.map_err(|error| match last_words(&connection) {
+        answer.map(Answer::new).map_err(|error| match last_words(&connection) {
             Some(said) if error.dial_error().is_none() => TransportError::Stream(said),
             _ => error,
         })
     }
 
-    fn learn(&self, response: &Response<Incoming>) -> Result<(), TransportError> {
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    fn learn(&self, headers: &HeaderMap) -> Result<(), TransportError> {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         if let Some(date) = header("date").and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
             let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             self.clock_skew.store(date.timestamp().as_second().saturating_sub_unsigned(ours), Ordering::Relaxed);
