@@ -28,7 +28,7 @@ use crate::observed::{
     ContainerId, NetworkId, Observations, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedState,
     SwarmState, Unobserved, UnobservedReason,
 };
-use crate::store::known::{Known, KnownContainers, KnownEngine};
+use crate::store::known::{Known, KnownContainers, KnownEngine, Suspects};
 use crate::turns::Turns;
 use known::Recollection;
 use suspects::Suspect;
@@ -82,18 +82,11 @@ pub async fn observe_all<'a, R: Reader>(
         let interest = interest(server);
         let reader = connect(server);
         let look = async move {
-            let look = async {
-                let before = Before {
-                    containers: known.of(&server.key),
-                    engine: known.take_engine(&server.key),
-                    suspects: known.take_suspects(&server.key),
-                };
-                let Seen { state, containers, engine } = look(&reader?, &interest, before).await?;
-                known.replace(&server.key, containers);
-                known.keep_engine(&server.key, engine);
-                Ok(state)
-            };
-            let look = look.map(|seen: Result<_, EngineError>| seen.map_err(unobserved));
+            let suspects = known.take_suspects(&server.key);
+            let recollection = Recollection::new(known.of(&server.key), &suspects, known.is_watched());
+            let before = Before { engine: known.take_engine(&server.key), suspects: suspects.containers.clone() };
+            let look = async { look(&reader?, &interest, before, &recollection).await };
+            let look = look.map(|seen| seen.map_err(unobserved));
             let path = server.key.path();
             let span = tracing::info_span!(
                 target: "otel",
@@ -103,9 +96,21 @@ pub async fn observe_all<'a, R: Reader>(
             );
             let seen = tokio::time::timeout(limits.per_server, look.instrument(span.clone())).await;
             let seen = seen.unwrap_or_else(|_| Err(too_slow(server, limits.per_server)));
-            if let Err(unobserved) = &seen {
-                span.record("otel.status_description", &unobserved.message);
-            }
+            let learned = recollection.into_known();
+            let seen = match seen {
+                Ok(Seen { state, engine }) => {
+                    known.replace(&server.key, learned);
+                    known.keep_engine(&server.key, engine);
+                    Ok(state)
+                }
+                Err(unobserved) => {
+                    span.record("otel.status_description", &unobserved.message);
+                    // The next look goes on from here, however slowly the server answers.
+                    known.learn(&server.key, learned);
+                    known.suspect_all(&server.key, suspects);
+                    Err(unobserved)
+                }
+            };
             (server.key.clone(), seen)
         };
         look.boxed()
@@ -116,25 +121,29 @@ pub async fn observe_all<'a, R: Reader>(
 
 /// Looks at one server. Any call that fails makes the whole look fail: half a state would be taken for the state.
 pub async fn observe(reader: &(impl Reader + ?Sized), interest: &Interest) -> Result<ObservedState, Unobserved> {
-    look(reader, interest, Before::default()).await.map(|seen| seen.state).map_err(unobserved)
+    let recollection = Recollection::new(KnownContainers::new(), &Suspects::default(), false);
+    look(reader, interest, Before::default(), &recollection).await.map(|seen| seen.state).map_err(unobserved)
 }
 
 /// What earlier looks have told, and events.
 #[derive(Default)]
 struct Before {
-    containers: KnownContainers,
     engine: Option<KnownEngine>,
     suspects: BTreeSet<ContainerId>,
 }
 
-/// What a look has found, and what the next one may know of it.
+/// What a look has found, and what the engine has told of itself.
 struct Seen {
     state: ObservedState,
-    containers: KnownContainers,
     engine: KnownEngine,
 }
 
-async fn look(reader: &(impl Reader + ?Sized), interest: &Interest, before: Before) -> Result<Seen, EngineError> {
+async fn look(
+    reader: &(impl Reader + ?Sized),
+    interest: &Interest,
+    before: Before,
+    recollection: &Recollection,
+) -> Result<Seen, EngineError> {
     let engine = async {
         let engine = reader.info().await?;
         let services = match engine.swarm {
@@ -146,7 +155,7 @@ async fn look(reader: &(impl Reader + ?Sized), interest: &Interest, before: Befo
     let rest = async {
         let containers = async { Ok((reader.containers().await?, Instant::now())) };
         let lists = async { futures::try_join!(reader.networks(), containers) };
-        let (lists, mut suspects) = futures::join!(lists, suspects::inspect(reader, before.suspects));
+        let (lists, mut suspects) = futures::join!(lists, suspects::inspect(reader, &before.suspects));
         let (mut networks, (mut containers, listed)) = lists?;
         suspects.retain(|_, suspect| suspect.is_worth_more_than(&containers, listed));
         let inspected = suspects.values().map(|suspect| &suspect.container);
@@ -155,11 +164,11 @@ async fn look(reader: &(impl Reader + ?Sized), interest: &Interest, before: Befo
         }
         resolve(&mut containers, &networks);
         let interesting = Interesting::new(interest, &networks);
-        let known = inspect(reader, &interesting, before.containers, suspects, &mut containers).await?;
+        inspect(reader, &interesting, recollection, suspects, &mut containers).await?;
         resolve(&mut containers, &networks);
-        Ok((networks, containers, known))
+        Ok((networks, containers))
     };
-    let ((engine, services), (networks, containers, known)) = match before.engine {
+    let ((engine, services), (networks, containers)) = match before.engine {
         None => futures::try_join!(engine, rest)?,
         Some(told) => {
             let rest = rest.await?;
@@ -168,7 +177,7 @@ async fn look(reader: &(impl Reader + ?Sized), interest: &Interest, before: Befo
         }
     };
     let state = ObservedState { engine: engine.info.clone(), networks, containers, services };
-    Ok(Seen { state, containers: known, engine })
+    Ok(Seen { state, engine })
 }
 
 /// A container that does not run keeps what it was connected with: where that was the id of a Swarm's network that the daemon does not have at
@@ -219,37 +228,65 @@ impl<'a> Interesting<'a> {
         self.names.is_none_or(|names| names.contains(&endpoint.network_name))
             || endpoint.network_id.as_ref().is_some_and(|id| self.ids.contains(id) || of_swarm(id))
     }
+
+    /// Keeps what was told of a container, in the form in which it is listed.
+    fn keep(
+        &self,
+        recollection: &Recollection,
+        listed: &[ObservedEndpoint],
+        mut inspected: ObservedContainer,
+    ) -> ObservedContainer {
+        resolve(std::slice::from_mut(&mut inspected), self.listed);
+        recollection.keep(listed, &inspected);
+        inspected
+    }
 }
 
-/// Fills in what the list leaves out; returns what is known from now on.
+/// Fills in what the list leaves out, and keeps what is told of it as it comes.
 async fn inspect(
     reader: &(impl Reader + ?Sized),
     interesting: &Interesting<'_>,
-    known: KnownContainers,
+    recollection: &Recollection,
     mut suspects: BTreeMap<ContainerId, Suspect>,
     containers: &mut Vec<ObservedContainer>,
-) -> Result<KnownContainers, EngineError> {
-    let mut recollection = Recollection::new(known);
+) -> Result<(), EngineError> {
     let is_covered = |container: &ObservedContainer| container.endpoints.iter().any(|it| interesting.covers(it));
     suspects.retain(|id, suspect| {
         let listed = containers.iter().find(|container| container.id == *id);
         is_covered(&suspect.container) || listed.is_some_and(is_covered)
     });
-    let ids: Vec<ContainerId> = containers
+    // Owned: of borrowed ones the compiler cannot see that the whole may move between threads.
+    let unknown: Vec<(ContainerId, Vec<ObservedEndpoint>)> = containers
         .iter_mut()
         .filter(|container| is_covered(container) && !suspects.contains_key(&container.id))
-        .filter_map(|container| (!recollection.recall(container)).then(|| container.id.clone()))
+        .filter_map(|container| {
+            (!recollection.recall(container)).then(|| (container.id.clone(), container.endpoints.clone()))
+        })
         .collect();
-    let details: Vec<_> = stream::iter(ids)
-        .map(|id| async move { reader.container(&id).await.map(|detail| (id, detail)) })
+    let details: Vec<_> = stream::iter(unknown)
+        .map(|(id, listed)| async move {
+            let detail = reader.container(&id).await?;
+            let inspected = detail.map(|detail| interesting.keep(recollection, &listed, detail.container));
+            Ok((id, inspected))
+        })
         .buffer_unordered(INSPECTIONS)
         .try_collect()
         .await?;
-    let (seen, vanished): (Vec<_>, Vec<_>) = details.into_iter().partition(|(_, detail)| detail.is_some());
-    let seen = seen.into_iter().filter_map(|(id, detail)| Some((id, detail?.container)));
-    let suspects = suspects.into_iter().map(|(id, suspect)| (id, suspect.container));
-    let mut seen: HashMap<_, _> = seen.chain(suspects).collect();
-    let vanished: BTreeSet<_> = vanished.into_iter().map(|(id, _)| id).collect();
+    let mut seen: HashMap<_, _> = HashMap::new();
+    let mut vanished = BTreeSet::new();
+    for (id, inspected) in details {
+        match inspected {
+            Some(inspected) => drop(seen.insert(id, inspected)),
+            None => drop(vanished.insert(id)),
+        }
+    }
+    for (id, suspect) in suspects {
+        let inspected = match containers.iter().find(|container| container.id == id) {
+            Some(listed) => interesting.keep(recollection, &listed.endpoints, suspect.container),
+            None => suspect.container,
+        };
+        seen.insert(id, inspected);
+    }
     if !vanished.is_empty() {
         let again = reader.containers().await?;
         if let Some(container) = again.iter().find(|container| vanished.contains(&container.id)) {
@@ -259,14 +296,13 @@ async fn inspect(
     }
     for container in containers {
         if let Some(inspected) = seen.remove(&container.id) {
-            recollection.keep(container, &inspected);
             // The later look, and of one piece: addresses, ids and settings belong together.
             container.state = inspected.state;
             container.exit = inspected.exit;
             container.endpoints = inspected.endpoints;
         }
     }
-    Ok(recollection.into_known())
+    Ok(())
 }
 
 fn contradiction(container: &ObservedContainer) -> EngineError {
@@ -465,14 +501,17 @@ mod tests {
 
     #[tokio::test]
     async fn an_engine_outside_of_a_swarm_is_not_asked_about_itself_again_until_it_has_a_network_of_one() {
+        let look = async |reader: &Scripted, before: Before| {
+            let recollection = Recollection::new(KnownContainers::new(), &Suspects::default(), false);
+            look(reader, &Interest::All, before, &recollection).await.unwrap()
+        };
         let again = async |reader: &Scripted, engine| {
             reader.calls.lock().unwrap().clear();
-            let seen =
-                look(reader, &Interest::All, Before { engine: Some(engine), ..Before::default() }).await.unwrap();
+            let seen = look(reader, Before { engine: Some(engine), ..Before::default() }).await;
             (seen.engine, reader.calls())
         };
         let reader = scripted(vec![vec![network(1, "web", json!({}))]], vec![vec![]]);
-        let first = look(&reader, &Interest::All, Before::default()).await.unwrap();
+        let first = look(&reader, Before::default()).await;
         assert_eq!(reader.calls(), ["containers", "info", "networks"]);
         let (second, calls) = again(&reader, first.engine.clone()).await;
         assert_eq!((second, calls), (first.engine.clone(), vec!["containers".to_owned(), "networks".to_owned()]));

@@ -18,7 +18,7 @@ use super::notify::{Notifiers, Pace};
 use super::outcome::{CONTENDED, judge_manifests};
 use super::pass::{self, PassEnded};
 use super::source::{Said, Source};
-use super::state::{Event, Loaded, Response, State};
+use super::state::{About, Event, Loaded, Response, State};
 use super::stream::listen;
 use super::supervisor;
 use crate::api::ObjectKey;
@@ -29,7 +29,6 @@ use crate::execute::Limits;
 use crate::manifest::{Diagnostic, Manifests};
 use crate::notice::Notifier;
 use crate::observe::ObserveLimits;
-use crate::observed::ContainerId;
 use crate::plan::{Cause, Reason};
 use crate::sources;
 use crate::store::history::Store;
@@ -105,7 +104,7 @@ pub async fn run(
             turns: Turns::new(options.observe.concurrency),
             options,
             journals,
-            known: Known::default(),
+            known: Known::watched(),
             notifiers,
             board,
             inbox,
@@ -186,8 +185,8 @@ pub(super) enum Message {
     },
     Hint {
         server: ObjectKey,
-        /// That something happens to.
-        container: Option<ContainerId>,
+        /// `None`: anything may have happened.
+        about: Option<About>,
     },
     /// After a loss.
     StreamBack {
@@ -286,20 +285,26 @@ impl Loop {
     /// Takes what a task has found; what is left for [`State`] to decide on is returned.
     fn take(&mut self, message: Message) -> Option<Event> {
         match message {
-            Message::Hint { server, container } => {
+            Message::Hint { server, about } => {
                 self.shared.board.count(|counts| counts.events += 1);
-                if let Some(container) = container {
-                    self.shared.known.suspect(&server, container);
+                match about.as_ref() {
+                    Some(about) => {
+                        about.container.iter().for_each(|id| self.shared.known.suspect(&server, id.clone()));
+                    }
+                    None => self.shared.known.doubt(&server),
                 }
-                Some(Event::Hint { server })
+                Some(Event::Hint { server, about })
             }
-            Message::StreamBack { server } => Some(Event::ServerBack { server }),
+            Message::StreamBack { server } => {
+                self.shared.known.doubt(&server);
+                Some(Event::ServerBack { server })
+            }
             Message::StreamLost { server, error } => {
                 if let Some(error) = error {
                     tracing::warn!(server = %server.path(), %error, "the stream of events is lost; it is opened again");
                 }
                 self.shared.board.update(|board| board.counts.lost_streams += 1);
-                Some(Event::Hint { server })
+                Some(Event::Hint { server, about: None })
             }
             Message::Loaded { reading, revision } => {
                 let loaded = reading.map_or(Loaded::Unchanged, |reading| self.take_manifests(reading));

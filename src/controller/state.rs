@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::backoff::{History, Jitter};
 use crate::api::ObjectKey;
+use crate::observed::{ContainerId, EngineEvent, NetworkId};
 
 /// Something happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,8 @@ pub enum Event {
     /// Something happened at a server: an event of its daemon, or its stream was (re)established.
     Hint {
         server: ObjectKey,
+        /// `None`: anything may have happened.
+        about: Option<About>,
     },
     /// It answers after it did not: the next look need not wait.
     ServerBack {
@@ -45,6 +48,26 @@ pub enum Event {
     },
     /// A signal to stop.
     StopRequested,
+}
+
+/// What an event of a server was about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    pub network: Option<NetworkId>,
+    pub container: Option<ContainerId>,
+}
+
+impl About {
+    pub fn of(event: &EngineEvent) -> Self {
+        match event.object_type.as_str() {
+            "network" => Self {
+                network: event.id.clone().try_into().ok(),
+                container: event.container.clone().and_then(|id| id.try_into().ok()),
+            },
+            "container" => Self { network: None, container: event.id.clone().try_into().ok() },
+            _ => Self::default(),
+        }
+    }
 }
 
 /// The result of reading the manifests.
@@ -170,7 +193,7 @@ impl State {
                     self.take_servers(now, servers);
                 }
             }
-            Event::Hint { server } => {
+            Event::Hint { server, about: _ } => {
                 if let Some(server) = self.servers.get_mut(&server) {
                     server.dirty = true;
                 }
@@ -364,7 +387,7 @@ mod tests {
     #[test]
     fn a_hint_starts_a_pass_and_hints_during_it_start_exactly_one_more() {
         let mut state = idle(&["edge"]);
-        let hint = || Event::Hint { server: server("edge") };
+        let hint = || Event::Hint { server: server("edge"), about: None };
         assert_eq!(started(&state.handle_event(at(1), hint())), [("edge".to_owned(), vec![])]);
         assert!(started(&state.handle_event(at(1), hint())).is_empty());
         assert!(started(&state.handle_event(at(1), hint())).is_empty());
@@ -375,8 +398,8 @@ mod tests {
     #[test]
     fn servers_do_not_wait_for_each_other() {
         let mut state = idle(&["a", "b"]);
-        state.handle_event(at(1), Event::Hint { server: server("a") });
-        assert_eq!(started(&state.handle_event(at(1), Event::Hint { server: server("b") })).len(), 1);
+        state.handle_event(at(1), Event::Hint { server: server("a"), about: None });
+        assert_eq!(started(&state.handle_event(at(1), Event::Hint { server: server("b"), about: None })).len(), 1);
     }
 
     #[test]
@@ -391,9 +414,9 @@ mod tests {
     #[test]
     fn a_failed_destination_waits_and_the_others_do_not() {
         let mut state = idle(&["edge"]);
-        state.handle_event(at(1), Event::Hint { server: server("edge") });
+        state.handle_event(at(1), Event::Hint { server: server("edge"), about: None });
         state.handle_event(at(1), finished("edge", &[("web", DestinationOutcome::Failed)]));
-        let pass = state.handle_event(at(1), Event::Hint { server: server("edge") });
+        let pass = state.handle_event(at(1), Event::Hint { server: server("edge"), about: None });
         assert_eq!(started(&pass), [("edge".to_owned(), vec!["web".to_owned()])]);
         state.handle_event(at(1), finished("edge", &[]));
         let retry = state.wake_at(at(1)).expect("a retry is due");
@@ -404,7 +427,7 @@ mod tests {
     #[test]
     fn a_new_manifest_ends_every_wait() {
         let mut state = idle(&["edge"]);
-        state.handle_event(at(1), Event::Hint { server: server("edge") });
+        state.handle_event(at(1), Event::Hint { server: server("edge"), about: None });
         state.handle_event(at(1), finished("edge", &[("web", DestinationOutcome::Failed)]));
         state.handle_event(at(1), Event::SourceChanged);
         assert_eq!(started(&state.handle_event(at(1), loaded(&["edge"]))), [("edge".to_owned(), vec![])]);
@@ -432,9 +455,9 @@ mod tests {
     #[test]
     fn events_do_not_shorten_the_wait_for_an_unreachable_server() {
         let mut state = idle(&["edge"]);
-        state.handle_event(at(1), Event::Hint { server: server("edge") });
+        state.handle_event(at(1), Event::Hint { server: server("edge"), about: None });
         state.handle_event(at(1), unreachable("edge"));
-        assert!(started(&state.handle_event(at(1), Event::Hint { server: server("edge") })).is_empty());
+        assert!(started(&state.handle_event(at(1), Event::Hint { server: server("edge"), about: None })).is_empty());
         let retry = state.wake_at(at(1)).expect("a retry is due");
         assert!(retry > at(1) && retry <= at(2), "{retry:?}");
         assert_eq!(started(&state.handle_event(retry, Event::Tick)).len(), 1);
@@ -444,21 +467,23 @@ mod tests {
     fn a_server_that_is_back_is_looked_at_at_once() {
         let mut state = idle(&["edge"]);
         let mut now = at(1);
-        state.handle_event(now, Event::Hint { server: server("edge") });
+        state.handle_event(now, Event::Hint { server: server("edge"), about: None });
         for _ in 0..8 {
             state.handle_event(now, unreachable("edge"));
             now = state.wake_at(now).expect("a retry is due");
             assert_eq!(started(&state.handle_event(now, Event::Tick)).len(), 1);
         }
         state.handle_event(now, unreachable("edge"));
-        assert!(started(&state.handle_event(now + at(1), Event::Hint { server: server("edge") })).is_empty());
+        assert!(
+            started(&state.handle_event(now + at(1), Event::Hint { server: server("edge"), about: None })).is_empty()
+        );
         assert_eq!(started(&state.handle_event(now + at(1), Event::ServerBack { server: server("edge") })).len(), 1);
     }
 
     #[test]
     fn an_unreachable_server_is_tried_again_without_any_event() {
         let mut state = idle(&["edge"]);
-        state.handle_event(at(1), Event::Hint { server: server("edge") });
+        state.handle_event(at(1), Event::Hint { server: server("edge"), about: None });
         state.handle_event(at(1), unreachable("edge"));
         let retry = state.wake_at(at(1)).expect("a retry is due");
         assert!(retry <= at(2), "not only at the next resync: {retry:?}");
@@ -471,7 +496,7 @@ mod tests {
         let mut now = at(1);
         let mut contended = 0;
         for _ in 0..12 {
-            state.handle_event(now, Event::Hint { server: server("edge") });
+            state.handle_event(now, Event::Hint { server: server("edge"), about: None });
             let responses = state.handle_event(now, finished("edge", &[("web", DestinationOutcome::Repaired)]));
             contended += responses.iter().filter(|r| matches!(r, Response::Contended { .. })).count();
             now += at(301);
@@ -495,7 +520,7 @@ mod tests {
     #[test]
     fn a_deletion_that_is_agreed_to_gets_one_pass_that_sees_the_server() {
         let mut state = idle(&["edge"]);
-        let hint = || Event::Hint { server: server("edge") };
+        let hint = || Event::Hint { server: server("edge"), about: None };
         let agree = |what: &str| Event::Approved { fingerprint: what.to_owned() };
         assert_eq!(approved(&state.handle_event(at(1), hint())), [None]);
         state.handle_event(at(1), withheld("abc"));
@@ -511,14 +536,14 @@ mod tests {
     fn agreeing_while_a_pass_runs_counts_for_the_next_and_a_new_manifest_ends_it() {
         let mut state = idle(&["edge"]);
         let agree = || Event::Approved { fingerprint: "abc".to_owned() };
-        state.handle_event(at(1), Event::Hint { server: server("edge") });
+        state.handle_event(at(1), Event::Hint { server: server("edge"), about: None });
         state.handle_event(at(1), withheld("abc"));
-        state.handle_event(at(2), Event::Hint { server: server("edge") });
+        state.handle_event(at(2), Event::Hint { server: server("edge"), about: None });
         assert!(state.handle_event(at(2), agree()).is_empty());
         assert_eq!(approved(&state.handle_event(at(3), withheld("abc"))), [Some("abc")]);
         state.handle_event(at(4), withheld("abc"));
 
-        state.handle_event(at(5), Event::Hint { server: server("edge") });
+        state.handle_event(at(5), Event::Hint { server: server("edge"), about: None });
         state.handle_event(at(5), agree());
         state.handle_event(at(5), loaded(&["edge"]));
         assert_eq!(approved(&state.handle_event(at(6), finished("edge", &[]))), [None]);
@@ -527,9 +552,9 @@ mod tests {
     #[test]
     fn the_first_signal_drains_and_the_second_aborts() {
         let mut state = idle(&["edge"]);
-        state.handle_event(at(1), Event::Hint { server: server("edge") });
+        state.handle_event(at(1), Event::Hint { server: server("edge"), about: None });
         assert_eq!(state.handle_event(at(1), Event::StopRequested), [Response::Drain]);
-        assert_eq!(state.handle_event(at(1), Event::Hint { server: server("edge") }), []);
+        assert_eq!(state.handle_event(at(1), Event::Hint { server: server("edge"), about: None }), []);
         assert_eq!(state.handle_event(at(2), finished("edge", &[])), [Response::Finished]);
         assert_eq!(state.handle_event(at(2), Event::StopRequested), [Response::Abort]);
     }
@@ -544,7 +569,7 @@ mod tests {
     fn a_server_that_is_no_longer_declared_gets_no_more_passes() {
         let mut state = idle(&["a", "b"]);
         state.handle_event(at(1), loaded(&["a"]));
-        assert!(started(&state.handle_event(at(1), Event::Hint { server: server("b") })).is_empty());
+        assert!(started(&state.handle_event(at(1), Event::Hint { server: server("b"), about: None })).is_empty());
     }
 
     const NAMES: [&str; 2] = ["a", "b"];
@@ -588,7 +613,7 @@ mod tests {
         fn handle(&mut self, now: Duration, event: Event) -> Result<(), TestCaseError> {
             let index = |server: &ObjectKey| NAMES.iter().position(|name| *name == server.name).unwrap();
             match &event {
-                Event::Hint { server } => self.owed[index(server)] = true,
+                Event::Hint { server, .. } => self.owed[index(server)] = true,
                 // Not every step finds one to end.
                 Event::PassFinished { server, .. } if !self.running[index(server)] => return Ok(()),
                 Event::PassFinished { server, .. } => self.running[index(server)] = false,
@@ -612,7 +637,7 @@ mod tests {
             let mut now = at(0);
             for step in steps {
                 let event = match step {
-                    Step::Hint(which) => Event::Hint { server: server(NAMES[which]) },
+                    Step::Hint(which) => Event::Hint { server: server(NAMES[which]), about: None },
                     Step::Back(which) => Event::ServerBack { server: server(NAMES[which]) },
                     Step::Ask => Event::ReconcileRequested { server: None },
                     Step::Load => loaded(&NAMES),

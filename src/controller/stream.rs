@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::board::Board;
 use super::run::Message;
+use super::state::About;
 use crate::api::{Kind, ObjectKey};
 use crate::engine::{EngineError, Watcher};
 
@@ -19,6 +20,8 @@ use crate::engine::{EngineError, Watcher};
 const REOPEN: Duration = Duration::from_secs(1);
 /// A server that was away is noticed this late, however long it was: after a reboot everything waits for it, and an attempt costs little.
 const LONGEST: Duration = Duration::from_secs(4);
+/// Wait before the loop is told again that something happened.
+const REPEAT: Duration = Duration::from_millis(100);
 /// Silence after which the daemon is asked whether it is there.
 const SILENCE: Duration = Duration::from_secs(30);
 /// A stream that has been silent for this long is opened anew.
@@ -80,36 +83,41 @@ async fn follow(
         Ok(stream) => stream,
         Err(error) => return Left::Lost(Some(error)),
     };
-    // Never wait: a slow listener slows the daemon, and one hint that is underway stands for all.
+    // Never wait: a slow listener slows the daemon. What finds no place is made up for by one hint that stands for all.
     let tell = |message| {
-        if inbox.try_send(message).is_err() {
+        let told = inbox.try_send(message).is_ok();
+        if !told {
             board.count(|counts| counts.lost_events += 1);
         }
+        told
     };
-    let hint = |container| tell(Message::Hint { server: server.clone(), container });
+    let hint = |about| tell(Message::Hint { server: server.clone(), about });
+    let mut told;
     if wait.take().is_some() {
         tracing::info!(server = %server.path(), "the stream of events is open again");
         // The server is back: whatever waits for its next attempt need not wait any longer.
-        tell(Message::StreamBack { server: server.clone() });
+        told = tell(Message::StreamBack { server: server.clone() });
     } else {
-        hint(None);
+        told = hint(None);
     }
     let mut last = Instant::now();
     let mut asked = last;
     loop {
+        let patience = if told { asked + SILENCE } else { Instant::now() + REPEAT };
         let event = tokio::select! {
-            event = timeout_at(asked + SILENCE, stream.next()) => event,
+            event = timeout_at(patience, stream.next()) => event,
             () = doubt.notified() => return Left::Doubted,
         };
         match event {
             Ok(Some(Ok(event))) => {
                 tracing::trace!(server = %server.path(), action = event.action, object = event.name, "event");
-                hint(event.container.and_then(|id| id.try_into().ok()));
+                told = hint(Some(About::of(&event)).filter(|_| told));
                 last = Instant::now();
                 asked = last;
             }
             Ok(Some(Err(error))) => return Left::Lost(Some(error)),
             Ok(None) => return Left::Lost(None),
+            Err(_) if !told => told = hint(None),
             Err(_) if last.elapsed() >= LONG_SILENCE => return Left::Doubted,
             Err(_) => {
                 if let Err(error) = watcher.ping().await {
@@ -236,5 +244,19 @@ mod tests {
         doubt.notify_one();
         assert!(matches!(messages.recv().await, Some(Message::Hint { .. })));
         assert_eq!(calls(&silent), ["subscribe", "subscribe"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_finds_no_place_is_made_up_for_by_a_hint_that_stands_for_all() {
+        let (inbox, mut messages) = mpsc::channel(1);
+        let server = ObjectKey::new(Kind::Server, "default", "edge");
+        inbox.send(Message::StreamBack { server: server.clone() }).await.unwrap();
+        let (silent, board) = (Silent::default(), Board::new("default"));
+        tokio::spawn(listen(server, silent, Arc::default(), inbox, board.clone()));
+        tokio::time::sleep(REPEAT * 3).await;
+        assert!(board.read().counts.lost_events > 0);
+        assert!(matches!(messages.recv().await, Some(Message::StreamBack { .. })));
+        assert!(matches!(messages.recv().await, Some(Message::Hint { about: None, .. })));
+        assert!(tokio::time::timeout(REPEAT * 3, messages.recv()).await.is_err(), "once");
     }
 }

@@ -2,18 +2,24 @@
 //!
 //! The settings of an endpoint cannot change while it has the same id, and a list shows the ids. So a live container whose
 //! endpoints are all as they were is not inspected again: a look at a server that stays the same takes two lists and the engine's own information.
+//! The endpoints of a stopped container have no ids. Where the events of the server are listened to, one that has exited is remembered as long
+//! as the list shows the same of it and no event was about it: that it is disconnected is told, and connecting it alone shows in the list.
 //!
 //! One thing is not seen that way: what a failed connect leaves behind on a running container shows in no list. Such a container is not
 //! remembered, none is that an operation is about to touch, and none for longer than [`FRESH`].
-
+//!
+//! What was learned is kept as it comes: a look that takes too long has not been for nothing.
 //!
 //! What an engine says of itself costs it more than both lists, since it runs other programs to find out. So it is not asked again for as long, unless
 //! it has to do with a Swarm, where its part may change from one moment to the next. One that has joined a Swarm since has a network of it.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::observed::{EngineInfo, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork, SwarmState};
-use crate::store::known::{Inspected, KnownContainers, KnownEngine};
+use crate::observed::{
+    ContainerState, EngineInfo, Exit, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork, SwarmState,
+};
+use crate::store::known::{Inspected, KnownContainers, KnownEngine, Suspects};
 
 /// For how long an inspection is believed, and what an engine has said of itself.
 const FRESH: Duration = Duration::from_secs(300);
@@ -39,45 +45,78 @@ pub(super) fn holds(engine: &KnownEngine, networks: &[ObservedNetwork]) -> bool 
         && networks.iter().all(|network| network.scope != NetworkScope::Swarm)
 }
 
-/// What is known at the beginning of a look, and what will be at its end.
+/// What is known in the course of a look.
 pub(super) struct Recollection {
-    before: KnownContainers,
-    after: KnownContainers,
+    content: Mutex<Content>,
+    /// Events about its containers are heard.
+    watched: bool,
     now: u64,
 }
 
+struct Content {
+    before: KnownContainers,
+    after: KnownContainers,
+}
+
 impl Recollection {
-    pub(super) fn new(before: KnownContainers) -> Self {
-        Self { before, after: KnownContainers::new(), now: now() }
+    pub(super) fn new(mut before: KnownContainers, suspects: &Suspects, watched: bool) -> Self {
+        before.retain(|id, _| !suspects.all && !suspects.containers.contains(id));
+        Self { content: Mutex::new(Content { before, after: KnownContainers::new() }), watched, now: now() }
     }
 
     /// Fills in what is known of a container of the list; `false`: it has to be inspected.
-    pub(super) fn recall(&mut self, listed: &mut ObservedContainer) -> bool {
-        let Some(known) = self.before.remove(&listed.id) else { return false };
-        if !is_fresh(known.at, self.now) || !identifies(listed) || !same(&listed.endpoints, &known.endpoints) {
+    pub(super) fn recall(&self, listed: &mut ObservedContainer) -> bool {
+        let mut content = self.content();
+        let Some(known) = content.before.remove(&listed.id) else { return false };
+        if !is_fresh(known.at, self.now) || !self.is_memorable(listed) || !shows(listed, &known) {
             return false;
         }
         listed.endpoints.clone_from(&known.endpoints);
-        self.after.insert(listed.id.clone(), known);
+        if !listed.state.is_live() {
+            listed.exit.clone_from(&known.exit);
+        }
+        content.after.insert(listed.id.clone(), known);
         true
     }
 
-    /// Keeps what an inspection has told of a container of the list.
-    pub(super) fn keep(&mut self, listed: &ObservedContainer, inspected: &ObservedContainer) {
-        if identifies(inspected) && same(&listed.endpoints, &inspected.endpoints) {
-            self.after.insert(listed.id.clone(), Inspected { at: self.now, endpoints: inspected.endpoints.clone() });
+    /// Keeps what an inspection has told of a container that is listed with these endpoints.
+    pub(super) fn keep(&self, listed: &[ObservedEndpoint], inspected: &ObservedContainer) {
+        if self.is_memorable(inspected) && same(listed, &inspected.endpoints) {
+            let ObservedContainer { state, exit, endpoints, .. } = inspected;
+            let known = Inspected { at: self.now, state: *state, exit: exit.clone(), endpoints: endpoints.clone() };
+            self.content().after.insert(inspected.id.clone(), known);
         }
     }
 
+    /// What has been recalled and kept so far.
     pub(super) fn into_known(self) -> KnownContainers {
-        self.after
+        self.content.into_inner().unwrap_or_else(PoisonError::into_inner).after
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a change would show. The reason why a container that was created could not start would not: it stays created.
+    fn is_memorable(&self, container: &ObservedContainer) -> bool {
+        let identified =
+            |endpoint: &ObservedEndpoint| endpoint.network_id.is_some() && !endpoint.endpoint_id.is_empty();
+        match container.state.is_live() {
+            true => container.endpoints.iter().all(identified),
+            false => self.watched && container.state == ContainerState::Exited,
+        }
     }
 }
 
-/// Whether each endpoint has an id, which only those of live containers have.
-fn identifies(container: &ObservedContainer) -> bool {
-    let identified = |endpoint: &ObservedEndpoint| endpoint.network_id.is_some() && !endpoint.endpoint_id.is_empty();
-    container.state.is_live() && container.endpoints.iter().all(identified)
+/// Whether the list shows what is known.
+fn shows(listed: &ObservedContainer, known: &Inspected) -> bool {
+    let code = |exit: &Option<Exit>| exit.as_ref().map(|exit| exit.code);
+    let same_end = listed.state == known.state && (listed.exit.is_none() || code(&listed.exit) == code(&known.exit));
+    same(&listed.endpoints, &known.endpoints)
+        && match listed.state.is_live() {
+            true => known.state.is_live(),
+            false => same_end,
+        }
 }
 
 /// Whether they are the same endpoints, whatever is known of their settings.
@@ -95,7 +134,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::observed::{ContainerState, EndpointSettings};
+    use crate::observed::EndpointSettings;
 
     fn listed(endpoint_id: &str) -> ObservedContainer {
         serde_json::from_value(json!({
@@ -115,17 +154,28 @@ mod tests {
         container
     }
 
+    fn recollection(before: KnownContainers, watched: bool) -> Recollection {
+        Recollection::new(before, &Suspects::default(), watched)
+    }
+
     /// What is known after a look that inspected the container.
     fn known(listed: &ObservedContainer, inspected: &ObservedContainer) -> KnownContainers {
-        let mut recollection = Recollection::new(KnownContainers::new());
-        recollection.keep(listed, inspected);
+        let recollection = recollection(KnownContainers::new(), true);
+        recollection.keep(&listed.endpoints, inspected);
         recollection.into_known()
+    }
+
+    fn exited(code: i64) -> ObservedContainer {
+        let exit = Some(Exit { code, ..Exit::default() });
+        let mut container = ObservedContainer { state: ContainerState::Exited, exit, ..listed("") };
+        container.endpoints[0].ipv4_address = String::new();
+        container
     }
 
     #[test]
     fn an_endpoint_that_is_still_the_same_has_the_settings_it_had() {
         let before = listed("e1");
-        let mut recollection = Recollection::new(known(&before, &inspected(&before)));
+        let recollection = recollection(known(&before, &inspected(&before)), false);
         let mut again = listed("e1");
         assert!(recollection.recall(&mut again));
         assert_eq!(again, inspected(&before));
@@ -133,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn another_endpoint_another_address_or_a_container_that_is_not_live_is_inspected() {
+    fn another_endpoint_another_address_or_another_state_is_inspected() {
         let before = listed("e1");
         let others = [
             listed("e2"),
@@ -149,9 +199,37 @@ mod tests {
             },
         ];
         for mut other in others {
-            let mut recollection = Recollection::new(known(&before, &inspected(&before)));
+            let recollection = recollection(known(&before, &inspected(&before)), true);
             assert!(!recollection.recall(&mut other), "{other:?}");
             assert!(recollection.into_known().is_empty());
+        }
+    }
+
+    #[test]
+    fn one_that_has_exited_is_remembered_with_its_end_where_events_are_heard_and_nowhere_else() {
+        let before = exited(128);
+        let mut told = inspected(&before);
+        told.exit = Some(Exit { code: 128, error: "network web not found".to_owned(), oom_killed: false });
+        let known = known(&before, &told);
+        let mut again = exited(128);
+        assert!(recollection(known.clone(), true).recall(&mut again));
+        assert_eq!(again, told);
+        assert!(!recollection(known.clone(), false).recall(&mut exited(128)), "no event would be heard");
+        assert!(!recollection(known.clone(), true).recall(&mut exited(0)), "it has run since");
+        let created = ObservedContainer { state: ContainerState::Created, ..exited(128) };
+        assert!(!recollection(known, true).recall(&mut created.clone()));
+        let silent = recollection(KnownContainers::new(), true);
+        silent.keep(&created.endpoints, &created);
+        assert!(silent.into_known().is_empty(), "why it could not start would not show");
+    }
+
+    #[test]
+    fn what_an_event_was_about_is_inspected_and_after_a_gap_in_the_events_everything_is() {
+        let before = listed("e1");
+        let known = known(&before, &inspected(&before));
+        let suspected = Suspects { all: false, containers: [before.id.clone()].into() };
+        for suspects in [suspected, Suspects { all: true, ..Suspects::default() }] {
+            assert!(!Recollection::new(known.clone(), &suspects, true).recall(&mut listed("e1")), "{suspects:?}");
         }
     }
 
@@ -167,7 +245,7 @@ mod tests {
     fn an_inspection_is_believed_for_a_while_only() {
         let before = listed("e1");
         for at in [FRESH.as_secs() + 1, u64::MAX] {
-            let mut recollection = Recollection::new(known(&before, &inspected(&before)));
+            let mut recollection = recollection(known(&before, &inspected(&before)), false);
             recollection.now = recollection.now.wrapping_add(at);
             assert!(!recollection.recall(&mut listed("e1")), "{at}");
         }

@@ -3,6 +3,10 @@
 //! A daemon tells of a disconnection before it is through with it: for some milliseconds, or many where it has much to do, the list shows the
 //! container as it was, and the look that the event has caused finds nothing. An inspection waits for the daemon to be through. So these
 //! containers are inspected beside the lists instead of after them, and what that tells counts if it comes later than the list.
+//!
+//! An answer that comes earlier and says something else than the list settles nothing: the list may show an older moment, however late it
+//! came. Such a container is inspected after the list, as is one whose answer did not come in time, and nothing is recalled of either: the
+//! daemon may have told all that it will tell about this disconnection (since Docker 29 it does so once).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,8 +18,10 @@ use super::known::same;
 use crate::engine::Reader;
 use crate::observed::{ContainerId, ObservedContainer};
 
-/// How long a look waits for them. Whatever keeps the daemon longer ends with another event.
+/// How long a look waits for them before it asks again beside others.
 const SUSPENSE: Duration = Duration::from_millis(100);
+/// Inspected beside the lists at most. The others are inspected after them.
+const BESIDE: usize = 8;
 
 /// A container that something happens to just now.
 pub(super) struct Suspect {
@@ -34,11 +40,11 @@ impl Suspect {
 /// What is not told, or not in time, the rest of the look has to find out.
 pub(super) async fn inspect(
     reader: &(impl Reader + ?Sized),
-    suspects: BTreeSet<ContainerId>,
+    suspects: &BTreeSet<ContainerId>,
 ) -> BTreeMap<ContainerId, Suspect> {
-    let asked = suspects.into_iter().map(|id| async move {
-        let told = timeout(SUSPENSE, reader.container(&id)).await.ok()?.ok()??;
-        Some((id, Suspect { container: told.container, answered: Instant::now() }))
+    let asked = suspects.iter().take(BESIDE).map(|id| async move {
+        let told = timeout(SUSPENSE, reader.container(id)).await.ok()?.ok()??;
+        Some((id.clone(), Suspect { container: told.container, answered: Instant::now() }))
     });
     join_all(asked).await.into_iter().flatten().collect()
 }
@@ -50,10 +56,12 @@ mod tests {
     use async_trait::async_trait;
     use serde_json::json;
 
+    use super::super::known::Recollection;
     use super::super::{Before, Interest, look};
     use super::*;
     use crate::engine::{ContainerDetail, EngineError, EngineEvent};
     use crate::observed::{EngineInfo, ObservedNetwork, ObservedService, ObservedTask, SwarmState};
+    use crate::store::known::{KnownContainers, Suspects};
 
     const MOMENT: Duration = Duration::from_millis(10);
 
@@ -123,13 +131,34 @@ mod tests {
         }
     }
 
+    fn suspects() -> Suspects {
+        Suspects { all: false, containers: [container(0).id].into() }
+    }
+
     /// On how many networks the container is seen, how long the look took, and how many inspections.
     async fn seen(listing: Duration, inspections: &[(Duration, usize)]) -> (usize, Duration, usize) {
+        seen_after(listing, inspections, KnownContainers::new()).await
+    }
+
+    async fn seen_after(
+        listing: Duration,
+        inspections: &[(Duration, usize)],
+        known: KnownContainers,
+    ) -> (usize, Duration, usize) {
         let busy = Busy { listing, inspections: inspections.to_vec(), inspected: AtomicUsize::new(0) };
-        let before = Before { suspects: [container(0).id].into(), ..Before::default() };
+        let recollection = Recollection::new(known, &suspects(), true);
+        let before = Before { engine: None, suspects: suspects().containers };
         let begun = Instant::now();
-        let seen = look(&busy, &Interest::All, before).await.unwrap();
+        let seen = look(&busy, &Interest::All, before, &recollection).await.unwrap();
         (seen.state.containers[0].endpoints.len(), begun.elapsed(), busy.inspected.into_inner())
+    }
+
+    /// What is known of the container that the list shows.
+    async fn known() -> KnownContainers {
+        let busy = Busy { listing: MOMENT, inspections: vec![(MOMENT, 2)], inspected: AtomicUsize::new(0) };
+        let recollection = Recollection::new(KnownContainers::new(), &Suspects::default(), true);
+        look(&busy, &Interest::All, Before::default(), &recollection).await.unwrap();
+        recollection.into_known()
     }
 
     #[tokio::test(start_paused = true)]
@@ -143,13 +172,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_disconnection_that_is_told_once_is_seen_though_the_list_is_slow_and_shows_what_is_remembered() {
+        let known = known().await;
+        assert_eq!(known.len(), 1);
+        let list = Duration::from_millis(60);
+        assert_eq!(seen_after(list, &[(MOMENT, 1)], known).await, (1, list + MOMENT, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_was_told_before_the_list_and_is_the_same_is_not_asked_again() {
         assert_eq!(seen(MOMENT * 2, &[(MOMENT, 2)]).await, (2, MOMENT * 2, 1));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_daemon_that_is_busy_for_long_is_not_waited_for() {
+    async fn a_daemon_that_is_busy_for_long_is_asked_again_whatever_is_remembered() {
         let long = Duration::from_secs(5);
         assert_eq!(seen(MOMENT, &[(long, 1), (MOMENT, 2)]).await, (2, SUSPENSE + MOMENT, 2));
+        assert_eq!(
+            seen_after(MOMENT, &[(long, 1), (long, 1)], known().await).await,
+            (1, SUSPENSE + long, 2),
+            "the list shows what is remembered"
+        );
     }
 }

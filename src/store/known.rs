@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::api::ObjectKey;
-use crate::observed::{ContainerId, EngineInfo, ObservedEndpoint};
+use crate::observed::{ContainerId, ContainerState, EngineInfo, Exit, ObservedEndpoint};
 
 /// Bytes of one file to read at most: some ten thousand containers.
 const BYTES: u64 = 16 << 20;
-const FORMAT: &str = "1.0";
-/// Containers to suspect at most. Where more happens at once, the lists have to do.
-const SUSPECTS: usize = 8;
+const FORMAT: &str = "1.1";
+/// Containers to suspect by name at most. Where more happens between two looks, every container is suspected.
+const SUSPECTS: usize = 256;
 
 /// What is known of the containers of one server.
 pub type KnownContainers = BTreeMap<ContainerId, Inspected>;
@@ -27,7 +27,18 @@ pub type KnownContainers = BTreeMap<ContainerId, Inspected>;
 pub struct Inspected {
     /// Seconds since the epoch.
     pub at: u64,
+    pub state: ContainerState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
     pub endpoints: Vec<ObservedEndpoint>,
+}
+
+/// Containers about which more may have happened than the next list shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Suspects {
+    /// Events were missed, or there were too many of them.
+    pub all: bool,
+    pub containers: BTreeSet<ContainerId>,
 }
 
 /// What an engine has told of itself.
@@ -44,9 +55,10 @@ pub struct Known {
     memory: Arc<Mutex<BTreeMap<ObjectKey, KnownContainers>>>,
     /// Never on disk: the next command may meet another engine at the same address.
     engines: Arc<Mutex<BTreeMap<ObjectKey, KnownEngine>>>,
-    suspects: Arc<Mutex<BTreeMap<ObjectKey, BTreeSet<ContainerId>>>>,
+    suspects: Arc<Mutex<BTreeMap<ObjectKey, Suspects>>>,
     /// `None`: it ends with the process.
     directory: Option<PathBuf>,
+    watched: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,6 +71,17 @@ impl Known {
     /// Under the state directory. Nothing is created before there is something to write.
     pub fn in_state(directory: &Path) -> Self {
         Self { directory: Some(directory.join("known")), ..Self::default() }
+    }
+
+    /// For a process that listens to the servers' events, and suspects what they are about. It may remember more: see [`Known::is_watched`].
+    pub fn watched() -> Self {
+        Self { watched: true, ..Self::default() }
+    }
+
+    /// A stopped container can be disconnected and connected again without a trace in any list. So what was told of one is remembered only
+    /// where an event about it would be heard.
+    pub fn is_watched(&self) -> bool {
+        self.watched
     }
 
     pub fn of(&self, server: &ObjectKey) -> KnownContainers {
@@ -75,6 +98,15 @@ impl Known {
         }
     }
 
+    /// Keeps what a look has learned that was not completed.
+    pub fn learn(&self, server: &ObjectKey, containers: KnownContainers) {
+        if !containers.is_empty() {
+            let mut known = self.of(server);
+            known.extend(containers);
+            self.replace(server, known);
+        }
+    }
+
     /// Takes it out: a look that fails, for whatever reason, leaves nothing to rely on.
     pub fn take_engine(&self, server: &ObjectKey) -> Option<KnownEngine> {
         self.engines.lock().unwrap_or_else(PoisonError::into_inner).remove(server)
@@ -84,16 +116,32 @@ impl Known {
         self.engines.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), engine);
     }
 
-    /// Something happens to the container just now: the next look asks about it at once.
+    /// Something happens to the container just now: the next look asks about it, whatever is known.
     pub fn suspect(&self, server: &ObjectKey, container: ContainerId) {
+        self.suspect_all(server, Suspects { all: false, containers: [container].into() });
+    }
+
+    /// Events were missed: the next look relies on nothing.
+    pub fn doubt(&self, server: &ObjectKey) {
+        self.suspect_all(server, Suspects { all: true, containers: BTreeSet::new() });
+    }
+
+    /// Also gives back what a look has taken that was not completed.
+    pub fn suspect_all(&self, server: &ObjectKey, more: Suspects) {
+        if more == Suspects::default() {
+            return;
+        }
         let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
         let suspects = suspects.entry(server.clone()).or_default();
-        if suspects.len() < SUSPECTS {
-            suspects.insert(container);
+        suspects.all |= more.all;
+        suspects.containers.extend(more.containers);
+        while suspects.containers.len() > SUSPECTS {
+            suspects.all = true;
+            suspects.containers.pop_last();
         }
     }
 
-    pub fn take_suspects(&self, server: &ObjectKey) -> BTreeSet<ContainerId> {
+    pub fn take_suspects(&self, server: &ObjectKey) -> Suspects {
         self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(server).unwrap_or_default()
     }
 
@@ -161,7 +209,11 @@ mod tests {
     }
 
     fn containers() -> KnownContainers {
-        [1, 2].map(|number| (id(number), Inspected { at: 7, endpoints: Vec::new() })).into()
+        [1, 2]
+            .map(|number| {
+                (id(number), Inspected { at: 7, state: ContainerState::Running, exit: None, endpoints: Vec::new() })
+            })
+            .into()
     }
 
     #[test]
@@ -192,6 +244,29 @@ mod tests {
             fs::write(&path, bad).unwrap();
             assert_eq!(Known::in_state(state.path()).of(&server()), KnownContainers::new(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_a_look_that_was_not_completed_has_learned_is_added_to_what_was_known() {
+        let known = Known::default();
+        known.learn(&server(), [(id(1), containers()[&id(1)].clone())].into());
+        known.learn(&server(), [(id(2), containers()[&id(2)].clone())].into());
+        assert_eq!(known.of(&server()), containers());
+    }
+
+    #[test]
+    fn where_too_much_happens_to_be_named_everything_is_suspected() {
+        let known = Known::default();
+        for number in 0..=u8::MAX {
+            known.suspect(&server(), id(number));
+        }
+        let named = known.take_suspects(&server());
+        assert_eq!((named.all, named.containers.len()), (false, SUSPECTS));
+        known.suspect_all(&server(), named);
+        known.suspect(&server(), "f".repeat(64).try_into().unwrap());
+        let suspects = known.take_suspects(&server());
+        assert_eq!((suspects.all, suspects.containers.len()), (true, SUSPECTS));
+        assert_eq!(known.take_suspects(&server()), Suspects::default(), "they are asked about once");
     }
 
     #[test]

@@ -18,11 +18,11 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// The longest that anything waits: the guard against fights, and a resync on top.
 const PATIENCE: Duration = Duration::from_secs(400);
 
-const CONTAINERS: [&str; 4] = ["traefik", "app", "db", "stranger"];
-const NETWORKS: [&str; 2] = ["web-net", "data-net"];
+pub(super) const CONTAINERS: [&str; 4] = ["traefik", "app", "db", "stranger"];
+pub(super) const NETWORKS: [&str; 2] = ["web-net", "data-net"];
 
 #[derive(Debug, Clone, Copy)]
-enum Act {
+pub(super) enum Act {
     Disconnect,
     Connect,
     Stop,
@@ -34,16 +34,16 @@ enum Act {
 
 /// What becomes of the event that the daemon sends.
 #[derive(Debug, Clone, Copy)]
-enum Fate {
+pub(super) enum Fate {
     Told,
     Twice,
     Late,
     Lost,
 }
 
-type Step = (Act, usize, usize, Fate, u64);
+pub(super) type Step = (Act, usize, usize, Fate, u64);
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let act = prop_oneof![
         4 => Just(Act::Disconnect),
         1 => Just(Act::Connect),
@@ -57,7 +57,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec((act, 0..CONTAINERS.len(), 0..NETWORKS.len(), fate, 0..90u64), 1..12)
 }
 
-fn town() -> Town {
+pub(super) fn town() -> Town {
     let town = Town::new(
         Scenario::new()
             .destination(destination("web").named("web-net").member(application("app").alias("www")))
@@ -70,7 +70,7 @@ fn town() -> Town {
 }
 
 /// What somebody does to the server; what the daemon refuses is not done.
-fn act(world: &mut World, act: Act, container: &str, network: &str) {
+pub(super) fn act(world: &mut World, act: Act, container: &str, network: &str) {
     let id: ContainerId = world.container_named(container).id.clone();
     let on: Option<NetworkId> = world.networks_named(network).first().map(|network| network.id.clone());
     let _ = match (act, on) {
@@ -135,7 +135,7 @@ impl Controller {
 
 async fn converges(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut controller = Controller { state: State::new(INTERVAL, 7, 1), town: town(), now: Duration::ZERO };
-    let hint = || Event::Hint { server: edge() };
+    let hint = || Event::Hint { server: edge(), about: None };
     controller.handle(Event::Loaded(Loaded::Valid { servers: [edge()].into() })).await;
     let mut late = 0;
     for (what, container, network, fate, seconds) in steps {
@@ -179,7 +179,7 @@ async fn remembers(steps: Vec<Step>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn on_a_runtime(test: impl Future<Output = Result<(), TestCaseError>>) -> Result<(), TestCaseError> {
+pub(super) fn on_a_runtime(test: impl Future<Output = Result<(), TestCaseError>>) -> Result<(), TestCaseError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test)
 }
 

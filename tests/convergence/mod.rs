@@ -4,6 +4,7 @@ mod by_hand;
 mod crashes;
 mod execution;
 mod hints;
+mod looks;
 mod others;
 mod real;
 mod swarm;

@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
@@ -42,6 +43,8 @@ struct Session {
     interfere: Option<Interfere>,
     /// Reads find the server unreachable once that many mutating calls were made.
     reads_fail_after: Option<usize>,
+    /// Inspecting a container takes so long.
+    inspection: Duration,
     hung: watch::Sender<bool>,
 }
 
@@ -184,6 +187,10 @@ impl MemoryEngine {
 
     pub(crate) fn fail_reads_after_mutation(&self, nth: usize) {
         self.session().reads_fail_after = Some(nth);
+    }
+
+    pub(crate) fn inspections_take(&self, time: Duration) {
+        self.session().inspection = time;
     }
 
     /// From now on reads show the daemon as it is at this moment, until [`MemoryEngine::fresh_reads`].
@@ -870,6 +877,10 @@ impl Reader for MemoryEngine {
             let container = world.containers.get(id)?;
             Some(ContainerDetail { container: World::observe_container(container, true), env: container.env.clone() })
         };
+        let takes = self.session().inspection;
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
         self.read("container", inspect).await
     }
 

@@ -1,0 +1,125 @@
+//! What a running controller asks of a daemon: no more than it has to, and never the same in vain.
+
+use std::time::Duration;
+
+use landfall::observe::{Interest, ObserveLimits, observe, observe_all};
+use landfall::observed::{ContainerId, ContainerState, EndpointSettings, Observations};
+use landfall::store::known::Known;
+use proptest::prelude::*;
+
+use super::hints::{Act, Step, act, on_a_runtime, steps, town as busy_town};
+use super::world::Town;
+use crate::support::scenario::{Scenario, destination, edge};
+
+const STOPPED: usize = 120;
+
+/// A network that many stopped containers are on, and one that runs.
+async fn town() -> Town {
+    let town = Town::new(Scenario::new().destination(destination("web").named("web-net")));
+    town.apply().await;
+    let mut world = town.world();
+    let web = world.network_named("web-net").id.clone();
+    for number in 0..STOPPED {
+        let id = world.create_container(&format!("job-{number}"), "bridge");
+        world.connect(&web, &id, &EndpointSettings::default()).unwrap();
+        world.start_container(&id).unwrap();
+        world.stop_container(&id).unwrap();
+    }
+    let restarting = world.run_container("restarting");
+    world.connect(&web, &restarting, &EndpointSettings::default()).unwrap();
+    drop(world);
+    town
+}
+
+async fn look(town: &Town, known: &Known, per_server: Duration) -> Observations {
+    let limits = ObserveLimits { per_server, ..ObserveLimits::default() };
+    observe_all(town.desired.servers.values(), Interest::declared, |_| Ok(town.engine.clone()), known, limits).await
+}
+
+fn inspections(town: &Town) -> usize {
+    town.engine.calls().iter().filter(|call| call.name == "container").count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_daemon_is_seen_in_the_end_although_no_single_look_is_long_enough() {
+    let town = town().await;
+    let known = Known::watched();
+    // Eight at a time, so a look from nothing takes sixteen seconds.
+    town.engine.inspections_take(Duration::from_secs(1));
+    let mut looks = 1;
+    while look(&town, &known, Duration::from_secs(6)).await[&edge()].is_err() {
+        looks += 1;
+        assert!(looks < 10, "it never comes to an end");
+    }
+    assert_eq!(looks, 4);
+    assert!(inspections(&town) < STOPPED + 3 * 8 + 8, "{} inspections", inspections(&town));
+}
+
+#[tokio::test]
+async fn stopped_containers_are_not_asked_about_again_because_another_one_restarts() {
+    let town = town().await;
+    let known = Known::watched();
+    let limit = Duration::from_secs(30);
+    look(&town, &known, limit).await[&edge()].as_ref().unwrap();
+    let restarting = town.world().container_named("restarting").id.clone();
+    let before = inspections(&town);
+    for _ in 0..20 {
+        town.world().stop_container(&restarting).unwrap();
+        town.world().start_container(&restarting).unwrap();
+        known.suspect(&edge(), restarting.clone());
+        look(&town, &known, limit).await[&edge()].as_ref().unwrap();
+    }
+    let asked = inspections(&town) - before;
+    assert!(asked <= 20, "{asked} inspections in 20 looks");
+}
+
+#[tokio::test]
+async fn a_command_that_hears_no_events_asks_about_stopped_containers_each_time() {
+    let town = town().await;
+    let known = Known::default();
+    look(&town, &known, Duration::from_secs(30)).await[&edge()].as_ref().unwrap();
+    let before = inspections(&town);
+    look(&town, &known, Duration::from_secs(30)).await[&edge()].as_ref().unwrap();
+    assert_eq!(inspections(&town) - before, STOPPED);
+}
+
+/// Of what the daemon tells of what happened: connecting a container that does not run is told to nobody.
+fn is_told(act: Act, state: ContainerState) -> bool {
+    !matches!(act, Act::Connect) || state.is_live()
+}
+
+async fn shows_what_there_is(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let town = busy_town();
+    let server = &town.desired.servers[&edge()];
+    let known = Known::watched();
+    for (what, container, network, ..) in steps {
+        let (name, network) = (super::hints::CONTAINERS[container], super::hints::NETWORKS[network]);
+        let about = |town: &Town| -> (ContainerId, ContainerState) {
+            let world = town.world();
+            let container = world.container_named(name);
+            (container.id.clone(), container.state)
+        };
+        let (before, state) = about(&town);
+        act(&mut town.world(), what, name, network);
+        if is_told(what, state) {
+            known.suspect(&edge(), before);
+            known.suspect(&edge(), about(&town).0);
+        }
+        let seen = look(&town, &known, Duration::from_secs(30)).await;
+        let anew = observe(&town.engine.another(), &Interest::declared(server)).await;
+        prop_assert_eq!(seen.get(&edge()), Some(&anew));
+        town.apply().await;
+        // What an operation touches is forgotten, and told.
+        known.doubt(&edge());
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_remembered_of_stopped_containers_shows_what_a_fresh_look_shows_where_events_are_heard(steps in steps()) {
+        on_a_runtime(shows_what_there_is(steps))?;
+    }
+}
