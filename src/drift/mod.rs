@@ -302,7 +302,7 @@ fn message(operation: &Operation, network: Option<&str>, container: Option<&str>
         }
         Cause::MemberDetached => format!("{the_member} is not on {network}."),
         Cause::EndpointDiffers => {
-            format!("{the_member} is on {network} without the aliases or addresses that are declared.")
+            format!("{the_member} is on {network} otherwise than declared.")
         }
         Cause::EndpointStale => {
             format!("{the_member} is pinned to a removed network, and could not start again.")

@@ -606,7 +606,7 @@ pub(super) fn converge<'a>(
                 draft.groups.extend(service::attach(ctx, &target, wanted, Cause::MemberDetached));
             }
         }
-        draft.notes.extend(member::alias_notes(ctx, destination, located.network()));
+        draft.notes.extend(member::alias_notes(ctx, destination, located.network(), &members));
     }
     restore(ctx, destination, &target, &members, &handled, &mut draft);
     if destination.active {

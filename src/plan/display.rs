@@ -95,7 +95,9 @@ impl Cause {
             Cause::ProxyDetached => "the proxy is not on the network",
             Cause::ProxyUnwanted => "the destination is deactivated or asks for no proxy",
             Cause::MemberDetached => "the member is not on the network",
-            Cause::EndpointDiffers => "the endpoint lacks declared aliases or addresses",
+            Cause::EndpointDiffers => {
+                "the endpoint lacks something that is declared, or has something of Landfall's that no longer is"
+            }
             Cause::EndpointStale => "the container is pinned to a network that no longer exists",
             Cause::MembershipExclusive => "no resource declares it, and membership is exclusive",
             Cause::MemberUndeclared => "Landfall connected it for a resource that is no longer declared",

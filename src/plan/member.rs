@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Context;
+use super::applied::{self, Family};
 use super::host::{self, Attached, COMPOSE_PROJECT, COMPOSE_SERVICE, Host, SWARM_SERVICE};
 use super::operation::{
     Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkCreate, NetworkTarget, Note,
@@ -299,20 +300,15 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
     text.split('/').next()?.parse().ok()
 }
 
-/// What the engine is asked for: `base` as it was, with everything that is declared, marked as the set's.
+/// What the engine is asked for: `base` as it was, with everything that is declared and without what no longer is, marked as the set's.
 pub(super) fn declared_settings(base: EndpointSettings, endpoint: &DesiredEndpoint, set: &str) -> EndpointSettings {
     let mut settings = base;
-    for alias in &endpoint.aliases {
-        if !settings.aliases.contains(alias) {
-            settings.aliases.push(alias.clone());
-        }
-    }
-    if let Some(address) = endpoint.ipv4_address {
-        settings.ipv4_address = Some(address.to_string());
-    }
-    if let Some(address) = endpoint.ipv6_address {
-        settings.ipv6_address = Some(address.to_string());
-    }
+    let EndpointSettings { aliases, ipv4_address, ipv6_address, driver_opts, .. } = &mut settings;
+    applied::apply_aliases(aliases, driver_opts, &endpoint.aliases, set);
+    let declared = endpoint.ipv4_address.map(IpAddr::V4);
+    applied::apply_address(Family::V4, ipv4_address, driver_opts, declared, set);
+    let declared = endpoint.ipv6_address.map(IpAddr::V6);
+    applied::apply_address(Family::V6, ipv6_address, driver_opts, declared, set);
     ownership::mark(&mut settings, set);
     settings
 }
@@ -334,20 +330,22 @@ pub(super) fn returning_settings(
     }
 }
 
-/// Whether an endpoint lacks something that is declared. One that was not inspected is taken to be as declared.
-fn differs(attached: &Attached<'_>, endpoint: &DesiredEndpoint) -> bool {
+/// Whether an endpoint lacks something that is declared, or has something of Landfall's that no longer is. One that was not inspected is taken
+/// to be as declared.
+fn differs(attached: &Attached<'_>, endpoint: &DesiredEndpoint, set: &str) -> bool {
     let Some(settings) = &attached.endpoint.settings else { return false };
-    let is = |declared: IpAddr, configured: &Option<String>, in_use: &str| match configured {
-        Some(configured) => address(configured) == Some(declared),
-        None => address(in_use) == Some(declared),
+    let EndpointSettings { aliases, ipv4_address, ipv6_address, driver_opts, .. } = settings;
+    let address_differs = |family, declared: Option<IpAddr>, configured: Option<&String>, in_use: &str| {
+        let has = configured.map_or(in_use, String::as_str);
+        match declared {
+            Some(declared) => address(has) != Some(declared),
+            None => configured.is_some_and(|it| applied::is_own_address(family, it, driver_opts, set)),
+        }
     };
-    endpoint.aliases.iter().any(|alias| !settings.aliases.contains(alias))
-        || endpoint
-            .ipv4_address
-            .is_some_and(|ip| !is(ip.into(), &settings.ipv4_address, &attached.endpoint.ipv4_address))
-        || endpoint
-            .ipv6_address
-            .is_some_and(|ip| !is(ip.into(), &settings.ipv6_address, &attached.endpoint.ipv6_address))
+    let ObservedEndpoint { ipv4_address: v4_in_use, ipv6_address: v6_in_use, .. } = attached.endpoint;
+    applied::aliases_differ(aliases, driver_opts, &endpoint.aliases, set)
+        || address_differs(Family::V4, endpoint.ipv4_address.map(IpAddr::V4), ipv4_address.as_ref(), v4_in_use)
+        || address_differs(Family::V6, endpoint.ipv6_address.map(IpAddr::V6), ipv6_address.as_ref(), v6_in_use)
 }
 
 /// What brings one container onto the network as declared: nothing, a connect, or a disconnect and a connect.
@@ -363,7 +361,7 @@ pub(super) fn converge<'a>(
     let cause = match &attachment {
         None => detached,
         Some(attached) if attached.stale => Cause::EndpointStale,
-        Some(attached) if differs(attached, &wanted.endpoint) => Cause::EndpointDiffers,
+        Some(attached) if differs(attached, &wanted.endpoint, ctx.set) => Cause::EndpointDiffers,
         Some(_) => return Ok(None),
     };
     check_addresses(ctx, destination, target, wanted, attachment.as_ref())?;
@@ -553,7 +551,15 @@ pub(super) fn alias_notes(
     ctx: &Context<'_>,
     destination: &DesiredDestination,
     network: Option<&ObservedNetwork>,
+    members: &Members<'_>,
 ) -> Vec<Note> {
+    let wanted: BTreeSet<&ContainerId> = members.wanted.iter().map(|wanted| &wanted.container.id).collect();
+    // What Landfall put on a member is taken off by this very plan.
+    let stays = |other: &Attached<'_>, alias: &str| {
+        let settings = other.endpoint.settings.as_ref().filter(|_| wanted.contains(&other.container.id));
+        other.container.name == alias
+            || !settings.is_some_and(|it| applied::is_own_alias(alias, &it.driver_opts, ctx.set))
+    };
     let mut owners: BTreeMap<&str, BTreeSet<&ObjectKey>> = BTreeMap::new();
     let mut own: BTreeMap<&str, BTreeSet<&ContainerId>> = BTreeMap::new();
     for member in &destination.members {
@@ -573,7 +579,9 @@ pub(super) fn alias_notes(
         claims.extend(
             attached
                 .iter()
-                .filter(|other| !own[alias].contains(&other.container.id) && answers(other, alias))
+                .filter(|other| {
+                    !own[alias].contains(&other.container.id) && answers(other, alias) && stays(other, alias)
+                })
                 .map(|other| format!("the container {:?}", other.container.name)),
         );
         if claims.len() > 1 {

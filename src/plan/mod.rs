@@ -4,6 +4,7 @@
     reason = "the other outcome of a decision is a note, which is kept, not an error that is passed up"
 )]
 
+mod applied;
 pub mod cut;
 mod deletion;
 mod destination;

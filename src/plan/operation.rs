@@ -318,7 +318,7 @@ pub enum Cause {
     ProxyUnwanted,
     /// A declared member is not on the network.
     MemberDetached,
-    /// The endpoint lacks declared aliases or addresses.
+    /// The endpoint lacks something that is declared, or has something that Landfall put there and that no longer is.
     EndpointDiffers,
     /// The container is pinned to a network that no longer exists.
     EndpointStale,

@@ -53,7 +53,7 @@ fn pain_27_28_a_reconnect_keeps_aliases_addresses_mac_and_driver_options() {
             "ipv6_address": "fd00::10",
             "link_local_ips": ["169.254.1.1"],
             "mac_address": "02:00:00:00:00:01",
-            "driver_opts": { "com.example": "x", "landfall.set": "default" },
+            "driver_opts": { "com.example": "x", "landfall.aliases": "new", "landfall.set": "default" },
             "gw_priority": 7,
         })
     );
@@ -132,6 +132,98 @@ fn more_than_is_declared_is_no_difference() {
         .network(network("web-net").of("web").subnet("10.42.0.0/24"))
         .container(container("db").on("web-net").static_address("10.42.0.10").alias("db").alias("other"))
         .destination(destination("web").named("web-net").member(database("db").alias("db")))
+        .expect("");
+}
+
+/// Two applications on one network, connected by Landfall: `old` as `api` and `www`, at an address of its own.
+fn two_applications() -> Scenario {
+    let mut scenario = Scenario::without_proxy()
+        .network(network("web-net").of("web").subnet("10.42.0.0/24"))
+        .container(container("old"))
+        .container(container("new"))
+        .destination(
+            destination("web")
+                .named("web-net")
+                .subnet("10.42.0.0/24")
+                .member(application("old").alias("api").alias("www").address("10.42.0.10"))
+                .member(application("new")),
+        );
+    scenario.apply();
+    scenario.settled();
+    scenario
+}
+
+fn endpoint(scenario: &mut Scenario, name: &str) -> EndpointSettings {
+    let containers = &mut scenario.state().containers;
+    let container = containers.iter_mut().find(|it| it.name == name).unwrap();
+    container.endpoints[0].settings.clone().unwrap()
+}
+
+#[test]
+fn an_alias_that_is_no_longer_declared_is_taken_off_and_answers_for_its_new_owner_only() {
+    let mut after = two_applications()
+        .redeclare("web", |web| {
+            let old = application("old").alias("www").address("10.42.0.10");
+            web.with(|it| it.members.clear()).member(old).member(application("new").alias("api"))
+        })
+        .expect(
+            "
+            default/edge-1
+              - disconnect new from web-net for Application/shop/new (EndpointDiffers), disruptive
+              + connect new to web-net as api for Application/shop/new (EndpointDiffers)
+              - disconnect old from web-net for Application/shop/old (EndpointDiffers), disruptive
+              + connect old to web-net as www, 10.42.0.10 for Application/shop/old (EndpointDiffers)
+            ",
+        );
+    assert!(!endpoint(&mut after, "old").aliases.contains(&"api".to_owned()));
+}
+
+#[test]
+fn an_alias_that_people_added_stays_when_others_are_taken_off() {
+    let mut scenario = two_applications();
+    let old = scenario.state().containers.iter_mut().find(|it| it.name == "old").unwrap();
+    old.endpoints[0].settings.as_mut().unwrap().aliases.push("by-hand".to_owned());
+    let mut after = scenario
+        .redeclare("web", |web| {
+            web.with(|it| it.members.retain(|it| it.resource.name == "new")).member(application("old"))
+        })
+        .expect(
+            "
+            default/edge-1
+              - disconnect old from web-net for Application/shop/old (EndpointDiffers), disruptive
+              + connect old to web-net as by-hand for Application/shop/old (EndpointDiffers)
+            ",
+        );
+    assert_eq!(endpoint(&mut after, "old").driver_opts.keys().collect::<Vec<_>>(), ["landfall.set"]);
+}
+
+#[test]
+fn a_static_address_that_is_no_longer_declared_is_given_back_and_one_that_people_chose_stays() {
+    two_applications()
+        .redeclare("web", |web| {
+            let old = application("old").alias("api").alias("www");
+            web.with(|it| it.members.retain(|it| it.resource.name == "new")).member(old)
+        })
+        .expect(
+            "
+            default/edge-1
+              - disconnect old from web-net for Application/shop/old (EndpointDiffers), disruptive
+              + connect old to web-net as api, www for Application/shop/old (EndpointDiffers)
+            ",
+        );
+    Scenario::without_proxy()
+        .network(network("web-net").of("web").subnet("10.42.0.0/24"))
+        .container(container("app").on("web-net").static_address("10.42.0.10"))
+        .destination(destination("web").named("web-net").subnet("10.42.0.0/24").member(application("app")))
+        .expect("");
+}
+
+#[test]
+fn an_endpoint_that_was_connected_before_there_was_a_record_is_not_reconnected_to_be_given_one() {
+    Scenario::without_proxy()
+        .network(network("web-net").of("web").subnet("10.42.0.0/24"))
+        .container(container("app").on("web-net").alias("api").alias("www").static_address("10.42.0.10").marked())
+        .destination(destination("web").named("web-net").subnet("10.42.0.0/24").member(application("app").alias("www")))
         .expect("");
 }
 

@@ -268,7 +268,7 @@ fn pain_41_drift_names_what_moved_since_when_and_where_it_is_declared() {
       "reason": "EndpointDiffers",
       "refused": false,
       "disruptive": true,
-      "message": "The container \"front\" is on the network \"web-net\" without the aliases or addresses that are declared.",
+      "message": "The container \"front\" is on the network \"web-net\" otherwise than declared.",
       "network": "web-net",
       "container": "front",
       "since": null,
@@ -365,7 +365,7 @@ fn drift_as_markdown() {
 | default/edge-1 | Destination/default/gone | NetworkMissing | 2026-03-01T12:00:50Z (network removed) | The network "gone-net" does not exist. |
 | default/edge-1 | Destination/default/gone | ProxyDetached | 2026-03-01T12:00:50Z (network removed) | The proxy "traefik" is not on the network "gone-net". |
 | default/edge-1 | Destination/default/web | ProxyDetached | 2026-03-01T12:00:30Z (container disconnected) | The proxy "traefik" is not on the network "web-net". |
-| default/edge-1 | Application/default/front | EndpointDiffers | unknown | The container "front" is on the network "web-net" without the aliases or addresses that are declared. |
+| default/edge-1 | Application/default/front | EndpointDiffers | unknown | The container "front" is on the network "web-net" otherwise than declared. |
 | default/edge-1 | Destination/default/web | ImmutableField | unknown | spec.network.mtu is 1500 on the server and 1450 in the manifest. The network is adopted, and Landfall removes none that it did not create. |
 
 ### Unmanaged
@@ -416,7 +416,7 @@ ProxyDetached: The proxy &quot;traefik&quot; is not on the network &quot;gone-ne
 ImmutableField: spec.network.mtu is 1500 on the server and 1450 in the manifest. The network is adopted, and Landfall removes none that it did not create. Hint: change the manifest to what the network is</failure>
     </testcase>
     <testcase name="Application/default/front" classname="default/edge-1" file="manifests/shop team.yaml" line="11" time="0">
-      <failure type="EndpointDiffers" message="The container &quot;front&quot; is on the network &quot;web-net&quot; without the aliases or addresses that are declared.">EndpointDiffers: The container &quot;front&quot; is on the network &quot;web-net&quot; without the aliases or addresses that are declared.</failure>
+      <failure type="EndpointDiffers" message="The container &quot;front&quot; is on the network &quot;web-net&quot; otherwise than declared.">EndpointDiffers: The container &quot;front&quot; is on the network &quot;web-net&quot; otherwise than declared.</failure>
     </testcase>
     <testcase name="Database/default/orders" classname="default/edge-1" file="manifests/shop team.yaml" line="21" time="0">
       <failure type="MemberDetached" message="The container &quot;pg&quot; is not on the network &quot;data-net&quot;.">MemberDetached: The container &quot;pg&quot; is not on the network &quot;data-net&quot;.</failure>
