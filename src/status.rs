@@ -88,6 +88,12 @@ impl<'a> Said<'a> {
         self.notes.get(object).into_iter().flatten().copied().filter(move |note| note.kind == kind)
     }
 
+    /// Why the server's proxy cannot be connected anywhere.
+    fn about_proxy(&self, server: &ObjectKey) -> Option<&'a Note> {
+        let unreachable = self.notes(server, NoteKind::Refused).find(|note| note.reason == Reason::WrongScope);
+        unreachable.or_else(|| self.notes(server, NoteKind::Waiting).next())
+    }
+
     fn operations(&self, object: &ObjectKey) -> impl Iterator<Item = (&'a Operation, &'a Outcome)> {
         self.operations.get(object).into_iter().flatten().copied()
     }
@@ -334,7 +340,7 @@ impl Looked<'_> {
         };
         let found = match (wanted, connected) {
             (true, true) => condition("ProxyConnected", ConditionStatus::True, "Connected", name("is connected")),
-            (true, false) => match said.notes(&self.server.key, NoteKind::Waiting).next() {
+            (true, false) => match said.about_proxy(&self.server.key) {
                 Some(note) => {
                     condition("ProxyConnected", ConditionStatus::False, note.reason.as_str(), note.message.clone())
                 }

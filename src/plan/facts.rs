@@ -195,11 +195,12 @@ fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination)
         let service = container.labels.get(host::SWARM_SERVICE).and_then(|name| ctx.host.service_named(name));
         host::is_task(container) && service.is_some()
     };
-    let Members { all, apart, declared, services, .. } = &members;
+    let Members { all, apart, declared, one_offs, services, .. } = &members;
     let unmanaged = attached.iter().filter(|attached| {
         let id = &attached.container.id;
         !declared.contains(id)
             && !apart.contains(id)
+            && !one_offs.contains(id)
             && !host::is_proxy(attached.container, proxy)
             && !spoken_for(attached.container)
     });

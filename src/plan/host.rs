@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::operation::{Blocker, BlockerKind, ServerType};
+use super::operation::{Blocker, BlockerKind, Note, Reason, ServerType};
 use super::ownership::{self, Ownership};
 use super::service;
 use crate::api::ObjectKey;
@@ -18,6 +18,8 @@ pub(super) const PREDEFINED: [&str; 5] = ["bridge", "host", "none", "ingress", "
 /// Labels by which the engine and Docker Compose mark their containers.
 pub(super) const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 pub(super) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+/// Set on what `docker compose run` starts: a container of the service that does not serve for it.
+const COMPOSE_ONE_OFF: &str = "com.docker.compose.oneoff";
 /// Name of the service that a container is a task of.
 pub const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
 pub(super) const SWARM_TASK: &str = "com.docker.swarm.task.id";
@@ -121,6 +123,35 @@ impl<'a> Host<'a> {
     pub(super) fn container(&self, id: &crate::observed::ContainerId) -> Option<&'a ObservedContainer> {
         // Observed containers are in the order of their ids, but a saved observation may have been edited.
         self.state.containers.iter().find(|container| container.id == *id)
+    }
+
+    /// The container whose network another one shares; Docker keeps its id or, from the API, what was given.
+    fn shared(&self, mode: &str) -> Option<&'a ObservedContainer> {
+        let of = mode.strip_prefix("container:")?;
+        self.state.containers.iter().find(|container| container.id.as_str() == of || container.name == of)
+    }
+
+    /// Why the container cannot be on any network, and what to do about it. `None` where it can.
+    pub(super) fn unconnectable_note(
+        &self,
+        object: &ObjectKey,
+        container: &ObservedContainer,
+        is_proxy: bool,
+    ) -> Option<Note> {
+        let mode = unconnectable(container)?;
+        let shared = self.shared(mode);
+        let mode = shared.map_or_else(|| mode.to_owned(), |shared| format!("container:{}", shared.name));
+        let (who, name) = (if is_proxy { "The proxy" } else { "The container" }, &container.name);
+        let message = format!("{who} {name:?} runs with network mode {mode:?} and cannot be connected to a network.");
+        let otherwise = if is_proxy { "set `proxy: false` on the destinations" } else { "take it out of the manifest" };
+        let hint = match shared {
+            Some(shared) if is_proxy => {
+                format!("declare {:?}, whose network it uses, as the proxy's `container`, or {otherwise}", shared.name)
+            }
+            Some(shared) => format!("declare {:?}, whose network it uses, in its place", shared.name),
+            None => format!("run {name:?} on a bridge network, with its ports published, or {otherwise}"),
+        };
+        Some(Note::refused(Reason::WrongScope, object, message).hint(hint))
     }
 
     pub(super) fn owner(&self, network: &ObservedNetwork) -> Option<&Ownership> {
@@ -267,6 +298,11 @@ pub(super) fn is_proxy(container: &ObservedContainer, proxy: Option<&Proxy>) -> 
 /// Run by a Swarm service: whatever is done to it is undone by the next task.
 pub(super) fn is_task(container: &ObservedContainer) -> bool {
     container.labels.contains_key(SWARM_TASK)
+}
+
+/// Started by `docker compose run`: it carries the labels of its service and is none of its replicas.
+pub(super) fn is_one_off(container: &ObservedContainer) -> bool {
+    container.labels.get(COMPOSE_ONE_OFF).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 /// On its way out: the engine refuses to connect or disconnect it.

@@ -16,7 +16,7 @@ use super::{ownership, service};
 use crate::api::{ContainerSelector, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredEndpoint, DesiredMember};
 use crate::observed::{
-    ContainerId, EndpointSettings, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService,
+    ContainerId, EndpointSettings, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService,
 };
 
 /// A container that belongs on a destination's network, and how it should appear there.
@@ -47,6 +47,8 @@ pub(super) struct Members<'a> {
     pub(super) declared: BTreeSet<&'a ContainerId>,
     /// Belongs to the destination without being on its network.
     pub(super) apart: BTreeSet<&'a ContainerId>,
+    /// Started by `docker compose run` for a declared service: they are left where Compose puts them.
+    pub(super) one_offs: BTreeSet<&'a ContainerId>,
     /// Of resources that are being deleted: not declared any more, and not foreign yet.
     pub(super) leaving: BTreeSet<&'a ContainerId>,
     /// Every container of every resource, those apart included.
@@ -74,6 +76,9 @@ pub(super) fn resolve<'a>(
             continue;
         }
         members.all.extend(found.iter().map(|container| (&member.resource, *container)));
+        let one_offs =
+            ctx.host.state.containers.iter().filter(|it| host::is_one_off(it) && describes(&member.selector, it));
+        members.one_offs.extend(one_offs.map(|container| &container.id));
         if !member.connect {
             members.apart.extend(found.iter().map(|container| &container.id));
             continue;
@@ -103,18 +108,8 @@ pub(super) fn resolve<'a>(
                 }
                 continue;
             }
-            if let Some(mode) = host::unconnectable(container) {
-                members.notes.push(
-                    Note::warning(
-                        Reason::WrongScope,
-                        &member.resource,
-                        format!(
-                            "The container {:?} runs with network mode {mode:?} and cannot be connected to a network.",
-                            container.name
-                        ),
-                    )
-                    .hint("run it on a bridge network"),
-                );
+            if let Some(note) = ctx.host.unconnectable_note(&member.resource, container, false) {
+                members.notes.push(note);
                 continue;
             }
             match index.get(&container.id) {
@@ -165,8 +160,13 @@ pub(super) fn matching<'a>(host: &Host<'a>, selector: &ContainerSelector) -> Vec
     found
 }
 
-/// Whether the selector means the container.
+/// Whether the selector means the container. One that `docker compose run` started is meant by its name only: it carries the labels of a service
+/// whose alias it must not answer for.
 pub fn selects(selector: &ContainerSelector, container: &ObservedContainer) -> bool {
+    describes(selector, container) && (selector.names.contains(&container.name) || !host::is_one_off(container))
+}
+
+fn describes(selector: &ContainerSelector, container: &ObservedContainer) -> bool {
     let ContainerSelector { names, labels, compose_project, compose_service, swarm_services } = selector;
     let has = |key: &str, value: &String| container.labels.get(key) == Some(value);
     *selector != ContainerSelector::default()
@@ -364,6 +364,7 @@ pub(super) fn converge<'a>(
         Some(attached) if differs(attached, &wanted.endpoint, ctx.set) => Cause::EndpointDiffers,
         Some(_) => return Ok(None),
     };
+    check_attachable(target, wanted)?;
     check_addresses(ctx, destination, target, wanted, attachment.as_ref())?;
     let connect = |settings| Call::ConnectEndpoint {
         network: target.call(),
@@ -429,6 +430,38 @@ pub(super) fn unknown(object: &ObjectKey, container: &ObservedContainer, network
         ),
     )
     .hint("observe the server again")
+}
+
+/// The tool that made a stack's networks, and the stack.
+const STACK: &str = "com.docker.stack.namespace";
+
+/// Containers of their own get onto the networks of a Swarm only where those are attachable, which is decided when a network is made.
+fn check_attachable(target: &Target<'_>, wanted: &Wanted<'_>) -> Result<(), Note> {
+    let Some(network) = target.network.filter(|it| it.scope == NetworkScope::Swarm && !it.attachable) else {
+        return Ok(());
+    };
+    // It shows nothing yet, whatever it was asked to be.
+    if network.is_unallocated() {
+        return Ok(());
+    }
+    let message = format!(
+        "The network {:?} is not attachable: only Swarm services can be on it, and {:?} is a container.",
+        network.name, wanted.container.name
+    );
+    let hint = match network.labels.get(STACK) {
+        Some(stack) => {
+            let own = network.name.strip_prefix(&format!("{stack}_")).unwrap_or(&network.name);
+            format!(
+                "in the stack file, under `networks:` and `{own}:`, write `attachable: true`; Docker makes the network anew after \
+                 docker stack rm {stack}"
+            )
+        }
+        None => format!(
+            "remove the network and make it anew: docker network create --driver overlay --attachable {}",
+            network.name
+        ),
+    };
+    Err(Note::refused(Reason::WrongScope, wanted.object, message).hint(hint))
 }
 
 /// An address that cannot be had is refused before anything is disconnected for it.
@@ -514,7 +547,7 @@ pub(super) fn fate(
     if host::is_going(container)
         || members.declared.contains(&container.id)
         || members.leaving.contains(&container.id)
-        || (members.apart.contains(&container.id) && !marked)
+        || ((members.apart.contains(&container.id) || members.one_offs.contains(&container.id)) && !marked)
     {
         return Fate::Stays;
     }

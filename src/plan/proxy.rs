@@ -45,14 +45,7 @@ pub(super) fn server_note(ctx: &Context<'_>) -> Option<Note> {
         Some(container) if host::is_going(container) => {
             Some(waiting(format!("The proxy {name:?} is in state {}.", container.state.as_str())))
         }
-        Some(container) => host::unconnectable(container).map(|mode| {
-            Note::warning(
-                Reason::WrongScope,
-                &ctx.server.key,
-                format!("The proxy {name:?} runs with network mode {mode:?} and cannot be connected to a network."),
-            )
-            .hint("run the proxy on a bridge network, with its ports published")
-        }),
+        Some(container) => ctx.host.unconnectable_note(&ctx.server.key, container, true),
     }
 }
 

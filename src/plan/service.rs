@@ -265,7 +265,7 @@ pub(super) fn task_note(
     task: &crate::observed::ObservedContainer,
 ) -> Note {
     let service = task.labels.get(host::SWARM_SERVICE).map_or("NAME", String::as_str);
-    Note::warning(
+    Note::refused(
         Reason::WrongScope,
         resource,
         format!(

@@ -2,7 +2,7 @@
 
 use landfall::observed::ContainerState;
 
-use crate::support::scenario::{Scenario, application, container, database, destination, network, service};
+use crate::support::scenario::{Scenario, application, container, database, destination, hex_id, network, service};
 
 #[test]
 fn a_server_with_nothing_declared_needs_nothing() {
@@ -154,8 +154,8 @@ fn a_proxy_in_the_hosts_network_is_not_connected_and_the_report_says_why() {
         .expect_nothing_but(
             "
             default/edge-1
-              * warning Server/default/edge-1: The proxy \"traefik\" runs with network mode \"host\" and cannot be connected to a network. (WrongScope)
-                  hint: run the proxy on a bridge network, with its ports published
+              ! refused Server/default/edge-1: The proxy \"traefik\" runs with network mode \"host\" and cannot be connected to a network. (WrongScope)
+                  hint: run \"traefik\" on a bridge network, with its ports published, or set `proxy: false` on the destinations
             ",
         );
 }
@@ -300,16 +300,33 @@ fn a_member_that_does_not_exist_is_waited_for_while_the_others_are_connected() {
 }
 
 #[test]
-fn a_member_in_the_network_of_another_container_cannot_be_connected() {
-    Scenario::without_proxy()
-        .container(container("sidecar").network_mode("container:0123"))
+fn members_that_can_be_on_no_network_are_refused_by_the_names_of_those_concerned() {
+    let vpn = hex_id("container vpn");
+    Scenario::new()
+        .container(container("vpn").on("bridge"))
+        .container(container("alone").network_mode("none"))
+        .container(container("behind").network_mode(&format!("container:{vpn}")))
+        .container(container("lost").network_mode("container:0123"))
+        .container(container("traefik").network_mode(&format!("container:{vpn}")))
         .network(network("web-net").of("web"))
-        .destination(destination("web").named("web-net").member(application("sidecar")))
+        .destination(
+            destination("web")
+                .named("web-net")
+                .member(application("alone"))
+                .member(application("behind"))
+                .member(application("lost")),
+        )
         .expect_nothing_but(
             "
             default/edge-1
-              * warning Application/shop/sidecar: The container \"sidecar\" runs with network mode \"container:0123\" and cannot be connected to a network. (WrongScope)
-                  hint: run it on a bridge network
+              ! refused Server/default/edge-1: The proxy \"traefik\" runs with network mode \"container:vpn\" and cannot be connected to a network. (WrongScope)
+                  hint: declare \"vpn\", whose network it uses, as the proxy's `container`, or set `proxy: false` on the destinations
+              ! refused Application/shop/alone: The container \"alone\" runs with network mode \"none\" and cannot be connected to a network. (WrongScope)
+                  hint: run \"alone\" on a bridge network, with its ports published, or take it out of the manifest
+              ! refused Application/shop/behind: The container \"behind\" runs with network mode \"container:vpn\" and cannot be connected to a network. (WrongScope)
+                  hint: declare \"vpn\", whose network it uses, in its place
+              ! refused Application/shop/lost: The container \"lost\" runs with network mode \"container:0123\" and cannot be connected to a network. (WrongScope)
+                  hint: run \"lost\" on a bridge network, with its ports published, or take it out of the manifest
             ",
         );
 }

@@ -1,6 +1,6 @@
 //! Containers that no resource declares.
 
-use crate::support::scenario::{Scenario, application, container, destination, network, service};
+use crate::support::scenario::{ContainerBuilder, Scenario, application, container, destination, network, service};
 
 #[test]
 fn on_a_shared_destination_undeclared_containers_are_reported_and_left() {
@@ -83,4 +83,58 @@ fn pain_30_a_container_on_an_unmanaged_network_is_nobodys_business() {
         .destination(destination("web").named("web-net").exclusive().member(application("app")))
         .prune()
         .expect("");
+}
+
+/// As Compose labels the containers of its project `wiki`, those of `docker compose run` included.
+fn of_wiki(name: &str, one_off: &str) -> ContainerBuilder {
+    container(name)
+        .label("com.docker.compose.project", "wiki")
+        .label("com.docker.compose.service", "app")
+        .label("com.docker.compose.oneoff", one_off)
+}
+
+#[test]
+fn what_docker_compose_run_starts_is_no_member_and_is_left_where_compose_puts_it() {
+    let wiki = || application("wiki").labelled("com.docker.compose.project", "wiki").alias("wiki");
+    Scenario::without_proxy()
+        .network(network("web-net").of("web"))
+        .container(of_wiki("wiki-app-1", "False"))
+        .container(of_wiki("wiki-app-run-1", "True"))
+        .container(of_wiki("wiki-app-run-2", "True").on("web-net"))
+        .destination(destination("web").named("web-net").exclusive().member(wiki()))
+        .expect(
+            "
+            default/edge-1
+              + connect wiki-app-1 to web-net as wiki for Application/shop/wiki (MemberDetached)
+            ",
+        );
+    // An earlier version of Landfall took it for a member and had it answer for the service.
+    Scenario::without_proxy()
+        .network(network("web-net").of("web"))
+        .container(of_wiki("wiki-app-1", "False").on("web-net").alias("wiki").marked())
+        .container(of_wiki("wiki-app-run-1", "True").on("web-net").alias("wiki").marked())
+        .destination(destination("web").named("web-net").member(wiki()))
+        .prune()
+        .expect(
+            "
+            default/edge-1
+              - disconnect wiki-app-run-1 from web-net for Destination/shop/web (MemberUndeclared), disruptive
+              * warning Destination/shop/web: The alias \"wiki\" belongs to Application/shop/wiki and the container \"wiki-app-run-1\": whoever asks for it gets any of them. (AliasTakenTwice)
+                  hint: give each its own alias, or put them on different destinations
+            ",
+        );
+}
+
+#[test]
+fn what_docker_compose_run_started_is_a_member_by_its_name() {
+    Scenario::without_proxy()
+        .network(network("web-net").of("web"))
+        .container(of_wiki("wiki-app-run-1", "True"))
+        .destination(destination("web").named("web-net").member(application("one-off").containers(&["wiki-app-run-1"])))
+        .expect(
+            "
+            default/edge-1
+              + connect wiki-app-run-1 to web-net for Application/shop/one-off (MemberDetached)
+            ",
+        );
 }

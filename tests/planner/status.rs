@@ -161,3 +161,34 @@ fn every_condition_is_documented() {
         assert!(page.contains(&format!("| `{}` |", condition.condition_type)), "{}", condition.condition_type);
     }
 }
+
+#[test]
+fn who_can_be_on_no_network_is_said_of_everyone_it_concerns() {
+    let scenario = Scenario::new()
+        .network(network("web-net").of("web"))
+        .container(container("traefik").network_mode("host"))
+        .container(container("frontend").network_mode("none"))
+        .destination(destination("web").named("web-net").member(application("frontend")));
+    let of = |kind, path| {
+        let all = conditions(&scenario, kind, path);
+        all.lines()
+            .filter(|line| !line.contains("=True") || line.contains("Stalled"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of(Kind::Destination, "web"),
+        [
+            "Ready=False WrongScope",
+            "Reconciling=False NothingOutstanding",
+            "Stalled=True WrongScope",
+            "ProxyConnected=False WrongScope",
+            "MembersConnected=False MemberDetached",
+            "InSync=False WrongScope",
+            "Deleting=False NotRequested",
+        ]
+    );
+    let refused = ["Ready=False WrongScope", "Reconciling=False NothingOutstanding", "Stalled=True WrongScope"];
+    assert_eq!(of(Kind::Application, "frontend"), refused);
+    assert_eq!(of(Kind::Server, ""), refused);
+}

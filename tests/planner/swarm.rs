@@ -159,7 +159,7 @@ fn tasks_are_not_connected_or_disconnected() {
         .expect_nothing_but(
             "
             default/edge-1
-              * warning Application/shop/out: The container \"out\" is a task of a Swarm service, which decides on its networks; it is not on that of Destination/shop/web. (WrongScope)
+              ! refused Application/shop/out: The container \"out\" is a task of a Swarm service, which decides on its networks; it is not on that of Destination/shop/web. (WrongScope)
                   hint: choose the service instead: `containers: { swarmServices: [NAME] }`
               . unmanaged Destination/shop/web: No resource declares the container \"in\", which is on \"web-net\". (MembershipForeign)
                   hint: declare it, or set `membership: Exclusive` to have it disconnected
@@ -208,6 +208,26 @@ fn fact_11_a_network_that_is_not_allocated_yet_is_neither_of_the_wrong_scope_nor
             default/edge-1
               ! refused Destination/shop/web: The network \"web-net\" is of driver \"\" and scope swarm, and a destination on Server/default/edge-1 is a bridge network. (WrongScope)
                   hint: choose another network name
+            ",
+        );
+}
+
+#[test]
+fn containers_are_not_connected_to_an_overlay_that_takes_none_and_the_line_for_the_stack_file_is_named() {
+    Scenario::new()
+        .swarm_manager()
+        .network(network("shop_front").overlay().not_attachable().label("com.docker.stack.namespace", "shop"))
+        .network(network("by-hand").overlay().not_attachable())
+        .container(container("app"))
+        .destination(destination("a").named("shop_front").adopt())
+        .destination(destination("b").named("by-hand").adopt().without_proxy().member(application("app")))
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/a: The network \"shop_front\" is not attachable: only Swarm services can be on it, and \"traefik\" is a container. (WrongScope)
+                  hint: in the stack file, under `networks:` and `front:`, write `attachable: true`; Docker makes the network anew after docker stack rm shop
+              ! refused Application/shop/app: The network \"by-hand\" is not attachable: only Swarm services can be on it, and \"app\" is a container. (WrongScope)
+                  hint: remove the network and make it anew: docker network create --driver overlay --attachable by-hand
             ",
         );
 }

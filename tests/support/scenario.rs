@@ -618,6 +618,11 @@ impl NetworkBuilder {
         self
     }
 
+    pub fn not_attachable(mut self) -> Self {
+        self.0.attachable = false;
+        self
+    }
+
     pub fn overlay(mut self) -> Self {
         self.0.driver = "overlay".to_owned();
         self.0.scope = NetworkScope::Swarm;

@@ -510,6 +510,40 @@ fn no_drift_is_an_empty_report() {
 }
 
 #[test]
+fn who_can_be_on_no_network_is_a_finding() {
+    let manifests = "
+apiVersion: landfall/v1
+kind: Server
+metadata: { name: edge-1 }
+spec: { proxy: { container: traefik } }
+---
+apiVersion: landfall/v1
+kind: Destination
+metadata: { name: web }
+spec: { server: edge-1, network: { name: web-net }, adopt: true }
+---
+apiVersion: landfall/v1
+kind: Application
+metadata: { name: app }
+spec: { destination: web, containers: { names: [app] } }
+";
+    let mut proxy = container("traefik", "traefik:v3", &[]);
+    proxy.network_mode = "host".to_owned();
+    let mut app = container("app", "app", &[]);
+    app.network_mode = "none".to_owned();
+    let report = report(manifests, server(vec![network("web-net")], vec![proxy, app]), Vec::new());
+    let found: Vec<_> = report.findings.iter().map(|it| (it.object.to_string(), it.reason, it.refused)).collect();
+    assert_eq!(
+        found,
+        [
+            ("Server/default/edge-1".to_owned(), "WrongScope", true),
+            ("Application/default/app".to_owned(), "WrongScope", true)
+        ]
+    );
+    assert!(report.drifted);
+}
+
+#[test]
 fn a_date_is_given_only_where_the_events_prove_it() {
     let (state, _) = shop();
     let with = |events: Vec<EngineEvent>| report(MANIFESTS, state.clone(), events);
