@@ -12,7 +12,8 @@ use super::operation::{
     Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkCreate, NetworkTarget, Note,
     Operation, Reason,
 };
-use super::{ownership, service};
+use super::ownership::{self, Mark, Purpose};
+use super::service;
 use crate::api::{ContainerSelector, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredEndpoint, DesiredMember};
 use crate::observed::{
@@ -27,6 +28,7 @@ pub(super) struct Wanted<'a> {
     pub(super) container: &'a ObservedContainer,
     pub(super) endpoint: DesiredEndpoint,
     pub(super) start_after_repair: bool,
+    pub(super) made_for: BTreeSet<Purpose>,
 }
 
 /// A Swarm service whose tasks belong on a destination's network.
@@ -36,6 +38,7 @@ pub(super) struct WantedService<'a> {
     pub(super) object: &'a ObjectKey,
     pub(super) service: &'a ObservedService,
     pub(super) aliases: Vec<String>,
+    pub(super) made_for: BTreeSet<Purpose>,
 }
 
 /// The containers and Swarm services of a destination's resources.
@@ -117,6 +120,7 @@ pub(super) fn resolve<'a>(
                 Some(&at) => {
                     merge(&mut members.wanted[at].endpoint, &member.endpoint);
                     members.wanted[at].start_after_repair |= member.start_after_repair;
+                    members.wanted[at].made_for.insert(Purpose::Resource(member.resource.clone()));
                 }
                 None => {
                     index.insert(&container.id, members.wanted.len());
@@ -125,6 +129,7 @@ pub(super) fn resolve<'a>(
                         container,
                         endpoint: member.endpoint.clone(),
                         start_after_repair: member.start_after_repair,
+                        made_for: [Purpose::Resource(member.resource.clone())].into(),
                     });
                 }
             }
@@ -247,8 +252,14 @@ fn services<'a>(ctx: &Context<'a>, member: &'a DesiredMember, static_address: bo
         if let Some(known) = members.services.iter_mut().find(|known| known.service.id == service.id) {
             let new: Vec<String> = aliases.iter().filter(|alias| !known.aliases.contains(alias)).cloned().collect();
             known.aliases.extend(new);
+            known.made_for.insert(Purpose::Resource(member.resource.clone()));
         } else {
-            members.services.push(WantedService { object: &member.resource, service, aliases: aliases.clone() });
+            members.services.push(WantedService {
+                object: &member.resource,
+                service,
+                aliases: aliases.clone(),
+                made_for: [Purpose::Resource(member.resource.clone())].into(),
+            });
         }
     }
 }
@@ -301,15 +312,19 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// What the engine is asked for: `base` as it was, with everything that is declared and without what no longer is, marked as the set's.
-pub(super) fn declared_settings(base: EndpointSettings, endpoint: &DesiredEndpoint, set: &str) -> EndpointSettings {
+pub(super) fn declared_settings(
+    base: EndpointSettings,
+    endpoint: &DesiredEndpoint,
+    mark: &Mark<'_>,
+) -> EndpointSettings {
     let mut settings = base;
     let EndpointSettings { aliases, ipv4_address, ipv6_address, driver_opts, .. } = &mut settings;
-    applied::apply_aliases(aliases, driver_opts, &endpoint.aliases, set);
+    applied::apply_aliases(aliases, driver_opts, &endpoint.aliases, mark.set);
     let declared = endpoint.ipv4_address.map(IpAddr::V4);
-    applied::apply_address(Family::V4, ipv4_address, driver_opts, declared, set);
+    applied::apply_address(Family::V4, ipv4_address, driver_opts, declared, mark.set);
     let declared = endpoint.ipv6_address.map(IpAddr::V6);
-    applied::apply_address(Family::V6, ipv6_address, driver_opts, declared, set);
-    ownership::mark(&mut settings, set);
+    applied::apply_address(Family::V6, ipv6_address, driver_opts, declared, mark.set);
+    mark.write(&mut settings.driver_opts);
     settings
 }
 
@@ -324,8 +339,15 @@ pub(super) fn returning_settings(
     let declared = members.wanted.iter().find(|wanted| wanted.container.id == container.id);
     let proxy = destination.proxy && host::is_proxy(container, ctx.server.proxy.as_ref());
     match declared {
-        Some(wanted) => declared_settings(before, &wanted.endpoint, ctx.set),
-        None if proxy => declared_settings(before, &DesiredEndpoint::default(), ctx.set),
+        Some(wanted) => {
+            let mut made_for = wanted.made_for.clone();
+            made_for.extend(proxy.then_some(Purpose::Proxy));
+            declared_settings(before, &wanted.endpoint, &ctx.mark(&made_for, container))
+        }
+        None if proxy => {
+            let made_for = [Purpose::Proxy].into();
+            declared_settings(before, &DesiredEndpoint::default(), &ctx.mark(&made_for, container))
+        }
         None => before,
     }
 }
@@ -377,12 +399,14 @@ pub(super) fn converge<'a>(
         let journals = ctx.journals_listing(&destination.key, &container.id);
         let journalled = journals.last().and_then(|journal| journalled_settings(journal, &container.id));
         let cause = if journalled.is_some() { Cause::JournalRestore } else { cause };
-        let settings = declared_settings(journalled.unwrap_or_default(), &wanted.endpoint, ctx.set);
+        let mark = ctx.mark(&wanted.made_for, container);
+        let settings = declared_settings(journalled.unwrap_or_default(), &wanted.endpoint, &mark);
         return Ok(Some(Group {
             object: wanted.object.clone(),
             operations: vec![operation(connect(settings), cause, false, None)],
             journal: None,
             completes: journals.into_iter().cloned().collect(),
+            needs: Vec::new(),
         }));
     };
     let Some(before) = restorable(&attached) else {
@@ -396,7 +420,7 @@ pub(super) fn converge<'a>(
         container: ContainerTarget::of(container),
         force: attached.stale && live,
     };
-    let settings = declared_settings(before.clone(), &wanted.endpoint, ctx.set);
+    let settings = declared_settings(before.clone(), &wanted.endpoint, &ctx.mark(&wanted.made_for, container));
     Ok(Some(Group {
         object: wanted.object.clone(),
         operations: vec![operation(disconnect, cause, live, undo), operation(connect(settings), cause, false, None)],
@@ -413,6 +437,7 @@ pub(super) fn converge<'a>(
             }],
         }),
         completes: Vec::new(),
+        needs: Vec::new(),
     }))
 }
 

@@ -210,6 +210,7 @@ pub(super) fn replace<'a>(
                     .collect(),
             }),
             completes,
+            needs: Vec::new(),
         },
     })
 }
