@@ -3,7 +3,7 @@
 //! Made by `manifest::resolve` from a validated set; the planner and the views read it.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -17,9 +17,6 @@ use crate::api::{
 pub struct DesiredState {
     /// Name of the set (`--set`): what it owns is marked with it.
     pub set: String,
-    /// Which manifests these are: networks and endpoints are marked with it, and pruning leaves those of others. `None`: nobody said, and
-    /// nothing that carries one is this one's.
-    pub source: Option<String>,
     /// In the order of their keys.
     pub servers: BTreeMap<ObjectKey, DesiredServer>,
     /// Declared servers that nothing is planned for. Where one is part of the same Swarm as one of `servers`, what is on it matters all the
@@ -129,7 +126,10 @@ pub struct DesiredNetwork {
     /// `None`: generated once, found again by label.
     pub name: Option<String>,
     pub subnets: Vec<DesiredSubnet>,
+    /// Given to nobody, by name.
+    pub aux_addresses: BTreeMap<String, IpAddr>,
     pub internal: bool,
+    pub ipv4: bool,
     pub ipv6: bool,
     pub icc: bool,
     pub mtu: Option<u32>,
@@ -141,8 +141,34 @@ pub struct DesiredNetwork {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredSubnet {
     pub subnet: IpNet,
-    pub gateway: Option<std::net::IpAddr>,
+    pub gateway: Option<IpAddr>,
     pub ip_range: Option<IpNet>,
+}
+
+impl DesiredSubnet {
+    pub fn implied_gateway(&self) -> IpAddr {
+        implied_gateway(&self.subnet, self.ip_range.as_ref())
+    }
+}
+
+/// The address that Docker gives the gateway where none is declared: the first of what it gives addresses from.
+pub fn implied_gateway(subnet: &IpNet, ip_range: Option<&IpNet>) -> IpAddr {
+    let first = ip_range.unwrap_or(subnet).network();
+    match (is_host(subnet, first), first) {
+        (true, first) => first,
+        (false, IpAddr::V4(first)) => Ipv4Addr::from_bits(first.to_bits().saturating_add(1)).into(),
+        (false, IpAddr::V6(first)) => Ipv6Addr::from_bits(first.to_bits().saturating_add(1)).into(),
+    }
+}
+
+/// Whether a host of the range can have the address: not that of the network itself, and no IPv4 broadcast address.
+pub fn is_host(range: &IpNet, address: IpAddr) -> bool {
+    let reserved = match range {
+        IpNet::V4(net) if net.prefix_len() < 31 => address == net.network() || address == net.broadcast(),
+        IpNet::V6(net) if net.prefix_len() < 127 => address == net.network(),
+        _ => false,
+    };
+    range.contains(&address) && !reserved
 }
 
 /// A resource on a destination.
@@ -163,4 +189,8 @@ pub struct DesiredEndpoint {
     pub aliases: Vec<String>,
     pub ipv4_address: Option<Ipv4Addr>,
     pub ipv6_address: Option<Ipv6Addr>,
+    /// In lower case.
+    pub mac_address: Option<String>,
+    pub gw_priority: Option<i64>,
+    pub driver_opts: BTreeMap<String, String>,
 }

@@ -299,7 +299,6 @@ async fn inspect(
             // The later look, and of one piece: addresses, ids and settings belong together.
             container.state = inspected.state;
             container.exit = inspected.exit;
-            container.health = inspected.health;
             container.endpoints = inspected.endpoints;
         }
     }
@@ -395,7 +394,7 @@ mod tests {
                 false => SwarmState::Inactive,
             };
             let (id, name, version) = ("id".to_owned(), "edge-1".to_owned(), "20.10.24".to_owned());
-            Ok(EngineInfo { id, name, version, swarm, address_pools: Vec::new() })
+            Ok(EngineInfo { id, name, version, api_version: None, swarm, address_pools: Vec::new() })
         }
 
         async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError> {

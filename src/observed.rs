@@ -88,11 +88,87 @@ pub struct EngineInfo {
     pub name: String,
     /// Engine version, such as `20.10.24`.
     pub version: String,
+    /// The version of the API that it is spoken to in; `None` in snapshots that are older than this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<ApiVersion>,
     pub swarm: SwarmState,
     /// Address pools configured on the daemon; empty where it uses its built-in ones.
     #[serde(default)]
     pub address_pools: Vec<AddressPool>,
 }
+
+impl EngineInfo {
+    /// Whether it does what came with that version of the API.
+    pub fn knows(&self, feature: ApiVersion) -> bool {
+        self.api_version.or_else(|| self.api_of_release()).is_some_and(|version| version >= feature)
+    }
+
+    /// By its own version, the oldest that there is of each.
+    fn api_of_release(&self) -> Option<ApiVersion> {
+        let minor = match self.version.split('.').next()?.parse::<u32>().ok()? {
+            0..=18 => return None,
+            19 => 40,
+            20..=22 => 41,
+            23 => 42,
+            24 => 43,
+            25 => 44,
+            26 => 45,
+            27 => 46,
+            28 => 48,
+            _ => 52,
+        };
+        Some(ApiVersion { major: 1, minor })
+    }
+}
+
+/// A version of the Docker Engine API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ApiVersion {
+    pub major: u16,
+    pub minor: u16,
+}
+
+impl ApiVersion {
+    /// Networks of IPv6 get their addresses from a pool that the engine has of itself (Docker 27).
+    pub const IPV6_POOLS: Self = Self { major: 1, minor: 46 };
+    /// `GwPriority` of an endpoint, and networks without IPv4 (Docker 28).
+    pub const GATEWAY_PRIORITY: Self = Self { major: 1, minor: 48 };
+    pub const WITHOUT_IPV4: Self = Self { major: 1, minor: 48 };
+    /// A static address on a network that took its subnet from a pool (Docker 29).
+    pub const STATIC_IN_POOL: Self = Self { major: 1, minor: 52 };
+    /// A MAC address that is asked for on connecting (Docker 29).
+    pub const MAC_ADDRESS: Self = Self { major: 1, minor: 54 };
+
+    pub fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once('.')?;
+        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+impl TryFrom<String> for ApiVersion {
+    type Error = InvalidVersion;
+
+    fn try_from(text: String) -> Result<Self, InvalidVersion> {
+        Self::parse(&text).ok_or(InvalidVersion(text))
+    }
+}
+
+impl From<ApiVersion> for String {
+    fn from(version: ApiVersion) -> Self {
+        version.to_string()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a version of the Docker Engine API")]
+pub struct InvalidVersion(pub String);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AddressPool {
@@ -234,12 +310,18 @@ pub struct ObservedNetwork {
     pub attachable: bool,
     /// The routing mesh of a Swarm.
     pub ingress: bool,
+    #[serde(default = "yes")]
+    pub ipv4: bool,
     pub ipv6: bool,
     pub subnets: Vec<ObservedSubnet>,
     pub options: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
     /// RFC 3339 time of creation as the daemon gives it.
     pub created: String,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl ObservedNetwork {
@@ -258,7 +340,7 @@ pub enum NetworkScope {
     Global,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedSubnet {
     /// CIDR, as the daemon writes it.
     pub subnet: String,
@@ -266,6 +348,9 @@ pub struct ObservedSubnet {
     pub gateway: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_range: Option<String>,
+    /// By name: what the daemon gives to nobody.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aux_addresses: BTreeMap<String, String>,
 }
 
 /// From `GET /containers/json?all=1`.
@@ -279,33 +364,11 @@ pub struct ObservedContainer {
     /// How it ended; `None` while it runs and where the daemon does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
-    /// What its health check says; `None` where it has none, and while it does not run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub health: Option<Health>,
     pub labels: BTreeMap<String, String>,
     /// `HostConfig.NetworkMode`: `host`, `none` and `container:…` cannot be connected to a network.
     pub network_mode: String,
     /// One per network, in the order of the networks' names.
     pub endpoints: Vec<ObservedEndpoint>,
-}
-
-/// What a container's health check says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Health {
-    Starting,
-    Healthy,
-    Unhealthy,
-}
-
-impl Health {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Health::Starting => "starting",
-            Health::Healthy => "healthy",
-            Health::Unhealthy => "unhealthy",
-        }
-    }
 }
 
 /// How a container ended, or why it could not start.
@@ -333,11 +396,6 @@ impl Exit {
 }
 
 impl ObservedContainer {
-    /// It runs, and its health check, if it has one, has passed.
-    pub fn is_serving(&self) -> bool {
-        self.state == ContainerState::Running && matches!(self.health, None | Some(Health::Healthy))
-    }
-
     /// The entry was left behind by a connect that failed while the container ran: the container is not on the network, and the entry
     /// stands in the way of its next start.
     pub fn is_leftover(&self, endpoint: &ObservedEndpoint) -> bool {
@@ -389,6 +447,9 @@ pub struct ObservedEndpoint {
     /// Addresses in use at present; empty while the container is not running.
     pub ipv4_address: String,
     pub ipv6_address: String,
+    /// Which endpoint gives the default route; engines before API 1.48 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gw_priority: Option<i64>,
     /// From container inspect. `None` where the container was not inspected.
     pub settings: Option<EndpointSettings>,
 }

@@ -175,10 +175,11 @@ mod tests {
             internal: false,
             attachable: false,
             ingress: false,
+            ipv4: true,
             ipv6: false,
             subnets: vec![
-                ObservedSubnet { subnet: "10.42.0.0/24".to_owned(), gateway: None, ip_range: None },
-                ObservedSubnet { subnet: "fd42::/64".to_owned(), gateway: None, ip_range: None },
+                ObservedSubnet { subnet: "10.42.0.0/24".to_owned(), ..ObservedSubnet::default() },
+                ObservedSubnet { subnet: "fd42::/64".to_owned(), ..ObservedSubnet::default() },
             ],
             options: BTreeMap::new(),
             labels: BTreeMap::new(),
@@ -199,6 +200,7 @@ mod tests {
                 endpoint_id: String::new(),
                 ipv4_address: String::new(),
                 ipv6_address: String::new(),
+                gw_priority: None,
                 settings: Some(EndpointSettings {
                     aliases: vec![format!("{name}-alias"), "e".repeat(12)],
                     ..EndpointSettings::default()
@@ -212,7 +214,6 @@ mod tests {
                 image: "busybox".to_owned(),
                 state: ContainerState::Running,
                 exit: None,
-                health: None,
                 labels: BTreeMap::new(),
                 network_mode: "bridge".to_owned(),
                 endpoints,

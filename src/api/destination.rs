@@ -77,10 +77,18 @@ pub struct NetworkSpec {
     /// Address ranges. Absent: the daemon takes one from its pools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subnets: Vec<SubnetSpec>,
+    /// Addresses that are given to nobody, by name: of routers and other machines that Docker knows nothing of. Each within one of `subnets`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(example = serde_json::json!({ "router": "10.42.0.5" }))]
+    pub aux_addresses: BTreeMap<String, String>,
     /// No route to the outside.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
     pub internal: bool,
+    /// Enable IPv4 on the network. A network without it needs `ipv6: true`, and Docker 28 or newer.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    #[schemars(extend("default" = true))]
+    pub ipv4: bool,
     /// Enable IPv6 on the network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
@@ -110,7 +118,9 @@ impl Default for NetworkSpec {
         Self {
             name: None,
             subnets: Vec::new(),
+            aux_addresses: BTreeMap::new(),
             internal: false,
+            ipv4: true,
             ipv6: false,
             icc: true,
             mtu: None,

@@ -32,13 +32,16 @@ pub const VARIABLE_PATTERN: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 /// The transport protocols that a port can be published for.
 pub const PROTOCOL_PATTERN: &str = "^(tcp|udp|sctp)$";
 
+/// A hardware address.
+pub const MAC_PATTERN: &str = "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$";
+
 /// What a notifier posts to.
 pub const HTTP_URL_PATTERN: &str = "^https?://[^/?# ]+[^ ]*$";
 /// A media type, with parameters or without.
 pub const CONTENT_TYPE_PATTERN: &str = "^[a-z]+/[a-zA-Z0-9.+-]+(; ?[a-zA-Z0-9=_-]+)*$";
 
 /// Every pattern above and what it means; `validate` and editors show that in place of the pattern.
-pub const PATTERN_WORDS: [(&str, &str); 12] = [
+pub const PATTERN_WORDS: [(&str, &str); 13] = [
     (NAME_PATTERN, "must be lower-case letters, digits and `-`, beginning and ending with a letter or digit"),
     (REFERENCE_PATTERN, "must be `name` or `namespace/name`, in lower-case letters, digits and `-`"),
     (NAMESPACE_OR_ALL_PATTERN, "must be a namespace, or `*` for all of them"),
@@ -48,6 +51,7 @@ pub const PATTERN_WORDS: [(&str, &str); 12] = [
     (ENDPOINT_PATTERN, "must be `unix:///path`, `tcp://host:port`, `ssh://[user@]host[:port]` or `context://NAME`"),
     (HOST_KEY_PATTERN, "must be a key type and the key in base64, as in known_hosts"),
     (VARIABLE_PATTERN, "must be letters, digits and `_`, not beginning with a digit"),
+    (MAC_PATTERN, "must be six pairs of hexadecimal digits, such as 02:42:0a:2a:00:0a"),
     (HTTP_URL_PATTERN, "must be `http://…` or `https://…`"),
     (CONTENT_TYPE_PATTERN, "must be a media type, such as `application/json`"),
     (PROTOCOL_PATTERN, "must be `tcp`, `udp` or `sctp`"),

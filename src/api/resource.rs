@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::meta::{
-    DOCKER_NAME_PATTERN, HOST_NAME_PATTERN, ObjectRef, PROJECT_PATTERN, PROTOCOL_PATTERN, VARIABLE_PATTERN,
+    DOCKER_NAME_PATTERN, HOST_NAME_PATTERN, MAC_PATTERN, ObjectRef, PROJECT_PATTERN, PROTOCOL_PATTERN, VARIABLE_PATTERN,
 };
 
 /// Finds the containers of an adopted resource. Every criterion given must hold; `names` and `swarmServices` hold when any entry does.
@@ -54,6 +54,18 @@ pub struct EndpointSpec {
     /// Static IPv6 address. The network needs a declared IPv6 subnet.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "ipv6Address")]
     pub ipv6_address: Option<String>,
+    /// MAC address. Needs a daemon that takes one on connecting, API 1.54 (Docker 29).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = MAC_PATTERN), example = &"02:42:0a:2a:00:0a")]
+    pub mac_address: Option<String>,
+    /// The network with the highest number gives the container its default route. Needs Docker 28. Absent: a network that Landfall connects the
+    /// container to does not change the default route, as far as the daemon can be told so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -2147483648, max = 2147483647))]
+    pub gw_priority: Option<i64>,
+    /// Options of the network driver for this endpoint.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub driver_opts: BTreeMap<String, String>,
 }
 
 /// When to pull an image.

@@ -304,6 +304,9 @@ fn message(operation: &Operation, network: Option<&str>, container: Option<&str>
         Cause::EndpointDiffers => {
             format!("{the_member} is on {network} otherwise than declared.")
         }
+        Cause::AddressReserved => {
+            format!("{the_member} is on {network} at an address that is declared for another.")
+        }
         Cause::EndpointStale => {
             format!("{the_member} is pinned to a removed network, and could not start again.")
         }

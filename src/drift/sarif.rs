@@ -102,6 +102,8 @@ fn describe(rule: &str) -> &'static str {
         "ProxyDetached" => "The proxy is not on the network of an active destination",
         "ProxyUnwanted" => "The proxy is on the network of a destination that is deactivated or asks for none",
         "MemberDetached" => "A declared member is not on the network",
+        "AddressReserved" => "An endpoint has an address that is declared for another",
+        "AddressTaken" => "A declared address is held by another container",
         "EndpointDiffers" => "An endpoint lacks something that is declared, or has what is no longer declared",
         "EndpointStale" => "A container is pinned to a network that no longer exists",
         "MembershipExclusive" => "An undeclared container is on an exclusive destination",

@@ -106,7 +106,11 @@ pub(super) fn of_cause(
             at(history.network_event(&["destroy", "remove"]), "network removed")
         }
         Cause::ProxyDetached | Cause::MemberDetached | Cause::JournalRestore => history.detached(),
-        Cause::ProxyUnwanted | Cause::MembershipExclusive | Cause::EndpointDiffers | Cause::MemberUndeclared => {
+        Cause::ProxyUnwanted
+        | Cause::MembershipExclusive
+        | Cause::EndpointDiffers
+        | Cause::AddressReserved
+        | Cause::MemberUndeclared => {
             at(history.endpoint_event("connect", &["start", "restart"]), "container connected")
         }
         Cause::Deactivated => at(history.container_event("start"), "container started"),

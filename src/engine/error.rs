@@ -48,8 +48,12 @@ pub enum EngineErrorKind {
     NameTaken,
     AddressPoolExhausted,
     SubnetOverlap,
-    /// The static address is taken or outside of the subnet.
+    /// The static address is outside of the network's subnets.
     AddressUnavailable,
+    /// Another endpoint has the static address, or the network itself.
+    AddressTaken,
+    /// Another network has the name of the bridge, or another interface.
+    BridgeNameTaken,
     NotASwarmManager,
     /// Predefined networks, host-mode containers, wrong scope: the daemon will not do it whatever we try.
     Forbidden,

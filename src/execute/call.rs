@@ -13,7 +13,10 @@ use crate::engine::{EngineError, EngineErrorKind, ServiceUpdate, Writer};
 use crate::observed::{
     ContainerState, EndpointSettings, NetworkId, ObservedContainer, ObservedEndpoint, ObservedNetwork,
 };
-use crate::plan::{Call, ContainerTarget, Group, NetworkCreate, Note, Reason, ServiceTarget, UNALLOCATED, ownership};
+use crate::plan::{
+    Call, ContainerTarget, Group, NetworkCreate, Note, Reason, Reserved, ServiceTarget, UNALLOCATED,
+    is_mac_address_on_record, ownership, park,
+};
 use crate::report::{Failure, Outcome};
 
 /// How often a creation is begun anew because others remove what was just made.
@@ -45,6 +48,42 @@ impl Warning {
     }
 }
 
+/// A container that is on a network.
+struct Connected {
+    /// By this call, and not before.
+    made: bool,
+    addresses: Vec<IpAddr>,
+    warning: Option<Warning>,
+}
+
+impl Connected {
+    /// The address that the daemon has given it although it is declared for another.
+    fn trespass(&self, asked: &EndpointSettings, reserved: &Reserved) -> Option<IpAddr> {
+        let asked: Vec<IpAddr> =
+            asked.ipv4_address.iter().chain(&asked.ipv6_address).filter_map(|address| address.parse().ok()).collect();
+        let mut given = self.addresses.iter().filter(|address| self.made && !asked.contains(address));
+        given.find(|address| reserved.addresses.contains(address)).copied()
+    }
+}
+
+/// `instead`: what it has now; `None` where it could not be given anything else.
+fn reserved_given(container: &ContainerTarget, network: &str, given: &[IpAddr], instead: Option<&[IpAddr]>) -> Warning {
+    let list = |addresses: &[IpAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let what = match instead {
+        Some(addresses) => format!("It was connected again, at {}.", list(addresses)),
+        None => "No other could be had.".to_owned(),
+    };
+    Warning {
+        reason: Reason::AddressTaken,
+        message: format!(
+            "The daemon gave {} the address {} on {network:?}, which is declared for another that does not hold it now. {what}",
+            container.name,
+            list(given)
+        ),
+        hint: Some("an `ipRange` keeps what the daemon gives apart from the addresses that are declared".to_owned()),
+    }
+}
+
 /// A call that did not succeed.
 #[derive(Debug)]
 pub(super) struct Mishap {
@@ -55,6 +94,13 @@ pub(super) struct Mishap {
     pub(super) lost: bool,
     /// What was called to remove what the failed call left behind.
     pub(super) cleanup: Vec<(Call, Outcome)>,
+}
+
+impl Mishap {
+    /// Another address may do.
+    fn is_about_address(&self) -> bool {
+        matches!(self.failure.reason, Some(Reason::AddressTaken | Reason::AddressUnavailable))
+    }
 }
 
 impl From<Failure> for Mishap {
@@ -96,9 +142,9 @@ impl Caller<'_> {
                 let warning = self.allocated(&created).await?;
                 Ok(Done { created: Some(created), warning })
             }
-            Call::ConnectEndpoint { network, container, settings } => {
+            Call::ConnectEndpoint { network, container, settings, reserved } => {
                 let id = known(network.id.as_ref(), &network.name)?;
-                let warning = self.connect(id, &network.name, container, settings).await?;
+                let warning = self.connect_off(id, &network.name, container, settings, reserved).await?;
                 Ok(Done { created: None, warning })
             }
             Call::DisconnectEndpoint { network, container, force } => {
@@ -349,13 +395,47 @@ impl Caller<'_> {
 
     // Endpoints
 
+    /// Connects, and connects anew where the daemon gives an address that is declared for others. Each spare address is tried once; in between the
+    /// container is on the network as the daemon would have it, and stays so where none can be had.
+    async fn connect_off(
+        &self,
+        id: &NetworkId,
+        name: &str,
+        container: &ContainerTarget,
+        settings: &EndpointSettings,
+        reserved: &Reserved,
+    ) -> Result<Option<Warning>, Mishap> {
+        let mut wanted = settings.clone();
+        let mut spare = reserved.spare.clone();
+        let mut now = self.connect(id, name, container, &wanted).await?;
+        let mut evaded = Vec::new();
+        while let Some(taken) = now.trespass(&wanted, reserved) {
+            let Some(at) = spare.iter().position(|spare| spare.is_ipv4() == taken.is_ipv4()) else {
+                return Ok(Some(reserved_given(container, name, &[taken], None)));
+            };
+            let instead = spare.remove(at);
+            self.disconnect(id, container, false).await?;
+            let parked = park(&wanted, instead);
+            match self.connect(id, name, container, &parked).await {
+                Ok(connected) => {
+                    evaded.push(taken);
+                    (now, wanted) = (connected, parked);
+                }
+                Err(mishap) if mishap.is_about_address() => now = self.connect(id, name, container, &wanted).await?,
+                Err(mishap) => return Err(mishap),
+            }
+        }
+        let moved = (!evaded.is_empty()).then(|| reserved_given(container, name, &evaded, Some(&now.addresses)));
+        Ok(moved.or(now.warning))
+    }
+
     async fn connect(
         &self,
         id: &NetworkId,
         name: &str,
         container: &ContainerTarget,
         settings: &EndpointSettings,
-    ) -> Result<Option<Warning>, Mishap> {
+    ) -> Result<Connected, Mishap> {
         // The daemon takes the id of a network that does not exist for a stopped container, which then cannot start.
         let Some(network) = self.network(id).await? else {
             let message = format!("The network {name:?} ({}) has been removed since the plan was made.", id.short());
@@ -397,7 +477,12 @@ impl Caller<'_> {
             );
             return Err(Mishap { applied, ..failed(Reason::EndpointDiffers, message) });
         }
-        Ok(other_mac(settings, &have, &container.name, name))
+        let addresses = [&endpoint.ipv4_address, &endpoint.ipv6_address];
+        Ok(Connected {
+            made: applied,
+            addresses: addresses.into_iter().filter_map(|address| address.parse().ok()).collect(),
+            warning: other_mac(settings, &have, &container.name, name),
+        })
     }
 
     async fn disconnect(&self, id: &NetworkId, container: &ContainerTarget, force: bool) -> Result<(), Mishap> {
@@ -454,7 +539,8 @@ impl Caller<'_> {
         let settings = EndpointSettings::default();
         let connected = self.answer(self.engine.connect(id, &container.id, &settings)).await;
         let failed = connected.is_err();
-        let call = Call::ConnectEndpoint { network: network.clone(), container: container.clone(), settings };
+        let (on, reserved) = (network.clone(), Reserved::default());
+        let call = Call::ConnectEndpoint { network: on, container: container.clone(), settings, reserved };
         mishap.cleanup.push((call, outcome(connected)));
         if !failed {
             let disconnected = self.answer(self.engine.disconnect(id, &container.id, false)).await;
@@ -637,7 +723,7 @@ fn differences(want: &EndpointSettings, have: &EndpointSettings) -> Vec<String> 
             found.push(format!("the {family} address is {have} instead of {want}"));
         }
     }
-    for (key, value) in driver_opts.iter().filter(|(key, _)| !ownership::NOTES.contains(&key.as_str())) {
+    for (key, value) in driver_opts {
         if have.driver_opts.get(key) != Some(value) {
             found.push(format!("the driver option {key}={value} is missing"));
         }
@@ -658,10 +744,12 @@ fn same_address(left: &str, right: &str) -> bool {
     }
 }
 
-/// Engines before API 1.44 choose the MAC address themselves, from the IPv4 address (`02:42:…`). Where it was chosen so before, nothing is lost.
-fn other_mac(want: &EndpointSettings, have: &EndpointSettings, container: &str, network: &str) -> Option<Warning> {
-    let (Some(want), Some(have)) = (&want.mac_address, &have.mac_address) else { return None };
-    if want.eq_ignore_ascii_case(have) || want.starts_with("02:42:") {
+/// Engines before API 1.54 choose the MAC address themselves: from the IPv4 address (`02:42:…`), and from Docker 28 on by chance. What was
+/// chosen so before is no loss.
+fn other_mac(wanted: &EndpointSettings, have: &EndpointSettings, container: &str, network: &str) -> Option<Warning> {
+    let (Some(want), Some(have)) = (&wanted.mac_address, &have.mac_address) else { return None };
+    let derives = have.starts_with("02:42:") && !want.starts_with("02:42:");
+    if want.eq_ignore_ascii_case(have) || !(derives || is_mac_address_on_record(wanted)) {
         return None;
     }
     Some(Warning {
@@ -685,6 +773,8 @@ impl From<EngineError> for Failure {
             EngineErrorKind::AddressPoolExhausted => Some(Reason::AddressPoolExhausted),
             EngineErrorKind::SubnetOverlap => Some(Reason::SubnetOverlap),
             EngineErrorKind::AddressUnavailable => Some(Reason::AddressUnavailable),
+            EngineErrorKind::AddressTaken => Some(Reason::AddressTaken),
+            EngineErrorKind::BridgeNameTaken => Some(Reason::NameTaken),
             EngineErrorKind::NotASwarmManager => Some(Reason::NotASwarmManager),
             EngineErrorKind::Forbidden => Some(Reason::WrongScope),
             EngineErrorKind::TooOld

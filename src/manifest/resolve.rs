@@ -12,12 +12,12 @@ use super::tree::Step;
 use super::{Loaded, Problems, Severity, endpoint};
 use crate::api::{
     ApplicationSpec, ContainerSelector, DatabaseSpec, DestinationSpec, DestinationType, EndpointSpec, Kind,
-    NotifierSpec, NotifierType, Object, ObjectKey, ObjectRef, ProxySpec, ServerRole, ServerSpec, ServiceSpec, Spec,
-    SubnetSpec, ValueFrom,
+    NetworkSpec, NotifierSpec, NotifierType, Object, ObjectKey, ObjectRef, ProxySpec, ServerRole, ServerSpec,
+    ServiceSpec, Spec, SubnetSpec, ValueFrom,
 };
 use crate::desired::{
     DesiredDestination, DesiredEndpoint, DesiredMember, DesiredNetwork, DesiredServer, DesiredSubnet, Proxy,
-    ProxyInstance,
+    ProxyInstance, is_host,
 };
 use crate::notice::{Notifier, check_template};
 
@@ -30,6 +30,11 @@ const OPTION_FIELDS: [(&str, &str); 3] = [
     ("com.docker.network.bridge.enable_icc", "icc"),
     ("encrypted", "encrypted"),
 ];
+
+/// The option that names the bridge of a network.
+const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+/// Of Linux.
+const INTERFACE_NAME: usize = 15;
 
 /// Labels that only Landfall sets.
 const OWN_LABELS: &str = "landfall.";
@@ -64,6 +69,7 @@ pub(super) fn resolve(
         resolver.destination(at);
     }
     resolver.network_names();
+    resolver.bridge_names();
     resolver.subnet_overlaps();
     for at in unique.iter().copied() {
         resolver.resource(at);
@@ -348,13 +354,16 @@ impl<'a> Resolver<'a> {
             deletion_policy,
             suspend,
         } = spec;
-        let subnets = network
+        let subnets: Vec<DesiredSubnet> = network
             .subnets
             .iter()
             .enumerate()
-            .filter_map(|(number, subnet)| self.subnet(at, number, subnet, network.ipv6))
+            .filter_map(|(number, subnet)| self.subnet(at, number, subnet, network))
             .collect();
+        let aux_addresses = self.aux_addresses(at, network, &subnets);
         self.network(at, spec);
+        self.families(at, spec);
+        self.bridge_name(at, spec);
         let server_path = ["spec".into(), "server".into()];
         let Reference::Found(server) = self.reference(at, &server_path, server, Kind::Server) else { return };
         let role = match self.index.get(&server).and_then(|at| self.get(*at)).map(|server| &server.object.spec) {
@@ -374,7 +383,9 @@ impl<'a> Resolver<'a> {
             network: DesiredNetwork {
                 name: network.name.clone(),
                 subnets,
+                aux_addresses,
                 internal: network.internal,
+                ipv4: network.ipv4,
                 ipv6: network.ipv6,
                 icc: network.icc,
                 mtu: network.mtu,
@@ -435,21 +446,107 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn subnet(&mut self, at: usize, number: usize, spec: &SubnetSpec, ipv6: bool) -> Option<DesiredSubnet> {
+    /// Which kinds of addresses the network is to have, and from how many ranges.
+    fn families(&mut self, at: usize, spec: &DestinationSpec) {
+        const NETWORK: [Step<'_>; 2] = [Step::Key("spec"), Step::Key("network")];
+        let network = &spec.network;
+        if !network.ipv4 && !network.ipv6 {
+            self.report(at, &[NETWORK[0], NETWORK[1], "ipv4".into()], |span| {
+                Problem::new(span, "a network without IPv4 needs `ipv6: true`: it would have no addresses")
+            });
+        }
+        if spec.destination_type != Some(DestinationType::Standalone) {
+            return;
+        }
+        let parsed = network.subnets.iter().enumerate();
+        let parsed = parsed.filter_map(|(number, subnet)| Some((number, subnet.subnet.parse::<IpNet>().ok()?)));
+        let (v4, v6): (Vec<_>, Vec<_>) = parsed.partition(|(_, subnet)| matches!(subnet, IpNet::V4(_)));
+        for (family, subnets) in [("IPv4", v4), ("IPv6", v6)] {
+            for (number, _) in subnets.into_iter().skip(1) {
+                let path = [NETWORK[0], NETWORK[1], "subnets".into(), number.into(), "subnet".into()];
+                self.report(at, &path, |span| {
+                    Problem::new(span, format!("a bridge network has one {family} subnet"))
+                        .hint("members that are to be kept apart go to a destination of their own")
+                });
+            }
+        }
+    }
+
+    fn bridge_name(&mut self, at: usize, spec: &DestinationSpec) {
+        let Some(name) = bridge_name(spec) else { return };
+        let why = if name.len() > INTERFACE_NAME {
+            format!(
+                "{} is longer than the {INTERFACE_NAME} bytes that Linux allows the name of an interface",
+                quoted(name)
+            )
+        } else if name.is_empty()
+            || name == "."
+            || name == ".."
+            || name.contains(['/', ':'])
+            || name.contains(char::is_whitespace)
+        {
+            format!("{} cannot be the name of an interface", quoted(name))
+        } else {
+            return;
+        };
+        let path = ["spec".into(), "network".into(), "options".into(), BRIDGE_NAME.into()];
+        self.report(at, &path, |span| Problem::new(span, why));
+    }
+
+    fn aux_addresses(
+        &mut self,
+        at: usize,
+        network: &NetworkSpec,
+        subnets: &[DesiredSubnet],
+    ) -> BTreeMap<String, IpAddr> {
+        let mut found: BTreeMap<String, IpAddr> = BTreeMap::new();
+        for (name, text) in &network.aux_addresses {
+            let path = ["spec".into(), "network".into(), "auxAddresses".into(), name.as_str().into()];
+            let Some(address) = self.address(at, &path, text) else { continue };
+            let within = subnets.iter().find(|subnet| subnet.subnet.contains(&address));
+            let problem = match within {
+                // What is wrong with the subnets has been said.
+                None if subnets.len() < network.subnets.len() => None,
+                None => Some(format!("{address} is within none of the network's subnets")),
+                Some(subnet) if !is_host(&subnet.subnet, address) => {
+                    Some(format!("{address} is an address of the range {} as a whole", subnet.subnet))
+                }
+                Some(subnet) if subnet.gateway.unwrap_or_else(|| subnet.implied_gateway()) == address => {
+                    Some(format!("{address} is the gateway of {}", subnet.subnet))
+                }
+                Some(_) => {
+                    let same = found.iter().find(|(_, other)| **other == address);
+                    same.map(|(other, _)| format!("{address} is the address of `{other}`"))
+                }
+            };
+            match problem {
+                Some(message) => self.report(at, &path, |span| Problem::new(span, message)),
+                None => {
+                    found.insert(name.clone(), address);
+                }
+            }
+        }
+        found
+    }
+
+    fn subnet(&mut self, at: usize, number: usize, spec: &SubnetSpec, network: &NetworkSpec) -> Option<DesiredSubnet> {
         let path = |field| [Step::Key("spec"), "network".into(), "subnets".into(), number.into(), Step::Key(field)];
         let subnet = self.range(at, &path("subnet"), &spec.subnet);
         let ip_range = spec.ip_range.as_ref().map(|range| self.range(at, &path("ipRange"), range));
         let gateway = spec.gateway.as_ref().map(|gateway| self.address(at, &path("gateway"), gateway));
         let subnet = subnet?;
-        if matches!(subnet, IpNet::V6(_)) && !ipv6 {
+        if matches!(subnet, IpNet::V6(_)) && !network.ipv6 {
             self.report(at, &path("subnet"), |span| Problem::new(span, "an IPv6 subnet needs `network.ipv6: true`"));
+        }
+        if matches!(subnet, IpNet::V4(_)) && !network.ipv4 {
+            self.report(at, &path("subnet"), |span| Problem::new(span, "an IPv4 subnet needs a network with IPv4"));
         }
         if let Some(Some(gateway)) = gateway
             && !subnet.contains(&gateway)
         {
             self.report(at, &path("gateway"), |span| Problem::new(span, format!("{gateway} is not within {subnet}")));
         } else if let Some(Some(gateway)) = gateway
-            && is_reserved(&subnet, gateway)
+            && !is_host(&subnet, gateway)
         {
             self.report(at, &path("gateway"), |span| {
                 Problem::new(span, format!("{gateway} is an address of the range {subnet} as a whole"))
@@ -492,6 +589,33 @@ impl<'a> Resolver<'a> {
             });
         }
         address
+    }
+
+    /// Two bridges of one name on one server: the second one cannot be made.
+    fn bridge_names(&mut self) {
+        let mut taken: HashMap<(&ObjectKey, &str), usize> = HashMap::new();
+        let mut found = Vec::new();
+        let mut placed: Vec<&Placed> = self.destinations.values().collect();
+        placed.sort_by_key(|placed| placed.at);
+        for placed in placed {
+            let loaded = self.loaded.get(placed.at).map(|loaded| &loaded.object.spec);
+            let Some(Spec::Destination(spec)) = loaded else { continue };
+            let Some(name) = bridge_name(spec) else { continue };
+            match taken.get(&(&placed.server, name)) {
+                None => {
+                    taken.insert((&placed.server, name), placed.at);
+                }
+                Some(first) => found.push((placed.at, *first, name.to_owned(), placed.server.name.clone())),
+            }
+        }
+        for (at, first, name, server) in found {
+            let first = self.name(first);
+            let path = ["spec".into(), "network".into(), "options".into(), BRIDGE_NAME.into()];
+            self.report(at, &path, |span| {
+                Problem::new(span, format!("the bridge `{name}` on `{server}` is that of another destination"))
+                    .hint(format!("it is the bridge of {first}"))
+            });
+        }
     }
 
     fn network_names(&mut self) {
@@ -826,7 +950,7 @@ impl<'a> Resolver<'a> {
 
     fn endpoint(&mut self, at: usize, spec: &EndpointSpec) -> DesiredEndpoint {
         let path = |field| [Step::Key("spec"), "endpoint".into(), Step::Key(field)];
-        let EndpointSpec { aliases, ipv4_address, ipv6_address } = spec;
+        let EndpointSpec { aliases, ipv4_address, ipv6_address, mac_address, gw_priority, driver_opts } = spec;
         for (number, alias) in aliases.iter().enumerate() {
             if aliases.iter().take(number).any(|earlier| earlier == alias) {
                 self.report(at, &["spec".into(), "endpoint".into(), "aliases".into(), number.into()], |span| {
@@ -847,10 +971,30 @@ impl<'a> Resolver<'a> {
                 Problem::new(span, format!("{address} is an IPv4 address")).hint("use `ipv4Address`")
             });
         }
+        if mac_address.as_deref().is_some_and(|mac| !is_of_one_host(mac)) {
+            self.report(at, &path("macAddress"), |span| {
+                Problem::new(span, "the MAC address is of a group of hosts, or of none")
+                    .hint("one of one's own begins with 02, 06, 0a or 0e")
+            });
+        }
+        for option in driver_opts.keys() {
+            let path = ["spec".into(), "endpoint".into(), "driverOpts".into(), option.as_str().into()];
+            let message = if option.starts_with(OWN_LABELS) {
+                format!("options that begin with `{OWN_LABELS}` are Landfall's own")
+            } else if option.is_empty() || option.contains(',') || option.contains(char::is_whitespace) {
+                format!("{} cannot be the name of an option", quoted(option))
+            } else {
+                continue;
+            };
+            self.report_key(at, &path, |span| Problem::new(span, message));
+        }
         DesiredEndpoint {
             aliases: aliases.clone(),
             ipv4_address: v4.and_then(|address| if let IpAddr::V4(address) = address { Some(address) } else { None }),
             ipv6_address: v6.and_then(|address| if let IpAddr::V6(address) = address { Some(address) } else { None }),
+            mac_address: mac_address.as_ref().map(|mac| mac.to_lowercase()),
+            gw_priority: *gw_priority,
+            driver_opts: driver_opts.clone(),
         }
     }
 
@@ -865,23 +1009,30 @@ impl<'a> Resolver<'a> {
                 subnets.iter().filter(|subnet| subnet.subnet.addr().is_ipv4() == address.is_ipv4()).collect();
             let within = family.iter().find(|subnet| subnet.subnet.contains(&address));
             let destination = key.path();
+            let network = &placed.destination.network;
+            let (name, has) = if address.is_ipv4() { ("IPv4", network.ipv4) } else { ("IPv6", network.ipv6) };
+            let aux = network.aux_addresses.iter().find(|(_, aux)| **aux == address);
             let problem = match within {
-                None if family.is_empty() && (placed.destination.adopt || partial) => None,
-                None if family.is_empty() => Some(format!(
-                    "a static address needs a declared subnet, and destination `{destination}` declares none for {}",
-                    if address.is_ipv4() { "IPv4" } else { "IPv6" }
-                )),
+                None if !has && !partial && !placed.destination.adopt => {
+                    Some(format!("the network of destination `{destination}` has no {name}"))
+                }
+                // Whether an address of a range that Docker chooses can be asked for is up to the daemon.
+                None if family.is_empty() => None,
                 None => {
                     let subnets: Vec<String> = family.iter().map(|subnet| subnet.subnet.to_string()).collect();
                     Some(format!("{address} is not within {} of destination `{destination}`", subnets.join(", ")))
                 }
+                Some(_) if aux.is_some() => {
+                    let name = aux.map(|(name, _)| name.as_str()).unwrap_or_default();
+                    Some(format!("{address} is `auxAddresses.{name}` of destination `{destination}`"))
+                }
                 Some(subnet) if subnet.gateway == Some(address) => {
                     Some(format!("{address} is the gateway of destination `{destination}`"))
                 }
-                Some(subnet) if is_reserved(&subnet.subnet, address) => {
+                Some(subnet) if !is_host(&subnet.subnet, address) => {
                     Some(format!("{address} is an address of the range {} as a whole", subnet.subnet))
                 }
-                Some(subnet) if subnet.gateway.is_none() && default_gateway(subnet) == Some(address) => Some(format!(
+                Some(subnet) if subnet.gateway.is_none() && subnet.implied_gateway() == address => Some(format!(
                     "{address} is the address that Docker gives the gateway of destination `{destination}`"
                 )),
                 Some(_) => None,
@@ -913,17 +1064,14 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// The network's own address, or an IPv4 broadcast address: no host can have them.
-fn is_reserved(subnet: &IpNet, address: IpAddr) -> bool {
-    match subnet {
-        IpNet::V4(net) if net.prefix_len() < 31 => address == net.network() || address == net.broadcast(),
-        IpNet::V6(net) if net.prefix_len() < 127 => address == net.network(),
-        _ => false,
-    }
+/// The name that the bridge is to have, where the network is one.
+fn bridge_name(spec: &DestinationSpec) -> Option<&str> {
+    let name = spec.network.options.get(BRIDGE_NAME)?;
+    (spec.destination_type != Some(DestinationType::Swarm)).then_some(name)
 }
 
-/// Docker takes the first address of the range that it gives addresses from.
-fn default_gateway(subnet: &DesiredSubnet) -> Option<IpAddr> {
-    let range = subnet.ip_range.unwrap_or(subnet.subnet);
-    if is_reserved(&subnet.subnet, range.network()) { range.hosts().next() } else { Some(range.network()) }
+/// Not multicast, and not all zero.
+fn is_of_one_host(mac: &str) -> bool {
+    let first = mac.get(..2).and_then(|octet| u8::from_str_radix(octet, 16).ok());
+    first.is_some_and(|first| first & 1 == 0) && mac.chars().any(|digit| !matches!(digit, '0' | ':'))
 }

@@ -122,8 +122,15 @@ fn shows(listed: &ObservedContainer, known: &Inspected) -> bool {
 /// Whether they are the same endpoints, whatever is known of their settings.
 pub(super) fn same(listed: &[ObservedEndpoint], known: &[ObservedEndpoint]) -> bool {
     let identity = |endpoint: &ObservedEndpoint| {
-        let ObservedEndpoint { network_name, network_id, endpoint_id, ipv4_address, ipv6_address, settings: _ } =
-            endpoint.clone();
+        let ObservedEndpoint {
+            network_name,
+            network_id,
+            endpoint_id,
+            ipv4_address,
+            ipv6_address,
+            gw_priority: _,
+            settings: _,
+        } = endpoint.clone();
         (network_name, network_id, endpoint_id, ipv4_address, ipv6_address)
     };
     listed.len() == known.len() && listed.iter().zip(known).all(|(listed, known)| identity(listed) == identity(known))

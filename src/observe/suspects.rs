@@ -92,7 +92,14 @@ mod tests {
     impl Reader for Busy {
         async fn info(&self) -> Result<EngineInfo, EngineError> {
             let (id, name, version) = ("id".to_owned(), "edge-1".to_owned(), "20.10.24".to_owned());
-            Ok(EngineInfo { id, name, version, swarm: SwarmState::Inactive, address_pools: Vec::new() })
+            Ok(EngineInfo {
+                id,
+                name,
+                version,
+                api_version: None,
+                swarm: SwarmState::Inactive,
+                address_pools: Vec::new(),
+            })
         }
 
         async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError> {

@@ -7,7 +7,7 @@ use super::host::{self, Attached};
 use super::member;
 use super::operation::{
     Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkTarget,
-    Note, NoteKind, Operation, Reason, ServiceTarget,
+    Note, NoteKind, Operation, Reason, Reserved, ServiceTarget,
 };
 use super::{Context, DeleteMode, ownership, service};
 use crate::api::{DeletionPolicy, Kind, ObjectKey};
@@ -136,6 +136,7 @@ pub(super) fn removal<'a>(
                 network: target.clone(),
                 container: ContainerTarget::of(container),
                 settings: before,
+                reserved: Reserved::default(),
             }),
         ));
     }
@@ -159,7 +160,7 @@ pub(super) fn removal<'a>(
         network: recreation(network),
         endpoints,
     });
-    let group = Group { object: destination.clone(), operations, journal, completes: Vec::new(), needs: Vec::new() };
+    let group = Group { object: destination.clone(), operations, journal, completes: Vec::new() };
     Ok(Removal { network, group, warning })
 }
 
@@ -356,7 +357,6 @@ fn members<'a>(
                     }],
                     journal: None,
                     completes: Vec::new(),
-                    needs: Vec::new(),
                 });
             } else {
                 deletions.notes.push(

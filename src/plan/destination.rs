@@ -1,6 +1,9 @@
 //! One destination: finding its network, creating it, comparing it with the manifest, and connecting whoever belongs on it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use super::host::{self, Host, PREDEFINED};
 use super::member::{self, Fate, Members, Target};
@@ -8,14 +11,15 @@ use super::operation::{
     Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, NetworkCreate, NetworkTarget, Note, NoteKind, OVERLAY,
     Operation, Reason, ServerType,
 };
-use super::{Context, Draft, ownership, proxy, replacement, service, start, swarm};
+use super::{Context, Draft, addresses, ownership, proxy, replacement, service, start, swarm};
 use crate::api::{DestinationType, Kind, ObjectKey};
-use crate::desired::{DesiredDestination, DesiredNetwork};
-use crate::observed::{NetworkId, NetworkScope, ObservedNetwork, ObservedSubnet, SwarmState};
+use crate::desired::{DesiredDestination, DesiredNetwork, implied_gateway};
+use crate::observed::{ApiVersion, NetworkId, NetworkScope, ObservedNetwork, ObservedSubnet, SwarmState};
 
 const ENABLE_ICC: &str = "com.docker.network.bridge.enable_icc";
 const MTU: &str = "com.docker.network.driver.mtu";
 const ENCRYPTED: &str = "encrypted";
+const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 
 /// What to do about a Swarm's network that stays without addresses.
 pub const UNALLOCATED: &str = "should it stay so, the Swarm's address pools are used up (its managers log it): declare `spec.network.subnets`, \
@@ -268,6 +272,9 @@ fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Not
             .hint("remove `encrypted`, or make the server a Swarm manager: docker swarm init"),
         );
     }
+    if let Some(note) = impossible(ctx, destination, actual) {
+        return Some(note);
+    }
     if actual == DestinationType::Swarm && !destination.network.icc {
         return Some(
             refuse(
@@ -282,6 +289,69 @@ fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Not
         refuse(Reason::WrongScope, format!("{name:?} is a network of the Docker Engine itself."))
             .hint("choose another spec.network.name")
     })
+}
+
+/// What the server's engine can never make.
+fn impossible(ctx: &Context<'_>, destination: &DesiredDestination, actual: DestinationType) -> Option<Note> {
+    let network = &destination.network;
+    let refuse = |message: String| Note::refused(Reason::WrongScope, &destination.key, message);
+    let engine = &ctx.host.state.engine;
+    if !network.ipv4 && !engine.knows(ApiVersion::WITHOUT_IPV4) {
+        let message =
+            format!("spec.network.ipv4 is false, and Docker Engine {} makes none without IPv4.", engine.version);
+        return Some(refuse(message).hint("it takes Docker 28 or newer (API 1.48)"));
+    }
+    if actual != DestinationType::Standalone {
+        return None;
+    }
+    let (v4, v6): (Vec<IpNet>, Vec<IpNet>) =
+        network.subnets.iter().map(|it| it.subnet).partition(|subnet| matches!(subnet, IpNet::V4(_)));
+    let (family, several) = [("IPv4", v4), ("IPv6", v6)].into_iter().find(|(_, subnets)| subnets.len() > 1)?;
+    let several: Vec<String> = several.iter().map(ToString::to_string).collect();
+    let message =
+        format!("A bridge network has one {family} subnet, and the manifest declares {}.", several.join(", "));
+    Some(
+        refuse(message).hint("declare one of them; members that are to be kept apart go to a destination of their own"),
+    )
+}
+
+/// What the server cannot make as it is, where a network has to be made.
+pub(super) fn uncreatable(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    create: &NetworkCreate,
+    ignored: &BTreeSet<&NetworkId>,
+) -> Option<Note> {
+    if create.driver == OVERLAY {
+        return None;
+    }
+    let engine = &ctx.host.state.engine;
+    let is_v6 = |cidr: &str| matches!(cidr.parse::<IpNet>(), Ok(IpNet::V6(_)));
+    let pools = engine.knows(ApiVersion::IPV6_POOLS) || engine.address_pools.iter().any(|pool| is_v6(&pool.base));
+    if create.ipv6 && !pools && !create.subnets.iter().any(|subnet| is_v6(&subnet.subnet)) {
+        let message = format!(
+            "spec.network.ipv6 is true without an IPv6 subnet, and Docker Engine {} has no pool to take one from.",
+            engine.version
+        );
+        return Some(
+            Note::refused(Reason::AddressPoolExhausted, &destination.key, message).hint(
+                "declare one in `spec.network.subnets`, such as a /64 of fd00::/8, or add one to `default-address-pools` of the daemon",
+            ),
+        );
+    }
+    let name = create.options.get(BRIDGE_NAME)?;
+    let bridge = |network: &ObservedNetwork| match network.options.get(BRIDGE_NAME) {
+        Some(name) => name.clone(),
+        None => format!("br-{}", network.id.short()),
+    };
+    let local = ctx.host.state.networks.iter().filter(|it| it.scope == NetworkScope::Local && it.driver == "bridge");
+    let mut others = local.filter(|network| !ignored.contains(&network.id));
+    let other = others.find(|network| bridge(network) == *name)?;
+    let message = format!("The bridge {name:?} is that of the network {:?}.", other.name);
+    Some(
+        Note::refused(Reason::NameTaken, &destination.key, message)
+            .hint(format!("choose another `{BRIDGE_NAME}`, or leave it to Docker")),
+    )
 }
 
 /// A network of another kind than the server gives: taken for something else, it would only do harm.
@@ -311,8 +381,19 @@ fn in_scope(ctx: &Context<'_>, destination: &DesiredDestination, network: &Obser
 /// The body of the call that creates the destination's network.
 pub(super) fn creation(ctx: &Context<'_>, destination: &DesiredDestination, name: Option<&str>) -> NetworkCreate {
     let fresh = ctx.input.ids.get(&destination.key);
-    let DesiredNetwork { name: declared, subnets, internal, ipv6, icc: _, mtu: _, encrypted: _, options: _, labels } =
-        &destination.network;
+    let DesiredNetwork {
+        name: declared,
+        subnets,
+        aux_addresses,
+        internal,
+        ipv4,
+        ipv6,
+        icc: _,
+        mtu: _,
+        encrypted: _,
+        options: _,
+        labels,
+    } = &destination.network;
     // A network without a declared name keeps the one it has, also if its replacement was interrupted while there was none.
     let name = declared
         .clone()
@@ -321,13 +402,13 @@ pub(super) fn creation(ctx: &Context<'_>, destination: &DesiredDestination, name
         .unwrap_or(fresh.network_name);
     let overlay = ctx.host.server_type().destination_type() == DestinationType::Swarm;
     let mut labels = labels.clone();
-    let policy = destination.deletion_policy;
-    labels.extend(ownership::labels(&fresh.uid, ctx.set, &destination.key, &name, policy, ctx.source()));
+    labels.extend(ownership::labels(&fresh.uid, ctx.set, &destination.key, &name, destination.deletion_policy));
     NetworkCreate {
         name,
         driver: if overlay { OVERLAY } else { "bridge" }.to_owned(),
         attachable: overlay,
         internal: *internal,
+        ipv4: *ipv4,
         ipv6: *ipv6,
         subnets: subnets
             .iter()
@@ -335,11 +416,18 @@ pub(super) fn creation(ctx: &Context<'_>, destination: &DesiredDestination, name
                 subnet: subnet.subnet.to_string(),
                 gateway: subnet.gateway.map(|gateway| gateway.to_string()),
                 ip_range: subnet.ip_range.map(|range| range.to_string()),
+                aux_addresses: aux_addresses_of(aux_addresses, &subnet.subnet),
             })
             .collect(),
         options: options(&destination.network),
         labels,
     }
+}
+
+/// Those within one subnet.
+fn aux_addresses_of(all: &BTreeMap<String, IpAddr>, subnet: &IpNet) -> BTreeMap<String, String> {
+    let within = all.iter().filter(|(_, address)| subnet.contains(*address));
+    within.map(|(name, address)| (name.clone(), address.to_string())).collect()
 }
 
 fn interrupted_name(ctx: &Context<'_>, destination: &ObjectKey) -> Option<String> {
@@ -372,6 +460,7 @@ pub(super) fn recreation(network: &ObservedNetwork) -> NetworkCreate {
         driver: network.driver.clone(),
         attachable: network.attachable,
         internal: network.internal,
+        ipv4: network.ipv4,
         ipv6: network.ipv6,
         subnets: network
             .subnets
@@ -388,7 +477,8 @@ pub(super) fn recreation(network: &ObservedNetwork) -> NetworkCreate {
 
 /// The immutable fields that differ, each as a phrase naming both values.
 pub fn differences(desired: &DesiredNetwork, network: &ObservedNetwork) -> Vec<String> {
-    let DesiredNetwork { name, subnets, internal, ipv6, icc, mtu, encrypted, options, labels } = desired;
+    let DesiredNetwork { name, subnets, aux_addresses, internal, ipv4, ipv6, icc, mtu, encrypted, options, labels } =
+        desired;
     let mut differences = Vec::new();
     let mut compare = |field: &str, server: &dyn std::fmt::Display, manifest: &dyn std::fmt::Display| {
         let (server, manifest) = (server.to_string(), manifest.to_string());
@@ -401,33 +491,47 @@ pub fn differences(desired: &DesiredNetwork, network: &ObservedNetwork) -> Vec<S
         compare("name", &network.name, name);
     }
     if !subnets.is_empty() {
-        let families: BTreeSet<bool> =
-            subnets.iter().map(|subnet| matches!(subnet.subnet, ipnet::IpNet::V6(_))).collect();
+        let families: BTreeSet<bool> = subnets.iter().map(|subnet| matches!(subnet.subnet, IpNet::V6(_))).collect();
         let declared: BTreeSet<_> = subnets.iter().map(|subnet| subnet.subnet.trunc()).collect();
         // A family that is not declared is left to the daemon.
         let observed: BTreeSet<_> = host::subnets(network)
             .into_iter()
             .map(|subnet| subnet.trunc())
-            .filter(|subnet| families.contains(&matches!(subnet, ipnet::IpNet::V6(_))))
+            .filter(|subnet| families.contains(&matches!(subnet, IpNet::V6(_))))
             .collect();
         compare("subnets", &list(&observed), &list(&declared));
         for subnet in subnets {
             let found = network.subnets.iter().find(|observed| {
-                observed.subnet.parse::<ipnet::IpNet>().is_ok_and(|range| range.trunc() == subnet.subnet.trunc())
+                observed.subnet.parse::<IpNet>().is_ok_and(|range| range.trunc() == subnet.subnet.trunc())
             });
             let Some(found) = found else { continue };
             if let Some(gateway) = subnet.gateway {
+                // Not every engine tells the one that it chose.
                 let observed = found.gateway.as_deref().and_then(member::address);
-                compare("subnets.gateway", &observed.map_or("unset".to_owned(), |ip| ip.to_string()), &gateway);
+                let range = found.ip_range.as_deref().and_then(|range| range.parse::<IpNet>().ok());
+                let observed = observed.unwrap_or_else(|| implied_gateway(&subnet.subnet, range.as_ref()));
+                compare("subnets.gateway", &observed, &gateway);
             }
             if let Some(range) = subnet.ip_range {
-                let observed = found.ip_range.as_deref().and_then(|range| range.parse::<ipnet::IpNet>().ok());
+                let observed = found.ip_range.as_deref().and_then(|range| range.parse::<IpNet>().ok());
                 let observed = observed.map_or("unset".to_owned(), |range| range.trunc().to_string());
                 compare("subnets.ipRange", &observed, &range.trunc());
             }
         }
     }
+    if !aux_addresses.is_empty() {
+        let word = |(name, address): (&String, String)| format!("{name}={address}");
+        let declared: BTreeSet<String> =
+            aux_addresses.iter().map(|(name, address)| word((name, address.to_string()))).collect();
+        let observed = network.subnets.iter().flat_map(|subnet| &subnet.aux_addresses);
+        let observed = observed.map(|(name, text)| {
+            let address = member::address(text);
+            word((name, address.map_or_else(|| text.clone(), |address| address.to_string())))
+        });
+        compare("auxAddresses", &list(&observed.collect()), &list(&declared));
+    }
     compare("internal", &network.internal, internal);
+    compare("ipv4", &network.ipv4, ipv4);
     compare("ipv6", &network.ipv6, ipv6);
     if !options.contains_key(ENABLE_ICC) {
         compare("icc", &network.options.get(ENABLE_ICC).is_none_or(|value| is_on(value)), icc);
@@ -522,7 +626,6 @@ pub(super) fn converge<'a>(
             }],
             journal: None,
             completes: Vec::new(),
-            needs: Vec::new(),
         });
     }
     match network {
@@ -539,23 +642,25 @@ pub(super) fn converge<'a>(
                 wait_for(ctx, destination, Reason::NetworkNotFound, "has no network yet", &mut draft);
                 return draft;
             }
-            if let Some(note) = overlap(ctx, destination, removed) {
+            let create = creation(ctx, destination, None);
+            let refused = uncreatable(ctx, destination, &create, removed);
+            if let Some(note) = refused.or_else(|| overlap(ctx, destination, removed)) {
+                let reason = note.reason;
                 draft.notes.push(note);
-                wait_for(ctx, destination, Reason::SubnetOverlap, "was refused", &mut draft);
+                wait_for(ctx, destination, reason, "was refused", &mut draft);
                 return draft;
             }
             draft.groups.push(Group {
                 object: destination.key.clone(),
                 operations: vec![Operation {
                     object: destination.key.clone(),
-                    call: Call::CreateNetwork(creation(ctx, destination, None)),
+                    call: Call::CreateNetwork(create),
                     cause: Cause::NetworkMissing,
                     disruptive: false,
                     undo: None,
                 }],
                 journal: None,
                 completes: ctx.journals(&destination.key).cloned().collect(),
-                needs: Vec::new(),
             });
         }
         // What it does not show yet is no difference.
@@ -595,7 +700,7 @@ pub(super) fn converge<'a>(
             if handled.contains(&wanted.container.id) || host::is_proxy(wanted.container, ctx.server.proxy.as_ref()) {
                 continue;
             }
-            match member::converge(ctx, destination, &target, wanted, Cause::MemberDetached) {
+            match member::converge(ctx, destination, &target, &members, wanted, Cause::MemberDetached) {
                 Ok(None) => {}
                 Ok(Some(mut group)) => {
                     draft.notes.extend(start::after_repair(wanted, &mut group));
@@ -618,6 +723,7 @@ pub(super) fn converge<'a>(
     if let Some(current) = located.network() {
         undeclared(ctx, destination, current, network.is_none(), &members, &mut draft);
     }
+    addresses::arrange(ctx, &target, &mut draft.groups);
     if !destination.active {
         start::stop(ctx, destination, &target, &members, &mut draft);
         service::stop(ctx, destination, &target, &members, &mut draft);
@@ -665,6 +771,7 @@ fn restore<'a>(
                     network: target.call(),
                     container: ContainerTarget::of(container),
                     settings,
+                    reserved: addresses::reserved(ctx, target, members, &container.id),
                 },
                 cause: Cause::JournalRestore,
                 disruptive: false,
@@ -672,7 +779,6 @@ fn restore<'a>(
             }],
             journal: None,
             completes: journals.into_iter().cloned().collect(),
-            needs: Vec::new(),
         });
     }
 }
@@ -717,7 +823,6 @@ fn undeclared(
                 }],
                 journal: None,
                 completes: Vec::new(),
-                needs: Vec::new(),
             }),
         }
     }

@@ -40,6 +40,7 @@ words!(Cause {
     ProxyUnwanted,
     MemberDetached,
     EndpointDiffers,
+    AddressReserved,
     EndpointStale,
     MembershipExclusive,
     MemberUndeclared,
@@ -76,9 +77,12 @@ words!(Reason {
     Orphaned,
     AliasTakenTwice,
     AddressUnavailable,
+    AddressTaken,
+    NameTaken,
     EndpointUnknown,
     LeftStopped,
     EndpointDiffers,
+    DefaultRouteMoves,
     InsecureTransport,
 });
 words!(BlockerKind { Destination, Application, Database, Service, Container, SwarmService, SwarmTask });
@@ -98,6 +102,7 @@ impl Cause {
             Cause::EndpointDiffers => {
                 "the endpoint lacks something that is declared, or has something of Landfall's that no longer is"
             }
+            Cause::AddressReserved => "its address is declared for another member",
             Cause::EndpointStale => "the container is pinned to a network that no longer exists",
             Cause::MembershipExclusive => "no resource declares it, and membership is exclusive",
             Cause::MemberUndeclared => "Landfall connected it for a resource that is no longer declared",
@@ -175,7 +180,7 @@ impl fmt::Display for Call {
                 }
                 Ok(())
             }
-            Call::ConnectEndpoint { network, container, settings } => {
+            Call::ConnectEndpoint { network, container, settings, reserved: _ } => {
                 write!(f, "connect {} to {}", container.name, network.name)?;
                 let names = settings.aliases.iter().chain(&settings.ipv4_address).chain(&settings.ipv6_address);
                 let names: Vec<&str> = names.map(String::as_str).collect();

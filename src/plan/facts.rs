@@ -87,7 +87,7 @@ pub struct NetworkFacts {
 #[serde(rename_all = "camelCase")]
 pub struct MemberFacts {
     pub resource: ObjectKey,
-    /// False for a stack that keeps to its own network.
+    /// False for a stack that keeps to its own network, and for what is stopped beside the container that its resource's address is for.
     pub expected: bool,
     #[serde(flatten)]
     pub endpoint: EndpointFacts,
@@ -195,7 +195,7 @@ fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination)
         let service = container.labels.get(host::SWARM_SERVICE).and_then(|name| ctx.host.service_named(name));
         host::is_task(container) && service.is_some()
     };
-    let Members { all, apart, declared, one_offs, services, .. } = &members;
+    let Members { all, apart, declared, leftovers, one_offs, services, .. } = &members;
     let unmanaged = attached.iter().filter(|attached| {
         let id = &attached.container.id;
         !declared.contains(id)
@@ -225,7 +225,8 @@ fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination)
             .filter(|(_, container)| !spoken_for(container))
             .map(|(resource, container)| MemberFacts {
                 resource: (*resource).clone(),
-                expected: !apart.contains(&container.id) || declared.contains(&container.id),
+                expected: !leftovers.contains(&container.id)
+                    && (!apart.contains(&container.id) || declared.contains(&container.id)),
                 endpoint: endpoint(container, on_it(container)),
             })
             .chain(by_service)

@@ -3,21 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use super::Context;
+use super::addresses::Reservations;
 use super::applied::{self, Family};
 use super::host::{self, Attached, COMPOSE_PROJECT, COMPOSE_SERVICE, Host, SWARM_SERVICE};
 use super::operation::{
     Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkCreate, NetworkTarget, Note,
-    Operation, Reason,
+    Operation, Reason, Reserved,
 };
-use super::ownership::{self, Mark, Purpose};
-use super::service;
+use super::{addresses, ownership, route, service};
 use crate::api::{ContainerSelector, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredEndpoint, DesiredMember};
 use crate::observed::{
-    ContainerId, EndpointSettings, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService,
+    ContainerId, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork,
+    ObservedService,
 };
 
 /// A container that belongs on a destination's network, and how it should appear there.
@@ -28,7 +27,6 @@ pub(super) struct Wanted<'a> {
     pub(super) container: &'a ObservedContainer,
     pub(super) endpoint: DesiredEndpoint,
     pub(super) start_after_repair: bool,
-    pub(super) made_for: BTreeSet<Purpose>,
 }
 
 /// A Swarm service whose tasks belong on a destination's network.
@@ -38,7 +36,6 @@ pub(super) struct WantedService<'a> {
     pub(super) object: &'a ObjectKey,
     pub(super) service: &'a ObservedService,
     pub(super) aliases: Vec<String>,
-    pub(super) made_for: BTreeSet<Purpose>,
 }
 
 /// The containers and Swarm services of a destination's resources.
@@ -48,6 +45,10 @@ pub(super) struct Members<'a> {
     pub(super) wanted: Vec<Wanted<'a>>,
     /// Belongs on the network, whether or not it can be connected as declared.
     pub(super) declared: BTreeSet<&'a ContainerId>,
+    /// Stopped beside the one container that runs and that the resource's static address is for. They stay as they are.
+    pub(super) leftovers: BTreeSet<&'a ContainerId>,
+    /// Who declares which address.
+    pub(super) reservations: Reservations<'a>,
     /// Belongs to the destination without being on its network.
     pub(super) apart: BTreeSet<&'a ContainerId>,
     /// Started by `docker compose run` for a declared service: they are left where Compose puts them.
@@ -71,8 +72,9 @@ pub(super) fn resolve<'a>(
 ) -> Members<'a> {
     let mut members = Members::default();
     let mut index: BTreeMap<&ContainerId, usize> = BTreeMap::new();
+    addresses::declare_elsewhere(ctx, destination, &mut members.reservations);
     for member in &destination.members {
-        let found = matching(&ctx.host, &member.selector);
+        let mut found = matching(&ctx.host, &member.selector);
         if ctx.is_deleted(&member.resource) {
             members.leaving.extend(found.iter().map(|container| &container.id));
             members.leaving_services.extend(member.selector.swarm_services.iter().map(String::as_str));
@@ -88,8 +90,13 @@ pub(super) fn resolve<'a>(
         }
         members.declared.extend(found.iter().map(|container| &container.id));
         members.notes.extend(missing(ctx, member, &found));
+        members.reservations.declare(&member.endpoint, &found);
         let static_address = member.endpoint.ipv4_address.is_some() || member.endpoint.ipv6_address.is_some();
         services(ctx, member, static_address, &mut members);
+        if static_address && found.iter().filter(|container| container.state.is_live()).count() == 1 {
+            let leftovers = found.extract_if(.., |container| !container.state.is_live());
+            members.leftovers.extend(leftovers.map(|container| &container.id));
+        }
         if static_address && found.len() > 1 && member.selector.swarm_services.is_empty() {
             let names: Vec<_> = found.iter().map(|container| format!("{:?}", container.name)).collect();
             members.notes.push(
@@ -120,7 +127,6 @@ pub(super) fn resolve<'a>(
                 Some(&at) => {
                     merge(&mut members.wanted[at].endpoint, &member.endpoint);
                     members.wanted[at].start_after_repair |= member.start_after_repair;
-                    members.wanted[at].made_for.insert(Purpose::Resource(member.resource.clone()));
                 }
                 None => {
                     index.insert(&container.id, members.wanted.len());
@@ -129,11 +135,14 @@ pub(super) fn resolve<'a>(
                         container,
                         endpoint: member.endpoint.clone(),
                         start_after_repair: member.start_after_repair,
-                        made_for: [Purpose::Resource(member.resource.clone())].into(),
                     });
                 }
             }
         }
+    }
+    for wanted in &mut members.wanted {
+        members.notes.extend(route::refused(ctx, network, wanted));
+        wanted.endpoint = route::possible(ctx, &wanted.endpoint);
     }
     members
 }
@@ -146,6 +155,11 @@ fn merge(endpoint: &mut DesiredEndpoint, other: &DesiredEndpoint) {
     }
     endpoint.ipv4_address = endpoint.ipv4_address.or(other.ipv4_address);
     endpoint.ipv6_address = endpoint.ipv6_address.or(other.ipv6_address);
+    endpoint.gw_priority = endpoint.gw_priority.or(other.gw_priority);
+    endpoint.mac_address = endpoint.mac_address.take().or_else(|| other.mac_address.clone());
+    for (name, value) in &other.driver_opts {
+        endpoint.driver_opts.entry(name.clone()).or_insert_with(|| value.clone());
+    }
 }
 
 /// The containers a selector means, by name, but for those on their way out.
@@ -252,14 +266,8 @@ fn services<'a>(ctx: &Context<'a>, member: &'a DesiredMember, static_address: bo
         if let Some(known) = members.services.iter_mut().find(|known| known.service.id == service.id) {
             let new: Vec<String> = aliases.iter().filter(|alias| !known.aliases.contains(alias)).cloned().collect();
             known.aliases.extend(new);
-            known.made_for.insert(Purpose::Resource(member.resource.clone()));
         } else {
-            members.services.push(WantedService {
-                object: &member.resource,
-                service,
-                aliases: aliases.clone(),
-                made_for: [Purpose::Resource(member.resource.clone())].into(),
-            });
+            members.services.push(WantedService { object: &member.resource, service, aliases: aliases.clone() });
         }
     }
 }
@@ -287,6 +295,10 @@ pub(super) fn restorable(attached: &Attached<'_>) -> Option<EndpointSettings> {
     let mut settings = attached.endpoint.settings.clone()?;
     // The engine adds the container's short id by itself.
     settings.aliases.retain(|alias| alias != attached.container.id.short());
+    let of_swarm = attached.endpoint.network_id.as_ref().is_some_and(NetworkId::is_of_swarm);
+    if of_swarm && attached.container.state.is_live() {
+        applied::forget_given(&mut settings);
+    }
     // A hardware address derived from an address that the daemon chose must not be pinned: the next holder of that address would get the same.
     if settings.ipv4_address.is_none()
         && settings.mac_address.as_deref().is_some_and(|mac| is_derived(mac, attached.endpoint))
@@ -312,19 +324,19 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// What the engine is asked for: `base` as it was, with everything that is declared and without what no longer is, marked as the set's.
-pub(super) fn declared_settings(
-    base: EndpointSettings,
-    endpoint: &DesiredEndpoint,
-    mark: &Mark<'_>,
-) -> EndpointSettings {
+pub(super) fn declared_settings(base: EndpointSettings, endpoint: &DesiredEndpoint, set: &str) -> EndpointSettings {
     let mut settings = base;
+    applied::unpark(&mut settings, set);
     let EndpointSettings { aliases, ipv4_address, ipv6_address, driver_opts, .. } = &mut settings;
-    applied::apply_aliases(aliases, driver_opts, &endpoint.aliases, mark.set);
+    applied::apply_aliases(aliases, driver_opts, &endpoint.aliases, set);
     let declared = endpoint.ipv4_address.map(IpAddr::V4);
-    applied::apply_address(Family::V4, ipv4_address, driver_opts, declared, mark.set);
+    applied::apply_address(Family::V4, ipv4_address, driver_opts, declared, set);
     let declared = endpoint.ipv6_address.map(IpAddr::V6);
-    applied::apply_address(Family::V6, ipv6_address, driver_opts, declared, mark.set);
-    mark.write(&mut settings.driver_opts);
+    applied::apply_address(Family::V6, ipv6_address, driver_opts, declared, set);
+    applied::apply_mac_address(&mut settings, endpoint.mac_address.as_ref(), set);
+    applied::apply_gw_priority(&mut settings, endpoint.gw_priority, set);
+    applied::apply_driver_opts(&mut settings.driver_opts, &endpoint.driver_opts, set);
+    ownership::mark(&mut settings, set);
     settings
 }
 
@@ -339,22 +351,15 @@ pub(super) fn returning_settings(
     let declared = members.wanted.iter().find(|wanted| wanted.container.id == container.id);
     let proxy = destination.proxy && host::is_proxy(container, ctx.server.proxy.as_ref());
     match declared {
-        Some(wanted) => {
-            let mut made_for = wanted.made_for.clone();
-            made_for.extend(proxy.then_some(Purpose::Proxy));
-            declared_settings(before, &wanted.endpoint, &ctx.mark(&made_for, container))
-        }
-        None if proxy => {
-            let made_for = [Purpose::Proxy].into();
-            declared_settings(before, &DesiredEndpoint::default(), &ctx.mark(&made_for, container))
-        }
+        Some(wanted) => declared_settings(before, &wanted.endpoint, ctx.set),
+        None if proxy => declared_settings(before, &DesiredEndpoint::default(), ctx.set),
         None => before,
     }
 }
 
 /// Whether an endpoint lacks something that is declared, or has something of Landfall's that no longer is. One that was not inspected is taken
 /// to be as declared.
-fn differs(attached: &Attached<'_>, endpoint: &DesiredEndpoint, set: &str) -> bool {
+pub(super) fn differs(attached: &Attached<'_>, endpoint: &DesiredEndpoint, set: &str) -> bool {
     let Some(settings) = &attached.endpoint.settings else { return false };
     let EndpointSettings { aliases, ipv4_address, ipv6_address, driver_opts, .. } = settings;
     let address_differs = |family, declared: Option<IpAddr>, configured: Option<&String>, in_use: &str| {
@@ -365,7 +370,13 @@ fn differs(attached: &Attached<'_>, endpoint: &DesiredEndpoint, set: &str) -> bo
         }
     };
     let ObservedEndpoint { ipv4_address: v4_in_use, ipv6_address: v6_in_use, .. } = attached.endpoint;
-    applied::aliases_differ(aliases, driver_opts, &endpoint.aliases, set)
+    // A spare address might be taken while the container is stopped, and then it would not start.
+    let is_parked = !attached.container.state.is_live() && applied::is_parked(driver_opts, set);
+    is_parked
+        || applied::aliases_differ(aliases, driver_opts, &endpoint.aliases, set)
+        || applied::mac_address_differs(settings, endpoint.mac_address.as_ref(), set)
+        || applied::gw_priority_differs(settings, endpoint.gw_priority, set)
+        || applied::driver_opts_differ(driver_opts, &endpoint.driver_opts, set)
         || address_differs(Family::V4, endpoint.ipv4_address.map(IpAddr::V4), ipv4_address.as_ref(), v4_in_use)
         || address_differs(Family::V6, endpoint.ipv6_address.map(IpAddr::V6), ipv6_address.as_ref(), v6_in_use)
 }
@@ -375,38 +386,55 @@ pub(super) fn converge<'a>(
     ctx: &Context<'a>,
     destination: &DesiredDestination,
     target: &Target<'_>,
+    members: &Members<'a>,
     wanted: &Wanted<'a>,
     detached: Cause,
 ) -> Result<Option<Group>, Note> {
     let container = wanted.container;
     let attachment = ctx.host.attachment(container, target.network, &target.create.name);
     let cause = match &attachment {
-        None => detached,
-        Some(attached) if attached.stale => Cause::EndpointStale,
-        Some(attached) if differs(attached, &wanted.endpoint, ctx.set) => Cause::EndpointDiffers,
-        Some(_) => return Ok(None),
+        None => Some(detached),
+        Some(attached) if attached.stale => Some(Cause::EndpointStale),
+        Some(attached) if differs(attached, &wanted.endpoint, ctx.set) => Some(Cause::EndpointDiffers),
+        Some(attached) if addresses::trespasses(ctx, target, members, attached, &wanted.endpoint) => {
+            Some(Cause::AddressReserved)
+        }
+        Some(_) => None,
     };
+    // One that is not running needs its address when it starts.
+    if cause.is_none() && container.state.is_live() {
+        return Ok(None);
+    }
+    if cause != Some(Cause::AddressReserved) {
+        addresses::check(ctx, destination, target, members, wanted, attachment.as_ref())?;
+    }
+    let Some(cause) = cause else { return Ok(None) };
     check_attachable(target, wanted)?;
-    check_addresses(ctx, destination, target, wanted, attachment.as_ref())?;
-    let connect = |settings| Call::ConnectEndpoint {
+    let reserved = addresses::reserved(ctx, target, members, &container.id);
+    let connect = |settings, reserved| Call::ConnectEndpoint {
         network: target.call(),
         container: ContainerTarget::of(container),
         settings,
+        reserved,
     };
     let operation =
         |call, cause, disruptive, undo| Operation { object: wanted.object.clone(), call, cause, disruptive, undo };
+    let settings = |mut base: EndpointSettings| {
+        addresses::let_go(&mut base, &reserved, ctx.set);
+        let mut settings = declared_settings(base, &wanted.endpoint, ctx.set);
+        settings.gw_priority = settings.gw_priority.or_else(|| route::below_the_others(ctx, target, container));
+        settings
+    };
     let Some(attached) = attachment else {
         let journals = ctx.journals_listing(&destination.key, &container.id);
         let journalled = journals.last().and_then(|journal| journalled_settings(journal, &container.id));
         let cause = if journalled.is_some() { Cause::JournalRestore } else { cause };
-        let mark = ctx.mark(&wanted.made_for, container);
-        let settings = declared_settings(journalled.unwrap_or_default(), &wanted.endpoint, &mark);
+        let settings = settings(journalled.unwrap_or_default());
         return Ok(Some(Group {
             object: wanted.object.clone(),
-            operations: vec![operation(connect(settings), cause, false, None)],
+            operations: vec![operation(connect(settings, reserved.clone()), cause, false, None)],
             journal: None,
             completes: journals.into_iter().cloned().collect(),
-            needs: Vec::new(),
         }));
     };
     let Some(before) = restorable(&attached) else {
@@ -414,16 +442,16 @@ pub(super) fn converge<'a>(
     };
     let live = container.state.is_live();
     // What a stale endpoint was connected to cannot be brought back; the journal remembers how.
-    let undo = (!attached.stale).then(|| connect(before.clone()));
+    let undo = (!attached.stale).then(|| connect(before.clone(), Reserved::default()));
     let disconnect = Call::DisconnectEndpoint {
         network: target.call(),
         container: ContainerTarget::of(container),
         force: attached.stale && live,
     };
-    let settings = declared_settings(before.clone(), &wanted.endpoint, &ctx.mark(&wanted.made_for, container));
+    let connect = connect(settings(before.clone()), reserved.clone());
     Ok(Some(Group {
         object: wanted.object.clone(),
-        operations: vec![operation(disconnect, cause, live, undo), operation(connect(settings), cause, false, None)],
+        operations: vec![operation(disconnect, cause, live, undo), operation(connect, cause, false, None)],
         journal: Some(Journal {
             services: Vec::new(),
             server: ctx.server.key.clone(),
@@ -437,7 +465,6 @@ pub(super) fn converge<'a>(
             }],
         }),
         completes: Vec::new(),
-        needs: Vec::new(),
     }))
 }
 
@@ -487,66 +514,6 @@ fn check_attachable(target: &Target<'_>, wanted: &Wanted<'_>) -> Result<(), Note
         ),
     };
     Err(Note::refused(Reason::WrongScope, wanted.object, message).hint(hint))
-}
-
-/// An address that cannot be had is refused before anything is disconnected for it.
-fn check_addresses(
-    ctx: &Context<'_>,
-    destination: &DesiredDestination,
-    target: &Target<'_>,
-    wanted: &Wanted<'_>,
-    attachment: Option<&Attached<'_>>,
-) -> Result<(), Note> {
-    let configured: Vec<IpAddr> = attachment
-        .and_then(|attached| attached.endpoint.settings.as_ref())
-        .map(|settings| {
-            settings.ipv4_address.iter().chain(&settings.ipv6_address).filter_map(|ip| address(ip)).collect()
-        })
-        .unwrap_or_default();
-    let v4 = wanted.endpoint.ipv4_address.map(|ip| ("ipv4Address", IpAddr::V4(ip)));
-    let v6 = wanted.endpoint.ipv6_address.map(|ip| ("ipv6Address", IpAddr::V6(ip)));
-    for (field, ip) in v4.into_iter().chain(v6) {
-        let refuse = |message: String| Note::refused(Reason::AddressUnavailable, wanted.object, message);
-        let declared: Vec<IpNet> = destination.network.subnets.iter().map(|subnet| subnet.subnet).collect();
-        if !configured.contains(&ip) && !declared.iter().any(|subnet| subnet.contains(&ip)) {
-            let subnets: Vec<_> = declared.iter().map(ToString::to_string).collect();
-            let subnets = if subnets.is_empty() { "none".to_owned() } else { subnets.join(", ") };
-            return Err(refuse(format!(
-                "spec.endpoint.{field} is {ip}, and the declared subnets of {} are {subnets}.",
-                destination.key
-            ))
-            .hint("the daemon gives a static address only within a declared subnet"));
-        }
-        // The network may be another than declared, and stay so: what it cannot give, nobody is disconnected for.
-        let actual = target.network.filter(|network| !network.is_unallocated()).map(host::subnets);
-        if let (Some(network), Some(actual)) = (target.network, actual)
-            && !configured.contains(&ip)
-            && !actual.iter().any(|subnet| subnet.contains(&ip))
-        {
-            let subnets: Vec<_> = actual.iter().map(ToString::to_string).collect();
-            return Err(refuse(format!(
-                "spec.endpoint.{field} is {ip}, and the network {:?} on the server has {}.",
-                network.name,
-                if subnets.is_empty() { "no subnets".to_owned() } else { subnets.join(", ") }
-            ))
-            .hint("it is connected as declared once the network is; `replacement` says whether that may happen"));
-        }
-        let holder = target.network.and_then(|network| {
-            ctx.host.attached(network).into_iter().find(|other| {
-                other.container.id != wanted.container.id
-                    && (address(&other.endpoint.ipv4_address) == Some(ip)
-                        || address(&other.endpoint.ipv6_address) == Some(ip))
-            })
-        });
-        if let Some(holder) = holder {
-            return Err(refuse(format!(
-                "spec.endpoint.{field} is {ip}, which the container {:?} holds.",
-                holder.container.name
-            ))
-            .hint("the daemon gives an address to one container at a time"));
-        }
-    }
-    Ok(())
 }
 
 /// What becomes of a container that is on the network.

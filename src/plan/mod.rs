@@ -4,6 +4,7 @@
     reason = "the other outcome of a decision is a note, which is kept, not an error that is passed up"
 )]
 
+mod addresses;
 mod applied;
 pub mod cut;
 mod deletion;
@@ -18,12 +19,14 @@ pub mod ownership;
 mod proxy;
 mod prune;
 mod replacement;
+mod route;
 mod service;
 mod start;
 mod swarm;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use applied::{is_mac_address_on_record, park};
 pub use deletion::RESOURCES_REMAIN;
 pub use destination::{UNALLOCATED, differences as immutable_differences};
 pub use host::SWARM_SERVICE;
@@ -35,7 +38,6 @@ pub use swarm::{is_of_another_node, wants_elsewhere};
 use self::destination::Located;
 use self::host::Host;
 use self::member::{Members, Target};
-use self::ownership::{Mark, Purpose};
 use self::swarm::{Swarm, View};
 use crate::api::{Kind, Membership, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState, Endpoint, TcpSecurity};
@@ -147,19 +149,6 @@ impl<'a> Context<'a> {
     fn new(input: &'a PlanInput<'a>, server: &'a DesiredServer, view: &'a View<'a>) -> Self {
         let (request, set) = (input.request, input.desired.set.as_str());
         Context { input, request, set, server, host: Host::new(&view.state), swarm: view.swarm.as_ref() }
-    }
-
-    /// The manifests that are planned for.
-    fn source(&self) -> Option<&'a str> {
-        self.input.desired.source.as_deref()
-    }
-
-    /// What an endpoint of this container is marked with.
-    fn mark<'m>(&self, made_for: &'m BTreeSet<Purpose>, container: &'m ObservedContainer) -> Mark<'m>
-    where
-        'a: 'm,
-    {
-        Mark { set: self.set, source: self.source(), made_for, name: Some(&container.name) }
     }
 
     fn is_deleted(&self, key: &ObjectKey) -> bool {
@@ -342,6 +331,7 @@ fn plan_server<'a>(
             draft.settled.extend(part.settled);
             draft.notes.extend(part.notes);
         }
+        draft.notes.extend(route::notes(&ctx, &draft.groups));
         draft.notes.extend(stranded(&ctx));
         plan.settled.extend(start::forgotten(&ctx));
         plan.settled.append(&mut draft.settled);

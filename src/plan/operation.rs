@@ -1,6 +1,7 @@
 //! The plan as a document: operations with their causes, and notes on what is not done and why.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -97,24 +98,6 @@ pub struct Group {
     /// Journals of interrupted groups that this one helps to restore. One of them goes when every group that names it is done; undoing is
     /// not enough.
     pub completes: Vec<Journal>,
-    /// Connections that earlier groups make and that have to be seen in place before the first operation. Without one of them the group is
-    /// skipped: nobody is let go before somebody else serves.
-    pub needs: Vec<Connection>,
-}
-
-/// Somebody on a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connection {
-    pub party: Party,
-    pub network: NetworkTarget,
-}
-
-/// Who can be on a network.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Party {
-    Container(ContainerId),
-    /// Its tasks.
-    Service(ServiceId),
 }
 
 /// One Docker API call.
@@ -142,6 +125,7 @@ pub enum Call {
         network: NetworkTarget,
         container: ContainerTarget,
         settings: EndpointSettings,
+        reserved: Reserved,
     },
     DisconnectEndpoint {
         network: NetworkTarget,
@@ -214,25 +198,6 @@ impl Call {
         }
     }
 
-    /// The connection that is there once it is done.
-    pub fn connection(&self) -> Option<Connection> {
-        match self {
-            Call::ConnectEndpoint { network, container, .. } => {
-                Some(Connection { party: Party::Container(container.id.clone()), network: network.clone() })
-            }
-            Call::UpdateService { service, network, attachment: Some(_) } => {
-                Some(Connection { party: Party::Service(service.id.clone()), network: network.clone() })
-            }
-            Call::CreateNetwork(_)
-            | Call::DisconnectEndpoint { .. }
-            | Call::RemoveNetwork { .. }
-            | Call::StartContainer { .. }
-            | Call::StopContainer { .. }
-            | Call::UpdateService { attachment: None, .. }
-            | Call::ScaleService { .. } => None,
-        }
-    }
-
     /// The network that has to be created earlier in the plan for the call to be possible.
     pub fn awaits(&self) -> Option<&str> {
         match self {
@@ -246,6 +211,14 @@ impl Call {
             | Call::ScaleService { .. } => None,
         }
     }
+}
+
+/// What an endpoint must not be given, because it is declared for others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reserved {
+    pub addresses: Vec<IpAddr>,
+    /// Free ones to choose from where the daemon chooses one of `addresses` all the same, the first first.
+    pub spare: Vec<IpAddr>,
 }
 
 /// A network to act on.
@@ -288,6 +261,10 @@ impl ServiceTarget {
     }
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// The body of `POST /networks/create`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkCreate {
@@ -295,6 +272,9 @@ pub struct NetworkCreate {
     pub driver: String,
     pub attachable: bool,
     pub internal: bool,
+    /// False is for engines from API 1.48 on.
+    #[serde(default = "yes")]
+    pub ipv4: bool,
     pub ipv6: bool,
     pub subnets: Vec<ObservedSubnet>,
     pub options: BTreeMap<String, String>,
@@ -357,6 +337,8 @@ pub enum Cause {
     MemberDetached,
     /// The endpoint lacks something that is declared, or has something that Landfall put there and that no longer is.
     EndpointDiffers,
+    /// The daemon gave the endpoint an address that is declared for another member.
+    AddressReserved,
     /// The container is pinned to a network that no longer exists.
     EndpointStale,
     /// An undeclared container on an exclusive destination.
@@ -468,14 +450,20 @@ pub enum Reason {
     Orphaned,
     /// One alias, two members: whoever asks for it gets either.
     AliasTakenTwice,
-    /// A static address that another container holds, or that lies outside of the network's subnets.
+    /// A static address that lies outside of the network's subnets.
     AddressUnavailable,
+    /// A static address that another container holds.
+    AddressTaken,
+    /// A name that something else has: the bridge of another network.
+    NameTaken,
     /// The settings of an endpoint are not in the observation. They are never guessed, so it is not reconnected.
     EndpointUnknown,
     /// The container is not running, and starting it is not Landfall's to decide.
     LeftStopped,
     /// The engine did not give an endpoint the settings it was asked for.
     EndpointDiffers,
+    /// Connecting a container moves its default route to the network, and the engine cannot be told otherwise.
+    DefaultRouteMoves,
     /// `insecure: true`: the server is reached without encryption and without authentication.
     InsecureTransport,
 }

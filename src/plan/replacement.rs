@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::destination::{creation, overlap, recreation};
+use super::destination::{creation, overlap, recreation, uncreatable};
 use super::host::{self, Attached};
 use super::member::{self, Fate, Members};
 use super::operation::{
     Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkTarget, Note, Operation,
-    Reason,
+    Reason, Reserved,
 };
-use super::{Context, ownership, proxy};
+use super::{Context, addresses, ownership, proxy};
 use crate::api::Replacement;
 use crate::desired::DesiredDestination;
 use crate::observed::{ContainerId, EndpointSettings, NetworkId, ObservedContainer, ObservedNetwork};
@@ -26,6 +26,12 @@ struct Returning<'a> {
     before: EndpointSettings,
     after: EndpointSettings,
     cause: Cause,
+}
+
+impl Returning<'_> {
+    fn is_static(&self) -> bool {
+        addresses::is_static(&self.after)
+    }
 }
 
 /// The operations that replace `network`, or why it is not replaced.
@@ -78,10 +84,11 @@ pub(super) fn replace<'a>(
     }
     let mut ignored = removed.clone();
     ignored.insert(&network.id);
-    if let Some(note) = overlap(ctx, destination, &ignored) {
+    let create = creation(ctx, destination, Some(&network.name));
+    if let Some(note) = uncreatable(ctx, destination, &create, &ignored).or_else(|| overlap(ctx, destination, &ignored))
+    {
         return Err(note);
     }
-    let create = creation(ctx, destination, Some(&network.name));
     if create.name != network.name && !ctx.host.networks_named(&create.name).is_empty() {
         return Err(refuse(format!("{differ}, and a network of that name exists already.")).hint("choose another name"));
     }
@@ -138,17 +145,23 @@ pub(super) fn replace<'a>(
     if let Some(note) = displaced(destination, &returning) {
         return Err(note);
     }
-    // The proxy first: it serves everyone.
-    returning.sort_by_key(|it| (!is_proxy(it.container), it.container.name.clone()));
+    // Who has an address of their own first, as the others are given what is free then; and then the proxy, which serves everyone.
+    returning.sort_by_key(|it| (!it.is_static(), !is_proxy(it.container), it.container.name.clone()));
+    // Undone in reverse.
+    leaving.sort_by_key(|(it, _)| it.endpoint.settings.as_ref().is_some_and(addresses::is_static));
 
     let old = NetworkTarget::existing(network);
     let new = NetworkTarget { name: create.name.clone(), id: None };
-    let connect =
-        |network: &NetworkTarget, container: &ObservedContainer, settings: &EndpointSettings| Call::ConnectEndpoint {
-            network: network.clone(),
-            container: ContainerTarget::of(container),
-            settings: settings.clone(),
+    let made = member::Target { network: None, create: create.clone() };
+    let connect = |network: &NetworkTarget, container: &ObservedContainer, settings: &EndpointSettings| {
+        let reserved = match &network.id {
+            // As it was.
+            Some(_) => Reserved::default(),
+            None => addresses::reserved(ctx, &made, members, &container.id),
         };
+        let (network, settings) = (network.clone(), settings.clone());
+        Call::ConnectEndpoint { network, container: ContainerTarget::of(container), settings, reserved }
+    };
     let disconnect = |network: &NetworkTarget, container: &ObservedContainer| Call::DisconnectEndpoint {
         network: network.clone(),
         container: ContainerTarget::of(container),
@@ -210,7 +223,6 @@ pub(super) fn replace<'a>(
                     .collect(),
             }),
             completes,
-            needs: Vec::new(),
         },
     })
 }

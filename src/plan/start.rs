@@ -63,7 +63,6 @@ pub(super) fn stop(
                 }],
             }),
             completes: Vec::new(),
-            needs: Vec::new(),
         });
     }
 }
@@ -127,7 +126,6 @@ pub(super) fn resume(ctx: &Context<'_>, destination: &DesiredDestination, member
                     operations: vec![start],
                     journal: None,
                     completes: vec![journal.clone()],
-                    needs: Vec::new(),
                 }),
             }
         }

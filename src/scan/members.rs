@@ -9,13 +9,14 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::names::Names;
-use super::networks::{address, is_host, reference};
+use super::networks::{address, reference};
 use super::{Context, Document, Found, Member, image, is_attached, is_endpoint_of, metadata};
 use crate::api::{
     ApplicationSpec, ComposeSpec, ContainerSelector, DatabaseEngine, DatabaseSpec, EndpointSpec, Kind, Object,
     ObjectKey, ObjectRef, ServiceSpec, Spec, SubnetSpec,
 };
-use crate::observed::{ContainerState, EndpointSettings, ObservedContainer};
+use crate::desired::is_host;
+use crate::observed::{ContainerState, EndpointSettings, NetworkScope, ObservedContainer};
 use crate::plan::selects;
 
 pub(super) const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
@@ -423,9 +424,15 @@ fn endpoint(
     aliases.retain(|alias| !implied(alias) && is_host_name(alias));
     aliases.sort();
     aliases.dedup();
-    let mut endpoint = EndpointSpec { aliases, ipv4_address: None, ipv6_address: None };
+    let mut endpoint = EndpointSpec { aliases, ..EndpointSpec::default() };
     let [container] = group.containers.as_slice() else { return endpoint };
     let Some(settings) = settings(container) else { return endpoint };
+    endpoint.gw_priority = settings.gw_priority.filter(|priority| *priority != 0 && i32::try_from(*priority).is_ok());
+    endpoint.driver_opts = settings.driver_opts.iter().filter(|(name, _)| is_option(name)).map(owned).collect();
+    // A live container on a network of a Swarm shows the address that the Swarm chose as if somebody had.
+    if found.network.scope == NetworkScope::Swarm && container.state.is_live() {
+        return endpoint;
+    }
     let mut static_address = |text: Option<&String>| {
         let ip = address(text?)?;
         if declarable(context, found, container, ip) && addresses.insert((at, ip)) {
@@ -455,6 +462,15 @@ fn declarable(context: &Context<'_>, found: &Found<'_>, container: &ObservedCont
         .filter(|endpoint| is_endpoint_of(endpoint, found.network))
         .any(|endpoint| address(&endpoint.ipv4_address) == Some(ip) || address(&endpoint.ipv6_address) == Some(ip));
     spec.network.subnets.iter().any(fits) && !held
+}
+
+/// What a manifest may say of a driver's options; Landfall's own are no part of it.
+fn is_option(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with("landfall.") && !name.contains(',') && !name.contains(char::is_whitespace)
+}
+
+fn owned((name, value): (&String, &String)) -> (String, String) {
+    (name.clone(), value.clone())
 }
 
 /// What the manifest's schema allows as an alias.

@@ -11,6 +11,7 @@ use crate::api::{
     DeletionPolicy, DestinationSpec, Kind, Membership, NetworkSpec, Object, ObjectKey, ObjectRef, Replacement, Spec,
     SubnetSpec,
 };
+use crate::desired::is_host;
 use crate::observed::{NetworkScope, ObservedNetwork, ObservedSubnet, SwarmState};
 use crate::plan::ownership;
 
@@ -209,10 +210,13 @@ fn properties(network: &ObservedNetwork, ranges: &mut Vec<IpNet>, comments: &mut
     if let Some(text) = option(MTU).filter(|_| mtu.is_none()) {
         comments.push(format!("Its MTU is {text:?}, which cannot be declared."));
     }
+    let subnets = subnets(network, ranges, comments);
     NetworkSpec {
         name: Some(network.name.clone()),
-        subnets: subnets(network, ranges, comments),
+        aux_addresses: if subnets.is_empty() { BTreeMap::new() } else { aux_addresses(network, comments) },
+        subnets,
         internal: network.internal,
+        ipv4: network.ipv4,
         ipv6: network.ipv6,
         icc: option(ENABLE_ICC).is_none_or(is_on),
         mtu,
@@ -231,6 +235,22 @@ fn properties(network: &ObservedNetwork, ranges: &mut Vec<IpNet>, comments: &mut
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
     }
+}
+
+/// Given to nobody, and lost with the network if nobody wrote them down.
+fn aux_addresses(network: &ObservedNetwork, comments: &mut Vec<String>) -> BTreeMap<String, String> {
+    let all = network.subnets.iter().flat_map(|subnet| subnet.aux_addresses.iter().map(move |it| (subnet, it)));
+    let mut found = BTreeMap::new();
+    for (subnet, (name, text)) in all {
+        let range = subnet.subnet.parse::<IpNet>().ok().map(|range| range.trunc());
+        match address(text).filter(|address| range.is_some_and(|range| is_host(&range, *address))) {
+            Some(address) => {
+                found.insert(name.clone(), address.to_string());
+            }
+            None => comments.push(format!("Its auxiliary address {name}={text} cannot be declared.")),
+        }
+    }
+    found
 }
 
 /// As the engine reads a boolean option.
@@ -273,14 +293,4 @@ fn overlaps(a: &IpNet, b: &IpNet) -> bool {
 /// Tolerates the prefix length that some engine versions append.
 pub(super) fn address(text: &str) -> Option<IpAddr> {
     text.split('/').next()?.parse().ok()
-}
-
-/// An address that a host of the range can have.
-pub(super) fn is_host(range: &IpNet, address: IpAddr) -> bool {
-    let reserved = match range {
-        IpNet::V4(net) if net.prefix_len() < 31 => address == net.network() || address == net.broadcast(),
-        IpNet::V6(net) if net.prefix_len() < 127 => address == net.network(),
-        _ => false,
-    };
-    range.contains(&address) && !reserved
 }

@@ -195,6 +195,7 @@ mod tests {
                 driver: "bridge".to_owned(),
                 attachable: false,
                 internal: false,
+                ipv4: true,
                 ipv6: false,
                 subnets: Vec::new(),
                 options: BTreeMap::new(),

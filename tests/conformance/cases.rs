@@ -17,6 +17,7 @@ fn bridge(name: &str) -> NetworkCreate {
         driver: "bridge".to_owned(),
         attachable: false,
         internal: false,
+        ipv4: true,
         ipv6: false,
         subnets: Vec::new(),
         options: BTreeMap::new(),
@@ -25,7 +26,7 @@ fn bridge(name: &str) -> NetworkCreate {
 }
 
 fn bridge_with_subnet(name: &str, subnet: &str) -> NetworkCreate {
-    let subnets = vec![ObservedSubnet { subnet: subnet.to_owned(), gateway: None, ip_range: None }];
+    let subnets = vec![ObservedSubnet { subnet: subnet.to_owned(), ..ObservedSubnet::default() }];
     NetworkCreate { subnets, ..bridge(name) }
 }
 
@@ -82,6 +83,7 @@ pub(crate) async fn a_created_network_is_listed_as_it_was_asked_for(subject: &im
             subnet: "10.42.0.0/24".to_owned(),
             gateway: Some("10.42.0.1".to_owned()),
             ip_range: Some("10.42.0.128/25".to_owned()),
+            aux_addresses: map(&[("router", "10.42.0.5")]),
         }],
         options: map(&[("com.docker.network.driver.mtu", "1450")]),
         labels: map(&[("landfall.set", "default"), ("team", "shop")]),
@@ -302,7 +304,7 @@ pub(crate) async fn a_static_address_is_given_once(subject: &impl Subject) {
     let two = subject.add_container(&ContainerSpec::new("two", ContainerState::Running));
     let settings = EndpointSettings { ipv4_address: Some("10.42.0.10".to_owned()), ..EndpointSettings::default() };
     engine.connect(&id, &one, &settings).await.unwrap();
-    assert_eq!(kind(engine.connect(&id, &two, &settings).await), EngineErrorKind::AddressUnavailable);
+    assert_eq!(kind(engine.connect(&id, &two, &settings).await), EngineErrorKind::AddressTaken);
     assert_eq!(listed(engine, &two).await.endpoints.len(), 1);
 }
 

@@ -10,7 +10,7 @@ use landfall::execute::{Limits, Writers, execute};
 use landfall::observed::{ContainerId, EndpointSettings, NetworkId};
 use landfall::plan::{
     Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkCreate, NetworkTarget,
-    Operation, Plan, ServerPlan, ServerType,
+    Operation, Plan, Reserved, ServerPlan, ServerType,
 };
 use landfall::report::{OperationReport, Outcome, Report};
 use landfall::store::journal::Journals;
@@ -55,7 +55,7 @@ pub(super) fn plan(groups: Vec<Group>) -> Plan {
 }
 
 pub(super) fn group(operations: Vec<Operation>) -> Group {
-    Group { object: destination(), operations, journal: None, completes: Vec::new(), needs: Vec::new() }
+    Group { object: destination(), operations, journal: None, completes: Vec::new() }
 }
 
 pub(super) fn operation(call: Call, cause: Cause, undo: Option<Call>) -> Operation {
@@ -77,7 +77,7 @@ pub(super) fn who(world: &World, name: &str) -> ContainerTarget {
 }
 
 pub(super) fn connect(network: NetworkTarget, container: ContainerTarget, settings: EndpointSettings) -> Call {
-    Call::ConnectEndpoint { network, container, settings }
+    Call::ConnectEndpoint { network, container, settings, reserved: Reserved::default() }
 }
 
 pub(super) fn disconnect(network: NetworkTarget, container: ContainerTarget) -> Call {

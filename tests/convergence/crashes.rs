@@ -87,6 +87,41 @@ async fn reattachment() -> Town {
     town
 }
 
+/// Two members that run and declare an address each, and one that is given one.
+fn addresses(api: &str, shop: Option<&str>) -> Scenario {
+    let shop_member = application("shop").alias("shop");
+    let web = destination("web").named("web-net").subnet("10.42.0.0/24");
+    let web = web.member(application("api").alias("api").address(api));
+    let web = web.member(match shop {
+        Some(address) => shop_member.address(address),
+        None => shop_member,
+    });
+    Scenario::new().destination(web)
+}
+
+async fn with_addresses(shop: Option<&str>) -> Town {
+    let mut town = Town::new(addresses("10.42.0.10", shop));
+    town.world().run_container("api");
+    town.world().run_container("shop");
+    assert_eq!(trouble(&town.apply().await), [""; 0]);
+    town.reconnect();
+    town
+}
+
+/// Each takes the address of the other.
+async fn exchange() -> Town {
+    let mut town = with_addresses(Some("10.42.0.11")).await;
+    town.declare(addresses("10.42.0.11", Some("10.42.0.10")));
+    town
+}
+
+/// One takes the address that the other no longer declares.
+async fn handover() -> Town {
+    let mut town = with_addresses(Some("10.42.0.11")).await;
+    town.declare(addresses("10.42.0.11", None));
+    town
+}
+
 async fn forced_deletion() -> Town {
     let mut town = applied(web()).await;
     town.declare(web().force_delete("web"));
@@ -207,7 +242,9 @@ macro_rules! scenarios {
         )*
     };
 }
-scenarios! { creation repair deletion pruning reattachment forced_deletion service_updates deletion_with_a_service service_activation }
+scenarios! {
+    creation repair deletion pruning reattachment exchange handover forced_deletion service_updates deletion_with_a_service service_activation
+}
 
 /// A replacement was interrupted when nobody was back, and one of those who are to come back waits for another reason.
 #[tokio::test(start_paused = true)]

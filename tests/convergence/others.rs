@@ -363,7 +363,7 @@ async fn what_cannot_be_created_does_not_hold_up_the_rest() {
         looks += usize::from(call.name == "networks");
         // After the look that the plan is made from.
         if call.name == "networks" && looks == 2 {
-            let subnet = ObservedSubnet { subnet: "10.42.0.0/25".to_owned(), gateway: None, ip_range: None };
+            let subnet = ObservedSubnet { subnet: "10.42.0.0/25".to_owned(), ..ObservedSubnet::default() };
             let create = NetworkCreate { subnets: vec![subnet], ..network("in-the-way", "bridge") };
             world.create_network(&create).expect("creates");
         }

@@ -28,6 +28,7 @@ fn network(name: &str) -> NetworkCreate {
         driver: "bridge".to_owned(),
         attachable: false,
         internal: false,
+        ipv4: true,
         ipv6: false,
         subnets: Vec::new(),
         options: BTreeMap::new(),
@@ -37,7 +38,7 @@ fn network(name: &str) -> NetworkCreate {
 
 fn network_with_subnets(name: &str, subnets: &[&str]) -> NetworkCreate {
     let subnets =
-        subnets.iter().map(|&subnet| ObservedSubnet { subnet: subnet.to_owned(), gateway: None, ip_range: None });
+        subnets.iter().map(|&subnet| ObservedSubnet { subnet: subnet.to_owned(), ..ObservedSubnet::default() });
     NetworkCreate { subnets: subnets.collect(), ..network(name) }
 }
 

@@ -23,8 +23,8 @@ fn pain_11_a_missing_network_is_created_and_the_proxy_and_the_members_are_connec
             "
             default/edge-1
               + create network web-net (10.42.0.0/24) for Destination/shop/web (NetworkMissing)
-              + connect traefik to web-net for Destination/shop/web (ProxyDetached)
               + connect frontend to web-net as front, 10.42.0.10 for Application/shop/frontend (MemberDetached)
+              + connect traefik to web-net for Destination/shop/web (ProxyDetached)
             ",
         );
 }
@@ -43,9 +43,11 @@ fn a_network_without_a_name_gets_one_and_is_found_again() {
 #[test]
 fn pain_33_every_declared_property_reaches_the_network() {
     let planned = Scenario::without_proxy()
+        .engine("28.5.2")
         .destination(destination("web").named("web-net").subnet("10.42.0.0/24").mtu(1400).with(|it| {
             it.network.subnets[0].gateway = Some("10.42.0.1".parse().unwrap());
             it.network.subnets[0].ip_range = Some("10.42.0.128/25".parse().unwrap());
+            it.network.aux_addresses.insert("router".to_owned(), "10.42.0.5".parse().unwrap());
             it.network.internal = true;
             it.network.ipv6 = true;
             it.network.icc = false;
@@ -63,8 +65,14 @@ fn pain_33_every_declared_property_reaches_the_network() {
             "driver": "bridge",
             "attachable": false,
             "internal": true,
+            "ipv4": true,
             "ipv6": true,
-            "subnets": [{ "subnet": "10.42.0.0/24", "gateway": "10.42.0.1", "ip_range": "10.42.0.128/25" }],
+            "subnets": [{
+                "subnet": "10.42.0.0/24",
+                "gateway": "10.42.0.1",
+                "ip_range": "10.42.0.128/25",
+                "aux_addresses": { "router": "10.42.0.5" },
+            }],
             "options": {
                 "com.docker.network.bridge.enable_icc": "false",
                 "com.docker.network.driver.mtu": "1400",
@@ -93,6 +101,8 @@ fn pain_1_2_3_5_6_a_detached_proxy_is_connected_to_every_destination() {
             default/edge-1
               + connect traefik to api-net for Destination/shop/api (ProxyDetached)
               + connect traefik to web-net for Destination/shop/web (ProxyDetached)
+              * warning Destination/shop/api: The default route of \"traefik\" moves from \"bridge\" to \"api-net\", whose name sorts before: Docker Engine 20.10.24 cannot be told otherwise. (DefaultRouteMoves)
+                  hint: give the network a name that sorts after; Docker 28 and newer leave the route where it is
             ",
         );
 }
@@ -346,6 +356,8 @@ fn pain_32_34_a_member_of_two_destinations_is_on_both_and_on_no_other() {
             default/edge-1
               + connect app to a-net as one for Application/shop/app (MemberDetached)
               + connect app to b-net as two for Application/shop/app (MemberDetached)
+              * warning Application/shop/app: The default route of \"app\" moves from \"bridge\" to \"a-net\", whose name sorts before: Docker Engine 20.10.24 cannot be told otherwise. (DefaultRouteMoves)
+                  hint: give the network a name that sorts after; Docker 28 and newer leave the route where it is
             ",
         );
 }

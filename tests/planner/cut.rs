@@ -6,8 +6,8 @@ use landfall::api::{Kind, ObjectKey};
 use landfall::observed::{ContainerId, EndpointSettings, NetworkId};
 use landfall::plan::cut::{CutOut, cut};
 use landfall::plan::{
-    Call, Cause, ContainerTarget, Group, Journal, JournalPurpose, NetworkCreate, NetworkTarget, Operation, ServerPlan,
-    ServerType,
+    Call, Cause, ContainerTarget, Group, Journal, JournalPurpose, NetworkCreate, NetworkTarget, Operation, Reserved,
+    ServerPlan, ServerType,
 };
 use proptest::prelude::*;
 
@@ -38,6 +38,7 @@ fn create(network: u8) -> NetworkCreate {
         driver: "bridge".to_owned(),
         attachable: false,
         internal: false,
+        ipv4: true,
         ipv6: false,
         subnets: Vec::new(),
         options: Default::default(),
@@ -63,18 +64,13 @@ fn group((of, creates, awaits, journals): &Sketch) -> Group {
         network: NetworkTarget { name: name(network), id },
         container: ContainerTarget { name: "c".to_owned(), id: ContainerId::try_from("c".repeat(64)).unwrap() },
         settings: EndpointSettings::default(),
+        reserved: Reserved::default(),
     };
     let mut operations: Vec<Operation> = creates.iter().map(|it| operation(Call::CreateNetwork(create(*it)))).collect();
     operations.extend(awaits.iter().map(|it| operation(connect(*it, None))));
     let there = NetworkId::try_from("a".repeat(64)).unwrap();
     operations.push(operation(connect(9, Some(there))));
-    Group {
-        object: object(*of),
-        operations,
-        journal: None,
-        completes: journals.iter().copied().map(journal).collect(),
-        needs: Vec::new(),
-    }
+    Group { object: object(*of), operations, journal: None, completes: journals.iter().copied().map(journal).collect() }
 }
 
 fn plan(sketches: &[Sketch]) -> ServerPlan {

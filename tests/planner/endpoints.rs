@@ -53,10 +53,7 @@ fn pain_27_28_a_reconnect_keeps_aliases_addresses_mac_and_driver_options() {
             "ipv6_address": "fd00::10",
             "link_local_ips": ["169.254.1.1"],
             "mac_address": "02:00:00:00:00:01",
-            "driver_opts": {
-                "com.example": "x", "landfall.aliases": "new", "landfall.set": "default", "landfall.for": "Database/shop/db",
-                "landfall.name": "db"
-            },
+            "driver_opts": { "com.example": "x", "landfall.aliases": "new", "landfall.set": "default" },
             "gw_priority": 7,
         })
     );
@@ -172,10 +169,10 @@ fn an_alias_that_is_no_longer_declared_is_taken_off_and_answers_for_its_new_owne
         .expect(
             "
             default/edge-1
-              - disconnect new from web-net for Application/shop/new (EndpointDiffers), disruptive
-              + connect new to web-net as api for Application/shop/new (EndpointDiffers)
               - disconnect old from web-net for Application/shop/old (EndpointDiffers), disruptive
               + connect old to web-net as www, 10.42.0.10 for Application/shop/old (EndpointDiffers)
+              - disconnect new from web-net for Application/shop/new (EndpointDiffers), disruptive
+              + connect new to web-net as api for Application/shop/new (EndpointDiffers)
             ",
         );
     assert!(!endpoint(&mut after, "old").aliases.contains(&"api".to_owned()));
@@ -197,7 +194,7 @@ fn an_alias_that_people_added_stays_when_others_are_taken_off() {
               + connect old to web-net as by-hand for Application/shop/old (EndpointDiffers)
             ",
         );
-    assert!(!endpoint(&mut after, "old").driver_opts.contains_key("landfall.aliases"));
+    assert_eq!(endpoint(&mut after, "old").driver_opts.keys().collect::<Vec<_>>(), ["landfall.set"]);
 }
 
 #[test]
@@ -228,26 +225,6 @@ fn an_endpoint_that_was_connected_before_there_was_a_record_is_not_reconnected_t
         .container(container("app").on("web-net").alias("api").alias("www").static_address("10.42.0.10").marked())
         .destination(destination("web").named("web-net").subnet("10.42.0.0/24").member(application("app").alias("www")))
         .expect("");
-}
-
-#[test]
-fn an_address_that_another_container_holds_is_refused_before_anyone_is_disconnected() {
-    Scenario::without_proxy()
-        .network(network("web-net").of("web").subnet("10.42.0.0/24"))
-        .container(container("db").on("web-net").address("10.42.0.2"))
-        .container(container("squatter").on("web-net").address("10.42.0.10"))
-        .destination(
-            destination("web").named("web-net").subnet("10.42.0.0/24").member(database("db").address("10.42.0.10")),
-        )
-        .expect_nothing_but(
-            "
-            default/edge-1
-              ! refused Database/shop/db: spec.endpoint.ipv4Address is 10.42.0.10, which the container \"squatter\" holds. (AddressUnavailable)
-                  hint: the daemon gives an address to one container at a time
-              . unmanaged Destination/shop/web: No resource declares the container \"squatter\", which is on \"web-net\". (MembershipForeign)
-                  hint: declare it, or set `membership: Exclusive` to have it disconnected
-            ",
-        );
 }
 
 #[test]
@@ -317,10 +294,10 @@ fn pain_12_24_containers_pinned_to_a_network_that_vanished_are_repaired_with_the
             "
             default/edge-1
               + create network web-net (10.42.0.0/24) for Destination/shop/web (NetworkMissing)
-              - disconnect traefik from web-net for Destination/shop/web (EndpointStale)
-              + connect traefik to web-net for Destination/shop/web (EndpointStale)
               - disconnect app from web-net for Application/shop/app (EndpointStale)
               + connect app to web-net as front, 10.42.0.10 for Application/shop/app (EndpointStale)
+              - disconnect traefik from web-net for Destination/shop/web (EndpointStale)
+              + connect traefik to web-net for Destination/shop/web (EndpointStale)
             ",
         );
 }

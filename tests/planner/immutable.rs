@@ -196,15 +196,15 @@ fn crowded() -> Scenario {
 const REATTACHED: &str = "
     default/edge-1
       - disconnect app from web-net for Destination/shop/web (NetworkReplaced), disruptive
-      - disconnect db from web-net for Destination/shop/web (NetworkReplaced)
       - disconnect job from web-net for Destination/shop/web (NetworkReplaced)
       - disconnect stranger from web-net for Destination/shop/web (NetworkReplaced), disruptive
       - disconnect traefik from web-net for Destination/shop/web (NetworkReplaced), disruptive
+      - disconnect db from web-net for Destination/shop/web (NetworkReplaced)
       - remove network web-net for Destination/shop/web (NetworkReplaced)
       + create network web-net (10.42.0.0/24) for Destination/shop/web (NetworkReplaced)
+      + connect db to web-net as 10.42.0.10 for Destination/shop/web (NetworkReplaced)
       + connect traefik to web-net for Destination/shop/web (NetworkReplaced)
       + connect app to web-net as front, web for Destination/shop/web (NetworkReplaced)
-      + connect db to web-net as 10.42.0.10 for Destination/shop/web (NetworkReplaced)
       + connect job to web-net for Destination/shop/web (NetworkReplaced)
       + connect stranger to web-net as x for Destination/shop/web (NetworkReplaced)
       . unmanaged Destination/shop/web: No resource declares the container \"stranger\", which is on \"web-net\". (MembershipForeign)
@@ -299,7 +299,7 @@ fn a_journal_of_a_destination_that_is_not_declared_any_more_is_kept_and_mentione
     let world = scenario.undeclare("web").journal(journal).expect_nothing_but(
         "
         default/edge-1
-          * warning Destination/shop/web: An interrupted change may have left traefik, app, db, job, stranger off the network \"web-net\", and no manifest declares Destination/shop/web any more. (Orphaned)
+          * warning Destination/shop/web: An interrupted change may have left db, traefik, app, job, stranger off the network \"web-net\", and no manifest declares Destination/shop/web any more. (Orphaned)
               hint: declare the destination again to have them reconnected
           . unmanaged Destination/shop/web: No manifest declares Destination/shop/web any more, and its network \"web-net\" exists. (Undeclared)
               hint: `--prune` removes it
@@ -314,14 +314,14 @@ fn whoever_is_to_leave_does_not_come_back() {
         "
         default/edge-1
           - disconnect app from web-net for Destination/shop/web (NetworkReplaced), disruptive
-          - disconnect db from web-net for Destination/shop/web (NetworkReplaced)
           - disconnect job from web-net for Destination/shop/web (NetworkReplaced)
           - disconnect stranger from web-net for Destination/shop/web (MembershipExclusive), disruptive
           - disconnect traefik from web-net for Destination/shop/web (ProxyUnwanted), disruptive
+          - disconnect db from web-net for Destination/shop/web (NetworkReplaced)
           - remove network web-net for Destination/shop/web (NetworkReplaced)
           + create network web-net (10.42.0.0/24) for Destination/shop/web (NetworkReplaced)
-          + connect app to web-net as front, web for Destination/shop/web (NetworkReplaced)
           + connect db to web-net as 10.42.0.10 for Destination/shop/web (NetworkReplaced)
+          + connect app to web-net as front, web for Destination/shop/web (NetworkReplaced)
           + connect job to web-net for Destination/shop/web (NetworkReplaced)
         ",
     );

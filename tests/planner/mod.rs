@@ -1,17 +1,20 @@
 //! The planner: builder, act, literal; then the plan is executed and planning again gives nothing.
 
+mod addresses;
 mod basics;
 mod cut;
 mod deletion;
 mod endpoints;
 mod facts;
 mod immutable;
+mod impossible;
 mod json;
 mod lifecycle;
 mod membership;
 mod nodes;
 mod ownership;
 mod properties;
+mod routes;
 mod services;
 mod status;
 mod swarm;

@@ -143,6 +143,7 @@ impl MemoryEngine {
                 id: "MEMORY".to_owned(),
                 name: "memory".to_owned(),
                 version: "20.10.24".to_owned(),
+                api_version: None,
                 swarm: SwarmState::Inactive,
                 address_pools: Vec::new(),
             },
@@ -342,6 +343,7 @@ pub(crate) fn network(name: &str, driver: &str) -> NetworkCreate {
         driver: driver.to_owned(),
         attachable: false,
         internal: false,
+        ipv4: true,
         ipv6: false,
         subnets: Vec::new(),
         options: BTreeMap::new(),
@@ -378,7 +380,7 @@ impl World {
             )
         })?;
         let gateway = free.hosts().next().map(|address| address.to_string());
-        Ok(ObservedSubnet { subnet: free.to_string(), gateway, ip_range: None })
+        Ok(ObservedSubnet { subnet: free.to_string(), gateway, ..ObservedSubnet::default() })
     }
 
     fn overlaps(&self, subnet: &IpNet) -> bool {
@@ -447,7 +449,7 @@ impl World {
     }
 
     fn insert_network(&mut self, create: &NetworkCreate) -> NetworkId {
-        let NetworkCreate { name, driver, attachable, internal, ipv6, subnets, options, labels } = create.clone();
+        let NetworkCreate { name, driver, attachable, internal, ipv4, ipv6, subnets, options, labels } = create.clone();
         let swarm = driver == "overlay";
         let id = if swarm { format!("{:025}", self.next()) } else { self.fresh_hex() };
         let id = NetworkId::try_from(id).expect("made to be valid");
@@ -468,6 +470,7 @@ impl World {
                 internal,
                 attachable,
                 ingress: false,
+                ipv4,
                 ipv6,
                 subnets,
                 options,
@@ -618,7 +621,7 @@ impl World {
                 return Err(error(EngineErrorKind::AddressUnavailable, message));
             }
             if used.contains(&fixed) {
-                return Err(error(EngineErrorKind::AddressUnavailable, "Address already in use"));
+                return Err(error(EngineErrorKind::AddressTaken, "Address already in use"));
             }
             return Ok(Some(address));
         }
@@ -782,6 +785,7 @@ impl World {
             endpoint_id: endpoint.endpoint_id.clone(),
             ipv4_address: endpoint.address.clone(),
             ipv6_address: String::new(),
+            gw_priority: endpoint.settings.gw_priority,
             settings: settings.then(|| endpoint.settings.clone()),
         };
         ObservedContainer {
@@ -790,7 +794,6 @@ impl World {
             image: "tiny".to_owned(),
             state: container.state,
             exit: None,
-            health: None,
             labels: container.labels.clone(),
             network_mode: container.network_mode.clone(),
             endpoints: container.endpoints.iter().filter(|(_, it)| settings || !it.leftover).map(endpoint).collect(),

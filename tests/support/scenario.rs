@@ -14,7 +14,6 @@ use landfall::observed::{
     ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedState, ObservedSubnet,
     ServiceAttachment, ServiceId, ServiceNetwork, SwarmState, Unobserved, UnobservedReason,
 };
-use landfall::plan::ownership::Mark;
 use landfall::plan::{
     DeleteMode, FreshId, FreshIds, Journal, JournalPurpose, Plan, PlanInput, Request, lint, ownership, plan,
 };
@@ -67,6 +66,7 @@ impl Scenario {
                 id: "ENGINE".to_owned(),
                 name: "edge-1".to_owned(),
                 version: "20.10.24".to_owned(),
+                api_version: None,
                 swarm: SwarmState::Inactive,
                 address_pools: Vec::new(),
             },
@@ -77,7 +77,6 @@ impl Scenario {
         Self {
             desired: DesiredState {
                 set: "default".to_owned(),
-                source: None,
                 servers: BTreeMap::from([(edge(), server)]),
                 elsewhere: BTreeMap::new(),
             },
@@ -135,6 +134,12 @@ impl Scenario {
         let container = container.build(self.state());
         self.state().containers.retain(|it| it.name != container.name);
         self.state().containers.push(container);
+        self
+    }
+
+    /// The version of the server's engine.
+    pub fn engine(mut self, version: &str) -> Self {
+        version.clone_into(&mut self.state().engine.version);
         self
     }
 
@@ -388,7 +393,9 @@ pub fn destination(path: &str) -> DestinationBuilder {
         network: DesiredNetwork {
             name: None,
             subnets: Vec::new(),
+            aux_addresses: BTreeMap::new(),
             internal: false,
+            ipv4: true,
             ipv6: false,
             icc: true,
             mtu: None,
@@ -523,6 +530,11 @@ impl MemberBuilder {
         self
     }
 
+    pub fn with(mut self, change: impl FnOnce(&mut DesiredEndpoint)) -> Self {
+        change(&mut self.0.endpoint);
+        self
+    }
+
     pub fn start_after_repair(mut self) -> Self {
         self.0.start_after_repair = true;
         self
@@ -547,6 +559,7 @@ pub fn network(name: &str) -> NetworkBuilder {
         internal: false,
         attachable: false,
         ingress: false,
+        ipv4: true,
         ipv6: false,
         subnets: Vec::new(),
         options: BTreeMap::new(),
@@ -580,7 +593,7 @@ impl NetworkBuilder {
     pub fn of_set(mut self, set: &str, path: &str) -> Self {
         let destination = key(Kind::Destination, path);
         let id = format!("uid{}", destination.name);
-        self.0.labels.extend(ownership::labels(&id, set, &destination, &self.0.name, DeletionPolicy::Delete, None));
+        self.0.labels.extend(ownership::labels(&id, set, &destination, &self.0.name, DeletionPolicy::Delete));
         self
     }
 
@@ -600,12 +613,34 @@ impl NetworkBuilder {
     }
 
     pub fn subnet(mut self, subnet: &str) -> Self {
-        self.0.subnets.push(ObservedSubnet { subnet: subnet.to_owned(), gateway: None, ip_range: None });
+        self.0.subnets.push(ObservedSubnet { subnet: subnet.to_owned(), ..ObservedSubnet::default() });
         self
     }
 
     pub fn gateway(mut self, gateway: &str) -> Self {
         self.0.subnets.last_mut().unwrap().gateway = Some(gateway.to_owned());
+        self
+    }
+
+    /// Given to nobody.
+    pub fn aux(mut self, name: &str, address: &str) -> Self {
+        let subnet = self.0.subnets.last_mut().unwrap();
+        subnet.aux_addresses.insert(name.to_owned(), address.to_owned());
+        self
+    }
+
+    pub fn ipv6(mut self) -> Self {
+        self.0.ipv6 = true;
+        self
+    }
+
+    pub fn without_ipv4(mut self) -> Self {
+        self.0.ipv4 = false;
+        self
+    }
+
+    pub fn internal(mut self) -> Self {
+        self.0.internal = true;
         self
     }
 
@@ -645,6 +680,7 @@ struct Attachment {
     network: String,
     pinned: bool,
     address: String,
+    priority: Option<i64>,
     settings: Option<EndpointSettings>,
 }
 
@@ -656,7 +692,6 @@ pub fn container(name: &str) -> ContainerBuilder {
             image: "app:1".to_owned(),
             state: ContainerState::Running,
             exit: None,
-            health: None,
             labels: BTreeMap::new(),
             network_mode: "default".to_owned(),
             endpoints: Vec::new(),
@@ -705,6 +740,7 @@ impl ContainerBuilder {
             network: network.to_owned(),
             pinned: false,
             address: String::new(),
+            priority: None,
             settings: Some(EndpointSettings::default()),
         });
         self
@@ -740,24 +776,15 @@ impl ContainerBuilder {
         self.settings(|it| it.mac_address = Some(mac.to_owned()))
     }
 
-    /// Connected by the set `default`, before it wrote down what for.
+    /// Connected by the set `default`.
     pub fn marked(self) -> Self {
-        self.settings(|it| {
-            it.driver_opts.insert(ownership::SET.to_owned(), "default".to_owned());
-        })
+        self.settings(|it| ownership::mark(it, "default"))
     }
 
-    /// Connected by the set `default` for a resource, such as `Application/shop/app`, or for `Proxy`, under its present name.
-    pub fn made_for(self, purpose: &str) -> Self {
-        let name = self.container.name.clone();
-        self.made_for_as(purpose, &name)
-    }
-
-    /// The same, while the container had another name.
-    pub fn made_for_as(self, purpose: &str, name: &str) -> Self {
-        let made_for = &[purpose.parse().unwrap()].into();
-        let mark = Mark { set: "default", source: None, made_for, name: Some(name) };
-        self.settings(|it| mark.write(&mut it.driver_opts))
+    /// As the list of containers shows it.
+    pub fn listed_priority(mut self, priority: i64) -> Self {
+        self.attachments.last_mut().unwrap().priority = Some(priority);
+        self
     }
 
     pub fn not_inspected(mut self) -> Self {
@@ -785,6 +812,7 @@ impl ContainerBuilder {
                 endpoint_id: if live { hex_id("endpoint") } else { String::new() },
                 ipv4_address: if live { attachment.address } else { String::new() },
                 ipv6_address: String::new(),
+                gw_priority: attachment.priority,
                 settings,
             });
         }

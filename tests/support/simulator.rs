@@ -53,6 +53,7 @@ pub fn call(state: &mut ObservedState, call: &Call) {
                 internal: create.internal,
                 attachable: create.attachable,
                 ingress: false,
+                ipv4: create.ipv4,
                 ipv6: create.ipv6,
                 subnets: create.subnets.clone(),
                 options: create.options.clone(),
@@ -71,7 +72,7 @@ pub fn call(state: &mut ObservedState, call: &Call) {
             }
             state.networks.retain(|it| it.id != found.id);
         }
-        Call::ConnectEndpoint { network, container, settings } => {
+        Call::ConnectEndpoint { network, container, settings, reserved: _ } => {
             let network = find(state, network).clone();
             let container = container_mut(state, container);
             // What a failed connect has left behind is written over.
@@ -147,6 +148,7 @@ fn endpoint(container: &ObservedContainer, network: &ObservedNetwork, settings: 
         endpoint_id: if live { hex_id(&format!("{} on {}", container.name, network.name)) } else { String::new() },
         ipv4_address: if live { settings.ipv4_address.clone().unwrap_or_default() } else { String::new() },
         ipv6_address: if live { settings.ipv6_address.clone().unwrap_or_default() } else { String::new() },
+        gw_priority: settings.gw_priority,
         settings: Some(settings),
     }
 }

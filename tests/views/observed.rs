@@ -17,6 +17,7 @@ pub(super) fn server(networks: Vec<ObservedNetwork>, containers: Vec<ObservedCon
             id: "ENGINE".to_owned(),
             name: "Edge_1.example.com".to_owned(),
             version: "20.10.24".to_owned(),
+            api_version: None,
             swarm: SwarmState::Inactive,
             address_pools: Vec::new(),
         },
@@ -61,6 +62,7 @@ pub(super) fn network(name: &str) -> ObservedNetwork {
         internal: false,
         attachable: false,
         ingress: false,
+        ipv4: true,
         ipv6: false,
         subnets: Vec::new(),
         options: [].into(),
@@ -74,7 +76,7 @@ pub(super) fn overlay(name: &str) -> ObservedNetwork {
 }
 
 pub(super) fn subnet(subnet: &str, gateway: &str) -> ObservedSubnet {
-    ObservedSubnet { subnet: subnet.to_owned(), gateway: Some(gateway.to_owned()), ip_range: None }
+    ObservedSubnet { subnet: subnet.to_owned(), gateway: Some(gateway.to_owned()), ..ObservedSubnet::default() }
 }
 
 pub(super) fn container(name: &str, image: &str, networks: &[&str]) -> ObservedContainer {
@@ -84,7 +86,6 @@ pub(super) fn container(name: &str, image: &str, networks: &[&str]) -> ObservedC
         image: image.to_owned(),
         state: ContainerState::Running,
         exit: None,
-        health: None,
         labels: [].into(),
         network_mode: (*networks.first().unwrap_or(&"default")).to_owned(),
         endpoints: networks
@@ -95,6 +96,7 @@ pub(super) fn container(name: &str, image: &str, networks: &[&str]) -> ObservedC
                 endpoint_id: id_of(&format!("{name} on {network}")),
                 ipv4_address: String::new(),
                 ipv6_address: String::new(),
+                gw_priority: None,
                 settings: Some(EndpointSettings::default()),
             })
             .collect(),

@@ -162,6 +162,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+const ADDRESS_TAKEN: [&str; 2] = ["Address already in use", "address already in use"];
+
 fn classify(operation: Operation, status: u16, message: &str) -> EngineErrorKind {
     use EngineErrorKind as Kind;
     let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
@@ -187,6 +189,7 @@ fn classify(operation: Operation, status: u16, message: &str) -> EngineErrorKind
         Operation::Read | Operation::StopContainer | Operation::UpdateService if status == 404 => Kind::NotFound,
         // A network that the definition names and that does not exist, as a bad request.
         Operation::UpdateService if says(&["not found"]) => Kind::NotFound,
+        Operation::StartContainer if says(&ADDRESS_TAKEN) => Kind::AddressTaken,
         // A container that is pinned to a removed network fails to start with 404 as well.
         Operation::StartContainer if status == 404 && says(&["No such container", "no such container"]) => {
             Kind::NotFound
@@ -207,6 +210,8 @@ fn classify(operation: Operation, status: u16, message: &str) -> EngineErrorKind
                 "is already used on the host or by another config",
             ]) {
                 Kind::SubnetOverlap
+            } else if says(&["have same bridge name"]) {
+                Kind::BridgeNameTaken
             } else if says(&["already exists"]) {
                 Kind::NameTaken
             } else if status == 403 || says(&["conflicts with a valid network mode"]) {
@@ -219,13 +224,14 @@ fn classify(operation: Operation, status: u16, message: &str) -> EngineErrorKind
             if says(&["already exists in network", "is already attached to network", "is already connected to network"])
             {
                 Kind::AlreadyConnected
+            } else if says(&ADDRESS_TAKEN) {
+                Kind::AddressTaken
+            } else if says(&["no available IPv4 addresses", "no available IPv6 addresses", "no available addresses on"])
+            {
+                Kind::AddressPoolExhausted
             } else if says(&[
-                "Address already in use",
-                "address already in use",
                 "user specified IP address",
                 "not belong to any of this network's subnets",
-                "no available IPv4 addresses",
-                "no available IPv6 addresses",
                 "no configured subnet",
                 "Invalid address",
             ]) {
@@ -250,7 +256,9 @@ fn classify(operation: Operation, status: u16, message: &str) -> EngineErrorKind
                 Kind::NotConnected
             } else if status == 404 {
                 Kind::NotFound
-            } else if status == 403 || says(&["cannot be disconnected from host network"]) {
+            } else if status == 403
+                || says(&["cannot be disconnected from host network", "cannot disconnect container from host network"])
+            {
                 Kind::Forbidden
             } else {
                 Kind::Other
@@ -303,6 +311,9 @@ fn advice(kind: EngineErrorKind, operation: Operation) -> Option<String> {
             "check that the Docker daemon answers (`docker version`), or give it more `--timeout`"
         }
         EngineErrorKind::TooOld => "upgrade Docker on that server to 19.03 or newer",
+        EngineErrorKind::AddressPoolExhausted if operation == Operation::Connect => {
+            "the network has no address left: disconnect what nobody uses, or declare a larger `spec.network.subnets`"
+        }
         EngineErrorKind::AddressPoolExhausted => {
             "add to `default-address-pools` in /etc/docker/daemon.json and restart Docker, declare `spec.network.subnets`, \
              or remove networks that nobody uses"
@@ -313,6 +324,8 @@ fn advice(kind: EngineErrorKind, operation: Operation) -> Option<String> {
         EngineErrorKind::AddressUnavailable => {
             "choose a free address within a subnet that the Destination declares in `spec.network.subnets`"
         }
+        EngineErrorKind::AddressTaken => "`docker network inspect` shows who has it; declare another one, or free it",
+        EngineErrorKind::BridgeNameTaken => "choose another `com.docker.network.bridge.name`, or leave it to Docker",
         EngineErrorKind::NotASwarmManager => "declare a manager of the Swarm as a Server and use that",
         EngineErrorKind::Ambiguous => "remove or rename one of the networks, then run the command again",
         EngineErrorKind::Protocol => "is this really a Docker Engine? Check the server's `spec.endpoint`",
@@ -382,7 +395,29 @@ mod tests {
             ),
             (CreateNetwork, 404, "legacy plugin: plugin \"weave\" not found", Kind::Other),
             (Connect, 403, "endpoint with name app already exists in network web", Kind::AlreadyConnected),
-            (Connect, 403, "Address already in use", Kind::AddressUnavailable),
+            (Connect, 403, "Address already in use", Kind::AddressTaken),
+            // 26
+            (Connect, 503, "no available addresses on this pool", Kind::AddressPoolExhausted),
+            (
+                Connect,
+                503,
+                "no available IPv4 addresses on this network's address pools: web (0f)",
+                Kind::AddressPoolExhausted,
+            ),
+            // 28 and 29
+            (
+                Disconnect,
+                403,
+                "cannot disconnect container from host network - container was created in host network mode",
+                Kind::Forbidden,
+            ),
+            (
+                CreateNetwork,
+                403,
+                "cannot create network 0f (brx): conflicts with network 1e (brx): networks have same bridge name",
+                Kind::BridgeNameTaken,
+            ),
+            (StartContainer, 403, "Address already in use", Kind::AddressTaken),
             (
                 Connect,
                 400,

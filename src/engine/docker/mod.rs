@@ -157,7 +157,7 @@ impl Reader for DockerReader {
     async fn info(&self) -> Result<EngineInfo, EngineError> {
         let info: wire::Info =
             self.get("/info", LARGEST_OBJECT, || "asking for information about the engine".to_owned()).await?;
-        Ok(info.into())
+        Ok(EngineInfo { api_version: self.transport.spoken(), ..EngineInfo::from(info) })
     }
 
     async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError> {
@@ -427,14 +427,15 @@ impl Writer for DockerWriter {
 }
 
 fn create_request(network: &NetworkCreate) -> NetworkCreateRequest {
-    let NetworkCreate { name, driver, attachable, internal, ipv6, subnets, options, labels } = network;
+    let NetworkCreate { name, driver, attachable, internal, ipv4, ipv6, subnets, options, labels } = network;
     let subnets: Vec<IpamConfig> = subnets
         .iter()
         .map(|subnet| IpamConfig {
             subnet: Some(subnet.subnet.clone()),
             gateway: subnet.gateway.clone(),
             ip_range: subnet.ip_range.clone(),
-            auxiliary_addresses: None,
+            auxiliary_addresses: (!subnet.aux_addresses.is_empty())
+                .then(|| subnet.aux_addresses.clone().into_iter().collect()),
         })
         .collect();
     NetworkCreateRequest {
@@ -442,6 +443,8 @@ fn create_request(network: &NetworkCreate) -> NetworkCreateRequest {
         driver: Some(driver.clone()),
         attachable: Some(*attachable),
         internal: Some(*internal),
+        // Engines that do not know the field make one with IPv4 without a word.
+        enable_ipv4: (!ipv4).then_some(false),
         enable_ipv6: Some(*ipv6),
         ipam: (!subnets.is_empty()).then(|| Ipam { config: Some(subnets), ..Ipam::default() }),
         options: Some(options.clone().into_iter().collect()),
@@ -450,7 +453,7 @@ fn create_request(network: &NetworkCreate) -> NetworkCreateRequest {
     }
 }
 
-/// `MacAddress` is for engines from API 1.44 on; older ones ignore it here and give back only what the container itself was
+/// `MacAddress` is for engines from API 1.54 on; older ones ignore it here and give back only what the container itself was
 /// created with, on the network it was created on.
 fn endpoint_request(settings: &EndpointSettings) -> bollard_stubs::models::EndpointSettings {
     let EndpointSettings {

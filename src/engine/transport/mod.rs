@@ -3,7 +3,6 @@
 mod answer;
 mod connection;
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,9 +18,10 @@ use thiserror::Error;
 pub(super) use self::answer::{Answer, BodyError};
 use self::connection::{Connector, forsaken, last_words};
 use super::connect::{DialError, Dialer};
+use crate::observed::ApiVersion;
 
 /// The newest API that the calls were written for. A newer daemon is spoken to in this one.
-const NEWEST: ApiVersion = ApiVersion { major: 1, minor: 53 };
+const NEWEST: ApiVersion = ApiVersion { major: 1, minor: 54 };
 /// Docker 19.03. Older ones lack fields that decisions rest on.
 pub(super) const OLDEST: ApiVersion = ApiVersion { major: 1, minor: 40 };
 /// More connections than this are not kept; as many as are needed are opened.
@@ -50,26 +50,6 @@ impl RequestCounter {
     fn count(&self, method: &Method) {
         let counter = if matches!(*method, Method::GET | Method::HEAD) { &self.reads } else { &self.writes };
         counter.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// A version of the Docker Engine API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ApiVersion {
-    major: u16,
-    minor: u16,
-}
-
-impl ApiVersion {
-    fn parse(text: &str) -> Option<Self> {
-        let (major, minor) = text.split_once('.')?;
-        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
-    }
-}
-
-impl fmt::Display for ApiVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
     }
 }
 
@@ -144,6 +124,11 @@ impl Transport {
         }
     }
 
+    /// The version in which it is spoken to.
+    pub(super) fn spoken(&self) -> Option<ApiVersion> {
+        self.version().map(|version| version.min(NEWEST))
+    }
+
     /// Whether the answers so far were Podman's.
     pub(super) fn is_podman(&self) -> bool {
         self.podman.load(Ordering::Relaxed)
@@ -161,7 +146,7 @@ impl Transport {
 
     /// Sends a request whose path has no version yet.
     pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, TransportError> {
-        self.send_in(self.version().map(|version| version.min(NEWEST)), request).await
+        self.send_in(self.spoken(), request).await
     }
 
     /// Sends a request in the daemon's own version of the API, however new: for what is passed on without being understood.
@@ -236,7 +221,7 @@ mod tests {
         let version = |text| ApiVersion::parse(text).unwrap();
         assert!(version("1.9") < version("1.40"));
         assert!(version("1.41") >= OLDEST);
-        assert_eq!(version("1.60").min(NEWEST).to_string(), "1.53");
+        assert_eq!(version("1.60").min(NEWEST).to_string(), "1.54");
         assert_eq!(ApiVersion::parse("one"), None);
     }
 

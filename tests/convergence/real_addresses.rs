@@ -1,0 +1,237 @@
+//! Addresses, aliases and routes on a real daemon, as people stumbled over them.
+
+use landfall::desired::DesiredState;
+use landfall::plan::{Reason, Request};
+use landfall::reconcile::Applied;
+use serde_json::{Value, json};
+
+use super::real::{apply, engine};
+use super::world::trouble;
+use crate::support::Host;
+use crate::support::scenario::{Scenario, application, destination};
+
+/// Applies, and then again: the second time there is nothing to do.
+async fn applied(host: &Host, desired: &DesiredState) -> Applied {
+    let engine = engine(host);
+    let done = apply(&engine, desired, &Request::default()).await;
+    assert_eq!(trouble(&done), [""; 0]);
+    let again = apply(&engine, desired, &Request::default()).await;
+    assert_eq!(again.report.servers[0].operations, [], "a second apply does nothing");
+    done
+}
+
+fn address(host: &Host, container: &str) -> String {
+    host.endpoint_of(container, "web-net")["IPAddress"].as_str().unwrap().to_owned()
+}
+
+/// Whether it has that address whenever it starts.
+fn is_pinned(host: &Host, container: &str) -> bool {
+    host.endpoint_of(container, "web-net")["IPAMConfig"]["IPv4Address"].is_string()
+}
+
+/// `second` and the proxy are given addresses, and `api` declares the one that Docker gives first.
+fn web() -> Scenario {
+    let web = destination("web").named("web-net").subnet("10.77.0.0/24");
+    let web = web.member(application("second")).member(application("zapi").containers(&["api"]).address("10.77.0.2"));
+    Scenario::new().destination(web)
+}
+
+#[tokio::test]
+async fn who_declares_an_address_gets_it_and_nobody_else_is_pinned_to_one() {
+    let host = Host::start();
+    for name in ["traefik", "second", "api"] {
+        host.container(name).running();
+    }
+    applied(&host, &web().desired).await;
+    assert_eq!(address(&host, "api"), "10.77.0.2");
+    for name in ["traefik", "second"] {
+        assert!(address(&host, name) != "10.77.0.2" && !is_pinned(&host, name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_address_of_a_stopped_member_is_kept_for_it_and_taken_back_from_whoever_was_given_it() {
+    let host = Host::start();
+    let second = host.container("second").running();
+    host.container("traefik").running();
+    let api = host.container("api").exited();
+    let done = applied(&host, &web().desired).await;
+    let given = done.report.servers[0].notes.iter().filter(|note| note.reason == Reason::AddressTaken).count();
+    assert_eq!(given, 2, "{:?}", done.report.servers[0].notes);
+    for name in ["traefik", "second"] {
+        assert_ne!(address(&host, name), "10.77.0.2", "{name}");
+    }
+    host.start_container(&api);
+    assert_eq!(address(&host, "api"), "10.77.0.2");
+    // Started without its spare address, it is given the first one that is free.
+    host.stop_container(&api);
+    host.stop_container(&second);
+    applied(&host, &web().desired).await;
+    assert!(!is_pinned(&host, "second"));
+    host.start_container(&second);
+    assert_eq!(address(&host, "second"), "10.77.0.2");
+    applied(&host, &web().desired).await;
+    assert_ne!(address(&host, "second"), "10.77.0.2");
+    host.start_container(&api);
+    applied(&host, &web().desired).await;
+}
+
+#[tokio::test]
+async fn members_exchange_addresses_and_hand_them_over() {
+    let host = Host::start();
+    for name in ["traefik", "old", "new"] {
+        host.container(name).running();
+    }
+    let declared = |old: Option<&str>, new: Option<&str>| {
+        let member = |name: &str, address: Option<&str>| match address {
+            Some(address) => application(name).address(address),
+            None => application(name),
+        };
+        let web = destination("web").named("web-net").subnet("10.77.0.0/24");
+        Scenario::new().destination(web.member(member("old", old)).member(member("new", new))).desired
+    };
+    let (ten, eleven) = ("10.77.0.10", "10.77.0.11");
+    applied(&host, &declared(Some(ten), Some(eleven))).await;
+    applied(&host, &declared(Some(eleven), Some(ten))).await;
+    assert_eq!([address(&host, "old"), address(&host, "new")], [eleven, ten]);
+    applied(&host, &declared(None, Some(eleven))).await;
+    assert_eq!(address(&host, "new"), eleven);
+    assert!(address(&host, "old") != eleven && !is_pinned(&host, "old"));
+}
+
+#[tokio::test]
+async fn an_alias_that_changes_hands_answers_for_its_new_owner_only() {
+    let host = Host::start();
+    for name in ["traefik", "old", "new", "asking"] {
+        host.container(name).running();
+    }
+    let declared = |old: &[&str], new: &[&str]| {
+        let member = |name: &str, aliases: &[&str]| aliases.iter().fold(application(name), |it, alias| it.alias(alias));
+        let web = destination("web").named("web-net").member(application("asking"));
+        Scenario::new().destination(web.member(member("old", old)).member(member("new", new))).desired
+    };
+    applied(&host, &declared(&["api", "www"], &[])).await;
+    applied(&host, &declared(&["www"], &["api"])).await;
+    let answers = |name: &str| host.exec("asking", &["nslookup", name, "127.0.0.11"]);
+    for (name, owner, other) in [("api", "new", "old"), ("www", "old", "new")] {
+        let answer = answers(name);
+        assert!(answer.contains(&address(&host, owner)) && !answer.contains(&address(&host, other)), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_leftover_does_not_keep_the_one_that_runs_from_its_address() {
+    let host = Host::start();
+    host.container("traefik").running();
+    let leftover = host.container("api-1").label("app", "api").running();
+    let web = destination("web").named("web-net").subnet("10.77.0.0/24");
+    let web = web.member(application("api").labelled("app", "api").address("10.77.0.10"));
+    let desired = Scenario::new().destination(web).desired;
+    applied(&host, &desired).await;
+    host.stop_container(&leftover);
+    host.container("api-2").label("app", "api").running();
+    applied(&host, &desired).await;
+    assert_eq!(address(&host, "api-2"), "10.77.0.10");
+}
+
+#[tokio::test]
+async fn a_dynamic_address_on_a_network_of_a_swarm_is_not_pinned_by_a_reconnect() {
+    let host = Host::start();
+    host.swarm_init();
+    for name in ["traefik", "app"] {
+        host.container(name).running();
+    }
+    let declared = |alias: &str| {
+        let web = destination("web").named("web-net").subnet("10.77.0.0/24").member(application("app").alias(alias));
+        Scenario::new().destination(web).desired
+    };
+    applied(&host, &declared("one")).await;
+    applied(&host, &declared("two")).await;
+    host.stop_container("app");
+    assert!(!is_pinned(&host, "app"), "{}", host.endpoint_of("app", "web-net"));
+}
+
+#[tokio::test]
+async fn addresses_that_are_given_to_nobody_are_made_and_kept() {
+    let host = Host::start();
+    host.container("traefik").running();
+    let declared = |aux: &str| {
+        let web = destination("web").named("web-net").subnet("10.77.0.0/24");
+        let web = web.with(|it| {
+            it.network.aux_addresses.insert("router".to_owned(), aux.parse().unwrap());
+            it.replacement = landfall::api::Replacement::Reattach;
+        });
+        Scenario::new().destination(web).desired
+    };
+    let aux = || host.inspect_network("web-net")["IPAM"]["Config"][0]["AuxiliaryAddresses"].clone();
+    applied(&host, &declared("10.77.0.2")).await;
+    assert_eq!((aux(), address(&host, "traefik").as_str()), (json!({ "router": "10.77.0.2" }), "10.77.0.3"));
+    applied(&host, &declared("10.77.0.3")).await;
+    assert_eq!((aux(), address(&host, "traefik").as_str()), (json!({ "router": "10.77.0.3" }), "10.77.0.2"));
+}
+
+/// What the daemon refuses is refused in the plan: nothing is tried.
+#[tokio::test]
+async fn what_the_daemon_never_makes_is_not_asked_for() {
+    let host = Host::start();
+    host.container("traefik").running();
+    let bridge = json!({ "com.docker.network.bridge.name": "br-there" });
+    host.create_network_with(json!({ "Name": "there", "Options": bridge }));
+    let named = |name: &str| {
+        let name = name.to_owned();
+        destination("web").named("web-net").with(move |it| {
+            it.network.options.insert("com.docker.network.bridge.name".to_owned(), name);
+        })
+    };
+    let cases = [
+        destination("web").named("web-net").subnet("10.77.0.0/24").subnet("10.78.0.0/24"),
+        destination("web").named("web-net").with(|it| it.network.ipv6 = true),
+        named("br-there"),
+        named("docker0"),
+    ];
+    let engine = engine(&host);
+    for case in cases {
+        let desired = Scenario::new().destination(case).desired;
+        let done = apply(&engine, &desired, &Request::default()).await;
+        let server = &done.report.servers[0];
+        assert_eq!(server.operations, [], "{:?}", server.notes);
+        assert!(server.notes.iter().any(|note| note.kind == landfall::plan::NoteKind::Refused), "{:?}", server.notes);
+    }
+    assert_eq!(host.network_ids("web-net"), [""; 0]);
+}
+
+/// The daemon goes by the names of the networks, and the plan says so before.
+#[tokio::test]
+async fn the_default_route_moves_as_the_plan_says() {
+    let host = Host::start();
+    host.create_network("zz");
+    let app = host.container("app").network("zz").running();
+    let route = || host.exec(&app, &["ip", "route"]);
+    let before = route();
+    let aa = destination("web").named("aa").without_proxy().member(application("app"));
+    let desired = Scenario::without_proxy().destination(aa).desired;
+    let done = applied(&host, &desired).await;
+    let said = done.report.servers[0].notes.iter().any(|note| note.reason == Reason::DefaultRouteMoves);
+    let default = |routes: &str| routes.lines().find(|line| line.starts_with("default")).map(str::to_owned);
+    assert_eq!(said, default(&before) != default(&route()), "{before}\n{}", route());
+}
+
+#[tokio::test]
+async fn driver_options_are_given_and_taken_back() {
+    let host = Host::start();
+    host.container("app").running();
+    let declared = |options: &[(&str, &str)]| {
+        let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let web = destination("web").named("web-net").without_proxy();
+        let web = web.member(application("app").with(|it| it.driver_opts = options));
+        Scenario::without_proxy().destination(web).desired
+    };
+    let options = || match host.endpoint_of("app", "web-net")["DriverOpts"].clone() {
+        Value::Object(options) => options.keys().filter(|name| !name.starts_with("landfall.")).cloned().collect(),
+        _ => Vec::new(),
+    };
+    applied(&host, &declared(&[("com.example.one", "1"), ("com.example.two", "2")])).await;
+    assert_eq!(options(), ["com.example.one", "com.example.two"]);
+    applied(&host, &declared(&[("com.example.two", "2")])).await;
+    assert_eq!(options(), ["com.example.two"]);
+}

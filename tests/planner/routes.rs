@@ -1,0 +1,185 @@
+//! The default route, hardware addresses and driver options of endpoints.
+
+use landfall::observed::EndpointSettings;
+use landfall::plan::{Call, Plan};
+
+use crate::support::scenario::{ContainerBuilder, Scenario, application, container, destination, network};
+
+fn connected(plan: &Plan, name: &str) -> EndpointSettings {
+    let operations = plan.servers.iter().flat_map(|server| &server.groups).flat_map(|group| &group.operations);
+    let mut settings = operations.filter_map(|operation| match &operation.call {
+        Call::ConnectEndpoint { container, settings, .. } if container.name == name => Some(settings.clone()),
+        _ => None,
+    });
+    settings.next_back().unwrap_or_else(|| panic!("{name} is not connected by\n{plan}"))
+}
+
+/// `app` is on the network `zz` and is to be on `aa`, whose name sorts before.
+fn on_zz(version: &str, app: fn(ContainerBuilder) -> ContainerBuilder) -> Scenario {
+    Scenario::without_proxy()
+        .engine(version)
+        .network(network("zz"))
+        .network(network("inside").internal())
+        .network(network("aa").of("web"))
+        .container(app(container("app")))
+        .destination(destination("web").named("aa").member(application("app")))
+}
+
+#[test]
+fn an_engine_that_knows_priorities_leaves_the_default_route_where_it_is() {
+    let priority = |app: fn(ContainerBuilder) -> ContainerBuilder| {
+        let scenario = on_zz("28.5.2", app);
+        let priority = connected(&scenario.plan(), "app").gw_priority;
+        scenario.expect(
+            "
+            default/edge-1
+              + connect app to aa for Application/shop/app (MemberDetached)
+            ",
+        );
+        priority
+    };
+    assert_eq!(priority(|app| app.on("zz")), Some(-1));
+    assert_eq!(priority(|app| app.on("zz").settings(|it| it.gw_priority = Some(-5))), Some(-6));
+    assert_eq!(priority(|app| app.on("zz").not_inspected().listed_priority(7).on("inside")), Some(-1));
+    assert_eq!(priority(|app| app), None, "there is none to keep");
+}
+
+#[test]
+fn an_older_engine_moves_the_default_route_to_the_network_that_sorts_first_and_the_plan_says_so() {
+    on_zz("27.5.1", |app| app.on("zz")).expect(
+        "
+        default/edge-1
+          + connect app to aa for Application/shop/app (MemberDetached)
+          * warning Application/shop/app: The default route of \"app\" moves from \"zz\" to \"aa\", whose name sorts before: Docker Engine 27.5.1 cannot be told otherwise. (DefaultRouteMoves)
+              hint: give the network a name that sorts after; Docker 28 and newer leave the route where it is
+        ",
+    );
+    // It has none that could move, or it stays.
+    for app in [(|app| app.on("inside")) as fn(ContainerBuilder) -> ContainerBuilder, |app| app] {
+        on_zz("27.5.1", app).expect(
+            "
+            default/edge-1
+              + connect app to aa for Application/shop/app (MemberDetached)
+            ",
+        );
+    }
+    Scenario::without_proxy()
+        .network(network("zz").of("web"))
+        .container(container("app").on("bridge"))
+        .destination(destination("web").named("zz").member(application("app")))
+        .expect(
+            "
+            default/edge-1
+              + connect app to zz for Application/shop/app (MemberDetached)
+            ",
+        );
+}
+
+#[test]
+fn a_declared_priority_is_given_kept_and_taken_back() {
+    let declared =
+        |priority| destination("web").named("aa").member(application("app").with(|it| it.gw_priority = priority));
+    let scenario = on_zz("28.5.2", |app| app.on("zz")).undeclare("web").destination(declared(Some(10)));
+    assert_eq!(connected(&scenario.plan(), "app").gw_priority, Some(10));
+    let scenario = scenario
+        .expect(
+            "
+            default/edge-1
+              + connect app to aa for Application/shop/app (MemberDetached)
+            ",
+        )
+        .undeclare("web")
+        .destination(declared(None));
+    assert_eq!(connected(&scenario.plan(), "app").gw_priority, Some(-1), "as if it had never been declared");
+    scenario.expect(
+        "
+        default/edge-1
+          - disconnect app from aa for Application/shop/app (EndpointDiffers), disruptive
+          + connect app to aa for Application/shop/app (EndpointDiffers)
+        ",
+    );
+}
+
+#[test]
+fn what_the_engine_is_too_old_for_is_refused_and_the_member_is_connected_without() {
+    let scenario = Scenario::without_proxy()
+        .engine("27.5.1")
+        .network(network("web-net").of("web"))
+        .container(container("app"))
+        .destination(destination("web").named("web-net").member(application("app").with(|it| {
+            it.gw_priority = Some(10);
+            it.mac_address = Some("02:00:00:00:00:01".to_owned());
+        })));
+    let settings = connected(&scenario.plan(), "app");
+    assert_eq!((settings.gw_priority, settings.mac_address), (None, None));
+    scenario.expect(
+        "
+        default/edge-1
+          + connect app to web-net for Application/shop/app (MemberDetached)
+          ! refused Application/shop/app: spec.endpoint.gwPriority is 10, and Docker Engine 27.5.1 takes the default route from the network whose name sorts first. (WrongScope)
+              hint: it takes Docker 28 or newer (API 1.48)
+          ! refused Application/shop/app: spec.endpoint.macAddress is 02:00:00:00:00:01, and Docker Engine 27.5.1 sets none on connecting; \"app\" is connected without it. (WrongScope)
+              hint: give it to the container when that is made (`docker run --mac-address`, `mac_address` in Compose); on connecting it takes API 1.54 (Docker 29)
+        ",
+    );
+}
+
+#[test]
+fn a_hardware_address_that_the_container_has_already_is_no_difference_on_any_engine() {
+    Scenario::without_proxy()
+        .network(network("web-net").of("web"))
+        .container(container("app").on("web-net").mac("02:00:00:00:00:0A"))
+        .destination(
+            destination("web")
+                .named("web-net")
+                .member(application("app").with(|it| it.mac_address = Some("02:00:00:00:00:0a".to_owned()))),
+        )
+        .expect("");
+}
+
+#[test]
+fn an_engine_that_sets_hardware_addresses_is_asked_for_the_declared_one() {
+    let mut scenario = Scenario::without_proxy()
+        .network(network("web-net").of("web"))
+        .container(container("app").on("web-net").mac("0e:00:00:00:00:09"))
+        .destination(
+            destination("web")
+                .named("web-net")
+                .member(application("app").with(|it| it.mac_address = Some("02:00:00:00:00:0a".to_owned()))),
+        );
+    scenario.state().engine.api_version = Some("1.54".to_owned().try_into().unwrap());
+    assert_eq!(connected(&scenario.plan(), "app").mac_address.as_deref(), Some("02:00:00:00:00:0a"));
+    scenario.expect(
+        "
+        default/edge-1
+          - disconnect app from web-net for Application/shop/app (EndpointDiffers), disruptive
+          + connect app to web-net for Application/shop/app (EndpointDiffers)
+        ",
+    );
+}
+
+#[test]
+fn declared_driver_options_are_given_and_taken_back_and_those_of_people_stay() {
+    let declared = |options: &[(&str, &str)]| {
+        let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        destination("web").named("web-net").member(application("app").with(|it| it.driver_opts = options))
+    };
+    let people = |it: &mut EndpointSettings| {
+        it.driver_opts.insert("com.example.theirs".to_owned(), "1".to_owned());
+    };
+    let reconnected = "
+        default/edge-1
+          - disconnect app from web-net for Application/shop/app (EndpointDiffers), disruptive
+          + connect app to web-net for Application/shop/app (EndpointDiffers)
+        ";
+    let scenario = Scenario::without_proxy()
+        .network(network("web-net").of("web"))
+        .container(container("app").on("web-net").settings(people))
+        .destination(declared(&[("com.example.ours", "2")]))
+        .expect(reconnected)
+        .undeclare("web")
+        .destination(declared(&[]));
+    let options = connected(&scenario.plan(), "app").driver_opts;
+    assert_eq!(options.keys().collect::<Vec<_>>(), ["com.example.theirs", "landfall.set"]);
+    scenario.expect(reconnected);
+}
