@@ -17,6 +17,9 @@ use crate::api::{
 pub struct DesiredState {
     /// Name of the set (`--set`): what it owns is marked with it.
     pub set: String,
+    /// Which manifests these are: networks and endpoints are marked with it, and pruning leaves those of others. `None`: nobody said, and
+    /// nothing that carries one is this one's.
+    pub source: Option<String>,
     /// In the order of their keys.
     pub servers: BTreeMap<ObjectKey, DesiredServer>,
     /// Declared servers that nothing is planned for. Where one is part of the same Swarm as one of `servers`, what is on it matters all the

@@ -11,7 +11,7 @@
 mod call;
 mod removal;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,9 @@ use tracing::Instrument;
 use crate::api::ObjectKey;
 use crate::engine::Writer;
 use crate::observed::NetworkId;
-use crate::plan::{Call, Cause, Group, Journal, JournalPurpose, NetworkTarget, Operation, Plan, ServerPlan};
+use crate::plan::{
+    Call, Cause, Connection, Group, Journal, JournalPurpose, NetworkTarget, Operation, Party, Plan, ServerPlan,
+};
 use crate::report::{Failure, OperationReport, Outcome, Report, ServerReport};
 use crate::store::journal::Journals;
 use call::{Caller, Mishap};
@@ -92,6 +94,7 @@ async fn execute_server(
         journals,
         progress,
         created: BTreeMap::new(),
+        connected: BTreeSet::new(),
         report: ServerReport {
             server: plan.server.clone(),
             server_type: plan.server_type,
@@ -168,6 +171,8 @@ struct ServerRun<'a> {
     progress: &'a dyn Progress,
     /// Networks that this plan has created, by name.
     created: BTreeMap<String, NetworkId>,
+    /// Connections that this plan has made, and that were seen in place.
+    connected: BTreeSet<(Party, NetworkId)>,
     report: ServerReport,
 }
 
@@ -176,7 +181,7 @@ impl ServerRun<'_> {
         let mut rest = group.operations.iter();
         let mut undo: Vec<&Operation> = Vec::new();
         let mut ended = Ended::Done;
-        if self.caller.is_none() {
+        if self.caller.is_none() || !group.needs.iter().all(|need| self.is_in_place(need)) {
             ended = Ended::Undone;
         } else if let Err(failure) = self.prepare(group).await {
             ended = Ended::Undone;
@@ -215,6 +220,27 @@ impl ServerRun<'_> {
             }
         }
         ended
+    }
+
+    fn is_in_place(&self, need: &Connection) -> bool {
+        let network = need.network.id.as_ref().or_else(|| self.created.get(&need.network.name));
+        network.is_some_and(|network| self.connected.contains(&(need.party.clone(), network.clone())))
+    }
+
+    /// Keeps account of who is connected by what was done.
+    fn account(&mut self, call: &Call) {
+        if let Some(Connection { party, network: NetworkTarget { id: Some(id), .. } }) = call.connection() {
+            self.connected.insert((party, id));
+            return;
+        }
+        let gone = match call {
+            Call::DisconnectEndpoint { network, container, .. } => (Party::Container(container.id.clone()), network),
+            Call::UpdateService { service, network, attachment: None } => (Party::Service(service.id.clone()), network),
+            _ => return,
+        };
+        if let (party, NetworkTarget { id: Some(id), .. }) = gone {
+            self.connected.remove(&(party, id.clone()));
+        }
     }
 
     /// What has to be settled before the first operation of a group.
@@ -284,6 +310,7 @@ impl ServerRun<'_> {
         );
         match caller.call(&call).instrument(span.clone()).await {
             Ok(done) => {
+                self.account(&call);
                 self.record(operation, Outcome::Done);
                 self.report.notes.extend(done.warning.map(|warning| warning.about(&operation.object)));
                 Performed::Done(done.created)

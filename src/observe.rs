@@ -299,6 +299,7 @@ async fn inspect(
             // The later look, and of one piece: addresses, ids and settings belong together.
             container.state = inspected.state;
             container.exit = inspected.exit;
+            container.health = inspected.health;
             container.endpoints = inspected.endpoints;
         }
     }

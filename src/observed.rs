@@ -364,11 +364,33 @@ pub struct ObservedContainer {
     /// How it ended; `None` while it runs and where the daemon does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
+    /// What its health check says; `None` where it has none, and while it does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     pub labels: BTreeMap<String, String>,
     /// `HostConfig.NetworkMode`: `host`, `none` and `container:…` cannot be connected to a network.
     pub network_mode: String,
     /// One per network, in the order of the networks' names.
     pub endpoints: Vec<ObservedEndpoint>,
+}
+
+/// What a container's health check says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
+impl Health {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Health::Starting => "starting",
+            Health::Healthy => "healthy",
+            Health::Unhealthy => "unhealthy",
+        }
+    }
 }
 
 /// How a container ended, or why it could not start.
@@ -396,6 +418,11 @@ impl Exit {
 }
 
 impl ObservedContainer {
+    /// It runs, and its health check, if it has one, has passed.
+    pub fn is_serving(&self) -> bool {
+        self.state == ContainerState::Running && matches!(self.health, None | Some(Health::Healthy))
+    }
+
     /// The entry was left behind by a connect that failed while the container ran: the container is not on the network, and the entry
     /// stands in the way of its next start.
     pub fn is_leftover(&self, endpoint: &ObservedEndpoint) -> bool {

@@ -214,6 +214,7 @@ mod tests {
                 image: "busybox".to_owned(),
                 state: ContainerState::Running,
                 exit: None,
+                health: None,
                 labels: BTreeMap::new(),
                 network_mode: "bridge".to_owned(),
                 endpoints,

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::api::{Kind, Object, ObjectKey};
 use crate::desired::DesiredState;
-use crate::plan::cut::{Stranded, cut};
-use crate::plan::{Note, NoteKind, Plan, Reason, ServerPlan};
+use crate::plan::cut::{Lack, Stranded, cut};
+use crate::plan::{Note, Plan, Reason, ServerPlan};
 use crate::selector::Selector;
 
 /// What the user asked to see or to reconcile.
@@ -83,14 +83,23 @@ impl Selection {
     fn restrict_server(&self, mut plan: ServerPlan) -> ServerPlan {
         plan.notes.retain(|note| self.concerns(note));
         let out = cut(&mut plan, |group| !self.has(&group.object));
-        plan.notes.extend(out.stranded.into_iter().map(|Stranded { group, creator }| Note {
-            kind: NoteKind::Waiting,
-            reason: Reason::NetworkNotFound,
-            object: group.object,
-            message: format!("The network of {creator} does not exist, and {creator} is not selected."),
-            hint: Some(format!("apply {creator} first, or leave out `-n` and `-l`")),
-            blockers: Vec::new(),
-        }));
+        let waits = |Stranded { group, creator, lacks }| {
+            let (reason, message) = match lacks {
+                Lack::Network => (
+                    Reason::NetworkNotFound,
+                    format!("The network of {creator} does not exist, and {creator} is not selected."),
+                ),
+                Lack::Connection => (
+                    Reason::ContainerMissing,
+                    format!(
+                        "It stays connected until {creator} is connected as declared, and {creator} is not selected."
+                    ),
+                ),
+            };
+            Note::waiting(reason, &group.object, message)
+                .hint(format!("apply {creator} first, or leave out `-n` and `-l`"))
+        };
+        plan.notes.extend(out.stranded.into_iter().map(waits));
         plan
     }
 
@@ -106,8 +115,8 @@ mod tests {
     use crate::api::{ApplicationSpec, DestinationSpec, Metadata, ObjectRef, Spec};
     use crate::observed::{ContainerId, EndpointSettings, NetworkId};
     use crate::plan::{
-        Call, Cause, ContainerTarget, Group, Journal, JournalPurpose, NetworkCreate, NetworkTarget, Operation,
-        Reserved, ServerType,
+        Call, Cause, ContainerTarget, Group, Journal, JournalPurpose, NetworkCreate, NetworkTarget, NoteKind,
+        Operation, Reserved, ServerType,
     };
 
     fn metadata(namespace: &str, name: &str, tier: &str) -> Metadata {
@@ -168,7 +177,7 @@ mod tests {
     }
 
     fn group(object: &str, operations: Vec<Operation>) -> Group {
-        Group { object: key(object), operations, journal: None, completes: Vec::new() }
+        Group { object: key(object), operations, journal: None, completes: Vec::new(), needs: Vec::new() }
     }
 
     fn plan(groups: Vec<Group>, notes: Vec<Note>) -> Plan {
@@ -265,6 +274,19 @@ mod tests {
             vec![connect("Application/shop/frontend", "web", true), connect("Application/shop/backend", "web", true)];
         let plan = selection(None, Some("tier=front")).restrict(plan(groups, Vec::new()));
         assert_eq!(objects(&plan), ["Application/shop/frontend"]);
+    }
+
+    #[test]
+    fn nobody_is_let_go_when_what_takes_over_is_not_selected() {
+        let make = connect("Application/shop/backend", "web", true);
+        let needs = make.operations[0].call.connection().into_iter().collect();
+        let leave = Group { needs, ..group("Application/shop/frontend", Vec::new()) };
+        let plan = selection(None, Some("tier=front")).restrict(plan(vec![make, leave], Vec::new()));
+        assert_eq!(objects(&plan), [""; 0]);
+        assert_eq!(
+            plan.servers[0].notes[0].message,
+            "It stays connected until Application/shop/backend is connected as declared, and Application/shop/backend is not selected."
+        );
     }
 
     #[test]

@@ -159,7 +159,7 @@ fn observe(server: &DesiredServer, set: &str, args: &ServerArgs, context: &Conte
     let alone = DesiredState {
         set: set.to_owned(),
         servers: [(server.key.clone(), server.clone())].into(),
-        elsewhere: Default::default(),
+        ..DesiredState::default()
     };
     match servers::observe(context, &alone, args, |_| Interest::All)?.remove(&server.key) {
         Some(Ok(observed)) => Ok(observed),

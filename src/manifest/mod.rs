@@ -107,7 +107,12 @@ impl Manifests {
     /// What the manifests declare, as the set of that name; or what of it is not supported.
     pub fn desired(&self, set: &str) -> Result<DesiredState, Vec<Diagnostic>> {
         if self.unsupported.is_empty() {
-            return Ok(DesiredState { set: set.to_owned(), servers: self.servers.clone(), elsewhere: BTreeMap::new() });
+            return Ok(DesiredState {
+                set: set.to_owned(),
+                source: None,
+                servers: self.servers.clone(),
+                elsewhere: BTreeMap::new(),
+            });
         }
         let error = |diagnostic: &Diagnostic| Diagnostic { severity: Severity::Error, ..diagnostic.clone() };
         Err(self.unsupported.iter().map(error).collect())

@@ -369,7 +369,7 @@ pub(super) fn arrange(ctx: &Context<'_>, target: &Target<'_>, groups: &mut Vec<G
             0
         } else if takes(group).next().is_some() {
             2
-        } else if frees(group).any(|container| freeing.contains(container)) {
+        } else if group.needs.is_empty() && frees(group).any(|container| freeing.contains(container)) {
             1
         } else {
             3
@@ -452,5 +452,7 @@ fn joined(one: Group, other: Group) -> Group {
     };
     off.extend(on);
     off.extend(after);
-    Group { object: one.object, operations: off, journal, completes }
+    let mut needs = one.needs;
+    needs.extend(other.needs);
+    Group { object: one.object, operations: off, journal, completes, needs }
 }

@@ -1,11 +1,11 @@
 //! Taking groups out of a plan: the one way for a selection, for objects that wait, and for tests.
 //!
-//! What is left is a plan like any other. A group that relies on a network that is then not created goes too, and a journal that a group
-//! outside of the plan helps to complete is completed by none inside of it.
+//! What is left is a plan like any other. A group that relies on a network that is then not created goes too, as one does that waits for a
+//! connection which nobody makes any more; and a journal that a group outside of the plan helps to complete is completed by none inside of it.
 
 use std::collections::BTreeMap;
 
-use super::operation::{Call, Group, Journal, ServerPlan};
+use super::operation::{Call, Connection, Group, Journal, ServerPlan};
 use crate::api::ObjectKey;
 
 /// What was taken out of one server's plan.
@@ -17,12 +17,21 @@ pub struct CutOut {
     pub stranded: Vec<Stranded>,
 }
 
-/// A group that lacks the network it relies on.
+/// A group that lacks what it relies on.
 #[derive(Debug, PartialEq)]
 pub struct Stranded {
     pub group: Group,
-    /// Whose network is not created.
+    /// Whose group was to bring it about.
     pub creator: ObjectKey,
+    pub lacks: Lack,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// The network is not created.
+    Network,
+    /// The connection that takes over is not made.
+    Connection,
 }
 
 impl CutOut {
@@ -36,23 +45,43 @@ pub fn cut(plan: &mut ServerPlan, leaves: impl Fn(&Group) -> bool) -> CutOut {
     let asked: Vec<Group> = plan.groups.extract_if(.., |group| leaves(group)).collect();
     let mut out = CutOut { asked, stranded: Vec::new() };
     loop {
-        let lost = lost(&out, &plan.groups);
-        let creator = |group: &Group| awaited(group).find_map(|name| lost.get(name)).cloned();
-        let stranded: Vec<Stranded> = plan
-            .groups
-            .extract_if(.., |group| creator(group).is_some())
-            .filter_map(|group| Some(Stranded { creator: creator(&group)?, group }))
-            .collect();
-        if stranded.is_empty() {
+        let lacking = lacking(&out, &plan.groups);
+        if lacking.iter().all(Option::is_none) {
             break;
         }
-        out.stranded.extend(stranded);
+        let groups = std::mem::take(&mut plan.groups);
+        for (group, lack) in groups.into_iter().zip(lacking) {
+            match lack {
+                Some((creator, lacks)) => out.stranded.push(Stranded { group, creator, lacks }),
+                None => plan.groups.push(group),
+            }
+        }
     }
     let pending: Vec<&Journal> = out.groups().flat_map(|group| &group.completes).collect();
     for group in &mut plan.groups {
         group.completes.retain(|journal| !pending.contains(&journal));
     }
     out
+}
+
+/// For each group that is kept, what it relies on and does not get, and whose group was to bring that about.
+fn lacking(out: &CutOut, kept: &[Group]) -> Vec<Option<(ObjectKey, Lack)>> {
+    let lost = lost(out, kept);
+    let unmade: Vec<(Connection, &ObjectKey)> = out.groups().flat_map(connections).collect();
+    let made: Vec<Connection> = kept.iter().flat_map(connections).map(|(connection, _)| connection).collect();
+    let lack = |group: &Group| {
+        if let Some(creator) = awaited(group).find_map(|name| lost.get(name)) {
+            return Some((creator.clone(), Lack::Network));
+        }
+        let need = group.needs.iter().find(|need| !made.contains(need))?;
+        let maker = unmade.iter().find(|(connection, _)| connection == need).map_or(&group.object, |(_, maker)| *maker);
+        Some((maker.clone(), Lack::Connection))
+    };
+    kept.iter().map(lack).collect()
+}
+
+fn connections(group: &Group) -> impl Iterator<Item = (Connection, &ObjectKey)> {
+    group.operations.iter().filter_map(|operation| Some((operation.call.connection()?, &operation.object)))
 }
 
 /// Networks that only groups outside of the plan would have created, with the objects that they are of.

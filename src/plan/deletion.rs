@@ -160,7 +160,7 @@ pub(super) fn removal<'a>(
         network: recreation(network),
         endpoints,
     });
-    let group = Group { object: destination.clone(), operations, journal, completes: Vec::new() };
+    let group = Group { object: destination.clone(), operations, journal, completes: Vec::new(), needs: Vec::new() };
     Ok(Removal { network, group, warning })
 }
 
@@ -357,6 +357,7 @@ fn members<'a>(
                     }],
                     journal: None,
                     completes: Vec::new(),
+                    needs: Vec::new(),
                 });
             } else {
                 deletions.notes.push(

@@ -402,7 +402,8 @@ pub(super) fn creation(ctx: &Context<'_>, destination: &DesiredDestination, name
         .unwrap_or(fresh.network_name);
     let overlay = ctx.host.server_type().destination_type() == DestinationType::Swarm;
     let mut labels = labels.clone();
-    labels.extend(ownership::labels(&fresh.uid, ctx.set, &destination.key, &name, destination.deletion_policy));
+    let policy = destination.deletion_policy;
+    labels.extend(ownership::labels(&fresh.uid, ctx.set, &destination.key, &name, policy, ctx.source()));
     NetworkCreate {
         name,
         driver: if overlay { OVERLAY } else { "bridge" }.to_owned(),
@@ -626,6 +627,7 @@ pub(super) fn converge<'a>(
             }],
             journal: None,
             completes: Vec::new(),
+            needs: Vec::new(),
         });
     }
     match network {
@@ -661,6 +663,7 @@ pub(super) fn converge<'a>(
                 }],
                 journal: None,
                 completes: ctx.journals(&destination.key).cloned().collect(),
+                needs: Vec::new(),
             });
         }
         // What it does not show yet is no difference.
@@ -779,6 +782,7 @@ fn restore<'a>(
             }],
             journal: None,
             completes: journals.into_iter().cloned().collect(),
+            needs: Vec::new(),
         });
     }
 }
@@ -823,6 +827,7 @@ fn undeclared(
                 }],
                 journal: None,
                 completes: Vec::new(),
+                needs: Vec::new(),
             }),
         }
     }

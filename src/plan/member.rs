@@ -11,7 +11,8 @@ use super::operation::{
     Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkCreate, NetworkTarget, Note,
     Operation, Reason, Reserved,
 };
-use super::{addresses, ownership, route, service};
+use super::ownership::{self, Mark, Purpose};
+use super::{addresses, route, service};
 use crate::api::{ContainerSelector, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredEndpoint, DesiredMember};
 use crate::observed::{
@@ -27,6 +28,7 @@ pub(super) struct Wanted<'a> {
     pub(super) container: &'a ObservedContainer,
     pub(super) endpoint: DesiredEndpoint,
     pub(super) start_after_repair: bool,
+    pub(super) made_for: BTreeSet<Purpose>,
 }
 
 /// A Swarm service whose tasks belong on a destination's network.
@@ -36,6 +38,7 @@ pub(super) struct WantedService<'a> {
     pub(super) object: &'a ObjectKey,
     pub(super) service: &'a ObservedService,
     pub(super) aliases: Vec<String>,
+    pub(super) made_for: BTreeSet<Purpose>,
 }
 
 /// The containers and Swarm services of a destination's resources.
@@ -127,6 +130,7 @@ pub(super) fn resolve<'a>(
                 Some(&at) => {
                     merge(&mut members.wanted[at].endpoint, &member.endpoint);
                     members.wanted[at].start_after_repair |= member.start_after_repair;
+                    members.wanted[at].made_for.insert(Purpose::Resource(member.resource.clone()));
                 }
                 None => {
                     index.insert(&container.id, members.wanted.len());
@@ -135,6 +139,7 @@ pub(super) fn resolve<'a>(
                         container,
                         endpoint: member.endpoint.clone(),
                         start_after_repair: member.start_after_repair,
+                        made_for: [Purpose::Resource(member.resource.clone())].into(),
                     });
                 }
             }
@@ -266,8 +271,14 @@ fn services<'a>(ctx: &Context<'a>, member: &'a DesiredMember, static_address: bo
         if let Some(known) = members.services.iter_mut().find(|known| known.service.id == service.id) {
             let new: Vec<String> = aliases.iter().filter(|alias| !known.aliases.contains(alias)).cloned().collect();
             known.aliases.extend(new);
+            known.made_for.insert(Purpose::Resource(member.resource.clone()));
         } else {
-            members.services.push(WantedService { object: &member.resource, service, aliases: aliases.clone() });
+            members.services.push(WantedService {
+                object: &member.resource,
+                service,
+                aliases: aliases.clone(),
+                made_for: [Purpose::Resource(member.resource.clone())].into(),
+            });
         }
     }
 }
@@ -324,19 +335,23 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// What the engine is asked for: `base` as it was, with everything that is declared and without what no longer is, marked as the set's.
-pub(super) fn declared_settings(base: EndpointSettings, endpoint: &DesiredEndpoint, set: &str) -> EndpointSettings {
+pub(super) fn declared_settings(
+    base: EndpointSettings,
+    endpoint: &DesiredEndpoint,
+    mark: &Mark<'_>,
+) -> EndpointSettings {
     let mut settings = base;
-    applied::unpark(&mut settings, set);
+    applied::unpark(&mut settings, mark.set);
     let EndpointSettings { aliases, ipv4_address, ipv6_address, driver_opts, .. } = &mut settings;
-    applied::apply_aliases(aliases, driver_opts, &endpoint.aliases, set);
+    applied::apply_aliases(aliases, driver_opts, &endpoint.aliases, mark.set);
     let declared = endpoint.ipv4_address.map(IpAddr::V4);
-    applied::apply_address(Family::V4, ipv4_address, driver_opts, declared, set);
+    applied::apply_address(Family::V4, ipv4_address, driver_opts, declared, mark.set);
     let declared = endpoint.ipv6_address.map(IpAddr::V6);
-    applied::apply_address(Family::V6, ipv6_address, driver_opts, declared, set);
-    applied::apply_mac_address(&mut settings, endpoint.mac_address.as_ref(), set);
-    applied::apply_gw_priority(&mut settings, endpoint.gw_priority, set);
-    applied::apply_driver_opts(&mut settings.driver_opts, &endpoint.driver_opts, set);
-    ownership::mark(&mut settings, set);
+    applied::apply_address(Family::V6, ipv6_address, driver_opts, declared, mark.set);
+    applied::apply_mac_address(&mut settings, endpoint.mac_address.as_ref(), mark.set);
+    applied::apply_gw_priority(&mut settings, endpoint.gw_priority, mark.set);
+    applied::apply_driver_opts(&mut settings.driver_opts, &endpoint.driver_opts, mark.set);
+    mark.write(&mut settings.driver_opts);
     settings
 }
 
@@ -351,8 +366,15 @@ pub(super) fn returning_settings(
     let declared = members.wanted.iter().find(|wanted| wanted.container.id == container.id);
     let proxy = destination.proxy && host::is_proxy(container, ctx.server.proxy.as_ref());
     match declared {
-        Some(wanted) => declared_settings(before, &wanted.endpoint, ctx.set),
-        None if proxy => declared_settings(before, &DesiredEndpoint::default(), ctx.set),
+        Some(wanted) => {
+            let mut made_for = wanted.made_for.clone();
+            made_for.extend(proxy.then_some(Purpose::Proxy));
+            declared_settings(before, &wanted.endpoint, &ctx.mark(&made_for, container))
+        }
+        None if proxy => {
+            let made_for = [Purpose::Proxy].into();
+            declared_settings(before, &DesiredEndpoint::default(), &ctx.mark(&made_for, container))
+        }
         None => before,
     }
 }
@@ -421,7 +443,7 @@ pub(super) fn converge<'a>(
         |call, cause, disruptive, undo| Operation { object: wanted.object.clone(), call, cause, disruptive, undo };
     let settings = |mut base: EndpointSettings| {
         addresses::let_go(&mut base, &reserved, ctx.set);
-        let mut settings = declared_settings(base, &wanted.endpoint, ctx.set);
+        let mut settings = declared_settings(base, &wanted.endpoint, &ctx.mark(&wanted.made_for, container));
         settings.gw_priority = settings.gw_priority.or_else(|| route::below_the_others(ctx, target, container));
         settings
     };
@@ -435,6 +457,7 @@ pub(super) fn converge<'a>(
             operations: vec![operation(connect(settings, reserved.clone()), cause, false, None)],
             journal: None,
             completes: journals.into_iter().cloned().collect(),
+            needs: Vec::new(),
         }));
     };
     let Some(before) = restorable(&attached) else {
@@ -465,6 +488,7 @@ pub(super) fn converge<'a>(
             }],
         }),
         completes: Vec::new(),
+        needs: Vec::new(),
     }))
 }
 

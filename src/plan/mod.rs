@@ -38,6 +38,7 @@ pub use swarm::{is_of_another_node, wants_elsewhere};
 use self::destination::Located;
 use self::host::Host;
 use self::member::{Members, Target};
+use self::ownership::{Mark, Purpose};
 use self::swarm::{Swarm, View};
 use crate::api::{Kind, Membership, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState, Endpoint, TcpSecurity};
@@ -149,6 +150,19 @@ impl<'a> Context<'a> {
     fn new(input: &'a PlanInput<'a>, server: &'a DesiredServer, view: &'a View<'a>) -> Self {
         let (request, set) = (input.request, input.desired.set.as_str());
         Context { input, request, set, server, host: Host::new(&view.state), swarm: view.swarm.as_ref() }
+    }
+
+    /// The manifests that are planned for.
+    fn source(&self) -> Option<&'a str> {
+        self.input.desired.source.as_deref()
+    }
+
+    /// What an endpoint of this container is marked with.
+    fn mark<'m>(&self, made_for: &'m BTreeSet<Purpose>, container: &'m ObservedContainer) -> Mark<'m>
+    where
+        'a: 'm,
+    {
+        Mark { set: self.set, source: self.source(), made_for, name: Some(&container.name) }
     }
 
     fn is_deleted(&self, key: &ObjectKey) -> bool {

@@ -98,6 +98,24 @@ pub struct Group {
     /// Journals of interrupted groups that this one helps to restore. One of them goes when every group that names it is done; undoing is
     /// not enough.
     pub completes: Vec<Journal>,
+    /// Connections that earlier groups make and that have to be seen in place before the first operation. Without one of them the group is
+    /// skipped: nobody is let go before somebody else serves.
+    pub needs: Vec<Connection>,
+}
+
+/// Somebody on a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    pub party: Party,
+    pub network: NetworkTarget,
+}
+
+/// Who can be on a network.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Party {
+    Container(ContainerId),
+    /// Its tasks.
+    Service(ServiceId),
 }
 
 /// One Docker API call.
@@ -194,6 +212,25 @@ impl Call {
             Call::CreateNetwork(_)
             | Call::RemoveNetwork { .. }
             | Call::UpdateService { .. }
+            | Call::ScaleService { .. } => None,
+        }
+    }
+
+    /// The connection that is there once it is done.
+    pub fn connection(&self) -> Option<Connection> {
+        match self {
+            Call::ConnectEndpoint { network, container, .. } => {
+                Some(Connection { party: Party::Container(container.id.clone()), network: network.clone() })
+            }
+            Call::UpdateService { service, network, attachment: Some(_) } => {
+                Some(Connection { party: Party::Service(service.id.clone()), network: network.clone() })
+            }
+            Call::CreateNetwork(_)
+            | Call::DisconnectEndpoint { .. }
+            | Call::RemoveNetwork { .. }
+            | Call::StartContainer { .. }
+            | Call::StopContainer { .. }
+            | Call::UpdateService { attachment: None, .. }
             | Call::ScaleService { .. } => None,
         }
     }

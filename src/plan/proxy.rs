@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::host;
 use super::member::{self, Members, Target, Wanted, WantedService};
 use super::operation::{Call, Cause, ContainerTarget, Group, Note, Operation, Reason};
-use super::{Context, Draft, ownership, service};
+use super::ownership::{self, Purpose};
+use super::{Context, Draft, service};
 use crate::desired::{DesiredDestination, ProxyInstance};
 use crate::observed::{ContainerId, ObservedContainer, ObservedService};
 
@@ -59,6 +60,11 @@ pub(super) fn belongs(ctx: &Context<'_>, destination: &DesiredDestination, marke
     }
 }
 
+/// The proxy may be declared as a member too.
+fn made_for(declared: Option<&BTreeSet<Purpose>>) -> BTreeSet<Purpose> {
+    declared.into_iter().flatten().cloned().chain([Purpose::Proxy]).collect()
+}
+
 /// Connects or disconnects the proxy.
 pub(super) fn converge<'a>(
     ctx: &Context<'a>,
@@ -86,6 +92,7 @@ pub(super) fn converge<'a>(
                 container,
                 endpoint: declared.map(|wanted| wanted.endpoint.clone()).unwrap_or_default(),
                 start_after_repair: false,
+                made_for: made_for(declared.map(|wanted| &wanted.made_for)),
             };
             match member::converge(ctx, destination, target, members, &wanted, Cause::ProxyDetached) {
                 Ok(group) => draft.groups.extend(group),
@@ -118,6 +125,7 @@ pub(super) fn converge<'a>(
                     }],
                     journal: None,
                     completes: Vec::new(),
+                    needs: Vec::new(),
                 });
             }
         }
@@ -155,7 +163,8 @@ fn converge_service<'a>(
     match (belongs(ctx, destination, marked), declared, on) {
         (Some(true), _, _) => {
             let aliases = declared.map(|wanted| wanted.aliases.clone()).unwrap_or_default();
-            let wanted = WantedService { object: &destination.key, service, aliases };
+            let made_for = made_for(declared.map(|wanted| &wanted.made_for));
+            let wanted = WantedService { object: &destination.key, service, aliases, made_for };
             draft.groups.extend(service::attach(ctx, target, &wanted, Cause::ProxyDetached));
         }
         // Declared as a member as well: it belongs there in that capacity.

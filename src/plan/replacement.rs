@@ -223,6 +223,7 @@ pub(super) fn replace<'a>(
                     .collect(),
             }),
             completes,
+            needs: Vec::new(),
         },
     })
 }

@@ -10,7 +10,8 @@ use super::member::{Members, Target, WantedService};
 use super::operation::{
     Call, Cause, Group, Journal, JournalPurpose, JournalService, NetworkTarget, Note, Operation, Reason, ServiceTarget,
 };
-use super::{Context, Draft, ownership};
+use super::ownership::{self, Mark};
+use super::{Context, Draft};
 use crate::api::ObjectKey;
 use crate::desired::{DesiredDestination, DesiredMember, DesiredServer, Proxy, ProxyInstance};
 use crate::observed::{NetworkScope, ObservedNetwork, ObservedService, ServiceAttachment};
@@ -46,7 +47,8 @@ pub(super) fn attach(
             attachment.aliases.push(alias.clone());
         }
     }
-    ownership::mark_service(&mut attachment, ctx.set);
+    let mark = Mark { set: ctx.set, source: ctx.source(), made_for: &wanted.made_for, name: None };
+    mark.write(&mut attachment.driver_opts);
     Some(update(wanted.object, wanted.service, target.call(), Some(attachment), cause))
 }
 
@@ -67,6 +69,7 @@ fn update(
         operations: vec![operation(object, service, network, attachment, cause)],
         journal: None,
         completes: Vec::new(),
+        needs: Vec::new(),
     }
 }
 
@@ -219,6 +222,7 @@ pub(super) fn stop(
                 services: vec![JournalService { service: ServiceTarget::of(service), replicas }],
             }),
             completes: Vec::new(),
+            needs: Vec::new(),
         });
     }
 }
@@ -238,6 +242,7 @@ pub(super) fn resume(members: &Members<'_>, journal: &Journal, listed: &JournalS
         }],
         journal: None,
         completes: vec![journal.clone()],
+        needs: Vec::new(),
     })
 }
 

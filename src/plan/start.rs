@@ -63,6 +63,7 @@ pub(super) fn stop(
                 }],
             }),
             completes: Vec::new(),
+            needs: Vec::new(),
         });
     }
 }
@@ -126,6 +127,7 @@ pub(super) fn resume(ctx: &Context<'_>, destination: &DesiredDestination, member
                     operations: vec![start],
                     journal: None,
                     completes: vec![journal.clone()],
+                    needs: Vec::new(),
                 }),
             }
         }

@@ -2,7 +2,7 @@
 
 use landfall::engine::EngineErrorKind;
 use landfall::observed::{ContainerState, EndpointSettings, ObservedSubnet};
-use landfall::plan::{Call, Cause, Reason};
+use landfall::plan::{Call, Cause, Group, NetworkCreate, Reason};
 use landfall::report::Outcome;
 use landfall::store::journal::Journals;
 
@@ -82,6 +82,39 @@ async fn what_was_to_be_done_with_a_network_that_could_not_be_created_is_skipped
         lines(&report),
         ["CreateNetwork web-net: failed, AddressPoolExhausted", "ConnectEndpoint web-net proxy: skipped"]
     );
+}
+
+/// `app` is to leave `web-net` for a new network, `next-net`.
+fn moving(engine: &MemoryEngine) -> landfall::plan::Plan {
+    let world = engine.world();
+    let app = who(&world, "app");
+    let next = Call::CreateNetwork(NetworkCreate { name: "next-net".to_owned(), ..web_net("next") });
+    let make = connect(created("next-net"), app.clone(), marked());
+    let leave = disconnect(at(&world, "web-net"), app);
+    let needs = make.connection().into_iter().collect();
+    plan(vec![
+        group(vec![operation(next, Cause::NetworkMissing, None)]),
+        group(vec![operation(make, Cause::MemberDetached, None)]),
+        Group { needs, ..group(vec![operation(leave, Cause::MemberUndeclared, None)]) },
+    ])
+}
+
+#[tokio::test]
+async fn nobody_is_let_go_before_the_connection_that_takes_over_is_in_place() {
+    let engine = populated().await;
+    let report = carry_out(&engine, &moving(&engine)).await;
+    assert_eq!(
+        lines(&report),
+        ["CreateNetwork next-net: done", "ConnectEndpoint next-net app: done", "DisconnectEndpoint web-net app: done"]
+    );
+    for nth in [1, 2] {
+        let engine = populated().await.another();
+        let plan = moving(&engine);
+        engine.fault(nth, When::Before, What::Fail(EngineErrorKind::Protocol));
+        let report = carry_out(&engine, &plan).await;
+        assert_eq!(lines(&report).last().map(String::as_str), Some("DisconnectEndpoint web-net app: skipped"));
+        assert!(on(&engine.world(), "web-net").contains(&"app".to_owned()), "call {nth}");
+    }
 }
 
 #[tokio::test]

@@ -100,12 +100,12 @@ async fn a_replacement_keeps_everyone_with_all_they_had() {
         let (endpoint, settings) = endpoint(&engine, name, "web-net").await;
         assert_eq!(endpoint.network_id.as_ref(), Some(&new.id), "{name}");
         assert!(alias.is_none_or(|alias| settings.aliases.iter().any(|it| it == alias)), "{name}: {settings:?}");
-        let mut put = BTreeMap::from([("landfall.set", "default")]);
+        let mut put = BTreeMap::from([("landfall.set", "default"), ("landfall.name", name)]);
         match name {
-            "app" => put.insert("landfall.aliases", "frontend"),
-            "db" => put.insert("landfall.ipv4-address", "10.42.0.10"),
-            _ => None,
-        };
+            "app" => put.extend([("landfall.aliases", "frontend"), ("landfall.for", "Application/shop/app")]),
+            "db" => put.extend([("landfall.ipv4-address", "10.42.0.10"), ("landfall.for", "Database/shop/db")]),
+            _ => put.extend([("landfall.for", "Proxy")]),
+        }
         let options = settings.driver_opts.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         assert!(name == "foreign" || options.eq(put), "{name}: {settings:?}");
     }

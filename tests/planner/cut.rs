@@ -70,7 +70,13 @@ fn group((of, creates, awaits, journals): &Sketch) -> Group {
     operations.extend(awaits.iter().map(|it| operation(connect(*it, None))));
     let there = NetworkId::try_from("a".repeat(64)).unwrap();
     operations.push(operation(connect(9, Some(there))));
-    Group { object: object(*of), operations, journal: None, completes: journals.iter().copied().map(journal).collect() }
+    Group {
+        object: object(*of),
+        operations,
+        journal: None,
+        completes: journals.iter().copied().map(journal).collect(),
+        needs: Vec::new(),
+    }
 }
 
 fn plan(sketches: &[Sketch]) -> ServerPlan {

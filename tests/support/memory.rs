@@ -794,6 +794,7 @@ impl World {
             image: "tiny".to_owned(),
             state: container.state,
             exit: None,
+            health: None,
             labels: container.labels.clone(),
             network_mode: container.network_mode.clone(),
             endpoints: container.endpoints.iter().filter(|(_, it)| settings || !it.leftover).map(endpoint).collect(),

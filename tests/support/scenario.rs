@@ -14,6 +14,7 @@ use landfall::observed::{
     ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedState, ObservedSubnet,
     ServiceAttachment, ServiceId, ServiceNetwork, SwarmState, Unobserved, UnobservedReason,
 };
+use landfall::plan::ownership::Mark;
 use landfall::plan::{
     DeleteMode, FreshId, FreshIds, Journal, JournalPurpose, Plan, PlanInput, Request, lint, ownership, plan,
 };
@@ -77,6 +78,7 @@ impl Scenario {
         Self {
             desired: DesiredState {
                 set: "default".to_owned(),
+                source: None,
                 servers: BTreeMap::from([(edge(), server)]),
                 elsewhere: BTreeMap::new(),
             },
@@ -593,7 +595,7 @@ impl NetworkBuilder {
     pub fn of_set(mut self, set: &str, path: &str) -> Self {
         let destination = key(Kind::Destination, path);
         let id = format!("uid{}", destination.name);
-        self.0.labels.extend(ownership::labels(&id, set, &destination, &self.0.name, DeletionPolicy::Delete));
+        self.0.labels.extend(ownership::labels(&id, set, &destination, &self.0.name, DeletionPolicy::Delete, None));
         self
     }
 
@@ -692,6 +694,7 @@ pub fn container(name: &str) -> ContainerBuilder {
             image: "app:1".to_owned(),
             state: ContainerState::Running,
             exit: None,
+            health: None,
             labels: BTreeMap::new(),
             network_mode: "default".to_owned(),
             endpoints: Vec::new(),
@@ -776,9 +779,24 @@ impl ContainerBuilder {
         self.settings(|it| it.mac_address = Some(mac.to_owned()))
     }
 
-    /// Connected by the set `default`.
+    /// Connected by the set `default`, before it wrote down what for.
     pub fn marked(self) -> Self {
-        self.settings(|it| ownership::mark(it, "default"))
+        self.settings(|it| {
+            it.driver_opts.insert(ownership::SET.to_owned(), "default".to_owned());
+        })
+    }
+
+    /// Connected by the set `default` for a resource, such as `Application/shop/app`, or for `Proxy`, under its present name.
+    pub fn made_for(self, purpose: &str) -> Self {
+        let name = self.container.name.clone();
+        self.made_for_as(purpose, &name)
+    }
+
+    /// The same, while the container had another name.
+    pub fn made_for_as(self, purpose: &str, name: &str) -> Self {
+        let made_for = &[purpose.parse().unwrap()].into();
+        let mark = Mark { set: "default", source: None, made_for, name: Some(name) };
+        self.settings(|it| mark.write(&mut it.driver_opts))
     }
 
     /// As the list of containers shows it.

@@ -86,6 +86,7 @@ pub(super) fn container(name: &str, image: &str, networks: &[&str]) -> ObservedC
         image: image.to_owned(),
         state: ContainerState::Running,
         exit: None,
+        health: None,
         labels: [].into(),
         network_mode: (*networks.first().unwrap_or(&"default")).to_owned(),
         endpoints: networks

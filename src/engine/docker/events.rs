@@ -12,10 +12,12 @@ use super::classify::{Failure, Operation};
 use super::{DockerReader, request, succeeded, wire, within};
 use crate::engine::{EngineError, EngineEvent};
 
-/// What can change who is on which network. Health checks and `exec` alone would be a constant stream of the rest. Services are a Swarm
-/// manager's; an engine that is none refuses the word, if it is not Docker.
+/// What can change who is on which network, or whether somebody may leave one: `health_status` comes when it changes, and for any result; `exec`,
+/// with which each check begins, would be a constant stream. Services are a Swarm manager's; an engine that is none refuses the word, if it is
+/// not Docker.
 const SUBSCRIPTIONS: [&str; 2] = [r#""network","container","service""#, r#""network","container""#];
-const ACTIONS: &str = r#""create","connect","disconnect","destroy","remove","start","die","rename","update""#;
+const ACTIONS: &str =
+    r#""create","connect","disconnect","destroy","remove","start","die","rename","update","health_status""#;
 /// A line longer than this is no event.
 const LONGEST_LINE: usize = 256 << 10;
 /// More bytes than this within [`MOMENT`] are not the events of any daemon. Who goes on reading them does nothing else.

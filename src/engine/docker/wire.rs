@@ -12,7 +12,7 @@ pub(super) use super::budget::{List, decoded};
 
 use crate::engine::{ContainerDetail, EngineEvent};
 use crate::observed::{
-    AddressPool, ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, NetworkId, NetworkScope,
+    AddressPool, ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, Health, NetworkId, NetworkScope,
     ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask,
     ServiceAttachment, ServiceId, ServiceNetwork, SwarmState,
 };
@@ -215,6 +215,7 @@ impl TryFrom<ListedContainer> for ObservedContainer {
         Ok(Self {
             state: state(&container.state),
             exit: exit_code(&container.status).map(|code| Exit { code, ..Exit::default() }),
+            health: listed_health(&container.status),
             name,
             image: container.image,
             labels: container.labels,
@@ -238,7 +239,9 @@ wire!(State {
     "ExitCode" code: i64,
     "Error" error: String,
     "OOMKilled" oom_killed: bool,
+    "Health" health: HealthState,
 });
+wire!(HealthState { "Status" status: String, });
 wire!(Config {
     "Image" image: String,
     "Labels" labels: BTreeMap<String, String>,
@@ -251,7 +254,7 @@ impl TryFrom<InspectedContainer> for ContainerDetail {
     fn try_from(container: InspectedContainer) -> Result<Self, Odd> {
         let id = ContainerId::try_from(container.id).map_err(|odd| Odd(odd.to_string()))?;
         let endpoints = endpoints(container.network_settings, Inspected::Yes)?;
-        let State { status, code, error, oom_killed } = container.state;
+        let State { status, code, error, oom_killed, health } = container.state;
         let state = state(&status);
         // One that was never started has neither, unless starting it failed.
         let ended = state == ContainerState::Exited || (!state.is_live() && !error.is_empty());
@@ -261,6 +264,7 @@ impl TryFrom<InspectedContainer> for ContainerDetail {
             image: container.config.image,
             state,
             exit: ended.then_some(Exit { code, error, oom_killed }),
+            health: self::health(&health.status).filter(|_| state == ContainerState::Running),
             labels: container.config.labels,
             network_mode: container.host.network_mode,
             endpoints,
@@ -272,6 +276,22 @@ impl TryFrom<InspectedContainer> for ContainerDetail {
 /// The list has it in words only: `Exited (137) 2 minutes ago`.
 fn exit_code(status: &str) -> Option<i64> {
     status.strip_prefix("Exited (")?.split_once(')')?.0.parse().ok()
+}
+
+/// The list has it in words only: `Up 2 minutes (healthy)`, `Up 1 second (health: starting)`.
+fn listed_health(status: &str) -> Option<Health> {
+    let (_, words) = status.strip_prefix("Up ")?.strip_suffix(')')?.rsplit_once('(')?;
+    health(words.strip_prefix("health: ").unwrap_or(words))
+}
+
+fn health(word: &str) -> Option<Health> {
+    match word {
+        "starting" => Some(Health::Starting),
+        "healthy" => Some(Health::Healthy),
+        "unhealthy" => Some(Health::Unhealthy),
+        // `none`, and `Paused`, which the list has in the same place.
+        _ => None,
+    }
 }
 
 /// The daemon lists endpoints without their settings.
@@ -431,6 +451,28 @@ mod tests {
         .unwrap();
         let container = ObservedContainer::try_from(container).unwrap();
         assert_eq!((container.name.as_str(), container.endpoints.len()), ("0123456789ab", 0));
+    }
+
+    #[test]
+    fn the_health_of_a_running_container_is_in_the_list_as_well_as_in_its_details() {
+        let listed = |status: &str| listed_health(status).map(Health::as_str);
+        assert_eq!(listed("Up 2 minutes (healthy)"), Some("healthy"));
+        assert_eq!(listed("Up Less than a second (health: starting)"), Some("starting"));
+        assert_eq!(listed("Up 3 hours (unhealthy)"), Some("unhealthy"));
+        for none in ["Up 2 minutes", "Up 2 minutes (Paused)", "Exited (137) 2 minutes ago", "Created", ""] {
+            assert_eq!(listed(none), None, "{none}");
+        }
+        let inspected = |state: serde_json::Value| {
+            let container: InspectedContainer = serde_json::from_value(json!({ "Id": ID, "State": state })).unwrap();
+            ContainerDetail::try_from(container).unwrap().container.health
+        };
+        assert_eq!(
+            inspected(json!({ "Status": "running", "Health": { "Status": "starting" } })),
+            Some(Health::Starting)
+        );
+        assert_eq!(inspected(json!({ "Status": "running", "Health": { "Status": "none" } })), None);
+        assert_eq!(inspected(json!({ "Status": "running", "Health": null })), None);
+        assert_eq!(inspected(json!({ "Status": "exited", "Health": { "Status": "unhealthy" } })), None);
     }
 
     #[test]
