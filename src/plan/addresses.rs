@@ -32,6 +32,15 @@ impl<'a> Reservations<'a> {
         }
     }
 
+    fn is_of_another(&self, address: IpAddr, container: &ContainerId) -> bool {
+        self.0.get(&address).is_some_and(|owners| !owners.contains(container))
+    }
+
+    /// Whether the container has an address declared.
+    fn has(&self, container: &ContainerId) -> bool {
+        self.0.values().any(|owners| owners.contains(container))
+    }
+
     /// Addresses that are declared for others than the container.
     fn against(&self, container: &ContainerId) -> impl Iterator<Item = IpAddr> {
         self.0.iter().filter(move |(_, owners)| !owners.contains(container)).map(|(address, _)| *address)
@@ -99,12 +108,6 @@ fn gateway(subnet: &ObservedSubnet, range: &IpNet) -> IpAddr {
     told.unwrap_or_else(|| implied_gateway(range, given_out(subnet).as_ref()))
 }
 
-/// What the network has and is declared for others than the container. What it does not have it gives to nobody.
-fn of_others(target: &Target<'_>, members: &Members<'_>, container: &ContainerId) -> Vec<IpAddr> {
-    let there = |ip: &IpAddr| subnets(target).iter().filter_map(range).any(|range| range.contains(ip));
-    members.reservations.against(container).filter(there).collect()
-}
-
 /// What a connection of the container must keep off.
 pub(super) fn reserved(
     ctx: &Context<'_>,
@@ -112,7 +115,10 @@ pub(super) fn reserved(
     members: &Members<'_>,
     container: &ContainerId,
 ) -> Reserved {
-    let addresses = of_others(target, members, container);
+    // What the network does not have it gives to nobody.
+    let ranges: Vec<IpNet> = subnets(target).iter().filter_map(range).collect();
+    let there = |ip: &IpAddr| ranges.iter().any(|range| range.contains(ip));
+    let addresses: Vec<IpAddr> = members.reservations.against(container).filter(there).collect();
     let spare = if addresses.is_empty() { Vec::new() } else { spares(ctx, target, members) };
     Reserved { addresses, spare }
 }
@@ -164,9 +170,8 @@ pub(super) fn trespasses(
     attached: &Attached<'_>,
     endpoint: &DesiredEndpoint,
 ) -> bool {
-    let of_others = of_others(target, members, &attached.container.id);
     let mut on = in_use(attached).filter(|ip| {
-        of_others.contains(ip)
+        members.reservations.is_of_another(*ip, &attached.container.id)
             && declared(endpoint).all(|(_, own)| own.is_ipv4() != ip.is_ipv4())
             && is_unclaimed(ctx, attached, *ip)
     });
@@ -315,7 +320,14 @@ impl<'a> Check<'_, 'a> {
         }
         let (name, on) = (&holder.container.name, &network.name);
         let message = format!("spec.endpoint.{field} is {ip}, which the container {name:?} holds.");
-        let hint = format!("declare another address, or free it: docker network disconnect {on} {name}");
+        let settings = holder.endpoint.settings.as_ref();
+        let own = settings.is_some_and(|it| ownership::is_marked(it, self.ctx.set));
+        let declared = self.members.declared.contains(&holder.container.id);
+        let hint = if own && !declared && !host::is_proxy(holder.container, self.ctx.server.proxy.as_ref()) {
+            format!("`--prune` disconnects {name}, which no resource declares any more")
+        } else {
+            format!("declare another address, or free it: docker network disconnect {on} {name}")
+        };
         Err(Note::refused(Reason::AddressTaken, wanted.object, message).hint(hint))
     }
 
@@ -351,8 +363,14 @@ impl<'a> Check<'_, 'a> {
 }
 
 /// Puts those who declare an address before those who are given one, and sees to it that an address is free before it is taken.
-pub(super) fn arrange(ctx: &Context<'_>, target: &Target<'_>, groups: &mut Vec<Group>) {
-    if !groups.iter().any(|group| takes(group).next().is_some()) {
+pub(super) fn arrange(ctx: &Context<'_>, target: &Target<'_>, members: &Members<'_>, groups: &mut Vec<Group>) {
+    // Whoever is started takes what it was connected with.
+    let starts = |group: &Group| {
+        let mut calls = group.operations.iter().map(|operation| &operation.call);
+        calls.any(|call| matches!(call, Call::StartContainer { container } if members.reservations.has(&container.id)))
+    };
+    let claims = |group: &Group| takes(group).next().is_some() || starts(group);
+    if !groups.iter().any(claims) {
         return;
     }
     let mut freeing: BTreeSet<ContainerId> = BTreeSet::new();
@@ -367,7 +385,7 @@ pub(super) fn arrange(ctx: &Context<'_>, target: &Target<'_>, groups: &mut Vec<G
         let makes = |it: &Operation| matches!(it.call, Call::CreateNetwork(_) | Call::RemoveNetwork { .. });
         if group.operations.iter().any(makes) {
             0
-        } else if takes(group).next().is_some() {
+        } else if claims(group) {
             2
         } else if group.needs.is_empty() && frees(group).any(|container| freeing.contains(container)) {
             1

@@ -726,7 +726,7 @@ pub(super) fn converge<'a>(
     if let Some(current) = located.network() {
         undeclared(ctx, destination, current, network.is_none(), &members, &mut draft);
     }
-    addresses::arrange(ctx, &target, &mut draft.groups);
+    addresses::arrange(ctx, &target, &members, &mut draft.groups);
     if !destination.active {
         start::stop(ctx, destination, &target, &members, &mut draft);
         service::stop(ctx, destination, &target, &members, &mut draft);

@@ -301,7 +301,7 @@ pub(super) fn is_task(container: &ObservedContainer) -> bool {
 }
 
 /// Started by `docker compose run`: it carries the labels of its service and is none of its replicas.
-pub(super) fn is_one_off(container: &ObservedContainer) -> bool {
+pub fn is_one_off(container: &ObservedContainer) -> bool {
     container.labels.get(COMPOSE_ONE_OFF).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 

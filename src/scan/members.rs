@@ -17,7 +17,7 @@ use crate::api::{
 };
 use crate::desired::is_host;
 use crate::observed::{ContainerState, EndpointSettings, NetworkScope, ObservedContainer};
-use crate::plan::selects;
+use crate::plan::{is_one_off, selects};
 
 pub(super) const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
@@ -60,7 +60,9 @@ pub(super) fn members(context: &Context<'_>, found: &[Found<'_>], names: &mut Na
         .filter(|container| {
             let task_of_known =
                 container.labels.get(SWARM_SERVICE).is_some_and(|name| services.contains(name.as_str()));
+            // What `docker compose run` starts comes and goes, and serves for nobody.
             !is_going(container)
+                && !is_one_off(container)
                 && !task_of_known
                 && !context.proxy.as_ref().is_some_and(|proxy| proxy.is(container))
                 && found.iter().any(|found| is_attached(container, found.network))

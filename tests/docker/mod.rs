@@ -12,6 +12,7 @@ mod lifecycle;
 mod notify;
 mod observe;
 mod outage;
+mod reach;
 mod recipe;
 mod record;
 mod remote;

@@ -27,7 +27,8 @@ fn planned(manifests: &Manifests) -> Plan {
 fn furnish(host: &Host) {
     host.create_network_with(json!({
         "Name": "web",
-        "IPAM": { "Config": [{ "Subnet": "10.42.0.0/24", "Gateway": "10.42.0.254", "IPRange": "10.42.0.128/25" }] },
+        "IPAM": { "Config": [{ "Subnet": "10.42.0.0/24", "Gateway": "10.42.0.254", "IPRange": "10.42.0.128/25",
+            "AuxiliaryAddresses": { "router": "10.42.0.5" } }] },
         "Options": {
             "com.docker.network.driver.mtu": "1400",
             "com.docker.network.bridge.enable_icc": "false",
@@ -47,7 +48,9 @@ fn furnish(host: &Host) {
     }));
     host.container("traefik").network("web").running();
     host.container("fixed")
-        .network_with("web", json!({ "Aliases": ["api", "backend"], "IPAMConfig": { "IPv4Address": "10.42.0.10" } }))
+        .network_with("web", json!({
+            "Aliases": ["api", "backend"], "IPAMConfig": { "IPv4Address": "10.42.0.10" }, "DriverOpts": { "com.example.one": "1" }
+        }))
         .network("inner")
         .running();
     host.container("both")
@@ -62,6 +65,12 @@ fn furnish(host: &Host) {
             .network_with("blog_default", json!({ "Aliases": [service] }))
             .running();
     }
+    host.container("blog-web-run-1")
+        .label("com.docker.compose.project", "blog")
+        .label("com.docker.compose.service", "web")
+        .label("com.docker.compose.oneoff", "True")
+        .network("blog_default")
+        .running();
     host.container("u1-101010")
         .label("coolify.managed", "true")
         .label("coolify.type", "application")
@@ -101,6 +110,9 @@ fn after_a_scan_there_is_nothing_to_do() {
             "Service/default/blog",
         ]
     );
+    for kept in ["router: 10.42.0.5", "com.example.one: '1'"] {
+        assert!(scan.stdout.contains(kept), "{kept}\n{scan}");
+    }
     let plan = planned(&manifests);
     let notes = plan.servers.iter().flat_map(|server| &server.notes);
     assert!(plan.servers.iter().all(|server| server.server_type.is_some() && server.groups.is_empty()), "{plan:#?}");

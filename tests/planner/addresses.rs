@@ -382,3 +382,41 @@ fn an_address_of_a_range_that_docker_chose_is_asked_for_where_the_engine_gives_i
         ",
     );
 }
+
+#[test]
+fn who_declares_an_address_is_started_before_those_who_are_given_one() {
+    let app = container("app").on("web-net").marked();
+    let db = container("db").on("web-net").static_address("10.42.0.2").marked();
+    let active = || web().member(application("app")).member(database("db").address("10.42.0.2"));
+    let mut scenario = Scenario::without_proxy()
+        .network(network("web-net").of("web").subnet("10.42.0.0/24"))
+        .container(app)
+        .container(db)
+        .destination(active().deactivated());
+    scenario.apply();
+    scenario.undeclare("web").destination(active()).expect(
+        "
+        default/edge-1
+          + start db for Database/shop/db (Activated)
+          + start app for Application/shop/app (Activated)
+        ",
+    );
+}
+
+#[test]
+fn what_landfall_connected_and_nobody_declares_any_more_is_named_with_the_flag_that_takes_it_off() {
+    Scenario::without_proxy()
+        .network(network("web-net").of("web").subnet("10.42.0.0/24"))
+        .container(container("old").on("web-net").static_address("10.42.0.10").marked())
+        .container(container("new"))
+        .destination(web().member(application("new").address("10.42.0.10")))
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Application/shop/new: spec.endpoint.ipv4Address is 10.42.0.10, which the container \"old\" holds. (AddressTaken)
+                  hint: `--prune` disconnects old, which no resource declares any more
+              . unmanaged Destination/shop/web: Landfall connected \"old\" to \"web-net\" for a resource that is no longer declared there. (Undeclared)
+                  hint: `--prune` disconnects it
+            ",
+        );
+}
