@@ -142,6 +142,11 @@ pub(super) fn gw_priority_differs(settings: &EndpointSettings, declared: Option<
     differs(GW_PRIORITY, settings.gw_priority.as_ref(), &settings.driver_opts, declared.as_ref(), set)
 }
 
+/// Whether its priority was declared.
+pub(super) fn has_gw_priority(settings: &EndpointSettings) -> bool {
+    settings.driver_opts.contains_key(GW_PRIORITY)
+}
+
 pub(super) fn apply_gw_priority(settings: &mut EndpointSettings, declared: Option<i64>, set: &str) {
     apply(GW_PRIORITY, &mut settings.gw_priority, &mut settings.driver_opts, declared.as_ref(), set);
 }

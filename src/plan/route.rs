@@ -1,18 +1,20 @@
 //! What an endpoint gives the container beside a name and an address: its default route, and a hardware address.
 //!
-//! A container has one default route. Docker 28 takes the network with the highest `GwPriority`, and the one whose name sorts first among equals;
-//! older engines know the name only. Connecting a container must not move it, so a new endpoint is given a priority below what is there; where
-//! the engine cannot be told, the plan says what will happen.
+//! A container has one default route. Docker takes a network with IPv4 and IPv6 before any other, then from Docker 28 on the one with the highest
+//! `GwPriority`, and then the one whose name sorts first. Connecting a container must not move its default route, so a new endpoint is given a
+//! priority below what is there; where that is not enough, the plan says what will happen.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::Context;
+use super::applied;
 use super::member::{Target, Wanted};
-use super::operation::{Call, Cause, Group, NetworkTarget, Note, Operation, Reason};
+use super::operation::{Call, Cause, Group, NetworkTarget, Note, OVERLAY, Operation, Reason};
 use crate::api::ObjectKey;
 use crate::desired::DesiredEndpoint;
 use crate::observed::{
-    ApiVersion, ContainerId, EndpointSettings, ObservedContainer, ObservedEndpoint, ObservedNetwork,
+    ApiVersion, ContainerId, EndpointSettings, NetworkId, ObservedContainer, ObservedEndpoint, ObservedNetwork,
 };
 
 /// What the engine can be asked for. The rest is declared in vain, and said so.
@@ -79,55 +81,89 @@ fn is_on(target: &Target<'_>, endpoint: &ObservedEndpoint) -> bool {
     target.network.is_some_and(is) || endpoint.network_name == target.create.name
 }
 
+/// What Docker goes by when it chooses the network of a container's default route, the first first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Gateway<'a> {
+    /// One with IPv4 and IPv6 is preferred to any other, whatever their priorities.
+    single: bool,
+    /// The highest; engines before API 1.48 have none.
+    priority: Reverse<i64>,
+    name: &'a str,
+}
+
 /// The containers whose default route moves when the plan connects them.
 pub(super) fn notes(ctx: &Context<'_>, groups: &[Group]) -> Vec<Note> {
-    let engine = &ctx.host.state.engine;
-    if engine.knows(ApiVersion::GATEWAY_PRIORITY) {
-        return Vec::new();
-    }
-    let operations = || groups.iter().flat_map(|group| &group.operations);
-    let mut moved: BTreeMap<&ContainerId, (&str, &ObjectKey)> = BTreeMap::new();
-    for operation in operations() {
-        let Call::ConnectEndpoint { network, container, .. } = &operation.call else { continue };
+    let operations: Vec<&Operation> = groups.iter().flat_map(|group| &group.operations).collect();
+    let mut moved: BTreeMap<&ContainerId, (Gateway<'_>, &ObjectKey)> = BTreeMap::new();
+    for operation in &operations {
+        let Call::ConnectEndpoint { network, container, settings, .. } = &operation.call else { continue };
         let is_new = matches!(operation.cause, Cause::MemberDetached | Cause::ProxyDetached);
-        if !is_new || is_internal(ctx, network, operations()) {
+        // Whoever declares a priority asks for what it does.
+        if !is_new || applied::has_gw_priority(settings) {
             continue;
         }
-        let to = (network.name.as_str(), &operation.object);
+        let Some(gateway) = gateway_to(ctx, network, settings, &operations) else { continue };
+        let to = (gateway, &operation.object);
         moved.entry(&container.id).and_modify(|first| *first = to.min(*first)).or_insert(to);
     }
-    let note = |(id, (to, object)): (&ContainerId, (&str, &ObjectKey))| {
-        let container = ctx.host.container(id)?;
-        let from = default_route(ctx, container).filter(|from| to < *from)?;
-        let message = format!(
-            "The default route of {:?} moves from {from:?} to {to:?}, whose name sorts before: Docker Engine {} cannot be told otherwise.",
-            container.name, engine.version
-        );
-        let hint = "give the network a name that sorts after; Docker 28 and newer leave the route where it is";
-        Some(Note::warning(Reason::DefaultRouteMoves, object, message).hint(hint))
-    };
-    moved.into_iter().filter_map(note).collect()
+    moved.into_iter().filter_map(|(id, (to, object))| moves(ctx, id, to, object)).collect()
 }
 
-/// It has no way to the outside, and gives no default route.
-fn is_internal<'a>(
-    ctx: &Context<'_>,
-    network: &NetworkTarget,
-    mut operations: impl Iterator<Item = &'a Operation>,
-) -> bool {
-    match &network.id {
-        Some(id) => ctx.host.state.network(id).is_some_and(|network| network.internal),
-        None => operations.any(
-            |it| matches!(&it.call, Call::CreateNetwork(create) if create.name == network.name && create.internal),
-        ),
+fn moves(ctx: &Context<'_>, container: &ContainerId, to: Gateway<'_>, object: &ObjectKey) -> Option<Note> {
+    let container = ctx.host.container(container)?;
+    let engine = &ctx.host.state.engine;
+    let from = container.endpoints.iter().filter_map(|endpoint| gateway_of(ctx, container, endpoint)).min()?;
+    if from < to {
+        return None;
     }
+    let (why, hint) = if to.single == from.single {
+        (
+            format!("whose name sorts before; Docker Engine {} cannot be told otherwise", engine.version),
+            "give the network a name that sorts after; Docker 28 and newer leave the route where it is",
+        )
+    } else {
+        (
+            "which has IPv4 and IPv6: Docker prefers that to anything else".to_owned(),
+            "leave out `ipv6`, or have the container on another network of both kinds whose name sorts before, or with a higher `gwPriority`",
+        )
+    };
+    let (name, from, to) = (&container.name, from.name, to.name);
+    let message = format!("The default route of {name:?} moves from {from:?} to {to:?}, {why}.");
+    Some(Note::warning(Reason::DefaultRouteMoves, object, message).hint(hint))
 }
 
-/// The network that gives the container its default route, on an engine that goes by names.
-fn default_route<'a>(ctx: &Context<'_>, container: &'a ObservedContainer) -> Option<&'a str> {
-    let gives = |endpoint: &&ObservedEndpoint| {
-        let network = endpoint.network_id.as_ref().and_then(|id| ctx.host.state.network(id));
-        !container.is_leftover(endpoint) && network.is_none_or(|network| !network.internal)
+/// The network to which a container is to be connected. `None`: it gives no default route, as none of a Swarm does.
+fn gateway_to<'o>(
+    ctx: &Context<'_>,
+    network: &'o NetworkTarget,
+    settings: &EndpointSettings,
+    operations: &[&Operation],
+) -> Option<Gateway<'o>> {
+    let (inner, ipv4, ipv6) = match &network.id {
+        Some(id) => ctx.host.state.network(id).map(|it| (it.internal || it.driver == OVERLAY, it.ipv4, it.ipv6))?,
+        None => operations.iter().find_map(|operation| match &operation.call {
+            Call::CreateNetwork(it) if it.name == network.name => {
+                Some((it.internal || it.driver == OVERLAY, it.ipv4, it.ipv6))
+            }
+            _ => None,
+        })?,
     };
-    container.endpoints.iter().filter(gives).map(|endpoint| endpoint.network_name.as_str()).min()
+    let priority = Reverse(settings.gw_priority.unwrap_or_default());
+    (!inner && ipv4).then_some(Gateway { single: !ipv6, priority, name: &network.name })
+}
+
+/// A network that the container is on.
+fn gateway_of<'e>(
+    ctx: &Context<'_>,
+    container: &ObservedContainer,
+    endpoint: &'e ObservedEndpoint,
+) -> Option<Gateway<'e>> {
+    let network = endpoint.network_id.as_ref().and_then(|id| ctx.host.state.network(id));
+    let of_swarm = endpoint.network_id.as_ref().is_some_and(NetworkId::is_of_swarm);
+    let gives_none = of_swarm || network.is_some_and(|network| network.internal || !network.ipv4);
+    (!gives_none && !container.is_leftover(endpoint)).then(|| Gateway {
+        single: !network.is_some_and(|network| network.ipv6),
+        priority: Reverse(priority(endpoint)),
+        name: &endpoint.network_name,
+    })
 }

@@ -101,7 +101,7 @@ fn pain_1_2_3_5_6_a_detached_proxy_is_connected_to_every_destination() {
             default/edge-1
               + connect traefik to api-net for Destination/shop/api (ProxyDetached)
               + connect traefik to web-net for Destination/shop/web (ProxyDetached)
-              * warning Destination/shop/api: The default route of \"traefik\" moves from \"bridge\" to \"api-net\", whose name sorts before: Docker Engine 20.10.24 cannot be told otherwise. (DefaultRouteMoves)
+              * warning Destination/shop/api: The default route of \"traefik\" moves from \"bridge\" to \"api-net\", whose name sorts before; Docker Engine 20.10.24 cannot be told otherwise. (DefaultRouteMoves)
                   hint: give the network a name that sorts after; Docker 28 and newer leave the route where it is
             ",
         );
@@ -356,7 +356,7 @@ fn pain_32_34_a_member_of_two_destinations_is_on_both_and_on_no_other() {
             default/edge-1
               + connect app to a-net as one for Application/shop/app (MemberDetached)
               + connect app to b-net as two for Application/shop/app (MemberDetached)
-              * warning Application/shop/app: The default route of \"app\" moves from \"bridge\" to \"a-net\", whose name sorts before: Docker Engine 20.10.24 cannot be told otherwise. (DefaultRouteMoves)
+              * warning Application/shop/app: The default route of \"app\" moves from \"bridge\" to \"a-net\", whose name sorts before; Docker Engine 20.10.24 cannot be told otherwise. (DefaultRouteMoves)
                   hint: give the network a name that sorts after; Docker 28 and newer leave the route where it is
             ",
         );

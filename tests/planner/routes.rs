@@ -3,7 +3,9 @@
 use landfall::observed::EndpointSettings;
 use landfall::plan::{Call, Plan};
 
-use crate::support::scenario::{ContainerBuilder, Scenario, application, container, destination, network};
+use crate::support::scenario::{
+    ContainerBuilder, NetworkBuilder, Scenario, application, container, destination, network,
+};
 
 fn connected(plan: &Plan, name: &str) -> EndpointSettings {
     let operations = plan.servers.iter().flat_map(|server| &server.groups).flat_map(|group| &group.operations);
@@ -50,7 +52,7 @@ fn an_older_engine_moves_the_default_route_to_the_network_that_sorts_first_and_t
         "
         default/edge-1
           + connect app to aa for Application/shop/app (MemberDetached)
-          * warning Application/shop/app: The default route of \"app\" moves from \"zz\" to \"aa\", whose name sorts before: Docker Engine 27.5.1 cannot be told otherwise. (DefaultRouteMoves)
+          * warning Application/shop/app: The default route of \"app\" moves from \"zz\" to \"aa\", whose name sorts before; Docker Engine 27.5.1 cannot be told otherwise. (DefaultRouteMoves)
               hint: give the network a name that sorts after; Docker 28 and newer leave the route where it is
         ",
     );
@@ -73,6 +75,40 @@ fn an_older_engine_moves_the_default_route_to_the_network_that_sorts_first_and_t
               + connect app to zz for Application/shop/app (MemberDetached)
             ",
         );
+}
+
+#[test]
+fn a_network_of_both_kinds_takes_the_default_route_on_any_engine_unless_there_is_one_already() {
+    let both = |version: &str, other: NetworkBuilder| {
+        Scenario::without_proxy()
+            .engine(version)
+            .network(other)
+            .network(network("zz").of("web").subnet("fd01::/64").ipv6())
+            .container(container("app").on("aa"))
+            .destination(
+                destination("web")
+                    .named("zz")
+                    .subnet("fd01::/64")
+                    .with(|it| it.network.ipv6 = true)
+                    .member(application("app")),
+            )
+    };
+    for version in ["20.10.24", "28.5.2"] {
+        both(version, network("aa")).expect(
+            "
+            default/edge-1
+              + connect app to zz for Application/shop/app (MemberDetached)
+              * warning Application/shop/app: The default route of \"app\" moves from \"aa\" to \"zz\", which has IPv4 and IPv6: Docker prefers that to anything else. (DefaultRouteMoves)
+                  hint: leave out `ipv6`, or have the container on another network of both kinds whose name sorts before, or with a higher `gwPriority`
+            ",
+        );
+        both(version, network("aa").ipv6()).expect(
+            "
+            default/edge-1
+              + connect app to zz for Application/shop/app (MemberDetached)
+            ",
+        );
+    }
 }
 
 #[test]
