@@ -216,7 +216,7 @@ async fn the_default_route_moves_as_the_plan_says() {
             routes.lines().find(|line| line.starts_with("default")).map(str::to_owned)
         };
         let first = route();
-        let web = destination("web").named(after).without_proxy().member(application(&name));
+        let web = destination(after).named(after).without_proxy().member(application(&name));
         let web = if *ipv6 { web.subnet("fd77::/64").with(|it| it.network.ipv6 = true) } else { web };
         let desired = Scenario::without_proxy().destination(web).desired;
         let done = applied(&host, &desired).await;
