@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use super::applied::{self, Family};
 use super::host::{self, Attached};
 use super::member::{self, Fate, Members, Target, Wanted};
-use super::operation::{Call, Group, Note, Operation, Reason, Reserved};
+use super::operation::{Note, Reason, Reserved};
 use super::{Context, ownership, proxy};
 use crate::desired::{DesiredDestination, DesiredEndpoint, implied_gateway, is_host};
 use crate::observed::{ApiVersion, ContainerId, EndpointSettings, ObservedContainer, ObservedSubnet};
@@ -37,7 +37,7 @@ impl<'a> Reservations<'a> {
     }
 
     /// Whether the container has an address declared.
-    fn has(&self, container: &ContainerId) -> bool {
+    pub(super) fn has(&self, container: &ContainerId) -> bool {
         self.0.values().any(|owners| owners.contains(container))
     }
 
@@ -71,13 +71,13 @@ fn declared(endpoint: &DesiredEndpoint) -> impl Iterator<Item = (&'static str, I
 }
 
 /// The addresses that an endpoint has at present.
-fn in_use(attached: &Attached<'_>) -> impl Iterator<Item = IpAddr> + use<> {
+pub(super) fn in_use(attached: &Attached<'_>) -> impl Iterator<Item = IpAddr> + use<> {
     let endpoint = attached.endpoint;
     [member::address(&endpoint.ipv4_address), member::address(&endpoint.ipv6_address)].into_iter().flatten()
 }
 
 /// The addresses that it was asked to have.
-fn configured(settings: &EndpointSettings) -> impl Iterator<Item = IpAddr> + use<> {
+pub(super) fn configured(settings: &EndpointSettings) -> impl Iterator<Item = IpAddr> + use<> {
     let v4 = settings.ipv4_address.as_deref().and_then(member::address);
     v4.into_iter().chain(settings.ipv6_address.as_deref().and_then(member::address))
 }
@@ -360,117 +360,4 @@ impl<'a> Check<'_, 'a> {
         let fate = member::fate(ctx, destination, &target.create.name, members, holder);
         matches!(fate, Fate::Leaves(_))
     }
-}
-
-/// Puts those who declare an address before those who are given one, and sees to it that an address is free before it is taken.
-pub(super) fn arrange(ctx: &Context<'_>, target: &Target<'_>, members: &Members<'_>, groups: &mut Vec<Group>) {
-    // Whoever is started takes what it was connected with.
-    let starts = |group: &Group| {
-        let mut calls = group.operations.iter().map(|operation| &operation.call);
-        calls.any(|call| matches!(call, Call::StartContainer { container } if members.reservations.has(&container.id)))
-    };
-    let claims = |group: &Group| takes(group).next().is_some() || starts(group);
-    if !groups.iter().any(claims) {
-        return;
-    }
-    let mut freeing: BTreeSet<ContainerId> = BTreeSet::new();
-    if let Some(network) = target.network {
-        let attached = ctx.host.attached(network);
-        let holders: BTreeMap<IpAddr, &ContainerId> =
-            attached.iter().flat_map(|it| in_use(it).map(|ip| (ip, &it.container.id))).collect();
-        join(groups, &holders);
-        freeing = groups.iter().flat_map(takes).filter_map(|(_, ip)| holders.get(&ip)).map(|&id| id.clone()).collect();
-    }
-    groups.sort_by_key(|group| {
-        let makes = |it: &Operation| matches!(it.call, Call::CreateNetwork(_) | Call::RemoveNetwork { .. });
-        if group.operations.iter().any(makes) {
-            0
-        } else if claims(group) {
-            2
-        } else if group.needs.is_empty() && frees(group).any(|container| freeing.contains(container)) {
-            1
-        } else {
-            3
-        }
-    });
-}
-
-/// The static addresses with which a group connects containers.
-fn takes(group: &Group) -> impl Iterator<Item = (&ContainerId, IpAddr)> {
-    group.operations.iter().flat_map(|operation| match &operation.call {
-        Call::ConnectEndpoint { container, settings, .. } => {
-            configured(settings).map(|ip| (&container.id, ip)).collect::<Vec<_>>()
-        }
-        _ => Vec::new(),
-    })
-}
-
-fn frees(group: &Group) -> impl Iterator<Item = &ContainerId> {
-    group.operations.iter().filter_map(|operation| match &operation.call {
-        Call::DisconnectEndpoint { container, .. } => Some(&container.id),
-        _ => None,
-    })
-}
-
-/// Makes one group of those that take addresses from each other: everyone concerned is off before the first is on again.
-fn join(groups: &mut Vec<Group>, holders: &BTreeMap<IpAddr, &ContainerId>) {
-    loop {
-        // Whoever is only disconnected has a group that goes first.
-        let returning =
-            |group: &Group| group.operations.iter().any(|it| matches!(it.call, Call::ConnectEndpoint { .. }));
-        let freed: BTreeMap<&ContainerId, usize> = groups
-            .iter()
-            .enumerate()
-            .filter(|(_, group)| returning(group))
-            .flat_map(|(at, group)| frees(group).map(move |container| (container, at)))
-            .collect();
-        let pair = groups.iter().enumerate().find_map(|(at, group)| {
-            takes(group).find_map(|(container, ip)| {
-                let holder = holders.get(&ip).filter(|holder| **holder != container)?;
-                let other = *freed.get(holder)?;
-                (other != at).then_some((at.min(other), at.max(other)))
-            })
-        });
-        let Some((first, second)) = pair else { return };
-        let second = groups.remove(second);
-        if let Some(first) = groups.get_mut(first) {
-            *first = joined(first.clone(), second);
-        }
-    }
-}
-
-fn joined(one: Group, other: Group) -> Group {
-    let has_address = |call: &Call| match call {
-        Call::ConnectEndpoint { settings, .. } => is_static(settings),
-        _ => false,
-    };
-    let (mut off, mut on, mut after) = (Vec::new(), Vec::new(), Vec::new());
-    for mut operation in one.operations.into_iter().chain(other.operations) {
-        match &operation.call {
-            Call::DisconnectEndpoint { .. } => off.push(operation),
-            Call::ConnectEndpoint { network, container, .. } => {
-                let (network, container) = (network.clone(), container.clone());
-                operation.undo = Some(Call::DisconnectEndpoint { network, container, force: false });
-                on.push(operation);
-            }
-            _ => after.push(operation),
-        }
-    }
-    // Undone in reverse: who had an address of their own gets it before the others are given one.
-    off.sort_by_key(|operation| operation.undo.as_ref().is_some_and(has_address));
-    on.sort_by_key(|operation| !has_address(&operation.call));
-    let mut completes = one.completes;
-    completes.extend(other.completes);
-    let journal = match (one.journal, other.journal) {
-        (Some(mut one), Some(other)) => {
-            one.endpoints.extend(other.endpoints);
-            Some(one)
-        }
-        (one, other) => one.or(other),
-    };
-    off.extend(on);
-    off.extend(after);
-    let mut needs = one.needs;
-    needs.extend(other.needs);
-    Group { object: one.object, operations: off, journal, completes, needs }
 }

@@ -11,7 +11,7 @@ use super::operation::{
     Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, NetworkCreate, NetworkTarget, Note, NoteKind, OVERLAY,
     Operation, Reason, ServerType,
 };
-use super::{Context, Draft, addresses, ownership, proxy, replacement, service, start, swarm};
+use super::{Context, Draft, addresses, arrange, ownership, proxy, replacement, service, start, swarm};
 use crate::api::{DestinationType, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredNetwork, implied_gateway};
 use crate::observed::{ApiVersion, NetworkId, NetworkScope, ObservedNetwork, ObservedSubnet, SwarmState};
@@ -726,7 +726,7 @@ pub(super) fn converge<'a>(
     if let Some(current) = located.network() {
         undeclared(ctx, destination, current, network.is_none(), &members, &mut draft);
     }
-    addresses::arrange(ctx, &target, &members, &mut draft.groups);
+    arrange::statics_first(ctx, &target, &members, &mut draft.groups);
     if !destination.active {
         start::stop(ctx, destination, &target, &members, &mut draft);
         service::stop(ctx, destination, &target, &members, &mut draft);

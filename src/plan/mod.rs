@@ -6,6 +6,7 @@
 
 mod addresses;
 mod applied;
+mod arrange;
 pub mod cut;
 mod deletion;
 mod destination;
@@ -345,6 +346,7 @@ fn plan_server<'a>(
             draft.settled.extend(part.settled);
             draft.notes.extend(part.notes);
         }
+        arrange::free_first(&ctx, &mut draft.groups);
         draft.notes.extend(route::notes(&ctx, &draft.groups));
         draft.notes.extend(stranded(&ctx));
         plan.settled.extend(start::forgotten(&ctx));
