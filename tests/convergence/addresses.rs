@@ -1,9 +1,12 @@
 //! Declared addresses, on an engine that gives the lowest free one to whoever asks first.
 
-use landfall::observed::EndpointSettings;
+use landfall::api::{DeletionPolicy, Kind, ObjectKey};
+use landfall::observed::{EndpointSettings, ObservedSubnet};
+use landfall::plan::{NetworkCreate, NoteKind, ownership};
+use proptest::prelude::*;
 
 use super::world::{Town, trouble};
-use crate::support::memory::World;
+use crate::support::memory::{World, network};
 use crate::support::scenario::{Scenario, application, destination};
 
 /// `second` and the proxy are given addresses, and `api` declares the one that the engine gives first.
@@ -140,4 +143,138 @@ async fn an_undeclared_stranger_in_the_way_is_named_and_left() {
     assert_eq!(town.engine.mutations(), []);
     let notes = &seen.report.servers[0].notes;
     assert!(notes.iter().any(|note| note.message.contains("which the container \"stranger\" holds")), "{notes:?}");
+}
+
+/// Of one container at the beginning: how it is on the network, and whether it runs.
+#[derive(Debug, Clone)]
+struct Before {
+    on: Option<On>,
+    live: bool,
+}
+
+#[derive(Debug, Clone)]
+struct On {
+    /// The last byte of its static address.
+    fixed: Option<u8>,
+    /// Landfall connected it.
+    own: bool,
+    /// With a record of what it put there.
+    recorded: bool,
+}
+
+const NAMES: [&str; 5] = ["traefik", "c1", "c2", "c3", "c4"];
+
+fn befores() -> impl Strategy<Value = Vec<Before>> {
+    let on = (prop::option::weighted(0.4, 2..7u8), prop::bool::weighted(0.7), any::<bool>());
+    let on = on.prop_map(|(fixed, own, recorded)| On { fixed, own, recorded });
+    let one = (prop::option::weighted(0.7, on), prop::bool::weighted(0.7)).prop_map(|(on, live)| Before { on, live });
+    prop::collection::vec(one, NAMES.len())
+}
+
+/// Who declares which address: the proxy none, and no two the same.
+fn declarations() -> impl Strategy<Value = Vec<Option<u8>>> {
+    (Just((2..7u8).collect::<Vec<_>>()).prop_shuffle(), prop::collection::vec(prop::bool::weighted(0.6), 4))
+        .prop_map(|(bytes, declares)| declares.into_iter().zip(bytes).map(|(it, byte)| it.then_some(byte)).collect())
+}
+
+fn settings(on: &On) -> EndpointSettings {
+    let fixed = on.fixed.map(|byte| format!("10.77.0.{byte}"));
+    let mut options = Vec::new();
+    if on.own {
+        options.push(("landfall.set".to_owned(), "default".to_owned()));
+        if let Some(fixed) = fixed.as_ref().filter(|_| on.recorded) {
+            options.push(("landfall.ipv4-address".to_owned(), fixed.clone()));
+        }
+    }
+    EndpointSettings { ipv4_address: fixed, driver_opts: options.into_iter().collect(), ..EndpointSettings::default() }
+}
+
+/// The network is there, and everyone on it as they were before.
+fn begun(befores: &[Before], declared: &[Option<u8>]) -> Town {
+    let mut web = destination("web").named("web-net").subnet("10.77.0.0/24");
+    for (name, byte) in NAMES.iter().skip(1).zip(declared) {
+        let member = application(name);
+        web = web.member(match byte {
+            Some(byte) => member.address(&format!("10.77.0.{byte}")),
+            None => member,
+        });
+    }
+    let town = Town::new(Scenario::new().destination(web));
+    {
+        let mut world = town.world();
+        let subnets = vec![ObservedSubnet { subnet: "10.77.0.0/24".to_owned(), ..ObservedSubnet::default() }];
+        let key = ObjectKey::new(Kind::Destination, "shop", "web");
+        let labels = ownership::labels("uid", "default", &key, "web-net", DeletionPolicy::Delete, None);
+        let create = NetworkCreate { subnets, labels, ..network("web-net", "bridge") };
+        let network = world.create_network(&create).expect("creates");
+        for (name, before) in NAMES.iter().zip(befores) {
+            let id = match *name {
+                "traefik" => world.container_named(name).id.clone(),
+                name => world.run_container(name),
+            };
+            if let Some(on) = &before.on {
+                // Taken already: it is on the network in another way.
+                let given = world.connect(&network, &id, &settings(on));
+                let _ = given.or_else(|_| world.connect(&network, &id, &settings(&On { fixed: None, ..on.clone() })));
+            }
+        }
+        for (name, _) in NAMES.iter().zip(befores).filter(|(_, before)| !before.live) {
+            let id = world.container_named(name).id.clone();
+            world.stop_container(&id).expect("stops");
+        }
+    }
+    town
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whoever_had_which_address_every_owner_gets_its_own_or_hears_who_has_it(
+        befores in befores(),
+        declared in declarations(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (refused, town) = runtime.block_on(async {
+            let mut town = begun(&befores, &declared);
+            let done = town.apply().await;
+            prop_assert_eq!(trouble(&done), [""; 0]);
+            town.reconnect();
+            let again = town.apply().await;
+            prop_assert_eq!(town.engine.mutations(), [], "a second apply does nothing");
+            let notes = &again.report.servers[0].notes;
+            let refused: Vec<String> = notes
+                .iter()
+                .filter(|note| note.kind == NoteKind::Refused)
+                .map(|note| note.object.name.clone())
+                .collect();
+            Ok((refused, town))
+        })?;
+        let world = town.world();
+        let reserved: Vec<String> = declared.iter().flatten().map(|byte| format!("10.77.0.{byte}")).collect();
+        let on = |name: &str| world.container_named(name).endpoints.get("web-net").cloned();
+        for (name, byte) in NAMES.iter().zip(std::iter::once(&None).chain(&declared)) {
+            let endpoint = on(name);
+            match byte {
+                Some(byte) if !refused.iter().any(|it| it == name) => {
+                    let endpoint = endpoint.expect("it is on the network");
+                    let own = format!("10.77.0.{byte}");
+                    prop_assert!(endpoint.address == own || endpoint.address.is_empty(), "{name}: {endpoint:?}");
+                    let has = endpoint.settings.ipv4_address.as_ref();
+                    prop_assert!(has.is_none_or(|has| *has == own), "{name}: {endpoint:?}");
+                }
+                Some(_) => {}
+                None => {
+                    let endpoint = endpoint.expect("it is on the network");
+                    let ours = endpoint.settings.driver_opts.contains_key("landfall.set");
+                    let pinned = endpoint.settings.ipv4_address.is_some();
+                    let recorded = endpoint.settings.driver_opts.keys().any(|key| key.ends_with("-addresses"));
+                    // What people chose, or what is from before there was a record, stays theirs.
+                    if ours && !pinned || recorded {
+                        prop_assert!(!reserved.contains(&endpoint.address), "{name}: {endpoint:?}");
+                    }
+                }
+            }
+        }
+    }
 }
