@@ -3,12 +3,12 @@
 //! A selection narrows what is reconciled, never what is known. Everything is still planned with everything else in view, so that an object
 //! left out is not mistaken for one that is no longer declared; only then is the plan cut down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{Kind, Object, ObjectKey};
 use crate::desired::DesiredState;
 use crate::plan::cut::{Lack, Stranded, cut};
-use crate::plan::{Note, Plan, Reason, ServerPlan};
+use crate::plan::{Group, Note, Plan, Reason, ServerPlan};
 use crate::selector::Selector;
 
 /// What the user asked to see or to reconcile.
@@ -82,7 +82,9 @@ impl Selection {
 
     fn restrict_server(&self, mut plan: ServerPlan) -> ServerPlan {
         plan.notes.retain(|note| self.concerns(note));
-        let out = cut(&mut plan, |group| !self.has(&group.object));
+        // A group of several objects is done as a whole or not at all.
+        let leaves = |group: &Group| !group.operations.iter().all(|operation| self.has(&operation.object));
+        let out = cut(&mut plan, leaves);
         let waits = |Stranded { group, creator, lacks }| {
             let (reason, message) = match lacks {
                 Lack::Network => (
@@ -99,8 +101,22 @@ impl Selection {
             Note::waiting(reason, &group.object, message)
                 .hint(format!("apply {creator} first, or leave out `-n` and `-l`"))
         };
+        plan.notes.extend(out.asked.iter().flat_map(|group| self.held_back(group)));
         plan.notes.extend(out.stranded.into_iter().map(waits));
         plan
+    }
+
+    /// What is said of the selected objects whose addresses are exchanged with others.
+    fn held_back(&self, group: &Group) -> Vec<Note> {
+        let objects: BTreeSet<&ObjectKey> = group.operations.iter().map(|operation| &operation.object).collect();
+        let (selected, others): (Vec<&ObjectKey>, Vec<&ObjectKey>) = objects.into_iter().partition(|it| self.has(it));
+        let others: Vec<String> = others.into_iter().map(ToString::to_string).collect();
+        let others = others.join(", ");
+        let waits = |object| {
+            let message = format!("It takes an address from, or gives one to, {others}, which is not selected.");
+            Note::waiting(Reason::AddressTaken, object, message).hint("leave out `-n` and `-l`, or select both")
+        };
+        selected.into_iter().map(waits).collect()
     }
 
     /// What is said about a server as a whole is said in any case.
@@ -286,6 +302,23 @@ mod tests {
         assert_eq!(
             plan.servers[0].notes[0].message,
             "It stays connected until Application/shop/backend is connected as declared, and Application/shop/backend is not selected."
+        );
+    }
+
+    #[test]
+    fn who_exchanges_an_address_with_what_is_not_selected_waits() {
+        let one = connect("Application/shop/frontend", "web-net", true).operations;
+        let other = connect("Application/lab/probe", "web-net", true).operations;
+        let both = group("Application/shop/frontend", one.into_iter().chain(other).collect());
+        let restricted = selection(Some("shop"), None).restrict(plan(vec![both], Vec::new()));
+        assert!(restricted.servers[0].groups.is_empty());
+        let notes: Vec<String> = restricted.servers[0].notes.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            notes,
+            [
+                "? waiting Application/shop/frontend: It takes an address from, or gives one to, Application/lab/probe, which is not \
+              selected. (AddressTaken)\n    hint: leave out `-n` and `-l`, or select both"
+            ]
         );
     }
 

@@ -1,6 +1,7 @@
 //! Replacing a network, because Docker cannot change one: everyone off, the old one away, the new one in its place, everyone on again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::destination::{creation, overlap, recreation, uncreatable};
 use super::host::{self, Attached};
@@ -93,6 +94,12 @@ pub(super) fn replace<'a>(
         return Err(refuse(format!("{differ}, and a network of that name exists already.")).hint("choose another name"));
     }
 
+    let made = member::Target { network: None, create: create.clone() };
+    let returns_with = |container: &ObservedContainer, mut before: EndpointSettings| {
+        let reserved = addresses::reserved(ctx, &made, members, &container.id);
+        addresses::let_go(&mut before, &reserved, ctx.set);
+        member::returning_settings(ctx, destination, members, container, before)
+    };
     let mut leaving: Vec<(Attached<'a>, Cause)> = Vec::new();
     let mut returning: Vec<Returning<'a>> = Vec::new();
     for it in &attached {
@@ -112,7 +119,7 @@ pub(super) fn replace<'a>(
             member::restorable(it).ok_or_else(|| member::unknown(&destination.key, container, &network.name))?;
         leaving.push((*it, gone.unwrap_or(Cause::NetworkReplaced)));
         if gone.is_none() {
-            let after = member::returning_settings(ctx, destination, members, container, before.clone());
+            let after = returns_with(container, before.clone());
             returning.push(Returning { container, before, after, cause: Cause::NetworkReplaced });
         }
     }
@@ -124,7 +131,7 @@ pub(super) fn replace<'a>(
         else {
             continue;
         };
-        let after = member::returning_settings(ctx, destination, members, container, before.clone());
+        let after = returns_with(container, before.clone());
         returning.push(Returning { container, before, after, cause: Cause::JournalRestore });
         for journal in journals {
             if !completes.contains(journal) {
@@ -142,7 +149,7 @@ pub(super) fn replace<'a>(
         ))
         .hint(format!("docker network disconnect {} {}", create.name, it.container.name)));
     }
-    if let Some(note) = displaced(destination, &returning) {
+    if let Some(note) = displaced(destination, &returning).or_else(|| collision(destination, &returning)) {
         return Err(note);
     }
     // Who has an address of their own first, as the others are given what is free then; and then the proxy, which serves everyone.
@@ -152,7 +159,6 @@ pub(super) fn replace<'a>(
 
     let old = NetworkTarget::existing(network);
     let new = NetworkTarget { name: create.name.clone(), id: None };
-    let made = member::Target { network: None, create: create.clone() };
     let connect = |network: &NetworkTarget, container: &ObservedContainer, settings: &EndpointSettings| {
         let reserved = match &network.id {
             // As it was.
@@ -226,6 +232,24 @@ pub(super) fn replace<'a>(
             needs: Vec::new(),
         },
     })
+}
+
+/// A static address that two of them are to have.
+fn collision(destination: &DesiredDestination, returning: &[Returning<'_>]) -> Option<Note> {
+    let mut owners: BTreeMap<IpAddr, &str> = BTreeMap::new();
+    for it in returning {
+        for address in addresses::configured(&it.after) {
+            let Some(other) = owners.insert(address, &it.container.name) else { continue };
+            let name = &it.container.name;
+            let message =
+                format!("The network is not replaced: {other:?} and {name:?} would both have the address {address}.");
+            return Some(
+                Note::refused(Reason::AddressTaken, &destination.key, message)
+                    .hint("declare another address, or reconnect the one that people gave it to without it"),
+            );
+        }
+    }
+    None
 }
 
 /// Static addresses that the new network will not have.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use landfall::api::Replacement;
 use landfall::desired::DesiredDestination;
 use landfall::observed::ContainerState;
 use landfall::plan::{Call, Plan, Reserved, park};
@@ -419,4 +420,47 @@ fn what_landfall_connected_and_nobody_declares_any_more_is_named_with_the_flag_t
                   hint: `--prune` disconnects it
             ",
         );
+}
+
+/// `old` has the address that `new` declares; the network is to be made anew.
+fn replaced(old: ContainerBuilder) -> Scenario {
+    Scenario::without_proxy()
+        .network(network("web-net").of("web").subnet("10.42.0.0/24").mtu("1500"))
+        .container(old)
+        .container(container("new").on("web-net").address("10.42.0.3"))
+        .destination(
+            web()
+                .mtu(1400)
+                .replacement(Replacement::Reattach)
+                .member(application("new").address("10.42.0.10"))
+                .member(application("old")),
+        )
+}
+
+#[test]
+fn an_address_changes_hands_while_the_network_is_made_anew() {
+    replaced(container("old").on("web-net").static_address("10.42.0.10").marked()).expect(
+        "
+        default/edge-1
+          - disconnect new from web-net for Destination/shop/web (NetworkReplaced), disruptive
+          - disconnect old from web-net for Destination/shop/web (NetworkReplaced), disruptive
+          - remove network web-net for Destination/shop/web (NetworkReplaced)
+          + create network web-net (10.42.0.0/24) for Destination/shop/web (NetworkReplaced)
+          + connect new to web-net as 10.42.0.10 for Destination/shop/web (NetworkReplaced)
+          + connect old to web-net for Destination/shop/web (NetworkReplaced)
+        ",
+    );
+}
+
+#[test]
+fn a_network_is_not_made_anew_where_people_gave_a_declared_address_to_another() {
+    replaced(container("old").on("web-net").static_address("10.42.0.10")).expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Destination/shop/web: The network is not replaced: \"new\" and \"old\" would both have the address 10.42.0.10. (AddressTaken)
+              hint: declare another address, or reconnect the one that people gave it to without it
+          ! refused Application/shop/new: spec.endpoint.ipv4Address is 10.42.0.10, which the container \"old\" holds. (AddressTaken)
+              hint: declare another address, or free it: docker network disconnect web-net old
+        ",
+    );
 }
