@@ -8,7 +8,7 @@ use super::args::{SetArgs, StateArgs};
 use super::client::Controller;
 use super::{Context, Error, Exit, apply, record};
 
-/// Agrees to the deletions that `landfall run` withholds because they are many at once
+/// Agrees to the deletions and disconnections that `landfall run` withholds because they are many at once
 ///
 /// Shows what would go, asks, and lets exactly that go: another list is not agreed to. Without FINGERPRINT, everything that waits.
 /// Where nothing waits there is nothing to do. Bringing the manifests back is the other answer.
@@ -69,15 +69,23 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
 fn listed(items: &[&Value]) -> String {
     let mut text = String::new();
     for item in items {
-        let deletions = item["deletions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let list = |name: &str| item[name].as_array().map(Vec::as_slice).unwrap_or_default();
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let _ = writeln!(text, "{} ({}):", word(&item["server"]), word(&item["fingerprint"]));
-        for deletion in deletions {
+        for deletion in list("deletions") {
             let _ = writeln!(
                 text,
                 "  - remove network {} of {}",
                 word(&deletion["network"]),
                 word(&deletion["destination"])
+            );
+        }
+        for disconnection in list("disconnections") {
+            let _ = writeln!(
+                text,
+                "  - disconnect {} from {}",
+                word(&disconnection["name"]),
+                word(&disconnection["network"])
             );
         }
     }

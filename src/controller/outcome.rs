@@ -20,6 +20,9 @@ use crate::store::records::EventType;
 
 pub(super) const CONTENDED: &str = "Something keeps undoing what is repaired; it is put back every few minutes only.";
 
+/// Of what waits for an approval, in a line of the log.
+const NAMED: usize = 20;
+
 impl Loop {
     pub(super) fn take_pass(&mut self, server: &ObjectKey, ended: PassEnded) -> PassOutcome {
         let PassEnded { pass, took, held, result } = ended;
@@ -75,7 +78,7 @@ impl Loop {
         PassOutcome { unreachable: !reachable, destinations, withheld: fingerprint }
     }
 
-    /// Says, once for each list, that deletions wait for somebody to agree.
+    /// Says, once for each list, that deletions or disconnections wait for an approval.
     fn ask(&self, server: &ObjectKey, pass: u64, withheld: &Withheld) {
         let known = {
             let board = self.shared.board.read();
@@ -85,14 +88,18 @@ impl Loop {
         if known {
             return;
         }
-        let names: Vec<_> = withheld.deletions.iter().map(|it| it.destination.to_string()).collect();
+        let deletions = withheld.deletions.iter().map(|it| it.destination.to_string());
+        let disconnections = withheld.disconnections.iter().map(|it| format!("{:?} from {:?}", it.name, it.network));
+        let names: Vec<_> = deletions.chain(disconnections).take(NAMED).collect();
+        let more = (withheld.deletions.len() + withheld.disconnections.len()).saturating_sub(NAMED);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         let set = match self.shared.options.set.as_str() {
             "default" => String::new(),
             set => format!(" --set {set}"),
         };
         let message = format!(
-            "{} deletions wait for somebody to agree: {}. `landfall approve{set} {}`, if they are meant.",
-            names.len(),
+            "{} wait for somebody to agree: {}{more}. `landfall approve{set} {}`, if they are meant.",
+            Withheld::counts(withheld.deletions.len(), withheld.disconnections.len()),
             names.join(", "),
             withheld.fingerprint
         );

@@ -110,9 +110,9 @@ pub(super) fn of_cause(
         | Cause::MembershipExclusive
         | Cause::EndpointDiffers
         | Cause::AddressReserved
-        | Cause::MemberUndeclared => {
-            at(history.endpoint_event("connect", &["start", "restart"]), "container connected")
-        }
+        | Cause::MemberUndeclared
+        | Cause::MemberReplaced
+        | Cause::MemberMoved => at(history.endpoint_event("connect", &["start", "restart"]), "container connected"),
         Cause::Deactivated => at(history.container_event("start"), "container started"),
         Cause::Activated | Cause::StartAfterRepair => at(history.container_event("die"), "container ended"),
         // It may as well be the manifest that changed.

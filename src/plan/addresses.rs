@@ -14,7 +14,8 @@ use ipnet::IpNet;
 
 use super::applied::{self, Family};
 use super::host::{self, Attached};
-use super::member::{self, Fate, Members, Target, Wanted};
+use super::leaving;
+use super::member::{self, Members, Target, Wanted};
 use super::operation::{Note, Reason, Reserved};
 use super::{Context, ownership, proxy};
 use crate::desired::{DesiredDestination, DesiredEndpoint, implied_gateway, is_host};
@@ -206,11 +207,11 @@ fn is_unclaimed(ctx: &Context<'_>, attached: &Attached<'_>, ip: IpAddr) -> bool 
 }
 
 /// An address that cannot be had is refused before anything is disconnected for it.
-pub(super) fn check(
-    ctx: &Context<'_>,
-    destination: &DesiredDestination,
-    target: &Target<'_>,
-    members: &Members<'_>,
+pub(super) fn check<'a>(
+    ctx: &Context<'a>,
+    destination: &'a DesiredDestination,
+    target: &Target<'a>,
+    members: &Members<'a>,
     wanted: &Wanted<'_>,
     attachment: Option<&Attached<'_>>,
 ) -> Result<(), Note> {
@@ -220,8 +221,8 @@ pub(super) fn check(
 /// What it takes to tell whether an address can be had.
 struct Check<'c, 'a> {
     ctx: &'c Context<'a>,
-    destination: &'c DesiredDestination,
-    target: &'c Target<'c>,
+    destination: &'a DesiredDestination,
+    target: &'c Target<'a>,
     members: &'c Members<'a>,
 }
 
@@ -315,7 +316,7 @@ impl<'a> Check<'_, 'a> {
         let holds =
             |other: &&Attached<'a>| other.container.id != wanted.container.id && in_use(other).any(|held| held == ip);
         let Some(holder) = attached.iter().find(holds) else { return Ok(()) };
-        if self.gives_up(holder, ip, asking) {
+        if self.gives_up(holder, ip, wanted.container, asking) {
             return Ok(());
         }
         let (name, on) = (&holder.container.name, &network.name);
@@ -324,7 +325,12 @@ impl<'a> Check<'_, 'a> {
         let own = settings.is_some_and(|it| ownership::is_marked(it, self.ctx.set));
         let declared = self.members.declared.contains(&holder.container.id);
         let hint = if own && !declared && !host::is_proxy(holder.container, self.ctx.server.proxy.as_ref()) {
-            format!("`--prune` disconnects {name}, which no resource declares any more")
+            match self.ctx.request.prune {
+                true => {
+                    format!("{name} leaves as soon as {} runs, and is healthy if it has a check", wanted.container.name)
+                }
+                false => format!("`--prune` disconnects {name}, which no resource declares any more"),
+            }
         } else {
             format!("declare another address, or free it: docker network disconnect {on} {name}")
         };
@@ -332,7 +338,13 @@ impl<'a> Check<'_, 'a> {
     }
 
     /// Whether the plan takes the holder off the address.
-    fn gives_up(&self, holder: &Attached<'a>, ip: IpAddr, asking: &mut BTreeSet<ContainerId>) -> bool {
+    fn gives_up(
+        &self,
+        holder: &Attached<'a>,
+        ip: IpAddr,
+        taker: &ObservedContainer,
+        asking: &mut BTreeSet<ContainerId>,
+    ) -> bool {
         let Self { ctx, destination, target, members } = self;
         let (container, proxy) = (holder.container, ctx.server.proxy.as_ref());
         let Some(settings) = &holder.endpoint.settings else { return false };
@@ -357,7 +369,7 @@ impl<'a> Check<'_, 'a> {
                 None => false,
             };
         }
-        let fate = member::fate(ctx, destination, &target.create.name, members, holder);
-        matches!(fate, Fate::Leaves(_))
+        // A predecessor hands over what he has.
+        target.network.is_some_and(|network| leaving::gives_way(ctx, destination, network, members, holder, taker))
     }
 }

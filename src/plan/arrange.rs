@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use super::Context;
 use super::addresses::{configured, in_use, is_static};
-use super::member::{Members, Target};
-use super::operation::{Call, Group, NetworkTarget, Operation};
+use super::member::{self, Members, Target};
+use super::operation::{Call, Connection, Group, NetworkTarget, Operation, Reserved};
 use crate::observed::{ContainerId, NetworkId, ObservedNetwork};
 
 /// Puts those who declare an address before those who are given one, and makes one group of those that take addresses from each other.
@@ -34,6 +34,48 @@ pub(super) fn statics_first(ctx: &Context<'_>, target: &Target<'_>, members: &Me
             2
         }
     });
+}
+
+/// Where somebody is let go only after another one is connected, at the very address that he has, the two are one: off, on, and back should that fail.
+pub(super) fn hand_over(ctx: &Context<'_>, groups: &mut [Group], departures: &mut Vec<Group>) {
+    departures.retain_mut(|departure| {
+        let Some((leaver, network)) = departed(departure) else { return true };
+        let Some(observed) = ctx.host.state.network(&network) else { return true };
+        let attached = ctx.host.attached(observed);
+        let Some(attached) = attached.iter().find(|it| it.container.id == leaver) else { return true };
+        let held: BTreeSet<IpAddr> = in_use(attached).collect();
+        let successor = groups.iter_mut().find(|group| {
+            let made = group.operations.iter().filter_map(|operation| operation.call.connection());
+            let needed = made
+                .filter(|made| made.network.id.as_ref() == Some(&network))
+                .any(|made| departure.needs.contains(&made));
+            needed && takes_on(group, &network).any(|(_, ip)| held.contains(&ip))
+        });
+        let (Some(successor), Some(before)) = (successor, member::restorable(attached)) else { return true };
+        let undo = |call: &Call| match call {
+            Call::DisconnectEndpoint { network, container, .. } => Some(Call::ConnectEndpoint {
+                network: network.clone(),
+                container: container.clone(),
+                settings: before.clone(),
+                reserved: Reserved::default(),
+            }),
+            _ => None,
+        };
+        let off =
+            departure.operations.drain(..).map(|operation| Operation { undo: undo(&operation.call), ..operation });
+        successor.operations.splice(0..0, off.collect::<Vec<_>>());
+        let made: Vec<Connection> = successor.operations.iter().filter_map(|it| it.call.connection()).collect();
+        successor.needs.extend(departure.needs.drain(..).filter(|need| !made.contains(need)));
+        false
+    });
+}
+
+/// Who leaves which network.
+fn departed(group: &Group) -> Option<(ContainerId, NetworkId)> {
+    group.operations.iter().find_map(|operation| match &operation.call {
+        Call::DisconnectEndpoint { network, container, .. } => Some((container.id.clone(), network.id.clone()?)),
+        _ => None,
+    })
 }
 
 /// Sees to it that whoever leaves a network frees its address before that is taken.

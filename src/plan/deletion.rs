@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use super::destination::{Located, ambiguous, declared_blocker, recreation};
 use super::host::{self, Attached};
+use super::leaving::{Outlook, Question, Somebody, Verdict, Why};
 use super::member;
 use super::operation::{
-    Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkTarget,
-    Note, NoteKind, Operation, Reason, Reserved, ServiceTarget,
+    Blocker, BlockerKind, Call, Cause, Connection, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose,
+    NetworkTarget, Note, NoteKind, Operation, Reason, Reserved, ServiceTarget, WithheldDisconnection, distinct,
 };
-use super::{Context, DeleteMode, ownership, service};
-use crate::api::{DeletionPolicy, Kind, ObjectKey};
+use super::{Context, DeleteMode, applied, ownership, service};
+use crate::api::{DeletionPolicy, Kind, ObjectKey, Replacement};
 use crate::desired::DesiredDestination;
-use crate::observed::{NetworkScope, ObservedNetwork};
+use crate::observed::{NetworkScope, ObservedContainer, ObservedNetwork, ObservedService};
 
 /// What `--set` is without being given.
 const DEFAULT_SET: &str = "default";
@@ -24,8 +25,19 @@ pub const RESOURCES_REMAIN: &str = "You must delete all resources before deletin
 pub(super) struct Removal<'a> {
     pub(super) network: &'a ObservedNetwork,
     pub(super) group: Group,
-    /// Something that nobody can know and somebody should.
+    /// A risk that could not be checked.
     pub(super) warning: Option<Note>,
+    /// Endpoints that go with it, as far as the limits of pruning count them.
+    pub(super) counted: Vec<WithheldDisconnection>,
+    /// All who were on it are on the network of another destination by now: it has a successor.
+    pub(super) succeeded: bool,
+}
+
+impl Removal<'_> {
+    /// It depends on nothing else that is planned.
+    pub(super) fn is_sure(&self) -> bool {
+        self.group.needs.is_empty()
+    }
 }
 
 /// What the request to delete comes to on one server.
@@ -36,25 +48,124 @@ pub(super) struct Deletions<'a> {
     pub(super) notes: Vec<Note>,
 }
 
+/// A network that is to be removed.
+#[derive(Clone, Copy)]
+pub(super) struct Doomed<'c, 'a> {
+    pub(super) destination: &'c ObjectKey,
+    pub(super) network: &'a ObservedNetwork,
+    pub(super) cause: Cause,
+    pub(super) mode: DeleteMode,
+}
+
+/// Those on a network who can be taken off it before it is removed.
+#[derive(Default)]
+struct Evacuation<'a> {
+    containers: Vec<Attached<'a>>,
+    services: Vec<&'a ObservedService>,
+    needs: Vec<Connection>,
+    counted: Vec<WithheldDisconnection>,
+    moved: usize,
+    /// Why somebody of Landfall's own is not taken off.
+    waits: Vec<Note>,
+}
+
+impl Evacuation<'_> {
+    fn has(&self, blocker: &Blocker) -> bool {
+        match blocker.kind {
+            BlockerKind::Container => self.containers.iter().any(|it| it.container.name == blocker.name),
+            BlockerKind::SwarmService => self.services.iter().any(|it| it.name == blocker.name),
+            // They end with their service.
+            BlockerKind::SwarmTask => !self.services.is_empty() && blocker.server.is_none(),
+            _ => false,
+        }
+    }
+}
+
+/// Finds those who are on the network by Landfall's doing alone and are not needed there any more.
+fn evacuation<'a>(ctx: &Context<'a>, outlook: &Outlook, doomed: Doomed<'_, 'a>) -> Evacuation<'a> {
+    let Doomed { destination, network, mode, .. } = doomed;
+    let mut evacuation = Evacuation::default();
+    if mode == DeleteMode::Forced {
+        return evacuation;
+    }
+    let proxy = ctx.server.proxy.as_ref();
+    let question =
+        |who, options| Question { ctx, outlook, who, options, network: Some(network), name: &network.name, home: None };
+    for attached in ctx.host.attached(network).into_iter().chain(ctx.host.stale(&network.name)) {
+        let container = attached.container;
+        if host::is_proxy(container, proxy) || host::is_going(container) || host::is_task(container) {
+            continue;
+        }
+        let options = attached.endpoint.settings.as_ref().map(|settings| &settings.driver_opts);
+        let marked = options.is_some_and(|options| applied::is_own(options, ctx.set));
+        let question = question(Somebody::Container(container), options);
+        if (marked || replaced_for(ctx, destination, container)) && evacuation.takes(&question, destination) {
+            evacuation.containers.push(attached);
+        }
+    }
+    for service in ctx.host.services_on(network) {
+        let options = service.attachment(network).map(|attachment| &attachment.driver_opts);
+        let marked = options.is_some_and(|options| applied::is_own(options, ctx.set));
+        let shared = service::is_proxy(service, proxy) || service::wanted_elsewhere(ctx, destination, network, service);
+        if marked && !shared && evacuation.takes(&question(Somebody::Service(service), options), destination) {
+            evacuation.services.push(service);
+        }
+    }
+    evacuation
+}
+
+impl Evacuation<'_> {
+    fn takes(&mut self, question: &Question<'_, '_>, destination: &ObjectKey) -> bool {
+        match question.decide() {
+            Verdict::Stays(note) => {
+                self.waits.push(note);
+                false
+            }
+            Verdict::Leaves { why: Why::Undeclared, .. } if question.of_another_source(destination).is_some() => {
+                self.waits.extend(question.of_another_source(destination));
+                false
+            }
+            Verdict::Leaves { why, needs, .. } => {
+                self.needs.extend(needs);
+                match why {
+                    Why::Undeclared => self.counted.extend(question.counted(destination)),
+                    Why::Moved | Why::Replaced => self.moved += 1,
+                }
+                true
+            }
+        }
+    }
+}
+
+/// A network that its destination has left for another one, as `replacement: Reattach` allows, with whoever was on it: whoever is on the other
+/// one by now is not needed on this.
+fn replaced_for(ctx: &Context<'_>, destination: &ObjectKey, container: &ObservedContainer) -> bool {
+    let located = ctx.located.iter().find(|(it, _)| it.key == *destination);
+    located.is_some_and(|(declared, located)| {
+        declared.replacement == Replacement::Reattach
+            && located.network().is_some_and(|network| ctx.host.is_on(container, network))
+    })
+}
+
 /// The operations that remove a destination's network, or who stands in the way.
 pub(super) fn removal<'a>(
     ctx: &Context<'a>,
-    destination: &ObjectKey,
-    network: &'a ObservedNetwork,
-    cause: Cause,
-    mode: DeleteMode,
+    outlook: &Outlook,
+    doomed: Doomed<'_, 'a>,
     declared: Vec<Blocker>,
 ) -> Result<Removal<'a>, Note> {
+    let Doomed { destination, network, mode, .. } = doomed;
     if let Some(note) = ambiguous(ctx, destination, &network.name) {
         return Err(note);
     }
     let proxy = ctx.server.proxy.as_ref();
+    let evacuation = evacuation(ctx, outlook, doomed);
     let mut blockers = match mode {
         DeleteMode::Guarded => declared,
         DeleteMode::Forced => Vec::new(),
     };
     blockers.extend(ctx.host.blockers(network, proxy).into_iter().filter(|blocker| match mode {
-        DeleteMode::Guarded => true,
+        DeleteMode::Guarded => !evacuation.has(blocker),
         // Their definitions would put them back on the network, or hold it: beyond what force can do.
         DeleteMode::Forced => matches!(blocker.kind, BlockerKind::SwarmService | BlockerKind::SwarmTask),
     }));
@@ -63,38 +174,87 @@ pub(super) fn removal<'a>(
     blockers.extend(ctx.joined(destination, network));
     blockers.sort();
     if !blockers.is_empty() {
-        let services = "remove the Swarm services, or take the network out of them: docker service update --network-rm";
-        let hint = match mode {
-            DeleteMode::Guarded
-                if network.scope == NetworkScope::Swarm
-                    && blockers.iter().all(|it| it.kind == BlockerKind::SwarmTask) =>
-            {
-                "their service has left the network, and Swarm is replacing them: try again when they are gone"
-                    .to_owned()
-            }
-            // Force leaves them alone.
-            DeleteMode::Guarded if blockers.iter().any(|it| it.kind == BlockerKind::SwarmService) => {
-                format!("remove what else is listed; {services}")
-            }
-            DeleteMode::Guarded => format!(
-                "remove what is listed, or stop and disconnect it all: landfall delete destination {} -n {}{} --force",
-                destination.name,
-                destination.namespace,
-                in_set(ctx.set)
-            ),
-            DeleteMode::Forced => match blockers.iter().find_map(|blocker| blocker.server.as_ref()) {
-                Some(server) => {
-                    format!("disconnect or remove what is on other servers, such as {server}, there; {services}")
-                }
-                None => services.to_owned(),
-            },
-        };
-        return Err(Note::refused(Reason::ResourcesRemain, destination, RESOURCES_REMAIN)
-            .blockers(blockers)
-            .hint(hint));
+        return Err(blocked(ctx, doomed, blockers, &evacuation));
     }
     let warning = ctx.unseen_nodes(destination, network, mode)?;
+    let (operations, endpoints) = steps(ctx, doomed, &evacuation)?;
+    let journal = (!endpoints.is_empty()).then(|| Journal {
+        services: Vec::new(),
+        server: ctx.server.key.clone(),
+        destination: destination.clone(),
+        purpose: JournalPurpose::ForcedDeletion,
+        network: recreation(network),
+        endpoints,
+    });
+    let Evacuation { needs, counted, moved, .. } = evacuation;
+    let needs = distinct(needs);
+    let group = Group { object: destination.clone(), operations, journal, completes: Vec::new(), needs };
+    let succeeded = moved > 0 && counted.is_empty();
+    Ok(Removal { network, group, warning, counted, succeeded })
+}
 
+/// Why the network is not removed, and the next step. Force is none as long as there is another.
+fn blocked(ctx: &Context<'_>, doomed: Doomed<'_, '_>, blockers: Vec<Blocker>, evacuation: &Evacuation<'_>) -> Note {
+    let Doomed { destination, network, mode, cause } = doomed;
+    let has = |kinds: &[BlockerKind]| blockers.iter().any(|it| kinds.contains(&it.kind));
+    let services = "remove the Swarm services, or take the network out of them: docker service update --network-rm";
+    let declared = ctx.server.destinations.iter().flat_map(|it| &it.members);
+    let is_declared = |name: &str| {
+        let container = ctx.host.container_named(name);
+        declared.clone().any(|it| container.is_some_and(|container| member::selects(&it.selector, container)))
+    };
+    let hint = match (mode, evacuation.waits.first()) {
+        (DeleteMode::Guarded, Some(wait)) => {
+            let hint = wait.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+            format!("{}{hint}", wait.message.trim_end_matches('.'))
+        }
+        (DeleteMode::Guarded, None)
+            if has(&[BlockerKind::Application, BlockerKind::Database, BlockerKind::Service]) =>
+        {
+            "delete the resources that are listed as well, or give them another `destination`".to_owned()
+        }
+        (DeleteMode::Guarded, None)
+            if network.scope == NetworkScope::Swarm && blockers.iter().all(|it| it.kind == BlockerKind::SwarmTask) =>
+        {
+            "their service has left the network, and Swarm is replacing them: try again when they are gone".to_owned()
+        }
+        // Force leaves them alone.
+        (DeleteMode::Guarded, None) if has(&[BlockerKind::SwarmService]) => {
+            format!("remove what else is listed; {services}")
+        }
+        (DeleteMode::Guarded, None) if blockers.iter().any(|it| is_declared(&it.name)) => {
+            format!(
+                "Landfall did not connect what is listed: remove it, or take it off: docker network disconnect {} NAME",
+                network.name
+            )
+        }
+        (DeleteMode::Guarded, None) => format!(
+            "remove what is listed, or stop and disconnect it all: landfall delete destination {} -n {}{} --force",
+            destination.name,
+            destination.namespace,
+            in_set(ctx.set)
+        ),
+        (DeleteMode::Forced, _) => match blockers.iter().find_map(|blocker| blocker.server.as_ref()) {
+            Some(server) => {
+                format!("disconnect or remove what is on other servers, such as {server}, there; {services}")
+            }
+            None => services.to_owned(),
+        },
+    };
+    // What waits for nothing but Landfall's own next steps is not refused.
+    let waits = cause == Cause::Undeclared && blockers.len() == evacuation.waits.len();
+    let kind = if waits { NoteKind::Waiting } else { NoteKind::Refused };
+    Note::new(kind, Reason::ResourcesRemain, destination, RESOURCES_REMAIN).blockers(blockers).hint(hint)
+}
+
+/// Everyone off the network, the proxy last, and the network away; with those whom a forced deletion stops.
+fn steps<'a>(
+    ctx: &Context<'a>,
+    doomed: Doomed<'_, 'a>,
+    evacuation: &Evacuation<'a>,
+) -> Result<(Vec<Operation>, Vec<JournalEndpoint>), Note> {
+    let Doomed { destination, network, cause, mode } = doomed;
+    let proxy = ctx.server.proxy.as_ref();
     let target = NetworkTarget::existing(network);
     let operation = |call, disruptive, undo| Operation { object: destination.clone(), call, cause, disruptive, undo };
     let mut operations = Vec::new();
@@ -105,12 +265,23 @@ pub(super) fn removal<'a>(
     // Tasks leave with their service.
     all.retain(|it| !host::is_going(it.container) && !host::is_task(it.container));
     all.sort_by_key(|it| (host::is_proxy(it.container, proxy), it.container.name.clone()));
+    for service in &evacuation.services {
+        let before = service.attachment(network).cloned();
+        let mut update = service::operation(destination, service, target.clone(), None, cause);
+        update.undo = before.map(|before| Call::UpdateService {
+            service: ServiceTarget::of(service),
+            network: target.clone(),
+            attachment: Some(before),
+        });
+        operations.push(update);
+    }
     for it in all {
         let container = it.container;
         let is_proxy = host::is_proxy(container, proxy);
         let before = member::restorable(&it).ok_or_else(|| member::unknown(destination, container, &network.name))?;
         let live = container.state.is_live();
-        if !is_proxy {
+        let forced = mode == DeleteMode::Forced && !is_proxy;
+        if forced {
             if live {
                 operations.push(operation(
                     Call::StopContainer { container: ContainerTarget::of(container) },
@@ -130,8 +301,8 @@ pub(super) fn removal<'a>(
                 container: ContainerTarget::of(container),
                 force: it.stale && live,
             },
-            // It has been stopped by now, and nobody is left for the proxy to talk to.
-            false,
+            // What force disconnects has been stopped by now, and nobody is left for the proxy to talk to.
+            live && !forced && !is_proxy,
             (!it.stale).then(|| Call::ConnectEndpoint {
                 network: target.clone(),
                 container: ContainerTarget::of(container),
@@ -152,16 +323,7 @@ pub(super) fn removal<'a>(
         operations.push(update);
     }
     operations.push(operation(Call::RemoveNetwork { network: target }, false, None));
-    let journal = (!endpoints.is_empty()).then(|| Journal {
-        services: Vec::new(),
-        server: ctx.server.key.clone(),
-        destination: destination.clone(),
-        purpose: JournalPurpose::ForcedDeletion,
-        network: recreation(network),
-        endpoints,
-    });
-    let group = Group { object: destination.clone(), operations, journal, completes: Vec::new(), needs: Vec::new() };
-    Ok(Removal { network, group, warning })
+    Ok((operations, endpoints))
 }
 
 /// The option of a command for this set.
@@ -170,14 +332,15 @@ pub(super) fn in_set(set: &str) -> String {
 }
 
 /// Plans the request to delete on one observed server.
-pub(super) fn requested<'a>(ctx: &Context<'a>, located: &[(&'a DesiredDestination, Located<'a>)]) -> Deletions<'a> {
+pub(super) fn requested<'a>(ctx: &Context<'a>, outlook: &Outlook) -> Deletions<'a> {
+    let located = &ctx.located;
     let mut deletions = Deletions::default();
     let mut accepted: BTreeSet<&ObjectKey> = BTreeSet::new();
     for (key, mode) in &ctx.request.delete {
         match key.kind {
             Kind::Destination => {
                 if let Some((destination, located)) = located.iter().find(|(it, _)| it.key == *key) {
-                    match declared(ctx, destination, located, *mode) {
+                    match declared(ctx, outlook, destination, located, *mode) {
                         Ok(removal) => {
                             accepted.insert(key);
                             deletions.removals.push(removal);
@@ -185,7 +348,7 @@ pub(super) fn requested<'a>(ctx: &Context<'a>, located: &[(&'a DesiredDestinatio
                         Err(note) => deletions.notes.push(note),
                     }
                 } else if ctx.input.desired.destination(key).is_none() {
-                    undeclared(ctx, key, *mode, &mut deletions);
+                    undeclared(ctx, outlook, key, *mode, &mut deletions);
                 }
             }
             Kind::Server if *key == ctx.server.key => {
@@ -220,6 +383,7 @@ pub(super) fn requested<'a>(ctx: &Context<'a>, located: &[(&'a DesiredDestinatio
 /// A destination that is declared, and named in the request.
 fn declared<'a>(
     ctx: &Context<'a>,
+    outlook: &Outlook,
     destination: &'a DesiredDestination,
     located: &Located<'a>,
     mode: DeleteMode,
@@ -267,11 +431,18 @@ fn declared<'a>(
     if destination.deletion_policy == DeletionPolicy::Orphan || label == DeletionPolicy::Orphan {
         return Err(forget(network, "has the deletion policy Orphan"));
     }
-    removal(ctx, key, network, Cause::DeletionRequested, mode, resources)
+    let doomed = Doomed { destination: key, network, cause: Cause::DeletionRequested, mode };
+    removal(ctx, outlook, doomed, resources)
 }
 
 /// A destination that no manifest declares any more, named in the request: its network is known by its labels.
-fn undeclared<'a>(ctx: &Context<'a>, key: &ObjectKey, mode: DeleteMode, deletions: &mut Deletions<'a>) {
+fn undeclared<'a>(
+    ctx: &Context<'a>,
+    outlook: &Outlook,
+    key: &ObjectKey,
+    mode: DeleteMode,
+    deletions: &mut Deletions<'a>,
+) {
     let networks: Vec<_> =
         ctx.host.verified(ctx.set).filter(|(_, of)| *of == key).map(|(network, _)| network).collect();
     for network in networks.into_iter().filter(|network| ctx.looks_after(network)) {
@@ -280,7 +451,8 @@ fn undeclared<'a>(ctx: &Context<'a>, key: &ObjectKey, mode: DeleteMode, deletion
             deletions.notes.push(orphaned(key, network, "has the deletion policy Orphan"));
             continue;
         }
-        match removal(ctx, key, network, Cause::DeletionRequested, mode, Vec::new()) {
+        let doomed = Doomed { destination: key, network, cause: Cause::DeletionRequested, mode };
+        match removal(ctx, outlook, doomed, Vec::new()) {
             Ok(removal) => deletions.removals.push(removal),
             Err(note) => deletions.notes.push(note),
         }

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::host::{self, Host, PREDEFINED};
-use super::member::{self, Fate, Members, Target};
+use super::leaving::{self, Fate, Outlook};
+use super::member::{self, Members, Target};
 use super::operation::{
     Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, NetworkCreate, NetworkTarget, Note, NoteKind, OVERLAY,
     Operation, Reason, ServerType,
@@ -682,6 +683,7 @@ pub(super) fn converge<'a>(
                 match replacement::replace(ctx, destination, current, adopted, &differences, &members, removed) {
                     Ok(replaced) => {
                         handled = replaced.handled;
+                        draft.counted.extend(replaced.counted);
                         draft.groups.push(replaced.group);
                         network = None;
                     }
@@ -722,9 +724,6 @@ pub(super) fn converge<'a>(
     restore(ctx, destination, &target, &members, &handled, &mut draft);
     if destination.active {
         start::resume(ctx, destination, &members, &mut draft);
-    }
-    if let Some(current) = located.network() {
-        undeclared(ctx, destination, current, network.is_none(), &members, &mut draft);
     }
     arrange::statics_first(ctx, &target, &members, &mut draft.groups);
     if !destination.active {
@@ -787,16 +786,18 @@ fn restore<'a>(
     }
 }
 
-/// Whoever is on the network without being declared there.
-fn undeclared(
-    ctx: &Context<'_>,
-    destination: &DesiredDestination,
-    network: &ObservedNetwork,
-    replaced: bool,
-    members: &Members<'_>,
+/// Whoever is on the destination's network without being declared there.
+pub(super) fn undeclared<'a>(
+    ctx: &Context<'a>,
+    outlook: &Outlook,
+    destination: &'a DesiredDestination,
+    located: &Located<'a>,
     draft: &mut Draft,
 ) {
-    service::undeclared(ctx, destination, network, members, draft);
+    let Some(network) = located.network().filter(|_| !destination.suspend) else { return };
+    let members = member::resolve(ctx, destination, Some(network));
+    let replaced = outlook.removed.contains(&network.id);
+    service::undeclared(ctx, outlook, destination, network, &members, draft);
     for attached in ctx.host.attached(network) {
         // A leftover is not on the network, and the daemon has nothing to disconnect. A service speaks for its tasks.
         let container = attached.container;
@@ -807,28 +808,19 @@ fn undeclared(
         {
             continue;
         }
-        match member::fate(ctx, destination, &network.name, members, &attached) {
+        match leaving::fate(ctx, outlook, destination, network, &members, &attached) {
             Fate::Stays => {}
             Fate::Reported(note) => draft.notes.push(note),
             // A replacement has disconnected everyone already.
             Fate::Leaves(_) if replaced => {}
-            Fate::Leaves(cause) => draft.groups.push(Group {
-                object: destination.key.clone(),
-                operations: vec![Operation {
-                    object: destination.key.clone(),
-                    call: Call::DisconnectEndpoint {
-                        network: NetworkTarget::existing(network),
-                        container: ContainerTarget::of(attached.container),
-                        force: false,
-                    },
-                    cause,
-                    disruptive: attached.container.state.is_live(),
-                    undo: None,
-                }],
-                journal: None,
-                completes: Vec::new(),
-                needs: Vec::new(),
-            }),
+            Fate::Leaves(departure) => {
+                let call = Call::DisconnectEndpoint {
+                    network: NetworkTarget::existing(network),
+                    container: ContainerTarget::of(container),
+                    force: false,
+                };
+                draft.leave(departure, call, container.state.is_live());
+            }
         }
     }
 }

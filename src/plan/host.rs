@@ -231,6 +231,12 @@ impl<'a> Host<'a> {
         stale
     }
 
+    /// Whether the container is on the network, running or not.
+    pub(super) fn is_on(&self, container: &'a ObservedContainer, network: &ObservedNetwork) -> bool {
+        self.attachment(container, Some(network), &network.name)
+            .is_some_and(|attached| !attached.stale && !container.is_leftover(attached.endpoint))
+    }
+
     /// Swarm services whose tasks are put on the network.
     pub(super) fn services_on(&self, network: &ObservedNetwork) -> Vec<&'a ObservedService> {
         let mut services: Vec<_> = self.state.services.iter().filter(|service| service.is_on(network)).collect();

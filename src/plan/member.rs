@@ -540,61 +540,6 @@ fn check_attachable(target: &Target<'_>, wanted: &Wanted<'_>) -> Result<(), Note
     Err(Note::refused(Reason::WrongScope, wanted.object, message).hint(hint))
 }
 
-/// What becomes of a container that is on the network.
-pub(super) enum Fate {
-    Stays,
-    /// It stays, and somebody should know.
-    Reported(Note),
-    Leaves(Cause),
-}
-
-/// What becomes of a container, other than the proxy, that is on the destination's network.
-pub(super) fn fate(
-    ctx: &Context<'_>,
-    destination: &DesiredDestination,
-    network: &str,
-    members: &Members<'_>,
-    attached: &Attached<'_>,
-) -> Fate {
-    use crate::api::Membership;
-
-    let container = attached.container;
-    let marked = attached.endpoint.settings.as_ref().is_some_and(|settings| ownership::is_marked(settings, ctx.set));
-    if host::is_going(container)
-        || members.declared.contains(&container.id)
-        || members.leaving.contains(&container.id)
-        || ((members.apart.contains(&container.id) || members.one_offs.contains(&container.id)) && !marked)
-    {
-        return Fate::Stays;
-    }
-    if !host::is_task(container) {
-        if destination.membership == Membership::Exclusive {
-            return Fate::Leaves(Cause::MembershipExclusive);
-        }
-        if marked && ctx.request.prune {
-            return Fate::Leaves(Cause::MemberUndeclared);
-        }
-    }
-    Fate::Reported(if marked {
-        Note::unmanaged(
-            Reason::Undeclared,
-            &destination.key,
-            format!(
-                "Landfall connected {:?} to {network:?} for a resource that is no longer declared there.",
-                container.name
-            ),
-        )
-        .hint("`--prune` disconnects it")
-    } else {
-        Note::unmanaged(
-            Reason::MembershipForeign,
-            &destination.key,
-            format!("No resource declares the container {:?}, which is on {network:?}.", container.name),
-        )
-        .hint("declare it, or set `membership: Exclusive` to have it disconnected")
-    })
-}
-
 /// One alias, several owners: whoever asks for it gets either.
 pub(super) fn alias_notes(
     ctx: &Context<'_>,
@@ -608,6 +553,14 @@ pub(super) fn alias_notes(
         let settings = other.endpoint.settings.as_ref().filter(|_| wanted.contains(&other.container.id));
         other.container.name == alias
             || !settings.is_some_and(|it| applied::is_own_alias(alias, &it.driver_opts, ctx.set))
+    };
+    // It was one of the resource's own containers and is there until another one serves.
+    let precedes = |other: &Attached<'_>, resources: &BTreeSet<&ObjectKey>| {
+        let options = other.endpoint.settings.as_ref().map(|settings| &settings.driver_opts);
+        let options = options.filter(|options| applied::is_own(options, ctx.set));
+        options.and_then(ownership::made_for).is_some_and(|made_for| {
+            made_for.iter().any(|it| matches!(it, Purpose::Resource(resource) if resources.contains(resource)))
+        })
     };
     let mut owners: BTreeMap<&str, BTreeSet<&ObjectKey>> = BTreeMap::new();
     let mut own: BTreeMap<&str, BTreeSet<&ContainerId>> = BTreeMap::new();
@@ -629,7 +582,10 @@ pub(super) fn alias_notes(
             attached
                 .iter()
                 .filter(|other| {
-                    !own[alias].contains(&other.container.id) && answers(other, alias) && stays(other, alias)
+                    !own[alias].contains(&other.container.id)
+                        && answers(other, alias)
+                        && stays(other, alias)
+                        && !precedes(other, &resources)
                 })
                 .map(|other| format!("the container {:?}", other.container.name)),
         );

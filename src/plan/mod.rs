@@ -13,6 +13,7 @@ mod destination;
 pub mod display;
 pub mod facts;
 mod host;
+mod leaving;
 pub mod lint;
 mod member;
 pub mod operation;
@@ -36,8 +37,10 @@ pub use operation::*;
 pub use prune::left_over;
 pub use swarm::{is_of_another_node, wants_elsewhere};
 
+use self::deletion::Removal;
 use self::destination::Located;
 use self::host::Host;
+use self::leaving::{Departure, Fate, Outlook, Question, Somebody};
 use self::member::{Members, Target};
 use self::ownership::{Mark, Purpose};
 use self::swarm::{Swarm, View};
@@ -145,12 +148,22 @@ struct Context<'a> {
     server: &'a DesiredServer,
     host: Host<'a>,
     swarm: Option<&'a Swarm<'a>>,
+    /// The server's destinations, each with its network. Empty until they have been looked for.
+    located: Vec<(&'a DesiredDestination, Located<'a>)>,
+    /// What pruning would do is more than it may unasked: it leaves undone what the limits count.
+    withheld: bool,
 }
 
 impl<'a> Context<'a> {
     fn new(input: &'a PlanInput<'a>, server: &'a DesiredServer, view: &'a View<'a>) -> Self {
         let (request, set) = (input.request, input.desired.set.as_str());
-        Context { input, request, set, server, host: Host::new(&view.state), swarm: view.swarm.as_ref() }
+        let (host, swarm) = (Host::new(&view.state), view.swarm.as_ref());
+        Context { input, request, set, server, host, swarm, located: Vec::new(), withheld: false }
+    }
+
+    /// The next step, where a network or an endpoint was made from these manifests, and `None` where it was from ours.
+    fn another_source(&self, source: &str) -> Option<String> {
+        (self.source() != Some(source)).then(|| format!("if these manifests are the same ones: `--source {source}`"))
     }
 
     /// The manifests that are planned for.
@@ -208,7 +221,7 @@ impl<'a> Context<'a> {
     /// Containers that an interrupted group has disconnected and that still belong on the network, each with the journals that say so.
     fn left_behind(
         &self,
-        destination: &DesiredDestination,
+        destination: &'a DesiredDestination,
         target: &Target<'_>,
         members: &Members<'_>,
     ) -> Vec<(&'a ObservedContainer, Vec<&'a Journal>)> {
@@ -218,7 +231,7 @@ impl<'a> Context<'a> {
                 // A container that was recreated meanwhile has its own idea of its networks.
                 let Some(container) = self.host.container(&listed.container.id) else { continue };
                 let detached = self.host.attachment(container, target.network, &target.create.name).is_none();
-                if detached && self.returns(destination, members, container, &listed.settings) {
+                if detached && self.returns(destination, target, members, container, &listed.settings) {
                     found.entry(&container.id).or_insert_with(|| (container, Vec::new())).1.push(journal);
                 }
             }
@@ -231,23 +244,37 @@ impl<'a> Context<'a> {
     /// Whether a container that was on the network before it was interrupted is to be there again.
     fn returns(
         &self,
-        destination: &DesiredDestination,
+        destination: &'a DesiredDestination,
+        target: &Target<'_>,
         members: &Members<'_>,
-        container: &ObservedContainer,
-        settings: &EndpointSettings,
+        container: &'a ObservedContainer,
+        settings: &'a EndpointSettings,
     ) -> bool {
-        let marked = ownership::is_marked(settings, self.set);
         if host::is_going(container)
             || host::unconnectable(container).is_some()
             || members.leaving.contains(&container.id)
         {
-            false
-        } else if members.declared.contains(&container.id) {
+            return false;
+        }
+        let marked = applied::is_own(&settings.driver_opts, self.set);
+        let exclusive = destination.membership == Membership::Exclusive;
+        if members.declared.contains(&container.id) {
             true
         } else if host::is_proxy(container, self.server.proxy.as_ref()) {
             proxy::belongs(self, destination, marked) != Some(false)
+        } else if marked || exclusive {
+            let question = Question {
+                ctx: self,
+                outlook: &Outlook::default(),
+                who: Somebody::Container(container),
+                options: Some(&settings.driver_opts),
+                network: target.network,
+                name: &target.create.name,
+                home: Some(destination),
+            };
+            !matches!(question.fate(destination, exclusive), Fate::Leaves(_))
         } else {
-            destination.membership == Membership::Shared && !(marked && self.request.prune)
+            true
         }
     }
 }
@@ -256,11 +283,33 @@ impl<'a> Context<'a> {
 #[derive(Debug, Default)]
 struct Draft {
     groups: Vec<Group>,
+    /// Of those who are not needed any more; after everything that brings somebody else into their place.
+    departures: Vec<Group>,
+    /// Those of them that the limits of pruning count.
+    counted: Vec<WithheldDisconnection>,
     settled: Vec<Journal>,
     notes: Vec<Note>,
 }
 
 impl Draft {
+    fn add(&mut self, part: Draft) {
+        let Draft { groups, departures, counted, settled, notes } = part;
+        self.groups.extend(groups);
+        self.departures.extend(departures);
+        self.counted.extend(counted);
+        self.settled.extend(settled);
+        self.notes.extend(notes);
+    }
+
+    /// Takes somebody off a network.
+    fn leave(&mut self, departure: Departure, call: Call, disruptive: bool) {
+        let Departure { object, cause, needs, counted } = departure;
+        self.counted.extend(counted);
+        let needs = distinct(needs);
+        let operations = vec![Operation { object: object.clone(), call, cause, disruptive, undo: None }];
+        self.departures.push(Group { object, operations, journal: None, completes: Vec::new(), needs });
+    }
+
     /// The containers that the draft connects.
     fn connected(&self) -> BTreeSet<ContainerId> {
         let operations = self.groups.iter().flat_map(|group| &group.operations);
@@ -324,53 +373,92 @@ fn plan_server<'a>(
         return Some(plan);
     }
 
-    let located: Vec<_> = server.destinations.iter().map(|it| (it, destination::locate(&ctx, it))).collect();
-    let requested = deletion::requested(&ctx, &located);
-    let mut removals = requested.removals;
-    let mut notes = requested.notes;
-    let mut draft = Draft::default();
-    if !input.request.only_delete {
-        let pruned = prune::prune(&ctx, &located);
-        removals.extend(pruned.removals);
-        notes.extend(pruned.notes);
-        plan.withheld = pruned.withheld;
-        let removed: BTreeSet<&NetworkId> = removals.iter().map(|removal| &removal.network.id).collect();
-        draft.notes.extend(proxy::server_note(&ctx));
-        for (destination, located) in &located {
-            if ctx.is_deleted(&destination.key) {
-                continue;
-            }
-            let mut part = destination::converge(&ctx, destination, located, &removed);
-            settle(&ctx, destination, located, &mut part, &mut plan.settled);
-            draft.groups.extend(part.groups);
-            draft.settled.extend(part.settled);
-            draft.notes.extend(part.notes);
-        }
-        arrange::free_first(&ctx, &mut draft.groups);
-        draft.notes.extend(route::notes(&ctx, &draft.groups));
-        draft.notes.extend(stranded(&ctx));
-        plan.settled.extend(start::forgotten(&ctx));
-        plan.settled.append(&mut draft.settled);
+    let mut ctx = ctx;
+    ctx.located = server.destinations.iter().map(|it| (it, destination::locate(&ctx, it))).collect();
+    let mut parts = Parts::new(&ctx);
+    if let Some(withheld) = prune::withheld(&ctx, &parts) {
+        ctx.withheld = true;
+        parts = Parts::new(&ctx);
+        parts.draft.notes.push(withheld.note);
+        plan.withheld = Some(withheld.list);
     }
-    // What is in the way of a new network goes first, everything else last: a pass that is interrupted has done the useful part.
-    notes.extend(removals.iter().filter_map(|removal| removal.warning.clone()));
-    let created: Vec<&NetworkCreate> = draft.groups.iter().flat_map(created).collect();
-    let (first, last): (Vec<_>, Vec<_>) =
-        removals.into_iter().partition(|removal| in_the_way(removal.network, &created));
-    // Updates of services right after each other, and after whatever they may rely on.
-    let (services, others): (Vec<_>, Vec<_>) =
-        draft.groups.into_iter().chain(requested.groups).partition(service::is_update);
-    plan.groups.extend(first.into_iter().map(|removal| removal.group));
-    plan.groups.extend(others);
-    plan.groups.extend(services);
-    plan.groups.extend(last.into_iter().map(|removal| removal.group));
-    draft.notes.extend(notes);
-    for note in draft.notes {
-        if !plan.notes.contains(&note) {
-            plan.notes.push(note);
-        }
-    }
+    parts.assemble(&ctx, &mut plan);
     Some(plan)
+}
+
+/// Everything that is planned for one server.
+struct Parts<'a> {
+    draft: Draft,
+    requested: Vec<Group>,
+    removals: Vec<Removal<'a>>,
+    settled: Vec<Journal>,
+    notes: Vec<Note>,
+}
+
+impl<'a> Parts<'a> {
+    fn new(ctx: &Context<'a>) -> Self {
+        let nothing = Outlook::default();
+        let requested = deletion::requested(ctx, &nothing);
+        let mut parts = Parts {
+            draft: Draft::default(),
+            requested: requested.groups,
+            removals: requested.removals,
+            settled: Vec::new(),
+            notes: requested.notes,
+        };
+        if ctx.request.only_delete {
+            return parts;
+        }
+        // What can be removed whatever else is done makes room for what is to be created.
+        let pruned = prune::prune(ctx, &nothing).removals.into_iter().filter(Removal::is_sure);
+        let pruned = pruned.map(|removal| removal.network);
+        let requested = parts.removals.iter().map(|removal| removal.network);
+        let removed: BTreeSet<&NetworkId> = pruned.chain(requested).map(|network| &network.id).collect();
+        parts.draft.notes.extend(proxy::server_note(ctx));
+        for (destination, located) in ctx.located.iter().filter(|(it, _)| !ctx.is_deleted(&it.key)) {
+            let mut part = destination::converge(ctx, destination, located, &removed);
+            settle(ctx, destination, located, &mut part, &mut parts.settled);
+            parts.draft.add(part);
+        }
+        let outlook = Outlook::of(&parts.draft.groups);
+        for (destination, located) in ctx.located.iter().filter(|(it, _)| !ctx.is_deleted(&it.key)) {
+            destination::undeclared(ctx, &outlook, destination, located, &mut parts.draft);
+        }
+        arrange::hand_over(ctx, &mut parts.draft.groups, &mut parts.draft.departures);
+        parts.draft.notes.extend(route::notes(ctx, &parts.draft.groups));
+        let pruned = prune::prune(ctx, &outlook);
+        parts.removals.extend(pruned.removals);
+        parts.notes.extend(pruned.notes);
+        parts.draft.notes.extend(stranded(ctx));
+        parts.settled.extend(start::forgotten(ctx));
+        parts.settled.append(&mut parts.draft.settled);
+        parts
+    }
+
+    /// Puts everything in its order.
+    fn assemble(self, ctx: &Context<'_>, plan: &mut ServerPlan) {
+        let Parts { draft, requested, removals, settled, mut notes } = self;
+        plan.settled = settled;
+        // What is in the way of a new network goes first, everything else last: a pass that is interrupted has done the useful part.
+        notes.extend(removals.iter().filter_map(|removal| removal.warning.clone()));
+        let created: Vec<&NetworkCreate> = draft.groups.iter().flat_map(created).collect();
+        let (first, last): (Vec<_>, Vec<_>) =
+            removals.into_iter().partition(|removal| removal.is_sure() && in_the_way(removal.network, &created));
+        // Updates of services right after each other, and after whatever they may rely on.
+        let (services, mut groups): (Vec<_>, Vec<_>) =
+            draft.groups.into_iter().chain(requested).partition(service::is_update);
+        let (leaving, others): (Vec<_>, Vec<_>) = draft.departures.into_iter().partition(service::is_update);
+        groups.extend(services.into_iter().chain(leaving).chain(others));
+        arrange::free_first(ctx, &mut groups);
+        plan.groups.extend(first.into_iter().map(|removal| removal.group));
+        plan.groups.extend(groups);
+        plan.groups.extend(last.into_iter().map(|removal| removal.group));
+        for note in draft.notes.into_iter().chain(notes) {
+            if !plan.notes.contains(&note) {
+                plan.notes.push(note);
+            }
+        }
+    }
 }
 
 fn created(group: &Group) -> impl Iterator<Item = &NetworkCreate> {
@@ -392,10 +480,10 @@ fn in_the_way(network: &ObservedNetwork, created: &[&NetworkCreate]) -> bool {
 }
 
 /// Finds the journals of the destination that have done their duty, and keeps those open that list somebody who cannot be connected now.
-fn settle(
-    ctx: &Context<'_>,
-    destination: &DesiredDestination,
-    located: &Located<'_>,
+fn settle<'a>(
+    ctx: &Context<'a>,
+    destination: &'a DesiredDestination,
+    located: &Located<'a>,
     part: &mut Draft,
     settled: &mut Vec<Journal>,
 ) {

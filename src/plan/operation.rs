@@ -38,17 +38,43 @@ pub struct ServerPlan {
     pub notes: Vec<Note>,
 }
 
-/// Deletions that are more than a pass makes unasked: all of them or none.
+/// Deletions and disconnections that are more than a pass makes unasked: all of them or none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Withheld {
     /// Stands for exactly this list on this server: who agrees to it agrees to nothing else.
     pub fingerprint: String,
     pub deletions: Vec<WithheldDeletion>,
+    /// Of endpoints that Landfall made for what the manifests no longer have, those on networks that would be removed included.
+    pub disconnections: Vec<WithheldDisconnection>,
+}
+
+impl Withheld {
+    /// How many there are of each kind: `2 deletions and 1 disconnection`.
+    pub fn counts(deletions: usize, disconnections: usize) -> String {
+        let word = |count: usize, word: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {word}")),
+            count => Some(format!("{count} {word}s")),
+        };
+        let words = [word(deletions, "deletion"), word(disconnections, "disconnection")];
+        words.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WithheldDeletion {
     pub destination: ObjectKey,
+    pub network: String,
+    pub network_id: NetworkId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct WithheldDisconnection {
+    /// Whose network it is.
+    pub destination: ObjectKey,
+    /// Of the container or the Swarm service.
+    pub name: String,
+    pub id: String,
     pub network: String,
     pub network_id: NetworkId,
 }
@@ -116,6 +142,17 @@ pub enum Party {
     Container(ContainerId),
     /// Its tasks.
     Service(ServiceId),
+}
+
+/// Each of them once, in their order.
+pub fn distinct(needs: Vec<Connection>) -> Vec<Connection> {
+    let mut distinct: Vec<Connection> = Vec::with_capacity(needs.len());
+    for need in needs {
+        if !distinct.contains(&need) {
+            distinct.push(need);
+        }
+    }
+    distinct
 }
 
 /// One Docker API call.
@@ -382,6 +419,10 @@ pub enum Cause {
     MembershipExclusive,
     /// Landfall connected it for a resource that is no longer declared.
     MemberUndeclared,
+    /// Landfall connected it for a resource that another container serves for by now.
+    MemberReplaced,
+    /// Landfall connected it for a resource that is declared elsewhere by now, where it is connected.
+    MemberMoved,
     /// The destination is deactivated.
     Deactivated,
     /// The destination is active again, and Landfall had stopped the container.

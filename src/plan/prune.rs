@@ -4,34 +4,29 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use super::deletion::{self, Removal};
-use super::destination::Located;
-use super::operation::{Cause, Note, Reason, Withheld, WithheldDeletion};
-use super::{Context, DeleteMode};
+use super::deletion::{self, Doomed, Removal};
+use super::leaving::Outlook;
+use super::operation::{Cause, Note, Reason, Withheld, WithheldDeletion, WithheldDisconnection};
+use super::{Context, DeleteMode, Parts, applied, ownership};
 use crate::api::{DeletionPolicy, ObjectKey};
-use crate::desired::{DesiredDestination, DesiredState};
+use crate::desired::DesiredState;
 use crate::observed::ObservedNetwork;
 
 #[derive(Default)]
 pub(super) struct Pruned<'a> {
     pub(super) removals: Vec<Removal<'a>>,
-    pub(super) withheld: Option<Withheld>,
     pub(super) notes: Vec<Note>,
 }
 
-/// How many networks one pass may remove from a server on which the set owns `owned`: a fifth, and one in any case.
-fn limit(owned: usize) -> usize {
-    (owned / 5).max(1)
-}
-
 /// The removals of networks that no manifest declares; without `--prune`, notes on them.
-pub(super) fn prune<'a>(ctx: &Context<'a>, located: &[(&'a DesiredDestination, Located<'a>)]) -> Pruned<'a> {
+pub(super) fn prune<'a>(ctx: &Context<'a>, outlook: &Outlook) -> Pruned<'a> {
     let mut pruned = Pruned::default();
     for network in &ctx.host.state.networks {
-        pruned.notes.extend(copied(ctx, network, located));
+        pruned.notes.extend(copied(ctx, network));
     }
-    for (network, destination) in leftovers(ctx, located) {
-        if let Some(note) = declared_elsewhere(ctx, network, destination) {
+    for (network, destination) in leftovers(ctx) {
+        if let Some(note) = declared_elsewhere(ctx, network, destination).or_else(|| foreign(ctx, network, destination))
+        {
             pruned.notes.push(note);
             continue;
         }
@@ -49,38 +44,112 @@ pub(super) fn prune<'a>(ctx: &Context<'a>, located: &[(&'a DesiredDestination, L
                 .hint("`--prune` removes it"),
             );
         } else {
-            match deletion::removal(ctx, destination, network, Cause::Undeclared, DeleteMode::Guarded, Vec::new()) {
+            let doomed = Doomed { destination, network, cause: Cause::Undeclared, mode: DeleteMode::Guarded };
+            match deletion::removal(ctx, outlook, doomed, Vec::new()) {
+                Ok(removal) if ctx.withheld && !removal.succeeded => {}
                 Ok(removal) => pruned.removals.push(removal),
                 Err(note) => pruned.notes.push(note),
             }
         }
     }
-    let owned = ctx.host.verified(ctx.set).count();
-    if pruned.removals.len() > limit(owned) && !ctx.request.allow_mass_delete {
-        let withheld = withheld(ctx, &pruned.removals);
-        if ctx.request.approved.contains(&withheld.fingerprint) {
-            return pruned;
-        }
-        pruned.removals.clear();
-        let names: Vec<_> =
-            withheld.deletions.iter().map(|it| format!("{} ({:?})", it.destination, it.network)).collect();
-        pruned.withheld = Some(withheld);
-        pruned.notes.push(
-            Note::refused(
-                Reason::MassDeletionRefused,
-                &ctx.server.key,
-                format!(
-                    "Pruning would remove {} of the {owned} destinations of the set {:?}, more than {}: {}.",
-                    names.len(),
-                    ctx.set,
-                    limit(owned),
-                    names.join(", ")
-                ),
-            )
-            .hint("if that is meant: `--allow-mass-delete`; if not, look for manifests that are missing"),
-        );
-    }
     pruned
+}
+
+/// A network that was made from other manifests of the same set, which may well declare it.
+fn foreign(ctx: &Context<'_>, network: &ObservedNetwork, destination: &ObjectKey) -> Option<Note> {
+    let source = network.labels.get(ownership::SOURCE)?;
+    let hint = ctx.another_source(source)?;
+    let message = format!("The network {:?} of {destination} was made from {source}, and is left alone.", network.name);
+    Some(Note::unmanaged(Reason::OwnershipConflict, destination, message).hint(hint))
+}
+
+/// How many of `owned` networks one pass may remove unasked: a fifth, and one in any case, but never all.
+fn networks_unasked(owned: usize) -> usize {
+    (owned / 5).max(1).min(owned.saturating_sub(1))
+}
+
+/// How many of `made` endpoints one pass may take off unasked: a fifth, and five in any case.
+fn endpoints_unasked(made: usize) -> usize {
+    (made / 5).max(5)
+}
+
+/// What pruning does not do unasked, and the note that says so.
+pub(super) struct TooMuch {
+    pub(super) list: Withheld,
+    pub(super) note: Note,
+}
+
+/// What pruning would do beyond its limits and what nobody has agreed to. Whoever has a successor is not counted.
+pub(super) fn withheld(ctx: &Context<'_>, parts: &Parts<'_>) -> Option<TooMuch> {
+    let counted = parts.removals.iter().filter(|it| it.group.operations.iter().any(|it| it.cause == Cause::Undeclared));
+    let removals: Vec<&Removal<'_>> = counted.clone().filter(|removal| !removal.succeeded).collect();
+    let disconnections: Vec<&WithheldDisconnection> =
+        counted.flat_map(|removal| &removal.counted).chain(&parts.draft.counted).collect();
+    let (owned, made) = (owned(ctx), made(ctx));
+    let networks = removals.len() > networks_unasked(owned);
+    let endpoints = disconnections.len() > endpoints_unasked(made);
+    if ctx.request.allow_mass_delete || !(networks || endpoints) {
+        return None;
+    }
+    let list = list(ctx, &removals, &disconnections);
+    if ctx.request.approved.contains(&list.fingerprint) {
+        return None;
+    }
+    let mut excess = Vec::new();
+    if networks {
+        let names: Vec<_> = list.deletions.iter().map(|it| format!("{} ({:?})", it.destination, it.network)).collect();
+        let limit = match networks_unasked(owned) {
+            _ if removals.len() == owned => "which is all of them".to_owned(),
+            limit => format!("more than {limit}"),
+        };
+        excess.push(format!(
+            "remove {} of the {owned} destinations of the set {:?}, {limit}: {}",
+            names.len(),
+            ctx.set,
+            some(&names)
+        ));
+    }
+    if endpoints {
+        let names: Vec<_> =
+            list.disconnections.iter().map(|it| format!("{:?} from {:?}", it.name, it.network)).collect();
+        excess.push(format!(
+            "disconnect {} of the {made} endpoints of the set {:?}, more than {}: {}",
+            names.len(),
+            ctx.set,
+            endpoints_unasked(made),
+            some(&names)
+        ));
+    }
+    let message = format!("Pruning would {}.", excess.join(", and "));
+    let note = Note::refused(Reason::MassDeletionRefused, &ctx.server.key, message)
+        .hint("if that is meant: `--allow-mass-delete`; if not, look for manifests that are missing");
+    Some(TooMuch { list, note })
+}
+
+/// Enough to see what it is about.
+const NAMED: usize = 20;
+
+fn some(names: &[String]) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let shown = names[..names.len() - more].join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
+
+/// Networks of the set that pruning may touch at all.
+fn owned(ctx: &Context<'_>) -> usize {
+    let ours = |network: &ObservedNetwork| {
+        network.labels.get(ownership::SOURCE).is_none_or(|source| ctx.another_source(source).is_none())
+    };
+    ctx.host.verified(ctx.set).filter(|(network, _)| ours(network)).count()
+}
+
+/// Endpoints that the set has made, whatever network they are on.
+fn made(ctx: &Context<'_>) -> usize {
+    let containers = ctx.host.state.containers.iter().flat_map(|container| &container.endpoints);
+    let settings = containers.filter_map(|endpoint| endpoint.settings.as_ref()).map(|settings| &settings.driver_opts);
+    let services = ctx.host.state.services.iter().flat_map(|service| &service.networks);
+    let attachments = services.map(|network| &network.attachment.driver_opts);
+    settings.chain(attachments).filter(|options| applied::is_own(options, ctx.set)).count()
 }
 
 /// Why a network that was made for `destination` is left over: not every destination is gone because its network is.
@@ -128,7 +197,7 @@ fn declared_elsewhere(ctx: &Context<'_>, network: &ObservedNetwork, destination:
     }
 }
 
-fn withheld(ctx: &Context<'_>, removals: &[Removal<'_>]) -> Withheld {
+fn list(ctx: &Context<'_>, removals: &[&Removal<'_>], disconnections: &[&WithheldDisconnection]) -> Withheld {
     let mut deletions: Vec<_> = removals
         .iter()
         .map(|removal| WithheldDeletion {
@@ -138,20 +207,24 @@ fn withheld(ctx: &Context<'_>, removals: &[Removal<'_>]) -> Withheld {
         })
         .collect();
     deletions.sort_by(|a, b| (&a.destination, &a.network_id).cmp(&(&b.destination, &b.network_id)));
+    let mut disconnections: Vec<_> = disconnections.iter().copied().cloned().collect();
+    disconnections.sort();
     let mut hasher = Sha256::new();
     hasher.update(format!("{}\n{}\n", ctx.set, ctx.server.key));
     for deletion in &deletions {
         hasher.update(format!("{} {}\n", deletion.destination, deletion.network_id));
     }
+    for disconnection in &disconnections {
+        hasher.update(format!("{} {} {}\n", disconnection.destination, disconnection.network_id, disconnection.id));
+    }
     let digits = hasher.finalize();
-    Withheld { fingerprint: digits.iter().take(8).map(|byte| format!("{byte:02x}")).collect(), deletions }
+    let fingerprint = digits.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Withheld { fingerprint, deletions, disconnections }
 }
 
 /// Networks that the set verifiably owns and no declared destination of this server uses.
-fn leftovers<'h, 'a>(
-    ctx: &'h Context<'a>,
-    located: &'h [(&'a DesiredDestination, Located<'a>)],
-) -> impl Iterator<Item = (&'a ObservedNetwork, &'h ObjectKey)> {
+fn leftovers<'h, 'a>(ctx: &'h Context<'a>) -> impl Iterator<Item = (&'a ObservedNetwork, &'h ObjectKey)> {
+    let located = &ctx.located;
     let used: BTreeSet<_> = located.iter().filter_map(|(_, it)| it.network()).map(|network| &network.id).collect();
     // Its name is spoken for, or it may be what a destination that could not be located is about.
     let claimed: BTreeSet<_> = located.iter().filter_map(|(it, _)| it.network.name.as_deref()).collect();
@@ -168,11 +241,8 @@ fn leftovers<'h, 'a>(
 }
 
 /// Labels of the set on a network they were not made for: copied by somebody, and worth nothing.
-fn copied(
-    ctx: &Context<'_>,
-    network: &ObservedNetwork,
-    located: &[(&DesiredDestination, Located<'_>)],
-) -> Option<Note> {
+fn copied(ctx: &Context<'_>, network: &ObservedNetwork) -> Option<Note> {
+    let located = &ctx.located;
     let owner = ctx.host.owner(network).filter(|owner| owner.set == ctx.set)?;
     let destination = owner.destination.as_ref()?;
     let used = located.iter().any(|(_, it)| it.network().is_some_and(|used| used.id == network.id));

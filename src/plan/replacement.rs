@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use super::destination::{creation, overlap, recreation, uncreatable};
 use super::host::{self, Attached};
-use super::member::{self, Fate, Members};
+use super::leaving::{self, Fate, Outlook};
+use super::member::{self, Members};
 use super::operation::{
     Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkTarget, Note, Operation,
-    Reason, Reserved,
+    Reason, Reserved, WithheldDisconnection,
 };
 use super::{Context, addresses, ownership, proxy};
 use crate::api::Replacement;
@@ -19,6 +20,8 @@ pub(super) struct Replaced<'a> {
     pub(super) group: Group,
     /// Who the group has dealt with.
     pub(super) handled: BTreeSet<&'a ContainerId>,
+    /// Who does not come back, as far as the limits of pruning count it.
+    pub(super) counted: Vec<WithheldDisconnection>,
 }
 
 /// Somebody to be connected to the new network.
@@ -100,6 +103,7 @@ pub(super) fn replace<'a>(
         addresses::let_go(&mut before, &reserved, ctx.set);
         member::returning_settings(ctx, destination, members, container, before)
     };
+    let mut counted = Vec::new();
     let mut leaving: Vec<(Attached<'a>, Cause)> = Vec::new();
     let mut returning: Vec<Returning<'a>> = Vec::new();
     for it in &attached {
@@ -110,8 +114,12 @@ pub(super) fn replace<'a>(
             (declared.is_none() && proxy::belongs(ctx, destination, marked) == Some(false))
                 .then_some(Cause::ProxyUnwanted)
         } else {
-            match member::fate(ctx, destination, &network.name, members, it) {
-                Fate::Leaves(cause) => Some(cause),
+            // Whoever leaves in the same plan, after somebody else has been connected, leaves the new network.
+            match leaving::fate(ctx, &Outlook::default(), destination, network, members, it) {
+                Fate::Leaves(departure) => {
+                    counted.extend(departure.counted);
+                    Some(departure.cause)
+                }
                 Fate::Stays | Fate::Reported(_) => None,
             }
         };
@@ -210,6 +218,7 @@ pub(super) fn replace<'a>(
     let handled = leaving.iter().map(|(it, _)| &it.container.id).chain(returning.iter().map(|it| &it.container.id));
     Ok(Replaced {
         handled: handled.collect(),
+        counted,
         group: Group {
             object: destination.key.clone(),
             operations,

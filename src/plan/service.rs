@@ -4,13 +4,15 @@
 //! Nodes of a Swarm share its services and its overlays, and each has a plan of its own. A service is therefore taken off a network only where
 //! no destination that shares the network wants it there; otherwise two plans would undo each other's work for ever.
 
+use super::applied;
 use super::destination::recreation;
 use super::host;
+use super::leaving::{Fate, Outlook, Question, Somebody};
 use super::member::{Members, Target, WantedService};
 use super::operation::{
     Call, Cause, Group, Journal, JournalPurpose, JournalService, NetworkTarget, Note, Operation, Reason, ServiceTarget,
 };
-use super::ownership::{self, Mark};
+use super::ownership::Mark;
 use super::{Context, Draft};
 use crate::api::ObjectKey;
 use crate::desired::{DesiredDestination, DesiredMember, DesiredServer, Proxy, ProxyInstance};
@@ -125,10 +127,11 @@ pub(super) fn wanted_elsewhere(
 }
 
 /// Services that are on the destination's network without being declared there.
-pub(super) fn undeclared(
-    ctx: &Context<'_>,
-    destination: &DesiredDestination,
-    network: &ObservedNetwork,
+pub(super) fn undeclared<'a>(
+    ctx: &Context<'a>,
+    outlook: &Outlook,
+    destination: &'a DesiredDestination,
+    network: &'a ObservedNetwork,
     members: &Members<'_>,
     draft: &mut Draft,
 ) {
@@ -142,20 +145,22 @@ pub(super) fn undeclared(
         {
             continue;
         }
-        let marked =
-            service.attachment(network).is_some_and(|attachment| ownership::is_marked_service(attachment, ctx.set));
+        let options = service.attachment(network).map(|attachment| &attachment.driver_opts);
         let (name, on) = (&service.name, &network.name);
-        if marked && ctx.request.prune {
-            draft.groups.push(detach(&destination.key, service, network, Cause::MemberUndeclared));
-        } else if marked {
-            draft.notes.push(
-                Note::unmanaged(
-                    Reason::Undeclared,
-                    &destination.key,
-                    format!("Landfall put the Swarm service {name:?} on {on:?} for a resource that is no longer declared there."),
-                )
-                .hint("`--prune` takes it off"),
-            );
+        if options.is_some_and(|options| applied::is_own(options, ctx.set)) {
+            let who = Somebody::Service(service);
+            let question =
+                Question { ctx, outlook, who, options, network: Some(network), name: on, home: Some(destination) };
+            match question.fate(destination, false) {
+                Fate::Stays => {}
+                Fate::Reported(note) => draft.notes.push(note),
+                Fate::Leaves(departure) => {
+                    let target = NetworkTarget::existing(network);
+                    let call =
+                        Call::UpdateService { service: ServiceTarget::of(service), network: target, attachment: None };
+                    draft.leave(departure, call, service.replicas != Some(0));
+                }
+            }
         } else {
             draft.notes.push(
                 Note::unmanaged(

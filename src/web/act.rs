@@ -35,7 +35,7 @@ pub(super) async fn reconcile(
     send(&state, Command::Reconcile { server })
 }
 
-/// The deletions that wait for somebody to agree.
+/// The deletions and disconnections that wait for an approval.
 pub(super) async fn pending(State(state): State<WebState>) -> Json<serde_json::Value> {
     let board = state.board.read();
     let items: Vec<_> = board
@@ -45,6 +45,7 @@ pub(super) async fn pending(State(state): State<WebState>) -> Json<serde_json::V
                 "server": server,
                 "fingerprint": withheld.fingerprint,
                 "deletions": withheld.deletions,
+                "disconnections": withheld.disconnections,
             })
         })
         .collect();

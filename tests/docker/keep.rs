@@ -78,7 +78,7 @@ fn a_service_is_put_back_because_its_manager_tells() {
     let world = World::new(&manifests);
     let mut controller = Controller::start(&world, &[]);
     until("convergence", &mut controller, || !networks().is_null());
-    assert_eq!(networks()[0]["DriverOpts"], json!({ "landfall.set": "default" }));
+    assert_eq!(networks()[0]["DriverOpts"], json!({ "landfall.set": "default", "landfall.for": "Proxy" }));
     let seen = host.get("/services/traefik");
     let mut spec = seen["Spec"].clone();
     spec["TaskTemplate"].as_object_mut().unwrap().remove("Networks");

@@ -408,7 +408,7 @@ fn who_declares_an_address_is_started_before_those_who_are_given_one() {
 fn what_landfall_connected_and_nobody_declares_any_more_is_named_with_the_flag_that_takes_it_off() {
     Scenario::without_proxy()
         .network(network("web-net").of("web").subnet("10.42.0.0/24"))
-        .container(container("old").on("web-net").static_address("10.42.0.10").marked())
+        .container(container("old").on("web-net").static_address("10.42.0.10").made_for("Application/shop/old"))
         .container(container("new"))
         .destination(web().member(application("new").address("10.42.0.10")))
         .expect_nothing_but(

@@ -4,7 +4,7 @@ use landfall::api::Kind;
 use landfall::observed::ContainerState;
 use landfall::plan::{Call, NoteKind, Reason};
 
-use crate::support::scenario::{Scenario, application, container, database, destination, network};
+use crate::support::scenario::{ContainerBuilder, Scenario, application, container, database, destination, network};
 
 #[test]
 fn an_empty_destination_is_deleted_and_the_proxy_disconnected_before() {
@@ -81,32 +81,41 @@ fn declared_resources_and_everyone_attached_are_named_in_order() {
                   Container cron, created
                   Container frontend, running
                   Container pinned, exited
-                  hint: remove what is listed, or stop and disconnect it all: landfall delete destination web -n shop --force
+                  hint: delete the resources that are listed as well, or give them another `destination`
             ",
         );
 }
 
 #[test]
-fn a_resource_deleted_in_the_same_request_does_not_block_but_its_container_does() {
-    let scenario = Scenario::new()
-        .network(network("web-net").of("web"))
-        .container(container("app").on("web-net").marked())
-        .destination(destination("web").named("web-net").member(application("app")))
-        .delete(Kind::Destination, "web")
-        .delete(Kind::Application, "app")
-        .expect_nothing_but(
-            "
-            default/edge-1
-              ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
-                  Container app, running
-                  hint: remove what is listed, or stop and disconnect it all: landfall delete destination web -n shop --force
-              * warning Application/shop/app: \"app\" is left on \"web-net\", since Destination/shop/web is not deleted. (ResourcesRemain)
-            ",
-        );
-    scenario.container(container("app").on("bridge")).expect(
+fn a_destination_goes_with_its_resources_what_depends_on_it_first() {
+    let world = |app: ContainerBuilder| {
+        Scenario::new()
+            .network(network("web-net").of("web"))
+            .container(container("traefik").on("web-net").made_for("Proxy"))
+            .container(app)
+            .destination(destination("web").named("web-net").member(application("app")))
+            .delete(Kind::Destination, "web")
+            .delete(Kind::Application, "app")
+    };
+    let gone = "
+        default/edge-1
+          - disconnect app from web-net for Destination/shop/web (DeletionRequested), disruptive
+          - disconnect traefik from web-net for Destination/shop/web (DeletionRequested)
+          - remove network web-net for Destination/shop/web (DeletionRequested)
+        ";
+    world(container("app").on("web-net").made_for("Application/shop/app")).expect(gone);
+    world(container("app").on("web-net").marked()).expect(gone);
+    // A deploy tool is at work: what it has renamed was connected for the same application.
+    let renamed = container("app_old").on("web-net").made_for_as("Application/shop/app", "app");
+    world(renamed).expect(&gone.replace("disconnect app ", "disconnect app_old "));
+    // Whoever was put there by others blocks.
+    world(container("app").on("web-net")).expect_nothing_but(
         "
         default/edge-1
-          - remove network web-net for Destination/shop/web (DeletionRequested)
+          ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
+              Container app, running
+              hint: Landfall did not connect what is listed: remove it, or take it off: docker network disconnect web-net NAME
+          * warning Application/shop/app: \"app\" is left on \"web-net\", since Destination/shop/web is not deleted. (ResourcesRemain)
         ",
     );
 }
@@ -348,6 +357,8 @@ fn pain_13_19_20_pruning_removes_what_the_set_owns_and_no_manifest_declares() {
     let scenario = Scenario::new()
         .network(network("foreign"))
         .network(network("old-net").of("old"))
+        .network(network("web-net").of("web"))
+        .destination(destination("web").named("web-net").without_proxy())
         .container(container("traefik").on("old-net").on("foreign"))
         .expect_nothing_but(
             "
@@ -396,7 +407,9 @@ fn pruning_more_than_a_fifth_is_refused_as_a_whole() {
         scenario.prune()
     };
     let count = |scenario: &Scenario| crate::support::scenario::operations(&scenario.plan());
-    assert_eq!(count(&world(0, 1)), 1, "one may always go");
+    assert_eq!(count(&world(1, 1)), 1, "one may go");
+    assert_eq!(count(&world(0, 1)), 0, "but not if it is the only one");
+    assert_eq!(count(&world(0, 1).allow_mass_delete()), 1);
     assert_eq!(count(&world(8, 2)), 2, "a fifth may go");
     assert_eq!(count(&world(7, 2)), 0, "a little more than a fifth may not");
     assert_eq!(count(&world(0, 2).allow_mass_delete()), 2);
@@ -455,7 +468,7 @@ fn a_pruned_network_makes_room_for_one_of_the_same_range() {
 #[test]
 fn pain_22_23_a_network_held_by_a_ghost_is_planned_for_like_any_other() {
     // The daemon will refuse; nobody is visible, so there is nobody to name.
-    Scenario::new().network(network("old-net").of("old")).prune().expect(
+    Scenario::new().network(network("old-net").of("old")).prune().allow_mass_delete().expect(
         "
         default/edge-1
           - remove network old-net for Destination/shop/old (Undeclared)

@@ -310,7 +310,8 @@ fn a_journal_of_a_destination_that_is_not_declared_any_more_is_kept_and_mentione
 
 #[test]
 fn whoever_is_to_leave_does_not_come_back() {
-    crowded().redeclare("web", |it| it.exclusive().without_proxy()).expect(
+    let world = crowded().container(container("job").on("web-net").exited());
+    world.redeclare("web", |it| it.exclusive().without_proxy()).expect(
         "
         default/edge-1
           - disconnect app from web-net for Destination/shop/web (NetworkReplaced), disruptive

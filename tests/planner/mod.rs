@@ -9,6 +9,7 @@ mod facts;
 mod immutable;
 mod impossible;
 mod json;
+mod leaving;
 mod lifecycle;
 mod membership;
 mod nodes;

@@ -200,12 +200,18 @@ fn a_workers_network_is_no_leftover_of_its_manager() {
 fn what_is_left_over_is_removed_once_however_many_managers_list_it() {
     let overlay = || network("old-net").of("old").overlay();
     let second = Scenario::without_proxy().swarm_manager_named("node2", 2).network(overlay());
-    Scenario::without_proxy().swarm_manager_of(2).network(overlay()).and("m2", second).prune().expect(
-        "
+    Scenario::without_proxy()
+        .swarm_manager_of(2)
+        .network(overlay())
+        .and("m2", second)
+        .prune()
+        .allow_mass_delete()
+        .expect(
+            "
         default/edge-1
           - remove network old-net for Destination/shop/old (Undeclared)
         ",
-    );
+        );
 }
 
 #[test]

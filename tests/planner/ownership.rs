@@ -293,7 +293,7 @@ fn a_network_of_the_same_engine_under_another_name_is_not_pruned() {
     // It has moved to another machine.
     let mut moved = scenario("ONE");
     moved.state().engine.id = "ANOTHER".to_owned();
-    moved.clone().expect(
+    moved.clone().allow_mass_delete().expect(
         "
         default/edge-1
           - remove network web-net for Destination/shop/web (Undeclared)

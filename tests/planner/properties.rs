@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use landfall::api::{Kind, Membership, Replacement};
 use landfall::observed::{ContainerState, EndpointSettings, ObservedState};
-use landfall::plan::{Call, DeleteMode, Plan, ownership};
+use landfall::plan::{Call, Cause, DeleteMode, Plan, ownership};
 use proptest::prelude::*;
 
 use crate::support::scenario::{
@@ -282,14 +282,23 @@ proptest! {
     fn a_network_is_removed_only_when_nobody_is_on_it(world in worlds()) {
         // The simulated engine and the lint both look: this makes sure that deletions do occur, unforced, with the proxy and without.
         let planned = world.plan();
+        let state = world.clone().state().clone();
+        let is_marked = |name: &str, network: &str| {
+            let container = state.container_named(name).unwrap();
+            let endpoint = container.endpoints.iter().find(|it| it.network_name == network).unwrap();
+            endpoint.settings.as_ref().is_some_and(|it| it.driver_opts.contains_key(ownership::SET))
+        };
         for group in planned.servers.iter().flat_map(|it| &it.groups) {
             let removal = group.operations.iter().any(|it| matches!(it.call, Call::RemoveNetwork { .. }));
             let creates = group.operations.iter().any(|it| matches!(it.call, Call::CreateNetwork(_)));
             let forced = world.request.delete.get(&group.object) == Some(&DeleteMode::Forced);
             if removal && !creates && !forced {
                 for operation in &group.operations {
-                    let only_proxy = operation.call.container().is_none_or(|name| name == "traefik");
-                    prop_assert!(only_proxy, "{}", operation);
+                    let (call, reattach) = (&operation.call, operation.cause == Cause::Undeclared);
+                    let ours = call.container().is_none_or(|name| {
+                        name == "traefik" || is_marked(name, call.network().unwrap()) || reattach
+                    });
+                    prop_assert!(ours, "{}", operation);
                 }
             }
         }

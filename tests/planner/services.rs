@@ -283,7 +283,7 @@ fn a_proxy_that_is_a_service_leaves_before_the_network_goes_and_comes_back_if_th
         ";
     scenario.clone().delete(Kind::Destination, "web").expect(removed);
     scenario.clone().force_delete("web").expect(removed);
-    scenario.undeclare("web").prune().expect(&removed.replace("DeletionRequested", "Undeclared"));
+    scenario.undeclare("web").prune().allow_mass_delete().expect(&removed.replace("DeletionRequested", "Undeclared"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use landfall::desired::{
     Endpoint, Proxy, ProxyInstance,
 };
 use landfall::observed::{
-    ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, NetworkId, NetworkScope, Observations,
+    ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, Health, NetworkId, NetworkScope, Observations,
     ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedState, ObservedSubnet,
     ServiceAttachment, ServiceId, ServiceNetwork, SwarmState, Unobserved, UnobservedReason,
 };
@@ -231,6 +231,15 @@ impl Scenario {
             aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
             driver_opts: BTreeMap::from([(ownership::SET.to_owned(), set)]),
         };
+        self
+    }
+
+    /// The latest service is on a network for a resource.
+    pub fn put_there_for(mut self, network: &str, purpose: &str) -> Self {
+        self = self.put_there(network, &[]);
+        let made_for = &[purpose.parse().unwrap()].into();
+        let known = self.state().services.last_mut().unwrap().networks.last_mut().unwrap();
+        Mark { set: "default", source: None, made_for, name: None }.write(&mut known.attachment.driver_opts);
         self
     }
 
@@ -721,6 +730,17 @@ impl ContainerBuilder {
 
     pub fn created(self) -> Self {
         self.state(ContainerState::Created)
+    }
+
+    pub fn health(mut self, health: Health) -> Self {
+        self.container.health = Some(health);
+        self
+    }
+
+    /// As deploy tools do with the old container before they start the new one.
+    pub fn renamed(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.container.name);
+        self
     }
 
     pub fn label(mut self, key: &str, value: &str) -> Self {

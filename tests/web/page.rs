@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use landfall::api::{Kind, ObjectKey};
 use landfall::observed::NetworkId;
-use landfall::plan::{Withheld, WithheldDeletion};
+use landfall::plan::{Withheld, WithheldDeletion, WithheldDisconnection};
 use landfall::store::records::{EventRecord, EventType};
 
 use super::served::Served;
@@ -116,6 +116,7 @@ pub(super) fn waiting(served: &Served, names: &[&str]) {
         state.pending = (!names.is_empty()).then(|| Withheld {
             fingerprint: format!("0a1b2c3d4e5f{:04x}", names.len()),
             deletions: names.iter().map(deletion).collect(),
+            disconnections: Vec::new(),
         });
     });
 }
@@ -250,6 +251,36 @@ fn a_long_list_of_deletions_is_cut_and_says_so() {
     let page = served.get("/").expect(200).body;
     assert!(page.contains("5000 deletions wait for your approval"));
     assert!(page.contains("d0049-net") && !page.contains("d0050-net") && page.contains("and 4950 more"));
+}
+
+#[test]
+fn disconnections_that_wait_are_shown_beside_the_deletions() {
+    let served = Served::new();
+    served.show(&town());
+    waiting(&served, &["carts"]);
+    served.board.update(|board| {
+        let state = std::sync::Arc::make_mut(board.servers.get_mut("default/edge-1").unwrap());
+        let disconnection = |name: &str| WithheldDisconnection {
+            destination: ObjectKey::new(Kind::Destination, "shop", "web"),
+            name: name.to_owned(),
+            id: "5e".repeat(32),
+            network: "web-net".to_owned(),
+            network_id: NetworkId::try_from("4f".repeat(32)).unwrap(),
+        };
+        let pending = state.pending.as_mut().unwrap();
+        pending.disconnections = ["frontend", "backend"].map(disconnection).into();
+    });
+    let page = served.get("/").expect(200).body;
+    for words in [
+        "1 deletion and 2 disconnections wait for your approval",
+        "nothing is deleted or disconnected unless you agree",
+        "1 network would be deleted and 2 endpoints would be disconnected",
+        "<b>backend</b> <span class=\"dim\">from web-net</span>",
+    ] {
+        assert!(page.contains(words), "{words} is missing: {page}");
+    }
+    let pending = served.get("/api/v1/pending").expect(200).json();
+    assert_eq!(pending["items"][0]["disconnections"][0]["name"], "frontend");
 }
 
 #[test]

@@ -231,7 +231,6 @@ fn headline(view: &View, tally: Tally) -> Headline {
     let servers = view.servers().count();
     let away = view.servers().filter(|server| server.state.is_some_and(|state| !state.reachable)).count();
     let looked_at = view.servers().filter(|server| server.state.is_some()).count();
-    let deletions: usize = content.pending().map(|(_, withheld)| withheld.deletions.len()).sum();
     let (standing, text) = if content.manifests.generation == 0 {
         (UNSURE, "Waiting for manifests".to_owned())
     } else if bad > 0 {
@@ -242,8 +241,8 @@ fn headline(view: &View, tally: Tally) -> Headline {
         (UNSURE, format!("{unknown} of {} {are} not known", count(total, "destination")))
     } else if !content.manifests.problems.is_empty() {
         (UNSURE, "The manifests are invalid; the last good ones are in force".to_owned())
-    } else if deletions > 0 {
-        (UNSURE, waiting(deletions))
+    } else if content.pending().next().is_some() {
+        (UNSURE, waiting(content.pending().map(|(_, withheld)| withheld)))
     } else if total == 0 {
         (GOOD, "No destination is declared".to_owned())
     } else if total == 1 {
