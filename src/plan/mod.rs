@@ -12,6 +12,7 @@ mod deletion;
 mod destination;
 pub mod display;
 pub mod facts;
+mod feasible;
 mod host;
 mod leaving;
 pub mod lint;

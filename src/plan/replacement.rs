@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::destination::{creation, overlap, recreation, uncreatable};
+use super::destination::{creation, overlap, recreation};
+use super::feasible::uncreatable;
 use super::host::{self, Attached};
 use super::leaving::{self, Fate, Outlook};
 use super::member::{self, Members};

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use landfall::api::Replacement;
 use landfall::desired::DesiredDestination;
 use landfall::observed::ContainerState;
-use landfall::plan::{Call, Plan, Reserved, park};
+use landfall::plan::park;
 
 use crate::support::scenario::{
-    ContainerBuilder, DestinationBuilder, Scenario, application, container, database, destination, network,
+    ContainerBuilder, DestinationBuilder, Scenario, application, connection, container, database, destination, network,
 };
 
 /// A network of Landfall's, on a server with a proxy.
@@ -25,7 +25,7 @@ fn who_declares_an_address_is_connected_before_those_who_are_given_one() {
     let scenario = Scenario::new().container(container("second")).container(container("api")).destination(
         web().member(application("second")).member(application("zapi").containers(&["api"]).address("10.42.0.2")),
     );
-    let connected = connected_off(&scenario.plan(), "second");
+    let connected = connection(&scenario.plan(), "second").1;
     assert_eq!(connected.addresses, ["10.42.0.2".parse::<IpAddr>().unwrap()]);
     assert_eq!(connected.spare[0], "10.42.0.254".parse::<IpAddr>().unwrap());
     scenario.expect(
@@ -39,23 +39,13 @@ fn who_declares_an_address_is_connected_before_those_who_are_given_one() {
     );
 }
 
-/// What the plan has a container keep off.
-fn connected_off(plan: &Plan, name: &str) -> Reserved {
-    let operations = plan.servers.iter().flat_map(|server| &server.groups).flat_map(|group| &group.operations);
-    let mut reserved = operations.filter_map(|operation| match &operation.call {
-        Call::ConnectEndpoint { container, reserved, .. } if container.name == name => Some(reserved.clone()),
-        _ => None,
-    });
-    reserved.next_back().unwrap_or_else(|| panic!("{name} is not connected by\n{plan}"))
-}
-
 #[test]
 fn spare_addresses_are_free_and_such_that_docker_does_not_give() {
     let spare = |change: fn(&mut DesiredDestination)| {
         let scenario = Scenario::new()
             .container(container("db"))
             .destination(web().with(change).member(database("db").address("10.42.0.10")));
-        let spare = connected_off(&scenario.plan(), "traefik").spare;
+        let spare = connection(&scenario.plan(), "traefik").1.spare;
         spare.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(spare(|_| {}), "10.42.0.254 10.42.0.253 10.42.0.252 10.42.0.251");
@@ -140,7 +130,7 @@ fn whoever_landfall_connected_is_moved_off_the_address_of_a_member_that_is_stopp
     let proxy = || addressed().container(container("traefik").on("web-net").address("10.42.0.2").marked());
     let api = container("api").on("web-net").static_address("10.42.0.2").exited();
     let scenario = proxy().container(api).destination(web().member(application("api").address("10.42.0.2")));
-    assert_eq!(connected_off(&scenario.plan(), "traefik").addresses, ["10.42.0.2".parse::<IpAddr>().unwrap()]);
+    assert_eq!(connection(&scenario.plan(), "traefik").1.addresses, ["10.42.0.2".parse::<IpAddr>().unwrap()]);
     scenario.expect(moved);
     let waited_for = "  ? waiting Application/shop/api: There is no container named \"api\". (ContainerMissing)
               hint: it is connected as soon as it is there; correct `spec.containers` if it goes by another name";

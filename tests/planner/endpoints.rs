@@ -1,19 +1,8 @@
 //! Reconnecting: what an endpoint had is passed again, and nobody is disconnected for something that cannot be had.
 
 use landfall::observed::EndpointSettings;
-use landfall::plan::{Call, Plan};
 
-use crate::support::scenario::{Scenario, application, container, database, destination, network};
-
-/// The settings with which the plan connects a container.
-fn connected(plan: &Plan, name: &str) -> EndpointSettings {
-    let operations = plan.servers.iter().flat_map(|server| &server.groups).flat_map(|group| &group.operations);
-    let mut settings = operations.filter_map(|operation| match &operation.call {
-        Call::ConnectEndpoint { container, settings, .. } if container.name == name => Some(settings.clone()),
-        _ => None,
-    });
-    settings.next_back().unwrap_or_else(|| panic!("{name} is not connected by\n{plan}"))
-}
+use crate::support::scenario::{Scenario, application, connected, container, database, destination, network};
 
 #[test]
 fn what_landfall_connects_carries_its_mark() {

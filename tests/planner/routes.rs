@@ -1,20 +1,10 @@
 //! The default route, hardware addresses and driver options of endpoints.
 
 use landfall::observed::EndpointSettings;
-use landfall::plan::{Call, Plan};
 
 use crate::support::scenario::{
-    ContainerBuilder, NetworkBuilder, Scenario, application, container, destination, network,
+    ContainerBuilder, NetworkBuilder, Scenario, application, connected, container, destination, network,
 };
-
-fn connected(plan: &Plan, name: &str) -> EndpointSettings {
-    let operations = plan.servers.iter().flat_map(|server| &server.groups).flat_map(|group| &group.operations);
-    let mut settings = operations.filter_map(|operation| match &operation.call {
-        Call::ConnectEndpoint { container, settings, .. } if container.name == name => Some(settings.clone()),
-        _ => None,
-    });
-    settings.next_back().unwrap_or_else(|| panic!("{name} is not connected by\n{plan}"))
-}
 
 /// `app` is on the network `zz` and is to be on `aa`, whose name sorts before.
 fn on_zz(version: &str, app: fn(ContainerBuilder) -> ContainerBuilder) -> Scenario {

@@ -16,7 +16,8 @@ use landfall::observed::{
 };
 use landfall::plan::ownership::Mark;
 use landfall::plan::{
-    DeleteMode, FreshId, FreshIds, Journal, JournalPurpose, Plan, PlanInput, Request, lint, ownership, plan,
+    Call, DeleteMode, FreshId, FreshIds, Journal, JournalPurpose, Plan, PlanInput, Request, Reserved, lint, ownership,
+    plan,
 };
 use sha2::{Digest, Sha256};
 
@@ -373,6 +374,25 @@ impl Scenario {
 
 pub fn operations(plan: &Plan) -> usize {
     plan.servers.iter().flat_map(|server| &server.groups).map(|group| group.operations.len()).sum()
+}
+
+/// How the plan connects a container, and what it keeps it off.
+#[track_caller]
+pub fn connection(plan: &Plan, name: &str) -> (EndpointSettings, Reserved) {
+    let operations = plan.servers.iter().flat_map(|server| &server.groups).flat_map(|group| &group.operations);
+    let mut connections = operations.filter_map(|operation| match &operation.call {
+        Call::ConnectEndpoint { container, settings, reserved, .. } if container.name == name => {
+            Some((settings.clone(), reserved.clone()))
+        }
+        _ => None,
+    });
+    connections.next_back().unwrap_or_else(|| panic!("{name} is not connected by\n{plan}"))
+}
+
+/// The settings with which the plan connects a container.
+#[track_caller]
+pub fn connected(plan: &Plan, name: &str) -> EndpointSettings {
+    connection(plan, name).0
 }
 
 fn fresh(destination: &ObjectKey) -> FreshId {
