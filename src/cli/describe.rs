@@ -386,6 +386,7 @@ impl<'a> Page<'a> {
             request: &request,
             ids: &FreshIds::default(),
             journals: &[],
+            unreadable: &[],
         });
         let blockers: Vec<&Blocker> = plan
             .servers

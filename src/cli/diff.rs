@@ -90,6 +90,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             request: &request,
             ids: &FreshIds::default(),
             journals: &[],
+            unreadable: &[],
         };
         let plan = plan(&input);
         Preview { observed, plan }

@@ -12,7 +12,9 @@ use super::operation::{
     Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, NetworkCreate, NetworkTarget, Note, NoteKind, OVERLAY,
     Operation, Reason, ServerType,
 };
-use super::{Context, Draft, addresses, arrange, feasible, ownership, proxy, replacement, service, start, swarm};
+use super::{
+    Context, Draft, addresses, arrange, feasible, ownership, proxy, replacement, service, start, swarm, unreadable,
+};
 use crate::api::{DestinationType, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredNetwork, implied_gateway};
 use crate::observed::{NetworkId, NetworkScope, ObservedNetwork, ObservedSubnet, SwarmState};
@@ -50,7 +52,7 @@ impl<'a> Located<'a> {
 
 /// Finds the destination's network by its name, or by its labels where the manifest names none.
 pub(super) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) -> Located<'a> {
-    if let Some(note) = unsuitable(ctx, destination) {
+    if let Some(note) = unreadable::refusal(ctx, &destination.key).or_else(|| unsuitable(ctx, destination)) {
         return Located::Refused(note);
     }
     let mut own: Vec<&ObservedNetwork> = ctx.host.verified_of(ctx.set, &destination.key).collect();

@@ -85,6 +85,7 @@ words!(Reason {
     LeftStopped,
     EndpointDiffers,
     DefaultRouteMoves,
+    JournalUnreadable,
     InsecureTransport,
 });
 words!(BlockerKind { Destination, Application, Database, Service, Container, SwarmService, SwarmTask });

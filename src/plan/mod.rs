@@ -26,6 +26,7 @@ mod route;
 mod service;
 mod start;
 mod swarm;
+mod unreadable;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,6 +62,8 @@ pub struct PlanInput<'a> {
     pub ids: &'a FreshIds,
     /// Replacements that were interrupted.
     pub journals: &'a [Journal],
+    /// What was to be among them.
+    pub unreadable: &'a [UnreadableJournal],
 }
 
 /// What the user asked for beyond convergence.
@@ -138,7 +141,9 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
             Some(plan)
         })
         .collect();
-    Plan { set: input.desired.set.clone(), notes: unknown_objects(input), servers }
+    let mut notes = unknown_objects(input);
+    notes.extend(unreadable::warnings(input));
+    Plan { set: input.desired.set.clone(), notes, servers }
 }
 
 /// What is known while one observed server is planned for.

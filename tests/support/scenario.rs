@@ -16,8 +16,8 @@ use landfall::observed::{
 };
 use landfall::plan::ownership::Mark;
 use landfall::plan::{
-    Call, DeleteMode, FreshId, FreshIds, Journal, JournalPurpose, Plan, PlanInput, Request, Reserved, lint, ownership,
-    plan,
+    Call, DeleteMode, FreshId, FreshIds, Journal, JournalPurpose, Plan, PlanInput, Request, Reserved,
+    UnreadableJournal, lint, ownership, plan,
 };
 use sha2::{Digest, Sha256};
 
@@ -45,6 +45,7 @@ pub struct Scenario {
     pub observed: Observations,
     pub request: Request,
     pub journals: Vec<Journal>,
+    pub unreadable: Vec<UnreadableJournal>,
 }
 
 impl Scenario {
@@ -86,6 +87,7 @@ impl Scenario {
             observed: BTreeMap::from([(edge(), Ok(state))]),
             request: Request::default(),
             journals: Vec::new(),
+            unreadable: Vec::new(),
         }
     }
 
@@ -308,6 +310,17 @@ impl Scenario {
         self
     }
 
+    /// A file in the place of a journal.
+    pub fn unreadable(mut self, purpose: Option<JournalPurpose>, destination: Option<&str>) -> Self {
+        self.unreadable.push(UnreadableJournal {
+            purpose,
+            destination: destination.map(|path| key(Kind::Destination, path)),
+            path: "journal/some.json".to_owned(),
+            problem: "not a journal".to_owned(),
+        });
+        self
+    }
+
     /// Removes a network behind everyone's back, as `docker network rm` does: containers keep its id.
     pub fn vanish(mut self, name: &str) -> Self {
         self.state().networks.retain(|it| it.name != name);
@@ -326,6 +339,7 @@ impl Scenario {
             request: &self.request,
             ids,
             journals: &self.journals,
+            unreadable: &self.unreadable,
         };
         let planned = plan(&input);
         let violations = lint::lint(&input, &planned);
