@@ -19,6 +19,7 @@ mod follow;
 mod get;
 mod graph;
 mod history;
+mod identity;
 mod listen;
 mod output;
 mod progress;

@@ -49,6 +49,8 @@ const IDLE: Duration = Duration::from_secs(60);
 pub struct Options {
     pub manifests: Source,
     pub set: String,
+    /// Which manifests these are.
+    pub source: Option<String>,
     /// Between two resyncs of a server, and two fetches of a repository, give or take a tenth.
     pub interval: Duration,
     /// Remove what the set owns and the manifests no longer declare.
@@ -465,6 +467,9 @@ fn read_manifests(options: &Options, known: Option<u64>) -> (Option<Reading>, Op
     }
     let manifests = sources::validate(&names, &read, problems);
     let notifiers = manifests.as_ref().map(Manifests::notifiers).unwrap_or_default();
-    let result = manifests.and_then(|it| Ok((it.desired(&options.set)?, it.fingerprints())));
+    let result = manifests.and_then(|it| {
+        let desired = DesiredState { source: options.source.clone(), ..it.desired(&options.set)? };
+        Ok((desired, it.fingerprints()))
+    });
     (Some(Reading { content, notifiers, result }), revision)
 }
