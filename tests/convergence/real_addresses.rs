@@ -1,7 +1,10 @@
 //! Addresses, aliases and routes on a real daemon, as people stumbled over them.
 
+use landfall::api::Replacement;
 use landfall::desired::DesiredState;
-use landfall::plan::{Reason, Request};
+use landfall::engine::Reader;
+use landfall::observed::ApiVersion;
+use landfall::plan::{NoteKind, Reason, Request};
 use landfall::reconcile::Applied;
 use serde_json::{Value, json};
 
@@ -18,6 +21,11 @@ async fn applied(host: &Host, desired: &DesiredState) -> Applied {
     let again = apply(&engine, desired, &Request::default()).await;
     assert_eq!(again.report.servers[0].operations, [], "a second apply does nothing");
     done
+}
+
+/// Whether the engine does what came with that version of the API.
+async fn knows(host: &Host, feature: ApiVersion) -> bool {
+    engine(host).info().await.unwrap().knows(feature)
 }
 
 fn address(host: &Host, container: &str) -> String {
@@ -185,7 +193,7 @@ async fn addresses_that_are_given_to_nobody_are_made_and_kept() {
         let web = destination("web").named("web-net").subnet("10.77.0.0/24");
         let web = web.with(|it| {
             it.network.aux_addresses.insert("router".to_owned(), aux.parse().unwrap());
-            it.replacement = landfall::api::Replacement::Reattach;
+            it.replacement = Replacement::Reattach;
         });
         Scenario::new().destination(web).desired
     };
@@ -211,7 +219,6 @@ async fn what_the_daemon_never_makes_is_not_asked_for() {
     };
     let cases = [
         destination("web").named("web-net").subnet("10.77.0.0/24").subnet("10.78.0.0/24"),
-        destination("web").named("web-net").with(|it| it.network.ipv6 = true),
         named("br-there"),
         named("docker0"),
     ];
@@ -219,11 +226,84 @@ async fn what_the_daemon_never_makes_is_not_asked_for() {
     for case in cases {
         let desired = Scenario::new().destination(case).desired;
         let done = apply(&engine, &desired, &Request::default()).await;
-        let server = &done.report.servers[0];
-        assert_eq!(server.operations, [], "{:?}", server.notes);
-        assert!(server.notes.iter().any(|note| note.kind == landfall::plan::NoteKind::Refused), "{:?}", server.notes);
+        assert!(refused(&done) && done.report.servers[0].operations.is_empty(), "{:?}", done.report.servers[0]);
     }
     assert_eq!(host.network_ids("web-net"), [""; 0]);
+}
+
+fn refused(done: &Applied) -> bool {
+    done.report.servers[0].notes.iter().any(|note| note.kind == NoteKind::Refused)
+}
+
+/// Engines differ in what they can make, and the plan knows which: what it does not refuse is made.
+#[tokio::test]
+async fn kinds_of_addresses_are_refused_where_the_engine_cannot_give_them_and_made_where_it_can() {
+    let host = Host::start();
+    let cases = [("pooled", true, ApiVersion::IPV6_POOLS), ("alone", false, ApiVersion::WITHOUT_IPV4)];
+    for (name, ipv4, feature) in cases {
+        let six = destination(name).named(name).without_proxy().replacement(Replacement::Reattach);
+        let declared = |mtu| {
+            let six = six.clone().mtu(mtu).with(|it| (it.network.ipv4, it.network.ipv6) = (ipv4, true));
+            Scenario::without_proxy().destination(six).desired
+        };
+        if !knows(&host, feature).await {
+            let done = apply(&engine(&host), &declared(1400), &Request::default()).await;
+            assert!(refused(&done) && done.report.servers[0].operations.is_empty(), "{:?}", done.report.servers[0]);
+            continue;
+        }
+        // Made, and made anew as it was.
+        for mtu in [1400, 1450] {
+            applied(&host, &declared(mtu)).await;
+            let seen = host.inspect_network(name);
+            assert_eq!((&seen["EnableIPv4"], &seen["EnableIPv6"]), (&json!(ipv4), &json!(true)), "{seen}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_declared_priority_decides_on_the_default_route_where_the_engine_knows_priorities() {
+    let host = Host::start();
+    host.create_network("aa");
+    let app = host.container("app").network("aa").running();
+    let declared = |priority| {
+        let web = destination("web").named("zz").without_proxy();
+        let web = web.member(application("app").with(|it| it.gw_priority = priority));
+        Scenario::without_proxy().destination(web).desired
+    };
+    let by = |network: &str| {
+        let gateway = host.endpoint_of("app", network)["Gateway"].as_str().unwrap().to_owned();
+        host.exec(&app, &["ip", "route"]).contains(&format!("default via {gateway} "))
+    };
+    let done = applied(&host, &declared(Some(10))).await;
+    let known = knows(&host, ApiVersion::GATEWAY_PRIORITY).await;
+    assert_eq!((refused(&done), by("zz")), (!known, known));
+    let done = applied(&host, &declared(None)).await;
+    assert!(!refused(&done) && by("aa"));
+}
+
+/// Newer engines give a MAC address by chance: one that nobody asked for is no loss.
+#[tokio::test]
+async fn a_mac_address_is_missed_where_somebody_asked_for_it_only() {
+    let host = Host::start();
+    host.container("app").running();
+    let declared = |alias: &str, mac: Option<&str>| {
+        let web = destination("web").named("web-net").without_proxy();
+        let app = application("app").alias(alias).with(|it| it.mac_address = mac.map(str::to_owned));
+        Scenario::without_proxy().destination(web.member(app)).desired
+    };
+    applied(&host, &declared("one", None)).await;
+    let done = applied(&host, &declared("two", None)).await;
+    assert_eq!(done.report.servers[0].notes, []);
+    let own = "02:42:aa:bb:cc:01";
+    let done = applied(&host, &declared("two", Some(own))).await;
+    let has = host.endpoint_of("app", "web-net")["MacAddress"] == own;
+    assert_eq!(
+        (refused(&done), has),
+        match knows(&host, ApiVersion::MAC_ADDRESS).await {
+            true => (false, true),
+            false => (true, false),
+        }
+    );
 }
 
 /// The daemon goes by the names of the networks, and the plan says so before.
