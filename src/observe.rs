@@ -395,7 +395,15 @@ mod tests {
                 false => SwarmState::Inactive,
             };
             let (id, name, version) = ("id".to_owned(), "edge-1".to_owned(), "20.10.24".to_owned());
-            Ok(EngineInfo { id, name, version, api_version: None, swarm, address_pools: Vec::new() })
+            Ok(EngineInfo {
+                id,
+                name,
+                version,
+                api_version: None,
+                swarm,
+                address_pools: Vec::new(),
+                addresses: Vec::new(),
+            })
         }
 
         async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError> {

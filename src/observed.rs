@@ -3,6 +3,7 @@
 //! `get server NAME -o json --observed` prints it and `diff --observed FILE` reads it back, so a plan can be reproduced without the server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +96,34 @@ pub struct EngineInfo {
     /// Address pools configured on the daemon; empty where it uses its built-in ones.
     #[serde(default)]
     pub address_pools: Vec<AddressPool>,
+    /// Addresses that the server would lose its way to, or be lost at, if a network took them over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<OwnAddress>,
+}
+
+/// An address outside of all networks of the engine that the server's connections depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OwnAddress {
+    pub address: IpAddr,
+    pub of: AddressOf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum AddressOf {
+    /// By which the server is reached.
+    Server,
+    /// From which it is reached: Landfall's own end of the connection, or the jump host.
+    Client,
+    /// Of a manager of its Swarm.
+    SwarmManager,
+}
+
+impl OwnAddress {
+    /// A loopback address is of no interest: it is the same on every machine.
+    pub fn new(address: IpAddr, of: AddressOf) -> Option<Self> {
+        let address = address.to_canonical();
+        (!address.is_loopback() && !address.is_unspecified()).then_some(Self { address, of })
+    }
 }
 
 impl EngineInfo {

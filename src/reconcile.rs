@@ -13,9 +13,9 @@ use crate::execute::{Limits, Progress, Writers, execute};
 use crate::ids::fresh_ids;
 use crate::observe::{Interest, ObserveLimits, observe_all};
 use crate::observed::Observations;
-use crate::plan::{Call, FreshIds, Plan, PlanInput, Request, plan, wants_elsewhere};
+use crate::plan::{Call, FreshIds, Journal, Plan, PlanInput, Request, plan, wants_elsewhere};
 use crate::report::Report;
-use crate::store::journal::{JournalError, Journals, Loaded};
+use crate::store::journal::{JournalError, Journals};
 use crate::store::known::Known;
 
 /// What a pass starts from.
@@ -99,9 +99,8 @@ impl Pass<'_> {
         observed
     }
 
-    fn plan(&self, observed: &Observations, ids: &FreshIds, journals: &Loaded) -> Plan {
-        let Loaded { journals, unreadable } = journals;
-        plan(&PlanInput { desired: self.desired, observed, request: self.request, ids, journals, unreadable })
+    fn plan(&self, observed: &Observations, ids: &FreshIds, journals: &[Journal]) -> Plan {
+        plan(&PlanInput { desired: self.desired, observed, request: self.request, ids, journals })
     }
 }
 

@@ -15,7 +15,7 @@ pub struct NotifierSpec {
     pub notifier_type: NotifierType,
     /// The address. Most of them let anybody post who knows them: then keep it out of the repository, in `urlFile` or `urlEnv`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = HTTP_URL_PATTERN), example = &"https://ntfy.sh/shop-alerts")]
+    #[schemars(regex(pattern = HTTP_URL_PATTERN), example = &"https://ntfy.sh/shop-alerts", extend("x-secret" = true))]
     pub url: Option<String>,
     /// File with the address, on the machine that Landfall runs on. Read for each notice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,7 +36,7 @@ pub struct NotifierSpec {
     /// `webhook` only: the body, a Jinja template with the variables `event`, `object`, `namespace`, `name`, `kind`, `server`, `reason`,
     /// `message`, `set`, `time`, `text` and `leftOut`. In JSON write `{{ message | tojson }}`. Absent: these variables as a JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 16384))]
+    #[schemars(length(min = 1, max = 16384), extend("x-secret" = true))]
     pub template: Option<String>,
     /// `webhook` only: what the template makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

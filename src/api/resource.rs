@@ -96,6 +96,7 @@ pub struct EnvVar {
     pub name: String,
     /// The value, written out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-secret" = true))]
     pub value: Option<String>,
     /// Where the value is read from when Landfall runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 use super::meta::{API_VERSION, Kind, Metadata, PATTERN_WORDS};
 use super::{ApplicationSpec, DatabaseSpec, DestinationSpec, NotifierSpec, ServerSpec, ServiceSpec};
 
+/// Extension of a field whose value no message, page, record or log may show.
+pub const SECRET: &str = "x-secret";
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// The schema of a document of one kind.
@@ -155,6 +157,10 @@ pub struct Shape {
     pub description: String,
     pub default: Option<Value>,
     pub examples: Vec<Value>,
+    /// Its value is never shown.
+    pub secret: bool,
+    /// Something within it is, or it itself.
+    pub has_secrets: bool,
     pub form: Form,
 }
 
@@ -259,7 +265,15 @@ impl Shape {
                 },
             }
         };
+        let secret = schema.get(SECRET).and_then(Value::as_bool).unwrap_or(false);
+        let within = match &form {
+            Form::Object(fields) => fields.iter().any(|field| field.shape.has_secrets),
+            Form::Map(inner) | Form::List(inner) => inner.has_secrets,
+            Form::Text { .. } | Form::Choice(_) | Form::Integer { .. } | Form::Boolean => false,
+        };
         Shape {
+            secret,
+            has_secrets: secret || within,
             description: text("description"),
             default: schema.get("default").cloned(),
             examples: schema.get("examples").and_then(Value::as_array).cloned().unwrap_or_default(),

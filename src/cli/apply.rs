@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
 use super::diff::{self, PruneArgs};
-use super::identity::SourceArgs;
 use super::progress::Bars;
 use super::repository::{GitArgs, Loaded};
 use super::{Context, Error, Exit, record, report, servers};
@@ -31,8 +30,6 @@ pub(super) struct Args {
     scope: ScopeArgs,
     #[command(flatten)]
     set: SetArgs,
-    #[command(flatten)]
-    source: SourceArgs,
     /// Show what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -85,7 +82,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         ..Request::default()
     };
     let mut desired = args::desired(&manifests, &args.set.set)?;
-    desired.source = Some(args.source.identify(&args.manifests, &args.git, &args.state)?);
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, request.prune);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Context, Error};
 use crate::desired::DesiredState;
-use crate::manifest::{Diagnostic, Manifests};
+use crate::manifest::{self, Diagnostic, Manifests};
 use crate::scope::{Scope, Selection};
 use crate::selector::Selector;
 use crate::sources;
@@ -76,7 +76,7 @@ pub(super) fn invalid(problems: &[Diagnostic]) -> Error {
 /// `consequence`: what follows for the command.
 pub(super) fn wrong(problems: &[Diagnostic], consequence: &str) -> Error {
     let details: Vec<String> = problems.iter().map(|problem| problem.render(true)).collect();
-    let count = match problems.len() {
+    let count = match manifest::count(problems) {
         1 => "1 problem".to_owned(),
         count => format!("{count} problems"),
     };

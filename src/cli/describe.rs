@@ -386,7 +386,6 @@ impl<'a> Page<'a> {
             request: &request,
             ids: &FreshIds::default(),
             journals: &[],
-            unreadable: &[],
         });
         let blockers: Vec<&Blocker> = plan
             .servers

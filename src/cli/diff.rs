@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
-use super::identity::SourceArgs;
 use super::output::DataFormat;
 use super::repository::{GitArgs, Loaded};
 use super::{Context, Error, Exit, record, report, servers};
@@ -31,8 +30,6 @@ pub(super) struct Args {
     #[command(flatten)]
     set: SetArgs,
     #[command(flatten)]
-    source: SourceArgs,
-    #[command(flatten)]
     pruning: PruneArgs,
     /// Plan from a saved observation instead of asking servers; one file for each server, made by
     /// `get server NAME -o json --observed`; repeats
@@ -54,8 +51,7 @@ pub(super) struct PruneArgs {
     // Labels of what is no longer declared are not known.
     #[arg(long, conflicts_with = "selector")]
     pub(super) prune: bool,
-    /// Remove more than max(1, 20 %) of the set's destinations of a server at once, or all of them, or disconnect more than max(5, 20 %) of its
-    /// endpoints
+    /// Remove more than max(1, 20 %) of the set's destinations of a server at once
     #[arg(long, requires = "prune")]
     pub(super) allow_mass_delete: bool,
 }
@@ -79,7 +75,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         request.protected = record::protecting(context, &record::store(&args.state, &args.set)?);
     }
     let mut desired = args::desired(&manifests, &args.set.set)?;
-    desired.source = Some(args.source.identify(&args.manifests, &args.git, &args.state)?);
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, request.prune);
     }
@@ -95,7 +90,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             request: &request,
             ids: &FreshIds::default(),
             journals: &[],
-            unreadable: &[],
         };
         let plan = plan(&input);
         Preview { observed, plan }

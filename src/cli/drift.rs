@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::args::{ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs, desired};
-use super::identity::SourceArgs;
 use super::output::style::{BAD, BOLD, DIM, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
 use super::repository::{GitArgs, Loaded};
@@ -33,8 +32,6 @@ pub(super) struct Args {
     #[command(flatten)]
     set: SetArgs,
     #[command(flatten)]
-    source: SourceArgs,
-    #[command(flatten)]
     servers: ServerArgs,
     #[command(flatten)]
     state: StateArgs,
@@ -59,7 +56,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let Loaded { manifests, .. } = args.git.load(&args.manifests, &args.state, context)?;
     let selection = args.scope.select(&manifests, context);
     let mut desired = desired(&manifests, &args.set.set)?;
-    desired.source = Some(args.source.identify(&args.manifests, &args.git, &args.state)?);
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, false);
     }

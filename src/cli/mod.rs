@@ -19,7 +19,6 @@ mod follow;
 mod get;
 mod graph;
 mod history;
-mod identity;
 mod listen;
 mod output;
 mod progress;

@@ -26,7 +26,7 @@ use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::connect::{self, ConnectOptions};
 use crate::engine::{DockerWriter, EngineError};
 use crate::execute::Limits;
-use crate::manifest::{Diagnostic, Manifests};
+use crate::manifest::{self, Diagnostic, Manifests};
 use crate::notice::Notifier;
 use crate::observe::ObserveLimits;
 use crate::plan::{Cause, Reason};
@@ -39,6 +39,8 @@ use crate::turns::Turns;
 
 /// Events that wait to be handled. Hints beyond it are dropped: each says the same as the next resync.
 const BACKLOG: usize = 1024;
+/// Problems of one reading of the manifests that are logged one by one; the status and `validate` have them all.
+const LOGGED_PROBLEMS: usize = 20;
 /// How long running passes may take to end after the first signal.
 const GRACE: Duration = Duration::from_secs(30);
 /// How long the loop sleeps with nothing to wait for.
@@ -49,8 +51,6 @@ const IDLE: Duration = Duration::from_secs(60);
 pub struct Options {
     pub manifests: Source,
     pub set: String,
-    /// Which manifests these are.
-    pub source: Option<String>,
     /// Between two resyncs of a server, and two fetches of a repository, give or take a tenth.
     pub interval: Duration,
     /// Remove what the set owns and the manifests no longer declare.
@@ -379,14 +379,14 @@ impl Loop {
             }
             Err(problems) => {
                 let now = jiff::Timestamp::now();
-                for problem in &problems {
+                for problem in problems.iter().take(LOGGED_PROBLEMS) {
                     tracing::error!("{problem}");
                 }
                 let rest = match self.shared.board.read().manifests.loaded {
                     Some(_) => "the last good ones stay in force",
                     None => "there were no good ones before, so nothing is done",
                 };
-                tracing::error!(problems = problems.len(), "the manifests are invalid; {rest}");
+                tracing::error!(problems = manifest::count(&problems), "the manifests are invalid; {rest}");
                 let first = problems.first().map(ToString::to_string).unwrap_or_default();
                 let message = format!("{} in the manifests; {rest}. {first}", count(&problems));
                 self.memory.event(EventType::Warning, None, Reason::ManifestInvalid.as_str(), &message, None);
@@ -445,7 +445,7 @@ impl Loop {
 }
 
 fn count(problems: &[Diagnostic]) -> String {
-    match problems.len() {
+    match manifest::count(problems) {
         1 => "1 problem".to_owned(),
         count => format!("{count} problems"),
     }
@@ -467,9 +467,6 @@ fn read_manifests(options: &Options, known: Option<u64>) -> (Option<Reading>, Op
     }
     let manifests = sources::validate(&names, &read, problems);
     let notifiers = manifests.as_ref().map(Manifests::notifiers).unwrap_or_default();
-    let result = manifests.and_then(|it| {
-        let desired = DesiredState { source: options.source.clone(), ..it.desired(&options.set)? };
-        Ok((desired, it.fingerprints()))
-    });
+    let result = manifests.and_then(|it| Ok((it.desired(&options.set)?, it.fingerprints())));
     (Some(Reading { content, notifiers, result }), revision)
 }

@@ -8,7 +8,6 @@
 
 mod address;
 mod command;
-pub mod origin;
 mod tree;
 
 use std::collections::BTreeMap;

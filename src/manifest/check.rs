@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::api::schema::{Choice, Field, Form, Shape};
 use crate::api::{API_VERSION, Kind};
 
+use super::mask;
 use super::suggest::{did_you_mean, nearest, one_of};
 use super::text::{Problem, Span};
 use super::tree::{Content, Entry, Node};
@@ -13,7 +14,13 @@ use super::tree::{Content, Entry, Node};
 /// It is taken out of the lists of the tree as well, so that positions in both remain the same.
 pub(super) fn document(root: &mut Node, problems: &mut Vec<Problem>) -> Option<(Kind, Value)> {
     if !matches!(root.content, Content::Mapping(_)) {
-        let problem = Problem::new(root.span, format!("a document must be a mapping, not {}", describe(root)))
+        let what = match &root.content {
+            // Another file than was meant: a key, or a password.
+            Content::Text(_) => "text".to_owned(),
+            _ => describe(root),
+        };
+        let problem = Problem::new(root.span, format!("a document must be a mapping, not {what}"))
+            .hides(all_values(root))
             .hint(format!("it begins with `apiVersion: {API_VERSION}` and `kind:`"));
         problems.push(problem);
         return None;
@@ -33,6 +40,17 @@ pub(super) fn document(root: &mut Node, problems: &mut Vec<Problem>) -> Option<(
     Some((kind, object(root, fields, problems).0))
 }
 
+/// The values of the document that are never shown.
+pub(super) fn secrets(root: &Node) -> Vec<Span> {
+    let mut hidden = Vec::new();
+    let kind = root.get("kind").map(|entry| &entry.value.content);
+    let kind = Kind::ALL.into_iter().find(|known| matches!(kind, Some(Content::Text(word)) if word == known.as_str()));
+    if let Some(kind) = kind {
+        mask::secrets(root, Shape::of(kind), &mut hidden);
+    }
+    hidden
+}
+
 fn kind(root: &Node, problems: &mut Vec<Problem>) -> Option<Kind> {
     let kinds = || Kind::ALL.iter().map(|kind| kind.as_str());
     let Some(entry) = root.get("kind") else {
@@ -41,17 +59,20 @@ fn kind(root: &Node, problems: &mut Vec<Problem>) -> Option<Kind> {
             if root.get("apiVersion").is_none() { "`apiVersion` and `kind` are missing" } else { "`kind` is missing" };
         let start = first_key(root);
         problems.push(
-            Problem::new(start, missing).hint(format!("`apiVersion: {API_VERSION}` and `kind:` {}", one_of(kinds()))),
+            Problem::new(start, missing)
+                .hides(all_values(root))
+                .hint(format!("`apiVersion: {API_VERSION}` and `kind:` {}", one_of(kinds()))),
         );
         return None;
     };
     let Content::Text(word) = &entry.value.content else {
-        problems.push(mismatch(&entry.value, "text").hint(one_of(kinds())));
+        problems.push(mismatch(&entry.value, "text").hides(all_values(root)).hint(one_of(kinds())));
         return None;
     };
     let known = Kind::ALL.into_iter().find(|kind| kind.as_str() == word);
     if known.is_none() {
-        let problem = Problem::new(entry.value.span, format!("unknown kind `{word}`"))
+        let problem = Problem::new(entry.value.span, format!("unknown kind {}", quoted(word)))
+            .hides(all_values(root))
             .hint(did_you_mean(word, kinds()).unwrap_or_else(|| one_of(kinds())));
         problems.push(problem);
     }
@@ -85,7 +106,7 @@ fn value(node: &mut Node, shape: &Shape, problems: &mut Vec<Problem>) -> Option<
             match problem {
                 None => Some(Value::String(text.clone())),
                 Some(words) => {
-                    let subject = if text.is_empty() { "the text".to_owned() } else { quoted(text) };
+                    let subject = if text.is_empty() || shape.secret { "the text".to_owned() } else { quoted(text) };
                     problems.push(Problem::new(node.span, format!("{subject} {words}")));
                     None
                 }
@@ -106,7 +127,7 @@ fn value(node: &mut Node, shape: &Shape, problems: &mut Vec<Problem>) -> Option<
         }
         (Form::Boolean, Content::Boolean(boolean)) => Some(Value::Bool(*boolean)),
         (form, _) => {
-            problems.push(wrong_type(node, form));
+            problems.push(wrong_type(node, form, shape.has_secrets));
             None
         }
     }
@@ -159,7 +180,12 @@ fn first_key(node: &Node) -> Span {
 }
 
 fn unknown_field(entry: &Entry, fields: &[Field], siblings: &[Entry]) -> Problem {
-    let problem = Problem::new(entry.key_span, format!("unknown field `{}`", entry.key));
+    let mut hidden = Vec::new();
+    // It may be what a secret field was meant to be, or one that other programs have.
+    if fields.iter().any(|field| field.shape.has_secrets) || mask::is_secret_name(&entry.key) {
+        mask::values(&entry.value, &mut hidden);
+    }
+    let problem = Problem::new(entry.key_span, format!("unknown field {}", quoted(&entry.key))).hides(hidden);
     // `status` belongs to what `get -o yaml` prints. Nothing else has such a field, whatever the mapping.
     if entry.key == "status" {
         return problem.hint("`status` is output only: take it out of the manifest");
@@ -200,7 +226,8 @@ fn choice(span: Span, text: &str, choices: &[Choice], problems: &mut Vec<Problem
     None
 }
 
-fn wrong_type(node: &Node, form: &Form) -> Problem {
+/// `secret`: what is there is not to be quoted.
+fn wrong_type(node: &Node, form: &Form, secret: bool) -> Problem {
     let expected = match form {
         Form::Object(_) | Form::Map(_) => "a mapping",
         Form::List(_) => "a list",
@@ -208,7 +235,10 @@ fn wrong_type(node: &Node, form: &Form) -> Problem {
         Form::Integer { .. } => "a whole number",
         Form::Boolean => "`true` or `false`",
     };
-    let problem = mismatch(node, expected);
+    let problem = match secret {
+        true => Problem::new(node.span, format!("expected {expected}, found {}", noun(&node.content))),
+        false => mismatch(node, expected),
+    };
     if let Form::Choice(choices) = form {
         return problem.hint(one_of(choices.iter().map(|choice| choice.word.as_str())));
     }
@@ -234,6 +264,13 @@ fn wrong_type(node: &Node, form: &Form) -> Problem {
     }
 }
 
+/// Of a document whose kind is not known, any value may be a secret.
+fn all_values(root: &Node) -> Vec<Span> {
+    let mut hidden = Vec::new();
+    mask::values(root, &mut hidden);
+    hidden
+}
+
 fn mismatch(node: &Node, expected: &str) -> Problem {
     Problem::new(node.span, format!("expected {expected}, found {}", describe(node)))
 }
@@ -247,6 +284,18 @@ fn describe(node: &Node) -> String {
         Content::Text(text) => format!("the text {}", quoted(text)),
         Content::List(_) => "a list".to_owned(),
         Content::Mapping(_) => "a mapping".to_owned(),
+    }
+}
+
+/// What it is, without its value.
+fn noun(content: &Content) -> &'static str {
+    match content {
+        Content::Null => "nothing",
+        Content::Boolean(_) => "a boolean",
+        Content::Integer(_) | Content::Float => "a number",
+        Content::Text(_) => "text",
+        Content::List(_) => "a list",
+        Content::Mapping(_) => "a mapping",
     }
 }
 

@@ -32,6 +32,14 @@ pub struct Diagnostic {
     pub(crate) label: Option<String>,
     #[serde(skip)]
     pub(crate) excerpt: Option<Excerpt>,
+    /// How many problems it tells of.
+    #[serde(skip)]
+    pub(crate) stands_for: usize,
+}
+
+/// How many problems they tell of.
+pub fn count(diagnostics: &[Diagnostic]) -> usize {
+    diagnostics.iter().map(|diagnostic| diagnostic.stands_for).sum()
 }
 
 /// The line to show, and which part of it is meant.
@@ -47,11 +55,13 @@ impl Excerpt {
     /// More of a line than this is not kept: a file may be one line of megabytes.
     const WIDTH: usize = 160;
 
-    pub(crate) fn cut(line: &str, start: usize, end: usize) -> Option<Self> {
+    /// `whole`: the line is given from its beginning.
+    pub(crate) fn cut(line: &str, marked: Range<usize>, whole: bool) -> Option<Self> {
+        let Range { start, end } = marked;
         let from = if line.len() <= Self::WIDTH { 0 } else { floor(line, start.saturating_sub(Self::WIDTH / 2)) };
         let to = floor(line, from + Self::WIDTH);
         let marked = start.min(to) - from..end.clamp(start, to.max(start)).min(to) - from;
-        Some(Self { line: line.get(from..to)?.to_owned(), marked, whole: from == 0 })
+        Some(Self { line: line.get(from..to)?.to_owned(), marked, whole: whole && from == 0 })
     }
 }
 
@@ -67,6 +77,7 @@ impl Diagnostic {
             hint: None,
             label: None,
             excerpt: None,
+            stands_for: 1,
         }
     }
 

@@ -9,16 +9,18 @@ mod check;
 mod diagnostic;
 mod endpoint;
 mod json;
+pub(crate) mod mask;
+mod range;
 mod resolve;
 pub(crate) mod suggest;
 mod text;
 mod tree;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Severity, count};
 
 use crate::api::{Kind, Object, ObjectKey, Spec};
 use crate::desired::{DesiredServer, DesiredState};
@@ -34,6 +36,8 @@ pub const MAX_DOCUMENTS: usize = 50_000;
 pub const MAX_NODES: usize = 100_000;
 /// Deepest nesting of one document.
 pub const MAX_DEPTH: usize = 64;
+/// Problems that are told one by one.
+pub const MAX_PROBLEMS: usize = 500;
 
 /// One file, or standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,13 +134,32 @@ struct Loaded {
     partial: bool,
 }
 
-/// Problems with the index of their source.
+/// Problems with the index of their source: the first of them, and how many there are.
 #[derive(Debug, Default)]
-struct Problems(Vec<(usize, Severity, Problem)>);
+struct Problems {
+    first: Vec<(usize, Severity, Problem)>,
+    errors: usize,
+    warnings: usize,
+}
 
 impl Problems {
     fn error(&mut self, source: usize, problem: Problem) {
-        self.0.push((source, Severity::Error, problem));
+        self.add(source, Severity::Error, problem);
+    }
+
+    fn add(&mut self, source: usize, severity: Severity, problem: Problem) {
+        match severity {
+            Severity::Error => self.errors += 1,
+            Severity::Warning => self.warnings += 1,
+        }
+        if self.first.len() < MAX_PROBLEMS {
+            self.first.push((source, severity, problem));
+        }
+    }
+
+    /// Those beyond the first.
+    fn further(&self) -> usize {
+        self.errors + self.warnings - self.first.len()
     }
 }
 
@@ -147,6 +170,8 @@ pub fn load(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
     let mut problems = Problems::default();
     let mut loaded = Vec::new();
     let mut broken = HashSet::new();
+    let mut hidden = Hidden::new();
+    suggest::begin();
     for (source, bytes) in sources.iter().enumerate() {
         match Text::decode(bytes) {
             Err(diagnostic) => {
@@ -154,11 +179,13 @@ pub fn load(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
                 texts.push(None);
             }
             Ok(text) => {
-                tree::documents(text.content, |root, mut found| {
+                tree::documents(text.content, |root, found| {
+                    let mut found: Vec<Problem> = found.into_iter().map(Problem::unread).collect();
                     if let Some(root) = root {
-                        object(source, root, &mut found, &mut loaded, &mut broken);
+                        let secrets = object(source, root, &mut found, &mut loaded, &mut broken);
+                        hidden.entry(source).or_default().extend(secrets);
                     }
-                    problems.0.extend(found.into_iter().map(|problem| (source, Severity::Error, problem)));
+                    found.into_iter().for_each(|problem| problems.error(source, problem));
                 });
                 texts.push(Some(text));
             }
@@ -166,21 +193,13 @@ pub fn load(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
     }
     let resolved = resolve::resolve(&loaded, &broken, &texts, &mut problems);
 
-    problems.0.sort_by_key(|(source, _, problem)| (*source, problem.span));
-    let mut diagnostics = undecodable;
-    let (mut errors, mut unsupported) = (false, Vec::new());
-    for (source, severity, problem) in &problems.0 {
-        let Some(Some(text)) = texts.get(*source) else { continue };
-        let diagnostic = text.diagnose(*severity, problem);
-        match severity {
-            Severity::Error => errors = true,
-            Severity::Warning => unsupported.push(diagnostic.clone()),
-        }
-        diagnostics.push((*source, diagnostic));
-    }
-    if errors || diagnostics.len() > unsupported.len() {
-        diagnostics.sort_by_key(|(source, _)| *source);
-        return Err(diagnostics.into_iter().map(|(_, diagnostic)| diagnostic).collect());
+    let has_errors = problems.errors + undecodable.len() > 0;
+    let further = problems.further() + undecodable.len().saturating_sub(MAX_PROBLEMS);
+    undecodable.truncate(MAX_PROBLEMS);
+    let (diagnostics, unsupported) = diagnose(undecodable, problems, &texts, hidden);
+    if has_errors {
+        let more = (further > 0).then(|| more(sources, further));
+        return Err(diagnostics.into_iter().chain(more).collect());
     }
     let objects = loaded.into_iter().filter_map(|loaded| {
         let location = locate(&texts, loaded.source, loaded.root.span)?;
@@ -189,21 +208,57 @@ pub fn load(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
     Ok(Manifests { objects: objects.collect(), servers: resolved, unsupported })
 }
 
+/// Values that are not to be shown, by the index of their source.
+type Hidden = HashMap<usize, Vec<Span>>;
+
+/// All diagnostics in the order of the sources; and the warnings among them.
+fn diagnose(
+    undecodable: Vec<(usize, Diagnostic)>,
+    mut problems: Problems,
+    texts: &[Option<Text<'_>>],
+    mut hidden: Hidden,
+) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
+    problems.first.sort_by_key(|(source, _, problem)| (*source, problem.span));
+    for (source, _, problem) in &mut problems.first {
+        hidden.entry(*source).or_default().append(&mut problem.hides);
+    }
+    hidden.values_mut().for_each(|spans| spans.sort());
+    let (mut diagnostics, mut unsupported) = (undecodable, Vec::new());
+    for (source, severity, problem) in &problems.first {
+        let Some(Some(text)) = texts.get(*source) else { continue };
+        let diagnostic = text.diagnose(*severity, problem, hidden.get(source).map_or(&[], Vec::as_slice));
+        if *severity == Severity::Warning {
+            unsupported.push(diagnostic.clone());
+        }
+        diagnostics.push((*source, diagnostic));
+    }
+    diagnostics.sort_by_key(|(source, _)| *source);
+    (diagnostics.into_iter().map(|(_, diagnostic)| diagnostic).collect(), unsupported)
+}
+
+fn more(sources: &[Source], further: usize) -> Diagnostic {
+    let file = sources.last().map_or("", |source| source.name.as_str());
+    let words = if further == 1 { "and 1 more problem".to_owned() } else { format!("and {further} more problems") };
+    let more = Diagnostic::of_file(file, words).with_hint("they are told once those before them are solved");
+    Diagnostic { stands_for: further, ..more }
+}
+
 fn locate(texts: &[Option<Text<'_>>], source: usize, span: Span) -> Option<Location> {
     let text = texts.get(source)?.as_ref()?;
     let (line, column) = text.position(span.start);
     Some(Location { file: text.name.to_owned(), line, column })
 }
 
-/// Checks one document and makes the object, also of what is partly wrong: a wrong field must not hide what is wrong beside it.
+/// Checks one document and makes the object; returns its secrets. Also of what is partly wrong: a wrong field must not hide what is wrong beside it.
 fn object(
     source: usize,
     mut root: Node,
     problems: &mut Vec<Problem>,
     loaded: &mut Vec<Loaded>,
     broken: &mut HashSet<ObjectKey>,
-) {
-    let Some((kind, mut value)) = check::document(&mut root, problems) else { return };
+) -> Vec<Span> {
+    let secrets = check::secrets(&root);
+    let Some((kind, mut value)) = check::document(&mut root, problems) else { return secrets };
     let partial = !problems.is_empty();
     let mut part = |name: &str| value.get_mut(name).map(Value::take).unwrap_or_default();
     let (metadata, spec) = (part("metadata"), part("spec"));
@@ -221,6 +276,7 @@ fn object(
             }
         }
     }
+    secrets
 }
 
 fn decode(kind: Kind, metadata: Value, spec: Value) -> Result<Object, serde_json::Error> {

@@ -11,11 +11,11 @@ use super::check::quoted;
 use super::suggest::did_you_mean;
 use super::text::{Problem, Span, Text};
 use super::tree::Step;
-use super::{Loaded, Problems, Severity, endpoint};
+use super::{Loaded, Problems, Severity, endpoint, range};
 use crate::api::{
     ApplicationSpec, ContainerSelector, DatabaseSpec, DestinationSpec, DestinationType, EndpointSpec, Kind,
-    NetworkSpec, NotifierSpec, NotifierType, Object, ObjectKey, ObjectRef, ProxySpec, ServerRole, ServerSpec,
-    ServiceSpec, Spec, SubnetSpec, ValueFrom,
+    NotifierSpec, NotifierType, Object, ObjectKey, ObjectRef, ProxySpec, ServerRole, ServerSpec, ServiceSpec, Spec,
+    SubnetSpec, ValueFrom,
 };
 use crate::desired::{
     DesiredDestination, DesiredEndpoint, DesiredMember, DesiredNetwork, DesiredServer, DesiredSubnet, Proxy,
@@ -68,6 +68,7 @@ pub(super) fn resolve(
     resolver.network_names();
     resolver.bridge_names();
     resolver.subnet_overlaps();
+    resolver.own_addresses();
     for at in unique.iter().copied() {
         resolver.resource(at);
     }
@@ -355,7 +356,7 @@ impl<'a> Resolver<'a> {
             .subnets
             .iter()
             .enumerate()
-            .filter_map(|(number, subnet)| self.subnet(at, number, subnet, network))
+            .filter_map(|(number, subnet)| self.subnet(at, number, subnet, spec))
             .collect();
         let aux_addresses = self.aux_addresses(at, network, &subnets);
         self.network(at, spec);
@@ -443,16 +444,26 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn subnet(&mut self, at: usize, number: usize, spec: &SubnetSpec, network: &NetworkSpec) -> Option<DesiredSubnet> {
+    fn subnet(
+        &mut self,
+        at: usize,
+        number: usize,
+        spec: &SubnetSpec,
+        destination: &DestinationSpec,
+    ) -> Option<DesiredSubnet> {
         let path = |field| [Step::Key("spec"), "network".into(), "subnets".into(), number.into(), Step::Key(field)];
         let subnet = self.range(at, &path("subnet"), &spec.subnet);
         let ip_range = spec.ip_range.as_ref().map(|range| self.range(at, &path("ipRange"), range));
         let gateway = spec.gateway.as_ref().map(|gateway| self.address(at, &path("gateway"), gateway));
         let subnet = subnet?;
-        if matches!(subnet, IpNet::V6(_)) && !network.ipv6 {
+        // An adopted network is there already, and its containers with it.
+        if let Some(why) = range::unusable(&subnet).filter(|_| !destination.adopt) {
+            self.report(at, &path("subnet"), |span| Problem::new(span, why));
+        }
+        if matches!(subnet, IpNet::V6(_)) && !destination.network.ipv6 {
             self.report(at, &path("subnet"), |span| Problem::new(span, "an IPv6 subnet needs `network.ipv6: true`"));
         }
-        if matches!(subnet, IpNet::V4(_)) && !network.ipv4 {
+        if matches!(subnet, IpNet::V4(_)) && !destination.network.ipv4 {
             self.report(at, &path("subnet"), |span| Problem::new(span, "an IPv4 subnet needs a network with IPv4"));
         }
         if let Some(Some(gateway)) = gateway
@@ -475,6 +486,9 @@ impl<'a> Resolver<'a> {
     }
 
     fn range(&mut self, at: usize, path: &[Step<'_>], text: &str) -> Option<IpNet> {
+        if self.has_leading_zeros(at, path, text) {
+            return None;
+        }
         let Ok(range) = text.parse::<IpNet>() else {
             self.report(at, path, |span| {
                 Problem::new(span, format!("{} is not an address range in CIDR notation", quoted(text)))
@@ -491,7 +505,18 @@ impl<'a> Resolver<'a> {
         Some(range.trunc())
     }
 
+    fn has_leading_zeros(&mut self, at: usize, path: &[Step<'_>], text: &str) -> bool {
+        let misspelt = range::leading_zeros(text);
+        misspelt.is_some_and(|range::Misspelt { message, hint }| {
+            self.report(at, path, |span| Problem::new(span, message).hint(hint));
+            true
+        })
+    }
+
     fn address(&mut self, at: usize, path: &[Step<'_>], text: &str) -> Option<IpAddr> {
+        if self.has_leading_zeros(at, path, text) {
+            return None;
+        }
         let address = text.parse().ok();
         if address.is_none() {
             self.report(at, path, |span| {
@@ -529,6 +554,30 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// A network of which the server's own address is one takes the server away from whoever reaches it there.
+    fn own_addresses(&mut self) {
+        let mut found = Vec::new();
+        for placed in self.destinations.values().filter(|placed| !placed.destination.adopt) {
+            let Some(address) = self.servers.get(&placed.server).and_then(range::literal_address) else { continue };
+            for (number, subnet) in placed.destination.network.subnets.iter().enumerate() {
+                if subnet.subnet.contains(&address) {
+                    found.push((placed.at, number, subnet.subnet, address, placed.server.path()));
+                }
+            }
+        }
+        for (at, number, subnet, address, server) in found {
+            self.report(at, &subnet_path(number), |span| {
+                Problem::new(
+                    span,
+                    format!(
+                        "{subnet} contains {address}, the address by which server `{server}` is reached (SubnetOverlap)"
+                    ),
+                )
+                .hint("the server would be lost with the network; choose a range that is nowhere else in use")
+            });
+        }
+    }
+
     fn subnet_overlaps(&mut self) {
         // By server and first address, wider ranges first: what overlaps then overlaps the range that reaches furthest so far.
         let mut ranges: Vec<(&ObjectKey, IpAddr, IpAddr, IpNet, usize, usize)> = Vec::new();
@@ -560,11 +609,9 @@ impl<'a> Resolver<'a> {
             } else {
                 format!("{other} is of {}", self.name(owner))
             };
-            self.report(
-                at,
-                &["spec".into(), "network".into(), "subnets".into(), number.into(), "subnet".into()],
-                |span| Problem::new(span, format!("{range} overlaps {other} on the same server")).hint(hint),
-            );
+            self.report(at, &subnet_path(number), |span| {
+                Problem::new(span, format!("{range} overlaps {other} on the same server")).hint(hint)
+            });
         }
     }
 
@@ -818,7 +865,7 @@ impl<'a> Resolver<'a> {
                 format!("managed {plural} are not supported by this version"),
             )
             .hint("let something else run it, and choose its containers with `containers`");
-            self.problems.0.push((loaded.source, Severity::Warning, problem));
+            self.problems.add(loaded.source, Severity::Warning, problem);
         }
     }
 
@@ -955,4 +1002,8 @@ impl<'a> Resolver<'a> {
 fn is_of_one_host(mac: &str) -> bool {
     let first = mac.get(..2).and_then(|octet| u8::from_str_radix(octet, 16).ok());
     first.is_some_and(|first| first & 1 == 0) && mac.chars().any(|digit| !matches!(digit, '0' | ':'))
+}
+
+fn subnet_path(number: usize) -> [Step<'static>; 5] {
+    [Step::Key("spec"), "network".into(), "subnets".into(), number.into(), "subnet".into()]
 }

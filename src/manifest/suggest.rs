@@ -1,5 +1,19 @@
 //! "Did you mean …?"
 
+use std::cell::Cell;
+
+/// Words that are compared with everything there is; whoever has so many wrong has something else wrong.
+const MOST: usize = 10_000;
+
+thread_local! {
+    static LEFT: Cell<usize> = const { Cell::new(MOST) };
+}
+
+/// What is looked for from now on belongs to another reading.
+pub(crate) fn begin() {
+    LEFT.set(MOST);
+}
+
 /// The candidate that the user probably meant, as a question.
 pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     nearest(word, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
@@ -8,9 +22,10 @@ pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl Iterator<Item = &'a 
 /// The candidate that differs in case, `-` and `_` only, else the one fewest edits away, if these are few for the length of the word.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Nobody mistypes a name into something of this length, and the comparison is quadratic.
-    if word.len() > 128 {
+    if word.len() > 128 || LEFT.get() == 0 {
         return None;
     }
+    LEFT.set(LEFT.get() - 1);
     let squash = |text: &str| -> String {
         text.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
     };

@@ -1,9 +1,15 @@
 //! The text of one file: decoding, limits, and where a byte is for people.
 
 use std::cell::OnceCell;
+use std::ops::Range;
 
 use super::diagnostic::{Diagnostic, Excerpt, Severity, floor};
-use super::{MAX_FILE_BYTES, Source};
+use super::{MAX_FILE_BYTES, Source, mask};
+
+/// Bytes of a line around the place that is meant.
+const MARGIN: usize = 240;
+/// Characters of a message; names in it may be as long as a file.
+const LONGEST_SENTENCE: usize = 600;
 
 /// A range of bytes within a file's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,11 +35,15 @@ pub(super) struct Problem {
     pub(super) hint: Option<String>,
     /// Where what it repeats was given first, in the same file.
     pub(super) first: Option<Span>,
+    /// Values that may be secrets, because of what is wrong.
+    pub(super) hides: Vec<Span>,
+    /// The document could not be read: which of its values are secrets is not known.
+    pub(super) unread: bool,
 }
 
 impl Problem {
     pub(super) fn new(span: Span, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), label: None, hint: None, first: None }
+        Self { span, message: message.into(), label: None, hint: None, first: None, hides: Vec::new(), unread: false }
     }
 
     pub(super) fn label(mut self, label: impl Into<String>) -> Self {
@@ -43,6 +53,16 @@ impl Problem {
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn hides(mut self, values: impl IntoIterator<Item = Span>) -> Self {
+        self.hides.extend(values);
+        self
+    }
+
+    pub(super) fn unread(mut self) -> Self {
+        self.unread = true;
         self
     }
 
@@ -99,15 +119,16 @@ impl<'a> Text<'a> {
             } else {
                 "save the file as UTF-8"
             };
-            return Err(Box::new(text.diagnose(Severity::Error, &problem.hint(hint))));
+            return Err(Box::new(text.diagnose(Severity::Error, &problem.unread().hint(hint), &[])));
         }
         // The parser takes NUL for the end of the file, and YAML allows no control characters but tab and line breaks.
         let control = |c: char| c < ' ' && !matches!(c, '\t' | '\n' | '\r') || c == '\u{7f}';
         if let Some(at) = text.content.find(control) {
             let code = text.content.as_bytes().get(at).copied().unwrap_or_default();
             let problem = Problem::new(Span::at(at), format!("control character 0x{code:02x} is not allowed"))
+                .unread()
                 .hint("within a double-quoted string write it as an escape, such as \"\\x1b\"");
-            return Err(Box::new(text.diagnose(Severity::Error, &problem)));
+            return Err(Box::new(text.diagnose(Severity::Error, &problem, &[])));
         }
         Ok(text)
     }
@@ -134,7 +155,8 @@ impl<'a> Text<'a> {
         (number, lines.get(number - 1).copied().unwrap_or_default())
     }
 
-    pub(super) fn diagnose(&self, severity: Severity, problem: &Problem) -> Diagnostic {
+    /// `hidden`: values of the text that are not to be shown, in their order.
+    pub(super) fn diagnose(&self, severity: Severity, problem: &Problem, hidden: &[Span]) -> Diagnostic {
         let start = floor(self.content, problem.span.start);
         let (line, column) = self.position(start);
         let (_, line_start) = self.line_of(start);
@@ -151,17 +173,49 @@ impl<'a> Text<'a> {
             file: self.name.to_owned(),
             line: Some(line),
             column: Some(column),
-            message: problem.message.clone(),
-            hint: problem.hint.clone(),
+            message: sentence(&problem.message),
+            hint: problem.hint.as_deref().map(sentence),
             label: match problem.first {
                 Some(first) => Some(format!("already given in line {}", self.position(first.start).0)),
-                None => problem.label.clone(),
+                None => problem.label.as_deref().map(sentence),
             },
-            excerpt: Excerpt::cut(
-                self.content.get(line_start..line_end).unwrap_or_default(),
-                start - line_start,
-                end - line_start,
-            ),
+            stands_for: 1,
+            excerpt: self.excerpt(line_start..line_end, start..end, problem.unread, hidden),
         }
+    }
+
+    /// What is shown of a line.
+    fn excerpt(&self, line: Range<usize>, marked: Range<usize>, unread: bool, hidden: &[Span]) -> Option<Excerpt> {
+        let mut masks = if unread { mask::by_words(self.content, line.clone())? } else { Vec::new() };
+        // No more of a line than around the place: a file may be one line of megabytes.
+        let from = floor(self.content, marked.start.saturating_sub(MARGIN).max(line.start));
+        let to = floor(self.content, marked.end.min(marked.start + MARGIN).saturating_add(MARGIN).min(line.end));
+        let part = self.content.get(from..to)?;
+        let within = |start: usize, end: usize| start.max(from)..end.min(to);
+        let begin = hidden.partition_point(|span| span.end <= from);
+        let hidden = hidden.get(begin..).unwrap_or_default().iter().take_while(|span| span.start < to);
+        masks = masks.into_iter().map(|mask| within(line.start + mask.start, line.start + mask.end)).collect();
+        masks.extend(hidden.map(|span| within(span.start, span.end)));
+        for mask in &mut masks {
+            let start = mask.start.saturating_sub(from);
+            // The parser counts the space after a quoted value in.
+            let value = part.get(start..mask.end.saturating_sub(from)).unwrap_or_default();
+            *mask = start..start + value.trim_end().len();
+        }
+        masks.extend(mask::in_urls(part));
+        let marked = within(marked.start, marked.end);
+        let marked = marked.start - from..marked.end.max(marked.start) - from;
+        let before = part.get(..marked.start);
+        let (shown, marked) = mask::replaced(part, masks, marked);
+        // Behind what is masked, the column would be counted wrong.
+        Excerpt::cut(&shown, marked.clone(), from == line.start && shown.get(..marked.start) == before)
+    }
+}
+
+/// What is said, cut where nobody reads on, and without the credentials of addresses that it quotes.
+fn sentence(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_SENTENCE) {
+        Some((end, _)) => format!("{}…", mask::urls(text.get(..end).unwrap_or_default())),
+        None => mask::urls(text),
     }
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
+use super::check::quoted;
 use super::text::{Problem, Span};
 use super::{MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, json};
 
@@ -115,7 +116,7 @@ pub(super) fn documents(text: &str, mut each: impl FnMut(Option<Node>, Vec<Probl
                 Ok((event, span)) => {
                     let span = builder.cursor.span(span);
                     if let Err(problem) = builder.event(event, span) {
-                        builder.problems.push(problem);
+                        builder.problems.push(*problem);
                         builder.broken = true;
                         break;
                     }
@@ -347,7 +348,7 @@ impl<'a> Builder<'a> {
         rest.trim().is_empty().then(|| Problem::new(span, format!("the `{bracket}` is not closed")))
     }
 
-    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Box<Problem>> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => Ok(()),
             Event::DocumentEnd => {
@@ -375,18 +376,16 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn count(&mut self, nodes: usize, span: Span) -> Result<(), Problem> {
+    fn count(&mut self, nodes: usize, span: Span) -> Result<(), Box<Problem>> {
         self.nodes += nodes;
         if self.nodes > MAX_NODES {
-            return Err(Problem::new(
-                span,
-                format!("the document has more than {MAX_NODES} values, its aliases expanded"),
-            ));
+            let words = format!("the document has more than {MAX_NODES} values, its aliases expanded");
+            return Err(Box::new(Problem::new(span, words)));
         }
         Ok(())
     }
 
-    fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Problem> {
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Box<Problem>> {
         match self.anchors.get(&anchor) {
             Some(Anchor::Done { node, nodes }) => {
                 let (node, nodes) = (node.clone(), *nodes);
@@ -394,16 +393,16 @@ impl<'a> Builder<'a> {
                 self.add(node, span);
                 Ok(())
             }
-            Some(Anchor::Open) => Err(Problem::new(span, "the alias is within what it refers to")),
+            Some(Anchor::Open) => Err(Box::new(Problem::new(span, "the alias is within what it refers to"))),
             // The parser keeps the anchors of earlier documents.
-            None => Err(syntax_error(self.cursor.text, span.start, "unknown anchor")),
+            None => Err(Box::new(syntax_error(self.cursor.text, span.start, "unknown anchor"))),
         }
     }
 
-    fn begin(&mut self, span: Span, anchor: usize, items: Items) -> Result<(), Problem> {
+    fn begin(&mut self, span: Span, anchor: usize, items: Items) -> Result<(), Box<Problem>> {
         self.count(1, span)?;
         if self.open.len() == MAX_DEPTH {
-            return Err(too_deep(span));
+            return Err(Box::new(too_deep(span)));
         }
         if anchor > 0 {
             self.anchors.insert(anchor, Anchor::Open);
@@ -440,7 +439,7 @@ impl<'a> Builder<'a> {
             let Some(entry) = entries.get(index) else { continue };
             match first {
                 Some(first) if first.key == entry.key => {
-                    let problem = Problem::new(entry.key_span, format!("duplicate key `{}`", entry.key));
+                    let problem = Problem::new(entry.key_span, format!("duplicate key {}", quoted(&entry.key)));
                     self.problems.push(problem.first(first.key_span));
                     if let Some(repeated) = repeated.get_mut(index) {
                         *repeated = true;
@@ -546,7 +545,7 @@ impl<'a> Builder<'a> {
             ("null", Content::Null) | ("bool", Content::Boolean(_)) | ("int", Content::Integer(_)) => {}
             ("float", Content::Float | Content::Integer(_)) => return Content::Float,
             ("null" | "bool" | "int" | "float", _) => {
-                self.problems.push(Problem::new(span, format!("`{value}` is not a {suffix}, as its tag says")));
+                self.problems.push(Problem::new(span, format!("this is not a {suffix}, as its tag says")));
             }
             _ => self.problems.push(unsupported_tag(tag, span)),
         }
@@ -555,7 +554,11 @@ impl<'a> Builder<'a> {
 }
 
 fn unsupported_tag(tag: &Tag, span: Span) -> Problem {
-    Problem::new(span, format!("the tag `{tag}` is not supported")).hint("text that begins with `!` must be quoted")
+    // Not quoted: it may be the beginning of a password.
+    let standard =
+        if tag.is_yaml_core_schema() { format!("the tag `!!{}` is not supported", tag.suffix) } else { String::new() };
+    let words = if standard.is_empty() { "tags are not supported".to_owned() } else { standard };
+    Problem::new(span, words).hint("text that begins with `!` must be quoted")
 }
 
 /// The type of a plain scalar by the core schema of YAML 1.2.

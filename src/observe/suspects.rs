@@ -99,6 +99,7 @@ mod tests {
                 api_version: None,
                 swarm: SwarmState::Inactive,
                 address_pools: Vec::new(),
+                addresses: Vec::new(),
             })
         }
 

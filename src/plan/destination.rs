@@ -12,12 +12,10 @@ use super::operation::{
     Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, NetworkCreate, NetworkTarget, Note, NoteKind, OVERLAY,
     Operation, Reason, ServerType,
 };
-use super::{
-    Context, Draft, addresses, arrange, feasible, ownership, proxy, replacement, service, start, swarm, unreadable,
-};
+use super::{Context, Draft, addresses, arrange, feasible, ownership, proxy, replacement, service, start, swarm};
 use crate::api::{DestinationType, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredNetwork, implied_gateway};
-use crate::observed::{NetworkId, NetworkScope, ObservedNetwork, ObservedSubnet, SwarmState};
+use crate::observed::{AddressOf, NetworkId, NetworkScope, ObservedNetwork, ObservedSubnet, OwnAddress, SwarmState};
 
 const ENABLE_ICC: &str = "com.docker.network.bridge.enable_icc";
 const MTU: &str = "com.docker.network.driver.mtu";
@@ -52,7 +50,7 @@ impl<'a> Located<'a> {
 
 /// Finds the destination's network by its name, or by its labels where the manifest names none.
 pub(super) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) -> Located<'a> {
-    if let Some(note) = unreadable::refusal(ctx, &destination.key).or_else(|| unsuitable(ctx, destination)) {
+    if let Some(note) = unsuitable(ctx, destination) {
         return Located::Refused(note);
     }
     let mut own: Vec<&ObservedNetwork> = ctx.host.verified_of(ctx.set, &destination.key).collect();
@@ -512,16 +510,21 @@ pub(super) fn overlap(
         DestinationType::Standalone => NetworkScope::Local,
         DestinationType::Swarm => NetworkScope::Swarm,
     };
-    destination.network.subnets.iter().find_map(|subnet| {
-        let (network, occupied) = ctx.host.overlapping(&subnet.subnet, scope, ignored)?;
-        Some(
-            Note::refused(
-                Reason::SubnetOverlap,
-                &destination.key,
-                format!("The subnet {} overlaps {occupied} of the network {:?}.", subnet.subnet, network.name),
-            )
-            .hint("choose another subnet; `docker network ls` and `docker network inspect` show those in use"),
-        )
+    let refused = |words: String| Note::refused(Reason::SubnetOverlap, &destination.key, words);
+    destination.network.subnets.iter().map(|subnet| &subnet.subnet).find_map(|subnet| {
+        if let Some((network, occupied)) = ctx.host.overlapping(subnet, scope, ignored) {
+            let words = format!("The subnet {subnet} overlaps {occupied} of the network {:?}.", network.name);
+            let hint = "choose another subnet; `docker network ls` and `docker network inspect` show those in use";
+            return Some(refused(words).hint(hint));
+        }
+        let OwnAddress { address, of } = ctx.host.own_address_in(subnet)?;
+        let what = match of {
+            AddressOf::Server => "the address by which the server is reached",
+            AddressOf::Client => "the address from which the server is reached",
+            AddressOf::SwarmManager => "the address of a manager of its Swarm",
+        };
+        let hint = "the server would be lost with the network; choose a subnet that is nowhere else in use";
+        Some(refused(format!("The subnet {subnet} contains {address}, {what}.")).hint(hint))
     })
 }
 

@@ -85,7 +85,6 @@ words!(Reason {
     LeftStopped,
     EndpointDiffers,
     DefaultRouteMoves,
-    JournalUnreadable,
     InsecureTransport,
 });
 words!(BlockerKind { Destination, Application, Database, Service, Container, SwarmService, SwarmTask });

@@ -132,14 +132,7 @@ impl EndpointFacts {
 /// The facts of one declared server; `None` where it was not observed.
 pub fn facts(desired: &DesiredState, server: &DesiredServer, observed: &Observations) -> Option<ServerFacts> {
     let state = observed.get(&server.key)?.as_ref().ok()?;
-    let input = PlanInput {
-        desired,
-        observed,
-        request: &Request::default(),
-        ids: &FreshIds::default(),
-        journals: &[],
-        unreadable: &[],
-    };
+    let input = PlanInput { desired, observed, request: &Request::default(), ids: &FreshIds::default(), journals: &[] };
     let view = View::new(observed, &server.key, state);
     let ctx = Context::new(&input, server, &view);
     Some(server_facts(&ctx, state))

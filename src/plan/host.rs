@@ -9,7 +9,7 @@ use crate::api::ObjectKey;
 use crate::desired::{Proxy, ProxyInstance};
 use crate::observed::{
     ContainerState, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedState,
-    SwarmState,
+    OwnAddress, SwarmState,
 };
 
 /// Networks that every engine has. They cannot be created or removed, and connecting to them means something else.
@@ -279,6 +279,17 @@ impl<'a> Host<'a> {
             .filter(|network| network.scope == scope && !ignored.contains(&network.id))
             .flat_map(|network| subnets(network).into_iter().map(move |occupied| (network, occupied)))
             .find(|(_, occupied)| overlap(occupied, subnet))
+    }
+
+    /// An address in the range that the server's connections depend on. One that is on a network of the engine already depends on that
+    /// network, and not on what is beside it.
+    pub(super) fn own_address_in(&self, subnet: &ipnet::IpNet) -> Option<&'a OwnAddress> {
+        let on_a_network = |own: &OwnAddress| {
+            let local = self.state.networks.iter().filter(|network| network.scope == NetworkScope::Local);
+            local.flat_map(subnets).any(|occupied| occupied.contains(&own.address))
+        };
+        let within = self.state.engine.addresses.iter().filter(|own| subnet.contains(&own.address));
+        within.filter(|own| !on_a_network(own)).min_by_key(|own| own.of)
     }
 }
 

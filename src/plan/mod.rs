@@ -26,7 +26,6 @@ mod route;
 mod service;
 mod start;
 mod swarm;
-mod unreadable;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,8 +61,6 @@ pub struct PlanInput<'a> {
     pub ids: &'a FreshIds,
     /// Replacements that were interrupted.
     pub journals: &'a [Journal],
-    /// What was to be among them.
-    pub unreadable: &'a [UnreadableJournal],
 }
 
 /// What the user asked for beyond convergence.
@@ -141,9 +138,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
             Some(plan)
         })
         .collect();
-    let mut notes = unknown_objects(input);
-    notes.extend(unreadable::warnings(input));
-    Plan { set: input.desired.set.clone(), notes, servers }
+    Plan { set: input.desired.set.clone(), notes: unknown_objects(input), servers }
 }
 
 /// What is known while one observed server is planned for.
@@ -169,9 +164,7 @@ impl<'a> Context<'a> {
 
     /// The next step, where a network or an endpoint was made from these manifests, and `None` where it was from ours.
     fn another_source(&self, source: &str) -> Option<String> {
-        let unknown = self.source().is_none() && !self.request.prune;
-        let another = self.source() != Some(source) && !unknown;
-        another.then(|| format!("if these are the manifests that it was made from: `--source {source}`"))
+        (self.source() != Some(source)).then(|| format!("if these manifests are the same ones: `--source {source}`"))
     }
 
     /// The manifests that are planned for.

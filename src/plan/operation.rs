@@ -381,18 +381,6 @@ pub enum JournalPurpose {
     ForcedDeletion,
 }
 
-/// A journal that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnreadableJournal {
-    /// As far as the name of its file tells.
-    pub purpose: Option<JournalPurpose>,
-    pub destination: Option<ObjectKey>,
-    /// Of the file.
-    pub path: String,
-    /// Why, for people.
-    pub problem: String,
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JournalEndpoint {
     pub container: ContainerTarget,
@@ -554,8 +542,6 @@ pub enum Reason {
     EndpointDiffers,
     /// Connecting a container moves its default route to the network, and the engine cannot be told otherwise.
     DefaultRouteMoves,
-    /// What an interrupted change has to put back is on disk and cannot be read.
-    JournalUnreadable,
     /// `insecure: true`: the server is reached without encryption and without authentication.
     InsecureTransport,
 }

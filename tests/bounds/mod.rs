@@ -1,3 +1,4 @@
 //! What others can do to the process: answers without end, words that are commands to a terminal, secrets that are to stay where they are.
 
 mod answers;
+mod diagnostics;

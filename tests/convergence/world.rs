@@ -39,10 +39,6 @@ impl Town {
         self.request = scenario.request;
     }
 
-    pub(super) fn state(&self) -> &std::path::Path {
-        self.state.path()
-    }
-
     pub(super) fn journals(&self) -> Journals {
         Journals::in_state(self.state.path())
     }
@@ -135,7 +131,7 @@ impl Town {
         });
         let containers = containers.collect();
         // Each attempt at a forced deletion leaves its record.
-        let mut journals = self.journals().load().expect("the journals can be read").journals;
+        let mut journals = self.journals().load().expect("the journals can be read");
         journals.retain(|journal| journal.purpose == JournalPurpose::Reattach);
         let services = world.services.iter().map(|service| {
             let networks = service.networks.iter().map(|on| {

@@ -31,7 +31,6 @@ impl Running {
         let mut options = Options {
             manifests: Source::Files { paths: vec![directory.join("manifests")], poll: None },
             set: "default".to_owned(),
-            source: None,
             interval: Duration::from_secs(3600),
             prune: true,
             allow_mass_delete: false,

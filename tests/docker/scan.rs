@@ -20,14 +20,7 @@ fn planned(manifests: &Manifests) -> Plan {
     let look = observe_all(desired.servers.values(), Interest::declared, connect, &known, ObserveLimits::default());
     let observed = runtime.block_on(look);
     let (request, ids) = (Request::default(), FreshIds::default());
-    plan(&PlanInput {
-        desired: &desired,
-        observed: &observed,
-        request: &request,
-        ids: &ids,
-        journals: &[],
-        unreadable: &[],
-    })
+    plan(&PlanInput { desired: &desired, observed: &observed, request: &request, ids: &ids, journals: &[] })
 }
 
 /// Containers of every state and origin, networks with every property.

@@ -1,4 +1,4 @@
-//! Two controllers with the same server: on different machines with the same manifests, and of two repositories. Neither fights the other.
+//! Two controllers on different machines, with the same manifests and the same server: neither fights the other.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::controller::{Controller, until};
 use super::keep::{is_on, shop};
-use crate::cli::world::{World, server};
+use crate::cli::world::World;
 use crate::support::Host;
 
 /// Without anything happening: a fight would be a few operations a second.
@@ -92,49 +92,4 @@ fn fact_18_two_controllers_do_no_harm() {
 #[ignore = "a minute of what the test above does for some seconds"]
 fn fact_18_two_controllers_do_no_harm_for_a_minute() {
     churn(Duration::from_secs(60));
-}
-
-/// Two repositories that know nothing of each other, and one daemon: neither prunes what the other has made, whatever set they are.
-#[test]
-fn two_controllers_with_different_manifests_leave_each_others_networks() {
-    let host = Host::start();
-    host.container("traefik").running();
-    let declared = |names: &[&str]| {
-        let destination = |name: &&str| {
-            format!(
-                "---\napiVersion: landfall/v1\nkind: Destination\nmetadata: {{ name: {name} }}\nspec: {{ server: infra/edge, network: {{ name: {name}-net }} }}\n"
-            )
-        };
-        server(&host.endpoint()) + &names.iter().map(destination).collect::<String>()
-    };
-    let worlds = [World::new(&declared(&["a", "b", "c"])), World::new(&declared(&["x", "y", "z"]))];
-    let mut controllers = [0, 1].map(|at| Controller::start(&worlds[at], &[]));
-    let there = |names: &[&str]| names.iter().all(|name| is_on(&host, "traefik", &format!("{name}-net")));
-    until("convergence", &mut controllers[0], || there(&["a", "b", "c", "x", "y", "z"]));
-    let removed = |world: &World| {
-        let operations = operations(world, "state/landfall");
-        operations.iter().filter(|it| it["op"] == "RemoveNetwork").map(|it| it["network"].clone()).collect::<Vec<_>>()
-    };
-    // Each looks at what the other has made, and again after its own manifests have changed.
-    worlds[0].write("manifests/all.yaml", &declared(&["a", "b"]));
-    until("removal", &mut controllers[0], || host.network_ids("c-net").is_empty());
-    worlds[1].write("manifests/all.yaml", &declared(&["x", "y", "z", "w"]));
-    until("creation", &mut controllers[1], || there(&["w"]));
-    std::thread::sleep(QUIET);
-    assert!(there(&["a", "b", "x", "y", "z", "w"]));
-    assert_eq!(removed(&worlds[0]), ["c-net"]);
-    assert_eq!(removed(&worlds[1]), [""; 0]);
-    for controller in &mut controllers {
-        controller.signal("TERM");
-        assert_eq!(controller.ended(), 0);
-    }
-    // Who is at home in the manifests of another says so, and by name.
-    let diff = worlds[0].run("diff -f manifests --prune").expect(0);
-    assert!(diff.stdout.contains("was made from") && diff.stdout.contains("--source"), "{}", diff.stdout);
-    let source = worlds[1].run("diff -f manifests --prune").expect(0);
-    assert!(
-        source.stdout.contains("The network \"a-net\" of Destination/default/a was made from"),
-        "{}",
-        source.stdout
-    );
 }

@@ -35,7 +35,6 @@ impl Following {
         let options = Options {
             manifests: Source::Git(source.clone()),
             set: "default".to_owned(),
-            source: None,
             interval: Duration::from_secs(3600),
             prune: true,
             allow_mass_delete: true,

@@ -52,9 +52,17 @@ impl World {
 
     /// `landfall` with a server at that context.
     fn run(&self, command: &str, context: &str, environment: &[(&str, &str)]) -> Ran {
+        self.run_on(command, context, environment, &destination(1, "web"))
+    }
+
+    fn run_with_subnet(&self, command: &str, context: &str, subnet: &str) -> Ran {
+        let network = format!("name: web-net, subnets: [{{ subnet: {subnet} }}]");
+        self.run_on(command, context, &[], &destination(1, "web").replace("name: web-net", &network))
+    }
+
+    fn run_on(&self, command: &str, context: &str, environment: &[(&str, &str)], destination: &str) -> Ran {
         let manifests = format!(
-            "apiVersion: landfall/v1\nkind: Server\nmetadata: {{ name: edge-1 }}\nspec: {{ endpoint: 'context://{context}' }}\n---\n{}",
-            destination(1, "web")
+            "apiVersion: landfall/v1\nkind: Server\nmetadata: {{ name: edge-1 }}\nspec: {{ endpoint: 'context://{context}' }}\n---\n{destination}"
         );
         std::fs::write(self.path().join("all.yaml"), manifests).unwrap();
         let mut landfall = clean(self.lan.inside(env!("CARGO_BIN_EXE_landfall")));
@@ -103,6 +111,31 @@ fn contexts_lead_where_docker_goes_with_them() {
         assert!(ran.stderr.contains(words), "{words}\n{ran}");
         assert!(ran.stderr.contains("docker context ls"), "{ran}");
     }
+}
+
+/// The manifest has no address; the connection has two.
+#[test]
+fn a_subnet_with_the_servers_own_address_is_refused_by_whichever_way_it_is_reached() {
+    let authority = Authority::new();
+    let world = World::start(&authority);
+    let Certified { certificate, key } = authority.client();
+    let ssh = format!("ssh://{}:{}{}", world.host.address(), world.sshd.port(), world.host.socket().display());
+    let tls = format!(
+        "host=tcp://10.99.0.2:2376,ca={},cert={},key={}",
+        text(&authority.certificate()),
+        text(&certificate),
+        text(&key)
+    );
+    world.docker(&["context", "create", "certified", "--docker", &tls]);
+    world.docker(&["context", "create", "shell", "--docker", &format!("host={ssh}")]);
+    for context in ["certified", "shell"] {
+        let ran = world.run_with_subnet("apply", context, "10.99.0.0/24").expect(3);
+        assert!(ran.stdout.contains("10.99.0.0/24 contains 10.99.0.2, the address by which"), "{ran}");
+        assert!(ran.stdout.contains("(SubnetOverlap)"), "{ran}");
+        assert_eq!(world.host.network_ids("web-net").len(), 0);
+    }
+    world.run_with_subnet("apply", "shell", "10.98.0.0/24").expect(0);
+    assert_eq!(world.host.network_ids("web-net").len(), 1, "beside it there is room");
 }
 
 /// As above without encryption, which the manifest has to ask for and every report warns of.

@@ -1,9 +1,9 @@
 //! Fields that Docker cannot change, and replacing the network.
 
-use landfall::api::{Kind, Replacement};
-use landfall::plan::{Call, JournalPurpose, NoteKind, Reason};
+use landfall::api::Replacement;
+use landfall::plan::Call;
 
-use crate::support::scenario::{Scenario, application, container, database, destination, network, operations};
+use crate::support::scenario::{Scenario, application, container, database, destination, network};
 use crate::support::simulator;
 
 #[test]
@@ -447,55 +447,4 @@ fn an_address_that_the_network_as_it_is_cannot_give_disconnects_nobody() {
           + connect late to web-net as 10.44.0.11 for Application/shop/late (MemberDetached)
         ",
     );
-}
-
-/// Of three destinations that lack something, one has a journal that nobody can read.
-#[test]
-fn a_journal_that_cannot_be_read_holds_back_its_own_destination_and_says_so() {
-    let world = || {
-        let with_app = |name: &str| {
-            let app = application(&format!("{name}-app")).containers(&[&format!("{name}-app")]);
-            destination(name).named(&format!("{name}-net")).member(app)
-        };
-        let containers = ["one-app", "two-app"].map(|name| container(name).on("bridge"));
-        let [one, two] = containers;
-        Scenario::new().destination(with_app("one")).destination(with_app("two")).container(one).container(two)
-    };
-    world().unreadable(Some(JournalPurpose::Reattach), Some("one")).expect(
-        "
-        default/edge-1
-          + create network two-net for Destination/shop/two (NetworkMissing)
-          + connect traefik to two-net for Destination/shop/two (ProxyDetached)
-          + connect two-app to two-net for Application/shop/two-app (MemberDetached)
-          ! refused Destination/shop/one: Destination/shop/one is left as it is: the journal journal/some.json may say who has to be connected again and how, and cannot be read: not a journal. (JournalUnreadable)
-              hint: look at what the file says, and repair it or move it away; moved away, everyone is connected as the manifests say
-          ? waiting Application/shop/one-app: Destination/shop/one was refused; its members are left as they are until that is resolved. (JournalUnreadable)
-        ",
-    );
-    // What Landfall does not act on, or cannot tell the destination of, holds up nothing.
-    for (purpose, destination) in [
-        (Some(JournalPurpose::Deactivated), Some("one")),
-        (Some(JournalPurpose::ForcedDeletion), Some("one")),
-        (Some(JournalPurpose::Reattach), Some("not-declared")),
-        (Some(JournalPurpose::Reattach), None),
-        (None, None),
-    ] {
-        let planned = world().unreadable(purpose, destination).plan();
-        assert_eq!(operations(&planned), operations(&world().plan()), "{purpose:?} {destination:?}");
-        let [note] = planned.notes.as_slice() else { panic!("{purpose:?} {destination:?}: {:?}", planned.notes) };
-        assert_eq!((note.kind, note.reason), (NoteKind::Warning, Reason::JournalUnreadable));
-        assert!(note.message.contains("journal/some.json"), "{}", note.message);
-    }
-}
-
-#[test]
-fn what_has_a_journal_that_cannot_be_read_is_not_deleted_either() {
-    let planned = Scenario::new()
-        .network(network("web-net").of("web"))
-        .destination(destination("web").named("web-net"))
-        .unreadable(Some(JournalPurpose::Reattach), Some("web"))
-        .delete(Kind::Destination, "web")
-        .plan();
-    assert_eq!(operations(&planned), 0);
-    assert!(planned.servers[0].notes.iter().any(|note| note.reason == Reason::JournalUnreadable), "{planned}");
 }

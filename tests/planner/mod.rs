@@ -13,6 +13,7 @@ mod leaving;
 mod lifecycle;
 mod membership;
 mod nodes;
+mod own_addresses;
 mod ownership;
 mod properties;
 mod routes;

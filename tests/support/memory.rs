@@ -146,6 +146,7 @@ impl MemoryEngine {
                 api_version: None,
                 swarm: SwarmState::Inactive,
                 address_pools: Vec::new(),
+                addresses: Vec::new(),
             },
             networks: BTreeMap::new(),
             containers: BTreeMap::new(),

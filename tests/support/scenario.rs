@@ -16,8 +16,8 @@ use landfall::observed::{
 };
 use landfall::plan::ownership::Mark;
 use landfall::plan::{
-    Call, DeleteMode, FreshId, FreshIds, Journal, JournalPurpose, Plan, PlanInput, Request, Reserved,
-    UnreadableJournal, lint, ownership, plan,
+    Call, DeleteMode, FreshId, FreshIds, Journal, JournalPurpose, Plan, PlanInput, Request, Reserved, lint, ownership,
+    plan,
 };
 use sha2::{Digest, Sha256};
 
@@ -45,7 +45,6 @@ pub struct Scenario {
     pub observed: Observations,
     pub request: Request,
     pub journals: Vec<Journal>,
-    pub unreadable: Vec<UnreadableJournal>,
 }
 
 impl Scenario {
@@ -72,6 +71,7 @@ impl Scenario {
                 api_version: None,
                 swarm: SwarmState::Inactive,
                 address_pools: Vec::new(),
+                addresses: Vec::new(),
             },
             networks: vec![network("bridge").subnet("172.17.0.0/16").build("bridge")],
             containers: Vec::new(),
@@ -87,7 +87,6 @@ impl Scenario {
             observed: BTreeMap::from([(edge(), Ok(state))]),
             request: Request::default(),
             journals: Vec::new(),
-            unreadable: Vec::new(),
         }
     }
 
@@ -266,11 +265,6 @@ impl Scenario {
         self
     }
 
-    pub fn source(mut self, source: &str) -> Self {
-        self.desired.source = Some(source.to_owned());
-        self
-    }
-
     pub fn prune(mut self) -> Self {
         self.request.prune = true;
         self
@@ -315,17 +309,6 @@ impl Scenario {
         self
     }
 
-    /// A file in the place of a journal.
-    pub fn unreadable(mut self, purpose: Option<JournalPurpose>, destination: Option<&str>) -> Self {
-        self.unreadable.push(UnreadableJournal {
-            purpose,
-            destination: destination.map(|path| key(Kind::Destination, path)),
-            path: "journal/some.json".to_owned(),
-            problem: "not a journal".to_owned(),
-        });
-        self
-    }
-
     /// Removes a network behind everyone's back, as `docker network rm` does: containers keep its id.
     pub fn vanish(mut self, name: &str) -> Self {
         self.state().networks.retain(|it| it.name != name);
@@ -344,7 +327,6 @@ impl Scenario {
             request: &self.request,
             ids,
             journals: &self.journals,
-            unreadable: &self.unreadable,
         };
         let planned = plan(&input);
         let violations = lint::lint(&input, &planned);

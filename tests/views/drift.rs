@@ -110,7 +110,6 @@ fn report(manifests: &str, state: ObservedState, events: Vec<EngineEvent>) -> Dr
         request: &request,
         ids: &FreshIds::default(),
         journals: &[],
-        unreadable: &[],
     };
     let plan = plan(&input);
     let locations = manifests.objects().map(|it| (it.object.key(), it.location.clone())).collect();

@@ -20,6 +20,7 @@ pub(super) fn server(networks: Vec<ObservedNetwork>, containers: Vec<ObservedCon
             api_version: None,
             swarm: SwarmState::Inactive,
             address_pools: Vec::new(),
+            addresses: Vec::new(),
         },
         networks: all,
         containers,

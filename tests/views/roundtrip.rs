@@ -173,7 +173,7 @@ proptest! {
         let desired = both.desired("default").unwrap();
         let observed = desired.servers.keys().map(|key| (key.clone(), Ok(state.clone()))).collect();
         let request = Request::default();
-        let plan = plan(&PlanInput { desired: &desired, observed: &observed, request: &request, ids: &FreshIds::default(), journals: &[], unreadable: &[] });
+        let plan = plan(&PlanInput { desired: &desired, observed: &observed, request: &request, ids: &FreshIds::default(), journals: &[] });
         for server in &plan.servers {
             prop_assert!(server.groups.is_empty(), "{:#?}\n{}", server.groups, yaml);
             // What looks like the proxy is for a person to declare, and until then nobody's.
@@ -211,7 +211,7 @@ proptest! {
         let desired = manifests.desired("default").unwrap();
         let observed = desired.servers.keys().map(|key| (key.clone(), Ok(state.clone()))).collect();
         let request = Request::default();
-        let plan = plan(&PlanInput { desired: &desired, observed: &observed, request: &request, ids: &FreshIds::default(), journals: &[], unreadable: &[] });
+        let plan = plan(&PlanInput { desired: &desired, observed: &observed, request: &request, ids: &FreshIds::default(), journals: &[] });
         for server in &plan.servers {
             prop_assert!(server.groups.is_empty(), "{:#?}\n{}", server.groups, yaml);
             for note in &server.notes {

@@ -10,12 +10,13 @@ mod tcp;
 mod tls;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 pub use context::{ContextEnvironment, ContextTarget};
 pub use local::UnixDialer;
@@ -26,6 +27,7 @@ pub use tls::{TlsDialer, TlsMaterial};
 use super::{DockerReader, DockerWriter, EngineError, EngineErrorKind, RequestCounter};
 use crate::api::SshSpec;
 use crate::desired::{DesiredServer, Endpoint, TcpSecurity};
+use crate::observed::{AddressOf, OwnAddress};
 
 /// Opens byte streams to one daemon. Nothing is opened before the first call; a dialer is dialled again whenever the pool wants
 /// another connection, and after a connection broke.
@@ -36,6 +38,11 @@ pub trait Dialer: Send + Sync + 'static {
 
     /// The endpoint for messages, as the user wrote it: `unix:///var/run/docker.sock`.
     fn endpoint(&self) -> String;
+
+    /// The ends of the connection that was made last, as far as they are known.
+    fn addresses(&self) -> Vec<OwnAddress> {
+        Vec::new()
+    }
 
     /// Something about the way taken that `describe server` should say.
     fn note(&self) -> Option<String> {
@@ -48,6 +55,25 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for T {}
 
 pub type BoxedStream = Box<dyn ByteStream>;
+
+/// The ends of the connection that was made last.
+#[derive(Debug, Clone, Default)]
+struct Ends(Arc<Mutex<Vec<OwnAddress>>>);
+
+impl Ends {
+    fn of(stream: &TcpStream) -> Vec<OwnAddress> {
+        let ends = [(stream.peer_addr(), AddressOf::Server), (stream.local_addr(), AddressOf::Client)];
+        ends.into_iter().filter_map(|(address, of)| OwnAddress::new(address.ok()?.ip(), of)).collect()
+    }
+
+    fn keep(&self, ends: Vec<OwnAddress>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = ends;
+    }
+
+    fn kept(&self) -> Vec<OwnAddress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 /// A stream that could not be opened: why, and what the user can try.
 #[derive(Debug, Clone, Error)]

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use super::{BoxedStream, DialError, Dialer};
+use super::{BoxedStream, DialError, Dialer, Ends};
 use crate::engine::EngineErrorKind;
+use crate::observed::OwnAddress;
 
 /// A server that acknowledges nothing for so long is not there any more. A call that changes something may take much longer to answer, and whoever
 /// waits for it should not wait for a server that was cut off.
@@ -20,18 +21,25 @@ const ASK: Duration = Duration::from_secs(5);
 pub struct TcpDialer {
     host: String,
     port: u16,
+    ends: Ends,
 }
 
 impl TcpDialer {
     pub fn new(host: impl Into<String>, port: u16) -> Self {
-        Self { host: host.into(), port }
+        Self { host: host.into(), port, ends: Ends::default() }
     }
 }
 
 #[async_trait]
 impl Dialer for TcpDialer {
     async fn dial(&self) -> Result<BoxedStream, DialError> {
-        Ok(Box::new(connect(&self.host, self.port).await?))
+        let stream = connect(&self.host, self.port).await?;
+        self.ends.keep(Ends::of(&stream));
+        Ok(Box::new(stream))
+    }
+
+    fn addresses(&self) -> Vec<OwnAddress> {
+        self.ends.kept()
     }
 
     fn endpoint(&self) -> String {

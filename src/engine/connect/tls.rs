@@ -20,9 +20,10 @@ use tokio_rustls::rustls::{
 };
 
 use super::tcp::{address, connect};
-use super::{BoxedStream, DialError, Dialer};
+use super::{BoxedStream, DialError, Dialer, Ends};
 use crate::api::TlsSpec;
 use crate::engine::EngineErrorKind;
+use crate::observed::OwnAddress;
 
 /// Opens TLS streams.
 pub struct TlsDialer {
@@ -31,6 +32,7 @@ pub struct TlsDialer {
     material: TlsMaterial,
     /// Read when first needed, and kept.
     config: OnceLock<Arc<ClientConfig>>,
+    ends: Ends,
 }
 
 /// PEM files.
@@ -55,7 +57,7 @@ impl From<&TlsSpec> for TlsMaterial {
 
 impl TlsDialer {
     pub fn new(host: impl Into<String>, port: u16, material: TlsMaterial) -> Self {
-        Self { host: host.into(), port, material, config: OnceLock::new() }
+        Self { host: host.into(), port, material, config: OnceLock::new(), ends: Ends::default() }
     }
 
     fn config(&self) -> Result<Arc<ClientConfig>, DialError> {
@@ -228,8 +230,13 @@ impl Dialer for TlsDialer {
             )
         })?;
         let tcp = connect(&self.host, self.port).await?;
+        self.ends.keep(Ends::of(&tcp));
         let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| self.explain(&error))?;
         Ok(Box::new(Explained { stream, dialer: self.for_messages() }))
+    }
+
+    fn addresses(&self) -> Vec<OwnAddress> {
+        self.ends.kept()
     }
 
     fn endpoint(&self) -> String {

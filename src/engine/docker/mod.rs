@@ -157,7 +157,11 @@ impl Reader for DockerReader {
     async fn info(&self) -> Result<EngineInfo, EngineError> {
         let info: wire::Info =
             self.get("/info", LARGEST_OBJECT, || "asking for information about the engine".to_owned()).await?;
-        Ok(EngineInfo { api_version: self.transport.spoken(), ..EngineInfo::from(info) })
+        let mut info = EngineInfo { api_version: self.transport.spoken(), ..EngineInfo::from(info) };
+        info.addresses.extend(self.dialer.addresses());
+        info.addresses.sort();
+        info.addresses.dedup();
+        Ok(info)
     }
 
     async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError> {

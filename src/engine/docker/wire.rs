@@ -4,6 +4,7 @@
 //! and what an answer may come to in memory is bounded as its bytes are (`budget.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer};
 
@@ -12,9 +13,9 @@ pub(super) use super::budget::{List, decoded};
 
 use crate::engine::{ContainerDetail, EngineEvent};
 use crate::observed::{
-    AddressPool, ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, Health, NetworkId, NetworkScope,
-    ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask,
-    ServiceAttachment, ServiceId, ServiceNetwork, SwarmState,
+    AddressOf, AddressPool, ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, Health, NetworkId,
+    NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask,
+    OwnAddress, ServiceAttachment, ServiceId, ServiceNetwork, SwarmState,
 };
 
 /// An answer that decodes and makes no sense.
@@ -54,6 +55,7 @@ wire!(Info {
 wire!(Swarm {
     "LocalNodeState" state: String,
     "NodeID" node_id: String,
+    "NodeAddr" node_address: String,
     "ControlAvailable" control_available: bool,
     "Error" error: String,
     "Cluster" cluster: Cluster,
@@ -67,6 +69,7 @@ wire!(Pool { "Base" base: String, "Size" size: i64, });
 impl From<Info> for EngineInfo {
     fn from(info: Info) -> Self {
         Self {
+            addresses: info.swarm.addresses(),
             id: info.id,
             name: info.name,
             version: info.version,
@@ -77,9 +80,19 @@ impl From<Info> for EngineInfo {
     }
 }
 
+impl Swarm {
+    /// What the nodes of the Swarm find each other by.
+    fn addresses(&self) -> Vec<OwnAddress> {
+        let own = self.node_address.parse().ok().and_then(|address| OwnAddress::new(address, AddressOf::Server));
+        let managers = self.managers.iter().filter_map(|manager| manager.address.parse::<SocketAddr>().ok());
+        let managers = managers.filter_map(|address| OwnAddress::new(address.ip(), AddressOf::SwarmManager));
+        own.into_iter().chain(managers).collect()
+    }
+}
+
 impl From<Swarm> for SwarmState {
     fn from(swarm: Swarm) -> Self {
-        let Swarm { state, node_id, control_available, error, cluster, managers, nodes } = swarm;
+        let Swarm { state, node_id, node_address: _, control_available, error, cluster, managers, nodes } = swarm;
         let (mut manager_addresses, manager_ids): (Vec<String>, Vec<String>) =
             managers.into_iter().map(|manager| (manager.address, manager.node_id)).unzip();
         manager_addresses.sort();

@@ -40,8 +40,9 @@ pub use mux::{Destination, Mux, OpenError, Timing};
 pub use session::{Hop, Trust, establish};
 
 use self::known_hosts::{HostKey, HostName, KnownHosts};
-use super::{BoxedStream, DialError, Dialer};
+use super::{BoxedStream, DialError, Dialer, Ends};
 use crate::api::SshSpec;
+use crate::observed::{AddressOf, OwnAddress};
 
 /// Where Docker listens unless the endpoint says otherwise.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -91,6 +92,7 @@ pub struct SshDialer {
     link: Mutex<Link>,
     /// The server forbids forwarding; found out anew by each session.
     by_command: AtomicBool,
+    ends: Ends,
 }
 
 /// The session and what became of attempts to make one.
@@ -134,7 +136,14 @@ impl SshDialer {
     }
 
     pub fn with(endpoint: SshEndpoint, environment: Environment, timeouts: SshTimeouts) -> Self {
-        Self { endpoint, environment, timeouts, link: Mutex::default(), by_command: AtomicBool::new(false) }
+        Self {
+            endpoint,
+            environment,
+            timeouts,
+            link: Mutex::default(),
+            by_command: AtomicBool::new(false),
+            ends: Ends::default(),
+        }
     }
 
     fn socket(&self) -> &str {
@@ -175,10 +184,16 @@ impl SshDialer {
     async fn connect(&self) -> Result<Mux, SshError> {
         let hops = self.hops().await?;
         let mut mux: Option<Mux> = None;
+        let jumps = hops.len() > 1;
         for hop in hops {
             let stream: BoxedStream = match &mux {
-                None => Box::new(stream::connect(&hop.address, hop.port).await?),
+                None => {
+                    let stream = stream::connect(&hop.address, hop.port).await?;
+                    self.ends.keep(ends(Ends::of(stream.tcp()), jumps));
+                    Box::new(stream)
+                }
                 Some(before) => {
+                    self.ends.keep(self.ends.kept().into_iter().chain(named(&hop.address)).collect());
                     let destination = Destination::Port { host: hop.address.clone(), port: hop.port };
                     let opened = before.open(destination).await.map_err(|error| SshError::Connect {
                         address: format!("{}:{}", hop.address, hop.port),
@@ -422,6 +437,10 @@ impl Dialer for SshDialer {
         }
     }
 
+    fn addresses(&self) -> Vec<OwnAddress> {
+        self.ends.kept()
+    }
+
     fn endpoint(&self) -> String {
         let Target { user, host, port } = &self.endpoint.target;
         let user = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
@@ -435,6 +454,21 @@ impl Dialer for SshDialer {
             "sshd forbids the forwarding of sockets: reached through `docker system dial-stdio`, one process a connection".to_owned()
         })
     }
+}
+
+/// Behind a jump host neither end of our connection is one that the server sees: it sees the jump host, whose address it may know by another
+/// one than we do.
+fn ends(ends: Vec<OwnAddress>, jumps: bool) -> Vec<OwnAddress> {
+    if !jumps {
+        return ends;
+    }
+    let jump_host = ends.into_iter().filter(|end| end.of == AddressOf::Server);
+    jump_host.map(|end| OwnAddress { of: AddressOf::Client, ..end }).collect()
+}
+
+/// What the jump host connects to; a name means what it means there, and nothing is known of it here.
+fn named(host: &str) -> Option<OwnAddress> {
+    OwnAddress::new(host.trim_matches(['[', ']']).parse().ok()?, AddressOf::Server)
 }
 
 /// How long to leave a server alone after so many failures before this one.

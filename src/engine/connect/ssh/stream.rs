@@ -46,6 +46,10 @@ impl QuickAck {
         )?;
         Ok(Self(stream))
     }
+
+    pub(super) fn tcp(&self) -> &TcpStream {
+        &self.0
+    }
 }
 
 impl AsyncRead for QuickAck {
