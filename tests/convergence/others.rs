@@ -346,7 +346,7 @@ async fn a_second_pass_reads_three_lists_and_inspects_members_once() {
 #[tokio::test]
 async fn nothing_is_repeated_for_a_server_that_went_away() {
     let town = empty().await;
-    town.engine.fault(1, When::Before, What::Fail(EngineErrorKind::PermissionDenied));
+    town.engine.fault(1, When::Before, What::Fail(EngineErrorKind::HostKeyMismatch));
     let done = town.apply().await;
     assert_eq!(town.engine.mutations().len(), 1);
     let operations = &done.report.servers[0].operations;

@@ -95,7 +95,7 @@ async fn a_daemon_from_the_future_is_spoken_to_in_the_newest_version_known() {
     let engine = canned.engine();
     engine.networks().await.unwrap();
     engine.networks().await.unwrap();
-    assert_eq!(canned.asked()[1], "GET /v1.53/networks HTTP/1.1");
+    assert_eq!(canned.asked()[1], "GET /v1.54/networks HTTP/1.1");
 }
 
 #[tokio::test]
