@@ -129,7 +129,7 @@ pub struct DesiredNetwork {
     /// `None`: generated once, found again by label.
     pub name: Option<String>,
     pub subnets: Vec<DesiredSubnet>,
-    /// Given to nobody, by name.
+    /// Addresses that Docker gives to no container, by name.
     pub aux_addresses: BTreeMap<String, IpAddr>,
     pub internal: bool,
     pub ipv4: bool,

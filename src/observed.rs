@@ -377,7 +377,7 @@ pub struct ObservedSubnet {
     pub gateway: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_range: Option<String>,
-    /// By name: what the daemon gives to nobody.
+    /// Addresses that the daemon gives to no container, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub aux_addresses: BTreeMap<String, String>,
 }

@@ -77,7 +77,7 @@ pub struct NetworkSpec {
     /// Address ranges. Absent: the daemon takes one from its pools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subnets: Vec<SubnetSpec>,
-    /// Addresses that are given to nobody, by name: of routers and other machines that Docker knows nothing of. Each within one of `subnets`.
+    /// Addresses that Docker gives to no container, by name: those of routers and other machines on the network. Each within one of `subnets`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(example = serde_json::json!({ "router": "10.42.0.5" }))]
     pub aux_addresses: BTreeMap<String, String>,

@@ -1,11 +1,11 @@
-//! Declared addresses are reserved for whoever declares them.
+//! Declared addresses are reserved for the members that declare them.
 //!
-//! Docker gives the lowest free address of a network, and keeps none for a container that is not running. So those who declare an address are
-//! connected before those who are given one; an address is freed before it is taken, also where two members exchange theirs; and nobody whom
+//! Docker gives the lowest free address of a network, and keeps none for a container that is not running. So members that declare an address are
+//! connected before those that are given one; an address is freed before it is taken, also where two members exchange theirs; and no endpoint that
 //! Landfall connects stays on an address that is declared for another. Where the daemon gives out such an address all the same, because its
-//! owner is not running, the endpoint is connected anew at a spare address ([`Reserved`]), from the end of the range that Docker reaches last.
-//! That one is remembered as nobody's choice, and given back when the container is seen stopped: kept, it might be taken meanwhile, and the
-//! container would not start.
+//! owner is not running, the endpoint is connected again at a spare address ([`Reserved`]), from the end of the range that Docker reaches last.
+//! The spare address is on record as such, and given back once the container is seen stopped: another container might take it meanwhile, and this
+//! one would not start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -116,7 +116,7 @@ pub(super) fn reserved(
     members: &Members<'_>,
     container: &ContainerId,
 ) -> Reserved {
-    // What the network does not have it gives to nobody.
+    // An address outside of the network's ranges is never given out.
     let ranges: Vec<IpNet> = subnets(target).iter().filter_map(range).collect();
     let there = |ip: &IpAddr| ranges.iter().any(|range| range.contains(ip));
     let addresses: Vec<IpAddr> = members.reservations.against(container).filter(there).collect();
@@ -163,7 +163,7 @@ fn downwards(range: &IpNet) -> impl Iterator<Item = IpAddr> + use<> {
     })
 }
 
-/// Whether a member is on an address that is declared for another and gives it up: nobody chose it for this endpoint, which is Landfall's own.
+/// Whether a member is on an address that is declared for another and gives it up: the endpoint is Landfall's own, and the address neither declared for it nor chosen by people.
 pub(super) fn trespasses(
     ctx: &Context<'_>,
     target: &Target<'_>,
@@ -271,7 +271,7 @@ impl<'a> Check<'_, 'a> {
             ))
             .hint("the daemon gives a static address only within a declared subnet"));
         }
-        // The network may be another than declared, and stay so: what it cannot give, nobody is disconnected for.
+        // The network may be another than declared, and stay so: no endpoint is disconnected for an address that it cannot give.
         let network = self.target.network.filter(|network| !network.is_unallocated());
         if let Some(network) = network {
             let actual = host::subnets(network);
@@ -287,7 +287,7 @@ impl<'a> Check<'_, 'a> {
         Ok(())
     }
 
-    /// The network itself has some: its gateways, and those that are given to nobody.
+    /// The network keeps some for itself: its gateways, and `auxAddresses`.
     fn left_by_the_network(&self, wanted: &Wanted<'_>, field: &str, ip: IpAddr) -> Result<(), Note> {
         for subnet in subnets(self.target) {
             let Some(range) = range(subnet).filter(|range| range.contains(&ip)) else { continue };

@@ -20,7 +20,7 @@ const MAC_ADDRESS: &str = "landfall.mac-address";
 const GW_PRIORITY: &str = "landfall.gw-priority";
 /// Names of driver options, separated by commas: none contains one.
 const DRIVER_OPTS: &str = "landfall.driver-opts";
-/// Addresses, separated by commas, that were chosen in the place of some that are declared for others. Nobody declared them.
+/// Addresses, separated by commas, that Landfall chose in the place of some that are declared for others. No manifest declares them.
 const PARKED: &str = "landfall.parked-addresses";
 
 pub(super) type DriverOptions = BTreeMap<String, String>;
@@ -133,7 +133,7 @@ pub(super) fn apply_mac_address(settings: &mut EndpointSettings, declared: Optio
     apply(MAC_ADDRESS, &mut settings.mac_address, &mut settings.driver_opts, declared, set);
 }
 
-/// Whether somebody asked for that very hardware address: whichever set, it is on record.
+/// Whether the hardware address was declared: it is on record, of any set.
 pub fn is_mac_address_on_record(settings: &EndpointSettings) -> bool {
     settings.mac_address.is_some() && settings.driver_opts.get(MAC_ADDRESS) == settings.mac_address.as_ref()
 }
@@ -224,7 +224,7 @@ pub fn park(settings: &EndpointSettings, spare: IpAddr) -> EndpointSettings {
     parked
 }
 
-/// Whether it has an address that nobody declared, in the place of one that is declared for another.
+/// Whether it has a spare address, in the place of one that is declared for another.
 pub(super) fn is_parked(options: &DriverOptions, set: &str) -> bool {
     record(options, PARKED, set).is_some()
 }
@@ -394,7 +394,7 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         let own = [(SET, "default"), (IPV4_ADDRESS, "10.0.0.9")];
         assert_eq!(after(&own, "10.0.0.9", None), (None, None));
-        assert_eq!(after(&own, "10.0.0.8", None), (text("10.0.0.8"), None), "somebody has changed it since");
+        assert_eq!(after(&own, "10.0.0.8", None), (text("10.0.0.8"), None), "it was changed since");
         assert_eq!(after(&[], "10.0.0.9", None), (text("10.0.0.9"), None));
         assert_eq!(after(&own, "10.0.0.9", Some("10.0.0.7")), (text("10.0.0.7"), text("10.0.0.7")));
         assert_eq!(after(&[], "10.0.0.9", Some("10.0.0.9")), (text("10.0.0.9"), None), "it was there before");

@@ -1,5 +1,5 @@
-//! The order of a plan's operations as far as addresses go: whoever declares one is connected before those who are given one, an address is
-//! free before it is taken, and those that take addresses from each other are off before the first is on again.
+//! The order of a plan's operations as far as addresses go: members that declare one are connected before those that are given one, an address is
+//! free before it is taken, and members that take addresses from each other are all disconnected before the first is connected again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use crate::observed::{ContainerId, NetworkId, ObservedNetwork};
 
 /// Puts those who declare an address before those who are given one, and makes one group of those that take addresses from each other.
 pub(super) fn statics_first(ctx: &Context<'_>, target: &Target<'_>, members: &Members<'_>, groups: &mut Vec<Group>) {
-    // Whoever is started takes what it was connected with.
+    // A container that is started takes the address it was connected with.
     let starts = |group: &Group| {
         let mut calls = group.operations.iter().map(|operation| &operation.call);
         calls.any(|call| matches!(call, Call::StartContainer { container } if members.reservations.has(&container.id)))
@@ -78,7 +78,7 @@ fn departed(group: &Group) -> Option<(ContainerId, NetworkId)> {
     })
 }
 
-/// Sees to it that whoever leaves a network frees its address before that is taken.
+/// Puts a disconnection that frees an address before the connection that takes it.
 pub(super) fn free_first(ctx: &Context<'_>, groups: &mut Vec<Group>) {
     let mut taken: BTreeSet<(&NetworkId, IpAddr)> = BTreeSet::new();
     for operation in groups.iter().flat_map(|group| &group.operations) {
@@ -112,7 +112,7 @@ pub(super) fn free_first(ctx: &Context<'_>, groups: &mut Vec<Group>) {
     }
 }
 
-/// Whether somebody is connected by it.
+/// Whether it connects a container.
 fn returns(group: &Group) -> bool {
     group.operations.iter().any(|it| matches!(it.call, Call::ConnectEndpoint { .. }))
 }

@@ -516,7 +516,7 @@ fn check_attachable(target: &Target<'_>, wanted: &Wanted<'_>) -> Result<(), Note
     let Some(network) = target.network.filter(|it| it.scope == NetworkScope::Swarm && !it.attachable) else {
         return Ok(());
     };
-    // It shows nothing yet, whatever it was asked to be.
+    // The manager has not filled in its properties yet.
     if network.is_unallocated() {
         return Ok(());
     }

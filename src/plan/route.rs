@@ -84,7 +84,7 @@ fn is_on(target: &Target<'_>, endpoint: &ObservedEndpoint) -> bool {
 /// What Docker goes by when it chooses the network of a container's default route, the first first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Gateway<'a> {
-    /// One with IPv4 and IPv6 is preferred to any other, whatever their priorities.
+    /// Docker prefers a network with IPv4 and IPv6 to any other, regardless of priorities.
     single: bool,
     /// The highest; engines before API 1.48 have none.
     priority: Reverse<i64>,
@@ -98,7 +98,7 @@ pub(super) fn notes(ctx: &Context<'_>, groups: &[Group]) -> Vec<Note> {
     for operation in &operations {
         let Call::ConnectEndpoint { network, container, settings, .. } = &operation.call else { continue };
         let is_new = matches!(operation.cause, Cause::MemberDetached | Cause::ProxyDetached);
-        // Whoever declares a priority asks for what it does.
+        // A declared priority asks for the route that it gives.
         if !is_new || applied::has_gw_priority(settings) {
             continue;
         }

@@ -60,7 +60,7 @@ pub(super) fn members(context: &Context<'_>, found: &[Found<'_>], names: &mut Na
         .filter(|container| {
             let task_of_known =
                 container.labels.get(SWARM_SERVICE).is_some_and(|name| services.contains(name.as_str()));
-            // What `docker compose run` starts comes and goes, and serves for nobody.
+            // Containers of `docker compose run` are short-lived, and none of a service's replicas.
             !is_going(container)
                 && !is_one_off(container)
                 && !task_of_known
@@ -431,7 +431,7 @@ fn endpoint(
     let Some(settings) = settings(container) else { return endpoint };
     endpoint.gw_priority = settings.gw_priority.filter(|priority| *priority != 0 && i32::try_from(*priority).is_ok());
     endpoint.driver_opts = settings.driver_opts.iter().filter(|(name, _)| is_option(name)).map(owned).collect();
-    // A live container on a network of a Swarm shows the address that the Swarm chose as if somebody had.
+    // A live container on a network of a Swarm shows the address that the Swarm chose as if it were a static one.
     if found.network.scope == NetworkScope::Swarm && container.state.is_live() {
         return endpoint;
     }

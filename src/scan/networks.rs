@@ -237,7 +237,7 @@ fn properties(network: &ObservedNetwork, ranges: &mut Vec<IpNet>, comments: &mut
     }
 }
 
-/// Given to nobody, and lost with the network if nobody wrote them down.
+/// Addresses that Docker gives to no container; they would be lost with the network.
 fn aux_addresses(network: &ObservedNetwork, comments: &mut Vec<String>) -> BTreeMap<String, String> {
     let all = network.subnets.iter().flat_map(|subnet| subnet.aux_addresses.iter().map(move |it| (subnet, it)));
     let mut found = BTreeMap::new();

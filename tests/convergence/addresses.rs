@@ -55,7 +55,7 @@ async fn apply(town: &mut Town) {
 }
 
 #[tokio::test]
-async fn who_declares_an_address_gets_it_and_nobody_else_is_pinned_to_one() {
+async fn members_that_declare_an_address_get_it_and_others_are_not_pinned() {
     let mut town = town();
     apply(&mut town).await;
     let world = town.world();
@@ -66,7 +66,7 @@ async fn who_declares_an_address_gets_it_and_nobody_else_is_pinned_to_one() {
 }
 
 #[tokio::test]
-async fn the_address_of_a_stopped_member_is_given_to_nobody_and_it_starts_with_it() {
+async fn the_address_of_a_stopped_member_is_kept_and_it_starts_with_it() {
     let mut town = town();
     stop(&town, "api");
     apply(&mut town).await;
@@ -230,7 +230,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn whoever_had_which_address_every_owner_gets_its_own_or_hears_who_has_it(
+    fn every_owner_gets_its_address_or_is_told_the_holder_from_any_starting_state(
         befores in befores(),
         declared in declarations(),
     ) {

@@ -45,7 +45,7 @@ fn web() -> Scenario {
 }
 
 #[tokio::test]
-async fn who_declares_an_address_gets_it_and_nobody_else_is_pinned_to_one() {
+async fn members_that_declare_an_address_get_it_and_others_are_not_pinned() {
     let host = Host::start();
     for name in ["traefik", "second", "api"] {
         host.container(name).running();
@@ -58,7 +58,7 @@ async fn who_declares_an_address_gets_it_and_nobody_else_is_pinned_to_one() {
 }
 
 #[tokio::test]
-async fn the_address_of_a_stopped_member_is_kept_for_it_and_taken_back_from_whoever_was_given_it() {
+async fn the_address_of_a_stopped_member_is_kept_and_taken_back_where_it_was_given_away() {
     let host = Host::start();
     let second = host.container("second").running();
     host.container("traefik").running();
@@ -160,7 +160,7 @@ async fn a_dynamic_address_on_a_network_of_a_swarm_is_not_pinned_by_a_reconnect(
 }
 
 #[tokio::test]
-async fn addresses_that_are_given_to_nobody_are_made_and_kept() {
+async fn auxiliary_addresses_are_made_and_kept() {
     let host = Host::start();
     host.container("traefik").running();
     let declared = |aux: &str| {
@@ -255,9 +255,9 @@ async fn a_declared_priority_decides_on_the_default_route_where_the_engine_knows
     assert!(!refused(&done) && by("aa"));
 }
 
-/// Newer engines give a MAC address by chance: one that nobody asked for is no loss.
+/// Newer engines choose MAC addresses by chance: losing an unconfigured one is no loss.
 #[tokio::test]
-async fn a_mac_address_is_missed_where_somebody_asked_for_it_only() {
+async fn only_a_configured_mac_address_is_missed() {
     let host = Host::start();
     host.container("app").running();
     let declared = |alias: &str, mac: Option<&str>| {

@@ -105,7 +105,7 @@ fn a_member_that_people_connected_is_not_moved_off_an_address() {
 }
 
 #[test]
-fn whoever_landfall_connected_makes_room_for_the_owner_of_its_address() {
+fn an_endpoint_of_landfalls_makes_room_for_the_owner_of_its_address() {
     addressed()
         .container(container("traefik").on("web-net").address("10.42.0.2").marked())
         .container(container("api"))
@@ -121,7 +121,7 @@ fn whoever_landfall_connected_makes_room_for_the_owner_of_its_address() {
 }
 
 #[test]
-fn whoever_landfall_connected_is_moved_off_the_address_of_a_member_that_is_stopped_or_not_there_yet() {
+fn an_endpoint_of_landfalls_is_moved_off_the_address_of_a_member_that_is_stopped_or_missing() {
     let moved = "
         default/edge-1
           - disconnect traefik from web-net for Destination/shop/web (AddressReserved), disruptive

@@ -152,8 +152,7 @@ fn a_gateway_that_the_engine_does_not_tell_is_the_one_that_docker_gives() {
 }
 
 #[test]
-fn addresses_that_are_given_to_nobody_and_the_kinds_of_addresses_are_compared_and_kept_when_the_old_network_comes_back()
-{
+fn auxiliary_addresses_and_address_families_are_compared_and_restored_with_the_old_network() {
     let declared = |address: &str| {
         let web = ipv6().subnet("fd01::/64").with(|it| {
             it.network.ipv4 = false;

@@ -312,7 +312,7 @@ fn advice(kind: EngineErrorKind, operation: Operation) -> Option<String> {
         }
         EngineErrorKind::TooOld => "upgrade Docker on that server to 19.03 or newer",
         EngineErrorKind::AddressPoolExhausted if operation == Operation::Connect => {
-            "the network has no address left: disconnect what nobody uses, or declare a larger `spec.network.subnets`"
+            "the network has no address left: disconnect unused containers, or declare a larger `spec.network.subnets`"
         }
         EngineErrorKind::AddressPoolExhausted => {
             "add to `default-address-pools` in /etc/docker/daemon.json and restart Docker, declare `spec.network.subnets`, \

@@ -1,4 +1,4 @@
-//! What can be said of a network from its manifest alone: kinds of addresses, the name of its bridge, addresses that are given to nobody.
+//! What can be said of a network from its manifest alone: kinds of addresses, the name of its bridge, auxiliary addresses.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
