@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -11,6 +12,7 @@ use crate::api::{
     ContainerSelector, DeletionPolicy, DestinationType, Membership, ObjectKey, ProxyType, Replacement, ServerRole,
     SshSpec, TlsSpec,
 };
+use crate::workload::Workload;
 
 /// Everything one set of manifests declares.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -185,6 +187,8 @@ pub struct DesiredMember {
     pub connect: bool,
     /// Start a container again that exited because its network or attachment was missing, once repaired.
     pub start_after_repair: bool,
+    /// What Landfall runs; `None`: something else does.
+    pub workload: Option<Arc<Workload>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -10,6 +10,7 @@
 
 mod call;
 mod removal;
+mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,8 +22,10 @@ use tracing::Instrument;
 use crate::api::ObjectKey;
 use crate::engine::Writer;
 use crate::observed::NetworkId;
+use crate::plan::workload::call::{ContainerRef, WorkloadCall};
 use crate::plan::{
-    Call, Cause, Connection, Group, Journal, JournalPurpose, NetworkTarget, Operation, Party, Plan, ServerPlan,
+    Call, Cause, Connection, ContainerTarget, Group, Journal, JournalPurpose, NetworkTarget, Operation, Party, Plan,
+    ServerPlan,
 };
 use crate::report::{Failure, OperationReport, Outcome, Report, ServerReport};
 use crate::store::journal::Journals;
@@ -95,6 +98,7 @@ async fn execute_server(
         progress,
         created: BTreeMap::new(),
         connected: BTreeSet::new(),
+        made: BTreeMap::new(),
         report: ServerReport {
             server: plan.server.clone(),
             server_type: plan.server_type,
@@ -173,6 +177,8 @@ struct ServerRun<'a> {
     created: BTreeMap<String, NetworkId>,
     /// Connections that this plan has made, and that were seen in place.
     connected: BTreeSet<(Party, NetworkId)>,
+    /// Containers that this plan has made, by the name that they were made with.
+    made: BTreeMap<String, ContainerTarget>,
     report: ServerReport,
 }
 
@@ -181,7 +187,8 @@ impl ServerRun<'_> {
         let mut rest = group.operations.iter();
         let mut undo: Vec<&Operation> = Vec::new();
         let mut ended = Ended::Done;
-        if self.caller.is_none() || !group.needs.iter().all(|need| self.is_in_place(need)) {
+        let ready = group.needs.iter().all(|need| self.is_in_place(need)) && !self.is_without_base(group);
+        if self.caller.is_none() || !ready {
             ended = Ended::Undone;
         } else if let Err(failure) = self.prepare(group).await {
             ended = Ended::Undone;
@@ -241,6 +248,25 @@ impl ServerRun<'_> {
         if let (party, NetworkTarget { id: Some(id), .. }) = gone {
             self.connected.remove(&(party, id.clone()));
         }
+    }
+
+    /// The group goes on with what an earlier one of a managed resource was to bring about, and that failed.
+    fn is_without_base(&self, group: &Group) -> bool {
+        let calls = group.operations.iter().filter_map(|operation| match &operation.call {
+            Call::Workload(call) => Some(call),
+            _ => None,
+        });
+        let mut needed = BTreeSet::new();
+        for call in calls {
+            needed.insert(&group.object);
+            if let WorkloadCall::CreateContainer { after, .. } = &**call {
+                needed.extend(after);
+            }
+        }
+        let failed = |report: &OperationReport| {
+            matches!(report.outcome, Outcome::Failed(_) | Outcome::Skipped) && needed.contains(&report.operation.object)
+        };
+        !needed.is_empty() && self.report.operations.iter().any(failed)
     }
 
     /// What has to be settled before the first operation of a group.
@@ -312,6 +338,7 @@ impl ServerRun<'_> {
             Ok(done) => {
                 self.account(&call);
                 self.record(operation, Outcome::Done);
+                self.made.extend(done.container.map(|(name, id)| (name.clone(), ContainerTarget { name, id })));
                 self.report.notes.extend(done.warning.map(|warning| warning.about(&operation.object)));
                 Performed::Done(done.created)
             }
@@ -342,6 +369,16 @@ impl ServerRun<'_> {
                     None => self.created.get(&network.name)?,
                 };
                 network.id = Some(id.clone());
+            }
+            Call::Workload(call) => {
+                if let Some(network) = call.network_mut().filter(|network| network.id.is_none()) {
+                    network.id = Some(self.created.get(&network.name)?.clone());
+                }
+                if let Some(container) = call.container_mut()
+                    && let ContainerRef::Created(name) = container
+                {
+                    *container = ContainerRef::Existing(self.made.get(name)?.clone());
+                }
             }
             Call::CreateNetwork(_)
             | Call::StartContainer { .. }

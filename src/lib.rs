@@ -24,6 +24,7 @@ pub mod scan;
 pub mod scope;
 pub mod selector;
 pub mod status;
+pub mod workload;
 // shell
 pub mod cli;
 pub mod controller;
@@ -34,6 +35,7 @@ pub mod ids;
 pub mod observe;
 mod post;
 pub mod reconcile;
+pub mod secrets;
 pub mod sources;
 pub mod store;
 #[cfg(feature = "otel")]

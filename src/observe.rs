@@ -13,6 +13,7 @@
 
 mod known;
 mod suspects;
+mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -85,8 +86,13 @@ pub async fn observe_all<'a, R: Reader>(
             let suspects = known.take_suspects(&server.key);
             let recollection = Recollection::new(known.of(&server.key), &suspects, known.is_watched());
             let before = Before { engine: known.take_engine(&server.key), suspects: suspects.containers.clone() };
-            let look = async { look(&reader?, &interest, before, &recollection).await };
-            let look = look.map(|seen| seen.map_err(unobserved));
+            let look = async {
+                let reader = reader?;
+                let mut seen = look(&reader, &interest, before, &recollection).await?;
+                workloads::see(&reader, Some(server), &mut seen.state).await?;
+                Ok(seen)
+            };
+            let look = look.map(|seen: Result<_, EngineError>| seen.map_err(unobserved));
             let path = server.key.path();
             let span = tracing::info_span!(
                 target: "otel",
@@ -122,7 +128,12 @@ pub async fn observe_all<'a, R: Reader>(
 /// Looks at one server. Any call that fails makes the whole look fail: half a state would be taken for the state.
 pub async fn observe(reader: &(impl Reader + ?Sized), interest: &Interest) -> Result<ObservedState, Unobserved> {
     let recollection = Recollection::new(KnownContainers::new(), &Suspects::default(), false);
-    look(reader, interest, Before::default(), &recollection).await.map(|seen| seen.state).map_err(unobserved)
+    let look = async {
+        let mut state = look(reader, interest, Before::default(), &recollection).await?.state;
+        workloads::see(reader, None, &mut state).await?;
+        Ok(state)
+    };
+    look.await.map_err(unobserved)
 }
 
 /// What earlier looks have told, and events.
@@ -176,7 +187,7 @@ async fn look(
             (engine, rest)
         }
     };
-    let state = ObservedState { engine: engine.info.clone(), networks, containers, services };
+    let state = ObservedState { networks, containers, services, ..ObservedState::of(engine.info.clone()) };
     Ok(Seen { state, engine })
 }
 

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::api::ObjectKey;
+use crate::workload::seen::{ImageState, SeenConfig};
 
 /// What was seen of every declared server. A server that could not be looked at is an [`Unobserved`], never an empty state.
 pub type Observations = BTreeMap<ObjectKey, Result<ObservedState, Unobserved>>;
@@ -41,9 +42,27 @@ pub struct ObservedState {
     /// Swarm services; empty unless the engine is a manager.
     #[serde(default)]
     pub services: Vec<ObservedService>,
+    /// How containers that carry the labels of a managed resource were made.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub workloads: BTreeMap<ContainerId, SeenConfig>,
+    /// Images that resources declare, by reference.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, ImageState>,
 }
 
 impl ObservedState {
+    /// An engine with nothing on it.
+    pub fn of(engine: EngineInfo) -> Self {
+        Self {
+            engine,
+            networks: Vec::new(),
+            containers: Vec::new(),
+            services: Vec::new(),
+            workloads: BTreeMap::new(),
+            images: BTreeMap::new(),
+        }
+    }
+
     pub fn network(&self, id: &NetworkId) -> Option<&ObservedNetwork> {
         self.networks.iter().find(|network| network.id == *id)
     }

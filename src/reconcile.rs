@@ -106,7 +106,11 @@ impl Pass<'_> {
 
 /// Whether the plan has a network to create, be it to undo something.
 fn creates(plan: &Plan) -> bool {
-    let creates = |call: &Call| matches!(call, Call::CreateNetwork(_));
+    let creates = |call: &Call| match call {
+        Call::CreateNetwork(_) => true,
+        Call::Workload(call) => matches!(call.name(), "CreateContainer" | "RunJob"),
+        _ => false,
+    };
     let operations = plan.servers.iter().flat_map(|server| &server.groups).flat_map(|group| &group.operations);
     operations.into_iter().any(|operation| creates(&operation.call) || operation.undo.as_ref().is_some_and(creates))
 }

@@ -24,6 +24,7 @@ const CORE: &[&str] = &[
     "scope",
     "selector",
     "status",
+    "workload",
 ];
 /// Everything that touches the world.
 const SHELL: &[&str] = &[
@@ -35,6 +36,7 @@ const SHELL: &[&str] = &[
     "ids",
     "post",
     "reconcile",
+    "secrets",
     "controller",
     "store",
     "traces",
@@ -50,12 +52,14 @@ const SHELL_FILES: &[&str] = &[];
 /// Dependencies that compute and nothing else.
 const CORE_CRATES: &[&str] = &[
     "annotate_snippets",
+    "hmac",
     "ipnet",
     "jiff",
     "minijinja",
     "regex",
     "saphyr_parser",
     "schemars",
+    "secrecy",
     "serde",
     "serde_json",
     "serde_yaml",

@@ -35,13 +35,18 @@ pub const PROTOCOL_PATTERN: &str = "^(tcp|udp|sctp)$";
 /// A hardware address.
 pub const MAC_PATTERN: &str = "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$";
 
+/// A resource as `dependsOn` names it.
+pub const RESOURCE_REFERENCE_PATTERN: &str =
+    "^(Application|Database|Service)/([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// A key of an encrypted file.
+pub const SECRET_KEY_PATTERN: &str = "^[A-Za-z0-9_.-]+$";
 /// What a notifier posts to.
 pub const HTTP_URL_PATTERN: &str = "^https?://[^/?# ]+[^ ]*$";
 /// A media type, with parameters or without.
 pub const CONTENT_TYPE_PATTERN: &str = "^[a-z]+/[a-zA-Z0-9.+-]+(; ?[a-zA-Z0-9=_-]+)*$";
 
 /// Every pattern above and what it means; `validate` and editors show that in place of the pattern.
-pub const PATTERN_WORDS: [(&str, &str); 13] = [
+pub const PATTERN_WORDS: [(&str, &str); 21] = [
     (NAME_PATTERN, "must be lower-case letters, digits and `-`, beginning and ending with a letter or digit"),
     (REFERENCE_PATTERN, "must be `name` or `namespace/name`, in lower-case letters, digits and `-`"),
     (NAMESPACE_OR_ALL_PATTERN, "must be a namespace, or `*` for all of them"),
@@ -55,6 +60,17 @@ pub const PATTERN_WORDS: [(&str, &str); 13] = [
     (HTTP_URL_PATTERN, "must be `http://…` or `https://…`"),
     (CONTENT_TYPE_PATTERN, "must be a media type, such as `application/json`"),
     (PROTOCOL_PATTERN, "must be `tcp`, `udp` or `sctp`"),
+    (
+        RESOURCE_REFERENCE_PATTERN,
+        "must be `Kind/name` or `Kind/namespace/name` of a resource, such as `Database/orders`",
+    ),
+    (SECRET_KEY_PATTERN, "must be the name of a key: letters, digits, `_`, `-` and dots"),
+    ("^0?[0-7]{3}$", "must be permissions in octal digits, such as \"0400\""),
+    ("^[0-9]+(\\.[0-9]{1,3})?$", "must be a number of processors, such as \"0.5\""),
+    ("^[0-9]+(Ki|Mi|Gi|k|K|M|G)?$", "must be an amount of memory, such as 256Mi"),
+    ("^(SIG)?[A-Z0-9+]+$", "must be the name or the number of a signal, such as SIGTERM"),
+    ("^[A-Z_]+$", "must be the name of a Linux capability, such as NET_ADMIN"),
+    ("^[A-Za-z0-9_.-]+:.+$", "must be `name:address`"),
 ];
 
 /// The kinds of objects.

@@ -8,6 +8,7 @@ pub mod notifier;
 pub mod resource;
 pub mod schema;
 pub mod server;
+pub mod workload;
 
 pub use condition::{Condition, ConditionStatus};
 pub use destination::{
@@ -17,9 +18,14 @@ pub use meta::{API_VERSION, DEFAULT_NAMESPACE, Kind, Metadata, ObjectKey, Object
 pub use notifier::{NotifierEvent, NotifierSpec, NotifierType};
 pub use resource::{
     ApplicationSpec, ComposeSpec, ContainerSelector, CredentialsSpec, DatabaseEngine, DatabaseSpec, EndpointSpec,
-    EnvVar, HealthcheckSpec, PortSpec, PullPolicy, RestartPolicy, ServiceSpec, StorageSpec, ValueFrom, VolumeSpec,
+    EnvVar, HealthcheckSpec, PasswordSpec, PortSpec, PullPolicy, RestartPolicy, ServiceSpec, StorageSpec, VolumeSpec,
 };
 pub use server::{ProxySpec, ProxyType, ServerRole, ServerSpec, SshSpec, TlsSpec};
+
+pub use workload::{
+    DatabaseField, DatabaseSource, FileSpec, HookSpec, HooksSpec, LoggingSpec, ResourcesSpec, RolloutSpec,
+    RolloutStrategy, SopsSource, ValueFrom,
+};
 
 /// The body of one manifest document, by kind.
 #[derive(Debug, Clone, PartialEq)]

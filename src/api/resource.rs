@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::meta::{
     DOCKER_NAME_PATTERN, HOST_NAME_PATTERN, MAC_PATTERN, ObjectRef, PROJECT_PATTERN, PROTOCOL_PATTERN, VARIABLE_PATTERN,
 };
+use super::workload::{FileSpec, HooksSpec, LoggingSpec, ResourcesSpec, RolloutSpec, SopsSource, ValueFrom};
 
 /// Finds the containers of an adopted resource. Every criterion given must hold; `names` and `swarmServices` hold when any entry does.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -101,18 +102,6 @@ pub struct EnvVar {
     /// Where the value is read from when Landfall runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_from: Option<ValueFrom>,
-}
-
-/// A value that is not in the manifest: exactly one of the two.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ValueFrom {
-    /// Environment variable of the Landfall process.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub env: Option<String>,
-    /// File on the machine that Landfall runs on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
 }
 
 /// A published port.
@@ -210,9 +199,36 @@ pub struct ApplicationSpec {
     /// Command and arguments in place of the image's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// Entry point in place of the image's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entrypoint: Vec<String>,
+    /// Directory that the command runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+    /// User, and optionally group, that the command runs as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Host name within the containers. Default: the container's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = HOST_NAME_PATTERN))]
+    pub hostname: Option<String>,
+    /// Runs an init process that forwards signals and reaps processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<bool>,
+    /// Signal that asks the container to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^(SIG)?[A-Z0-9+]+$"), example = &"SIGQUIT")]
+    pub stop_signal: Option<String>,
+    /// Seconds between that signal and being killed. Default: 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 3600))]
+    pub stop_grace_period_seconds: Option<u32>,
     /// Environment variables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
+    /// Files within the containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileSpec>,
     /// Ports published on the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortSpec>,
@@ -229,9 +245,56 @@ pub struct ApplicationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1000))]
     pub replicas: Option<u32>,
-    /// Host names that the proxy routes to it.
+    /// Limits of each container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourcesSpec>,
+    /// The root file system is not writable.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
+    pub read_only_root_filesystem: bool,
+    /// Paths of temporary file systems in memory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tmpfs: Vec<String>,
+    /// Linux capabilities to add.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = "^[A-Z_]+$")))]
+    pub cap_add: Vec<String>,
+    /// Linux capabilities to drop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = "^[A-Z_]+$")))]
+    pub cap_drop: Vec<String>,
+    /// Further entries of `/etc/hosts`: `name:address`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = "^[A-Za-z0-9_.-]+:.+$")))]
+    pub extra_hosts: Vec<String>,
+    /// Labels of the containers. Those of a domain are Landfall's unless they are given here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Where the daemon sends what the containers write. Default: as the daemon is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logging: Option<LoggingSpec>,
+    /// Host names, or URLs with a path, that the proxy routes to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(length(min = 1)))]
     pub domains: Vec<String>,
+    /// Port within the container that the proxy talks to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u32>,
+    /// How a new version takes over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutSpec>,
+    /// Jobs around a rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<HooksSpec>,
+    /// Resources that have to be available first: `Database/orders`, `Application/shop/frontend`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = super::meta::RESOURCE_REFERENCE_PATTERN)))]
+    pub depends_on: Vec<String>,
+    /// Name of the container. Default: `<namespace>-<name>-<number>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 128), regex(pattern = DOCKER_NAME_PATTERN))]
+    pub container_name: Option<String>,
 }
 
 /// Database engines that Landfall knows how to run.
@@ -252,6 +315,7 @@ pub enum DatabaseEngine {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StorageSpec {
     /// Name of the Docker volume.
+    #[schemars(length(min = 2, max = 128), regex(pattern = DOCKER_NAME_PATTERN))]
     pub volume: String,
 }
 
@@ -266,7 +330,26 @@ pub struct CredentialsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
     /// The password; never written in the manifest itself.
-    pub password: ValueFrom,
+    pub password: PasswordSpec,
+}
+
+/// Where a password comes from: exactly one of `env`, `file` and `sops`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PasswordSpec {
+    /// Environment variable of the Landfall process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// File on the machine that Landfall runs on, relative to the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Key of a file that is encrypted with SOPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sops: Option<SopsSource>,
+    /// With `file`: `apply` and `run` write a random password there once, readable by their user only, where the file does not exist.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
+    pub generate: bool,
 }
 
 /// A database on a destination.
@@ -301,6 +384,27 @@ pub struct DatabaseSpec {
     /// Managed: user, database and password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsSpec>,
+    /// Managed: the image, in place of the one that the engine and its version stand for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub image: Option<String>,
+    /// Managed: limits of the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourcesSpec>,
+    /// Managed: port on the server at which the database is published. Absent: it is reached on its destination only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub host_port: Option<u32>,
+    /// Managed: further arguments of the server process.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Managed: a configuration file of the engine, written out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// Managed: seconds between the signal to end and being killed. Default: 60.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 3600))]
+    pub stop_grace_period_seconds: Option<u32>,
 }
 
 /// A stack of Docker Compose.
@@ -313,6 +417,9 @@ pub struct ComposeSpec {
     /// Managed: the compose file, relative to the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// Managed: a file of variables for the compose file, relative to the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env_file: Option<String>,
 }
 
 /// A service stack. It keeps to its own isolated network unless `connectToDestination` is set.
@@ -341,4 +448,71 @@ pub struct ServiceSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
     pub connect_to_destination: bool,
+}
+
+impl ApplicationSpec {
+    /// An application that something else runs, with nothing else said.
+    pub fn adopted(destination: ObjectRef, containers: ContainerSelector) -> Self {
+        Self {
+            destination,
+            additional_destinations: Vec::new(),
+            containers: Some(containers),
+            endpoint: None,
+            start_after_repair: false,
+            image: None,
+            pull_policy: None,
+            command: Vec::new(),
+            entrypoint: Vec::new(),
+            working_dir: None,
+            user: None,
+            hostname: None,
+            init: None,
+            stop_signal: None,
+            stop_grace_period_seconds: None,
+            env: Vec::new(),
+            files: Vec::new(),
+            ports: Vec::new(),
+            volumes: Vec::new(),
+            restart: None,
+            healthcheck: None,
+            replicas: None,
+            resources: None,
+            read_only_root_filesystem: false,
+            tmpfs: Vec::new(),
+            cap_add: Vec::new(),
+            cap_drop: Vec::new(),
+            extra_hosts: Vec::new(),
+            labels: BTreeMap::new(),
+            logging: None,
+            domains: Vec::new(),
+            port: None,
+            rollout: None,
+            hooks: None,
+            depends_on: Vec::new(),
+            container_name: None,
+        }
+    }
+}
+
+impl DatabaseSpec {
+    /// A database that something else runs, with nothing else said.
+    pub fn adopted(destination: ObjectRef, containers: ContainerSelector) -> Self {
+        Self {
+            destination,
+            additional_destinations: Vec::new(),
+            containers: Some(containers),
+            endpoint: None,
+            start_after_repair: false,
+            engine: None,
+            version: None,
+            storage: None,
+            credentials: None,
+            image: None,
+            resources: None,
+            host_port: None,
+            args: Vec::new(),
+            config: None,
+            stop_grace_period_seconds: None,
+        }
+    }
 }

@@ -15,6 +15,7 @@ use crate::plan::{Call, Cause, NoteKind, Plan, Request};
 use crate::reconcile::{Applied, Pass, Preview};
 use crate::report::{Outcome, Report};
 use crate::scope::Selection;
+use crate::secrets::Generate;
 
 /// Makes the servers what the manifests say, once
 ///
@@ -81,7 +82,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         protected: if args.pruning.prune { record::protecting(context, &store) } else { BTreeSet::new() },
         ..Request::default()
     };
-    let mut desired = args::desired(&manifests, &args.set.set)?;
+    let generate = if args.dry_run { Generate::No } else { Generate::Yes };
+    let mut desired = args::desired_with(&manifests, &args.set.set, generate)?;
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, request.prune);
     }

@@ -7,6 +7,7 @@ use super::{Context, Error};
 use crate::desired::DesiredState;
 use crate::manifest::{self, Diagnostic, Manifests};
 use crate::scope::{Scope, Selection};
+use crate::secrets::{self, Generate};
 use crate::selector::Selector;
 use crate::sources;
 
@@ -63,9 +64,16 @@ pub(super) fn load_with(paths: &[PathBuf], stdin: &mut dyn std::io::Read) -> Res
     sources::load(paths, stdin).map_err(|problems| invalid(&problems))
 }
 
-/// What the manifests declare, as the set of that name.
+/// What the manifests declare, as the set of that name, with the values that they name.
 pub(crate) fn desired(manifests: &Manifests, set: &str) -> Result<DesiredState, Error> {
-    manifests.desired(set).map_err(|problems| invalid(&problems))
+    desired_with(manifests, set, Generate::No)
+}
+
+/// The same. `generate`: whether passwords that are to be generated are written down.
+pub(crate) fn desired_with(manifests: &Manifests, set: &str, generate: Generate) -> Result<DesiredState, Error> {
+    let mut desired = manifests.desired(set).map_err(|problems| invalid(&problems))?;
+    secrets::read(&mut desired, generate);
+    Ok(desired)
 }
 
 /// For a command that was to do something with them.

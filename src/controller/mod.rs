@@ -1,5 +1,6 @@
 //! The loop behind `landfall run`.
 
+mod attempts;
 pub mod backoff;
 pub mod board;
 mod files;

@@ -84,6 +84,7 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
         allow_mass_delete: shared.options.allow_mass_delete,
         approved: approved.into_iter().collect(),
         protected,
+        failed_attempts: desired.servers.keys().next().map(|server| shared.attempts.of(server)).unwrap_or_default(),
         ..Request::default()
     };
     let mut withheld = None;
@@ -112,7 +113,10 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
         )
         .await;
     match applied {
-        Ok(Some(applied)) => Ok(Done { desired, applied, withheld, waiting }),
+        Ok(Some(applied)) => {
+            shared.attempts.learn(&applied.report);
+            Ok(Done { desired, applied, withheld, waiting })
+        }
         Ok(None) => Err("the pass was called off".to_owned()),
         Err(error) => Err(format!("no pass is possible: {error}")),
     }

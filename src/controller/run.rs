@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::attempts::Attempts;
 use super::board::Board;
 use super::memory::Memory;
 use super::notify::{Notifiers, Pace};
@@ -30,6 +31,7 @@ use crate::manifest::{self, Diagnostic, Manifests};
 use crate::notice::Notifier;
 use crate::observe::ObserveLimits;
 use crate::plan::{Cause, Reason};
+use crate::secrets::{self, Generate};
 use crate::sources;
 use crate::store::history::Store;
 use crate::store::journal::Journals;
@@ -107,6 +109,7 @@ pub async fn run(
             options,
             journals,
             known: Known::watched(),
+            attempts: Attempts::default(),
             notifiers,
             board,
             inbox,
@@ -139,7 +142,10 @@ pub async fn run(
                 continue;
             }
             command = commands.recv() => match command {
-                Some(Command::Reconcile { server }) => Event::ReconcileRequested { server },
+                Some(Command::Reconcile { server }) => {
+                    loop_.shared.attempts.forget(server.as_ref());
+                    Event::ReconcileRequested { server }
+                }
                 Some(Command::Approve { fingerprint }) => {
                     tracing::info!(fingerprint, "deletions are approved");
                     Event::Approved { fingerprint }
@@ -171,6 +177,8 @@ pub(super) struct Shared {
     pub(super) journals: Journals,
     /// For as long as the loop runs.
     pub(super) known: Known,
+    /// What failed and is not to be tried again as it is.
+    pub(super) attempts: Attempts,
     pub(super) notifiers: Notifiers,
     pub(super) board: Board,
     pub(super) inbox: mpsc::Sender<Message>,
@@ -467,6 +475,10 @@ fn read_manifests(options: &Options, known: Option<u64>) -> (Option<Reading>, Op
     }
     let manifests = sources::validate(&names, &read, problems);
     let notifiers = manifests.as_ref().map(Manifests::notifiers).unwrap_or_default();
-    let result = manifests.and_then(|it| Ok((it.desired(&options.set)?, it.fingerprints())));
+    let result = manifests.and_then(|it| {
+        let mut desired = it.desired(&options.set)?;
+        secrets::read(&mut desired, Generate::Yes);
+        Ok((desired, it.fingerprints()))
+    });
     (Some(Reading { content, notifiers, result }), revision)
 }

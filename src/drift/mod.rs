@@ -326,6 +326,11 @@ fn message(operation: &Operation, network: Option<&str>, container: Option<&str>
         Cause::JournalRestore => {
             format!("An interrupted replacement has left {member} off {network}.")
         }
+        Cause::WorkloadMissing => format!("{the_member} does not exist."),
+        Cause::WorkloadDiffers => format!("{the_member} is not as the manifest says: {}.", operation.call),
+        Cause::WorkloadStopped => format!("{the_member} does not run."),
+        Cause::ImageMoved => format!("{the_member} runs another image than is declared: {}.", operation.call),
+        Cause::ReplicaSurplus => format!("{the_member} is one replica more than is declared."),
         Cause::NetworkReplaced | Cause::DeletionRequested | Cause::Rollback => {
             format!("{the_network} is to be changed: {}.", operation.call.name())
         }

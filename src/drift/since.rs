@@ -114,12 +114,18 @@ pub(super) fn of_cause(
         | Cause::MemberReplaced
         | Cause::MemberMoved => at(history.endpoint_event("connect", &["start", "restart"]), "container connected"),
         Cause::Deactivated => at(history.container_event("start"), "container started"),
-        Cause::Activated | Cause::StartAfterRepair => at(history.container_event("die"), "container ended"),
+        Cause::Activated | Cause::StartAfterRepair | Cause::WorkloadStopped => {
+            at(history.container_event("die"), "container ended")
+        }
         // It may as well be the manifest that changed.
         Cause::NetworkReplaced
         | Cause::NetworkDuplicate
         | Cause::Undeclared
         | Cause::DeletionRequested
+        | Cause::WorkloadMissing
+        | Cause::WorkloadDiffers
+        | Cause::ImageMoved
+        | Cause::ReplicaSurplus
         | Cause::Rollback => None,
     }
 }

@@ -16,6 +16,12 @@ pub struct EngineError {
 }
 
 impl EngineError {
+    /// An engine that has no such call.
+    pub(crate) fn unsupported(attempted: &str) -> Self {
+        let message = "this engine has no such call".to_owned();
+        Self { kind: EngineErrorKind::Other, attempted: attempted.to_owned(), message, hint: None }
+    }
+
     /// The task for which a Swarm holds a network that is to be removed.
     pub fn holding_task(&self) -> Option<&str> {
         let (_, rest) = self.message.split_once("in use by task ")?;
@@ -48,6 +54,10 @@ pub enum EngineErrorKind {
     NameTaken,
     AddressPoolExhausted,
     SubnetOverlap,
+    /// A port of the server that something else has.
+    PortTaken,
+    /// No registry gives the image, or none with the credentials that there are.
+    ImageUnavailable,
     /// The static address is outside of the network's subnets.
     AddressUnavailable,
     /// Another endpoint has the static address, or the network itself.

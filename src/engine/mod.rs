@@ -5,6 +5,8 @@ pub mod docker;
 pub mod error;
 mod transport;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
@@ -14,6 +16,8 @@ use crate::observed::{
     ObservedTask, ServiceAttachment, ServiceId,
 };
 use crate::plan::NetworkCreate;
+use crate::workload::seen::{SeenConfig, SeenImage, SeenVolume};
+use crate::workload::{ContainerCreate, ContainerUpdate};
 pub use docker::{DockerReader, DockerWriter};
 pub use error::{EngineError, EngineErrorKind};
 pub use transport::RequestCounter;
@@ -38,6 +42,31 @@ pub trait Reader: Send + Sync {
 
     /// `GET /tasks/{id}`, of a Swarm manager. `Ok(None)` when it is gone.
     async fn task(&self, id: &str) -> Result<Option<ObservedTask>, EngineError>;
+
+    /// `GET /containers/{id}/json`: one container with its configuration. `Ok(None)` when it is gone.
+    async fn workload(&self, _id: &ContainerId) -> Result<Option<WorkloadDetail>, EngineError> {
+        Err(EngineError::unsupported("inspecting a container's configuration"))
+    }
+
+    /// `GET /images/{reference}/json`. `Ok(None)` when the daemon does not have it.
+    async fn image(&self, _reference: &str) -> Result<Option<SeenImage>, EngineError> {
+        Err(EngineError::unsupported("inspecting an image"))
+    }
+
+    /// `GET /distribution/{reference}/json`: the digest that the registry has for it now.
+    async fn remote_digest(&self, _reference: &str) -> Result<String, EngineError> {
+        Err(EngineError::unsupported("asking a registry for a digest"))
+    }
+
+    /// `GET /containers/{id}/logs`: the last lines, oldest first.
+    async fn log_tail(&self, _id: &ContainerId, _lines: usize) -> Result<Vec<String>, EngineError> {
+        Err(EngineError::unsupported("reading a container's log"))
+    }
+
+    /// `GET /volumes`: every volume, by name.
+    async fn volumes(&self) -> Result<Vec<SeenVolume>, EngineError> {
+        Err(EngineError::unsupported("listing the volumes"))
+    }
 
     /// Network and container events that the daemon still remembers since `since` (seconds since the epoch), oldest first.
     /// The daemon keeps 256 of all types: absence proves nothing.
@@ -84,6 +113,47 @@ pub trait Writer: Reader {
     /// `POST /containers/{id}/stop`. A container that is stopped already is no error.
     async fn stop_container(&self, container: &ContainerId) -> Result<(), EngineError>;
 
+    /// `POST /images/create`: pulls an image, with the credentials that the Docker configuration has for its registry. `progress` is told of the
+    /// bytes that have come and those that are to come.
+    async fn pull_image(&self, _reference: &str, _progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(), EngineError> {
+        Err(EngineError::unsupported("pulling an image"))
+    }
+
+    /// `POST /containers/create`, and what goes into the container before it is started. Attached to `network` as `settings` say.
+    async fn create_container(
+        &self,
+        _container: &ContainerCreate,
+        _network: &str,
+        _settings: &EndpointSettings,
+    ) -> Result<ContainerId, EngineError> {
+        Err(EngineError::unsupported("creating a container"))
+    }
+
+    /// `DELETE /containers/{id}`, its anonymous volumes kept. `force`: killed if it runs.
+    async fn remove_container(&self, _container: &ContainerId, _force: bool) -> Result<(), EngineError> {
+        Err(EngineError::unsupported("removing a container"))
+    }
+
+    /// `POST /containers/{id}/rename`.
+    async fn rename_container(&self, _container: &ContainerId, _name: &str) -> Result<(), EngineError> {
+        Err(EngineError::unsupported("renaming a container"))
+    }
+
+    /// `POST /containers/{id}/update`.
+    async fn update_container(&self, _container: &ContainerId, _update: &ContainerUpdate) -> Result<(), EngineError> {
+        Err(EngineError::unsupported("updating a container"))
+    }
+
+    /// `POST /volumes/create`. A volume of that name is no error, and stays as it is.
+    async fn create_volume(&self, _name: &str, _labels: &BTreeMap<String, String>) -> Result<(), EngineError> {
+        Err(EngineError::unsupported("creating a volume"))
+    }
+
+    /// `POST /containers/{id}/exec` and its start: runs a command as root, and answers with its exit code.
+    async fn exec(&self, _container: &ContainerId, _command: &[&str]) -> Result<i64, EngineError> {
+        Err(EngineError::unsupported("running a command in a container"))
+    }
+
     /// `POST /services/{id}/update`, of a Swarm manager. What the update does not name stays as it is at that moment. Where nothing has to
     /// change, nothing is sent.
     async fn update_service(&self, service: &ServiceId, update: ServiceUpdate<'_>) -> Result<(), EngineError>;
@@ -102,6 +172,16 @@ pub enum ServiceUpdate<'a> {
     },
     /// How many tasks it is to have. A global service, or a job, is refused.
     Replicas(u64),
+}
+
+/// A container as inspect shows it, with how it was made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkloadDetail {
+    /// Endpoints have their settings.
+    pub container: ObservedContainer,
+    pub config: SeenConfig,
+    /// What the last health check printed.
+    pub health_output: Option<String>,
 }
 
 /// A container as inspect shows it.

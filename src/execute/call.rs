@@ -11,7 +11,7 @@ use super::removal::Leaving;
 use crate::api::ObjectKey;
 use crate::engine::{EngineError, EngineErrorKind, ServiceUpdate, Writer};
 use crate::observed::{
-    ContainerState, EndpointSettings, NetworkId, ObservedContainer, ObservedEndpoint, ObservedNetwork,
+    ContainerId, ContainerState, EndpointSettings, NetworkId, ObservedContainer, ObservedEndpoint, ObservedNetwork,
 };
 use crate::plan::{
     Call, ContainerTarget, Group, NetworkCreate, Note, Reason, Reserved, ServiceTarget, UNALLOCATED,
@@ -31,6 +31,8 @@ const ALLOCATION: Duration = Duration::from_secs(10);
 pub(super) struct Done {
     /// The network to go on with: the one created, or the one that another applier created first.
     pub(super) created: Option<NetworkId>,
+    /// The container that was made, by the name that it was made with.
+    pub(super) container: Option<(String, ContainerId)>,
     pub(super) warning: Option<Warning>,
 }
 
@@ -140,12 +142,12 @@ impl Caller<'_> {
             Call::CreateNetwork(create) => {
                 let created = self.create(create).await?;
                 let warning = self.allocated(&created).await?;
-                Ok(Done { created: Some(created), warning })
+                Ok(Done { created: Some(created), warning, ..Done::default() })
             }
             Call::ConnectEndpoint { network, container, settings, reserved } => {
                 let id = known(network.id.as_ref(), &network.name)?;
                 let warning = self.connect_off(id, &network.name, container, settings, reserved).await?;
-                Ok(Done { created: None, warning })
+                Ok(Done { warning, ..Done::default() })
             }
             Call::DisconnectEndpoint { network, container, force } => {
                 let id = known(network.id.as_ref(), &network.name)?;
@@ -155,7 +157,7 @@ impl Caller<'_> {
             Call::RemoveNetwork { network } => {
                 let id = known(network.id.as_ref(), &network.name)?;
                 let warning = self.remove(id).await?;
-                Ok(Done { created: None, warning })
+                Ok(Done { warning, ..Done::default() })
             }
             Call::StartContainer { container } => {
                 let started = self.answer(self.engine.start_container(&container.id)).await;
@@ -175,6 +177,7 @@ impl Caller<'_> {
                 self.update_service(service, ServiceUpdate::Replicas(*replicas)).await?;
                 Ok(Done::default())
             }
+            Call::Workload(call) => self.workload(call).await,
         }
     }
 
@@ -775,6 +778,8 @@ impl From<EngineError> for Failure {
             EngineErrorKind::AddressUnavailable => Some(Reason::AddressUnavailable),
             EngineErrorKind::AddressTaken => Some(Reason::AddressTaken),
             EngineErrorKind::BridgeNameTaken => Some(Reason::NameTaken),
+            EngineErrorKind::PortTaken => Some(Reason::PortTaken),
+            EngineErrorKind::ImageUnavailable => Some(Reason::ImageUnavailable),
             EngineErrorKind::NotASwarmManager => Some(Reason::NotASwarmManager),
             EngineErrorKind::Forbidden => Some(Reason::WrongScope),
             EngineErrorKind::TooOld

@@ -15,6 +15,7 @@ mod resolve;
 pub(crate) mod suggest;
 mod text;
 mod tree;
+mod workload;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

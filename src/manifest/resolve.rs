@@ -4,6 +4,7 @@ mod networks;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -11,17 +12,18 @@ use super::check::quoted;
 use super::suggest::did_you_mean;
 use super::text::{Problem, Span, Text};
 use super::tree::Step;
-use super::{Loaded, Problems, Severity, endpoint, range};
+use super::{Loaded, Problems, Severity, endpoint, range, workload};
 use crate::api::{
     ApplicationSpec, ContainerSelector, DatabaseSpec, DestinationSpec, DestinationType, EndpointSpec, Kind,
     NotifierSpec, NotifierType, Object, ObjectKey, ObjectRef, ProxySpec, ServerRole, ServerSpec, ServiceSpec, Spec,
-    SubnetSpec, ValueFrom,
+    SubnetSpec,
 };
 use crate::desired::{
     DesiredDestination, DesiredEndpoint, DesiredMember, DesiredNetwork, DesiredServer, DesiredSubnet, Proxy,
     ProxyInstance, is_host,
 };
 use crate::notice::{Notifier, check_template};
+use crate::workload::Workload;
 
 /// Networks that Docker makes itself, and a name that it reads as one of them.
 const PREDEFINED: [&str; 6] = ["bridge", "host", "none", "ingress", "docker_gwbridge", "default"];
@@ -54,6 +56,7 @@ pub(super) fn resolve(
         servers: BTreeMap::new(),
         destinations: BTreeMap::new(),
         suggestions: SUGGESTIONS,
+        quiet: false,
     };
     let unique = resolver.unique();
     let of = |kind: Kind| {
@@ -72,13 +75,14 @@ pub(super) fn resolve(
     for at in unique.iter().copied() {
         resolver.resource(at);
     }
+    resolver.claims();
     for at in of(Kind::Notifier) {
         resolver.notifier(at);
     }
     resolver.finish()
 }
 
-struct Resolver<'a> {
+pub(super) struct Resolver<'a> {
     loaded: &'a [Loaded],
     /// Objects that are declared, but whose documents could not be read as such.
     broken: &'a HashSet<ObjectKey>,
@@ -89,6 +93,8 @@ struct Resolver<'a> {
     servers: BTreeMap<ObjectKey, DesiredServer>,
     destinations: BTreeMap<ObjectKey, Placed>,
     suggestions: usize,
+    /// What is wrong is reported where it is.
+    quiet: bool,
 }
 
 /// A destination whose server is known.
@@ -100,7 +106,15 @@ struct Placed {
     addresses: HashMap<IpAddr, usize>,
 }
 
-enum Reference {
+/// Who runs a resource.
+enum Run {
+    /// Something else; its containers are found by these criteria.
+    Adopted(ContainerSelector),
+    /// Landfall.
+    Managed(Arc<Workload>),
+}
+
+pub(super) enum Reference {
     Found(ObjectKey),
     /// It is declared, and what is wrong with it has been reported there.
     Broken,
@@ -108,28 +122,64 @@ enum Reference {
 }
 
 impl<'a> Resolver<'a> {
-    fn get(&self, at: usize) -> Option<&'a Loaded> {
+    pub(super) fn get(&self, at: usize) -> Option<&'a Loaded> {
         self.loaded.get(at)
     }
 
-    fn report(&mut self, at: usize, path: &[Step<'_>], problem: impl FnOnce(Span) -> Problem) {
-        if let Some(loaded) = self.get(at) {
+    pub(super) fn report(&mut self, at: usize, path: &[Step<'_>], problem: impl FnOnce(Span) -> Problem) {
+        if let Some(loaded) = self.get(at).filter(|_| !self.quiet) {
             self.problems.error(loaded.source, problem(loaded.root.locate(path)));
         }
     }
 
     /// About the field rather than its value.
-    fn report_key(&mut self, at: usize, path: &[Step<'_>], problem: impl FnOnce(Span) -> Problem) {
-        if let Some(loaded) = self.get(at) {
+    pub(super) fn report_key(&mut self, at: usize, path: &[Step<'_>], problem: impl FnOnce(Span) -> Problem) {
+        if let Some(loaded) = self.get(at).filter(|_| !self.quiet) {
             self.problems.error(loaded.source, problem(loaded.root.locate_key(path)));
         }
     }
 
     /// About something that is not there; it may have been among what was wrong with the document.
-    fn report_absent(&mut self, at: usize, path: &[Step<'_>], problem: impl FnOnce(Span) -> Problem) {
+    pub(super) fn report_absent(&mut self, at: usize, path: &[Step<'_>], problem: impl FnOnce(Span) -> Problem) {
         if self.get(at).is_some_and(|loaded| !loaded.partial) {
             self.report_key(at, path, problem);
         }
+    }
+
+    /// Where in the documents an object is.
+    pub(super) fn at(&self, key: &ObjectKey) -> Option<usize> {
+        self.index.get(key).copied()
+    }
+
+    /// The file that an object is declared in, as messages name it.
+    pub(super) fn source_name(&self, at: usize) -> &'a str {
+        let text = self.get(at).and_then(|loaded| self.texts.get(loaded.source)?.as_ref());
+        text.map_or("", |text| text.name)
+    }
+
+    /// Every managed resource: its server, itself, its destination and what it runs.
+    pub(super) fn managed(&self) -> Vec<(ObjectKey, ObjectKey, ObjectKey, Arc<Workload>)> {
+        let members = self.destinations.iter().flat_map(|(key, placed)| {
+            placed.destination.members.iter().filter_map(move |member| {
+                let workload = member.workload.clone()?;
+                Some((placed.server.clone(), member.resource.clone(), key.clone(), workload))
+            })
+        });
+        members.collect()
+    }
+
+    /// Whether the resource is on several destinations of the server.
+    pub(super) fn is_apart(&self, server: &ObjectKey, resource: &ObjectKey) -> bool {
+        let on = self.destinations.values().filter(|placed| placed.server == *server);
+        on.filter(|placed| placed.destination.members.iter().any(|member| member.resource == *resource)).count() > 1
+    }
+
+    /// Does something whose problems are reported elsewhere.
+    pub(super) fn quietly<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.quiet, true);
+        let result = act(self);
+        self.quiet = before;
+        result
     }
 
     /// `Destination/shop/web (web.yaml:3:1)`
@@ -285,7 +335,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn reference(&mut self, at: usize, path: &[Step<'_>], reference: &ObjectRef, kind: Kind) -> Reference {
+    pub(super) fn reference(&mut self, at: usize, path: &[Step<'_>], reference: &ObjectRef, kind: Kind) -> Reference {
         let Some(from) = self.get(at) else { return Reference::Broken };
         let namespace = from.object.metadata.namespace.as_str();
         let key = reference.resolve(kind, namespace);
@@ -513,7 +563,7 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    fn address(&mut self, at: usize, path: &[Step<'_>], text: &str) -> Option<IpAddr> {
+    pub(super) fn address(&mut self, at: usize, path: &[Step<'_>], text: &str) -> Option<IpAddr> {
         if self.has_leading_zeros(at, path, text) {
             return None;
         }
@@ -619,9 +669,15 @@ impl<'a> Resolver<'a> {
 
     fn resource(&mut self, at: usize) {
         let Some(loaded) = self.get(at) else { return };
-        let selector = match &loaded.object.spec {
+        let static_address = loaded
+            .object
+            .spec
+            .placement()
+            .and_then(|placement| placement.endpoint)
+            .is_some_and(|endpoint| endpoint.ipv4_address.is_some() || endpoint.ipv6_address.is_some());
+        let run = match &loaded.object.spec {
             Spec::Server(_) | Spec::Destination(_) | Spec::Notifier(_) => return,
-            Spec::Application(spec) => self.application(at, spec),
+            Spec::Application(spec) => self.application(at, spec, static_address),
             Spec::Database(spec) => self.database(at, spec),
             Spec::Service(spec) => self.service(at, spec),
         };
@@ -632,7 +688,11 @@ impl<'a> Resolver<'a> {
             Spec::Service(spec) => spec.start_after_repair,
             Spec::Server(_) | Spec::Destination(_) | Spec::Notifier(_) => false,
         };
-        let endpoint = placement.endpoint.map(|endpoint| self.endpoint(at, endpoint)).unwrap_or_default();
+        let mut endpoint = placement.endpoint.map(|endpoint| self.endpoint(at, endpoint)).unwrap_or_default();
+        let name = &loaded.object.metadata.name;
+        if matches!(run, Some(Run::Managed(_))) && !endpoint.aliases.contains(name) {
+            endpoint.aliases.insert(0, name.clone());
+        }
         if placement.endpoint.is_some() && !placement.connect {
             self.report_key(at, &["spec".into(), "endpoint".into()], |span| {
                 Problem::new(span, "`endpoint` needs `connectToDestination: true`: the stack keeps to its own network")
@@ -652,19 +712,24 @@ impl<'a> Resolver<'a> {
                 continue;
             }
             self.static_addresses(at, &key, &endpoint);
-            if let (Some(placed), Some(selector)) = (self.destinations.get_mut(&key), &selector) {
+            if let (Some(placed), Some(run)) = (self.destinations.get_mut(&key), &run) {
+                let (selector, workload) = match run {
+                    Run::Adopted(selector) => (selector.clone(), None),
+                    Run::Managed(run) => (workload::selector(&loaded.object.key(), &key), Some(Arc::clone(run))),
+                };
                 placed.destination.members.push(DesiredMember {
                     resource: loaded.object.key(),
-                    selector: selector.clone(),
+                    selector,
                     endpoint: endpoint.clone(),
                     connect: placement.connect,
                     start_after_repair,
+                    workload,
                 });
             }
         }
     }
 
-    fn application(&mut self, at: usize, spec: &ApplicationSpec) -> Option<ContainerSelector> {
+    fn application(&mut self, at: usize, spec: &ApplicationSpec, static_address: bool) -> Option<Run> {
         let ApplicationSpec {
             destination: _,
             additional_destinations: _,
@@ -674,62 +739,76 @@ impl<'a> Resolver<'a> {
             image,
             pull_policy,
             command,
+            entrypoint,
+            working_dir,
+            user,
+            hostname,
+            init,
+            stop_signal,
+            stop_grace_period_seconds,
             env,
+            files,
             ports,
             volumes,
             restart,
             healthcheck,
             replicas,
+            resources,
+            read_only_root_filesystem,
+            tmpfs,
+            cap_add,
+            cap_drop,
+            extra_hosts,
+            labels,
+            logging,
             domains,
+            port,
+            rollout,
+            hooks,
+            depends_on,
+            container_name,
         } = spec;
         let managed = [
             ("image", image.is_some()),
             ("pullPolicy", pull_policy.is_some()),
             ("command", !command.is_empty()),
+            ("entrypoint", !entrypoint.is_empty()),
+            ("workingDir", working_dir.is_some()),
+            ("user", user.is_some()),
+            ("hostname", hostname.is_some()),
+            ("init", init.is_some()),
+            ("stopSignal", stop_signal.is_some()),
+            ("stopGracePeriodSeconds", stop_grace_period_seconds.is_some()),
             ("env", !env.is_empty()),
+            ("files", !files.is_empty()),
             ("ports", !ports.is_empty()),
             ("volumes", !volumes.is_empty()),
             ("restart", restart.is_some()),
             ("healthcheck", healthcheck.is_some()),
             ("replicas", replicas.is_some()),
+            ("resources", resources.is_some()),
+            ("readOnlyRootFilesystem", *read_only_root_filesystem),
+            ("tmpfs", !tmpfs.is_empty()),
+            ("capAdd", !cap_add.is_empty()),
+            ("capDrop", !cap_drop.is_empty()),
+            ("extraHosts", !extra_hosts.is_empty()),
+            ("labels", !labels.is_empty()),
+            ("logging", logging.is_some()),
             ("domains", !domains.is_empty()),
+            ("port", port.is_some()),
+            ("rollout", rollout.is_some()),
+            ("hooks", hooks.is_some()),
+            ("dependsOn", !depends_on.is_empty()),
+            ("containerName", container_name.is_some()),
         ];
-        for (number, variable) in env.iter().enumerate() {
-            let path = [Step::Key("spec"), "env".into(), number.into()];
-            match (&variable.value, &variable.value_from) {
-                (Some(_), Some(_)) => self.report_key(at, &[path[0], path[1], path[2], "valueFrom".into()], |span| {
-                    Problem::new(span, "give one of `value` and `valueFrom`")
-                }),
-                (None, None) => self.report_absent(at, &path, |span| {
-                    Problem::new(span, format!("`{}` needs a `value` or a `valueFrom`", variable.name))
-                }),
-                (_, Some(from)) => self.value_from(at, &[path[0], path[1], path[2], "valueFrom".into()], from),
-                (Some(_), None) => {}
-            }
-        }
-        for (number, port) in ports.iter().enumerate() {
-            if let Some(address) = &port.host_address {
-                self.address(at, &["spec".into(), "ports".into(), number.into(), "hostAddress".into()], address);
-            }
-        }
-        for (number, volume) in volumes.iter().enumerate() {
-            let path = [Step::Key("spec"), "volumes".into(), number.into()];
-            self.exactly_one(at, &path, ["volume", "hostPath"], [volume.volume.is_some(), volume.host_path.is_some()]);
-            for (field, value) in [("hostPath", volume.host_path.as_ref()), ("mountPath", Some(&volume.mount_path))] {
-                if value.is_some_and(|value| !value.starts_with('/')) {
-                    self.report(at, &[path[0], path[1], path[2], field.into()], |span| {
-                        Problem::new(span, format!("`{field}` must be an absolute path"))
-                    });
-                }
-            }
-        }
-        self.adopted_or_managed(at, "application", containers.as_ref(), "image", &managed)
+        let workload = self.application_workload(at, spec, static_address);
+        self.adopted_or_managed(at, "application", containers.as_ref(), "image", &managed, workload)
     }
 
-    fn database(&mut self, at: usize, spec: &DatabaseSpec) -> Option<ContainerSelector> {
+    fn database(&mut self, at: usize, spec: &DatabaseSpec) -> Option<Run> {
         let DatabaseSpec {
             destination: _,
-            additional_destinations: _,
+            additional_destinations,
             containers,
             endpoint: _,
             start_after_repair: _,
@@ -737,10 +816,13 @@ impl<'a> Resolver<'a> {
             version,
             storage,
             credentials,
+            image,
+            resources,
+            host_port,
+            args,
+            config,
+            stop_grace_period_seconds,
         } = spec;
-        if let Some(credentials) = credentials {
-            self.value_from(at, &["spec".into(), "credentials".into(), "password".into()], &credentials.password);
-        }
         // Of an adopted database the engine and its version are worth knowing, and nothing else.
         let informative = containers.is_some();
         let managed = [
@@ -748,13 +830,28 @@ impl<'a> Resolver<'a> {
             ("version", version.is_some() && !informative),
             ("storage", storage.is_some()),
             ("credentials", credentials.is_some()),
+            ("image", image.is_some()),
+            ("resources", resources.is_some()),
+            ("hostPort", host_port.is_some()),
+            ("args", !args.is_empty()),
+            ("config", config.is_some()),
+            ("stopGracePeriodSeconds", stop_grace_period_seconds.is_some()),
         ];
-        self.adopted_or_managed(at, "database", containers.as_ref(), "engine", &managed)
+        let workload = if informative { None } else { self.database_workload(at, spec) };
+        if let Some(credentials) = credentials.as_ref().filter(|_| informative || engine.is_none()) {
+            self.password(at, &credentials.password);
+        }
+        if workload.is_some() && !additional_destinations.is_empty() {
+            self.report_key(at, &["spec".into(), "additionalDestinations".into()], |span| {
+                Problem::new(span, "a managed database is on one destination: two servers cannot share its data")
+            });
+        }
+        self.adopted_or_managed(at, "database", containers.as_ref(), "engine", &managed, workload)
     }
 
-    fn service(&mut self, at: usize, spec: &ServiceSpec) -> Option<ContainerSelector> {
+    fn service(&mut self, at: usize, spec: &ServiceSpec) -> Option<Run> {
         let Some(compose) = &spec.compose else {
-            return self.adopted_or_managed(at, "service", spec.containers.as_ref(), "compose", &[]);
+            return self.adopted_or_managed(at, "service", spec.containers.as_ref(), "compose", &[], None);
         };
         if compose.file.is_some() {
             let path = ["spec".into(), "compose".into(), "file".into()];
@@ -772,7 +869,7 @@ impl<'a> Resolver<'a> {
         }
         let project = Some(compose.project.clone());
         let Some(containers) = &spec.containers else {
-            return Some(ContainerSelector { compose_project: project, ..ContainerSelector::default() });
+            return Some(Run::Adopted(ContainerSelector { compose_project: project, ..ContainerSelector::default() }));
         };
         if containers.compose_project.is_some() && containers.compose_project != project {
             self.report(at, &["spec".into(), "containers".into(), "composeProject".into()], |span| {
@@ -782,7 +879,7 @@ impl<'a> Resolver<'a> {
         }
         let selector = ContainerSelector { compose_project: project, ..containers.clone() };
         self.selector(at, &selector);
-        Some(selector)
+        Some(Run::Adopted(selector))
     }
 
     /// `managed`: the fields that only a managed resource has, and whether they are given; `essential`: what makes it managed.
@@ -793,11 +890,12 @@ impl<'a> Resolver<'a> {
         containers: Option<&ContainerSelector>,
         essential: &str,
         managed: &[(&str, bool)],
-    ) -> Option<ContainerSelector> {
+        workload: Option<Arc<Workload>>,
+    ) -> Option<Run> {
         let Some(selector) = containers else {
             let first = managed.iter().find(|(_, given)| *given);
             if managed.iter().any(|(field, given)| *given && *field == essential) {
-                self.unsupported(at, &["spec".into(), essential.into()], noun);
+                return workload.map(Run::Managed);
             } else if let Some((field, _)) = first {
                 self.report_absent(at, &["spec".into(), (*field).into()], |span| {
                     Problem::new(span, format!("`{field}` is for a managed {noun}, which needs `{essential}`"))
@@ -824,7 +922,7 @@ impl<'a> Resolver<'a> {
             });
         }
         self.selector(at, selector);
-        Some(selector.clone())
+        Some(Run::Adopted(selector.clone()))
     }
 
     fn selector(&mut self, at: usize, selector: &ContainerSelector) {
@@ -853,27 +951,16 @@ impl<'a> Resolver<'a> {
 
     fn unsupported(&mut self, at: usize, path: &[Step<'_>], noun: &str) {
         if let Some(loaded) = self.get(at) {
-            let plural = if noun == "application" {
-                "applications"
-            } else if noun == "database" {
-                "databases"
-            } else {
-                "services"
-            };
             let problem = Problem::new(
                 loaded.root.locate_key(path),
-                format!("managed {plural} are not supported by this version"),
+                format!("managed {noun}s are not supported by this version"),
             )
             .hint("let something else run it, and choose its containers with `containers`");
             self.problems.add(loaded.source, Severity::Warning, problem);
         }
     }
 
-    fn value_from(&mut self, at: usize, path: &[Step<'_>], from: &ValueFrom) {
-        self.exactly_one(at, path, ["env", "file"], [from.env.is_some(), from.file.is_some()]);
-    }
-
-    fn exactly_one(&mut self, at: usize, path: &[Step<'_>], fields: [&str; 2], given: [bool; 2]) {
+    pub(super) fn exactly_one(&mut self, at: usize, path: &[Step<'_>], fields: [&str; 2], given: [bool; 2]) {
         let problem = |span| Problem::new(span, format!("give one of `{}` and `{}`", fields[0], fields[1]));
         match given {
             [true, true] => self.report(at, path, problem),

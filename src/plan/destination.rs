@@ -12,7 +12,9 @@ use super::operation::{
     Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, NetworkCreate, NetworkTarget, Note, NoteKind, OVERLAY,
     Operation, Reason, ServerType,
 };
-use super::{Context, Draft, addresses, arrange, feasible, ownership, proxy, replacement, service, start, swarm};
+use super::{
+    Context, Draft, addresses, arrange, feasible, ownership, proxy, replacement, service, start, swarm, workload,
+};
 use crate::api::{DestinationType, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredNetwork, implied_gateway};
 use crate::observed::{AddressOf, NetworkId, NetworkScope, ObservedNetwork, ObservedSubnet, OwnAddress, SwarmState};
@@ -664,6 +666,7 @@ pub(super) fn converge<'a>(
     }
     restore(ctx, destination, &target, &members, &handled, &mut draft);
     if destination.active {
+        workload::converge(ctx, destination, &target, &mut draft);
         start::resume(ctx, destination, &members, &mut draft);
     }
     arrange::statics_first(ctx, &target, &members, &mut draft.groups);

@@ -51,6 +51,11 @@ words!(Cause {
     StartAfterRepair,
     DeletionRequested,
     Undeclared,
+    WorkloadMissing,
+    WorkloadDiffers,
+    WorkloadStopped,
+    ImageMoved,
+    ReplicaSurplus,
     JournalRestore,
     Rollback,
 });
@@ -86,6 +91,14 @@ words!(Reason {
     EndpointDiffers,
     DefaultRouteMoves,
     InsecureTransport,
+    ImageUnavailable,
+    HealthCheckFailed,
+    PortTaken,
+    DataIncompatible,
+    SecretMissing,
+    HookFailed,
+    ProxyUnsupported,
+    RolloutInterrupts,
 });
 words!(BlockerKind { Destination, Application, Database, Service, Container, SwarmService, SwarmTask });
 
@@ -115,6 +128,11 @@ impl Cause {
             Cause::StartAfterRepair => "it ended for want of its network, which is repaired",
             Cause::DeletionRequested => "its deletion was requested",
             Cause::Undeclared => "the set owns it and no manifest declares it any more",
+            Cause::WorkloadMissing => "no container of the replica exists",
+            Cause::WorkloadDiffers => "the container is not as the manifest says",
+            Cause::WorkloadStopped => "the container does not run",
+            Cause::ImageMoved => "the image that is declared is another one now",
+            Cause::ReplicaSurplus => "more replicas run than are declared",
             Cause::JournalRestore => "an interrupted change left it disconnected",
             Cause::Rollback => "an operation after it failed",
         }
@@ -130,13 +148,17 @@ impl Call {
             | Call::DisconnectEndpoint { network, .. }
             | Call::RemoveNetwork { network }
             | Call::UpdateService { network, .. } => Some(&network.name),
+            Call::Workload(call) => call.network().map(|network| network.name.as_str()),
             Call::StartContainer { .. } | Call::StopContainer { .. } | Call::ScaleService { .. } => None,
         }
     }
 
     /// The container that the call concerns.
     pub fn container(&self) -> Option<&str> {
-        self.container_target().map(|container| container.name.as_str())
+        match self {
+            Call::Workload(call) => call.container(),
+            _ => self.container_target().map(|container| container.name.as_str()),
+        }
     }
 
     /// The Swarm service that the call concerns.
@@ -148,7 +170,8 @@ impl Call {
             | Call::DisconnectEndpoint { .. }
             | Call::RemoveNetwork { .. }
             | Call::StartContainer { .. }
-            | Call::StopContainer { .. } => None,
+            | Call::StopContainer { .. }
+            | Call::Workload(_) => None,
         }
     }
 
@@ -165,6 +188,7 @@ impl Call {
             | Call::UpdateService { attachment: None, .. }
             | Call::ScaleService { replicas: 0, .. } => '-',
             Call::ScaleService { .. } => '+',
+            Call::Workload(call) => call.sign(),
         }
     }
 }
@@ -200,6 +224,7 @@ impl fmt::Display for Call {
             Call::RemoveNetwork { network } => write!(f, "remove network {}", network.name),
             Call::StartContainer { container } => write!(f, "start {}", container.name),
             Call::StopContainer { container } => write!(f, "stop {}", container.name),
+            Call::Workload(call) => call.fmt(f),
             Call::ScaleService { service, replicas } => {
                 let noun = if *replicas == 1 { "replica" } else { "replicas" };
                 write!(f, "scale service {} to {replicas} {noun}", service.name)

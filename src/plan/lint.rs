@@ -217,6 +217,15 @@ impl<'a> Simulation<'a> {
                     say(format!("{} is scaled, and no resource declares it", service.name));
                 }
             }
+            Call::Workload(call) => {
+                let Some(target) = call.target() else { return };
+                self.container(&target.id, &target.name, say);
+                let observed = self.state.containers.iter().find(|it| it.id == target.id);
+                let identity = observed.and_then(super::workload::identity_of);
+                if identity.is_none_or(|identity| identity.set != input.desired.set) {
+                    say(format!("{}: {} is not the set's own", call.name(), target.name));
+                }
+            }
             Call::StopContainer { container } | Call::StartContainer { container } => {
                 self.container(&container.id, &container.name, say);
                 let forced = cause == Cause::DeletionRequested;

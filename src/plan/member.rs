@@ -78,6 +78,10 @@ pub(super) fn resolve<'a>(
     addresses::declare_elsewhere(ctx, destination, &mut members.reservations);
     for member in &destination.members {
         let mut found = matching(&ctx.host, &member.selector);
+        if member.workload.is_some() {
+            // Of another set, or with labels that were copied: not what Landfall runs for this one.
+            found.retain(|it| super::workload::identity_of(it).is_some_and(|identity| identity.set == ctx.set));
+        }
         if ctx.is_deleted(&member.resource) {
             members.leaving.extend(found.iter().map(|container| &container.id));
             members.leaving_services.extend(member.selector.swarm_services.iter().map(String::as_str));
@@ -92,7 +96,10 @@ pub(super) fn resolve<'a>(
             continue;
         }
         members.declared.extend(found.iter().map(|container| &container.id));
-        members.notes.extend(missing(ctx, member, &found));
+        // What Landfall runs itself it makes rather than waits for.
+        if member.workload.is_none() {
+            members.notes.extend(missing(ctx, member, &found));
+        }
         members.reservations.declare(&member.endpoint, &found);
         let static_address = member.endpoint.ipv4_address.is_some() || member.endpoint.ipv6_address.is_some();
         services(ctx, member, static_address, &mut members);
@@ -100,7 +107,7 @@ pub(super) fn resolve<'a>(
             let leftovers = found.extract_if(.., |container| !container.state.is_live());
             members.leftovers.extend(leftovers.map(|container| &container.id));
         }
-        if static_address && found.len() > 1 && member.selector.swarm_services.is_empty() {
+        if static_address && member.workload.is_none() && found.len() > 1 && member.selector.swarm_services.is_empty() {
             let names: Vec<_> = found.iter().map(|container| format!("{:?}", container.name)).collect();
             members.notes.push(
                 Note::refused(

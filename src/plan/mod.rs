@@ -26,6 +26,7 @@ mod route;
 mod service;
 mod start;
 mod swarm;
+pub mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,6 +79,8 @@ pub struct Request {
     pub delete: BTreeMap<ObjectKey, DeleteMode>,
     /// Plan for nothing but the objects in `delete`.
     pub only_delete: bool,
+    /// Attempts to run something that have failed, with what was said of them: none is made again before something changes.
+    pub failed_attempts: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -450,15 +453,28 @@ impl<'a> Parts<'a> {
             draft.groups.into_iter().chain(requested).partition(service::is_update);
         let (leaving, others): (Vec<_>, Vec<_>) = draft.departures.into_iter().partition(service::is_update);
         groups.extend(services.into_iter().chain(leaving).chain(others));
+        // Repairs before what may take minutes.
+        let slow: Vec<Group> = groups.extract_if(.., |group| group.is_of_workload()).collect();
         arrange::free_first(ctx, &mut groups);
+        let (retired, undeclared) = workload::leaving(ctx);
+        notes.extend(undeclared);
         plan.groups.extend(first.into_iter().map(|removal| removal.group));
         plan.groups.extend(groups);
+        plan.groups.extend(workload::in_order(ctx, slow));
+        plan.groups.extend(retired);
         plan.groups.extend(last.into_iter().map(|removal| removal.group));
         for note in draft.notes.into_iter().chain(notes) {
             if !plan.notes.contains(&note) {
                 plan.notes.push(note);
             }
         }
+    }
+}
+
+impl Group {
+    /// Whether it makes, changes or removes what Landfall runs.
+    pub fn is_of_workload(&self) -> bool {
+        self.operations.iter().any(|operation| matches!(operation.call, Call::Workload(_)))
     }
 }
 

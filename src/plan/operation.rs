@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::workload::call::WorkloadCall;
 use crate::api::{DestinationType, ObjectKey};
 use crate::observed::{
     ContainerId, EndpointSettings, NetworkId, ObservedContainer, ObservedNetwork, ObservedService, ObservedSubnet,
@@ -210,6 +211,8 @@ pub enum Call {
         service: ServiceTarget,
         replicas: u64,
     },
+    /// Something for a resource that Landfall runs.
+    Workload(Box<WorkloadCall>),
 }
 
 impl Call {
@@ -222,7 +225,8 @@ impl Call {
             Call::ConnectEndpoint { .. }
             | Call::DisconnectEndpoint { .. }
             | Call::StartContainer { .. }
-            | Call::StopContainer { .. } => false,
+            | Call::StopContainer { .. }
+            | Call::Workload(_) => false,
         }
     }
 
@@ -236,6 +240,7 @@ impl Call {
             Call::StartContainer { .. } => "StartContainer",
             Call::StopContainer { .. } => "StopContainer",
             Call::UpdateService { .. } | Call::ScaleService { .. } => "UpdateService",
+            Call::Workload(call) => call.name(),
         }
     }
 
@@ -246,6 +251,7 @@ impl Call {
             | Call::DisconnectEndpoint { container, .. }
             | Call::StartContainer { container }
             | Call::StopContainer { container } => Some(container),
+            Call::Workload(call) => call.target(),
             Call::CreateNetwork(_)
             | Call::RemoveNetwork { .. }
             | Call::UpdateService { .. }
@@ -268,7 +274,8 @@ impl Call {
             | Call::StartContainer { .. }
             | Call::StopContainer { .. }
             | Call::UpdateService { attachment: None, .. }
-            | Call::ScaleService { .. } => None,
+            | Call::ScaleService { .. }
+            | Call::Workload(_) => None,
         }
     }
 
@@ -279,6 +286,7 @@ impl Call {
             | Call::DisconnectEndpoint { network, .. }
             | Call::RemoveNetwork { network }
             | Call::UpdateService { network, .. } => network.id.is_none().then_some(network.name.as_str()),
+            Call::Workload(call) => call.network().filter(|network| network.id.is_none()).map(|it| it.name.as_str()),
             Call::CreateNetwork(_)
             | Call::StartContainer { .. }
             | Call::StopContainer { .. }
@@ -435,6 +443,16 @@ pub enum Cause {
     NetworkDuplicate,
     /// The set owns the network and no manifest declares it any more.
     Undeclared,
+    /// No container of the replica exists.
+    WorkloadMissing,
+    /// The container is not as the manifest says.
+    WorkloadDiffers,
+    /// The container is as declared, and does not run.
+    WorkloadStopped,
+    /// The image that the reference stands for is another one now.
+    ImageMoved,
+    /// More replicas run than are declared.
+    ReplicaSurplus,
     /// An interrupted replacement left the container disconnected.
     JournalRestore,
     /// A failed operation of the group is being undone.
@@ -544,6 +562,22 @@ pub enum Reason {
     DefaultRouteMoves,
     /// `insecure: true`: the server is reached without encryption and without authentication.
     InsecureTransport,
+    /// No registry gives the image.
+    ImageUnavailable,
+    /// A new container did not become healthy.
+    HealthCheckFailed,
+    /// A port of the server that something else has.
+    PortTaken,
+    /// The data on a volume cannot be used as declared.
+    DataIncompatible,
+    /// A value that comes from elsewhere is not there.
+    SecretMissing,
+    /// A job before a rollout failed.
+    HookFailed,
+    /// The proxy reads no labels, or there is none.
+    ProxyUnsupported,
+    /// A rollout that cannot be had without failed requests.
+    RolloutInterrupts,
 }
 
 /// What stands in the way of a deletion.

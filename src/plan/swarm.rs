@@ -109,10 +109,12 @@ fn on_worker(worker: &ObservedState, manager: &ObservedState) -> ObservedState {
         }
     }
     ObservedState {
-        engine: worker.engine.clone(),
         networks: networks.into_values().cloned().collect(),
         containers,
         services: manager.services.clone(),
+        workloads: worker.workloads.clone(),
+        images: worker.images.clone(),
+        ..ObservedState::of(worker.engine.clone())
     }
 }
 

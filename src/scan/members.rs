@@ -346,19 +346,14 @@ fn document(
     metadata.labels.clone_from(labels);
     let spec = match kind {
         Kind::Database => Spec::Database(Box::new(DatabaseSpec {
-            destination,
             additional_destinations,
-            containers: Some(selector.clone()),
             endpoint,
-            start_after_repair: false,
             engine: *engine,
-            version: None,
-            storage: None,
-            credentials: None,
+            ..DatabaseSpec::adopted(destination, selector.clone())
         })),
         Kind::Service => {
             let project = selector.compose_project.clone().filter(|project| is_project(project));
-            let compose = project.map(|project| ComposeSpec { project, file: None });
+            let compose = project.map(|project| ComposeSpec { project, file: None, env_file: None });
             Spec::Service(Box::new(ServiceSpec {
                 destination,
                 additional_destinations,
@@ -371,21 +366,9 @@ fn document(
         }
         Kind::Application | Kind::Server | Kind::Destination | Kind::Notifier => {
             Spec::Application(Box::new(ApplicationSpec {
-                destination,
                 additional_destinations,
-                containers: Some(selector.clone()),
                 endpoint,
-                start_after_repair: false,
-                image: None,
-                pull_policy: None,
-                command: Vec::new(),
-                env: Vec::new(),
-                ports: Vec::new(),
-                volumes: Vec::new(),
-                restart: None,
-                healthcheck: None,
-                replicas: None,
-                domains: Vec::new(),
+                ..ApplicationSpec::adopted(destination, selector.clone())
             }))
         }
     };

@@ -67,11 +67,11 @@ fn what_this_version_cannot_do_is_valid_with_a_warning() {
     let directory = tempfile::tempdir().unwrap();
     let input = format!(
         "{SERVER}---\napiVersion: landfall/v1\nkind: Destination\nmetadata: {{ name: web }}\nspec: {{ server: a }}\n\
-         ---\napiVersion: landfall/v1\nkind: Application\nmetadata: {{ name: app }}\nspec: {{ destination: web, image: nginx }}\n"
+         ---\napiVersion: landfall/v1\nkind: Service\nmetadata: {{ name: app }}\nspec: {{ destination: web, compose: {{ project: app, file: app.yaml }} }}\n"
     );
     let ran = landfall_with_input(directory.path(), ["validate", "-f", "-"], &input).expect(0);
     assert_eq!(ran.stdout, "3 objects are valid\n");
-    assert!(ran.stderr.contains("warning: managed applications are not supported by this version"), "{ran}");
+    assert!(ran.stderr.contains("warning: managed services are not supported by this version"), "{ran}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod scan;
 mod soak;
 mod supervised;
 mod two;
+mod workloads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -20,3 +20,4 @@ mod routes;
 mod services;
 mod status;
 mod swarm;
+mod workloads;

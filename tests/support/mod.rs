@@ -15,6 +15,7 @@ pub(crate) mod repository;
 pub(crate) mod scenario;
 pub(crate) mod simulator;
 pub(crate) mod sshd;
+pub(crate) mod workloads;
 
 use std::time::{Duration, Instant};
 

@@ -63,19 +63,18 @@ impl Scenario {
             suspend: false,
             destinations: Vec::new(),
         };
+        let engine = EngineInfo {
+            id: "ENGINE".to_owned(),
+            name: "edge-1".to_owned(),
+            version: "20.10.24".to_owned(),
+            api_version: None,
+            swarm: SwarmState::Inactive,
+            address_pools: Vec::new(),
+            addresses: Vec::new(),
+        };
         let state = ObservedState {
-            engine: EngineInfo {
-                id: "ENGINE".to_owned(),
-                name: "edge-1".to_owned(),
-                version: "20.10.24".to_owned(),
-                api_version: None,
-                swarm: SwarmState::Inactive,
-                address_pools: Vec::new(),
-                addresses: Vec::new(),
-            },
             networks: vec![network("bridge").subnet("172.17.0.0/16").build("bridge")],
-            containers: Vec::new(),
-            services: Vec::new(),
+            ..ObservedState::of(engine)
         };
         Self {
             desired: DesiredState {
@@ -358,6 +357,12 @@ impl Scenario {
         self
     }
 
+    /// The plan reads as `literal`. Nothing is done.
+    #[track_caller]
+    pub fn expect_plan(&self, literal: &str) {
+        assert_same(&self.plan().to_string(), literal);
+    }
+
     /// The plan has no operations, and notes that read as `literal`.
     #[track_caller]
     pub fn expect_nothing_but(self, literal: &str) -> Self {
@@ -519,6 +524,7 @@ fn member(kind: Kind, path: &str) -> MemberBuilder {
         endpoint: DesiredEndpoint::default(),
         connect: true,
         start_after_repair: false,
+        workload: None,
     })
 }
 

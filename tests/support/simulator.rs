@@ -125,6 +125,7 @@ pub fn call(state: &mut ObservedState, call: &Call) {
                 service.networks.push(ServiceNetwork { target, attachment: attachment.clone() });
             }
         }
+        Call::Workload(call) => super::workloads::perform(state, call).unwrap(),
         Call::StopContainer { container } => {
             let container = container_mut(state, container);
             container.state = ContainerState::Exited;

@@ -12,20 +12,16 @@ pub(super) fn server(networks: Vec<ObservedNetwork>, containers: Vec<ObservedCon
         .map(|(name, driver)| ObservedNetwork { driver: driver.to_owned(), ..network(name) })
         .collect();
     all.extend(networks);
-    ObservedState {
-        engine: EngineInfo {
-            id: "ENGINE".to_owned(),
-            name: "Edge_1.example.com".to_owned(),
-            version: "20.10.24".to_owned(),
-            api_version: None,
-            swarm: SwarmState::Inactive,
-            address_pools: Vec::new(),
-            addresses: Vec::new(),
-        },
-        networks: all,
-        containers,
-        services: Vec::new(),
-    }
+    let engine = EngineInfo {
+        id: "ENGINE".to_owned(),
+        name: "Edge_1.example.com".to_owned(),
+        version: "20.10.24".to_owned(),
+        api_version: None,
+        swarm: SwarmState::Inactive,
+        address_pools: Vec::new(),
+        addresses: Vec::new(),
+    };
+    ObservedState { networks: all, containers, ..ObservedState::of(engine) }
 }
 
 pub(super) fn manager(networks: Vec<ObservedNetwork>, services: Vec<ObservedService>) -> ObservedState {

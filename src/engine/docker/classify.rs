@@ -20,6 +20,9 @@ pub(super) enum Operation {
     StartContainer,
     StopContainer,
     UpdateService,
+    PullImage,
+    /// What makes, changes or removes a container, or a volume.
+    ChangeContainer,
 }
 
 impl Operation {
@@ -41,6 +44,11 @@ impl Operation {
             Operation::StartContainer => ("`POST /containers/*/start`", "CONTAINERS=1 ALLOW_START=1"),
             Operation::StopContainer => ("`POST /containers/*/stop`", "CONTAINERS=1 ALLOW_STOP=1"),
             Operation::UpdateService => ("`POST /services/*/update`", "POST=1 SERVICES=1"),
+            Operation::PullImage => ("`POST /images/create` and `GET /distribution`", "POST=1 IMAGES=1 DISTRIBUTION=1"),
+            Operation::ChangeContainer => (
+                "`POST`, `PUT` and `DELETE` on /containers, /exec and /volumes",
+                "POST=1 CONTAINERS=1 EXEC=1 VOLUMES=1",
+            ),
         }
     }
 
@@ -184,7 +192,19 @@ fn classify(operation: Operation, status: u16, message: &str) -> EngineErrorKind
         404 if is_page(message) => return Kind::Protocol,
         _ => {}
     }
+    if says(&["port is already allocated", "address already in use"])
+        && matches!(operation, Operation::StartContainer | Operation::ChangeContainer)
+    {
+        return Kind::PortTaken;
+    }
     match operation {
+        Operation::PullImage => Kind::ImageUnavailable,
+        Operation::ChangeContainer if says(&["No such image"]) => Kind::ImageUnavailable,
+        Operation::ChangeContainer if status == 404 => Kind::NotFound,
+        Operation::ChangeContainer if status == 409 && says(&["is already in use by container", "already in use"]) => {
+            Kind::NameTaken
+        }
+        Operation::ChangeContainer => Kind::Other,
         Operation::Read if status == 403 => Kind::PermissionDenied,
         Operation::Read | Operation::StopContainer | Operation::UpdateService if status == 404 => Kind::NotFound,
         // A network that the definition names and that does not exist, as a bad request.
@@ -326,6 +346,12 @@ fn advice(kind: EngineErrorKind, operation: Operation) -> Option<String> {
         }
         EngineErrorKind::AddressTaken => "`docker network inspect` shows who has it; declare another one, or free it",
         EngineErrorKind::BridgeNameTaken => "choose another `com.docker.network.bridge.name`, or leave it to Docker",
+        EngineErrorKind::PortTaken => {
+            "`docker ps` on that server shows which container publishes it; free it, or publish another"
+        }
+        EngineErrorKind::ImageUnavailable => {
+            "check the image's name and tag; for a private registry run `docker login` where Landfall runs"
+        }
         EngineErrorKind::NotASwarmManager => "declare a manager of the Swarm as a Server and use that",
         EngineErrorKind::Ambiguous => "remove or rename one of the networks, then run the command again",
         EngineErrorKind::Protocol => "is this really a Docker Engine? Check the server's `spec.endpoint`",

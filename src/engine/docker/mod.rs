@@ -12,9 +12,13 @@
 mod budget;
 mod classify;
 mod events;
+mod registry;
+mod seen;
 mod service;
 mod wire;
+mod workload;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,12 +35,16 @@ use serde::de::DeserializeOwned;
 
 use super::connect::{ConnectOptions, Dialer};
 use super::transport::{Answer, Transport, TransportError};
-use super::{ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, ServiceUpdate, Watcher, Writer};
+use super::{
+    ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, ServiceUpdate, Watcher, WorkloadDetail, Writer,
+};
 use crate::observed::{
     ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
     ObservedTask, ServiceId,
 };
 use crate::plan::NetworkCreate;
+use crate::workload::seen::{SeenImage, SeenVolume};
+use crate::workload::{ContainerCreate, ContainerUpdate};
 use classify::{Failure, Operation};
 
 /// Of a list: ten thousand containers take about twenty megabytes.
@@ -213,6 +221,27 @@ impl Reader for DockerReader {
         }
     }
 
+    async fn workload(&self, id: &ContainerId) -> Result<Option<WorkloadDetail>, EngineError> {
+        self.seen_workload(id).await
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<SeenImage>, EngineError> {
+        self.seen_image(reference).await
+    }
+
+    async fn remote_digest(&self, reference: &str) -> Result<String, EngineError> {
+        self.registry_digest(reference).await
+    }
+
+    async fn log_tail(&self, id: &ContainerId, lines: usize) -> Result<Vec<String>, EngineError> {
+        self.last_lines(id, lines).await
+    }
+
+    async fn volumes(&self) -> Result<Vec<SeenVolume>, EngineError> {
+        let volumes: wire::Volumes = self.get("/volumes", LARGEST_LIST, || "listing the volumes".to_owned()).await?;
+        Ok(volumes.into())
+    }
+
     async fn recent_events(&self, since: i64) -> Result<Vec<EngineEvent>, EngineError> {
         let what = "reading recent events";
         // Without an end the daemon would go on for ever, and an end in its future it would wait for. The answer to the ping
@@ -352,6 +381,26 @@ impl Reader for DockerWriter {
         self.reader.task(id).await
     }
 
+    async fn workload(&self, id: &ContainerId) -> Result<Option<WorkloadDetail>, EngineError> {
+        self.reader.workload(id).await
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<SeenImage>, EngineError> {
+        self.reader.image(reference).await
+    }
+
+    async fn remote_digest(&self, reference: &str) -> Result<String, EngineError> {
+        self.reader.remote_digest(reference).await
+    }
+
+    async fn log_tail(&self, id: &ContainerId, lines: usize) -> Result<Vec<String>, EngineError> {
+        self.reader.log_tail(id, lines).await
+    }
+
+    async fn volumes(&self) -> Result<Vec<SeenVolume>, EngineError> {
+        self.reader.volumes().await
+    }
+
     async fn recent_events(&self, since: i64) -> Result<Vec<EngineEvent>, EngineError> {
         self.reader.recent_events(since).await
     }
@@ -423,6 +472,39 @@ impl Writer for DockerWriter {
         let what = format!("stopping container {}", container.short());
         let path = format!("/containers/{container}/stop");
         self.change(Operation::StopContainer, what, Method::POST, &path, &()).await
+    }
+
+    async fn pull_image(&self, reference: &str, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(), EngineError> {
+        self.pull(reference, progress).await
+    }
+
+    async fn create_container(
+        &self,
+        container: &ContainerCreate,
+        network: &str,
+        settings: &EndpointSettings,
+    ) -> Result<ContainerId, EngineError> {
+        self.create(container, network, settings).await
+    }
+
+    async fn remove_container(&self, container: &ContainerId, force: bool) -> Result<(), EngineError> {
+        self.remove(container, force).await
+    }
+
+    async fn rename_container(&self, container: &ContainerId, name: &str) -> Result<(), EngineError> {
+        self.rename(container, name).await
+    }
+
+    async fn update_container(&self, container: &ContainerId, update: &ContainerUpdate) -> Result<(), EngineError> {
+        self.update_limits(container, update).await
+    }
+
+    async fn create_volume(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<(), EngineError> {
+        self.make_volume(name, labels).await
+    }
+
+    async fn exec(&self, container: &ContainerId, command: &[&str]) -> Result<i64, EngineError> {
+        self.run_in(container, command).await
     }
 
     async fn update_service(&self, service: &ServiceId, update: ServiceUpdate<'_>) -> Result<(), EngineError> {

@@ -18,6 +18,8 @@ use crate::observed::{
     OwnAddress, ServiceAttachment, ServiceId, ServiceNetwork, SwarmState,
 };
 
+use crate::workload::seen::SeenVolume;
+
 /// An answer that decodes and makes no sense.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("{0}")]
@@ -411,6 +413,18 @@ impl From<Task> for ObservedTask {
             state: task.status.state,
             desired_state: task.desired_state,
         }
+    }
+}
+
+wire!(Volumes { "Volumes" volumes: Vec<Volume>, });
+wire!(Volume { "Name" name: String, "Labels" labels: BTreeMap<String, String>, });
+
+impl From<Volumes> for Vec<SeenVolume> {
+    fn from(volumes: Volumes) -> Self {
+        let mut volumes: Vec<SeenVolume> =
+            volumes.volumes.into_iter().map(|Volume { name, labels }| SeenVolume { name, labels }).collect();
+        volumes.sort_by(|one, other| one.name.cmp(&other.name));
+        volumes
     }
 }
 

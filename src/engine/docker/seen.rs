@@ -1,0 +1,218 @@
+//! The daemon's JSON of a container's configuration and of an image, as far as a managed resource is compared with it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+use super::budget::Part;
+use super::wire::{InspectedContainer, Odd, decoded};
+use crate::api::RestartPolicy;
+use crate::engine::{ContainerDetail, WorkloadDetail};
+use crate::workload::identity::Applied;
+use crate::workload::secret::fingerprint;
+use crate::workload::seen::{SeenConfig, SeenImage, SeenMount, SeenValue};
+use crate::workload::{Healthcheck, Logging, Mount, MountSource, Port, Resources};
+
+/// Characters of a health check's output that are worth keeping.
+const OUTPUT: usize = 2000;
+
+fn or_default<'de, D: Deserializer<'de>, T: Part>(deserializer: D) -> Result<T, D::Error> {
+    T::or_default(deserializer)
+}
+
+macro_rules! wire {
+    ($($name:ident { $($key:literal $field:ident: $type:ty,)* })*) => { $(
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default)]
+        pub(super) struct $name {
+            $(#[serde(rename = $key, deserialize_with = "or_default")] $field: $type,)*
+        }
+
+        impl Part for $name {}
+    )* };
+}
+
+wire! {
+    Container {
+        "Image" image: String,
+        "RestartCount" restarts: u64,
+        "State" state: State,
+        "Config" config: Config,
+        "HostConfig" host: HostConfig,
+        "Mounts" mounts: Vec<MountPoint>,
+    }
+    State { "Health" health: Health, "StartedAt" started: String, }
+    Health { "Log" log: Vec<HealthLog>, }
+    HealthLog { "Output" output: String, }
+    Config {
+        "Env" env: Vec<String>,
+        "Cmd" command: Vec<String>,
+        "Entrypoint" entrypoint: Vec<String>,
+        "WorkingDir" working_dir: String,
+        "User" user: String,
+        "Hostname" hostname: String,
+        "StopSignal" stop_signal: String,
+        "StopTimeout" stop_grace: Option<u32>,
+        "Healthcheck" healthcheck: Option<HealthConfig>,
+        "Labels" labels: BTreeMap<String, String>,
+        "Volumes" volumes: BTreeMap<String, serde_json::Value>,
+        "ExposedPorts" exposed: BTreeMap<String, serde_json::Value>,
+    }
+    HealthConfig {
+        "Test" test: Vec<String>,
+        "Interval" interval: u64,
+        "Timeout" timeout: u64,
+        "StartPeriod" start_period: u64,
+        "Retries" retries: u64,
+    }
+    HostConfig {
+        "PortBindings" ports: BTreeMap<String, Option<Vec<Binding>>>,
+        "RestartPolicy" restart: Restart,
+        "NanoCpus" nano_cpus: i64,
+        "Memory" memory: i64,
+        "PidsLimit" pids: i64,
+        "ReadonlyRootfs" read_only: bool,
+        "Init" init: Option<bool>,
+        "CapAdd" cap_add: Vec<String>,
+        "CapDrop" cap_drop: Vec<String>,
+        "ExtraHosts" extra_hosts: Vec<String>,
+        "Tmpfs" tmpfs: BTreeMap<String, String>,
+        "LogConfig" logging: LogConfig,
+        "Ulimits" ulimits: Vec<Ulimit>,
+    }
+    Binding { "HostIp" address: String, "HostPort" port: String, }
+    Restart { "Name" name: String, }
+    LogConfig { "Type" driver: String, "Config" options: BTreeMap<String, String>, }
+    Ulimit { "Name" name: String, "Soft" soft: i64, }
+    MountPoint {
+        "Type" kind: String,
+        "Name" name: String,
+        "Source" source: String,
+        "Destination" target: String,
+        "RW" writable: bool,
+    }
+    Image { "Id" id: String, "RepoDigests" digests: Vec<String>, "Config" config: Config, }
+}
+
+/// One container with its configuration.
+pub(super) fn workload(bytes: &[u8]) -> Result<WorkloadDetail, Odd> {
+    let odd = |error: serde_json::Error| Odd(error.to_string());
+    let inspected: InspectedContainer = decoded(bytes).map_err(odd)?;
+    let ContainerDetail { container, .. } = inspected.try_into()?;
+    let seen: Container = decoded(bytes).map_err(odd)?;
+    let output = seen.state.health.log.last().map(|log| log.output.trim().chars().take(OUTPUT).collect::<String>());
+    let config = config(seen, container.id.as_str());
+    Ok(WorkloadDetail { container, config, health_output: output.filter(|output| !output.is_empty()) })
+}
+
+fn config(seen: Container, id: &str) -> SeenConfig {
+    let Container { image, restarts, state, config, host, mounts } = seen;
+    let applied = Applied::read(&config.labels);
+    SeenConfig {
+        image_id: image,
+        entrypoint: config.entrypoint,
+        command: config.command,
+        working_dir: config.working_dir,
+        user: config.user,
+        hostname: config.hostname,
+        init: host.init,
+        stop_signal: config.stop_signal,
+        stop_grace: config.stop_grace,
+        env: config
+            .env
+            .iter()
+            .map(|line| {
+                let (name, value) = line.split_once('=').unwrap_or((line, ""));
+                let literal = applied.env.contains(name).then(|| value.to_owned());
+                (name.to_owned(), SeenValue { fingerprint: Some(fingerprint(value, id)), literal })
+            })
+            .collect(),
+        ports: ports(host.ports),
+        mounts: mounts.into_iter().filter_map(mount).collect(),
+        tmpfs: host.tmpfs.into_keys().collect(),
+        restart: restart(&host.restart.name),
+        resources: Resources { nano_cpus: host.nano_cpus, memory: host.memory, pids: host.pids.max(0) },
+        healthcheck: config.healthcheck.map(Healthcheck::from),
+        read_only: host.read_only,
+        cap_add: host.cap_add,
+        cap_drop: host.cap_drop,
+        extra_hosts: host.extra_hosts,
+        logging: (!host.logging.driver.is_empty())
+            .then_some(Logging { driver: host.logging.driver, options: host.logging.options }),
+        nofile: host.ulimits.iter().find(|limit| limit.name == "nofile").map(|limit| limit.soft),
+        restarts,
+        started: state.started,
+    }
+}
+
+fn ports(bindings: BTreeMap<String, Option<Vec<Binding>>>) -> Vec<Port> {
+    let mut ports = Vec::new();
+    for (key, bindings) in bindings {
+        let (port, protocol) = key.split_once('/').unwrap_or((&key, "tcp"));
+        let Ok(container_port) = port.parse() else { continue };
+        ports.extend(bindings.unwrap_or_default().into_iter().map(|binding| Port {
+            container_port,
+            protocol: protocol.to_owned(),
+            host_port: binding.port.parse().ok().filter(|port| *port != 0),
+            host_address: Some(binding.address).filter(|address| !address.is_empty()),
+        }));
+    }
+    ports
+}
+
+fn mount(point: MountPoint) -> Option<SeenMount> {
+    let MountPoint { kind, name, source, target, writable } = point;
+    let (source, anonymous) = match kind.as_str() {
+        "volume" => {
+            let anonymous = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+            (MountSource::Volume(name), anonymous)
+        }
+        "bind" => (MountSource::Path(source), false),
+        _ => return None,
+    };
+    Some(SeenMount { mount: Mount { target, source, read_only: !writable }, anonymous })
+}
+
+fn restart(name: &str) -> Option<RestartPolicy> {
+    Some(match name {
+        "always" => RestartPolicy::Always,
+        "on-failure" => RestartPolicy::OnFailure,
+        "unless-stopped" => RestartPolicy::UnlessStopped,
+        "" | "no" => RestartPolicy::No,
+        _ => return None,
+    })
+}
+
+impl From<HealthConfig> for Healthcheck {
+    fn from(check: HealthConfig) -> Self {
+        let seconds = |nanos: u64| u32::try_from(nanos / 1_000_000_000).ok().filter(|seconds| *seconds > 0);
+        Self {
+            test: check.test,
+            interval: seconds(check.interval),
+            timeout: seconds(check.timeout),
+            retries: u32::try_from(check.retries).ok().filter(|retries| *retries > 0),
+            start_period: seconds(check.start_period),
+        }
+    }
+}
+
+impl From<Image> for SeenImage {
+    fn from(image: Image) -> Self {
+        let Image { id, digests, config } = image;
+        let env = config.env.iter().filter_map(|line| line.split_once('='));
+        Self {
+            id,
+            digests,
+            env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            entrypoint: config.entrypoint,
+            command: config.command,
+            working_dir: config.working_dir,
+            user: config.user,
+            stop_signal: config.stop_signal,
+            healthcheck: config.healthcheck.map(Healthcheck::from),
+            labels: config.labels,
+            volumes: config.volumes.into_keys().collect(),
+            exposed: config.exposed.into_keys().collect(),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Calls for managed resources, each with the looks that make it safe to repeat: whether a failed one took effect, and when a container that
+//! was started serves.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::call::{Caller, Done, Mishap};
+use crate::engine::{EngineError, EngineErrorKind, WorkloadDetail};
+use crate::observed::{ContainerId, ContainerState, EndpointSettings, Health};
+use crate::plan::workload::call::{ContainerRef, Drain, Readiness, WorkloadCall};
+use crate::plan::{NetworkTarget, Reason};
+use crate::report::Failure;
+use crate::workload::identity::{OBJECT, UID};
+use crate::workload::seen::SeenConfig;
+use crate::workload::{ContainerCreate, ContainerUpdate};
+
+/// Between two looks at a container that is about to be ready, or to end.
+const LOOK: Duration = Duration::from_millis(250);
+/// Lines of a log that a failure shows.
+const LINES: usize = 10;
+/// So many restarts of a container without a health check are a failure.
+const RESTARTS: u64 = 3;
+
+impl Caller<'_> {
+    /// `call` names networks and containers by id.
+    pub(super) async fn workload(&self, call: &WorkloadCall) -> Result<Done, Mishap> {
+        match call {
+            WorkloadCall::PullImage { reference } => {
+                self.engine.pull_image(reference, &|_, _| {}).await.map_err(Mishap::from)?;
+            }
+            WorkloadCall::CreateVolume { name, labels } => {
+                self.answer(self.engine.create_volume(name, labels)).await?;
+            }
+            WorkloadCall::RunJob { container, network, settings, timeout } => {
+                self.job(container, network, settings, Duration::from_secs(u64::from(*timeout))).await?;
+            }
+            WorkloadCall::CreateContainer { container, network, settings, .. } => {
+                let id = self.make(container, network, settings).await?;
+                return Ok(Done { container: Some((container.name.clone(), id)), ..Done::default() });
+            }
+            WorkloadCall::StartContainer { container, ready, .. } => self.start(container, ready).await?,
+            WorkloadCall::StopContainer { container, drain } => {
+                if let Some(drain) = drain {
+                    self.drain(&container.id, drain).await?;
+                }
+                let stopped = self.answer(self.engine.stop_container(&container.id)).await;
+                self.unless(stopped, &container.id, |seen| !seen.is_some_and(|it| it.container.state.is_live()))
+                    .await?;
+            }
+            WorkloadCall::RemoveContainer { container, force } => {
+                let (id, _) = known(container)?;
+                let removed = self.answer(self.engine.remove_container(id, *force)).await;
+                self.unless(removed, id, |seen| seen.is_none()).await?;
+            }
+            WorkloadCall::RenameContainer { container, to } => {
+                let (id, _) = known(container)?;
+                let renamed = self.answer(self.engine.rename_container(id, to)).await;
+                self.unless(renamed, id, |seen| seen.is_some_and(|it| it.container.name == *to)).await?;
+            }
+            WorkloadCall::UpdateContainer { container, update, .. } => {
+                let updated = self.answer(self.engine.update_container(&container.id, update)).await;
+                let seen = self.look(&container.id).await?;
+                // The daemon answers 200 to what it does not do.
+                if !seen.is_some_and(|it| is_updated(&it.config, update)) {
+                    updated?;
+                    let message = format!("The daemon accepted the update of {}, and did not make it.", container.name);
+                    return Err(Failure { reason: None, message, hint: None }.into());
+                }
+            }
+        }
+        Ok(Done::default())
+    }
+
+    async fn look(&self, id: &ContainerId) -> Result<Option<WorkloadDetail>, EngineError> {
+        self.answer(self.engine.workload(id)).await
+    }
+
+    /// A call that failed may have taken effect all the same.
+    async fn unless(
+        &self,
+        called: Result<(), EngineError>,
+        id: &ContainerId,
+        is_done: impl FnOnce(Option<&WorkloadDetail>) -> bool,
+    ) -> Result<(), Mishap> {
+        let Err(error) = called else { return Ok(()) };
+        let seen = self.look(id).await?;
+        if is_done(seen.as_ref()) { Ok(()) } else { Err(failure(error).into()) }
+    }
+
+    /// The container of that name: made here, or by a call whose answer did not come.
+    async fn make(
+        &self,
+        create: &ContainerCreate,
+        network: &NetworkTarget,
+        settings: &EndpointSettings,
+    ) -> Result<ContainerId, Mishap> {
+        let made = self.answer(self.engine.create_container(create, &network.name, settings)).await;
+        let error = match made {
+            Ok(id) => return Ok(id),
+            Err(error) => error,
+        };
+        let containers = self.answer(self.engine.containers()).await?;
+        let own = containers.iter().find(|it| {
+            it.name == create.name && it.labels.get(UID).is_some_and(|uid| create.labels.get(UID) == Some(uid))
+        });
+        match own {
+            Some(container) => Ok(container.id.clone()),
+            None => Err(failure(error).into()),
+        }
+    }
+
+    async fn start(&self, container: &ContainerRef, ready: &Readiness) -> Result<(), Mishap> {
+        let (id, name) = known(container)?;
+        let before = self.look(id).await?.map_or(0, |seen| seen.config.restarts);
+        if let Err(error) = self.answer(self.engine.start_container(id)).await {
+            let seen = self.look(id).await?;
+            if !seen.is_some_and(|it| it.container.state.is_live()) {
+                return Err(failure(error).into());
+            }
+        }
+        self.ready(id, name, ready, before).await
+    }
+
+    /// Waits until the container serves: healthy, or without a health check running for a while without a restart.
+    async fn ready(&self, id: &ContainerId, name: &str, ready: &Readiness, before: u64) -> Result<(), Mishap> {
+        let started = Instant::now();
+        let deadline = started + Duration::from_secs(u64::from(ready.timeout));
+        let stable = Duration::from_secs(u64::from(ready.stable));
+        let mut running_since = started;
+        let mut restarts = before;
+        loop {
+            let Some(seen) = self.look(id).await? else {
+                let message = format!("The container {name} was removed before it was ready.");
+                return Err(Failure { reason: Some(Reason::HealthCheckFailed), message, hint: None }.into());
+            };
+            if seen.config.restarts != restarts {
+                restarts = seen.config.restarts;
+                running_since = Instant::now();
+            }
+            let state = seen.container.state;
+            let checked = seen
+                .config
+                .healthcheck
+                .as_ref()
+                .is_some_and(|check| check.test.first().is_some_and(|kind| kind != "NONE"));
+            let verdict = match (state, seen.container.health) {
+                (ContainerState::Running, Some(Health::Healthy)) => return Ok(()),
+                (ContainerState::Running, Some(Health::Unhealthy)) => Some("is unhealthy".to_owned()),
+                (ContainerState::Running, _) if checked => None,
+                (ContainerState::Running, _) if running_since.elapsed() >= stable => return Ok(()),
+                (ContainerState::Exited | ContainerState::Dead, _) => {
+                    let code = seen.container.exit.as_ref().map_or(0, |exit| exit.code);
+                    Some(format!("exited with code {code}"))
+                }
+                _ if restarts > before + RESTARTS => Some(format!("was restarted {} times", restarts - before)),
+                _ => None,
+            };
+            let verdict = verdict.or_else(|| {
+                (Instant::now() >= deadline).then(|| format!("was not healthy within {} s", ready.timeout))
+            });
+            if let Some(verdict) = verdict {
+                return Err(self.unhealthy(id, name, &verdict, seen.health_output).await.into());
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// What its health check and its log say: whoever reads the failure need not go to the server.
+    async fn unhealthy(&self, id: &ContainerId, name: &str, verdict: &str, check: Option<String>) -> Failure {
+        let mut message = format!("The container {name} {verdict}.");
+        if let Some(output) = check {
+            message.push_str(&format!(" Its health check says: {}.", one_line(&output).trim_end_matches('.')));
+        }
+        message.push_str(&self.last_words(id).await);
+        Failure { reason: Some(Reason::HealthCheckFailed), message, hint: None }
+    }
+
+    async fn last_words(&self, id: &ContainerId) -> String {
+        let lines = self.answer(self.engine.log_tail(id, LINES)).await.unwrap_or_default();
+        if lines.is_empty() { String::new() } else { format!(" Its last log lines:\n    {}", lines.join("\n    ")) }
+    }
+
+    /// Has the proxy let go of the container: its health check is made to fail, and the proxy given its time.
+    async fn drain(&self, id: &ContainerId, drain: &Drain) -> Result<(), Mishap> {
+        let line = format!(": > '{}'", drain.file.replace('\'', ""));
+        // One that cannot be drained is stopped all the same: it is the one that is to go.
+        if !matches!(self.answer(self.engine.exec(id, &["/bin/sh", "-c", &line])).await, Ok(0)) {
+            return Ok(());
+        }
+        let deadline = Instant::now() + Duration::from_secs(u64::from(drain.unhealthy));
+        while Instant::now() < deadline {
+            match self.look(id).await? {
+                Some(seen) if seen.container.state.is_live() && seen.container.health != Some(Health::Unhealthy) => {
+                    sleep(LOOK).await;
+                }
+                _ => break,
+            }
+        }
+        sleep(Duration::from_secs(u64::from(drain.then))).await;
+        Ok(())
+    }
+
+    /// Runs a one-shot container to its end.
+    async fn job(
+        &self,
+        create: &ContainerCreate,
+        network: &NetworkTarget,
+        settings: &EndpointSettings,
+        timeout: Duration,
+    ) -> Result<(), Mishap> {
+        self.clear_job(create).await?;
+        let id = self.make(create, network, settings).await?;
+        let ended = self.run_to_end(&id, timeout).await;
+        let failed = match ended {
+            Ok(Some(0)) => None,
+            Ok(Some(code)) => Some(format!("exited with code {code}")),
+            Ok(None) => Some(format!("did not end within {} s", timeout.as_secs())),
+            Err(error) => {
+                let _ = self.answer(self.engine.remove_container(&id, true)).await;
+                return Err(error);
+            }
+        };
+        let words = if failed.is_some() { self.last_words(&id).await } else { String::new() };
+        self.answer(self.engine.remove_container(&id, true)).await?;
+        match failed {
+            None => Ok(()),
+            Some(verdict) => {
+                let message = format!("The job {} {verdict}; nothing was replaced.{words}", create.name);
+                Err(Failure { reason: Some(Reason::HookFailed), message, hint: None }.into())
+            }
+        }
+    }
+
+    /// A job of that name that an interrupted rollout left behind.
+    async fn clear_job(&self, create: &ContainerCreate) -> Result<(), Mishap> {
+        let containers = self.answer(self.engine.containers()).await?;
+        let Some(left) = containers.iter().find(|it| it.name == create.name) else { return Ok(()) };
+        if left.labels.get(OBJECT) != create.labels.get(OBJECT) {
+            let message = format!("A container named {} exists, and is not Landfall's.", create.name);
+            return Err(Failure { reason: Some(Reason::NameTaken), message, hint: None }.into());
+        }
+        Ok(self.answer(self.engine.remove_container(&left.id, true)).await?)
+    }
+
+    /// Its exit code; `None`: it has not ended in time.
+    async fn run_to_end(&self, id: &ContainerId, timeout: Duration) -> Result<Option<i64>, Mishap> {
+        self.answer(self.engine.start_container(id)).await?;
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self.look(id).await? {
+                Some(seen) if !seen.container.state.is_live() => {
+                    return Ok(Some(seen.container.exit.map_or(0, |exit| exit.code)));
+                }
+                Some(_) if Instant::now() < deadline => sleep(LOOK).await,
+                Some(_) => return Ok(None),
+                None => return Ok(Some(-1)),
+            }
+        }
+    }
+}
+
+fn known(container: &ContainerRef) -> Result<(&ContainerId, &str), Mishap> {
+    match container {
+        ContainerRef::Existing(container) => Ok((&container.id, &container.name)),
+        ContainerRef::Created(name) => {
+            let message = format!("The container {name} has not been created.");
+            Err(Failure { reason: None, message, hint: None }.into())
+        }
+    }
+}
+
+/// Of a container, and not of a network.
+fn failure(error: EngineError) -> Failure {
+    let taken = error.kind == EngineErrorKind::NameTaken;
+    let failure = Failure::from(error);
+    if taken { Failure { reason: Some(Reason::NameTaken), ..failure } } else { failure }
+}
+
+fn is_updated(seen: &SeenConfig, update: &ContainerUpdate) -> bool {
+    let ContainerUpdate { restart, nano_cpus, memory, pids } = update;
+    restart.is_none_or(|wanted| seen.restart == Some(wanted))
+        && nano_cpus.is_none_or(|wanted| seen.resources.nano_cpus == wanted)
+        && memory.is_none_or(|wanted| seen.resources.memory == wanted)
+        && pids.is_none_or(|wanted| seen.resources.pids == wanted)
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

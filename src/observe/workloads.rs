@@ -1,0 +1,71 @@
+//! How managed containers were made, and the images that resources declare. Nothing is asked where nothing is managed.
+//!
+//! Limits and restart policies change without a trace in any list, so a managed container is inspected at every look.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::INSPECTIONS;
+use crate::api::PullPolicy;
+use crate::desired::DesiredServer;
+use crate::engine::{EngineError, Reader};
+use crate::observed::{ContainerId, ObservedState};
+use crate::workload::identity;
+use crate::workload::seen::ImageState;
+
+/// Fills in what the state leaves out of managed containers, and of the images that `server` declares.
+pub(super) async fn see(
+    reader: &(impl Reader + ?Sized),
+    server: Option<&DesiredServer>,
+    state: &mut ObservedState,
+) -> Result<(), EngineError> {
+    let managed = |labels: &BTreeMap<String, String>| labels.contains_key(identity::OBJECT);
+    let ids: Vec<ContainerId> =
+        state.containers.iter().filter(|it| managed(&it.labels)).map(|it| it.id.clone()).collect();
+    let seen: Vec<_> = stream::iter(ids)
+        .map(|id| async move { reader.workload(&id).await.map(|detail| (id, detail)) })
+        .buffer_unordered(INSPECTIONS)
+        .try_collect()
+        .await?;
+    for (id, detail) in seen {
+        let Some(detail) = detail else {
+            // Gone since the list: what is planned for it finds that out.
+            state.containers.retain(|container| container.id != id);
+            continue;
+        };
+        if let Some(container) = state.containers.iter_mut().find(|container| container.id == id) {
+            // One look, of one piece: state, health and configuration belong together.
+            container.state = detail.container.state;
+            container.exit = detail.container.exit;
+            container.health = detail.container.health;
+        }
+        state.workloads.insert(id, detail.config);
+    }
+    for (reference, ask) in images(server) {
+        let local = reader.image(&reference).await?;
+        let mut seen = ImageState { local, ..ImageState::default() };
+        if ask {
+            match reader.remote_digest(&reference).await {
+                Ok(digest) => seen.remote = Some(digest),
+                Err(error) => seen.problem = Some(error.to_string()),
+            }
+        }
+        state.images.insert(reference, seen);
+    }
+    Ok(())
+}
+
+/// References of images, and whether their registries are to be asked.
+fn images(server: Option<&DesiredServer>) -> BTreeMap<String, bool> {
+    let members = server.into_iter().flat_map(|server| &server.destinations).flat_map(|it| &it.members);
+    let workloads: BTreeSet<(String, bool)> = members
+        .filter_map(|member| member.workload.as_ref())
+        .map(|it| (it.image.clone(), it.pull_policy == PullPolicy::Always && !it.image.contains('@')))
+        .collect();
+    let mut images = BTreeMap::new();
+    for (reference, ask) in workloads {
+        *images.entry(reference).or_default() |= ask;
+    }
+    images
+}

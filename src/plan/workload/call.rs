@@ -1,0 +1,251 @@
+//! What is done to run a managed resource, call by call.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::api::ObjectKey;
+use crate::observed::{ContainerId, EndpointSettings};
+use crate::plan::{ContainerTarget, NetworkTarget};
+use crate::workload::compare::Difference;
+use crate::workload::{ContainerCreate, ContainerUpdate};
+
+/// A container that exists, or one that an earlier operation of the plan makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerRef {
+    Existing(ContainerTarget),
+    /// By the name that it is made with.
+    Created(String),
+}
+
+impl ContainerRef {
+    pub fn name(&self) -> &str {
+        match self {
+            ContainerRef::Existing(container) => &container.name,
+            ContainerRef::Created(name) => name,
+        }
+    }
+
+    pub fn existing(&self) -> Option<&ContainerTarget> {
+        match self {
+            ContainerRef::Existing(container) => Some(container),
+            ContainerRef::Created(_) => None,
+        }
+    }
+}
+
+/// When a container that was started counts as serving.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Seconds that it has to become healthy.
+    pub timeout: u32,
+    /// Seconds that one without a health check has to run without a restart.
+    pub stable: u32,
+}
+
+/// How requests are kept from a container before it stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drain {
+    /// The file that makes its health check fail.
+    pub file: String,
+    /// Seconds that the check may take to fail.
+    pub unhealthy: u32,
+    /// Seconds from then on: what the proxy takes to notice, and what requests in flight take.
+    pub then: u32,
+}
+
+/// One call for a managed resource. Carries all that the executor needs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WorkloadCall {
+    PullImage {
+        reference: String,
+    },
+    CreateVolume {
+        name: String,
+        labels: BTreeMap<String, String>,
+    },
+    /// A one-shot container: made, started, waited for and removed.
+    RunJob {
+        container: ContainerCreate,
+        network: NetworkTarget,
+        settings: EndpointSettings,
+        /// Seconds.
+        timeout: u32,
+    },
+    CreateContainer {
+        container: ContainerCreate,
+        network: NetworkTarget,
+        settings: EndpointSettings,
+        /// What of the container that it takes the place of differs.
+        differences: Vec<Difference>,
+        /// Resources that have to be in place first: where an earlier operation for one of them failed, this one is skipped.
+        after: Vec<ObjectKey>,
+    },
+    StartContainer {
+        container: ContainerRef,
+        ready: Readiness,
+        /// Stands for exactly this attempt: what failed is not tried again before something changes.
+        attempt: String,
+    },
+    StopContainer {
+        container: ContainerTarget,
+        drain: Option<Drain>,
+    },
+    RemoveContainer {
+        container: ContainerRef,
+        /// Killed if it runs: one that never served.
+        force: bool,
+    },
+    RenameContainer {
+        container: ContainerRef,
+        to: String,
+    },
+    UpdateContainer {
+        container: ContainerTarget,
+        update: ContainerUpdate,
+        differences: Vec<Difference>,
+    },
+}
+
+impl WorkloadCall {
+    /// As in the plan's JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            WorkloadCall::PullImage { .. } => "PullImage",
+            WorkloadCall::CreateVolume { .. } => "CreateVolume",
+            WorkloadCall::RunJob { .. } => "RunJob",
+            WorkloadCall::CreateContainer { .. } => "CreateContainer",
+            WorkloadCall::StartContainer { .. } => "StartContainer",
+            WorkloadCall::StopContainer { .. } => "StopContainer",
+            WorkloadCall::RemoveContainer { .. } => "RemoveContainer",
+            WorkloadCall::RenameContainer { .. } => "RenameContainer",
+            WorkloadCall::UpdateContainer { .. } => "UpdateContainer",
+        }
+    }
+
+    /// The container that it is about, by name.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            WorkloadCall::PullImage { .. } | WorkloadCall::CreateVolume { .. } => None,
+            WorkloadCall::RunJob { container, .. } | WorkloadCall::CreateContainer { container, .. } => {
+                Some(&container.name)
+            }
+            WorkloadCall::StartContainer { container, .. }
+            | WorkloadCall::RemoveContainer { container, .. }
+            | WorkloadCall::RenameContainer { container, .. } => Some(container.name()),
+            WorkloadCall::StopContainer { container, .. } | WorkloadCall::UpdateContainer { container, .. } => {
+                Some(&container.name)
+            }
+        }
+    }
+
+    /// The container that it changes, where that exists.
+    pub fn target(&self) -> Option<&ContainerTarget> {
+        match self {
+            WorkloadCall::PullImage { .. }
+            | WorkloadCall::CreateVolume { .. }
+            | WorkloadCall::RunJob { .. }
+            | WorkloadCall::CreateContainer { .. } => None,
+            WorkloadCall::StartContainer { container, .. }
+            | WorkloadCall::RemoveContainer { container, .. }
+            | WorkloadCall::RenameContainer { container, .. } => container.existing(),
+            WorkloadCall::StopContainer { container, .. } | WorkloadCall::UpdateContainer { container, .. } => {
+                Some(container)
+            }
+        }
+    }
+
+    /// The network that it puts a container on.
+    pub fn network(&self) -> Option<&NetworkTarget> {
+        match self {
+            WorkloadCall::RunJob { network, .. } | WorkloadCall::CreateContainer { network, .. } => Some(network),
+            _ => None,
+        }
+    }
+
+    pub fn network_mut(&mut self) -> Option<&mut NetworkTarget> {
+        match self {
+            WorkloadCall::RunJob { network, .. } | WorkloadCall::CreateContainer { network, .. } => Some(network),
+            _ => None,
+        }
+    }
+
+    pub fn container_mut(&mut self) -> Option<&mut ContainerRef> {
+        match self {
+            WorkloadCall::StartContainer { container, .. }
+            | WorkloadCall::RemoveContainer { container, .. }
+            | WorkloadCall::RenameContainer { container, .. } => Some(container),
+            _ => None,
+        }
+    }
+
+    /// The container that is gone once it is done.
+    pub fn removes(&self) -> Option<&ContainerId> {
+        match self {
+            WorkloadCall::RemoveContainer { container: ContainerRef::Existing(container), .. } => Some(&container.id),
+            _ => None,
+        }
+    }
+
+    /// As a sign before a line of the plan.
+    pub fn sign(&self) -> char {
+        match self {
+            WorkloadCall::RemoveContainer { .. } | WorkloadCall::StopContainer { .. } => '-',
+            WorkloadCall::UpdateContainer { .. } | WorkloadCall::RenameContainer { .. } => '~',
+            _ => '+',
+        }
+    }
+
+    /// It may take minutes.
+    pub fn is_slow(&self) -> bool {
+        matches!(
+            self,
+            WorkloadCall::PullImage { .. }
+                | WorkloadCall::RunJob { .. }
+                | WorkloadCall::StartContainer { .. }
+                | WorkloadCall::StopContainer { .. }
+        )
+    }
+}
+
+impl fmt::Display for WorkloadCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WorkloadCall::PullImage { reference } => write!(f, "pull image {reference}"),
+            WorkloadCall::CreateVolume { name, .. } => write!(f, "create volume {name}"),
+            WorkloadCall::RunJob { container, network, .. } => {
+                let command = container.template.command.as_deref().unwrap_or_default().join(" ");
+                write!(f, "run {:?} once as {} on {}", command, container.name, network.name)
+            }
+            WorkloadCall::CreateContainer { container, network, differences, .. } => {
+                write!(f, "create container {} of {} on {}", container.name, container.image, network.name)?;
+                list(f, differences)
+            }
+            WorkloadCall::StartContainer { container, .. } => write!(f, "start {}", container.name()),
+            WorkloadCall::StopContainer { container, drain: None } => write!(f, "stop {}", container.name),
+            WorkloadCall::StopContainer { container, drain: Some(_) } => {
+                write!(f, "drain and stop {}", container.name)
+            }
+            WorkloadCall::RemoveContainer { container, .. } => write!(f, "remove container {}", container.name()),
+            WorkloadCall::RenameContainer { container, to } => write!(f, "rename {} to {to}", container.name()),
+            WorkloadCall::UpdateContainer { container, differences, .. } => {
+                write!(f, "update {} in place", container.name)?;
+                list(f, differences)
+            }
+        }
+    }
+}
+
+/// More than these are counted.
+const SHOWN: usize = 8;
+
+fn list(f: &mut fmt::Formatter<'_>, differences: &[Difference]) -> fmt::Result {
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<String> = differences.iter().take(SHOWN).map(ToString::to_string).collect();
+    write!(f, " ({}", shown.join("; "))?;
+    match differences.len().saturating_sub(SHOWN) {
+        0 => f.write_str(")"),
+        more => write!(f, "; and {more} more)"),
+    }
+}

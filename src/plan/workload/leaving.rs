@@ -1,0 +1,93 @@
+//! Containers of resources that are not declared any more, or that are to be deleted.
+
+use super::call::{ContainerRef, WorkloadCall};
+use super::{Call, Cause, Context, Group, Note, Operation, Reason, identity_of};
+use crate::observed::ObservedContainer;
+use crate::plan::{ContainerTarget, ownership};
+use crate::workload::identity::Identity;
+
+/// Containers that the set runs on this server for resources that no longer are on their destinations, each with what becomes of it.
+pub(in crate::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
+    let (mut groups, mut notes) = (Vec::new(), Vec::new());
+    let mut containers: Vec<&ObservedContainer> = ctx.host.state.containers.iter().collect();
+    containers.sort_by(|a, b| a.name.cmp(&b.name));
+    for container in containers {
+        let Some(identity) = identity_of(container).filter(|it| it.set == ctx.set && !is_declared(ctx, it)) else {
+            continue;
+        };
+        if is_left_alone(ctx, &identity) {
+            continue;
+        }
+        if !ctx.is_deleted(&identity.object)
+            && let Some((source, hint)) = other_source(ctx, container)
+        {
+            let message = format!(
+                "The container {:?} of {} was made from {source}, and is left alone.",
+                container.name, identity.object
+            );
+            notes.push(Note::unmanaged(Reason::OwnershipConflict, &identity.object, message).hint(hint));
+            continue;
+        }
+        match cause(ctx, &identity) {
+            Some(cause) => groups.push(remove(container, &identity, cause)),
+            None => notes.push(
+                Note::unmanaged(
+                    Reason::Undeclared,
+                    &identity.object,
+                    format!(
+                        "No manifest declares {} any more, and its container {:?} exists.",
+                        identity.object, container.name
+                    ),
+                )
+                .hint("`--prune` stops and removes it; its volumes stay"),
+            ),
+        }
+    }
+    (groups, notes)
+}
+
+/// Other manifests of the same set, which may well declare it.
+fn other_source<'c>(ctx: &Context<'_>, container: &'c ObservedContainer) -> Option<(&'c String, String)> {
+    let source = container.labels.get(ownership::SOURCE)?;
+    Some((source, ctx.another_source(source)?))
+}
+
+fn is_declared(ctx: &Context<'_>, identity: &Identity) -> bool {
+    let on = ctx.server.destinations.iter().find(|it| it.key == identity.destination);
+    on.is_some_and(|destination| {
+        destination.members.iter().any(|member| {
+            member.resource == identity.object && member.workload.is_some() && !ctx.is_deleted(&member.resource)
+        })
+    })
+}
+
+/// A suspended destination is left as it is, with everything on it.
+fn is_left_alone(ctx: &Context<'_>, identity: &Identity) -> bool {
+    ctx.server.destinations.iter().any(|it| it.key == identity.destination && it.suspend)
+}
+
+fn cause(ctx: &Context<'_>, identity: &Identity) -> Option<Cause> {
+    if ctx.is_deleted(&identity.object) {
+        Some(Cause::DeletionRequested)
+    } else {
+        (ctx.request.prune && !ctx.request.only_delete && !ctx.withheld).then_some(Cause::Undeclared)
+    }
+}
+
+fn remove(container: &ObservedContainer, identity: &Identity, cause: Cause) -> Group {
+    let target = ContainerTarget::of(container);
+    let operation = |call, disruptive| Operation {
+        object: identity.object.clone(),
+        call: Call::Workload(Box::new(call)),
+        cause,
+        disruptive,
+        undo: None,
+    };
+    let mut operations = Vec::new();
+    if container.state.is_live() {
+        operations.push(operation(WorkloadCall::StopContainer { container: target.clone(), drain: None }, true));
+    }
+    let remove = WorkloadCall::RemoveContainer { container: ContainerRef::Existing(target), force: false };
+    operations.push(operation(remove, false));
+    Group { object: identity.object.clone(), operations, journal: None, completes: Vec::new(), needs: Vec::new() }
+}

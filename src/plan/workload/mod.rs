@@ -1,0 +1,459 @@
+//! Managed resources: which containers there ought to be, and what brings them about.
+//!
+//! A replica is a *slot*. What is planned for it follows from the containers that are in it now, by their labels, and from nothing else: a plan
+//! that was interrupted anywhere is completed by the next one. A new container is called after the old one with `-next` behind it until the old
+//! one is gone; the daemon gives a name once, so two appliers cannot both make it.
+
+pub mod call;
+mod leaving;
+mod rollout;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) use leaving::leaving;
+
+use self::call::{Readiness, WorkloadCall};
+use super::member::Target;
+use super::{Call, Cause, Context, Draft, Group, Note, Operation, Reason, host};
+use crate::api::{ObjectKey, ProxyType, PullPolicy};
+use crate::desired::{DesiredDestination, DesiredMember, ProxyInstance};
+use crate::observed::{EndpointSettings, ObservedContainer};
+use crate::plan::ownership::{self, Mark, Purpose};
+use crate::workload::compare::{Declared, Difference, differences};
+use crate::workload::identity::{self, Applied, Identity};
+use crate::workload::seen::{ImageState, SeenConfig};
+use crate::workload::{ContainerCreate, MountSource, Workload, routes};
+
+/// Seconds that a container without a health check has to run without a restart before it counts as serving.
+const STABLE: u32 = 5;
+
+/// A managed resource on a destination, while it is planned for.
+struct Managed<'a, 'c> {
+    ctx: &'c Context<'a>,
+    destination: &'a DesiredDestination,
+    member: &'a DesiredMember,
+    workload: &'a Workload,
+    target: &'c Target<'a>,
+    image: ImageState,
+    /// All labels but Landfall's own.
+    labels: BTreeMap<String, String>,
+}
+
+/// One container in a slot, held against what is declared.
+struct Held<'a> {
+    container: &'a ObservedContainer,
+    differences: Vec<Difference>,
+}
+
+impl Held<'_> {
+    fn fits(&self) -> bool {
+        self.differences.is_empty()
+    }
+
+    fn is_next(&self) -> bool {
+        self.container.name.ends_with(identity::NEXT)
+    }
+}
+
+/// Whose container it is, where it is one that a set runs for a resource.
+pub(super) fn identity_of(container: &ObservedContainer) -> Option<Identity> {
+    identity::of(&container.name, &container.labels)
+}
+
+/// Everything that brings the managed resources of one destination to what the manifest says.
+pub(super) fn converge<'a>(
+    ctx: &Context<'a>,
+    destination: &'a DesiredDestination,
+    target: &Target<'a>,
+    draft: &mut Draft,
+) {
+    let managed = destination.members.iter().filter(|member| !ctx.is_deleted(&member.resource));
+    for (member, workload) in managed.filter_map(|member| Some((member, member.workload.as_deref()?))) {
+        let mut image = ctx.host.state.images.get(&workload.image).cloned().unwrap_or_default();
+        if workload.pull_policy != PullPolicy::Always {
+            image.remote = None;
+        }
+        let labels = labels(ctx, destination, member, workload, &target.create.name);
+        let managed = Managed { ctx, destination, member, workload, target, image, labels };
+        match managed.hindrance(draft) {
+            Some(note) => draft.notes.push(note),
+            None => managed.slots(draft),
+        }
+    }
+}
+
+/// The user's labels over those of the routes.
+fn labels(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    member: &DesiredMember,
+    workload: &Workload,
+    network: &str,
+) -> BTreeMap<String, String> {
+    let proxy = ctx.server.proxy.as_ref().filter(|_| destination.proxy);
+    let mut labels = proxy.map_or_else(BTreeMap::new, |proxy| {
+        routes::labels(proxy.proxy_type, &member.resource, network, &workload.routes, workload.port)
+    });
+    labels.extend(workload.container.labels.clone());
+    labels
+}
+
+impl<'a> Managed<'a, '_> {
+    fn resource(&self) -> &'a ObjectKey {
+        &self.member.resource
+    }
+
+    /// Why nothing of it can be planned.
+    fn hindrance(&self, draft: &mut Draft) -> Option<Note> {
+        let resource = self.resource();
+        if self.ctx.host.server_type() != super::ServerType::Standalone {
+            return Some(
+                Note::refused(
+                    Reason::WrongScope,
+                    resource,
+                    format!("{} is part of a Swarm, where Landfall does not run {resource} yet.", self.ctx.server.key),
+                )
+                .hint("run it as a Swarm service and choose that with `containers: { swarmServices: [NAME] }`"),
+            );
+        }
+        if let Some((place, why)) =
+            self.workload.container.values().find_map(|(place, value)| Some((place, value.missing()?.to_owned())))
+        {
+            let message = format!("The value of {place} is missing: {why}.");
+            let hint = "nothing was stopped; provide the value, then apply again";
+            return Some(Note::refused(Reason::SecretMissing, resource, message).hint(hint));
+        }
+        if let Some(note) = self.image_hindrance() {
+            return Some(note);
+        }
+        if let Some(note) = self.other_on_the_volume() {
+            return Some(note);
+        }
+        if let Some(problem) = &self.image.problem {
+            let message = format!("Whether {} has moved is unknown: {problem}.", self.workload.image);
+            draft.notes.push(Note::warning(Reason::ImageUnavailable, resource, message));
+        }
+        if !self.workload.routes.is_empty() {
+            draft.notes.extend(self.unrouted());
+        }
+        self.waits_for()
+    }
+
+    fn image_hindrance(&self) -> Option<Note> {
+        let missing = self.image.local.is_none() && self.workload.pull_policy == PullPolicy::Never;
+        let made = || self.held().iter().any(|held| held.container.image == self.workload.image);
+        (missing && !made()).then(|| {
+            let message = format!("The server has no image {}, and pullPolicy is Never.", self.workload.image);
+            Note::refused(Reason::ImageUnavailable, self.resource(), message)
+                .hint(format!("docker pull {}, or `pullPolicy: IfNotPresent`", self.workload.image))
+        })
+    }
+
+    /// Two containers on the data of one database destroy it.
+    fn other_on_the_volume(&self) -> Option<Note> {
+        let connection = self.workload.database.as_ref()?;
+        let own: BTreeSet<&str> = self.held().iter().map(|held| held.container.id.as_str()).collect();
+        let uses = |config: &SeenConfig| {
+            config.mounts.iter().any(|it| it.mount.source == MountSource::Volume(connection.volume.clone()))
+        };
+        let (id, _) =
+            self.ctx.host.state.workloads.iter().find(|(id, config)| !own.contains(id.as_str()) && uses(config))?;
+        let other = self.ctx.host.container(id)?;
+        // A container of this very resource on another destination is about to be removed: the volume is free then.
+        let message = format!("The volume {:?} is in use by the container {:?}.", connection.volume, other.name);
+        Some(
+            Note::refused(Reason::DataIncompatible, self.resource(), message)
+                .hint("give each database its own `storage.volume`, or remove that container first"),
+        )
+    }
+
+    fn unrouted(&self) -> Option<Note> {
+        let warn = |message: String, hint: &str| {
+            Some(Note::warning(Reason::ProxyUnsupported, self.resource(), message).hint(hint))
+        };
+        match &self.ctx.server.proxy {
+            None => warn(
+                format!("{} has no proxy that could route {} to it.", self.ctx.server.key, self.workload.routes[0]),
+                "declare `spec.proxy` of the Server",
+            ),
+            Some(_) if !self.destination.proxy => warn(
+                format!("{} asks for no proxy: nothing routes to it.", self.destination.key),
+                "set `proxy: true` on the destination",
+            ),
+            Some(proxy) if matches!(proxy.proxy_type, ProxyType::Nginx | ProxyType::Other) => warn(
+                format!("Routes are labels of Traefik and Caddy, and the proxy of {} is neither.", self.ctx.server.key),
+                "configure the route at the proxy, or give the labels that it reads in `labels`",
+            ),
+            Some(_) => None,
+        }
+    }
+
+    /// Dependencies that are neither available nor brought about by this plan.
+    fn waits_for(&self) -> Option<Note> {
+        let missing = self.workload.depends_on.iter().find(|key| !self.ctx.is_available(key))?;
+        if self.ctx.server.destinations.iter().any(|it| {
+            it.members
+                .iter()
+                .any(|member| member.resource == *missing && member.workload.is_some() && it.active && !it.suspend)
+        }) {
+            // It is planned before this one, and this one is skipped if that fails.
+            return None;
+        }
+        Some(
+            Note::waiting(
+                Reason::ContainerMissing,
+                self.resource(),
+                format!("{missing}, which it depends on, is not available."),
+            )
+            .hint("it is started as soon as that is"),
+        )
+    }
+
+    /// Every own container, whichever its slot.
+    fn held(&self) -> Vec<Held<'a>> {
+        let mut held: Vec<Held<'a>> = self
+            .ctx
+            .host
+            .state
+            .containers
+            .iter()
+            .filter(|container| !host::is_going(container) && self.identity(container).is_some())
+            .map(|container| Held { container, differences: self.compare(container) })
+            .collect();
+        held.sort_by(|a, b| a.container.name.cmp(&b.container.name));
+        held
+    }
+
+    fn identity(&self, container: &ObservedContainer) -> Option<Identity> {
+        identity_of(container).filter(|it| {
+            it.set == self.ctx.set && it.object == *self.resource() && it.destination == self.destination.key
+        })
+    }
+
+    fn compare(&self, container: &ObservedContainer) -> Vec<Difference> {
+        let missing = SeenConfig::default();
+        let config = self.ctx.host.state.workloads.get(&container.id).unwrap_or(&missing);
+        let declared = Declared { template: &self.workload.container, labels: &self.labels };
+        let mut found =
+            differences(declared, container.id.as_str(), &container.labels, config, self.image.local.as_ref());
+        found.extend(self.image_difference(container, config));
+        found
+    }
+
+    fn image_difference(&self, container: &ObservedContainer, config: &SeenConfig) -> Option<Difference> {
+        let image = &self.workload.image;
+        let same = match &self.image.local {
+            // The same image by another name is the same image.
+            Some(local) => local.id == config.image_id,
+            None => container.image == *image,
+        };
+        if same && !self.image.has_moved() {
+            return None;
+        }
+        let short = |id: &str| id.trim_start_matches("sha256:").chars().take(12).collect::<String>();
+        let (from, to) = if container.image == *image {
+            let to = self.image.remote.as_deref().or(self.image.local.as_ref().map(|local| local.id.as_str()));
+            (
+                format!("{image} ({})", short(&config.image_id)),
+                format!("{image} ({})", to.map_or_else(String::new, short)),
+            )
+        } else {
+            (container.image.clone(), image.clone())
+        };
+        Some(Difference { field: "image".to_owned(), from: Some(from), to: Some(to), in_place: false })
+    }
+
+    fn slots(&self, draft: &mut Draft) {
+        let mut slots: BTreeMap<u32, Vec<Held<'a>>> = BTreeMap::new();
+        for held in self.held() {
+            let replica = self.identity(held.container).map_or(0, |identity| identity.replica);
+            slots.entry(replica).or_default().push(held);
+        }
+        let mut prepared = false;
+        for replica in 1..=self.workload.replicas {
+            let held = slots.remove(&replica).unwrap_or_default();
+            let before = draft.groups.len();
+            self.slot(replica, held, !prepared, draft);
+            // The image, the volumes and the hook are for all of them.
+            prepared |= draft.groups[before..].iter().any(Group::makes_container);
+        }
+        // Fewer replicas than before: the others go last.
+        for held in slots.into_values().flatten() {
+            draft.groups.push(self.retire(&held, Cause::ReplicaSurplus));
+        }
+    }
+
+    fn name(&self, replica: u32) -> String {
+        let apart = self
+            .ctx
+            .server
+            .destinations
+            .iter()
+            .filter(|it| it.members.iter().any(|member| member.resource == *self.resource()))
+            .count()
+            > 1;
+        self.workload.container_name(self.resource(), &self.destination.key, apart, replica)
+    }
+
+    /// What the container of a replica is made with. `name` is what it will be called once it has taken over.
+    fn create(&self, replica: u32, name: &str, called: String, inherited: Vec<(String, String)>) -> ContainerCreate {
+        let fresh = self.ctx.input.ids.get(&self.destination.key);
+        let mut labels = self.labels.clone();
+        labels.insert(identity::APPLIED.to_owned(), Applied::of(&self.workload.container, &self.labels).label());
+        labels.extend(identity::labels(
+            &fresh.uid,
+            self.ctx.set,
+            self.resource(),
+            &self.destination.key,
+            replica,
+            name,
+        ));
+        let source = self.ctx.input.desired.source.as_ref();
+        labels.extend(source.map(|source| (ownership::SOURCE.to_owned(), source.clone())));
+        ContainerCreate {
+            name: called,
+            image: self.workload.image.clone(),
+            labels,
+            template: self.workload.container.clone(),
+            inherited,
+            drainable: self.is_behind_traefik(),
+        }
+    }
+
+    fn is_behind_traefik(&self) -> bool {
+        let traefik = |proxy: &crate::desired::Proxy| {
+            proxy.proxy_type == ProxyType::Traefik && matches!(proxy.instance, ProxyInstance::Container(_))
+        };
+        self.destination.proxy
+            && self.ctx.server.proxy.as_ref().is_some_and(traefik)
+            && self.labels.keys().any(|key| key.starts_with("traefik."))
+    }
+
+    fn settings(&self, name: &str) -> EndpointSettings {
+        let made_for = BTreeSet::from([Purpose::Resource(self.resource().clone())]);
+
+        let mark = Mark {
+            set: self.ctx.set,
+            source: self.ctx.input.desired.source.as_deref(),
+            made_for: &made_for,
+            name: Some(name),
+        };
+        super::member::declared_settings(EndpointSettings::default(), &self.member.endpoint, &mark)
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness { timeout: self.workload.rollout.health_timeout, stable: STABLE }
+    }
+
+    fn operation(&self, call: WorkloadCall, cause: Cause, disruptive: bool, undo: Option<WorkloadCall>) -> Operation {
+        Operation {
+            object: self.resource().clone(),
+            call: Call::Workload(Box::new(call)),
+            cause,
+            disruptive,
+            undo: undo.map(|call| Call::Workload(Box::new(call))),
+        }
+    }
+
+    fn group(&self, operations: Vec<Operation>) -> Group {
+        Group { object: self.resource().clone(), operations, journal: None, completes: Vec::new(), needs: Vec::new() }
+    }
+
+    /// The volumes that a new container needs and the daemon would make without labels.
+    fn volumes(&self) -> impl Iterator<Item = WorkloadCall> {
+        let names: BTreeSet<&String> = self
+            .workload
+            .container
+            .mounts
+            .iter()
+            .filter_map(|mount| match &mount.source {
+                MountSource::Volume(name) => Some(name),
+                MountSource::Path(_) => None,
+            })
+            .collect();
+        let labels: BTreeMap<String, String> = BTreeMap::from([
+            (ownership::SET.to_owned(), self.ctx.set.to_owned()),
+            (identity::OBJECT.to_owned(), self.resource().to_string()),
+        ]);
+        names.into_iter().map(move |name| WorkloadCall::CreateVolume { name: name.clone(), labels: labels.clone() })
+    }
+}
+
+impl Group {
+    fn makes_container(&self) -> bool {
+        self.operations.iter().any(|operation| {
+            matches!(&operation.call, Call::Workload(call) if matches!(**call, WorkloadCall::CreateContainer { .. }))
+        })
+    }
+}
+
+impl super::Plan {
+    /// What each start of a managed container stands for; see [`WorkloadCall::StartContainer`].
+    pub fn attempts(&self) -> impl Iterator<Item = &str> {
+        let operations = self.servers.iter().flat_map(|server| &server.groups).flat_map(|group| &group.operations);
+        operations.filter_map(|operation| operation.call.attempt())
+    }
+}
+
+impl Call {
+    /// What a start of a managed container stands for.
+    pub fn attempt(&self) -> Option<&str> {
+        match self {
+            Call::Workload(call) => match &**call {
+                WorkloadCall::StartContainer { attempt, .. } if !attempt.is_empty() => Some(attempt),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// The groups with those of a resource after those of what it depends on.
+pub(super) fn in_order(ctx: &Context<'_>, groups: Vec<Group>) -> Vec<Group> {
+    let members = || ctx.server.destinations.iter().flat_map(|it| &it.members);
+    let depth = |key: &ObjectKey| {
+        // A circle of dependencies ends at some depth, and is waited for as any other.
+        let mut depth = 0;
+        let mut level: BTreeSet<&ObjectKey> = BTreeSet::from([key]);
+        while depth < 16 {
+            let below: BTreeSet<&ObjectKey> = members()
+                .filter(|member| level.contains(&member.resource))
+                .filter_map(|member| member.workload.as_deref())
+                .flat_map(|workload| &workload.depends_on)
+                .collect();
+            if below.is_empty() {
+                break;
+            }
+            level = below;
+            depth += 1;
+        }
+        depth
+    };
+    let mut groups: Vec<(usize, Group)> = groups.into_iter().map(|group| (depth(&group.object), group)).collect();
+    groups.sort_by_key(|(depth, _)| *depth);
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+impl Context<'_> {
+    /// Whether a resource serves: each of its replicas runs, and is healthy where it has a health check.
+    pub(super) fn is_available(&self, resource: &ObjectKey) -> bool {
+        let servers = self.input.desired.all_servers();
+        let mut found = false;
+        for server in servers {
+            for member in server.destinations.iter().flat_map(|it| &it.members).filter(|it| it.resource == *resource) {
+                let Some(Ok(state)) = self.input.observed.get(&server.key) else { return false };
+                let serving = state
+                    .containers
+                    .iter()
+                    .filter(|container| super::member::selects(&member.selector, container) && container.is_serving())
+                    .count();
+                let wanted = member.workload.as_ref().map_or(1, |workload| workload.replicas as usize);
+                found = true;
+                if serving < wanted {
+                    return false;
+                }
+            }
+        }
+        found
+    }
+}

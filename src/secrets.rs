@@ -1,0 +1,194 @@
+//! Values that manifests name and do not hold: read last, from the environment, from files and from files that SOPS has encrypted.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use crate::desired::DesiredState;
+use crate::workload::{Secret, SecretSource};
+
+/// Bytes of one value at most.
+const LARGEST: u64 = 1 << 20;
+/// Characters of a generated password: 32 of CUID2's alphabet are some 160 bits.
+const PASSWORD: u16 = 32;
+
+/// Whether a password that is to be generated may be written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generate {
+    /// A dry run writes nothing: the password counts as there.
+    No,
+    Yes,
+}
+
+/// Reads every value of the state. One that cannot be had stays without, and says why; whatever needs it is refused.
+pub fn read(desired: &mut DesiredState, generate: Generate) {
+    let mut reader = Reader { generate, values: BTreeMap::new(), decrypted: BTreeMap::new() };
+    let servers = desired.servers.values_mut().chain(desired.elsewhere.values_mut());
+    for member in servers.flat_map(|server| &mut server.destinations).flat_map(|it| &mut it.members) {
+        let Some(workload) = &mut member.workload else { continue };
+        if workload.container.values().all(|(_, value)| !value.is_secret()) {
+            continue;
+        }
+        for secret in Arc::make_mut(workload).container.secrets_mut() {
+            reader.fill(secret);
+        }
+    }
+}
+
+struct Reader {
+    generate: Generate,
+    values: BTreeMap<SecretSource, Result<String, String>>,
+    /// Files that SOPS has decrypted, as JSON.
+    decrypted: BTreeMap<String, Result<serde_json::Value, String>>,
+}
+
+impl Reader {
+    fn fill(&mut self, secret: &mut Secret) {
+        let value = self.value(&secret.source.clone());
+        secret.set(value);
+    }
+
+    fn value(&mut self, source: &SecretSource) -> Result<String, String> {
+        if let Some(known) = self.values.get(source) {
+            return known.clone();
+        }
+        let value = match source {
+            SecretSource::Env(name) => {
+                std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))
+            }
+            SecretSource::File { path, generate } => self.file(path, *generate),
+            SecretSource::Sops { file, key } => self.sops(file, key),
+            SecretSource::Rendered { within, before, after, form } => {
+                self.value(within).map(|value| SecretSource::render(before, &value, after, *form))
+            }
+        };
+        self.values.insert(source.clone(), value.clone());
+        value
+    }
+
+    fn file(&self, path: &str, generate: bool) -> Result<String, String> {
+        match read_file(Path::new(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && generate => match self.generate {
+                Generate::Yes => write_password(Path::new(path))
+                    .map_err(|error| format!("a password could not be written to the file {path}: {error}")),
+                Generate::No => Ok("(generated)".to_owned()),
+            },
+            read => read.map_err(|error| format!("the file {path} cannot be read: {}", plain(&error))),
+        }
+    }
+
+    fn sops(&mut self, file: &str, key: &str) -> Result<String, String> {
+        let document = self.decrypted.entry(file.to_owned()).or_insert_with(|| decrypt(file)).clone()?;
+        let found = key.split('.').try_fold(&document, |value, part| value.get(part));
+        match found {
+            Some(serde_json::Value::String(text)) => Ok(text.clone()),
+            Some(value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => Ok(value.to_string()),
+            Some(_) => Err(format!("the key {key} of {file} is no single value")),
+            None => Err(format!("{file} has no key {key}")),
+        }
+    }
+}
+
+/// One trailing line break is how editors end a file, and no part of the value.
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    let end = text.strip_suffix("\r\n").or(text.strip_suffix('\n')).map_or(text.len(), str::len);
+    text.truncate(end);
+    Ok(text)
+}
+
+/// Two processes at once agree: the file is made by one of them, and read by the other.
+fn write_password(path: &Path) -> io::Result<String> {
+    if let Some(directory) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
+        fs::create_dir_all(directory)?;
+    }
+    let password = cuid2::CuidConstructor::new().with_length(PASSWORD).create_id();
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut file) => {
+            file.write_all(format!("{password}\n").as_bytes())?;
+            file.sync_all()?;
+            Ok(password)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_file(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// `sops` decrypts with whatever keys its own configuration leads to, age among them.
+fn decrypt(file: &str) -> Result<serde_json::Value, String> {
+    let output = Command::new("sops")
+        .args(["--decrypt", "--output-type", "json", "--"])
+        .arg(file)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => format!("{file} needs the program `sops`, which is not installed"),
+            _ => format!("sops cannot be run: {}", plain(&error)),
+        })?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it says nothing").to_owned();
+        return Err(format!("sops cannot decrypt {file}: {line}"));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|_| format!("what sops makes of {file} is no JSON"))
+}
+
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(generate: Generate) -> Reader {
+        Reader { generate, values: BTreeMap::new(), decrypted: BTreeMap::new() }
+    }
+
+    #[test]
+    fn a_password_is_generated_once_for_its_user_alone_and_a_dry_run_writes_none() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secrets/orders");
+        let source = SecretSource::File { path: path.display().to_string(), generate: true };
+        assert!(reader(Generate::No).value(&source).is_ok());
+        assert!(!path.exists());
+        let password = reader(Generate::Yes).value(&source).unwrap();
+        assert_eq!(password.len(), usize::from(PASSWORD));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(reader(Generate::Yes).value(&source), Ok(password));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_what_is_there_is_read_without_its_line_break() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        let source = SecretSource::File { path: path.display().to_string(), generate: false };
+        let said = reader(Generate::Yes).value(&source).unwrap_err();
+        assert!(said.contains("token cannot be read: no such file"), "{said}");
+        fs::write(&path, "hunter2\n").unwrap();
+        assert_eq!(reader(Generate::Yes).value(&source), Ok("hunter2".to_owned()));
+        let said = reader(Generate::Yes).value(&SecretSource::Env("LANDFALL_NOT_SET".to_owned())).unwrap_err();
+        assert_eq!(said, "the environment variable LANDFALL_NOT_SET is not set");
+    }
+
+    #[test]
+    fn a_secret_within_a_text_is_written_as_the_text_needs_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        fs::write(&path, "p@ss/word").unwrap();
+        let file = SecretSource::File { path: path.display().to_string(), generate: false };
+        let url = file.within("postgres://app:", "@orders:5432/orders", crate::workload::secret::Form::Url);
+        assert_eq!(reader(Generate::No).value(&url), Ok("postgres://app:p%40ss%2Fword@orders:5432/orders".to_owned()));
+    }
+}

@@ -1,0 +1,188 @@
+//! Managed applications on a real daemon: made, changed, kept when their successor is sick, and removed.
+
+use serde_json::{Value, json};
+
+use crate::cli::world::World;
+use crate::support::Host;
+
+/// A web server that says who it is, and dies at once when told to.
+const SPEC: &str = "  image: landfall/busybox:test
+  command: [sh, -c, 'mkdir -p /www && echo $VERSION > /www/index.html && exec httpd -f -p 8080 -h /www']
+  stopSignal: SIGKILL
+  healthcheck: { command: [wget, -q, -O, /dev/null, 'http://127.0.0.1:8080/'], intervalSeconds: 1, retries: 2 }
+";
+
+fn manifests(host: &Host, spec: &str) -> String {
+    format!(
+        "apiVersion: landfall/v1
+kind: Server
+metadata: {{ name: edge, namespace: infra }}
+spec: {{ endpoint: '{}', allowedNamespaces: ['*'] }}
+---
+apiVersion: landfall/v1
+kind: Destination
+metadata: {{ name: web, namespace: shop }}
+spec: {{ server: infra/edge, network: {{ name: web-net, subnets: [{{ subnet: 10.42.0.0/24 }}] }} }}
+---
+apiVersion: landfall/v1
+kind: Application
+metadata: {{ name: frontend, namespace: shop }}
+spec:
+  destination: web
+{spec}",
+        host.endpoint()
+    )
+}
+
+fn names(host: &Host) -> Vec<String> {
+    let list = host.get("/containers/json?all=1");
+    let name = |container: &Value| container["Names"][0].as_str().unwrap().trim_start_matches('/').to_owned();
+    let mut names: Vec<String> = list.as_array().unwrap().iter().map(name).collect();
+    names.sort();
+    names
+}
+
+/// What the application answers on its destination, by its name.
+fn answer(host: &Host) -> String {
+    host.container("client").network("web-net").running();
+    let said = host.exec("client", &["wget", "-q", "-O", "-", "http://frontend:8080/"]);
+    host.api("DELETE", "/containers/client?force=1", &json!(null));
+    said.trim().to_owned()
+}
+
+#[test]
+fn an_application_is_run_changed_kept_and_removed() {
+    let host = Host::start();
+    // Makes the image.
+    let _ = host.container("none");
+    let version = |number: &str| format!("{SPEC}  env: [{{ name: VERSION, value: '{number}' }}]\n  replicas: 2\n");
+    let world = World::new(&manifests(&host, &version("one")));
+    world.run("validate").expect(0);
+    let applied = world.run("apply").expect(0);
+    assert!(applied.stdout.contains("+ create container shop-frontend-1"), "{applied}");
+    assert_eq!(answer(&host), "one");
+    world.run("diff").expect(0);
+    let endpoint = &host.inspect("shop-frontend-1")["NetworkSettings"]["Networks"]["web-net"];
+    assert!(endpoint["Aliases"].as_array().unwrap().contains(&json!("frontend")), "{endpoint}");
+
+    // A changed variable: new containers, healthy before the old ones go.
+    let before = host.inspect("shop-frontend-1")["Id"].clone();
+    world.write("manifests/all.yaml", &manifests(&host, &version("two")));
+    let planned = world.run("diff").expect(1);
+    assert!(planned.stdout.contains("(env VERSION: one -> two)"), "{planned}");
+    world.run("apply").expect(0);
+    assert_eq!(answer(&host), "two");
+    assert_ne!(host.inspect("shop-frontend-1")["Id"], before);
+    world.run("diff").expect(0);
+
+    // A version that never gets healthy: the others serve on.
+    let sick = version("three").replace("http://127.0.0.1:8080/", "http://127.0.0.1:9/");
+    world.write("manifests/all.yaml", &manifests(&host, &sick));
+    let failed = world.run("apply").expect(2);
+    assert!(failed.to_string().contains("is unhealthy. Its health check says: wget"), "{failed}");
+    assert_eq!(answer(&host), "two");
+    assert_eq!(names(&host), ["shop-frontend-1", "shop-frontend-2"], "nothing of the sick one is left");
+
+    // Limits are raised in place, on the same containers.
+    let id = host.inspect("shop-frontend-1")["Id"].clone();
+    world.write(
+        "manifests/all.yaml",
+        &manifests(&host, &(version("two") + "  resources: { memory: 64Mi, pids: 50 }\n")),
+    );
+    let updated = world.run("apply").expect(0);
+    assert!(updated.stdout.contains("~ update shop-frontend-1 in place"), "{updated}");
+    let seen = host.inspect("shop-frontend-1");
+    assert_eq!((&seen["Id"], &seen["HostConfig"]["Memory"]), (&id, &json!(64 << 20)));
+    world.run("diff").expect(0);
+
+    // Stopped by hand: started again. Removed by hand: made again.
+    host.api("POST", "/containers/shop-frontend-1/stop", &json!(null));
+    host.api("DELETE", "/containers/shop-frontend-2?force=1", &json!(null));
+    world.run("diff").expect(1);
+    world.run("apply").expect(0);
+    assert_eq!(names(&host), ["shop-frontend-1", "shop-frontend-2"]);
+    world.run("diff").expect(0);
+
+    // Deleted by name, with its destination after it.
+    world.run("delete application frontend -n shop --yes").expect(0);
+    assert_eq!(names(&host), Vec::<String>::new());
+}
+
+#[test]
+fn a_secret_reaches_the_container_and_nothing_that_landfall_prints_or_keeps() {
+    let host = Host::start();
+    // Makes the image.
+    let _ = host.container("none");
+    let spec = "  image: landfall/busybox:test\n  command: [sleep, '1000000']\n  stopSignal: SIGKILL\n  env: [{ name: TOKEN, valueFrom: { file: ../token } }]\n  files: [{ path: /run/secrets/key, valueFrom: { file: ../token }, mode: '0400' }]\n";
+    let world = World::new(&manifests(&host, spec));
+    let missing = world.run("apply").expect(3);
+    assert!(missing.stdout.contains("(SecretMissing)"), "{missing}");
+    world.write("token", "hunter2\n");
+    let applied = world.run("-vvv apply").expect(0);
+    assert!(!applied.to_string().contains("hunter2"), "{applied}");
+    let seen = host.inspect("shop-frontend-1");
+    assert!(seen["Config"]["Env"].as_array().unwrap().contains(&json!("TOKEN=hunter2")));
+    assert_eq!(host.exec("shop-frontend-1", &["cat", "/run/secrets/key"]), "hunter2");
+    world.run("diff").expect(0);
+    world.write("token", "correct horse\n");
+    let changed = world.run("-vvv diff").expect(1);
+    assert!(changed.stdout.contains("env TOKEN: changed; file /run/secrets/key: changed"), "{changed}");
+    assert!(!changed.to_string().contains("hunter2") && !changed.to_string().contains("horse"), "{changed}");
+    let observed = world.run("get server edge -n infra -o json --observed").expect(0);
+    assert!(!observed.to_string().contains("hunter2"), "{observed}");
+}
+
+/// A real Redis: made with a password that nobody wrote, healthy when it lets in whoever has it, reached by name on its destination.
+#[test]
+fn a_database_is_run_with_a_generated_password_and_serves_the_application_that_waits_for_it() {
+    let host = Host::start();
+    host.import_image("landfall/redis:test", &["/usr/bin/redis-server", "/usr/bin/redis-cli"]);
+    let database = "---
+apiVersion: landfall/v1
+kind: Database
+metadata: { name: orders, namespace: shop }
+spec:
+  destination: web
+  engine: Redis
+  version: '7'
+  image: landfall/redis:test
+  credentials: { password: { file: ../secrets/orders, generate: true } }
+  stopGracePeriodSeconds: 2
+";
+    let application = "  image: landfall/redis:test
+  command: [sleep, '1000000']
+  stopSignal: SIGKILL
+  dependsOn: [Database/orders]
+  env: [{ name: REDIS, valueFrom: { database: { name: orders, field: url } } }]
+";
+    let world = World::new(&(manifests(&host, application) + database));
+    world.run("apply --dry-run").expect(0);
+    assert!(!world.path().join("secrets/orders").exists(), "a dry run writes nothing");
+    let applied = world.run("apply").expect(0);
+    let at = |text: &str| applied.stdout.find(text).unwrap_or_else(|| panic!("{text}: {applied}"));
+    assert!(at("start shop-orders ") < at("create container shop-frontend-1"), "{applied}");
+    let password = std::fs::read_to_string(world.path().join("secrets/orders")).unwrap().trim().to_owned();
+    assert!(password.len() >= 24 && !applied.to_string().contains(&password), "{applied}");
+    let seen = host.inspect("shop-orders");
+    assert_eq!(seen["State"]["Health"]["Status"], "healthy");
+    for part in ["Config", "HostConfig", "Args", "Path"] {
+        assert!(!seen[part].to_string().contains(&password), "the password is in no argument, variable or label");
+    }
+    let ask =
+        |words: &str| host.exec("shop-frontend-1", &["sh", "-c", &format!("redis-cli -u $REDIS {words} 2>/dev/null")]);
+    assert_eq!(ask("set greeting hello").trim(), "OK");
+    let refused = host.exec("shop-frontend-1", &["redis-cli", "-h", "orders", "get", "greeting"]);
+    assert!(refused.contains("NOAUTH"), "{refused}");
+    world.run("diff").expect(0);
+
+    // Another version of the configuration: the data stays.
+    let changed = database.replace("  stopGracePeriodSeconds: 2\n", "  stopGracePeriodSeconds: 3\n");
+    world.write("manifests/all.yaml", &(manifests(&host, application) + &changed));
+    let planned = world.run("diff").expect(1);
+    assert!(planned.stdout.contains("because it is a database: requests fail"), "{planned}");
+    world.run("apply").expect(0);
+    assert_eq!(ask("get greeting").trim(), "hello");
+    world.run("delete database orders -n shop --yes").expect(0);
+    let volumes = host.get("/volumes").to_string();
+    assert!(volumes.contains("shop-orders-data"), "the volume stays: {volumes}");
+}

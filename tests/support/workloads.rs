@@ -1,0 +1,180 @@
+//! What a server looks like after the calls of a rollout: the images are there and what they do is chosen by their tag.
+//!
+//! `:sick` never gets healthy, whatever it is asked.
+
+use std::collections::BTreeMap;
+
+use landfall::observed::{
+    ContainerId, ContainerState, Exit, Health, ObservedContainer, ObservedEndpoint, ObservedState,
+};
+use landfall::plan::workload::call::{ContainerRef, WorkloadCall};
+use landfall::workload::compare::wrapped;
+use landfall::workload::identity::{Applied, DRAIN, FILES, UID, files_label};
+use landfall::workload::secret::fingerprint;
+use landfall::workload::seen::{ImageState, SeenConfig, SeenImage, SeenMount, SeenValue};
+use landfall::workload::{ContainerCreate, Value};
+
+use super::scenario::hex_id;
+
+/// The image that a reference stands for.
+pub fn image(reference: &str) -> SeenImage {
+    SeenImage { id: format!("sha256:{}", hex_id(reference)), ..SeenImage::default() }
+}
+
+/// What it was made with, as inspection shows it.
+fn config(create: &ContainerCreate, id: &ContainerId) -> SeenConfig {
+    let template = &create.template;
+    let applied = Applied::read(&create.labels);
+    let check = template.healthcheck.clone();
+    let check = check.map(|check| if create.drainable { wrapped(&check, "/landfall-drain").unwrap() } else { check });
+    let declared = template.mounts.iter().map(|mount| SeenMount { mount: mount.clone(), anonymous: false });
+    SeenConfig {
+        image_id: image(&create.image).id,
+        entrypoint: template.entrypoint.clone().unwrap_or_default(),
+        command: template.command.clone().unwrap_or_default(),
+        working_dir: template.working_dir.clone().unwrap_or_default(),
+        user: template.user.clone().unwrap_or_default(),
+        hostname: template.hostname.clone().unwrap_or_else(|| id.short().to_owned()),
+        init: template.init,
+        stop_signal: template.stop_signal.clone().unwrap_or_default(),
+        stop_grace: template.stop_grace,
+        env: template
+            .env
+            .iter()
+            .map(|(name, value)| {
+                let text = match value {
+                    Value::Literal(text) => text.clone(),
+                    Value::Secret(secret) => secret.expose().unwrap().to_owned(),
+                };
+                let literal = applied.env.contains(name).then(|| text.clone());
+                (name.clone(), SeenValue { fingerprint: Some(fingerprint(&text, id.as_str())), literal })
+            })
+            .collect(),
+        ports: template.ports.clone(),
+        mounts: declared.collect(),
+        tmpfs: template.tmpfs.clone(),
+        restart: template.restart,
+        resources: template.resources,
+        healthcheck: check,
+        read_only: template.read_only,
+        cap_add: template.cap_add.clone(),
+        cap_drop: template.cap_drop.clone(),
+        extra_hosts: template.extra_hosts.clone(),
+        logging: template.logging.clone(),
+        nofile: template.nofile,
+        restarts: 0,
+        started: String::new(),
+    }
+}
+
+/// Does one call. The error is what the executor would report.
+pub fn perform(state: &mut ObservedState, call: &WorkloadCall) -> Result<(), String> {
+    match call {
+        WorkloadCall::PullImage { reference } => {
+            let pulled = ImageState { local: Some(image(reference)), ..ImageState::default() };
+            state.images.insert(reference.clone(), pulled);
+        }
+        WorkloadCall::CreateVolume { .. } => {}
+        WorkloadCall::RunJob { container, .. } => {
+            if container.image.ends_with(":sick") {
+                return Err("the job failed".to_owned());
+            }
+        }
+        WorkloadCall::CreateContainer { container, network, settings, .. } => {
+            create(state, container, network, settings)
+        }
+        WorkloadCall::StartContainer { container, .. } => {
+            let container = find(state, container);
+            container.state = ContainerState::Running;
+            container.exit = None;
+            let name = container.name.clone();
+            for endpoint in &mut container.endpoints {
+                endpoint.endpoint_id = hex_id(&format!("{name} on {}", endpoint.network_name));
+            }
+            let (id, sick) = (container.id.clone(), container.image.ends_with(":sick"));
+            let checked = state.workloads[&id].healthcheck.is_some();
+            let container = state.containers.iter_mut().find(|it| it.id == id).unwrap();
+            container.health = match (checked, sick) {
+                (_, true) => Some(Health::Unhealthy),
+                (true, false) => Some(Health::Healthy),
+                (false, false) => None,
+            };
+            if sick {
+                return Err(format!("{name} is unhealthy"));
+            }
+        }
+        WorkloadCall::StopContainer { container, .. } => {
+            let container = find(state, &ContainerRef::Existing(container.clone()));
+            container.state = ContainerState::Exited;
+            container.exit = Some(Exit::default());
+            container.health = None;
+        }
+        WorkloadCall::RemoveContainer { container, force } => {
+            let container = find(state, container).clone();
+            assert!(*force || !container.state.is_live(), "{} runs, and is removed", container.name);
+            state.containers.retain(|it| it.id != container.id);
+            state.workloads.remove(&container.id);
+        }
+        WorkloadCall::RenameContainer { container, to } => {
+            assert!(state.containers.iter().all(|it| it.name != *to), "{to} exists already");
+            find(state, container).name.clone_from(to);
+        }
+        WorkloadCall::UpdateContainer { container, update, .. } => {
+            let config = state.workloads.get_mut(&container.id).unwrap();
+            config.restart = update.restart.or(config.restart);
+            config.resources.nano_cpus = update.nano_cpus.unwrap_or(config.resources.nano_cpus);
+            config.resources.memory = update.memory.unwrap_or(config.resources.memory);
+            config.resources.pids = update.pids.unwrap_or(config.resources.pids);
+        }
+    }
+    Ok(())
+}
+
+fn create(
+    state: &mut ObservedState,
+    create: &ContainerCreate,
+    network: &landfall::plan::NetworkTarget,
+    settings: &landfall::observed::EndpointSettings,
+) {
+    assert!(state.containers.iter().all(|it| it.name != create.name), "{} exists already", create.name);
+    let on = state.networks.iter().find(|it| it.name == network.name).expect("the network is there").clone();
+    let seed = format!("{} {:?} {}", create.name, create.labels.get(UID), state.containers.len());
+    let id = ContainerId::try_from(hex_id(&seed)).unwrap();
+    let mut labels: BTreeMap<String, String> = create.labels.clone();
+    if let Some(uid) = labels.get(UID).cloned() {
+        labels.extend(files_label(&create.template, &uid).map(|label| (FILES.to_owned(), label)));
+    }
+    if create.drainable && create.template.healthcheck.is_some() {
+        labels.insert(DRAIN.to_owned(), "/landfall-drain".to_owned());
+    }
+    let mut settings = settings.clone();
+    settings.aliases.push(id.short().to_owned());
+    state.containers.push(ObservedContainer {
+        id: id.clone(),
+        name: create.name.clone(),
+        image: create.image.clone(),
+        state: ContainerState::Created,
+        exit: None,
+        health: None,
+        labels,
+        network_mode: network.name.clone(),
+        endpoints: vec![ObservedEndpoint {
+            network_name: network.name.clone(),
+            network_id: Some(on.id),
+            endpoint_id: String::new(),
+            ipv4_address: settings.ipv4_address.clone().unwrap_or_default(),
+            ipv6_address: String::new(),
+            gw_priority: None,
+            settings: Some(settings),
+        }],
+    });
+    state.workloads.insert(id.clone(), config(create, &id));
+}
+
+fn find<'a>(state: &'a mut ObservedState, container: &ContainerRef) -> &'a mut ObservedContainer {
+    let found = match container {
+        ContainerRef::Existing(target) => state.containers.iter_mut().find(|it| it.id == target.id),
+        ContainerRef::Created(name) => state.containers.iter_mut().find(|it| it.name == *name),
+    };
+    found.unwrap_or_else(|| panic!("{} is gone", container.name()))
+}
