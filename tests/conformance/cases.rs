@@ -1,6 +1,7 @@
 //! One sentence about engines each.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use landfall::engine::{ContainerDetail, EngineErrorKind, ServiceUpdate, Writer};
 use landfall::observed::{
@@ -207,7 +208,12 @@ pub(crate) async fn a_live_container_has_an_address_and_a_stopped_one_has_none(s
         assert_ne!(seen.endpoints[0].endpoint_id, "");
     }
     let container = subject.add_container(&ContainerSpec::new("exited", ContainerState::Exited).network("web-net"));
-    let seen = listed(engine, &container).await;
+    let mut seen = listed(engine, &container).await;
+    // The list of Docker 26 says "running" for some milliseconds more.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while seen.state != ContainerState::Exited && Instant::now() < deadline {
+        seen = listed(engine, &container).await;
+    }
     assert_eq!(seen.state, ContainerState::Exited);
     assert_eq!((seen.endpoints[0].ipv4_address.as_str(), seen.endpoints[0].endpoint_id.as_str()), ("", ""));
 }

@@ -20,6 +20,51 @@ use super::{ContainerBuilder, wait_for};
 /// The image of every container in the tests: Debian's static busybox and nothing else.
 pub(crate) const IMAGE: &str = "landfall/busybox:test";
 
+/// A generation of the Docker Engine, as a Debian release packages it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Engine {
+    /// Debian 12, API 1.41.
+    V20,
+    /// Debian 13, API 1.45.
+    V26,
+    /// Debian testing, API 1.51.
+    V28,
+}
+
+impl Engine {
+    /// What a host runs that asks for none: `LANDFALL_TEST_ENGINE`, so that whole suites run on another engine.
+    fn chosen() -> Self {
+        match std::env::var("LANDFALL_TEST_ENGINE").as_deref() {
+            Err(_) | Ok("" | "20") => Self::V20,
+            Ok("26") => Self::V26,
+            Ok("28") => Self::V28,
+            Ok(other) => panic!("LANDFALL_TEST_ENGINE={other}: there are 20, 26 and 28"),
+        }
+    }
+
+    fn generation(self) -> &'static str {
+        match self {
+            Self::V20 => "20",
+            Self::V26 => "26",
+            Self::V28 => "28",
+        }
+    }
+
+    /// The root of the Debian that it is in, and its exact version. `None`: the machine's own.
+    fn root(self) -> Option<(PathBuf, String)> {
+        let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/engines");
+        let directory = std::env::var_os("LANDFALL_ENGINES").map_or(default, PathBuf::from);
+        let generation = self.generation();
+        match fs::read_to_string(directory.join(format!("{generation}.version"))) {
+            Ok(version) => Some((directory.join(generation), version.split(' ').next().unwrap_or_default().to_owned())),
+            Err(_) if self == Self::V20 => None,
+            Err(error) => {
+                panic!("Docker {generation} is not in {}: {error}; `scripts/engines` fetches it", directory.display())
+            }
+        }
+    }
+}
+
 /// A Docker daemon with its own network, mounts, processes, files and socket. It shares nothing with the Docker of the machine
 /// that runs the tests and is gone when the value is dropped, as well as when the test process is killed.
 pub(crate) struct Host {
@@ -31,12 +76,15 @@ pub(crate) struct Host {
     /// Closing it ends the host.
     pipe: Mutex<Option<(ChildStdin, BufReader<ChildStdout>)>>,
     image: OnceLock<()>,
+    /// Of the Engine's API, major and minor; Podman answers for the Docker that it takes the place of.
+    api_version: OnceLock<(u32, u32)>,
 }
 
 /// How the daemon is configured.
 #[derive(Debug, Clone)]
 pub(crate) struct HostBuilder {
     podman: bool,
+    engine: Engine,
     config: serde_json::Map<String, Value>,
     arguments: Vec<String>,
     lan: Option<Lan>,
@@ -74,6 +122,12 @@ impl HostBuilder {
         self
     }
 
+    /// This engine, whatever the suite runs on.
+    pub(crate) fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
     /// Debian's Podman in place of Docker, with its Docker-compatible API on [`Host::socket`]. It knows neither `daemon.json` nor arguments
     /// of dockerd, and starts and ends with the host.
     pub(crate) fn podman(mut self) -> Self {
@@ -93,7 +147,13 @@ impl Host {
     }
 
     pub(crate) fn builder() -> HostBuilder {
-        let builder = HostBuilder { podman: false, config: serde_json::Map::new(), arguments: Vec::new(), lan: None };
+        let builder = HostBuilder {
+            podman: false,
+            engine: Engine::chosen(),
+            config: serde_json::Map::new(),
+            arguments: Vec::new(),
+            lan: None,
+        };
         builder.pools(&[("10.200.0.0/13", 28)])
     }
 
@@ -104,6 +164,7 @@ impl Host {
         let directory = tempfile::Builder::new().prefix("landfall-").tempdir().unwrap().keep();
         fs::write(directory.join("daemon.json"), Value::Object(builder.config).to_string()).unwrap();
         let log = File::create(directory.join("log")).unwrap();
+        let root = if builder.podman { None } else { builder.engine.root() };
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/host.sh");
         let mut supervisor = Command::new("sh")
             .arg(script)
@@ -114,6 +175,7 @@ impl Host {
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("ENGINE", if builder.podman { "podman" } else { "docker" })
+            .envs(root.iter().map(|(root, _)| ("ROOT", root)))
             // An interrupt from the terminal must not stop it before it has cleaned up.
             .process_group(0)
             .stdin(Stdio::piped())
@@ -123,10 +185,39 @@ impl Host {
             .unwrap();
         let pipe = (supervisor.stdin.take().unwrap(), BufReader::new(supervisor.stdout.take().unwrap()));
         let seat = builder.lan.as_ref().map(Lan::seat);
-        let host = Self { name, directory, supervisor, seat, pipe: Mutex::new(Some(pipe)), image: OnceLock::new() };
+        let host = Self {
+            name,
+            directory,
+            supervisor,
+            seat,
+            pipe: Mutex::new(Some(pipe)),
+            image: OnceLock::new(),
+            api_version: OnceLock::new(),
+        };
         host.plug();
         host.start_daemon();
+        if !builder.podman {
+            host.is_what_was_asked_for(builder.engine, root.map(|(_, version)| version));
+        }
         host
+    }
+
+    /// A suite that passes on another engine than it names proves nothing.
+    fn is_what_was_asked_for(&self, engine: Engine, exactly: Option<String>) {
+        let version = self.get("/version")["Version"].as_str().unwrap_or_default().to_owned();
+        let upstream = version.split(['+', '-']).next().unwrap_or_default();
+        let generation = format!("{}.", engine.generation());
+        let same = upstream.starts_with(&generation) && exactly.is_none_or(|exactly| exactly == upstream);
+        assert!(same, "a test host is to run {engine:?} and runs Docker {version}; `scripts/engines` fetches others");
+    }
+
+    /// Of the Engine's API: `(1, 41)`. What differs between engines is keyed by it.
+    pub(crate) fn api_version(&self) -> (u32, u32) {
+        *self.api_version.get_or_init(|| {
+            let version = text(&self.get("/version")["ApiVersion"]);
+            let (major, minor) = version.split_once('.').unwrap();
+            (major.parse().unwrap(), minor.parse().unwrap())
+        })
     }
 
     fn plug(&self) {

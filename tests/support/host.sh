@@ -1,4 +1,5 @@
-# Runs one private Docker daemon for a test, or Podman in its place with ENGINE=podman; see host.rs.
+# Runs one private Docker daemon for a test, or Podman in its place with ENGINE=podman; see host.rs. With ROOT, the daemon is that of the
+# Debian in that directory (scripts/lib/engines.sh makes it), and everything else still the machine's.
 # usage: host.sh DIRECTORY NAME [dockerd arguments], commands on stdin; one that is not known does nothing and is answered
 #
 # Everything lives in namespaces of its own, below a process 1 that ends when stdin does: when the test closes the pipe, and
@@ -7,6 +8,11 @@
 set -u
 directory=$1
 name=$2
+if [ "${3-}" = --keeper ]; then
+    . "${0%/tests/support/host.sh}/scripts/lib/engine-root.sh"
+    enter_engine_root "$ROOT" "$directory" && : >/run/engine-root && exec sleep infinity
+    exit 1
+fi
 if [ "${3-}" != --inside ]; then
     shift 2
     unshare --net --uts --mount --pid --fork --kill-child --mount-proc sh "$0" "$directory" "$name" --inside "$@"
@@ -28,6 +34,12 @@ thaw() {
 }
 hostname "$name"
 ip link set lo up
+# A /sys that shows the interfaces of this network: later engines read there whether a port of a bridge forwards, and wait where they find none.
+mkdir "$directory/cgroup"
+mount --rbind /sys/fs/cgroup "$directory/cgroup"
+mount -t sysfs sysfs /sys
+mount --move "$directory/cgroup" /sys/fs/cgroup
+rmdir "$directory/cgroup"
 # A /run of its own: the daemon's sockets, and the lock of iptables.
 mount -t tmpfs tmpfs /run
 # An /etc/docker of its own: the daemon's identity is a key in there.
@@ -39,6 +51,17 @@ if [ -e /etc/resolv.conf ]; then
     mount --bind "$directory/resolv.conf" /etc/resolv.conf
 fi
 dockerd=
+# The root of another Debian is a mount namespace, held by a process, in which daemons are started, killed and started again.
+keeper=
+keep_root() {
+    [ -z "$keeper" ] || ! kill -0 "$keeper" 2>/dev/null || return 0
+    unshare --mount sh "$0" "$directory" "$name" --keeper </dev/null >>"$directory/log" 2>&1 &
+    keeper=$!
+    while [ ! -e /run/engine-root ]; do
+        kill -0 "$keeper" 2>/dev/null || return 1
+        sleep 0.01
+    done
+}
 while read -r command; do
     case $command in
     start)
@@ -48,7 +71,12 @@ while read -r command; do
                 --network-backend netavark --network-config-dir "$directory/networks" --cgroup-manager cgroupfs \
                 system service --time 0 "unix://$directory/docker.sock" >>"$directory/log" 2>&1 </dev/null &
         else
-            dockerd --config-file "$directory/daemon.json" --data-root "$directory/data" --exec-root /run/docker \
+            run=
+            if [ -n "${ROOT-}" ]; then
+                keep_root || echo "failed to start daemon: its root cannot be entered" >>"$directory/log"
+                run="nsenter --mount=/proc/$keeper/ns/mnt"
+            fi
+            $run dockerd --config-file "$directory/daemon.json" --data-root "$directory/data" --exec-root /run/docker \
                 --pidfile /run/docker.pid --host "unix://$directory/docker.sock" --cgroup-parent "/$name" "$@" \
                 >>"$directory/log" 2>&1 </dev/null &
         fi

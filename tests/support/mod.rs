@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 pub(crate) use browser::{Browser, Scheme};
 pub(crate) use cluster::Cluster;
 pub(crate) use container::ContainerBuilder;
-pub(crate) use host::{Answer, Host, HostBuilder};
+pub(crate) use host::{Answer, Engine, Host, HostBuilder};
 pub(crate) use lan::Lan;
 
 /// Waits until `condition` gives a value; panics with `what` when it takes longer than half a minute.
