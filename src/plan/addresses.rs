@@ -109,6 +109,11 @@ fn gateway(subnet: &ObservedSubnet, range: &IpNet) -> IpAddr {
     told.unwrap_or_else(|| implied_gateway(range, given_out(subnet).as_ref()))
 }
 
+/// An address outside of the network's ranges is never given out.
+fn is_given_out(target: &Target<'_>, address: IpAddr) -> bool {
+    subnets(target).iter().filter_map(range).any(|range| range.contains(&address))
+}
+
 /// What a connection of the container must keep off.
 pub(super) fn reserved(
     ctx: &Context<'_>,
@@ -116,10 +121,8 @@ pub(super) fn reserved(
     members: &Members<'_>,
     container: &ContainerId,
 ) -> Reserved {
-    // An address outside of the network's ranges is never given out.
-    let ranges: Vec<IpNet> = subnets(target).iter().filter_map(range).collect();
-    let there = |ip: &IpAddr| ranges.iter().any(|range| range.contains(ip));
-    let addresses: Vec<IpAddr> = members.reservations.against(container).filter(there).collect();
+    let addresses: Vec<IpAddr> =
+        members.reservations.against(container).filter(|ip| is_given_out(target, *ip)).collect();
     let spare = if addresses.is_empty() { Vec::new() } else { spares(ctx, target, members) };
     Reserved { addresses, spare }
 }
@@ -173,6 +176,7 @@ pub(super) fn trespasses(
 ) -> bool {
     let mut on = in_use(attached).filter(|ip| {
         members.reservations.is_of_another(*ip, &attached.container.id)
+            && is_given_out(target, *ip)
             && declared(endpoint).all(|(_, own)| own.is_ipv4() != ip.is_ipv4())
             && is_unclaimed(ctx, attached, *ip)
     });

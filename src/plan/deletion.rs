@@ -99,7 +99,7 @@ fn evacuation<'a>(ctx: &Context<'a>, outlook: &Outlook, doomed: Doomed<'_, 'a>) 
         let options = attached.endpoint.settings.as_ref().map(|settings| &settings.driver_opts);
         let marked = options.is_some_and(|options| applied::is_own(options, ctx.set));
         let question = question(Somebody::Container(container), options);
-        if (marked || replaced_for(ctx, destination, container)) && evacuation.takes(&question, destination) {
+        if (marked || replaced_for(ctx, destination, network, container)) && evacuation.takes(&question, destination) {
             evacuation.containers.push(attached);
         }
     }
@@ -139,11 +139,16 @@ impl Evacuation<'_> {
 
 /// A network that its destination has left for another one, as `replacement: Reattach` allows, with whoever was on it: whoever is on the other
 /// one by now is not needed on this.
-fn replaced_for(ctx: &Context<'_>, destination: &ObjectKey, container: &ObservedContainer) -> bool {
+fn replaced_for(
+    ctx: &Context<'_>,
+    destination: &ObjectKey,
+    former: &ObservedNetwork,
+    container: &ObservedContainer,
+) -> bool {
     let located = ctx.located.iter().find(|(it, _)| it.key == *destination);
     located.is_some_and(|(declared, located)| {
         declared.replacement == Replacement::Reattach
-            && located.network().is_some_and(|network| ctx.host.is_on(container, network))
+            && located.network().is_some_and(|network| network.id != former.id && ctx.host.is_on(container, network))
     })
 }
 

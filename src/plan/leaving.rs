@@ -334,8 +334,12 @@ impl<'a> Question<'_, 'a> {
         match self.elsewhere(&purposes) {
             Ok(None) => {}
             Ok(Some((key, further))) => {
-                resource.get_or_insert(key);
-                why = Why::Moved;
+                // What an endpoint with a record was made for has been judged above: the rest is a condition of leaving, not its reason. So the
+                // reason is the same before and after the connection elsewhere has been made.
+                if self.recorded().is_none() {
+                    resource.get_or_insert(key);
+                    why = Why::Moved;
+                }
                 needs.extend(further);
             }
             Err(note) => return Verdict::Stays(note),
@@ -524,7 +528,7 @@ impl<'a> Question<'_, 'a> {
             };
             for member in destination.members.iter().filter(means) {
                 match self.in_place(self.who, destination) {
-                    Some(None) => return Ok(None),
+                    Some(None) => return Ok(Some((member.resource.clone(), None))),
                     Some(Some(need)) => planned = planned.or(Some((member.resource.clone(), Some(need)))),
                     None => missing = missing.or_else(|| Some(self.waits_for_move(&member.resource, destination))),
                 }

@@ -135,12 +135,13 @@ fn some(names: &[String]) -> String {
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
-/// Networks of the set that pruning may touch at all.
+/// Networks of the set that pruning may touch at all, without those that a request names: they go in any case, and what is left decides what
+/// is too much.
 fn owned(ctx: &Context<'_>) -> usize {
     let ours = |network: &ObservedNetwork| {
         network.labels.get(ownership::SOURCE).is_none_or(|source| ctx.another_source(source).is_none())
     };
-    ctx.host.verified(ctx.set).filter(|(network, _)| ours(network)).count()
+    ctx.host.verified(ctx.set).filter(|(network, key)| ours(network) && !ctx.is_deleted(key)).count()
 }
 
 /// Endpoints that the set has made, whatever network they are on.

@@ -1,6 +1,6 @@
 //! Deleting and pruning: nothing that anybody still needs, and nothing that is not ours.
 
-use landfall::api::Kind;
+use landfall::api::{Kind, Replacement};
 use landfall::observed::ContainerState;
 use landfall::plan::{Call, NoteKind, Reason};
 
@@ -54,6 +54,42 @@ fn pain_24_a_container_in_any_state_blocks_deletion() {
                 ",
             ));
     }
+}
+
+#[test]
+fn a_container_that_may_be_reattached_blocks_a_deletion_all_the_same() {
+    Scenario::new()
+        .network(network("web-net").of("web"))
+        .container(container("db-1").on("web-net"))
+        .destination(destination("web").named("web-net").replacement(Replacement::Reattach))
+        .delete(Kind::Destination, "web")
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
+                  Container db-1, running
+                  hint: remove what is listed, or stop and disconnect it all: landfall delete destination web -n shop --force
+            ",
+        );
+}
+
+#[test]
+fn what_a_request_names_is_no_part_of_what_pruning_is_measured_by() {
+    let mut scenario = Scenario::new()
+        .network(network("web-net").of("web"))
+        .network(network("old-net").of("old"))
+        .destination(destination("web").named("web-net"))
+        .delete(Kind::Destination, "web")
+        .prune();
+    scenario.request.only_delete = false;
+    scenario.expect(
+            "
+            default/edge-1
+              - remove network web-net for Destination/shop/web (DeletionRequested)
+              ! refused Server/default/edge-1: Pruning would remove 1 of the 1 destinations of the set \"default\", which is all of them: Destination/shop/old (\"old-net\"). (MassDeletionRefused)
+                  hint: if that is meant: `--allow-mass-delete`; if not, look for manifests that are missing
+            ",
+        );
 }
 
 #[test]
