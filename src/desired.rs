@@ -22,31 +22,59 @@ pub struct DesiredState {
     /// Which manifests these are: networks and endpoints are marked with it, and pruning leaves those of others. `None`: nobody said, and
     /// nothing that carries one is this one's.
     pub source: Option<String>,
-    /// In the order of their keys.
-    pub servers: BTreeMap<ObjectKey, DesiredServer>,
-    /// Declared servers that nothing is planned for. Where one is part of the same Swarm as one of `servers`, what is on it matters all the
-    /// same.
-    pub elsewhere: BTreeMap<ObjectKey, DesiredServer>,
+    /// What is planned for, in the order of their keys. Shared: a loop over a thousand servers has a thousand passes, each over one server,
+    /// and none has a copy of what is declared.
+    pub servers: BTreeMap<ObjectKey, Arc<DesiredServer>>,
+    /// Every declared server, where not all of them are planned for: where one is part of the same Swarm as one of `servers`, what is on it
+    /// matters all the same.
+    everything: Option<Arc<BTreeMap<ObjectKey, Arc<DesiredServer>>>>,
 }
 
 impl DesiredState {
+    /// Everything is planned for.
+    pub fn new(set: &str, servers: BTreeMap<ObjectKey, Arc<DesiredServer>>) -> Self {
+        Self { set: set.to_owned(), source: None, servers, everything: None }
+    }
+
     pub fn destinations(&self) -> impl Iterator<Item = (&DesiredServer, &DesiredDestination)> {
         self.servers
             .values()
-            .flat_map(|server| server.destinations.iter().map(move |destination| (server, destination)))
+            .flat_map(|server| server.destinations.iter().map(move |destination| (server.as_ref(), destination)))
     }
 
     /// Leaves to be planned for what `keep` takes.
     pub fn narrow(&mut self, keep: impl Fn(&ObjectKey, &DesiredServer) -> bool) {
-        let (servers, elsewhere) =
-            std::mem::take(&mut self.servers).into_iter().partition(|(key, server)| keep(key, server));
-        self.servers = servers;
-        self.elsewhere.extend::<BTreeMap<_, _>>(elsewhere);
+        self.share();
+        self.servers.retain(|key, server| keep(key, server));
+    }
+
+    /// Makes every [`focused`](Self::focused) state after this one share the list of what is declared.
+    pub fn share(&mut self) {
+        if self.everything.is_none() {
+            self.everything = Some(Arc::new(self.servers.clone()));
+        }
+    }
+
+    /// The same, planned for that server alone. It costs as much with a thousand servers as with one.
+    pub fn focused(&self, server: &ObjectKey) -> Self {
+        let one = self.servers.get_key_value(server).map(|(key, server)| (key.clone(), Arc::clone(server)));
+        let everything = self.everything.clone().unwrap_or_else(|| Arc::new(self.servers.clone()));
+        Self {
+            set: self.set.clone(),
+            source: self.source.clone(),
+            servers: one.into_iter().collect(),
+            everything: Some(everything),
+        }
     }
 
     /// All that are declared, planned for or not.
     pub fn all_servers(&self) -> impl Iterator<Item = &DesiredServer> {
-        self.servers.values().chain(self.elsewhere.values())
+        self.everything.as_deref().unwrap_or(&self.servers).values().map(AsRef::as_ref)
+    }
+
+    /// Those that nothing is planned for.
+    pub fn elsewhere(&self) -> impl Iterator<Item = &DesiredServer> {
+        self.all_servers().filter(|server| !self.servers.contains_key(&server.key))
     }
 
     pub fn destination(&self, key: &ObjectKey) -> Option<(&DesiredServer, &DesiredDestination)> {

@@ -4,7 +4,7 @@
 //! [`Pass::apply`] is all of `apply` and `delete`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
@@ -65,11 +65,16 @@ impl Pass<'_> {
         progress: &dyn Progress,
     ) -> Result<Option<Applied>, JournalError> {
         let journals = self.journals.load()?;
-        // One connection a server. One that cannot be made is tried again by the look, which says why.
-        let writers = self.desired.all_servers().filter_map(|server| Some((server.key.clone(), connect(server).ok()?)));
-        let writers: BTreeMap<ObjectKey, W> = writers.collect();
-        let reader = |server: &DesiredServer| writers.get(&server.key).cloned().map_or_else(|| connect(server), Ok);
+        // One connection a server, and none to a server that is not looked at.
+        let connections: Mutex<BTreeMap<ObjectKey, W>> = Mutex::default();
+        let reader = |server: &DesiredServer| {
+            let writer = connect(server)?;
+            let mut connections = connections.lock().unwrap_or_else(PoisonError::into_inner);
+            connections.insert(server.key.clone(), writer.clone());
+            Ok(writer)
+        };
         let observed = self.look(reader).await;
+        let writers = connections.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut plan = self.plan(&observed, &FreshIds::default(), &journals);
         // Drawing identities takes longer than planning, and hardly any pass needs one.
         if creates(&plan) {
@@ -89,11 +94,11 @@ impl Pass<'_> {
     }
 
     async fn look<R: Reader>(&self, connect: impl Fn(&DesiredServer) -> Result<R, EngineError>) -> Observations {
-        let servers = self.desired.servers.values();
+        let servers = self.desired.servers.values().map(AsRef::as_ref);
         let mut observed = observe_all(servers, Interest::declared, &connect, self.known, self.observe).await;
         // The nodes of a Swarm are looked at together, for its managers make its networks and containers on any node may be on them.
         if wants_elsewhere(self.desired, &observed, self.request) {
-            let elsewhere = self.desired.elsewhere.values();
+            let elsewhere = self.desired.elsewhere();
             observed.extend(observe_all(elsewhere, Interest::declared, &connect, self.known, self.observe).await);
         }
         observed

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use crate::desired::DesiredState;
-use crate::workload::{Secret, SecretSource};
+use crate::desired::{DesiredServer, DesiredState};
+use crate::workload::{Secret, SecretSource, Workload};
 
 /// Bytes of one value at most.
 const LARGEST: u64 = 1 << 20;
@@ -24,15 +24,17 @@ pub enum Generate {
     Yes,
 }
 
-/// Reads every value of the state. One that cannot be had stays without, and says why; whatever needs it is refused.
+/// Reads every value of what is planned for. One that cannot be had stays without, and says why; whatever needs it is refused.
 pub fn read(desired: &mut DesiredState, generate: Generate) {
     let mut reader = Reader { generate, values: BTreeMap::new(), decrypted: BTreeMap::new() };
-    let servers = desired.servers.values_mut().chain(desired.elsewhere.values_mut());
+    let named = |workload: &Workload| workload.container.values().any(|(_, value)| value.is_secret());
+    let names = |server: &DesiredServer| {
+        let members = server.destinations.iter().flat_map(|it| &it.members);
+        members.filter_map(|it| it.workload.as_deref()).any(named)
+    };
+    let servers = desired.servers.values_mut().filter(|server| names(server)).map(Arc::make_mut);
     for member in servers.flat_map(|server| &mut server.destinations).flat_map(|it| &mut it.members) {
-        let Some(workload) = &mut member.workload else { continue };
-        if workload.container.values().all(|(_, value)| !value.is_secret()) {
-            continue;
-        }
+        let Some(workload) = member.workload.as_mut().filter(|workload| named(workload)) else { continue };
         for secret in Arc::make_mut(workload).container.secrets_mut() {
             reader.fill(secret);
         }

@@ -1,6 +1,7 @@
 //! `scan SERVER`
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -111,12 +112,12 @@ fn at<'a>(manifests: Option<&Manifests>, known: Option<&'a DesiredState>, endpoi
         Spec::Server(spec) if spec.endpoint == endpoint => Some(located.object.key()),
         _ => None,
     });
-    known?.servers.get(&key?)
+    known?.servers.get(&key?).map(AsRef::as_ref)
 }
 
 /// The declared server of that name; `None` for `local` where no manifest declares such a one.
 fn named<'a>(known: Option<&'a DesiredState>, name: &str) -> Result<Option<&'a DesiredServer>, Error> {
-    let servers = || known.iter().flat_map(|known| known.servers.values());
+    let servers = || known.iter().flat_map(|known| known.servers.values().map(AsRef::as_ref));
     let found: Vec<&DesiredServer> =
         servers().filter(|server| server.key.name == name || server.key.path() == name).collect();
     match found.as_slice() {
@@ -152,15 +153,15 @@ fn undeclared(endpoint: &str, set: &str) -> Result<DesiredServer, Error> {
     })?;
     let mut known = desired(&manifests, set)?;
     let key = ObjectKey::new(Kind::Server, DEFAULT_NAMESPACE, "scanned");
-    known.servers.remove(&key).ok_or_else(|| Error::new(format!("{endpoint:?} is not an endpoint")))
+    known
+        .servers
+        .remove(&key)
+        .map(Arc::unwrap_or_clone)
+        .ok_or_else(|| Error::new(format!("{endpoint:?} is not an endpoint")))
 }
 
 fn observe(server: &DesiredServer, set: &str, args: &ServerArgs, context: &Context) -> Result<ObservedState, Error> {
-    let alone = DesiredState {
-        set: set.to_owned(),
-        servers: [(server.key.clone(), server.clone())].into(),
-        ..DesiredState::default()
-    };
+    let alone = DesiredState::new(set, [(server.key.clone(), Arc::new(server.clone()))].into());
     match servers::observe(context, &alone, args, |_| Interest::All)?.remove(&server.key) {
         Some(Ok(observed)) => Ok(observed),
         Some(Err(unobserved)) => Err(Error::new(unobserved.message).maybe_hint(unobserved.hint)),

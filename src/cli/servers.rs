@@ -43,7 +43,7 @@ pub(crate) fn observe(
     args: &ServerArgs,
     interest: impl Fn(&DesiredServer) -> Interest,
 ) -> Result<Observations, Error> {
-    let servers = desired.servers.values();
+    let servers = desired.servers.values().map(AsRef::as_ref);
     context.block_on(observe_all(servers, interest, reader(options(args)), &Known::default(), observation(args)))
 }
 

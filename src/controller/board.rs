@@ -188,7 +188,7 @@ impl Board {
         let content = Content {
             set: set.to_owned(),
             manifests: ManifestState::default(),
-            declared: Arc::new(DesiredState { set: set.to_owned(), ..DesiredState::default() }),
+            declared: Arc::new(DesiredState::new(set, BTreeMap::new())),
             servers: BTreeMap::new(),
             counts: Counts::default(),
             conditions: Vec::new(),

@@ -289,7 +289,7 @@ mod tests {
     }
 
     fn nothing() -> DesiredState {
-        DesiredState { set: "default".to_owned(), ..DesiredState::default() }
+        DesiredState::new("default", BTreeMap::new())
     }
 
     fn look(memory: &mut Memory, second: i64, status: ConditionStatus) -> (Option<u64>, String) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -22,7 +23,7 @@ pub(super) struct Start {
     /// One server.
     pub(super) desired: DesiredState,
     /// Of every declared server to which a way could be laid: a pass over a node of a Swarm looks at the others.
-    pub(super) writers: BTreeMap<ObjectKey, DockerWriter>,
+    pub(super) writers: Arc<BTreeMap<ObjectKey, DockerWriter>>,
     /// Destinations and resources that wait.
     pub(super) hold: BTreeSet<ObjectKey>,
     /// Destinations that their last known policy protects from pruning.

@@ -118,6 +118,7 @@ pub async fn run(
         content: None,
         revision: None,
         links: BTreeMap::new(),
+        writers: Arc::default(),
         passes: BTreeMap::new(),
         settled: BTreeSet::new(),
         contended: BTreeSet::new(),
@@ -225,7 +226,7 @@ type ManifestsRead = Result<(DesiredState, BTreeMap<ObjectKey, String>), Vec<Dia
 
 /// The way to one server, kept between passes.
 struct Link {
-    declared: DesiredServer,
+    declared: Arc<DesiredServer>,
     writer: DockerWriter,
     events: JoinHandle<()>,
     /// Has the stream of events opened anew.
@@ -249,6 +250,8 @@ pub(super) struct Loop {
     /// Of the repository, where the last good set is from one.
     pub(super) revision: Option<String>,
     links: BTreeMap<ObjectKey, Link>,
+    /// Of all links, for the passes.
+    writers: Arc<BTreeMap<ObjectKey, DockerWriter>>,
     passes: BTreeMap<ObjectKey, JoinHandle<()>>,
     /// Objects that have been as declared since the manifests last changed: what moves now is drift.
     pub(super) settled: BTreeSet<ObjectKey>,
@@ -368,6 +371,7 @@ impl Loop {
                     "manifests read"
                 );
                 self.desired = desired;
+                self.desired.share();
                 self.settled.clear();
                 self.contended.clear();
                 self.drifting.clear();
@@ -426,20 +430,21 @@ impl Loop {
                         inbox,
                         self.shared.board.clone(),
                     ));
-                    self.links.insert(key.clone(), Link { declared: server.clone(), writer, events, doubt });
+                    self.links.insert(key.clone(), Link { declared: Arc::clone(server), writer, events, doubt });
                 }
                 // The pass says so in its report.
                 Err(error) => tracing::error!(server = %key.path(), %error, "no connection"),
             }
         }
+        let writers = self.links.iter().map(|(key, link)| (key.clone(), link.writer.clone()));
+        self.writers = Arc::new(writers.collect());
     }
 
     fn start_pass(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<ObjectKey>, approved: Option<String>) {
         let shared = Arc::clone(&self.shared);
         let protected = self.memory.protected();
-        let writers = self.links.iter().map(|(key, link)| (key.clone(), link.writer.clone())).collect();
-        let mut desired = self.desired.clone();
-        desired.narrow(|key, _| *key == server);
+        let desired = self.desired.focused(&server);
+        let writers = Arc::clone(&self.writers);
         let start = pass::Start { pass, desired, writers, hold, protected, approved };
         let key = server.clone();
         let task = tokio::spawn(async move {

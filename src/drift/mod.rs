@@ -157,7 +157,7 @@ pub fn drift(input: &DriftInput<'_>) -> Drift {
         summary: Summary { findings: 0, refused: 0, unmanaged: 0, unreachable: 0 },
     };
     for plan in &input.plan.servers {
-        let server = input.desired.servers.get(&plan.server);
+        let server = input.desired.servers.get(&plan.server).map(AsRef::as_ref);
         let state = input.observed.get(&plan.server).and_then(|observed| observed.as_ref().ok());
         let events = input.events.get(&plan.server).map_or(&[][..], Vec::as_slice);
         let name = plan.server.path();

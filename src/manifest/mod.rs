@@ -18,6 +18,7 @@ mod tree;
 mod workload;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -73,7 +74,7 @@ pub struct LocatedObject {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifests {
     objects: BTreeMap<ObjectKey, LocatedObject>,
-    servers: BTreeMap<ObjectKey, DesiredServer>,
+    servers: BTreeMap<ObjectKey, Arc<DesiredServer>>,
     unsupported: Vec<Diagnostic>,
 }
 
@@ -112,12 +113,7 @@ impl Manifests {
     /// What the manifests declare, as the set of that name; or what of it is not supported.
     pub fn desired(&self, set: &str) -> Result<DesiredState, Vec<Diagnostic>> {
         if self.unsupported.is_empty() {
-            return Ok(DesiredState {
-                set: set.to_owned(),
-                source: None,
-                servers: self.servers.clone(),
-                elsewhere: BTreeMap::new(),
-            });
+            return Ok(DesiredState::new(set, self.servers.clone()));
         }
         let error = |diagnostic: &Diagnostic| Diagnostic { severity: Severity::Error, ..diagnostic.clone() };
         Err(self.unsupported.iter().map(error).collect())

@@ -46,7 +46,7 @@ pub(super) fn resolve(
     broken: &HashSet<ObjectKey>,
     texts: &[Option<Text<'_>>],
     problems: &mut Problems,
-) -> BTreeMap<ObjectKey, DesiredServer> {
+) -> BTreeMap<ObjectKey, Arc<DesiredServer>> {
     let mut resolver = Resolver {
         loaded,
         broken,
@@ -1072,7 +1072,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn finish(self) -> BTreeMap<ObjectKey, DesiredServer> {
+    fn finish(self) -> BTreeMap<ObjectKey, Arc<DesiredServer>> {
         let mut servers = self.servers;
         for placed in self.destinations.into_values() {
             let mut destination = placed.destination;
@@ -1081,7 +1081,7 @@ impl<'a> Resolver<'a> {
                 server.destinations.push(destination);
             }
         }
-        servers
+        servers.into_iter().map(|(key, server)| (key, Arc::new(server))).collect()
     }
 }
 

@@ -33,7 +33,14 @@ async fn town() -> Town {
 
 async fn look(town: &Town, known: &Known, per_server: Duration) -> Observations {
     let limits = ObserveLimits { per_server, ..ObserveLimits::default() };
-    observe_all(town.desired.servers.values(), Interest::declared, |_| Ok(town.engine.clone()), known, limits).await
+    observe_all(
+        town.desired.servers.values().map(AsRef::as_ref),
+        Interest::declared,
+        |_| Ok(town.engine.clone()),
+        known,
+        limits,
+    )
+    .await
 }
 
 fn inspections(town: &Town) -> usize {

@@ -17,7 +17,13 @@ fn planned(manifests: &Manifests) -> Plan {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let connect = |server: &_| reader(server, &ConnectOptions::default());
     let known = Known::default();
-    let look = observe_all(desired.servers.values(), Interest::declared, connect, &known, ObserveLimits::default());
+    let look = observe_all(
+        desired.servers.values().map(AsRef::as_ref),
+        Interest::declared,
+        connect,
+        &known,
+        ObserveLimits::default(),
+    );
     let observed = runtime.block_on(look);
     let (request, ids) = (Request::default(), FreshIds::default());
     plan(&PlanInput { desired: &desired, observed: &observed, request: &request, ids: &ids, journals: &[] })

@@ -5,6 +5,7 @@ use landfall::manifest::{self, Source};
 use landfall::observed::Health;
 use landfall::plan::{Call, Group, Operation, Plan};
 use landfall::workload::seen::ImageState;
+use std::sync::Arc;
 
 use crate::support::scenario::{Scenario, container, edge, key, network};
 use crate::support::{simulator, workloads};
@@ -40,8 +41,13 @@ fn declare(scenario: &mut Scenario, manifests: &str) {
     let sources = [Source { name: "m.yaml".to_owned(), bytes: manifests.as_bytes().to_vec() }];
     let loaded = manifest::load(&sources).unwrap_or_else(|found| panic!("{found:#?}"));
     scenario.desired = loaded.desired("default").unwrap();
-    for member in
-        scenario.desired.servers.values_mut().flat_map(|it| &mut it.destinations).flat_map(|it| &mut it.members)
+    for member in scenario
+        .desired
+        .servers
+        .values_mut()
+        .map(Arc::make_mut)
+        .flat_map(|it| &mut it.destinations)
+        .flat_map(|it| &mut it.members)
     {
         let Some(workload) = &mut member.workload else { continue };
         for secret in std::sync::Arc::make_mut(workload).container.secrets_mut() {

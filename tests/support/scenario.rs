@@ -1,6 +1,7 @@
 //! Small worlds: one server as the manifests want it and as it is, written so that a test reads as a sentence.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use landfall::api::{
     ContainerSelector, DeletionPolicy, DestinationType, Kind, Membership, ObjectKey, ProxyType, Replacement, ServerRole,
@@ -77,12 +78,7 @@ impl Scenario {
             ..ObservedState::of(engine)
         };
         Self {
-            desired: DesiredState {
-                set: "default".to_owned(),
-                source: None,
-                servers: BTreeMap::from([(edge(), server)]),
-                elsewhere: BTreeMap::new(),
-            },
+            desired: DesiredState::new("default", BTreeMap::from([(edge(), Arc::new(server))])),
             observed: BTreeMap::from([(edge(), Ok(state))]),
             request: Request::default(),
             journals: Vec::new(),
@@ -90,7 +86,7 @@ impl Scenario {
     }
 
     pub fn server(&mut self) -> &mut DesiredServer {
-        self.desired.servers.get_mut(&edge()).unwrap()
+        Arc::make_mut(self.desired.servers.get_mut(&edge()).unwrap())
     }
 
     pub fn state(&mut self) -> &mut ObservedState {
@@ -180,7 +176,7 @@ impl Scenario {
     pub fn and(mut self, name: &str, mut other: Scenario) -> Self {
         let key = ObjectKey::new(Kind::Server, "default", name);
         let mut server = other.desired.servers.remove(&edge()).unwrap();
-        server.key = key.clone();
+        Arc::make_mut(&mut server).key = key.clone();
         self.desired.servers.insert(key.clone(), server);
         let mut observed = other.observed.remove(&edge()).unwrap();
         if let Ok(state) = &mut observed {

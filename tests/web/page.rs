@@ -1,6 +1,7 @@
 //! The status page: in a real browser, and as text.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use landfall::api::{Kind, ObjectKey};
@@ -38,7 +39,7 @@ pub(super) fn outpost() -> Scenario {
     let mut scenario = Scenario::new().destination(destination("backup").named("backup-net")).unreachable();
     let key = ObjectKey::new(Kind::Server, "default", "outpost");
     let mut server = scenario.desired.servers.remove(&edge()).unwrap();
-    server.key = key.clone();
+    Arc::make_mut(&mut server).key = key.clone();
     scenario.desired.servers = BTreeMap::from([(key.clone(), server)]);
     let seen = scenario.observed.remove(&edge()).unwrap();
     scenario.observed = BTreeMap::from([(key, seen)]);
@@ -362,7 +363,7 @@ fn one_of_a_hundred(number: usize) -> Scenario {
 fn elsewhere(mut scenario: Scenario, number: usize) -> Scenario {
     let key = ObjectKey::new(Kind::Server, "default", &format!("edge-{number:03}"));
     let mut server = scenario.desired.servers.remove(&edge()).unwrap();
-    server.key = key.clone();
+    Arc::make_mut(&mut server).key = key.clone();
     scenario.desired.servers = BTreeMap::from([(key.clone(), server)]);
     let seen = scenario.observed.remove(&edge()).unwrap();
     scenario.observed = BTreeMap::from([(key, seen)]);
