@@ -12,6 +12,7 @@ mod call;
 mod removal;
 mod workload;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +25,8 @@ use crate::engine::Writer;
 use crate::observed::NetworkId;
 use crate::plan::workload::call::{ContainerRef, WorkloadCall};
 use crate::plan::{
-    Call, Cause, Connection, ContainerTarget, Group, Journal, JournalPurpose, NetworkTarget, Operation, Party, Plan,
-    ServerPlan,
+    Call, Cause, Connection, ContainerTarget, Group, Journal, JournalPurpose, NetworkChange, NetworkTarget, Operation,
+    Party, Plan, ServerPlan, ServiceTarget,
 };
 use crate::report::{Failure, OperationReport, Outcome, Report, ServerReport};
 use crate::store::journal::Journals;
@@ -236,17 +237,13 @@ impl ServerRun<'_> {
 
     /// Keeps account of who is connected by what was done.
     fn account(&mut self, call: &Call) {
-        if let Some(Connection { party, network: NetworkTarget { id: Some(id), .. } }) = call.connection() {
-            self.connected.insert((party, id));
-            return;
+        for Connection { party, network } in call.connections() {
+            self.connected.extend(network.id.map(|id| (party, id)));
         }
-        let gone = match call {
-            Call::DisconnectEndpoint { network, container, .. } => (Party::Container(container.id.clone()), network),
-            Call::UpdateService { service, network, attachment: None } => (Party::Service(service.id.clone()), network),
-            _ => return,
-        };
-        if let (party, NetworkTarget { id: Some(id), .. }) = gone {
-            self.connected.remove(&(party, id.clone()));
+        for Connection { party, network } in call.disconnections() {
+            if let Some(id) = network.id {
+                self.connected.remove(&(party, id));
+            }
         }
     }
 
@@ -319,6 +316,14 @@ impl ServerRun<'_> {
         call: &Call,
         again: &BTreeMap<NetworkId, NetworkId>,
     ) -> Performed {
+        let (operation, call) = match self.possible(operation, call) {
+            Some((possible, left_out)) => {
+                self.record(&left_out, Outcome::Skipped);
+                (Cow::Owned(possible.clone()), Cow::Owned(possible.call))
+            }
+            None => (Cow::Borrowed(operation), Cow::Borrowed(call)),
+        };
+        let (operation, call): (&Operation, &Call) = (&operation, &call);
         let call = self.resolve(call, again);
         let for_manager = call.as_ref().is_some_and(Call::is_for_manager);
         let caller = if for_manager { self.manager } else { self.caller };
@@ -356,19 +361,71 @@ impl ServerRun<'_> {
         }
     }
 
+    /// Which changes of a service lack a network that was to be created, or a connection that takes over.
+    fn impossible(&self, service: &ServiceTarget, changes: &[NetworkChange]) -> Vec<bool> {
+        let none = BTreeMap::new();
+        let mut impossible: Vec<bool> =
+            changes.iter().map(|change| self.id_of(&change.network, &none).is_none()).collect();
+        loop {
+            let remaining: Vec<NetworkChange> =
+                changes.iter().zip(&impossible).filter(|(_, out)| !**out).map(|(change, _)| change.clone()).collect();
+            let made = Call::UpdateService { service: service.clone(), changes: remaining }.connections();
+            let lacks = |change: &NetworkChange| {
+                change.needs.iter().any(|need| !made.contains(need) && !self.is_in_place(need))
+            };
+            let before = impossible.clone();
+            for (out, change) in impossible.iter_mut().zip(changes) {
+                *out |= lacks(change);
+            }
+            if impossible == before {
+                return impossible;
+            }
+        }
+    }
+
+    /// What can be done of a service's update, and what cannot; `None` where that is all of it, or nothing.
+    fn possible(&self, operation: &Operation, call: &Call) -> Option<(Operation, Operation)> {
+        let Call::UpdateService { service, changes } = call else { return None };
+        let impossible = self.impossible(service, changes);
+        let part = |wanted: bool| {
+            let part =
+                changes.iter().zip(&impossible).filter(|(_, out)| **out != wanted).map(|(change, _)| change.clone());
+            let changes: Vec<NetworkChange> = part.collect();
+            let first = changes.first()?;
+            Some(Operation {
+                object: first.object.clone(),
+                cause: if operation.cause == Cause::Rollback { operation.cause } else { first.cause },
+                call: Call::UpdateService { service: service.clone(), changes },
+                disruptive: operation.disruptive,
+                undo: None,
+            })
+        };
+        Some((part(true)?, part(false)?))
+    }
+
+    fn id_of(&self, network: &NetworkTarget, again: &BTreeMap<NetworkId, NetworkId>) -> Option<NetworkId> {
+        match &network.id {
+            Some(id) => Some(again.get(id).unwrap_or(id).clone()),
+            None => self.created.get(&network.name).cloned(),
+        }
+    }
+
     /// The call with the ids that only execution brings to light. `None`: the network that it is about was not created.
     fn resolve(&self, call: &Call, again: &BTreeMap<NetworkId, NetworkId>) -> Option<Call> {
         let mut call = call.clone();
         match &mut call {
             Call::ConnectEndpoint { network, .. }
             | Call::DisconnectEndpoint { network, .. }
-            | Call::UpdateService { network, .. }
             | Call::RemoveNetwork { network } => {
-                let id = match &network.id {
-                    Some(id) => again.get(id).unwrap_or(id),
-                    None => self.created.get(&network.name)?,
-                };
-                network.id = Some(id.clone());
+                network.id = Some(self.id_of(network, again)?);
+            }
+            Call::UpdateService { service, changes } => {
+                if self.impossible(service, changes).contains(&true) {
+                    return None;
+                }
+                for NetworkChange { network, .. } in changes {
+                    network.id = Some(self.id_of(network, again)?);
+                }
             }
             Call::Workload(call) => {
                 if let Some(network) = call.network_mut().filter(|network| network.id.is_none()) {

@@ -35,6 +35,14 @@ pub struct OperationReport {
     pub outcome: Outcome,
 }
 
+impl OperationReport {
+    /// See [`Operation::parts`]. All of them end alike.
+    pub fn parts(&self) -> Vec<OperationReport> {
+        let parts = self.operation.parts().into_iter();
+        parts.map(|operation| OperationReport { operation, outcome: self.outcome.clone() }).collect()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// Not executed: a dry run.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::{Kind, Object, ObjectKey};
 use crate::desired::DesiredState;
 use crate::plan::cut::{Lack, Stranded, cut};
-use crate::plan::{Group, Note, Plan, Reason, ServerPlan};
+use crate::plan::{Group, Note, Operation, Plan, Reason, ServerPlan};
 use crate::selector::Selector;
 
 /// What the user asked to see or to reconcile.
@@ -83,7 +83,8 @@ impl Selection {
     fn restrict_server(&self, mut plan: ServerPlan) -> ServerPlan {
         plan.notes.retain(|note| self.concerns(note));
         // A group of several objects is done as a whole or not at all.
-        let leaves = |group: &Group| !group.operations.iter().all(|operation| self.has(&operation.object));
+        let leaves =
+            |group: &Group| !group.operations.iter().flat_map(Operation::objects).all(|object| self.has(object));
         let out = cut(&mut plan, leaves);
         let waits = |Stranded { group, creator, lacks }| {
             let (reason, message) = match lacks {
@@ -108,7 +109,7 @@ impl Selection {
 
     /// What is said of the selected objects whose addresses are exchanged with others.
     fn held_back(&self, group: &Group) -> Vec<Note> {
-        let objects: BTreeSet<&ObjectKey> = group.operations.iter().map(|operation| &operation.object).collect();
+        let objects: BTreeSet<&ObjectKey> = group.operations.iter().flat_map(Operation::objects).collect();
         let (selected, others): (Vec<&ObjectKey>, Vec<&ObjectKey>) = objects.into_iter().partition(|it| self.has(it));
         let others: Vec<String> = others.into_iter().map(ToString::to_string).collect();
         let others = others.join(", ");
@@ -295,7 +296,7 @@ mod tests {
     #[test]
     fn nobody_is_let_go_when_what_takes_over_is_not_selected() {
         let make = connect("Application/shop/backend", "web", true);
-        let needs = make.operations[0].call.connection().into_iter().collect();
+        let needs = make.operations[0].call.connections();
         let leave = Group { needs, ..group("Application/shop/frontend", Vec::new()) };
         let plan = selection(None, Some("tier=front")).restrict(plan(vec![make, leave], Vec::new()));
         assert_eq!(objects(&plan), [""; 0]);

@@ -66,7 +66,7 @@ impl Status {
 
 /// What the report says, by object.
 struct Said<'a> {
-    operations: BTreeMap<&'a ObjectKey, Vec<(&'a Operation, &'a Outcome)>>,
+    operations: BTreeMap<ObjectKey, Vec<(Operation, &'a Outcome)>>,
     notes: BTreeMap<&'a ObjectKey, Vec<&'a Note>>,
 }
 
@@ -75,7 +75,9 @@ impl<'a> Said<'a> {
         let mut said = Self { operations: BTreeMap::new(), notes: BTreeMap::new() };
         for server in &report.servers {
             for it in &server.operations {
-                said.operations.entry(&it.operation.object).or_default().push((&it.operation, &it.outcome));
+                for part in it.operation.parts() {
+                    said.operations.entry(part.object.clone()).or_default().push((part, &it.outcome));
+                }
             }
         }
         for note in report.servers.iter().flat_map(|server| &server.notes).chain(&report.notes) {
@@ -94,8 +96,8 @@ impl<'a> Said<'a> {
         unreachable.or_else(|| self.notes(server, NoteKind::Waiting).next())
     }
 
-    fn operations(&self, object: &ObjectKey) -> impl Iterator<Item = (&'a Operation, &'a Outcome)> {
-        self.operations.get(object).into_iter().flatten().copied()
+    fn operations(&self, object: &ObjectKey) -> impl Iterator<Item = (&Operation, &'a Outcome)> {
+        self.operations.get(object).into_iter().flatten().map(|(operation, outcome)| (operation, *outcome))
     }
 }
 
@@ -120,7 +122,7 @@ impl<'a> Digest<'a> {
         }
     }
 
-    fn notes(&mut self, said: &Said<'a>, object: &ObjectKey) {
+    fn notes(&mut self, said: &'a Said<'a>, object: &ObjectKey) {
         self.refused.extend(said.notes(object, NoteKind::Refused));
         self.waiting.extend(said.notes(object, NoteKind::Waiting));
     }
@@ -310,7 +312,7 @@ impl Looked<'_> {
     }
 
     /// What is said about the destination, and about `members` as far as it is about this destination.
-    fn digest<'a>(&self, said: &Said<'a>, members: &[&ObjectKey]) -> Digest<'a> {
+    fn digest<'a>(&self, said: &'a Said<'a>, members: &[&ObjectKey]) -> Digest<'a> {
         let mut digest = Digest::default();
         digest.operations(said.operations(&self.destination.key));
         digest.notes(said, &self.destination.key);

@@ -343,7 +343,7 @@ impl<'a> Page<'a> {
             .iter()
             .flat_map(|server| &server.groups)
             .flat_map(|group| &group.operations)
-            .filter(|operation| concerns(&operation.object))
+            .filter(|operation| operation.objects().into_iter().any(concerns))
             .collect();
         let notes: Vec<&Note> = seen
             .plan

@@ -68,7 +68,7 @@ fn write_operation(text: &mut String, report: &OperationReport, width: Option<us
         (_, '+') => GOOD,
         _ => BAD,
     };
-    let because = format!("for {} ({})", operation.object, operation.cause);
+    let because = operation.purpose();
     let disruptive = if operation.disruptive { format!("{UNCERTAIN}, disruptive{UNCERTAIN:#}") } else { String::new() };
     let _ = write!(text, "  {colour}{sign} {}{colour:#} {DIM}{because}{DIM:#}{disruptive}", operation.call);
     match outcome {

@@ -138,7 +138,7 @@ impl Loop {
     ) -> BTreeMap<ObjectKey, DestinationOutcome> {
         let mut destinations: BTreeMap<ObjectKey, DestinationOutcome> = BTreeMap::new();
         let mut failed = BTreeSet::new();
-        for operation in report.servers.iter().flat_map(|server| &server.operations) {
+        for operation in report.servers.iter().flat_map(|server| &server.operations).flat_map(OperationReport::parts) {
             let object = &operation.operation.object;
             let drift = (object.clone(), operation.operation.cause);
             if self.settled.contains(object) && self.drifting.insert(drift.clone()) {

@@ -125,8 +125,9 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
 
 /// Takes what is on hold out of the plan, and what cannot be done without it.
 fn leave_out(plan: &mut Plan, hold: &BTreeSet<ObjectKey>) -> Vec<Operation> {
-    let held =
-        |group: &Group| hold.contains(&group.object) || group.operations.iter().any(|it| hold.contains(&it.object));
+    let held = |group: &Group| {
+        hold.contains(&group.object) || group.operations.iter().flat_map(Operation::objects).any(|it| hold.contains(it))
+    };
     let cut = plan.servers.iter_mut().map(|server| cut(server, held));
     cut.flat_map(|out| out.asked.into_iter().chain(out.stranded.into_iter().map(|it| it.group)))
         .flat_map(|group| group.operations)

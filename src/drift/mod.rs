@@ -228,7 +228,9 @@ fn operations(
 ) {
     let first = findings.len();
     let all = plan.groups.iter().flat_map(|group| group.operations.iter().map(move |operation| (group, operation)));
+    let all = all.flat_map(|(group, operation)| operation.parts().into_iter().map(move |part| (group, part)));
     for (group, operation) in all {
+        let operation = &operation;
         let network = operation.call.network().filter(|name| !name.starts_with('(')).map(str::to_owned);
         let container = match operation.cause {
             Cause::NetworkMissing

@@ -162,16 +162,20 @@ pub trait Writer: Reader {
 /// What is to be other than it is in the definition of a Swarm service.
 #[derive(Debug, Clone, Copy)]
 pub enum ServiceUpdate<'a> {
-    /// Its tasks are put on the network, or taken off it, and restart for that.
-    Network {
-        id: &'a NetworkId,
-        /// By which the definition may know it as well.
-        name: &'a str,
-        /// `None`: off.
-        attachment: Option<&'a ServiceAttachment>,
-    },
+    /// Its tasks are put on networks, or taken off them, and restart for that: once, whatever the number.
+    Networks(&'a [ServiceNetworkUpdate<'a>]),
     /// How many tasks it is to have. A global service, or a job, is refused.
     Replicas(u64),
+}
+
+/// A network that the tasks of a Swarm service are put on, or taken off.
+#[derive(Debug, Clone, Copy)]
+pub struct ServiceNetworkUpdate<'a> {
+    pub id: &'a NetworkId,
+    /// By which the definition may know it as well.
+    pub name: &'a str,
+    /// `None`: off.
+    pub attachment: Option<&'a ServiceAttachment>,
 }
 
 /// A container as inspect shows it, with how it was made.

@@ -9,12 +9,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Limits;
 use super::removal::Leaving;
 use crate::api::ObjectKey;
-use crate::engine::{EngineError, EngineErrorKind, ServiceUpdate, Writer};
+use crate::engine::{EngineError, EngineErrorKind, ServiceNetworkUpdate, ServiceUpdate, Writer};
 use crate::observed::{
     ContainerId, ContainerState, EndpointSettings, NetworkId, ObservedContainer, ObservedEndpoint, ObservedNetwork,
+    ServiceNetwork,
 };
 use crate::plan::{
-    Call, ContainerTarget, Group, NetworkCreate, Note, Reason, Reserved, ServiceTarget, UNALLOCATED,
+    Call, ContainerTarget, Group, NetworkChange, NetworkCreate, Note, Reason, Reserved, ServiceTarget, UNALLOCATED,
     is_mac_address_on_record, ownership, park,
 };
 use crate::report::{Failure, Outcome};
@@ -167,10 +168,13 @@ impl Caller<'_> {
                 let stopped = self.answer(self.engine.stop_container(&container.id)).await;
                 self.in_state(container, stopped, |state| !state.is_live()).await
             }
-            Call::UpdateService { service, network, attachment } => {
-                let id = known(network.id.as_ref(), &network.name)?;
-                let (name, attachment) = (network.name.as_str(), attachment.as_ref());
-                self.update_service(service, ServiceUpdate::Network { id, name, attachment }).await?;
+            Call::UpdateService { service, changes } => {
+                let mut updates = Vec::with_capacity(changes.len());
+                for NetworkChange { network, attachment, .. } in changes {
+                    let id = known(network.id.as_ref(), &network.name)?;
+                    updates.push(ServiceNetworkUpdate { id, name: &network.name, attachment: attachment.as_ref() });
+                }
+                self.update_service(service, ServiceUpdate::Networks(&updates)).await?;
                 Ok(Done::default())
             }
             Call::ScaleService { service, replicas } => {
@@ -190,7 +194,7 @@ impl Caller<'_> {
                 Call::DisconnectEndpoint { container, .. } => {
                     leaving.containers.insert(&container.id);
                 }
-                Call::UpdateService { service, attachment: None, .. } => {
+                Call::UpdateService { service, changes } if changes.iter().any(|it| it.attachment.is_none()) => {
                     leaving.services.insert(&service.name);
                 }
                 _ => {}
@@ -577,18 +581,25 @@ impl Caller<'_> {
     // Swarm services
 
     async fn update_service(&self, service: &ServiceTarget, update: ServiceUpdate<'_>) -> Result<(), Mishap> {
-        if let ServiceUpdate::Network { id, name, attachment: Some(_) } = update
-            && self.network(id).await?.is_none()
-        {
-            let message = format!("The network {name:?} ({}) has been removed since the plan was made.", id.short());
-            return Err(failed(Reason::NetworkNotFound, message));
+        let changes = match update {
+            ServiceUpdate::Networks(changes) => changes,
+            ServiceUpdate::Replicas(_) => &[],
+        };
+        let added: Vec<_> = changes.iter().filter(|change| change.attachment.is_some()).collect();
+        for ServiceNetworkUpdate { id, name, .. } in &added {
+            if self.network(id).await?.is_none() {
+                let message =
+                    format!("The network {name:?} ({}) has been removed since the plan was made.", id.short());
+                return Err(failed(Reason::NetworkNotFound, message));
+            }
         }
         match self.answer(self.engine.update_service(&service.id, update)).await {
             Ok(()) => Ok(()),
             // One that is gone is off every network, and has no tasks.
             Err(error) if error.kind == EngineErrorKind::NotFound => match update {
-                ServiceUpdate::Network { attachment: None, .. } | ServiceUpdate::Replicas(0) => Ok(()),
-                ServiceUpdate::Network { .. } | ServiceUpdate::Replicas(_) => {
+                ServiceUpdate::Networks(_) if added.is_empty() => Ok(()),
+                ServiceUpdate::Replicas(0) => Ok(()),
+                ServiceUpdate::Networks(_) | ServiceUpdate::Replicas(_) => {
                     let name = &service.name;
                     let message = format!("The Swarm service {name} has been removed since the plan was made.");
                     Err(failed(Reason::ContainerMissing, message))
@@ -598,10 +609,11 @@ impl Caller<'_> {
                 let services = self.answer(self.engine.services()).await?;
                 let seen = services.iter().find(|seen| seen.id == service.id);
                 let is_done = match update {
-                    ServiceUpdate::Network { id, name, attachment } => {
-                        let network = seen.and_then(|seen| seen.networks.iter().find(|known| known.is(id, name)));
-                        network.map(|network| &network.attachment) == attachment
-                    }
+                    ServiceUpdate::Networks(changes) => changes.iter().all(|change| {
+                        let is_it = |known: &&ServiceNetwork| known.is(change.id, change.name);
+                        let network = seen.and_then(|seen| seen.networks.iter().find(is_it));
+                        network.map(|network| &network.attachment) == change.attachment
+                    }),
                     ServiceUpdate::Replicas(replicas) => {
                         seen.map_or(replicas == 0, |seen| seen.replicas == Some(replicas))
                     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::api::{NotifierEvent, NotifierSpec, NotifierType, ObjectKey};
 use crate::observed::Unobserved;
 use crate::plan::{NoteKind, Reason};
-use crate::report::{Outcome, Report};
+use crate::report::{OperationReport, Outcome, Report};
 
 pub use pace::{Bucket, Recent};
 pub use payload::{Payload, TemplateError, check_template, payload};
@@ -105,8 +105,8 @@ pub fn follow(before: Option<&Standing>, seen: Seen<'_>) -> (Standing, Vec<Notic
         message,
     };
     let mut now = Standing::default();
-    let mut healed: BTreeMap<&ObjectKey, (&str, Vec<String>)> = BTreeMap::new();
-    for it in report.servers.iter().flat_map(|server| &server.operations) {
+    let mut healed: BTreeMap<ObjectKey, (&str, Vec<String>)> = BTreeMap::new();
+    for it in report.servers.iter().flat_map(|server| &server.operations).flat_map(OperationReport::parts) {
         let operation = &it.operation;
         let (object, cause) = (&operation.object, operation.cause.as_str());
         if !settled.contains(object) && !known.drift.contains_key(object) {
@@ -118,13 +118,15 @@ pub fn follow(before: Option<&Standing>, seen: Seen<'_>) -> (Standing, Vec<Notic
             notices.push(about(NotifierEvent::DriftFound, object, cause, message));
         }
         match it.outcome {
-            Outcome::Done => healed.entry(object).or_insert((cause, Vec::new())).1.push(operation.call.to_string()),
+            Outcome::Done => {
+                healed.entry(object.clone()).or_insert((cause, Vec::new())).1.push(operation.call.to_string())
+            }
             Outcome::Planned | Outcome::Failed(_) | Outcome::Skipped => {
                 now.drift.insert(object.clone(), cause.to_owned());
             }
         }
     }
-    healed.retain(|object, _| !now.drift.contains_key(*object));
+    healed.retain(|object, _| !now.drift.contains_key(object));
     for (object, (cause, done)) in &healed {
         notices.push(about(NotifierEvent::Healed, object, cause, format!("Done: {}.", done.join(", "))));
     }

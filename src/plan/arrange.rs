@@ -45,7 +45,7 @@ pub(super) fn hand_over(ctx: &Context<'_>, groups: &mut [Group], departures: &mu
         let Some(attached) = attached.iter().find(|it| it.container.id == leaver) else { return true };
         let held: BTreeSet<IpAddr> = in_use(attached).collect();
         let successor = groups.iter_mut().find(|group| {
-            let made = group.operations.iter().filter_map(|operation| operation.call.connection());
+            let made = group.operations.iter().flat_map(|operation| operation.call.connections());
             let needed = made
                 .filter(|made| made.network.id.as_ref() == Some(&network))
                 .any(|made| departure.needs.contains(&made));
@@ -64,7 +64,7 @@ pub(super) fn hand_over(ctx: &Context<'_>, groups: &mut [Group], departures: &mu
         let off =
             departure.operations.drain(..).map(|operation| Operation { undo: undo(&operation.call), ..operation });
         successor.operations.splice(0..0, off.collect::<Vec<_>>());
-        let made: Vec<Connection> = successor.operations.iter().filter_map(|it| it.call.connection()).collect();
+        let made: Vec<Connection> = successor.operations.iter().flat_map(|it| it.call.connections()).collect();
         successor.needs.extend(departure.needs.drain(..).filter(|need| !made.contains(need)));
         false
     });

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::operation::{Call, Connection, Group, Journal, ServerPlan};
+use super::operation::{Call, Connection, Group, Journal, Operation, ServerPlan};
+use super::service;
 use crate::api::ObjectKey;
 
 /// What was taken out of one server's plan.
@@ -41,7 +42,10 @@ impl CutOut {
 }
 
 /// Takes out the groups that `leaves` names, and whatever cannot be done without them.
+///
+/// Of a service's update, what is taken out leaves the rest.
 pub fn cut(plan: &mut ServerPlan, leaves: impl Fn(&Group) -> bool) -> CutOut {
+    plan.groups = service::apart(std::mem::take(&mut plan.groups));
     let asked: Vec<Group> = plan.groups.extract_if(.., |group| leaves(group)).collect();
     let mut out = CutOut { asked, stranded: Vec::new() };
     loop {
@@ -57,6 +61,7 @@ pub fn cut(plan: &mut ServerPlan, leaves: impl Fn(&Group) -> bool) -> CutOut {
             }
         }
     }
+    plan.groups = service::rejoined(std::mem::take(&mut plan.groups));
     let pending: Vec<&Journal> = out.groups().flat_map(|group| &group.completes).collect();
     for group in &mut plan.groups {
         group.completes.retain(|journal| !pending.contains(&journal));
@@ -81,7 +86,8 @@ fn lacking(out: &CutOut, kept: &[Group]) -> Vec<Option<(ObjectKey, Lack)>> {
 }
 
 fn connections(group: &Group) -> impl Iterator<Item = (Connection, &ObjectKey)> {
-    group.operations.iter().filter_map(|operation| Some((operation.call.connection()?, &operation.object)))
+    let made = |operation: &Operation| operation.call.connections();
+    group.operations.iter().flat_map(move |it| made(it).into_iter().map(move |made| (made, &it.object)))
 }
 
 /// Networks that only groups outside of the plan would have created, with the objects that they are of.
@@ -103,5 +109,5 @@ fn created(group: &Group) -> impl Iterator<Item = (&str, &ObjectKey)> {
 
 /// Names of the networks that have to be created before the group can do its work.
 fn awaited(group: &Group) -> impl Iterator<Item = &str> {
-    group.operations.iter().filter_map(|operation| operation.call.awaits())
+    group.operations.iter().flat_map(|operation| operation.call.awaits())
 }

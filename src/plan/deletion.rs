@@ -8,7 +8,7 @@ use super::leaving::{Outlook, Question, Somebody, Verdict, Why};
 use super::member;
 use super::operation::{
     Blocker, BlockerKind, Call, Cause, Connection, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose,
-    NetworkTarget, Note, NoteKind, Operation, Reason, Reserved, ServiceTarget, WithheldDisconnection, distinct,
+    NetworkTarget, Note, NoteKind, Operation, Reason, Reserved, WithheldDisconnection, distinct,
 };
 use super::{Context, DeleteMode, applied, ownership, service};
 use crate::api::{DeletionPolicy, Kind, ObjectKey, Replacement};
@@ -273,11 +273,8 @@ fn steps<'a>(
     for service in &evacuation.services {
         let before = service.attachment(network).cloned();
         let mut update = service::operation(destination, service, target.clone(), None, cause);
-        update.undo = before.map(|before| Call::UpdateService {
-            service: ServiceTarget::of(service),
-            network: target.clone(),
-            attachment: Some(before),
-        });
+        update.undo =
+            before.map(|before| service::change(destination, service, target.clone(), Some(before), Cause::Rollback));
         operations.push(update);
     }
     for it in all {
@@ -320,11 +317,8 @@ fn steps<'a>(
         && let Some(before) = service.attachment(network)
     {
         let mut update = service::operation(destination, service, target.clone(), None, cause);
-        update.undo = Some(Call::UpdateService {
-            service: ServiceTarget::of(service),
-            network: target.clone(),
-            attachment: Some(before.clone()),
-        });
+        let before = Some(before.clone());
+        update.undo = Some(service::change(destination, service, target.clone(), before, Cause::Rollback));
         operations.push(update);
     }
     operations.push(operation(Call::RemoveNetwork { network: target }, false, None));

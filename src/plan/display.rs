@@ -11,7 +11,9 @@
 
 use std::fmt;
 
-use super::operation::{Blocker, BlockerKind, Call, Cause, Note, NoteKind, Operation, Plan, Reason, ServerPlan};
+use super::operation::{
+    Blocker, BlockerKind, Call, Cause, NetworkChange, Note, NoteKind, Operation, Plan, Reason, ServerPlan,
+};
 
 /// Words that are part of the contract: as in the JSON document.
 macro_rules! words {
@@ -140,14 +142,17 @@ impl Cause {
 }
 
 impl Call {
-    /// The network that the call concerns.
+    /// The network that the call concerns; `None` where it concerns none, or several.
     pub fn network(&self) -> Option<&str> {
         match self {
             Call::CreateNetwork(create) => Some(&create.name),
             Call::ConnectEndpoint { network, .. }
             | Call::DisconnectEndpoint { network, .. }
-            | Call::RemoveNetwork { network }
-            | Call::UpdateService { network, .. } => Some(&network.name),
+            | Call::RemoveNetwork { network } => Some(&network.name),
+            Call::UpdateService { changes, .. } => match changes.as_slice() {
+                [change] => Some(&change.network.name),
+                _ => None,
+            },
             Call::Workload(call) => call.network().map(|network| network.name.as_str()),
             Call::StartContainer { .. } | Call::StopContainer { .. } | Call::ScaleService { .. } => None,
         }
@@ -178,15 +183,13 @@ impl Call {
     /// `+` for what is added, `-` for what goes.
     pub fn sign(&self) -> char {
         match self {
-            Call::CreateNetwork(_)
-            | Call::ConnectEndpoint { .. }
-            | Call::StartContainer { .. }
-            | Call::UpdateService { attachment: Some(_), .. } => '+',
+            Call::CreateNetwork(_) | Call::ConnectEndpoint { .. } | Call::StartContainer { .. } => '+',
             Call::DisconnectEndpoint { .. }
             | Call::RemoveNetwork { .. }
             | Call::StopContainer { .. }
-            | Call::UpdateService { attachment: None, .. }
             | Call::ScaleService { replicas: 0, .. } => '-',
+            Call::UpdateService { changes, .. } if changes.iter().any(|change| change.attachment.is_some()) => '+',
+            Call::UpdateService { .. } => '-',
             Call::ScaleService { .. } => '+',
             Call::Workload(call) => call.sign(),
         }
@@ -229,24 +232,47 @@ impl fmt::Display for Call {
                 let noun = if *replicas == 1 { "replica" } else { "replicas" };
                 write!(f, "scale service {} to {replicas} {noun}", service.name)
             }
-            Call::UpdateService { service, network, attachment: None } => {
-                write!(f, "update service {}: remove network {}", service.name, network.name)
-            }
-            Call::UpdateService { service, network, attachment: Some(attachment) } => {
-                write!(f, "update service {}: add network {}", service.name, network.name)?;
-                match attachment.aliases.as_slice() {
-                    [] => Ok(()),
-                    aliases => write!(f, " as {}", aliases.join(", ")),
+            Call::UpdateService { service, changes } => {
+                write!(f, "update service {}:", service.name)?;
+                for (at, NetworkChange { network, attachment, .. }) in changes.iter().enumerate() {
+                    let and = if at == 0 { "" } else { ";" };
+                    match attachment {
+                        None => write!(f, "{and} remove network {}", network.name)?,
+                        Some(attachment) => {
+                            write!(f, "{and} add network {}", network.name)?;
+                            if !attachment.aliases.is_empty() {
+                                write!(f, " as {}", attachment.aliases.join(", "))?;
+                            }
+                        }
+                    }
                 }
+                Ok(())
             }
         }
+    }
+}
+
+impl Operation {
+    /// For which objects, and why: `for Destination/shop/web (ProxyDetached)`.
+    pub fn purpose(&self) -> String {
+        let mut causes: Vec<(Cause, Vec<String>)> = Vec::new();
+        for part in self.parts() {
+            let object = part.object.to_string();
+            match causes.iter_mut().find(|(cause, _)| *cause == part.cause) {
+                Some((_, objects)) if objects.contains(&object) => {}
+                Some((_, objects)) => objects.push(object),
+                None => causes.push((part.cause, vec![object])),
+            }
+        }
+        let causes = causes.into_iter().map(|(cause, objects)| format!("{} ({cause})", objects.join(", ")));
+        format!("for {}", causes.collect::<Vec<_>>().join(", "))
     }
 }
 
 /// One line: `+ connect traefik to web-net for Destination/shop/web (ProxyDetached)`.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} for {} ({})", self.call.sign(), self.call, self.object, self.cause)?;
+        write!(f, "{} {} {}", self.call.sign(), self.call, self.purpose())?;
         if self.disruptive { f.write_str(", disruptive") } else { Ok(()) }
     }
 }

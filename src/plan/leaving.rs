@@ -32,18 +32,13 @@ impl Outlook {
     pub(super) fn of(groups: &[Group]) -> Self {
         let mut outlook = Self::default();
         for operation in groups.iter().flat_map(|group| &group.operations) {
-            if let Some(Connection { party, network }) = operation.call.connection() {
+            for Connection { party, network } in operation.call.connections() {
                 outlook.made.insert((party, network.name.clone()), network);
             }
-            match &operation.call {
-                Call::DisconnectEndpoint { network, container, .. } => {
-                    outlook.undone.insert((Party::Container(container.id.clone()), network.name.clone()));
-                }
-                Call::UpdateService { service, network, attachment: None } => {
-                    outlook.undone.insert((Party::Service(service.id.clone()), network.name.clone()));
-                }
-                Call::RemoveNetwork { network } => outlook.removed.extend(network.id.clone()),
-                _ => {}
+            let gone = operation.call.disconnections().into_iter();
+            outlook.undone.extend(gone.map(|Connection { party, network }| (party, network.name)));
+            if let Call::RemoveNetwork { network } = &operation.call {
+                outlook.removed.extend(network.id.clone());
             }
         }
         outlook

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::host::{self, Host};
-use super::operation::{Call, Cause, NetworkTarget, NoteKind, Plan, ServerPlan};
+use super::operation::{Call, Cause, NetworkChange, NetworkTarget, NoteKind, Plan, ServerPlan};
 use super::swarm::View;
 use super::{PlanInput, ownership};
 use crate::desired::DesiredMember;
@@ -101,7 +101,8 @@ fn observed_server(input: &PlanInput<'_>, server: &ServerPlan, state: &ObservedS
         simulation.journal(group, say);
         for (at, operation) in group.operations.iter().enumerate() {
             let last = at + 1 == group.operations.len();
-            if let Call::UpdateService { service, attachment: None, .. } = &operation.call
+            if let Call::UpdateService { service, changes } = &operation.call
+                && changes.iter().any(|change| change.attachment.is_none())
                 && !last
                 && operation.undo.is_none()
             {
@@ -186,22 +187,24 @@ impl<'a> Simulation<'a> {
                     say(format!("{} is disconnected from {}, which is unmanaged", container.name, network.name));
                 }
             }
-            Call::UpdateService { service, network, attachment } => {
-                self.exists(network, say);
+            Call::UpdateService { service, changes } => {
                 let Some(observed) = self.state.services.iter().find(|it| it.id == service.id) else {
                     say(format!("{} does not exist", service.name));
                     return;
                 };
-                let before = network.id.as_ref().and_then(|id| self.state.network(id));
-                let before = before.and_then(|network| observed.attachment(network));
-                if before == attachment.as_ref() {
-                    say(format!("{} is updated for {}, where it is as it should be", service.name, network.name));
-                }
-                if attachment.is_none() {
-                    if !self.is_ours(input, network) {
-                        say(format!("{} is taken off {}, which is unmanaged", service.name, network.name));
+                for NetworkChange { network, attachment, .. } in changes {
+                    self.exists(network, say);
+                    let before = network.id.as_ref().and_then(|id| self.state.network(id));
+                    let before = before.and_then(|network| observed.attachment(network));
+                    if before == attachment.as_ref() {
+                        say(format!("{} is updated for {}, where it is as it should be", service.name, network.name));
                     }
-                    self.detached.insert((self.key(network), &service.name));
+                    if attachment.is_none() {
+                        if !self.is_ours(input, network) {
+                            say(format!("{} is taken off {}, which is unmanaged", service.name, network.name));
+                        }
+                        self.detached.insert((self.key(network), &service.name));
+                    }
                 }
             }
             Call::ScaleService { service, replicas } => {

@@ -448,11 +448,12 @@ impl<'a> Parts<'a> {
         let created: Vec<&NetworkCreate> = draft.groups.iter().flat_map(created).collect();
         let (first, last): (Vec<_>, Vec<_>) =
             removals.into_iter().partition(|removal| removal.is_sure() && in_the_way(removal.network, &created));
-        // Updates of services right after each other, and after whatever they may rely on.
+        // Updates of services after whatever they may rely on, everything about one in one.
         let (services, mut groups): (Vec<_>, Vec<_>) =
             draft.groups.into_iter().chain(requested).partition(service::is_update);
         let (leaving, others): (Vec<_>, Vec<_>) = draft.departures.into_iter().partition(service::is_update);
-        groups.extend(services.into_iter().chain(leaving).chain(others));
+        groups.extend(service::merged(services.into_iter().chain(leaving).collect()));
+        groups.extend(others);
         // Repairs before what may take minutes.
         let slow: Vec<Group> = groups.extract_if(.., |group| group.is_of_workload()).collect();
         arrange::free_first(ctx, &mut groups);

@@ -202,9 +202,8 @@ pub enum Call {
     /// found.
     UpdateService {
         service: ServiceTarget,
-        network: NetworkTarget,
-        /// How its tasks are put on the network; `None`: they are taken off it.
-        attachment: Option<ServiceAttachment>,
+        /// All that a pass changes, in one: each update restarts the tasks. At least one.
+        changes: Vec<NetworkChange>,
     },
     /// A service has no state of its own to be stopped in: it is given no tasks, and later as many as it had.
     ScaleService {
@@ -259,40 +258,68 @@ impl Call {
         }
     }
 
-    /// The connection that is there once it is done.
-    pub fn connection(&self) -> Option<Connection> {
+    /// The connections that are there once it is done.
+    pub fn connections(&self) -> Vec<Connection> {
         match self {
             Call::ConnectEndpoint { network, container, .. } => {
-                Some(Connection { party: Party::Container(container.id.clone()), network: network.clone() })
+                vec![Connection { party: Party::Container(container.id.clone()), network: network.clone() }]
             }
-            Call::UpdateService { service, network, attachment: Some(_) } => {
-                Some(Connection { party: Party::Service(service.id.clone()), network: network.clone() })
+            Call::UpdateService { service, changes } => {
+                let made = changes.iter().filter(|change| change.attachment.is_some());
+                made.map(|change| service.on(&change.network)).collect()
             }
             Call::CreateNetwork(_)
             | Call::DisconnectEndpoint { .. }
             | Call::RemoveNetwork { .. }
             | Call::StartContainer { .. }
             | Call::StopContainer { .. }
-            | Call::UpdateService { attachment: None, .. }
             | Call::ScaleService { .. }
-            | Call::Workload(_) => None,
+            | Call::Workload(_) => Vec::new(),
         }
     }
 
-    /// The network that has to be created earlier in the plan for the call to be possible.
-    pub fn awaits(&self) -> Option<&str> {
+    /// The connections that are not there any more once it is done.
+    pub fn disconnections(&self) -> Vec<Connection> {
         match self {
+            Call::DisconnectEndpoint { network, container, .. } => {
+                vec![Connection { party: Party::Container(container.id.clone()), network: network.clone() }]
+            }
+            Call::UpdateService { service, changes } => {
+                let gone = changes.iter().filter(|change| change.attachment.is_none());
+                gone.map(|change| service.on(&change.network)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The networks that have to be created earlier in the plan for the call to be possible.
+    pub fn awaits(&self) -> Vec<&str> {
+        let networks: Vec<&NetworkTarget> = match self {
             Call::ConnectEndpoint { network, .. }
             | Call::DisconnectEndpoint { network, .. }
-            | Call::RemoveNetwork { network }
-            | Call::UpdateService { network, .. } => network.id.is_none().then_some(network.name.as_str()),
-            Call::Workload(call) => call.network().filter(|network| network.id.is_none()).map(|it| it.name.as_str()),
+            | Call::RemoveNetwork { network } => vec![network],
+            Call::UpdateService { changes, .. } => changes.iter().map(|change| &change.network).collect(),
+            Call::Workload(call) => call.network().into_iter().collect(),
             Call::CreateNetwork(_)
             | Call::StartContainer { .. }
             | Call::StopContainer { .. }
-            | Call::ScaleService { .. } => None,
-        }
+            | Call::ScaleService { .. } => Vec::new(),
+        };
+        networks.into_iter().filter(|network| network.id.is_none()).map(|network| network.name.as_str()).collect()
     }
+}
+
+/// A network that the tasks of a Swarm service are put on, or taken off.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkChange {
+    /// The declared object it serves.
+    pub object: ObjectKey,
+    pub cause: Cause,
+    pub network: NetworkTarget,
+    /// How the tasks are put on the network; `None`: they are taken off it.
+    pub attachment: Option<ServiceAttachment>,
+    /// As of a group: without one of them in place, this change is left out of the update.
+    pub needs: Vec<Connection>,
 }
 
 /// What an endpoint must not be given, because it is declared for others.
@@ -340,6 +367,32 @@ pub struct ServiceTarget {
 impl ServiceTarget {
     pub fn of(service: &ObservedService) -> Self {
         Self { name: service.name.clone(), id: service.id.clone() }
+    }
+
+    fn on(&self, network: &NetworkTarget) -> Connection {
+        Connection { party: Party::Service(self.id.clone()), network: network.clone() }
+    }
+}
+
+impl Operation {
+    /// The operation as it would be for each thing that it does by itself: the changes of a service are of several objects, for causes of their own.
+    pub fn parts(&self) -> Vec<Operation> {
+        let Call::UpdateService { service, changes } = &self.call else { return vec![self.clone()] };
+        let part = |change: &NetworkChange| Operation {
+            object: change.object.clone(),
+            call: Call::UpdateService { service: service.clone(), changes: vec![change.clone()] },
+            cause: if self.cause == Cause::Rollback { self.cause } else { change.cause },
+            ..self.clone()
+        };
+        changes.iter().map(part).collect()
+    }
+
+    /// The declared objects it serves.
+    pub fn objects(&self) -> Vec<&ObjectKey> {
+        match &self.call {
+            Call::UpdateService { changes, .. } => changes.iter().map(|change| &change.object).collect(),
+            _ => vec![&self.object],
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{OperationReport, Outcome, Report};
 use crate::api::ObjectKey;
-use crate::plan::{Blocker, Note, NoteKind, Reason, ServerType};
+use crate::plan::{Blocker, Call, NetworkChange, Note, NoteKind, Reason, ServerType};
 
 /// Raised in its first part when a reader of the former version would misread the document.
 pub const FORMAT_VERSION: &str = "1.0";
@@ -48,6 +48,9 @@ pub struct OperationDocument {
     /// Of `UpdateService`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
+    /// Of an `UpdateService` that changes the networks of the service: all of them, in one call.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ChangeDocument>,
     pub cause: &'static str,
     pub disruptive: bool,
     pub outcome: &'static str,
@@ -59,6 +62,25 @@ pub struct OperationDocument {
     pub message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+impl OperationDocument {
+    /// Whether it serves the object.
+    pub fn concerns(&self, object: &str) -> bool {
+        self.object == object || self.changes.iter().any(|change| change.object == object)
+    }
+}
+
+/// A network that the tasks of a service are put on, or taken off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChangeDocument {
+    pub object: String,
+    pub cause: &'static str,
+    pub network: String,
+    /// `false`: they are taken off it.
+    pub attached: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -145,6 +167,7 @@ fn operation(server: &str, manager: Option<&ObjectKey>, report: &OperationReport
         network: operation.call.network().map(str::to_owned),
         container: operation.call.container().map(str::to_owned),
         service: operation.call.service().map(str::to_owned),
+        changes: changes(&operation.call),
         cause: operation.cause.as_str(),
         disruptive: operation.disruptive,
         outcome: outcome.name(),
@@ -152,6 +175,18 @@ fn operation(server: &str, manager: Option<&ObjectKey>, report: &OperationReport
         message,
         hint,
     }
+}
+
+fn changes(call: &Call) -> Vec<ChangeDocument> {
+    let Call::UpdateService { changes, .. } = call else { return Vec::new() };
+    let document = |change: &NetworkChange| ChangeDocument {
+        object: change.object.to_string(),
+        cause: change.cause.as_str(),
+        network: change.network.name.clone(),
+        attached: change.attachment.is_some(),
+        aliases: change.attachment.iter().flat_map(|attachment| attachment.aliases.clone()).collect(),
+    };
+    changes.iter().map(document).collect()
 }
 
 fn note(server: Option<&str>, note: &Note) -> NoteDocument {

@@ -239,7 +239,8 @@ pub fn declare(
 /// The operations of a pass as events.
 pub fn operation_events(server: &ObjectKey, pass: u64, now: jiff::Timestamp, report: &Report) -> Vec<EventRecord> {
     let all = report.servers.iter().filter(|it| it.server == *server).flat_map(|it| &it.operations);
-    let event = |it: &OperationReport| {
+    let all = all.flat_map(OperationReport::parts);
+    let event = |it: OperationReport| {
         let operation = &it.operation;
         let (event_type, message) = match &it.outcome {
             Outcome::Failed(failure) => (EventType::Warning, format!("{operation}: {}", failure.message)),

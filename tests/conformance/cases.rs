@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use landfall::engine::{ContainerDetail, EngineErrorKind, ServiceUpdate, Writer};
+use landfall::engine::{ContainerDetail, EngineErrorKind, ServiceNetworkUpdate, ServiceUpdate, Writer};
 use landfall::observed::{
     ContainerId, ContainerState, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint,
     ObservedNetwork, ObservedSubnet, ServiceAttachment,
@@ -40,8 +40,12 @@ fn aliases(aliases: &[&str]) -> EndpointSettings {
     EndpointSettings { aliases, ..EndpointSettings::default() }
 }
 
-fn put<'a>(id: &'a NetworkId, name: &'a str, attachment: Option<&'a ServiceAttachment>) -> ServiceUpdate<'a> {
-    ServiceUpdate::Network { id, name, attachment }
+fn put<'a>(
+    id: &'a NetworkId,
+    name: &'a str,
+    attachment: Option<&'a ServiceAttachment>,
+) -> [ServiceNetworkUpdate<'a>; 1] {
+    [ServiceNetworkUpdate { id, name, attachment }]
 }
 
 async fn network(engine: &dyn Writer, id: &NetworkId) -> ObservedNetwork {
@@ -376,16 +380,28 @@ pub(super) async fn a_service_is_on_the_networks_of_its_definition(subject: &imp
         pairs.iter().map(|(id, alias)| (id.to_string(), attachment(alias))).collect::<BTreeMap<_, _>>()
     };
     assert_eq!(on().await, expected(&[]));
-    engine.update_service(&api, put(&web, "web-net", Some(&attachment("www")))).await.unwrap();
-    engine.update_service(&api, put(&other, "other-net", Some(&attachment("api")))).await.unwrap();
+    engine
+        .update_service(&api, ServiceUpdate::Networks(&put(&web, "web-net", Some(&attachment("www")))))
+        .await
+        .unwrap();
+    engine
+        .update_service(&api, ServiceUpdate::Networks(&put(&other, "other-net", Some(&attachment("api")))))
+        .await
+        .unwrap();
     assert_eq!(on().await, expected(&[(&web, "www"), (&other, "api")]));
     // Again, differently, off, and off once more.
-    engine.update_service(&api, put(&web, "web-net", Some(&attachment("www")))).await.unwrap();
-    engine.update_service(&api, put(&web, "web-net", Some(&attachment("front")))).await.unwrap();
+    engine
+        .update_service(&api, ServiceUpdate::Networks(&put(&web, "web-net", Some(&attachment("www")))))
+        .await
+        .unwrap();
+    engine
+        .update_service(&api, ServiceUpdate::Networks(&put(&web, "web-net", Some(&attachment("front")))))
+        .await
+        .unwrap();
     assert_eq!(on().await, expected(&[(&web, "front"), (&other, "api")]));
     assert_eq!(engine.remove_network(&web).await.unwrap_err().kind, EngineErrorKind::NetworkInUse);
-    engine.update_service(&api, put(&web, "web-net", None)).await.unwrap();
-    engine.update_service(&api, put(&web, "web-net", None)).await.unwrap();
+    engine.update_service(&api, ServiceUpdate::Networks(&put(&web, "web-net", None))).await.unwrap();
+    engine.update_service(&api, ServiceUpdate::Networks(&put(&web, "web-net", None))).await.unwrap();
     assert_eq!(on().await, expected(&[(&other, "api")]));
     engine.remove_network(&web).await.unwrap();
 }
@@ -394,12 +410,15 @@ pub(super) async fn a_service_is_put_on_no_network_that_is_missing(subject: &imp
     let (api, engine) = (subject.add_service("api"), subject.engine());
     let missing = NetworkId::try_from("0123456789abcdefghijklmno".to_owned()).unwrap();
     let attachment = ServiceAttachment::default();
-    let refused = engine.update_service(&api, put(&missing, "missing", Some(&attachment))).await.unwrap_err();
+    let refused = engine
+        .update_service(&api, ServiceUpdate::Networks(&put(&missing, "missing", Some(&attachment))))
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind, EngineErrorKind::NotFound, "{refused}");
     assert_eq!(engine.services().await.unwrap()[0].networks, []);
-    engine.update_service(&api, put(&missing, "missing", None)).await.unwrap();
+    engine.update_service(&api, ServiceUpdate::Networks(&put(&missing, "missing", None))).await.unwrap();
     subject.remove_service(&api);
-    let gone = engine.update_service(&api, put(&missing, "missing", None)).await.unwrap_err();
+    let gone = engine.update_service(&api, ServiceUpdate::Networks(&put(&missing, "missing", None))).await.unwrap_err();
     assert_eq!(gone.kind, EngineErrorKind::NotFound, "{gone}");
 }
 

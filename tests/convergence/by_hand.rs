@@ -183,7 +183,10 @@ pub(super) fn lines(report: &Report) -> Vec<String> {
             Call::StartContainer { container } | Call::StopContainer { container } => container.name.clone(),
             Call::Workload(call) => call.to_string(),
             Call::ScaleService { service, replicas } => format!("{} {replicas}", service.name),
-            Call::UpdateService { service, network, .. } => format!("{} {}", network.name, service.name),
+            Call::UpdateService { service, changes } => {
+                let networks: Vec<&str> = changes.iter().map(|change| change.network.name.as_str()).collect();
+                format!("{} {}", networks.join(" "), service.name)
+            }
         };
         let rollback = if operation.cause == Cause::Rollback { "rollback: " } else { "" };
         let outcome = match outcome {

@@ -91,7 +91,7 @@ fn moving(engine: &MemoryEngine) -> landfall::plan::Plan {
     let next = Call::CreateNetwork(NetworkCreate { name: "next-net".to_owned(), ..web_net("next") });
     let make = connect(created("next-net"), app.clone(), marked());
     let leave = disconnect(at(&world, "web-net"), app);
-    let needs = make.connection().into_iter().collect();
+    let needs = make.connections();
     plan(vec![
         group(vec![operation(next, Cause::NetworkMissing, None)]),
         group(vec![operation(make, Cause::MemberDetached, None)]),

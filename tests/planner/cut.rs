@@ -97,7 +97,7 @@ fn created(groups: &[Group]) -> BTreeSet<&str> {
 }
 
 fn awaited(group: &Group) -> impl Iterator<Item = &str> {
-    group.operations.iter().filter_map(|operation| operation.call.awaits())
+    group.operations.iter().flat_map(|operation| operation.call.awaits())
 }
 
 /// Whether `part` is `whole` with elements left out, completed journals aside.

@@ -71,8 +71,8 @@ fn a_container_that_a_deploy_tool_has_renamed_stays_until_the_new_one_serves() {
     for new in [container("app").recreated(), container("app").recreated().health(Health::Healthy)] {
         let plan = renamed().container(new).plan();
         let groups = &plan.servers[0].groups;
-        let made = groups[0].operations[0].call.connection();
-        assert_eq!(groups[1].needs, made.into_iter().collect::<Vec<_>>(), "{plan}");
+        let made = groups[0].operations[0].call.connections();
+        assert_eq!(groups[1].needs, made, "{plan}");
         assert_eq!(disconnected(&plan), ["app_replaced_ab12 web-net"]);
     }
     renamed().container(container("app").recreated()).expect(
@@ -509,8 +509,8 @@ fn swarm_services_stay_as_containers_do() {
     moved.clone().expect(
         "
         default/edge-1
-          + update service api: add network next-net for Service/shop/api (MemberDetached), disruptive
-          - update service api: remove network web-net for Service/shop/api (MemberMoved), disruptive
+          + update service api: add network next-net; remove network web-net for Service/shop/api (MemberDetached), \
+            Service/shop/api (MemberMoved), disruptive
         ",
     );
     let suspended = moved.redeclare("next", DestinationBuilder::suspended);

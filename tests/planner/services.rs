@@ -2,6 +2,8 @@
 
 use landfall::api::Kind;
 use landfall::observed::ContainerState;
+use landfall::plan::Group;
+use landfall::plan::cut::cut;
 
 use crate::support::scenario::{ContainerBuilder, Scenario, application, container, destination, network};
 
@@ -33,20 +35,94 @@ fn a_service_is_put_on_the_network_by_an_update_which_is_disruptive_and_comes_la
     let update = document.operations.iter().find(|it| it.op == "UpdateService").unwrap();
     assert_eq!(
         (update.network.as_deref(), update.container.as_deref(), update.service.as_deref(), update.disruptive),
-        (Some("a-net"), None, Some("edge"), true)
+        (None, None, Some("edge"), true)
     );
+    let changes: Vec<_> =
+        update.changes.iter().map(|it| (it.object.as_str(), it.network.as_str(), it.attached)).collect();
+    assert_eq!(changes, [("Destination/shop/a", "a-net", true), ("Destination/shop/web", "web-net", true)]);
     scenario.expect(
         "
         default/edge-1
           + create network a-net (overlay) for Destination/shop/a (NetworkMissing)
           + create network web-net (overlay) for Destination/shop/web (NetworkMissing)
           + connect db to web-net for Application/shop/db (MemberDetached)
-          + update service edge: add network a-net for Destination/shop/a (ProxyDetached), disruptive
-          + update service edge: add network web-net for Destination/shop/web (ProxyDetached), disruptive
+          + update service edge: add network a-net; add network web-net for Destination/shop/a, Destination/shop/web (ProxyDetached), disruptive
           + update service api: add network web-net as backend for Application/shop/api (MemberDetached), disruptive
           + update service idle: add network web-net for Application/shop/idle (MemberDetached)
         ",
     );
+}
+
+/// Each update has all tasks replaced, and one in the middle of a rollout has it begin anew.
+#[test]
+fn a_pass_updates_a_service_once_whatever_it_changes() {
+    let api = |alias: &str| application("api").swarm_service("api").alias(alias);
+    let scenario = manager()
+        .proxy_service("edge")
+        .network(network("a-net").of("a").overlay())
+        .network(network("old-net").of("old").overlay())
+        .network(network("web-net").of("web").overlay())
+        .service("edge", &["a-net", "old-net"], 4)
+        .put_there("a-net", &[])
+        .put_there("old-net", &[])
+        .service("api", &["a-net"], 1)
+        .put_there("a-net", &[])
+        .destination(destination("a").named("a-net").member(api("www")))
+        .destination(destination("b").named("b-net").member(api("backend")))
+        .destination(destination("old").named("old-net").with(|it| it.proxy = false))
+        .destination(destination("web").named("web-net"));
+    scenario.expect(
+        "
+        default/edge-1
+          + create network b-net (overlay) for Destination/shop/b (NetworkMissing)
+          + update service api: add network a-net as www; add network b-net as backend for Application/shop/api (EndpointDiffers), \
+            Application/shop/api (MemberDetached), disruptive
+          + update service edge: add network b-net; remove network old-net; add network web-net for Destination/shop/b, \
+            Destination/shop/web (ProxyDetached), Destination/shop/old (ProxyUnwanted), disruptive
+        ",
+    );
+}
+
+/// What is on hold, or belongs to another team, does not hold up what is changed in the same update.
+#[test]
+fn a_part_of_a_services_update_can_be_left_out() {
+    let scenario = manager()
+        .proxy_service("edge")
+        .network(network("a-net").of("a").overlay())
+        .service("edge", &["a-net"], 1)
+        .destination(destination("a").named("a-net").member(application("edge").swarm_service("edge").alias("www")))
+        .destination(destination("b").named("b-net"))
+        .destination(destination("c").named("c-net"));
+    let mut plan = scenario.plan();
+    let held = |group: &Group| group.object.name == "b";
+    let out = cut(&mut plan.servers[0], held);
+    assert_eq!(out.asked.len(), 2, "{out:?}");
+    assert_eq!(
+        plan.to_string(),
+        "default/edge-1\n  + create network c-net (overlay) for Destination/shop/c (NetworkMissing)\n  \
+         + update service edge: add network a-net as www; add network c-net for Destination/shop/a (EndpointDiffers), \
+         Destination/shop/c (ProxyDetached), disruptive\n"
+    );
+}
+
+/// Nobody is let go before somebody else serves, in one update as in two.
+#[test]
+fn a_service_that_moves_is_on_both_networks_changed_at_once() {
+    manager()
+        .network(network("a-net").of("a").overlay())
+        .network(network("b-net").of("b").overlay())
+        .service("api", &["a-net"], 1)
+        .put_there_for("a-net", "Application/shop/api")
+        .destination(destination("a").named("a-net"))
+        .destination(destination("b").named("b-net").member(application("api").swarm_service("api")))
+        .prune()
+        .expect(
+            "
+            default/edge-1
+              + update service api: add network b-net; remove network a-net for Application/shop/api (MemberDetached), \
+            Application/shop/api (MemberMoved), disruptive
+            ",
+        );
 }
 
 #[test]

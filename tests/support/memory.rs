@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use landfall::engine::{ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, ServiceUpdate, Writer};
+use landfall::engine::{
+    ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, ServiceNetworkUpdate, ServiceUpdate, Writer,
+};
 use landfall::observed::{
     ContainerId, ContainerState, EndpointSettings, EngineInfo, NetworkId, NetworkScope, ObservedContainer,
     ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask, ServiceId, ServiceNetwork,
@@ -766,13 +768,16 @@ impl World {
         let known = known.ok_or_else(|| error(EngineErrorKind::NotFound, format!("service {service} not found")))?;
         match update {
             ServiceUpdate::Replicas(replicas) => known.replicas = Some(replicas),
-            ServiceUpdate::Network { id, name, attachment } => {
-                if attachment.is_some() && !self.networks.contains_key(id) {
-                    return Err(no_such_network(id));
+            ServiceUpdate::Networks(changes) => {
+                let missing = changes.iter().find(|it| it.attachment.is_some() && !self.networks.contains_key(it.id));
+                if let Some(missing) = missing {
+                    return Err(no_such_network(missing.id));
                 }
-                known.networks.retain(|known| !known.is(id, name));
-                if let Some(attachment) = attachment {
-                    known.networks.push(ServiceNetwork { target: id.to_string(), attachment: attachment.clone() });
+                for ServiceNetworkUpdate { id, name, attachment } in changes {
+                    known.networks.retain(|known| !known.is(id, name));
+                    let attachment = attachment.cloned();
+                    let on = attachment.map(|attachment| ServiceNetwork { target: id.to_string(), attachment });
+                    known.networks.extend(on);
                 }
             }
         }
@@ -965,7 +970,10 @@ impl Writer for MemoryEngine {
             let known = world.services.iter().find(|known| known.id == *service);
             let known = known.map_or(service.as_str(), |known| &known.name);
             match update {
-                ServiceUpdate::Network { name, .. } => format!("{known} {name}"),
+                ServiceUpdate::Networks(changes) => {
+                    let names: Vec<&str> = changes.iter().map(|change| change.name).collect();
+                    format!("{known} {}", names.join(" "))
+                }
                 ServiceUpdate::Replicas(replicas) => format!("{known} {replicas}"),
             }
         };

@@ -6,7 +6,7 @@ use landfall::observed::{
     ContainerState, EndpointSettings, Exit, NetworkId, NetworkScope, Observations, ObservedContainer, ObservedEndpoint,
     ObservedNetwork, ObservedState, ServiceNetwork,
 };
-use landfall::plan::{Call, ContainerTarget, NetworkTarget, OVERLAY, ServerPlan};
+use landfall::plan::{Call, ContainerTarget, NetworkChange, NetworkTarget, OVERLAY, ServerPlan};
 
 use super::scenario::hex_id;
 
@@ -115,14 +115,16 @@ pub fn call(state: &mut ObservedState, call: &Call) {
             let service = state.services.iter_mut().find(|it| it.id == service.id);
             service.expect("the service is there").replicas = Some(*replicas);
         }
-        Call::UpdateService { service, network, attachment } => {
-            let network = find(state, network).clone();
-            let service = state.services.iter_mut().find(|it| it.id == service.id);
-            let service = service.expect("the service is there");
-            service.networks.retain(|known| !known.is(&network.id, &network.name));
-            if let Some(attachment) = attachment {
-                let target = network.id.to_string();
-                service.networks.push(ServiceNetwork { target, attachment: attachment.clone() });
+        Call::UpdateService { service, changes } => {
+            for NetworkChange { network, attachment, .. } in changes {
+                let network = find(state, network).clone();
+                let service = state.services.iter_mut().find(|it| it.id == service.id);
+                let service = service.expect("the service is there");
+                service.networks.retain(|known| !known.is(&network.id, &network.name));
+                if let Some(attachment) = attachment {
+                    let target = network.id.to_string();
+                    service.networks.push(ServiceNetwork { target, attachment: attachment.clone() });
+                }
             }
         }
         Call::Workload(call) => super::workloads::perform(state, call).unwrap(),

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::classify::{Failure, Operation};
 use super::{DockerReader, DockerWriter, LARGEST_OBJECT, TransportError, decoded, succeeded, within};
-use crate::engine::{EngineError, ServiceUpdate};
-use crate::observed::{NetworkId, ServiceAttachment, ServiceId, ServiceNetwork};
+use crate::engine::{EngineError, ServiceNetworkUpdate, ServiceUpdate};
+use crate::observed::{ServiceAttachment, ServiceId, ServiceNetwork};
 
 /// How often a definition is read anew because somebody else has changed it in between.
 const ATTEMPTS: usize = 3;
@@ -50,7 +50,7 @@ async fn once(reader: &DockerReader, service: &ServiceId, change: ServiceUpdate<
         return Err(Failure::Unreadable("the service has no definition or no version".to_owned()));
     };
     let changed = match change {
-        ServiceUpdate::Network { id, name, attachment } => on_networks(spec.clone(), id, name, attachment),
+        ServiceUpdate::Networks(changes) => on_networks(spec.clone(), changes),
         ServiceUpdate::Replicas(replicas) => scaled(spec.clone(), replicas).map_err(|why| Failure::Refused {
             status: http::StatusCode::BAD_REQUEST.as_u16(),
             message: why.to_owned(),
@@ -67,13 +67,8 @@ async fn exchange(reader: &DockerReader, request: http::request::Builder, body: 
     Ok(succeeded(reader.transport.send_as_is(request).await?).await?.whole(LARGEST_OBJECT).await?)
 }
 
-/// The definition with the network as `attachment` says, or without it; `None` where it is so already.
-fn on_networks(
-    mut spec: Map<String, Value>,
-    id: &NetworkId,
-    name: &str,
-    attachment: Option<&ServiceAttachment>,
-) -> Option<Map<String, Value>> {
+/// The definition with the networks as the changes say; `None` where it is so already.
+fn on_networks(mut spec: Map<String, Value>, changes: &[ServiceNetworkUpdate<'_>]) -> Option<Map<String, Value>> {
     // Before API 1.25 the networks were beside the task template, and an update has to move them.
     let legacy = spec.remove("Networks").filter(|networks| networks.as_array().is_some_and(|it| !it.is_empty()));
     let template = spec.get_mut("TaskTemplate")?.as_object_mut()?;
@@ -83,22 +78,24 @@ fn on_networks(
     }
     let networks = networks.as_array_mut()?;
     let before = networks.clone();
-    let is_it = |known: &Value| {
-        let target = known["Target"].as_str().unwrap_or_default().to_owned();
-        ServiceNetwork { target, attachment: ServiceAttachment::default() }.is(id, name)
-    };
-    let at = networks.iter().position(is_it);
-    networks.retain(|known| !is_it(known));
-    if let Some(ServiceAttachment { aliases, driver_opts }) = attachment {
-        let mut entry = Map::new();
-        entry.insert("Target".to_owned(), json!(id.as_str()));
-        if !aliases.is_empty() {
-            entry.insert("Aliases".to_owned(), json!(aliases));
+    for ServiceNetworkUpdate { id, name, attachment } in changes {
+        let is_it = |known: &Value| {
+            let target = known["Target"].as_str().unwrap_or_default().to_owned();
+            ServiceNetwork { target, attachment: ServiceAttachment::default() }.is(id, name)
+        };
+        let at = networks.iter().position(is_it);
+        networks.retain(|known| !is_it(known));
+        if let Some(ServiceAttachment { aliases, driver_opts }) = attachment {
+            let mut entry = Map::new();
+            entry.insert("Target".to_owned(), json!(id.as_str()));
+            if !aliases.is_empty() {
+                entry.insert("Aliases".to_owned(), json!(aliases));
+            }
+            if !driver_opts.is_empty() {
+                entry.insert("DriverOpts".to_owned(), json!(driver_opts));
+            }
+            networks.insert(at.unwrap_or(networks.len()), Value::Object(entry));
         }
-        if !driver_opts.is_empty() {
-            entry.insert("DriverOpts".to_owned(), json!(driver_opts));
-        }
-        networks.insert(at.unwrap_or(networks.len()), Value::Object(entry));
     }
     (*networks != before).then_some(spec)
 }
@@ -114,13 +111,15 @@ fn scaled(mut spec: Map<String, Value>, replicas: u64) -> Result<Option<Map<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observed::NetworkId;
 
     const ID: &str = "6yuvzemddvv4wc8x0ahvc9mva";
 
     fn changed(spec: Value, attachment: Option<ServiceAttachment>) -> Option<Value> {
         let id = NetworkId::try_from(ID.to_owned()).unwrap();
         let Value::Object(spec) = spec else { panic!("{spec}") };
-        on_networks(spec, &id, "web-net", attachment.as_ref()).map(Value::Object)
+        let change = ServiceNetworkUpdate { id: &id, name: "web-net", attachment: attachment.as_ref() };
+        on_networks(spec, &[change]).map(Value::Object)
     }
 
     fn www() -> ServiceAttachment {

@@ -103,7 +103,7 @@ fn fill(view: &View, key: &ObjectKey, pending: Option<Pending>) -> Option<Object
         lanes_head,
         lanes: destinations.iter().map(|destination| Lane::new(destination, ENDS)).collect(),
         conditions: conditions.iter().map(ConditionLine::new).collect(),
-        operations: view.operations().filter(|it| it.object == object).map(OperationLine::new).collect(),
+        operations: view.operations().filter(|it| it.concerns(&object)).map(OperationLine::new).collect(),
         changes: view
             .content()
             .recent
