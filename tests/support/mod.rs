@@ -26,8 +26,13 @@ pub(crate) use host::{Answer, Engine, Host, HostBuilder};
 pub(crate) use lan::Lan;
 
 /// Waits until `condition` gives a value; panics with `what` when it takes longer than half a minute.
-pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
+pub(crate) fn wait_for<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    wait_for_at_most(Duration::from_secs(30), what, condition)
+}
+
+/// The same for what takes long by its nature.
+pub(crate) fn wait_for_at_most<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(value) = condition() {
             return value;
