@@ -145,6 +145,10 @@ pub struct DesiredDestination {
     pub proxy: bool,
     pub active: bool,
     pub adopt: bool,
+    /// An adopted network that does not exist is created.
+    pub create_if_missing: bool,
+    /// An adopted network is made anew as Landfall's own.
+    pub take_ownership: bool,
     pub membership: Membership,
     pub replacement: Replacement,
     pub deletion_policy: DeletionPolicy,

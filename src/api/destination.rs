@@ -35,6 +35,15 @@ pub struct DestinationSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
     pub adopt: bool,
+    /// With `adopt`: create the network where there is none. Without it a missing network is waited for, as the tool that made it would refuse
+    /// one that Landfall made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
+    pub create_if_missing: bool,
+    /// With `adopt`: make the network anew as Landfall's own, with labels, and reconnect whatever is on it, as `replacement: Reattach` does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
+    pub take_ownership: bool,
     /// What to do about containers on the network that no resource declares.
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(extend("default" = "Shared"))]

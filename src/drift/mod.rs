@@ -235,6 +235,7 @@ fn operations(
         let container = match operation.cause {
             Cause::NetworkMissing
             | Cause::NetworkReplaced
+            | Cause::OwnershipTaken
             | Cause::NetworkDuplicate
             | Cause::Undeclared
             | Cause::DeletionRequested => None,
@@ -333,6 +334,7 @@ fn message(operation: &Operation, network: Option<&str>, container: Option<&str>
         Cause::WorkloadStopped => format!("{the_member} does not run."),
         Cause::ImageMoved => format!("{the_member} runs another image than is declared: {}.", operation.call),
         Cause::ReplicaSurplus => format!("{the_member} is one replica more than is declared."),
+        Cause::OwnershipTaken => format!("{the_network} is adopted, and is to be Landfall's own."),
         Cause::NetworkReplaced | Cause::DeletionRequested | Cause::Rollback => {
             format!("{the_network} is to be changed: {}.", operation.call.name())
         }

@@ -119,6 +119,7 @@ pub(super) fn of_cause(
         }
         // It may as well be the manifest that changed.
         Cause::NetworkReplaced
+        | Cause::OwnershipTaken
         | Cause::NetworkDuplicate
         | Cause::Undeclared
         | Cause::DeletionRequested

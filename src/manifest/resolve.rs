@@ -397,6 +397,8 @@ impl<'a> Resolver<'a> {
             proxy,
             active,
             adopt,
+            create_if_missing,
+            take_ownership,
             membership,
             replacement,
             deletion_policy,
@@ -445,6 +447,8 @@ impl<'a> Resolver<'a> {
             proxy: *proxy,
             active: *active,
             adopt: *adopt,
+            create_if_missing: *create_if_missing,
+            take_ownership: *take_ownership,
             membership: *membership,
             replacement: *replacement,
             deletion_policy: *deletion_policy,
@@ -472,6 +476,17 @@ impl<'a> Resolver<'a> {
             self.report_absent(at, &["spec".into(), "adopt".into()], |span| {
                 Problem::new(span, "`adopt` needs `network.name`: the name of the network to take over")
             });
+        }
+        for (field, set) in [("createIfMissing", spec.create_if_missing), ("takeOwnership", spec.take_ownership)] {
+            if set && !spec.adopt {
+                self.report_key(at, &["spec".into(), field.into()], |span| {
+                    Problem::new(
+                        span,
+                        format!("`{field}` says what to do with an adopted network, and `adopt` is not set"),
+                    )
+                    .hint(format!("set `adopt: true`, or remove `{field}`: a network of Landfall's own needs neither"))
+                });
+            }
         }
         if network.encrypted && spec.destination_type == Some(DestinationType::Standalone) {
             self.report(at, &[NETWORK[0], NETWORK[1], "encrypted".into()], |span| {

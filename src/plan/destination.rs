@@ -13,7 +13,8 @@ use super::operation::{
     Operation, Reason, ServerType,
 };
 use super::{
-    Context, Draft, addresses, arrange, feasible, ownership, proxy, replacement, service, start, swarm, workload,
+    Context, Draft, addresses, adoption, arrange, feasible, ownership, proxy, replacement, service, start, swarm,
+    workload,
 };
 use crate::api::{DestinationType, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredNetwork, implied_gateway};
@@ -588,6 +589,12 @@ pub(super) fn converge<'a>(
                 wait_for(ctx, destination, Reason::NetworkNotFound, "has no network yet", &mut draft);
                 return draft;
             }
+            if let Some(note) = adoption::awaited(ctx, destination) {
+                let reason = note.reason;
+                draft.notes.push(note);
+                wait_for(ctx, destination, reason, "has no network yet", &mut draft);
+                return draft;
+            }
             let create = creation(ctx, destination, None);
             let refused = feasible::uncreatable(ctx, destination, &create, removed);
             if let Some(note) = refused.or_else(|| overlap(ctx, destination, removed)) {
@@ -621,10 +628,14 @@ pub(super) fn converge<'a>(
         ),
         Some(current) => {
             let differences = differences(&destination.network, current);
-            if !differences.is_empty() {
-                let adopted = matches!(located, Located::Adopted(_));
-                match replacement::replace(ctx, destination, current, adopted, &differences, &members, removed) {
+            if !differences.is_empty() || adoption::is_taken_over(destination, located) {
+                let why =
+                    replacement::Why { differences: &differences, adopted: matches!(located, Located::Adopted(_)) };
+                match replacement::replace(ctx, destination, current, why, &members, removed) {
                     Ok(replaced) => {
+                        if why.adopted {
+                            draft.notes.extend(adoption::farewell(destination, current));
+                        }
                         handled = replaced.handled;
                         draft.counted.extend(replaced.counted);
                         draft.groups.push(replaced.group);

@@ -37,6 +37,7 @@ macro_rules! words {
 words!(Cause {
     NetworkMissing,
     NetworkReplaced,
+    OwnershipTaken,
     NetworkDuplicate,
     ProxyDetached,
     ProxyUnwanted,
@@ -74,6 +75,7 @@ words!(Reason {
     PermissionDenied,
     NetworkInUse,
     NetworkNotFound,
+    NetworkMissing,
     AddressPoolExhausted,
     SubnetOverlap,
     HostKeyMismatch,
@@ -110,6 +112,7 @@ impl Cause {
         match self {
             Cause::NetworkMissing => "no network of the destination exists",
             Cause::NetworkReplaced => "a field that Docker cannot change differs",
+            Cause::OwnershipTaken => "it is adopted, and is to be Landfall's own",
             Cause::NetworkDuplicate => {
                 "the destination has another network of the same name, and nobody is on this one"
             }

@@ -253,7 +253,11 @@ impl<'a> Simulation<'a> {
         };
         if let Some(observed) = self.state.network(id) {
             let owned = self.host.owner(observed).is_some_and(|owner| owner.set == input.desired.set);
-            if !owned {
+            let taken_over = cause == Cause::OwnershipTaken
+                && input.desired.destinations().any(|(_, it)| {
+                    it.adopt && it.take_ownership && it.network.name.as_deref() == Some(observed.name.as_str())
+                });
+            if !owned && !taken_over {
                 say(format!("{} is removed, and the set does not own it", network.name));
             }
             if cause == Cause::Undeclared && !(input.request.prune && self.host.is_verified(observed)) {

@@ -5,6 +5,7 @@
 )]
 
 mod addresses;
+mod adoption;
 mod applied;
 mod arrange;
 pub mod cut;

@@ -464,6 +464,8 @@ pub enum Cause {
     NetworkMissing,
     /// An immutable field differs and `replacement` allows to replace it.
     NetworkReplaced,
+    /// An adopted network is made anew as Landfall's own.
+    OwnershipTaken,
     /// The proxy is not on an active destination's network.
     ProxyDetached,
     /// The proxy is on the network of a destination that is deactivated or asks for no proxy.
@@ -584,6 +586,8 @@ pub enum Reason {
     PermissionDenied,
     NetworkInUse,
     NetworkNotFound,
+    /// An adopted network does not exist, and what made it has to bring it back.
+    NetworkMissing,
     AddressPoolExhausted,
     SubnetOverlap,
     HostKeyMismatch,

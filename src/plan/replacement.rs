@@ -39,29 +39,44 @@ impl Returning<'_> {
     }
 }
 
+/// Why a network is to be replaced.
+#[derive(Clone, Copy)]
+pub(super) struct Why<'d> {
+    /// The fields that differ, each with both values.
+    pub(super) differences: &'d [String],
+    pub(super) adopted: bool,
+}
+
 /// The operations that replace `network`, or why it is not replaced.
 pub(super) fn replace<'a>(
     ctx: &Context<'a>,
     destination: &'a DesiredDestination,
     network: &'a ObservedNetwork,
-    adopted: bool,
-    differences: &[String],
+    why: Why<'_>,
     members: &Members<'a>,
     removed: &BTreeSet<&NetworkId>,
 ) -> Result<Replaced<'a>, Note> {
-    let differ = differences.join("; ");
+    let taken_over = why.adopted && destination.take_ownership;
+    let cause = if taken_over { Cause::OwnershipTaken } else { Cause::NetworkReplaced };
+    let differ = match why.differences {
+        [] => format!("The network {:?} is adopted and is to be Landfall's own", network.name),
+        differences => differences.join("; "),
+    };
     let refuse = |message: String| Note::refused(Reason::ImmutableField, &destination.key, message);
-    if adopted {
+    if why.adopted && !taken_over {
         return Err(refuse(format!(
             "{differ}. The network is adopted, and Landfall removes none that it did not create."
         ))
-        .hint("change the manifest to what the network is"));
+        .hint(
+            "change the manifest to what the network is, or have it made anew as Landfall's own: `takeOwnership: true`",
+        ));
     }
     let attached: Vec<Attached<'a>> =
         ctx.host.attached(network).into_iter().filter(|attached| !host::is_going(attached.container)).collect();
     let is_proxy = |container: &ObservedContainer| host::is_proxy(container, ctx.server.proxy.as_ref());
     let blockers = ctx.host.blockers(network, ctx.server.proxy.as_ref());
     match destination.replacement {
+        _ if taken_over => {}
         Replacement::Never => {
             return Err(refuse(format!("{differ}. Docker cannot change a network.")).hint(
                 "change the manifest back, or allow to replace the network: `replacement: WhenEmpty` or `Reattach`",
@@ -126,10 +141,10 @@ pub(super) fn replace<'a>(
         };
         let before =
             member::restorable(it).ok_or_else(|| member::unknown(&destination.key, container, &network.name))?;
-        leaving.push((*it, gone.unwrap_or(Cause::NetworkReplaced)));
+        leaving.push((*it, gone.unwrap_or(cause)));
         if gone.is_none() {
             let after = returns_with(container, before.clone());
-            returning.push(Returning { container, before, after, cause: Cause::NetworkReplaced });
+            returning.push(Returning { container, before, after, cause });
         }
     }
     // Whoever an interrupted replacement has left behind comes back as well, and is not lost should this one be interrupted too.
@@ -198,16 +213,11 @@ pub(super) fn replace<'a>(
     }
     operations.push(operation(
         Call::RemoveNetwork { network: old.clone() },
-        Cause::NetworkReplaced,
+        cause,
         false,
         Call::CreateNetwork(recreation(network)),
     ));
-    operations.push(operation(
-        Call::CreateNetwork(create),
-        Cause::NetworkReplaced,
-        false,
-        Call::RemoveNetwork { network: new.clone() },
-    ));
+    operations.push(operation(Call::CreateNetwork(create), cause, false, Call::RemoveNetwork { network: new.clone() }));
     for it in &returning {
         operations.push(operation(
             connect(&new, it.container, &it.after),

@@ -1,6 +1,7 @@
 //! The planner: builder, act, literal; then the plan is executed and planning again gives nothing.
 
 mod addresses;
+mod adoption;
 mod basics;
 mod cut;
 mod deletion;

@@ -42,7 +42,7 @@ fn an_adopted_network_that_differs_is_refused_and_never_replaced() {
             "
             default/edge-1
               ! refused Destination/shop/web: spec.network.mtu is 1500 on the server and 1450 in the manifest. The network is adopted, and Landfall removes none that it did not create. (ImmutableField)
-                  hint: change the manifest to what the network is
+                  hint: change the manifest to what the network is, or have it made anew as Landfall's own: `takeOwnership: true`
             ",
         );
 }

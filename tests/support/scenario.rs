@@ -440,6 +440,8 @@ pub fn destination(path: &str) -> DestinationBuilder {
         proxy: true,
         active: true,
         adopt: false,
+        create_if_missing: false,
+        take_ownership: false,
         membership: Membership::Shared,
         replacement: Replacement::Never,
         deletion_policy: DeletionPolicy::Delete,
@@ -474,6 +476,14 @@ impl DestinationBuilder {
 
     pub fn exclusive(self) -> Self {
         self.with(|it| it.membership = Membership::Exclusive)
+    }
+
+    pub fn create_if_missing(self) -> Self {
+        self.with(|it| it.create_if_missing = true)
+    }
+
+    pub fn take_ownership(self) -> Self {
+        self.with(|it| it.take_ownership = true)
     }
 
     pub fn adopt(self) -> Self {

@@ -283,7 +283,7 @@ fn pain_41_drift_names_what_moved_since_when_and_where_it_is_declared() {
       "refused": true,
       "disruptive": false,
       "message": "spec.network.mtu is 1500 on the server and 1450 in the manifest. The network is adopted, and Landfall removes none that it did not create.",
-      "hint": "change the manifest to what the network is",
+      "hint": "change the manifest to what the network is, or have it made anew as Landfall's own: `takeOwnership: true`",
       "network": "web-net",
       "container": null,
       "since": null,
@@ -413,7 +413,7 @@ ProxyDetached: The proxy &quot;traefik&quot; is not on the network &quot;gone-ne
     </testcase>
     <testcase name="Destination/default/web" classname="default/edge-1" file="manifests/shop team.yaml" line="6" time="0">
       <failure type="ProxyDetached" message="The proxy &quot;traefik&quot; is not on the network &quot;web-net&quot;.">ProxyDetached: The proxy &quot;traefik&quot; is not on the network &quot;web-net&quot;. Since 2026-03-01T12:00:30Z (container disconnected).
-ImmutableField: spec.network.mtu is 1500 on the server and 1450 in the manifest. The network is adopted, and Landfall removes none that it did not create. Hint: change the manifest to what the network is</failure>
+ImmutableField: spec.network.mtu is 1500 on the server and 1450 in the manifest. The network is adopted, and Landfall removes none that it did not create. Hint: change the manifest to what the network is, or have it made anew as Landfall's own: `takeOwnership: true`</failure>
     </testcase>
     <testcase name="Application/default/front" classname="default/edge-1" file="manifests/shop team.yaml" line="11" time="0">
       <failure type="EndpointDiffers" message="The container &quot;front&quot; is on the network &quot;web-net&quot; otherwise than declared.">EndpointDiffers: The container &quot;front&quot; is on the network &quot;web-net&quot; otherwise than declared.</failure>
