@@ -7,13 +7,13 @@ use super::args::{ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs, desir
 use super::output::style::{BAD, BOLD, DIM, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
 use super::repository::{GitArgs, Loaded};
-use super::{Context, Error, Exit, servers};
+use super::{Context, Error, Exit, record, servers};
 use crate::api::ObjectKey;
 use crate::desired::DesiredState;
-use crate::drift::{Drift, DriftInput, Since, drift, junit, markdown, sarif};
+use crate::drift::{Drift, DriftInput, DriftNote, Since, drift, junit, markdown, sarif};
 use crate::engine::Reader;
 use crate::observed::{EngineEvent, Observations};
-use crate::plan::{NoteKind, Request};
+use crate::plan::{NoteKind, Reason, Request};
 use crate::reconcile::Preview;
 use crate::turns::Turns;
 
@@ -72,6 +72,20 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         events: &events,
         locations: &locations,
     });
+    let recorded = record::store(&args.state, &args.set)?.objects().unwrap_or_else(|error| {
+        tracing::warn!("{error}; whether a controller repairs something in vain is not known");
+        BTreeMap::new()
+    });
+    for (object, server, condition) in record::contended(&record::directory(&args.state, &args.set)?, &recorded) {
+        report.notes.push(DriftNote {
+            kind: NoteKind::Warning,
+            reason: Reason::Contended,
+            server: Some(server),
+            object,
+            message: condition.message,
+            hint: Some("`landfall history` shows what was repaired and when; find what undoes it".to_owned()),
+        });
+    }
     if let Some(selection) = &selection {
         report = report.restrict(selection);
     }

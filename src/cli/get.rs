@@ -18,6 +18,7 @@ use crate::observe::Interest;
 use crate::observed::Snapshot;
 use crate::plan::facts::EndpointFacts;
 use crate::status::NOT_WANTED;
+use crate::store::records::CONTENDED;
 
 /// Shows declared objects with their status as observed now
 ///
@@ -304,6 +305,7 @@ pub(super) fn condition_cell(condition: &Condition) -> Cell {
     match (condition.condition_type.as_str(), condition.status) {
         ("Reconciling" | "Deleting", ConditionStatus::True) => Cell::styled(word, UNCERTAIN),
         ("Stalled", ConditionStatus::True) => Cell::styled(word, BAD),
+        (CONTENDED, ConditionStatus::True) => Cell::styled(word, UNCERTAIN),
         ("Reconciling" | "Stalled" | "Deleting", ConditionStatus::False) => word.into(),
         // As declared.
         ("Active", ConditionStatus::False) => word.into(),

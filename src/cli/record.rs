@@ -4,17 +4,18 @@
 //! after its manifest is gone may be known nowhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::{SetArgs, StateArgs};
 use super::{Context, Error};
-use crate::api::{Condition, ObjectKey};
+use crate::api::{Condition, ConditionStatus, ObjectKey};
 use crate::manifest::Manifests;
 use crate::report::Report;
 use crate::status::Status;
 use crate::store::history::Store;
-use crate::store::records::{Batch, ObjectRecord, PassRecord, declare, operation_events, protected};
+use crate::store::lock::is_kept;
+use crate::store::records::{Batch, CONTENDED, ObjectRecord, PassRecord, declare, operation_events, protected};
 use crate::store::{set_directory, state_directory};
 
 /// Where the set's record, lock and socket are.
@@ -99,6 +100,21 @@ fn batch(store: &Store, by: &str, manifests: Option<&Manifests>, report: &Report
         batch.objects = declare(&mut objects, &desired, &manifests.fingerprints(), false);
     }
     batch
+}
+
+/// What the controller that keeps the set finds undone again and again: by object and by the server it happens on. Nothing, where none runs.
+pub(super) fn contended(
+    directory: &Path,
+    objects: &BTreeMap<ObjectKey, ObjectRecord>,
+) -> Vec<(ObjectKey, String, Condition)> {
+    if !is_kept(directory) {
+        return Vec::new();
+    }
+    let by_server = objects.iter().filter(|(_, record)| record.declared).flat_map(|(object, record)| {
+        record.conditions.iter().flat_map(move |(server, all)| all.iter().map(move |it| (object, server, it)))
+    });
+    let fought = by_server.filter(|(_, _, it)| it.condition_type == CONTENDED && it.status == ConditionStatus::True);
+    fought.map(|(object, server, condition)| (object.clone(), server.clone(), condition.clone())).collect()
 }
 
 /// Fills in since when the conditions are so, as far as the record knows: where it says the same.

@@ -16,7 +16,7 @@ use crate::plan::{Plan, Request, ownership};
 use crate::reconcile::Preview;
 use crate::report::Report;
 use crate::status::Status;
-use crate::store::records::ObjectRecord;
+use crate::store::records::{CONTENDED, ObjectRecord};
 
 pub(super) struct Seen {
     pub(super) desired: DesiredState,
@@ -79,6 +79,14 @@ impl Seen {
             BTreeMap::new()
         });
         record::date(&mut status, &recorded);
+        // Only the one who keeps repairing knows that it is in vain.
+        for (object, _, condition) in record::contended(&record::directory(state, set)?, &recorded) {
+            if let Some(conditions) = status.conditions.get_mut(&object)
+                && conditions.iter().all(|known| known.condition_type != condition.condition_type)
+            {
+                conditions.push(condition);
+            }
+        }
         Ok(Self { desired, observed, plan, status, recorded })
     }
 
@@ -116,6 +124,12 @@ impl Seen {
 
     pub(super) fn ready(&self, key: &ObjectKey) -> (ConditionStatus, &str, &str) {
         match self.status.condition(key, "Ready") {
+            // As it should be at this moment, and not for long.
+            Some(Condition { status: ConditionStatus::True, .. })
+                if let Some(contended) = self.status.condition(key, CONTENDED) =>
+            {
+                (ConditionStatus::True, &contended.reason, &contended.message)
+            }
             Some(ready) => (ready.status, &ready.reason, &ready.message),
             None => (ConditionStatus::Unknown, "NotObserved", ""),
         }

@@ -146,6 +146,28 @@ impl Memory {
         self.write(Batch { events: vec![event], ..Batch::default() });
     }
 
+    /// Something that happened to an object on a server.
+    pub(super) fn happened(
+        &self,
+        event_type: EventType,
+        server: &ObjectKey,
+        object: &ObjectKey,
+        reason: &str,
+        message: &str,
+    ) {
+        let event = EventRecord {
+            id: 0,
+            time: jiff::Timestamp::now(),
+            event_type,
+            object: Some(object.clone()),
+            server: Some(server.clone()),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            pass: None,
+        };
+        self.write(Batch { events: vec![event], ..Batch::default() });
+    }
+
     fn newly_refused(
         &mut self,
         server: &ObjectKey,

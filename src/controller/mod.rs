@@ -12,5 +12,6 @@ pub mod run;
 pub mod source;
 pub mod state;
 mod stream;
+pub mod subject;
 mod supervisor;
 pub mod watch;

@@ -3,29 +3,50 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::backoff::{FIGHT, FREE_REPAIRS, LONGEST_REPAIR_WAIT};
 use super::board::{ManifestState, ServerState};
 use super::pass::{Done, PassEnded};
 use super::run::Loop;
-use super::state::{DestinationOutcome, PassOutcome};
+use super::state::{Judged, Observed, PassOutcome, SubjectOutcome};
+use super::subject::{InWords, Subject, Touched};
 use crate::api::{Condition, ConditionStatus, ObjectKey};
 use crate::desired::DesiredState;
 use crate::manifest::Diagnostic;
 use crate::notice::Seen;
-use crate::plan::{NoteKind, Reason, Withheld};
+use crate::plan::{Cause, NoteKind, Operation, Reason, Withheld};
 use crate::reconcile::Applied;
 use crate::report::json::Document;
 use crate::report::{OperationReport, Outcome, Report};
 use crate::status::Status;
-use crate::store::records::EventType;
-
-pub(super) const CONTENDED: &str = "Something keeps undoing what is repaired; it is put back every few minutes only.";
+use crate::store::records::{CONTENDED, EventType};
 
 /// Of what waits for an approval, in a line of the log.
 const NAMED: usize = 20;
+/// Of what is fought over, in one sentence.
+const FOUGHT: usize = 5;
+
+/// What is shown of a pass once the loop has judged it.
+pub(super) struct Showing {
+    server: ObjectKey,
+    pass: u64,
+    took: Duration,
+    reachable: bool,
+    status: Status,
+    report: Report,
+    document: Document,
+    withheld: Option<Withheld>,
+}
+
+impl Showing {
+    pub(super) fn server(&self) -> &ObjectKey {
+        &self.server
+    }
+}
 
 impl Loop {
-    pub(super) fn take_pass(&mut self, server: &ObjectKey, ended: PassEnded) -> PassOutcome {
-        let PassEnded { pass, took, held, result } = ended;
+    /// What the pass came to, and what is to be shown of it.
+    pub(super) fn take_pass(&mut self, server: &ObjectKey, ended: PassEnded) -> (PassOutcome, Option<Showing>) {
+        let PassEnded { pass, took, result } = ended;
         self.shared.board.count(|counts| {
             counts.passes += 1;
             counts.took.add(took);
@@ -36,24 +57,24 @@ impl Loop {
                 tracing::error!(server = %server.path(), pass, "{message}");
                 self.shared.board.update(|board| board.counts.failed_passes += 1);
                 self.memory.event(EventType::Warning, Some(server), "PassFailed", &message, Some(pass));
-                return PassOutcome { unreachable: true, ..PassOutcome::default() };
+                return (PassOutcome::Broken, None);
             }
         };
         let reachable = matches!(observed.get(server), Some(Ok(_)));
         // What is settled is so from before this pass: what of it differs has moved.
         let unobserved = observed.get(server).and_then(|seen| seen.as_ref().err());
         let settled = &self.settled;
+        let held: BTreeSet<ObjectKey> = waiting.iter().flat_map(Operation::objects).cloned().collect();
         self.shared.notifiers.passed(Seen { server, unobserved, report: &report, settled, held: &held });
-        let destinations = self.judge(&desired, &report, reachable, &held);
-        if reachable {
-            // It has held until the next look: nobody undoes it any more.
-            let seen = objects(&desired);
-            let fought = |object: &ObjectKey| {
-                held.contains(object) || destinations.get(object) == Some(&DestinationOutcome::Repaired)
-            };
-            self.contended.retain(|object| !seen.contains(object) || fought(object));
-        }
-        let fingerprint = withheld.as_ref().map(|withheld| withheld.fingerprint.clone());
+        let (subjects, touched) = self.judge(&desired, &report, reachable, &held);
+        let outcome = match reachable {
+            true => PassOutcome::Observed(Observed {
+                subjects,
+                touched,
+                withheld: withheld.as_ref().map(|withheld| withheld.fingerprint.clone()),
+            }),
+            false => PassOutcome::NotObserved,
+        };
         self.memory.pass(server, pass, took, self.revision.clone(), &report, &report.document());
         // What waits for another try has not gone away: conditions and diff go on showing it.
         let waiting = waiting.into_iter().map(|operation| OperationReport { operation, outcome: Outcome::Planned });
@@ -65,17 +86,9 @@ impl Loop {
             self.ask(server, pass, withheld);
         }
         self.explain(server, pass, &report, &document);
-        self.show(
-            server,
-            pass,
-            took,
-            reachable,
-            Status::new(&desired, &observed, &report),
-            &report,
-            document,
-            withheld,
-        );
-        PassOutcome { unreachable: !reachable, destinations, withheld: fingerprint }
+        let status = Status::new(&desired, &observed, &report);
+        let server = server.clone();
+        (outcome, Some(Showing { server, pass, took, reachable, status, report, document, withheld }))
     }
 
     /// Says, once for each list, that deletions or disconnections wait for an approval.
@@ -128,62 +141,76 @@ impl Loop {
         }
     }
 
-    /// What the pass came to, object by object.
+    /// What became of everything that the pass dealt with.
     fn judge(
         &mut self,
         desired: &DesiredState,
         report: &Report,
         reachable: bool,
         held: &BTreeSet<ObjectKey>,
-    ) -> BTreeMap<ObjectKey, DestinationOutcome> {
-        let mut destinations: BTreeMap<ObjectKey, DestinationOutcome> = BTreeMap::new();
+    ) -> (BTreeMap<Subject, Judged>, Touched) {
+        let mut subjects: BTreeMap<Subject, Judged> = BTreeMap::new();
+        let mut touched = Touched::default();
         let mut failed = BTreeSet::new();
-        for operation in report.servers.iter().flat_map(|server| &server.operations).flat_map(OperationReport::parts) {
-            let object = &operation.operation.object;
-            let drift = (object.clone(), operation.operation.cause);
+        for OperationReport { operation, outcome } in
+            report.servers.iter().flat_map(|server| &server.operations).flat_map(OperationReport::parts)
+        {
+            let (operation, outcome) = (&operation, &outcome);
+            let object = &operation.object;
+            let drift = (object.clone(), operation.cause);
             if self.settled.contains(object) && self.drifting.insert(drift.clone()) {
                 self.shared.board.count(|counts| *counts.drift.entry(drift.1.to_string()).or_default() += 1);
             }
-            if operation.outcome == Outcome::Done {
+            if *outcome == Outcome::Done {
                 self.drifting.remove(&drift);
             }
-            match &operation.outcome {
+            if matches!(outcome, Outcome::Failed(_) | Outcome::Done) {
+                touched.add(&operation.call);
+            }
+            let judged = match outcome {
                 Outcome::Failed(_) | Outcome::Skipped => {
                     failed.insert(object.clone());
-                    destinations.insert(object.clone(), DestinationOutcome::Failed);
-                }
-                Outcome::Planned => {}
-                Outcome::Done if failed.contains(object) => {}
-                Outcome::Done => {
-                    let repaired = self.settled.contains(object);
-                    if repaired {
-                        let cause = operation.operation.cause.to_string();
-                        self.shared.board.count(|counts| *counts.repairs.entry(cause).or_default() += 1);
+                    // What was skipped or undone waits with what failed.
+                    match operation.cause {
+                        Cause::Rollback => continue,
+                        _ if *outcome == Outcome::Skipped => continue,
+                        // Done, and undone before it could be seen.
+                        _ if is_undone(outcome) => SubjectOutcome::Undone,
+                        _ => SubjectOutcome::Failed,
                     }
-                    let outcome = if repaired { DestinationOutcome::Repaired } else { DestinationOutcome::Converged };
-                    destinations.insert(object.clone(), outcome);
                 }
+                Outcome::Planned => continue,
+                Outcome::Done if operation.cause == Cause::Rollback => continue,
+                Outcome::Done if self.settled.contains(object) => {
+                    let cause = operation.cause.to_string();
+                    self.shared.board.count(|counts| *counts.repairs.entry(cause).or_default() += 1);
+                    SubjectOutcome::Repaired
+                }
+                Outcome::Done => SubjectOutcome::Converged,
+            };
+            let fresh = Judged {
+                object: object.clone(),
+                name: InWords(operation).to_string(),
+                disruptive: operation.disruptive,
+                outcome: judged,
+            };
+            let known = subjects.entry(Subject::of(operation)).or_insert(fresh);
+            known.disruptive |= operation.disruptive;
+            if matches!(judged, SubjectOutcome::Failed | SubjectOutcome::Undone) {
+                known.outcome = judged;
             }
         }
         if reachable {
             let settled = objects(desired).into_iter();
             self.settled.extend(settled.filter(|object| !failed.contains(object) && !held.contains(object)));
         }
-        destinations
+        (subjects, touched)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "all that a pass brought, shown once")]
-    fn show(
-        &mut self,
-        server: &ObjectKey,
-        pass: u64,
-        took: Duration,
-        reachable: bool,
-        mut status: Status,
-        report: &Report,
-        document: Document,
-        withheld: Option<Withheld>,
-    ) {
+    /// Shows a pass. `contended`: what something keeps undoing on the server.
+    pub(super) fn show(&mut self, showing: Showing, contended: &BTreeMap<ObjectKey, Vec<String>>) {
+        let Showing { server, pass, took, reachable, mut status, report, document, withheld } = showing;
+        let (server, report) = (&server, &report);
         if report.servers.iter().any(|it| !it.operations.is_empty()) || !reachable {
             tracing::info!(server = %server.path(), pass, ?took, "{}", report.summary());
         } else {
@@ -200,7 +227,7 @@ impl Loop {
             }
         }
         let finished = jiff::Timestamp::now();
-        mark_contended(&mut status.conditions, &self.contended);
+        mark_contended(&mut status.conditions, contended);
         self.memory.conditions(server, finished, &mut status.conditions);
         let mut shown = ServerState::new(server, pass, finished, status, document);
         shown.pending = withheld;
@@ -208,14 +235,36 @@ impl Loop {
     }
 }
 
-/// `Stalled`, with the reason `Contended`, on what something keeps changing back.
-fn mark_contended(conditions: &mut BTreeMap<ObjectKey, Vec<Condition>>, contended: &BTreeSet<ObjectKey>) {
-    let fought = conditions.iter_mut().filter(|(key, _)| contended.contains(key));
-    for condition in fought.flat_map(|(_, conditions)| conditions).filter(|it| it.condition_type == "Stalled") {
-        condition.status = ConditionStatus::True;
-        condition.reason = "Contended".to_owned();
-        condition.message = CONTENDED.to_owned();
+/// The condition `Contended` on what something keeps undoing.
+fn mark_contended(conditions: &mut BTreeMap<ObjectKey, Vec<Condition>>, contended: &BTreeMap<ObjectKey, Vec<String>>) {
+    for (object, names) in contended {
+        if let Some(conditions) = conditions.get_mut(object) {
+            conditions.push(Condition {
+                condition_type: CONTENDED.to_owned(),
+                status: ConditionStatus::True,
+                reason: CONTENDED.to_owned(),
+                message: fought_over(names),
+                observed_generation: None,
+                last_transition_time: None,
+            });
+        }
     }
+}
+
+/// What is said of things that something keeps undoing.
+pub(super) fn fought_over(names: &[String]) -> String {
+    let more = names.len().saturating_sub(FOUGHT);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let names = names.iter().take(FOUGHT).map(String::as_str).collect::<Vec<_>>().join(", ");
+    format!(
+        "Something keeps undoing what is repaired, {FIGHT} times or more within a minute: {names}{more}. It is put back each time, \
+         and after {FREE_REPAIRS} times in a row every {} seconds.",
+        LONGEST_REPAIR_WAIT.as_secs()
+    )
+}
+
+fn is_undone(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(failure) if failure.reason == Some(Reason::Contended))
 }
 
 /// The destinations of the state and the resources on them.
@@ -267,26 +316,17 @@ mod tests {
         jiff::Timestamp::from_second(seconds).unwrap()
     }
 
-    fn stalled(status: ConditionStatus) -> Condition {
-        Condition {
-            condition_type: "Stalled".to_owned(),
-            status,
-            reason: "NothingRefused".to_owned(),
-            message: String::new(),
-            observed_generation: None,
-            last_transition_time: None,
-        }
-    }
-
     #[test]
-    fn what_something_keeps_changing_back_is_stalled_with_that_reason_and_nothing_else_is() {
+    fn what_something_keeps_undoing_has_a_condition_that_names_it_and_nothing_else_has() {
         let key = |name| ObjectKey::new(Kind::Destination, "shop", name);
-        let mut conditions: BTreeMap<_, _> =
-            ["web", "api"].map(|name| (key(name), vec![stalled(ConditionStatus::False)])).into();
-        mark_contended(&mut conditions, &[key("web")].into());
+        let mut conditions: BTreeMap<_, _> = ["web", "api"].map(|name| (key(name), Vec::new())).into();
+        let names = (1..=7).map(|number| format!("app-{number} on web-net")).collect();
+        mark_contended(&mut conditions, &[(key("web"), names)].into());
         let found = &conditions[&key("web")][0];
-        assert_eq!((found.status, found.reason.as_str()), (ConditionStatus::True, "Contended"));
-        assert_eq!(conditions[&key("api")], [stalled(ConditionStatus::False)]);
+        assert_eq!((found.condition_type.as_str(), found.status), ("Contended", ConditionStatus::True));
+        assert!(found.message.contains("app-1 on web-net, app-2 on web-net"), "{}", found.message);
+        assert!(found.message.contains("app-5 on web-net and 2 more."), "{}", found.message);
+        assert_eq!(conditions[&key("api")], []);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use futures::FutureExt;
 use tracing::Instrument;
 
 use super::run::Shared;
+use super::subject::{Subject, is_about_any};
 use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::DockerWriter;
@@ -24,8 +25,8 @@ pub(super) struct Start {
     pub(super) desired: DesiredState,
     /// Of every declared server to which a way could be laid: a pass over a node of a Swarm looks at the others.
     pub(super) writers: Arc<BTreeMap<ObjectKey, DockerWriter>>,
-    /// Destinations and resources that wait.
-    pub(super) hold: BTreeSet<ObjectKey>,
+    /// What waits.
+    pub(super) hold: BTreeSet<Subject>,
     /// Destinations that their last known policy protects from pruning.
     pub(super) protected: BTreeSet<ObjectKey>,
     /// Fingerprint of deletions that somebody has agreed to.
@@ -36,7 +37,6 @@ pub(super) struct Start {
 pub(super) struct PassEnded {
     pub(super) pass: u64,
     pub(super) took: Duration,
-    pub(super) held: BTreeSet<ObjectKey>,
     pub(super) result: Result<Done, String>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Done {
 /// One pass. A panic in it is one pass that failed, and not the end of the loop.
 pub(super) async fn run(shared: &Shared, start: Start) -> PassEnded {
     let started = Instant::now();
-    let (pass, held) = (start.pass, start.hold.clone());
+    let pass = start.pass;
     let server = start.desired.servers.keys().next().map(ObjectKey::path);
     let span = tracing::info_span!(
         target: "otel",
@@ -66,7 +66,7 @@ pub(super) async fn run(shared: &Shared, start: Start) -> PassEnded {
     if let Err(error) = &result {
         span.record("otel.status_description", error);
     }
-    PassEnded { pass, took: started.elapsed(), held, result }
+    PassEnded { pass, took: started.elapsed(), result }
 }
 
 async fn isolated<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
@@ -124,10 +124,8 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
 }
 
 /// Takes what is on hold out of the plan, and what cannot be done without it.
-fn leave_out(plan: &mut Plan, hold: &BTreeSet<ObjectKey>) -> Vec<Operation> {
-    let held = |group: &Group| {
-        hold.contains(&group.object) || group.operations.iter().flat_map(Operation::objects).any(|it| hold.contains(it))
-    };
+fn leave_out(plan: &mut Plan, hold: &BTreeSet<Subject>) -> Vec<Operation> {
+    let held = |group: &Group| is_about_any(group, hold);
     let cut = plan.servers.iter_mut().map(|server| cut(server, held));
     cut.flat_map(|out| out.asked.into_iter().chain(out.stranded.into_iter().map(|it| it.group)))
         .flat_map(|group| group.operations)

@@ -16,11 +16,12 @@ use super::attempts::Attempts;
 use super::board::Board;
 use super::memory::Memory;
 use super::notify::{Notifiers, Pace};
-use super::outcome::{CONTENDED, judge_manifests};
+use super::outcome::{Showing, fought_over, judge_manifests};
 use super::pass::{self, PassEnded};
 use super::source::{Said, Source};
-use super::state::{About, Event, Loaded, Response, State};
+use super::state::{Event, Loaded, PassOutcome, Response, State};
 use super::stream::listen;
+use super::subject::{About, Subject};
 use super::supervisor;
 use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
@@ -36,7 +37,7 @@ use crate::sources;
 use crate::store::history::Store;
 use crate::store::journal::Journals;
 use crate::store::known::Known;
-use crate::store::records::EventType;
+use crate::store::records::{CONTENDED, EventType};
 use crate::turns::Turns;
 
 /// Events that wait to be handled. Hints beyond it are dropped: each says the same as the next resync.
@@ -121,7 +122,8 @@ pub async fn run(
         writers: Arc::default(),
         passes: BTreeMap::new(),
         settled: BTreeSet::new(),
-        contended: BTreeSet::new(),
+        contended: BTreeMap::new(),
+        showing: None,
         drifting: BTreeSet::new(),
         deadline: None,
         ended: None,
@@ -255,8 +257,10 @@ pub(super) struct Loop {
     passes: BTreeMap<ObjectKey, JoinHandle<()>>,
     /// Objects that have been as declared since the manifests last changed: what moves now is drift.
     pub(super) settled: BTreeSet<ObjectKey>,
-    /// Objects that something keeps changing back.
-    pub(super) contended: BTreeSet<ObjectKey>,
+    /// Objects that something keeps changing back, by server.
+    contended: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
+    /// The pass that has just ended.
+    showing: Option<Showing>,
     /// Drift that was found and is not put back yet.
     pub(super) drifting: BTreeSet<(ObjectKey, Cause)>,
     deadline: Option<Duration>,
@@ -270,16 +274,19 @@ impl Loop {
             self.ended = Some(Ended::Aborted);
             return;
         }
-        for response in self.state.handle_event(now, event) {
+        let responses = self.state.handle_event(now, event);
+        if let Some(showing) = self.showing.take() {
+            self.show_pass(now, showing);
+        }
+        for response in responses {
             match response {
                 Response::Load => self.load(),
                 Response::StartPass { server, pass, hold, approved } => self.start_pass(server, pass, hold, approved),
-                Response::Contended { destination } => {
-                    tracing::warn!(%destination, "{CONTENDED}");
-                    self.memory.event(EventType::Warning, Some(&destination), "Contended", CONTENDED, None);
-                    let server = self.desired.destination(&destination).map(|(server, _)| server.key.clone());
-                    self.shared.notifiers.contended(destination.clone(), server, CONTENDED);
-                    self.contended.insert(destination);
+                Response::Contended { server, object, name } => {
+                    let message = fought_over(&[name]);
+                    tracing::warn!(server = %server.path(), %object, "{message}");
+                    self.memory.happened(EventType::Warning, &server, &object, CONTENDED, &message);
+                    self.shared.notifiers.contended(object, Some(server), &message);
                 }
                 Response::Drain => {
                     supervisor::tell(&[supervisor::Fact::Stopping]);
@@ -326,13 +333,28 @@ impl Loop {
             }
             Message::PassEnded { server, ended } => {
                 self.passes.remove(&server);
-                let outcome = self.take_pass(&server, *ended);
-                if let Some(link) = self.links.get(&server).filter(|_| outcome.unreachable) {
+                let (outcome, showing) = self.take_pass(&server, *ended);
+                self.showing = showing;
+                if let Some(link) = self.links.get(&server).filter(|_| outcome == PassOutcome::NotObserved) {
                     link.doubt.notify_one();
                 }
                 Some(Event::PassFinished { server, outcome })
             }
         }
+    }
+
+    /// Shows a pass with what the loop has made of it.
+    fn show_pass(&mut self, now: Duration, showing: Showing) {
+        let server = showing.server().clone();
+        let contended = self.state.contended(now, &server);
+        self.show(showing, &contended);
+        let objects: BTreeSet<ObjectKey> = contended.into_keys().collect();
+        for object in self.contended.remove(&server).unwrap_or_default().difference(&objects) {
+            let message = "What was put back has held for a minute.";
+            tracing::info!(server = %server.path(), %object, "{message}");
+            self.memory.happened(EventType::Normal, &server, object, "ContentionEnded", message);
+        }
+        self.contended.insert(server, objects);
     }
 
     /// Reads and validates the manifests off the loop.
@@ -440,7 +462,7 @@ impl Loop {
         self.writers = Arc::new(writers.collect());
     }
 
-    fn start_pass(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<ObjectKey>, approved: Option<String>) {
+    fn start_pass(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<Subject>, approved: Option<String>) {
         let shared = Arc::clone(&self.shared);
         let protected = self.memory.protected();
         let desired = self.desired.focused(&server);

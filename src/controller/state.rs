@@ -3,17 +3,28 @@
 //! Flow: a hint (a file, a Docker event, a timer, a person) makes a server *dirty*. A dirty server without a running pass gets one. What
 //! arrives while the pass runs makes it dirty again, so it gets one more afterwards and never two at once: one mutator a server.
 //!
-//! Guarantees: every hint is followed by a pass that began after it; a server without hints gets a pass within the interval; a destination
-//! that fails or is being fought over waits, and does not keep others waiting.
+//! Guarantees: every hint is followed by a pass that began after it; a server without hints gets a pass within the interval; what fails or is
+//! being fought over waits, and keeps nothing else waiting: not another container of the same resource, nor its own successor
+//! (`subject.rs`). A wait after a failure ends with any event about the same thing, when the server answers again, with a new manifest, and
+//! with the next resync.
 //!
 //! What is absent: what a pass does. The loop decides *when*, never *what*.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::backoff::{History, Jitter};
+use super::backoff::{History, Jitter, LONGEST_RETRY};
+pub use super::subject::{About, Subject, Touched};
 use crate::api::ObjectKey;
-use crate::observed::{ContainerId, EngineEvent, NetworkId};
+
+/// Events of a pass's own that come so long after its end are known as such.
+const ECHO: Duration = Duration::from_millis(500);
+/// Events during one pass that are looked at when it has ended. Others bring nothing forward.
+const HEARD: usize = 256;
+/// Things of one server whose failures and repairs are remembered.
+const REMEMBERED: usize = 20_000;
+/// A server whose look failed and that tells of something is looked at again so long after the failure.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// Something happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,26 +61,6 @@ pub enum Event {
     StopRequested,
 }
 
-/// What an event of a server was about.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct About {
-    pub network: Option<NetworkId>,
-    pub container: Option<ContainerId>,
-}
-
-impl About {
-    pub fn of(event: &EngineEvent) -> Self {
-        match event.object_type.as_str() {
-            "network" => Self {
-                network: event.id.clone().try_into().ok(),
-                container: event.container.clone().and_then(|id| id.try_into().ok()),
-            },
-            "container" => Self { network: None, container: event.id.clone().try_into().ok() },
-            _ => Self::default(),
-        }
-    }
-}
-
 /// The result of reading the manifests.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Loaded {
@@ -82,22 +73,45 @@ pub enum Loaded {
 }
 
 /// What a pass over one server came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PassOutcome {
+    /// It ended before anything was known: an error of its own or a panic.
+    Broken,
+    /// The server could not be looked at.
+    NotObserved,
+    Observed(Observed),
+}
+
+/// A pass that has seen the server.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct PassOutcome {
-    /// The server could not be observed.
-    pub unreachable: bool,
-    /// Destinations that the pass dealt with; those absent had nothing to do.
-    pub destinations: BTreeMap<ObjectKey, DestinationOutcome>,
+pub struct Observed {
+    /// What the pass dealt with; what is absent had nothing to do.
+    pub subjects: BTreeMap<Subject, Judged>,
+    pub touched: Touched,
     /// Fingerprint of the deletions that wait for somebody to agree.
     pub withheld: Option<String>,
 }
 
+/// What became of one thing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// The declared object that it is for.
+    pub object: ObjectKey,
+    /// In words.
+    pub name: String,
+    /// A try breaks connections.
+    pub disruptive: bool,
+    pub outcome: SubjectOutcome,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DestinationOutcome {
+pub enum SubjectOutcome {
     /// Everything planned was done, for the first time since the manifest changed.
     Converged,
-    /// It had converged before, and something moved since: drift, put back.
+    /// Its object had converged before, and something moved since: drift, put back.
     Repaired,
+    /// It was put back, and undone again before that could be seen.
+    Undone,
     /// An operation failed.
     Failed,
 }
@@ -107,16 +121,16 @@ pub enum DestinationOutcome {
 pub enum Response {
     /// Read the manifests and send [`Event::Loaded`].
     Load,
-    /// Observe, plan and execute one server, leaving out the operations of the destinations on hold; send [`Event::PassFinished`].
+    /// Observe, plan and execute one server, leaving out what has to do with the subjects on hold; send [`Event::PassFinished`].
     StartPass {
         server: ObjectKey,
         pass: u64,
-        hold: BTreeSet<ObjectKey>,
+        hold: BTreeSet<Subject>,
         /// Fingerprint of deletions that somebody has agreed to.
         approved: Option<String>,
     },
-    /// Something keeps undoing what is repaired.
-    Contended { destination: ObjectKey },
+    /// Something keeps undoing what is repaired, from now on.
+    Contended { server: ObjectKey, object: ObjectKey, name: String },
     /// Start no more; end when the running passes have ended.
     Drain,
     /// End at once.
@@ -136,9 +150,45 @@ struct Server {
     approved: Option<String>,
     /// Handed to the pass that runs.
     in_use: Option<String>,
-    /// Consecutive passes that could not observe it.
+    /// Consecutive passes that could not observe it, or that broke.
     unreachable: History,
-    destinations: BTreeMap<ObjectKey, History>,
+    subjects: BTreeMap<Subject, Watched>,
+    /// What the last pass has changed, and until when events are taken for its own.
+    touched: Touched,
+    echo_until: Duration,
+    /// Events since the pass began that runs.
+    heard: Vec<About>,
+    /// It answers again after it did not.
+    anew: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Watched {
+    object: ObjectKey,
+    name: String,
+    history: History,
+}
+
+impl Server {
+    /// Something happened: what failed may succeed now.
+    fn hear(&mut self, about: &About) {
+        for (subject, watched) in &mut self.subjects {
+            if subject.concerns(about) {
+                watched.history.bring_forward();
+            }
+        }
+    }
+
+    /// What the next pass leaves alone.
+    fn hold(&self, now: Duration) -> BTreeSet<Subject> {
+        // A resync and a server that is back are a new chance for what failed.
+        let anew = now >= self.resync_at || self.anew;
+        let held = |history: &History| match anew {
+            true => history.is_guarded(now),
+            false => history.held_until(now).is_some(),
+        };
+        self.subjects.iter().filter(|(_, it)| held(&it.history)).map(|(subject, _)| subject.clone()).collect()
+    }
 }
 
 /// The loop's memory.
@@ -193,15 +243,25 @@ impl State {
                     self.take_servers(now, servers);
                 }
             }
-            Event::Hint { server, about: _ } => {
+            Event::Hint { server, about } => {
                 if let Some(server) = self.servers.get_mut(&server) {
                     server.dirty = true;
+                    if let Some(about) = about {
+                        server.unreachable.bring_forward_to(SIGN_OF_LIFE);
+                        let echo = now < server.echo_until && server.touched.explains(&about);
+                        if server.running && !echo && server.heard.len() < HEARD {
+                            server.heard.push(about);
+                        } else if !server.running && !echo {
+                            server.hear(&about);
+                        }
+                    }
                 }
             }
             Event::ServerBack { server } => {
                 if let Some(server) = self.servers.get_mut(&server) {
                     server.dirty = true;
                     server.unreachable.succeeded();
+                    server.anew = true;
                 }
             }
             Event::ReconcileRequested { server } => {
@@ -209,7 +269,7 @@ impl State {
                     if server.as_ref().is_none_or(|wanted| wanted == key) {
                         state.dirty = true;
                         state.unreachable.succeeded();
-                        state.destinations.clear();
+                        state.subjects.clear();
                     }
                 }
             }
@@ -228,6 +288,17 @@ impl State {
         responses
     }
 
+    /// What something keeps undoing on the server, by the object that it is for.
+    pub fn contended(&self, now: Duration, server: &ObjectKey) -> BTreeMap<ObjectKey, Vec<String>> {
+        let mut contended: BTreeMap<ObjectKey, Vec<String>> = BTreeMap::new();
+        for watched in self.servers.get(server).into_iter().flat_map(|server| server.subjects.values()) {
+            if watched.history.is_contended(now) {
+                contended.entry(watched.object.clone()).or_default().push(watched.name.clone());
+            }
+        }
+        contended
+    }
+
     /// Servers that are known to need a pass and wait for one.
     pub fn waiting(&self) -> usize {
         self.servers.values().filter(|server| server.dirty).count()
@@ -242,7 +313,7 @@ impl State {
             .values()
             .filter(|server| !server.running)
             .map(|server| {
-                let held = server.destinations.values().filter_map(|history| history.held_until(now)).min();
+                let held = server.subjects.values().filter_map(|it| it.history.due_at(now)).min();
                 let due = held.map_or(server.resync_at, |held| held.min(server.resync_at));
                 server.unreachable.held_until(now).unwrap_or(due)
             })
@@ -257,7 +328,7 @@ impl State {
             server.dirty = true;
             server.resync_at = now;
             server.unreachable = History::default();
-            server.destinations.clear();
+            server.subjects.clear();
             server.approved = None;
         }
     }
@@ -267,25 +338,45 @@ impl State {
         server.running = false;
         let used = server.in_use.take();
         server.resync_at = now + self.jitter.tenth(self.interval);
-        if outcome.unreachable {
-            server.unreachable.failed(now, &mut self.jitter);
-            server.dirty = true;
-        } else {
-            server.unreachable.succeeded();
-            server.withheld = outcome.withheld;
-            server.approved.take_if(|approved| used.as_ref() == Some(approved));
-            for (destination, outcome) in outcome.destinations {
-                let history = server.destinations.entry(destination.clone()).or_default();
-                match outcome {
-                    DestinationOutcome::Converged => history.succeeded(),
-                    DestinationOutcome::Repaired => {
-                        history.repaired(now);
-                        if history.contended(now) {
-                            responses.push(Response::Contended { destination });
+        let heard = std::mem::take(&mut server.heard);
+        let longest = self.interval.min(LONGEST_RETRY);
+        match outcome {
+            PassOutcome::Broken | PassOutcome::NotObserved => {
+                server.unreachable.failed(now, longest, false, &mut self.jitter);
+                server.dirty = true;
+                server.anew = true;
+            }
+            PassOutcome::Observed(Observed { subjects, touched, withheld }) => {
+                server.unreachable.succeeded();
+                server.withheld = withheld;
+                server.approved.take_if(|approved| used.as_ref() == Some(approved));
+                for (subject, Judged { object, name, disruptive, outcome }) in subjects {
+                    if server.subjects.len() >= REMEMBERED && !server.subjects.contains_key(&subject) {
+                        continue;
+                    }
+                    let fresh = Watched { object: object.clone(), name, history: History::default() };
+                    let watched = server.subjects.entry(subject).or_insert(fresh);
+                    watched.object = object;
+                    match outcome {
+                        SubjectOutcome::Converged => watched.history.succeeded(),
+                        SubjectOutcome::Repaired | SubjectOutcome::Undone => {
+                            server.dirty |= outcome == SubjectOutcome::Undone;
+                            if watched.history.repaired(now) {
+                                let (object, name) = (watched.object.clone(), watched.name.clone());
+                                responses.push(Response::Contended { server: key.clone(), object, name });
+                            }
+                        }
+                        SubjectOutcome::Failed => {
+                            watched.history.failed(now, longest, disruptive, &mut self.jitter);
                         }
                     }
-                    DestinationOutcome::Failed => history.failed(now, &mut self.jitter),
                 }
+                for about in heard.iter().filter(|about| !touched.explains(about)) {
+                    server.hear(about);
+                }
+                server.touched = touched;
+                server.echo_until = now + ECHO;
+                server.subjects.retain(|_, watched| !watched.history.is_past(now, longest));
             }
         }
         if self.stopping && self.servers.values().all(|server| !server.running) {
@@ -305,18 +396,14 @@ impl State {
             if server.running || server.unreachable.held_until(now).is_some() {
                 continue;
             }
-            let due = server.destinations.values_mut().map(|history| usize::from(history.take_due(now))).sum::<usize>();
+            let due = server.subjects.values_mut().map(|it| usize::from(it.history.take_due(now))).sum::<usize>();
             if !server.dirty && due == 0 && now < server.resync_at {
                 continue;
             }
             server.dirty = false;
             server.running = true;
-            let hold = server
-                .destinations
-                .iter()
-                .filter(|(_, history)| history.held_until(now).is_some())
-                .map(|(destination, _)| destination.clone())
-                .collect();
+            let hold = server.hold(now);
+            server.anew = false;
             server.in_use.clone_from(&server.approved);
             let approved = server.approved.clone();
             responses.push(Response::StartPass { server: key.clone(), pass: self.next_pass, hold, approved });
@@ -329,8 +416,10 @@ impl State {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::subject::OnNetwork;
     use super::*;
     use crate::api::Kind;
+    use crate::observed::{ContainerId, NetworkId};
 
     const INTERVAL: Duration = Duration::from_secs(60);
 
@@ -350,28 +439,57 @@ mod tests {
         Event::Loaded(Loaded::Valid { servers: names.iter().map(|name| server(name)).collect() })
     }
 
-    fn finished(name: &str, outcomes: &[(&str, DestinationOutcome)]) -> Event {
-        let destinations = outcomes.iter().map(|(name, outcome)| (destination(name), *outcome)).collect();
-        Event::PassFinished { server: server(name), outcome: PassOutcome { destinations, ..PassOutcome::default() } }
+    fn network(number: u8) -> NetworkId {
+        format!("{number:064x}").try_into().unwrap()
+    }
+
+    fn container(number: u8) -> ContainerId {
+        format!("{number:064x}").try_into().unwrap()
+    }
+
+    /// The endpoint of that container on the first network.
+    fn endpoint(number: u8) -> Subject {
+        Subject::Endpoint { network: OnNetwork::Id(network(1)), container: container(number) }
+    }
+
+    /// Of one resource all of them.
+    fn judged(outcome: SubjectOutcome) -> Judged {
+        Judged { object: destination("web"), name: "a on web".to_owned(), disruptive: false, outcome }
+    }
+
+    fn finished(name: &str, outcomes: &[(Subject, SubjectOutcome)]) -> Event {
+        let subjects = outcomes.iter().map(|(subject, outcome)| (subject.clone(), judged(*outcome))).collect();
+        seen(name, Observed { subjects, ..Observed::default() })
+    }
+
+    fn seen(name: &str, observed: Observed) -> Event {
+        Event::PassFinished { server: server(name), outcome: PassOutcome::Observed(observed) }
     }
 
     fn unreachable(name: &str) -> Event {
-        Event::PassFinished {
-            server: server(name),
-            outcome: PassOutcome { unreachable: true, ..PassOutcome::default() },
-        }
+        Event::PassFinished { server: server(name), outcome: PassOutcome::NotObserved }
     }
 
-    fn started(responses: &[Response]) -> Vec<(String, Vec<String>)> {
+    fn hint() -> Event {
+        Event::Hint { server: server("edge"), about: None }
+    }
+
+    fn hint_about(network: Option<NetworkId>, container: Option<ContainerId>) -> Event {
+        Event::Hint { server: server("edge"), about: Some(About { network, container }) }
+    }
+
+    fn started(responses: &[Response]) -> Vec<(String, Vec<Subject>)> {
         responses
             .iter()
             .filter_map(|response| match response {
-                Response::StartPass { server, hold, .. } => {
-                    Some((server.name.clone(), hold.iter().map(|key| key.name.clone()).collect()))
-                }
+                Response::StartPass { server, hold, .. } => Some((server.name.clone(), hold.iter().cloned().collect())),
                 _ => None,
             })
             .collect()
+    }
+
+    fn contended(responses: &[Response]) -> usize {
+        responses.iter().filter(|response| matches!(response, Response::Contended { .. })).count()
     }
 
     fn idle(names: &[&str]) -> State {
@@ -387,7 +505,6 @@ mod tests {
     #[test]
     fn a_hint_starts_a_pass_and_hints_during_it_start_exactly_one_more() {
         let mut state = idle(&["edge"]);
-        let hint = || Event::Hint { server: server("edge"), about: None };
         assert_eq!(started(&state.handle_event(at(1), hint())), [("edge".to_owned(), vec![])]);
         assert!(started(&state.handle_event(at(1), hint())).is_empty());
         assert!(started(&state.handle_event(at(1), hint())).is_empty());
@@ -412,23 +529,99 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_destination_waits_and_the_others_do_not() {
+    fn what_failed_waits_and_another_container_of_the_same_resource_does_not() {
         let mut state = idle(&["edge"]);
-        state.handle_event(at(1), Event::Hint { server: server("edge"), about: None });
-        state.handle_event(at(1), finished("edge", &[("web", DestinationOutcome::Failed)]));
-        let pass = state.handle_event(at(1), Event::Hint { server: server("edge"), about: None });
-        assert_eq!(started(&pass), [("edge".to_owned(), vec!["web".to_owned()])]);
-        state.handle_event(at(1), finished("edge", &[]));
+        state.handle_event(at(1), hint());
+        state.handle_event(at(1), finished("edge", &[(endpoint(7), SubjectOutcome::Failed)]));
+        assert_eq!(started(&state.handle_event(at(1), hint())), [("edge".to_owned(), vec![endpoint(7)])]);
+        state.handle_event(at(1), finished("edge", &[(endpoint(8), SubjectOutcome::Converged)]));
         let retry = state.wake_at(at(1)).expect("a retry is due");
         assert!(retry <= at(2), "{retry:?}");
         assert_eq!(started(&state.handle_event(retry, Event::Tick)), [("edge".to_owned(), vec![])]);
     }
 
+    /// Lets the endpoint fail until its wait is long; the last failure is at the time returned.
+    fn long_wait(state: &mut State) -> Duration {
+        let mut now = at(1);
+        state.handle_event(now, hint());
+        for _ in 0..5 {
+            state.handle_event(now, finished("edge", &[(endpoint(7), SubjectOutcome::Failed)]));
+            now = state.wake_at(now).expect("a retry is due");
+            assert_eq!(started(&state.handle_event(now, Event::Tick)), [("edge".to_owned(), vec![])]);
+        }
+        state.handle_event(now, finished("edge", &[(endpoint(7), SubjectOutcome::Failed)]));
+        assert!(state.wake_at(now).unwrap() > now + at(15));
+        now
+    }
+
+    #[test]
+    fn a_wait_after_a_failure_ends_with_any_event_about_the_container_or_the_network_and_with_no_other() {
+        for (about, ends) in [
+            (hint_about(None, Some(container(7))), true),
+            (hint_about(Some(network(1)), Some(container(8))), true),
+            (hint_about(Some(network(1)), None), true),
+            (hint_about(None, Some(container(8))), false),
+            (hint_about(Some(network(2)), Some(container(8))), false),
+            (hint(), false),
+        ] {
+            let mut state = idle(&["edge"]);
+            let now = long_wait(&mut state) + at(2);
+            let held = if ends { vec![] } else { vec![endpoint(7)] };
+            assert_eq!(started(&state.handle_event(now, about.clone())), [("edge".to_owned(), held)], "{about:?}");
+        }
+    }
+
+    #[test]
+    fn a_pass_that_fails_does_not_call_itself_back_by_the_events_it_causes() {
+        let mut state = idle(&["edge"]);
+        let now = long_wait(&mut state);
+        let mut touched = Touched::default();
+        touched.add(&connect(7));
+        let own = || hint_about(Some(network(1)), Some(container(7)));
+        state.handle_event(now + at(2), hint_about(None, Some(container(7))));
+        state.handle_event(now + at(2), own());
+        let subjects = [(endpoint(7), judged(SubjectOutcome::Failed))].into();
+        let again = state.handle_event(now + at(3), seen("edge", Observed { subjects, touched, withheld: None }));
+        assert_eq!(started(&again), [("edge".to_owned(), vec![endpoint(7)])], "heard while it ran");
+        state.handle_event(now + at(3), finished("edge", &[]));
+    }
+
+    fn connect(number: u8) -> crate::plan::Call {
+        crate::plan::Call::StartContainer {
+            container: crate::plan::ContainerTarget { name: "a".to_owned(), id: container(number) },
+        }
+    }
+
+    #[test]
+    fn a_wait_after_a_failure_ends_when_the_server_answers_again_and_with_the_next_resync() {
+        let mut state = idle(&["edge"]);
+        let now = long_wait(&mut state);
+        let back = state.handle_event(now + at(1), Event::ServerBack { server: server("edge") });
+        assert_eq!(started(&back), [("edge".to_owned(), vec![])]);
+        state.handle_event(now + at(1), finished("edge", &[]));
+
+        let mut state = idle(&["edge"]);
+        let now = long_wait(&mut state);
+        state.handle_event(now, hint());
+        state.handle_event(now, unreachable("edge"));
+        assert_eq!(started(&state.handle_event(now + at(1), Event::Tick)), [("edge".to_owned(), vec![])]);
+
+        let mut state = State::new(at(4), 1, 1);
+        state.handle_event(at(0), Event::SourceChanged);
+        state.handle_event(at(0), loaded(&["edge"]));
+        for round in 0..20 {
+            state.handle_event(at(10 * round), finished("edge", &[(endpoint(7), SubjectOutcome::Failed)]));
+            let next = state.wake_at(at(10 * round)).expect("a retry is due");
+            assert!(next <= at(10 * round + 4), "never longer than the interval: {next:?}");
+            assert_eq!(started(&state.handle_event(at(10 * round + 4), Event::Tick)), [("edge".to_owned(), vec![])]);
+        }
+    }
+
     #[test]
     fn a_new_manifest_ends_every_wait() {
         let mut state = idle(&["edge"]);
-        state.handle_event(at(1), Event::Hint { server: server("edge"), about: None });
-        state.handle_event(at(1), finished("edge", &[("web", DestinationOutcome::Failed)]));
+        state.handle_event(at(1), hint());
+        state.handle_event(at(1), finished("edge", &[(endpoint(7), SubjectOutcome::Failed)]));
         state.handle_event(at(1), Event::SourceChanged);
         assert_eq!(started(&state.handle_event(at(1), loaded(&["edge"]))), [("edge".to_owned(), vec![])]);
     }
@@ -455,9 +648,9 @@ mod tests {
     #[test]
     fn events_do_not_shorten_the_wait_for_an_unreachable_server() {
         let mut state = idle(&["edge"]);
-        state.handle_event(at(1), Event::Hint { server: server("edge"), about: None });
+        state.handle_event(at(1), hint());
         state.handle_event(at(1), unreachable("edge"));
-        assert!(started(&state.handle_event(at(1), Event::Hint { server: server("edge"), about: None })).is_empty());
+        assert!(started(&state.handle_event(at(1), hint())).is_empty());
         let retry = state.wake_at(at(1)).expect("a retry is due");
         assert!(retry > at(1) && retry <= at(2), "{retry:?}");
         assert_eq!(started(&state.handle_event(retry, Event::Tick)).len(), 1);
@@ -467,23 +660,21 @@ mod tests {
     fn a_server_that_is_back_is_looked_at_at_once() {
         let mut state = idle(&["edge"]);
         let mut now = at(1);
-        state.handle_event(now, Event::Hint { server: server("edge"), about: None });
+        state.handle_event(now, hint());
         for _ in 0..8 {
             state.handle_event(now, unreachable("edge"));
             now = state.wake_at(now).expect("a retry is due");
             assert_eq!(started(&state.handle_event(now, Event::Tick)).len(), 1);
         }
         state.handle_event(now, unreachable("edge"));
-        assert!(
-            started(&state.handle_event(now + at(1), Event::Hint { server: server("edge"), about: None })).is_empty()
-        );
+        assert!(started(&state.handle_event(now + at(1), hint())).is_empty());
         assert_eq!(started(&state.handle_event(now + at(1), Event::ServerBack { server: server("edge") })).len(), 1);
     }
 
     #[test]
     fn an_unreachable_server_is_tried_again_without_any_event() {
         let mut state = idle(&["edge"]);
-        state.handle_event(at(1), Event::Hint { server: server("edge"), about: None });
+        state.handle_event(at(1), hint());
         state.handle_event(at(1), unreachable("edge"));
         let retry = state.wake_at(at(1)).expect("a retry is due");
         assert!(retry <= at(2), "not only at the next resync: {retry:?}");
@@ -491,22 +682,72 @@ mod tests {
     }
 
     #[test]
-    fn somebody_who_keeps_undoing_repairs_is_named_once_waiting_reaches_its_limit() {
+    fn an_unreachable_server_that_tells_of_something_is_looked_at_again_after_some_seconds() {
         let mut state = idle(&["edge"]);
         let mut now = at(1);
-        let mut contended = 0;
-        for _ in 0..12 {
-            state.handle_event(now, Event::Hint { server: server("edge"), about: None });
-            let responses = state.handle_event(now, finished("edge", &[("web", DestinationOutcome::Repaired)]));
-            contended += responses.iter().filter(|r| matches!(r, Response::Contended { .. })).count();
-            now += at(301);
+        state.handle_event(now, hint());
+        for _ in 0..6 {
+            state.handle_event(now, unreachable("edge"));
+            now = state.wake_at(now).expect("a retry is due");
+            state.handle_event(now, Event::Tick);
         }
-        assert!(contended > 0);
+        state.handle_event(now, unreachable("edge"));
+        assert!(state.wake_at(now).unwrap() > now + at(20));
+        assert!(started(&state.handle_event(now + at(1), hint_about(None, Some(container(7))))).is_empty());
+        assert_eq!(state.wake_at(now + at(1)), Some(now + SIGN_OF_LIFE));
+    }
+
+    #[test]
+    fn the_same_endpoint_is_repaired_twenty_times_at_once_and_its_successor_starts_fresh() {
+        let mut state = idle(&["edge"]);
+        let repaired = || finished("edge", &[(endpoint(7), SubjectOutcome::Repaired)]);
+        for round in 0..21 {
+            assert_eq!(started(&state.handle_event(at(round), hint())), [("edge".to_owned(), vec![])], "{round}");
+            let said = contended(&state.handle_event(at(round), repaired()));
+            assert_eq!(said, usize::from(round == 4), "{round}");
+        }
+        assert_eq!(
+            state.contended(at(21), &server("edge")),
+            [(destination("web"), vec!["a on web".to_owned()])].into()
+        );
+        // Of the container that takes its place, and of any other, nothing is held back.
+        assert_eq!(started(&state.handle_event(at(21), hint())), [("edge".to_owned(), vec![endpoint(7)])]);
+        state.handle_event(at(21), finished("edge", &[(endpoint(8), SubjectOutcome::Repaired)]));
+        assert_eq!(started(&state.handle_event(at(23), Event::Tick)), [("edge".to_owned(), vec![])]);
+        state.handle_event(at(23), finished("edge", &[]));
+        // It is looked at once more when it has been in peace for a minute.
+        let mut now = at(23);
+        while now < at(80) {
+            now = state.wake_at(now).unwrap();
+            state.handle_event(now, Event::Tick);
+            state.handle_event(now, finished("edge", &[]));
+        }
+        assert_eq!(now, at(80));
+        assert_eq!(state.contended(now, &server("edge")), BTreeMap::new());
+    }
+
+    #[test]
+    fn what_is_undone_before_it_can_be_seen_is_no_failure_that_waits() {
+        let mut state = idle(&["edge"]);
+        state.handle_event(at(1), hint());
+        for round in 1..20 {
+            let undone = finished("edge", &[(endpoint(7), SubjectOutcome::Undone)]);
+            assert_eq!(started(&state.handle_event(at(round), undone)), [("edge".to_owned(), vec![])]);
+        }
+    }
+
+    #[test]
+    fn a_pass_that_breaks_is_tried_again_like_one_that_saw_nothing() {
+        let mut state = idle(&["edge"]);
+        state.handle_event(at(1), hint());
+        let broken = Event::PassFinished { server: server("edge"), outcome: PassOutcome::Broken };
+        state.handle_event(at(1), broken);
+        let retry = state.wake_at(at(1)).expect("a retry is due");
+        assert!(retry > at(1) && retry <= at(2), "{retry:?}");
     }
 
     fn withheld(fingerprint: &str) -> Event {
-        let outcome = PassOutcome { withheld: Some(fingerprint.to_owned()), ..PassOutcome::default() };
-        Event::PassFinished { server: server("edge"), outcome }
+        seen("edge", Observed { withheld: Some(fingerprint.to_owned()), ..Observed::default() })
     }
 
     fn approved(responses: &[Response]) -> Vec<Option<&str>> {
@@ -520,7 +761,6 @@ mod tests {
     #[test]
     fn a_deletion_that_is_agreed_to_gets_one_pass_that_sees_the_server() {
         let mut state = idle(&["edge"]);
-        let hint = || Event::Hint { server: server("edge"), about: None };
         let agree = |what: &str| Event::Approved { fingerprint: what.to_owned() };
         assert_eq!(approved(&state.handle_event(at(1), hint())), [None]);
         state.handle_event(at(1), withheld("abc"));
@@ -536,14 +776,14 @@ mod tests {
     fn agreeing_while_a_pass_runs_counts_for_the_next_and_a_new_manifest_ends_it() {
         let mut state = idle(&["edge"]);
         let agree = || Event::Approved { fingerprint: "abc".to_owned() };
-        state.handle_event(at(1), Event::Hint { server: server("edge"), about: None });
+        state.handle_event(at(1), hint());
         state.handle_event(at(1), withheld("abc"));
-        state.handle_event(at(2), Event::Hint { server: server("edge"), about: None });
+        state.handle_event(at(2), hint());
         assert!(state.handle_event(at(2), agree()).is_empty());
         assert_eq!(approved(&state.handle_event(at(3), withheld("abc"))), [Some("abc")]);
         state.handle_event(at(4), withheld("abc"));
 
-        state.handle_event(at(5), Event::Hint { server: server("edge"), about: None });
+        state.handle_event(at(5), hint());
         state.handle_event(at(5), agree());
         state.handle_event(at(5), loaded(&["edge"]));
         assert_eq!(approved(&state.handle_event(at(6), finished("edge", &[]))), [None]);
@@ -552,9 +792,9 @@ mod tests {
     #[test]
     fn the_first_signal_drains_and_the_second_aborts() {
         let mut state = idle(&["edge"]);
-        state.handle_event(at(1), Event::Hint { server: server("edge"), about: None });
+        state.handle_event(at(1), hint());
         assert_eq!(state.handle_event(at(1), Event::StopRequested), [Response::Drain]);
-        assert_eq!(state.handle_event(at(1), Event::Hint { server: server("edge"), about: None }), []);
+        assert_eq!(state.handle_event(at(1), hint()), []);
         assert_eq!(state.handle_event(at(2), finished("edge", &[])), [Response::Finished]);
         assert_eq!(state.handle_event(at(2), Event::StopRequested), [Response::Abort]);
     }
@@ -645,9 +885,9 @@ mod tests {
                         now += at(seconds);
                         Event::Tick
                     }
-                    Step::Converge(which) => finished(NAMES[which], &[("web", DestinationOutcome::Converged)]),
-                    Step::Fail(which) => finished(NAMES[which], &[("web", DestinationOutcome::Failed)]),
-                    Step::Repair(which) => finished(NAMES[which], &[("web", DestinationOutcome::Repaired)]),
+                    Step::Converge(which) => finished(NAMES[which], &[(endpoint(7), SubjectOutcome::Converged)]),
+                    Step::Fail(which) => finished(NAMES[which], &[(endpoint(7), SubjectOutcome::Failed)]),
+                    Step::Repair(which) => finished(NAMES[which], &[(endpoint(7), SubjectOutcome::Repaired)]),
                     Step::Lose(which) => unreachable(NAMES[which]),
                 };
                 watched.handle(now, event)?;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::board::Board;
 use super::run::Message;
-use super::state::About;
+use super::subject::About;
 use crate::api::{Kind, ObjectKey};
 use crate::engine::{EngineError, Watcher};
 

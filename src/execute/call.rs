@@ -472,7 +472,7 @@ impl Caller<'_> {
         let Some(seen) = self.inspect(container).await? else { return Err(gone(container)) };
         let Some(endpoint) = endpoint_on(&seen, id, name) else {
             let message = format!("The container {} was disconnected from {name:?} again by somebody else.", seen.name);
-            return Err(failed(Reason::ContainerMissing, message));
+            return Err(failed(Reason::Contended, message));
         };
         let have = endpoint.settings.clone().unwrap_or_default();
         let differs = differences(settings, &have);

@@ -90,6 +90,7 @@ words!(Reason {
     AddressUnavailable,
     AddressTaken,
     NameTaken,
+    Contended,
     EndpointUnknown,
     LeftStopped,
     EndpointDiffers,

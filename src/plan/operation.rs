@@ -609,6 +609,8 @@ pub enum Reason {
     AddressTaken,
     /// A name that something else has: the bridge of another network.
     NameTaken,
+    /// Something else keeps undoing what the controller repairs.
+    Contended,
     /// The settings of an endpoint are not in the observation. They are never guessed, so it is not reconnected.
     EndpointUnknown,
     /// The container is not running, and starting it is not Landfall's to decide.

@@ -60,6 +60,17 @@ impl ControllerLock {
     }
 }
 
+/// Whether a controller keeps the set on this machine, as far as the set's directory tells.
+pub fn is_kept(directory: &Path) -> bool {
+    let alive = |holder: Holder| {
+        let pid = i32::try_from(holder.pid).ok().and_then(rustix::process::Pid::from_raw);
+        pid.is_some_and(
+            |pid| !matches!(rustix::process::test_kill_process(pid), Err(error) if error == rustix::io::Errno::SRCH),
+        )
+    };
+    read(&directory.join("controller.json")).is_some_and(alive)
+}
+
 impl Drop for ControllerLock {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.note);
@@ -87,6 +98,28 @@ mod tests {
         assert_eq!(refused.to_string(), "it is process 7, since 1970-01-01T00:00:00Z, with ./manifests");
         drop(first);
         ControllerLock::acquire(&directory, &me()).unwrap();
+    }
+
+    #[test]
+    fn a_set_is_kept_while_its_controller_lives() {
+        let state = tempfile::tempdir().unwrap();
+        assert!(!is_kept(state.path()));
+        let here = Holder { pid: std::process::id(), ..me() };
+        let lock = ControllerLock::acquire(state.path(), &here).unwrap();
+        assert!(is_kept(state.path()));
+        drop(lock);
+        assert!(!is_kept(state.path()));
+        // One that was killed has left its note.
+        let gone = std::process::Command::new("true").spawn().and_then(|mut child| {
+            let pid = child.id();
+            child.wait().map(|_| pid)
+        });
+        fs::write(
+            state.path().join("controller.json"),
+            serde_json::to_string(&Holder { pid: gone.unwrap(), ..me() }).unwrap(),
+        )
+        .unwrap();
+        assert!(!is_kept(state.path()));
     }
 
     #[test]

@@ -8,6 +8,9 @@ use crate::api::{Condition, ConditionStatus, DeletionPolicy, Kind, ObjectKey};
 use crate::desired::DesiredState;
 use crate::report::{OperationReport, Outcome, Report};
 
+/// Type of the condition of what something keeps undoing. It is there only while that is so.
+pub const CONTENDED: &str = "Contended";
+
 /// Operations of one pass that are kept. A pass that does more is a first `apply` of very much, and its log has the rest.
 const OPERATIONS: usize = 200;
 /// Bytes of a message that are kept.
@@ -125,7 +128,7 @@ impl ObjectRecord {
 
 fn badness(condition: &Condition) -> u8 {
     // Of these, True is the bad news.
-    let inverted = matches!(condition.condition_type.as_str(), "Reconciling" | "Stalled" | "Deleting" | "Contended");
+    let inverted = matches!(condition.condition_type.as_str(), "Reconciling" | "Stalled" | "Deleting" | CONTENDED);
     match (condition.status, inverted) {
         (ConditionStatus::True, false) | (ConditionStatus::False, true) => 0,
         (ConditionStatus::Unknown, _) => 1,

@@ -272,7 +272,7 @@ async fn a_journal_outlives_a_pass_that_leaves_a_part_of_it_for_later() {
     assert_eq!(town.apply_until_killed().await, None);
     town.reconnect();
     let app = ObjectKey::new(Kind::Application, "shop", "app");
-    town.apply_but(&[app].into()).await;
+    town.apply_but(|group| group.object == app).await;
     assert_eq!(town.journals().load().expect("they can be read").len(), 1, "app is still to come");
     town.apply().await;
     let world = town.world();

@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use landfall::controller::state::{DestinationOutcome, Event, Loaded, PassOutcome, Response, State};
+use landfall::controller::state::{
+    Event, Judged, Loaded, Observed, PassOutcome, Response, State, Subject, SubjectOutcome, Touched,
+};
+use landfall::controller::subject::is_about_any;
 use landfall::observe::{Interest, observe};
 use landfall::observed::{ContainerId, EndpointSettings, NetworkId};
 use landfall::report::Outcome;
@@ -16,7 +19,7 @@ use crate::support::scenario::{Scenario, application, database, destination, edg
 
 const INTERVAL: Duration = Duration::from_secs(60);
 /// The longest that anything waits: the guard against fights, and a resync on top.
-const PATIENCE: Duration = Duration::from_secs(400);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 pub(super) const CONTAINERS: [&str; 4] = ["traefik", "app", "db", "stranger"];
 pub(super) const NETWORKS: [&str; 2] = ["web-net", "data-net"];
@@ -108,20 +111,24 @@ impl Controller {
         }
     }
 
-    async fn pass(&self, hold: &BTreeSet<landfall::api::ObjectKey>) -> PassOutcome {
-        let applied = self.town.apply_but(hold).await;
-        let mut destinations = BTreeMap::new();
+    async fn pass(&self, hold: &BTreeSet<Subject>) -> PassOutcome {
+        let applied = self.town.apply_but(|group| is_about_any(group, hold)).await;
+        let mut subjects: BTreeMap<Subject, Judged> = BTreeMap::new();
+        let mut touched = Touched::default();
         for it in applied.report.servers.iter().flat_map(|server| &server.operations) {
             let outcome = match it.outcome {
-                Outcome::Done => DestinationOutcome::Repaired,
-                _ => DestinationOutcome::Failed,
+                Outcome::Done => SubjectOutcome::Repaired,
+                _ => SubjectOutcome::Failed,
             };
-            let known = destinations.entry(it.operation.object.clone()).or_insert(outcome);
-            if outcome == DestinationOutcome::Failed {
-                *known = outcome;
+            touched.add(&it.operation.call);
+            let (object, name) = (it.operation.object.clone(), it.operation.to_string());
+            let judged = Judged { object, name, disruptive: it.operation.disruptive, outcome };
+            let known = subjects.entry(Subject::of(&it.operation)).or_insert(judged);
+            if outcome == SubjectOutcome::Failed {
+                known.outcome = outcome;
             }
         }
-        PassOutcome { destinations, ..PassOutcome::default() }
+        PassOutcome::Observed(Observed { subjects, touched, withheld: None })
     }
 
     async fn let_time_pass(&mut self, until: Duration) {

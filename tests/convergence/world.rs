@@ -1,6 +1,6 @@
 //! Manifests and a server in memory, brought together by whole passes: observe, plan, execute.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use landfall::api::ObjectKey;
 use landfall::desired::DesiredState;
@@ -8,7 +8,7 @@ use landfall::execute::Limits;
 use landfall::observe::ObserveLimits;
 use landfall::observed::{ContainerId, ContainerState, EndpointSettings, ServiceAttachment};
 use landfall::plan::cut::cut;
-use landfall::plan::{Cause, JournalPurpose, Plan, Request};
+use landfall::plan::{Cause, Group, JournalPurpose, Plan, Request};
 use landfall::reconcile::{Applied, Pass, Preview};
 use landfall::report::Outcome;
 use landfall::store::journal::Journals;
@@ -67,20 +67,20 @@ impl Town {
     }
 
     pub(super) async fn apply_through(&self, engine: &MemoryEngine) -> Applied {
-        self.apply_but_through(engine, &BTreeSet::new()).await
+        self.apply_but_through(engine, |_| false).await
     }
 
-    /// Leaves out what is done for these objects.
-    pub(super) async fn apply_but(&self, left_out: &BTreeSet<ObjectKey>) -> Applied {
+    /// Leaves out these groups.
+    pub(super) async fn apply_but(&self, left_out: impl Fn(&Group) -> bool) -> Applied {
         self.apply_but_through(&self.engine, left_out).await
     }
 
-    async fn apply_but_through(&self, engine: &MemoryEngine, left_out: &BTreeSet<ObjectKey>) -> Applied {
+    async fn apply_but_through(&self, engine: &MemoryEngine, left_out: impl Fn(&Group) -> bool) -> Applied {
         let (journals, known) = (self.journals(), Known::in_state(self.state.path()));
         let pass = Self::pass(&self.desired, &self.request, &journals, &known);
         let decide = |_: &_, mut plan: Plan| {
             for server in &mut plan.servers {
-                cut(server, |group| left_out.contains(&group.object));
+                cut(server, &left_out);
             }
             Some(plan)
         };

@@ -6,6 +6,7 @@ mod controller;
 mod drift;
 mod facts;
 mod followed;
+mod guard;
 mod host;
 mod keep;
 mod lifecycle;

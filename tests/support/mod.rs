@@ -7,6 +7,7 @@ pub(crate) mod authority;
 pub(crate) mod browser;
 pub(crate) mod cluster;
 pub(crate) mod container;
+pub(crate) mod faults;
 pub(crate) mod host;
 pub(crate) mod lan;
 pub(crate) mod memory;

@@ -1,6 +1,6 @@
 //! `/`: everything at a glance, what needs attention first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
 use axum::extract::State;
@@ -12,8 +12,10 @@ use super::lane::Lane;
 use super::parts::{ChangeLine, GOOD, Mark, NoteLine, OperationLine, UNSURE, count, href, word};
 use super::pending::{Pending, waiting};
 use super::{Frame, render};
-use crate::api::{Kind, ObjectKey};
+use crate::api::{Condition, Kind, ObjectKey};
+use crate::controller::board::Content;
 use crate::plan::{NoteKind, Reason};
+use crate::store::records::CONTENDED;
 use crate::web::answer::Asked;
 use crate::web::view::{DestinationView, Filter, ServerView, Standing, Tally, View};
 use crate::web::{Problem, WebState};
@@ -243,6 +245,9 @@ fn headline(view: &View, tally: Tally) -> Headline {
         (UNSURE, "The manifests are invalid; the last good ones are in force".to_owned())
     } else if content.pending().next().is_some() {
         (UNSURE, waiting(content.pending().map(|(_, withheld)| withheld)))
+    } else if let fought @ 1.. = contended(content) {
+        let are = if fought == 1 { "is" } else { "are" };
+        (UNSURE, format!("{} {are} undone again and again", count(fought, "object")))
     } else if total == 0 {
         (GOOD, "No destination is declared".to_owned())
     } else if total == 1 {
@@ -264,6 +269,13 @@ fn headline(view: &View, tally: Tally) -> Headline {
         says.push("stopping".to_owned());
     }
     Headline { standing, text, says: says.join(" · ") }
+}
+
+/// How many objects something keeps undoing.
+fn contended(content: &Content) -> usize {
+    let fought = |conditions: &Vec<Condition>| conditions.iter().any(|it| it.condition_type == CONTENDED);
+    let objects = content.servers.values().flat_map(|server| &server.conditions);
+    objects.filter(|(_, conditions)| fought(conditions)).map(|(object, _)| object).collect::<BTreeSet<_>>().len()
 }
 
 fn tiles(tally: Tally, asking: &Asking) -> Vec<Tile> {

@@ -3,7 +3,7 @@
 use crate::api::{Condition, ConditionStatus};
 use crate::plan::{BlockerKind, NoteKind};
 use crate::report::json::{NoteDocument, OperationDocument};
-use crate::store::records::{EventRecord, EventType};
+use crate::store::records::{CONTENDED, EventRecord, EventType};
 use crate::web::view::Standing;
 
 /// How something stands, as a class and as a sign: colours alone say nothing to many.
@@ -201,7 +201,7 @@ fn mark_of(condition: &Condition) -> Mark {
     match (condition.condition_type.as_str(), condition.status) {
         (_, ConditionStatus::Unknown) => UNSURE,
         ("Reconciling" | "Deleting", ConditionStatus::False) => PLAIN,
-        ("Reconciling" | "Deleting", ConditionStatus::True) => UNSURE,
+        ("Reconciling" | "Deleting" | CONTENDED, ConditionStatus::True) => UNSURE,
         ("Stalled", ConditionStatus::True) => BAD,
         ("Stalled", ConditionStatus::False) => GOOD,
         ("Active", ConditionStatus::False) => PLAIN,
