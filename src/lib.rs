@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod notice;
 pub mod observed;
 pub mod plan;
+pub mod printable;
 pub mod references;
 pub mod report;
 pub mod scan;

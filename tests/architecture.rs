@@ -15,6 +15,7 @@ const CORE: &[&str] = &[
     "desired",
     "observed",
     "plan",
+    "printable",
     "report",
     "drift",
     "graph",

@@ -12,6 +12,7 @@ use super::{Context, Error, Exit, record, report, servers};
 use crate::engine::connect;
 use crate::observed::Observations;
 use crate::plan::{Call, Cause, NoteKind, Plan, Request};
+use crate::printable::printable;
 use crate::reconcile::{Applied, Pass, Preview};
 use crate::report::{Outcome, Report};
 use crate::scope::Selection;
@@ -285,7 +286,7 @@ pub(super) fn called_off(context: &Context) -> Exit {
 /// One line from standard input; `None` where there is none.
 pub(super) fn ask(question: &str) -> Option<String> {
     let mut stderr = std::io::stderr().lock();
-    stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).ok()?;
+    stderr.write_all(printable(question).as_bytes()).and_then(|()| stderr.flush()).ok()?;
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     if !std::io::stdin().is_terminal() {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::output::style::styled;
 use super::{Context, Error};
 use crate::desired::DesiredState;
 use crate::manifest::{self, Diagnostic, Manifests};
@@ -83,7 +84,7 @@ pub(super) fn invalid(problems: &[Diagnostic]) -> Error {
 
 /// `consequence`: what follows for the command.
 pub(super) fn wrong(problems: &[Diagnostic], consequence: &str) -> Error {
-    let details: Vec<String> = problems.iter().map(|problem| problem.render(true)).collect();
+    let details: Vec<String> = problems.iter().map(styled).collect();
     let count = match manifest::count(problems) {
         1 => "1 problem".to_owned(),
         count => format!("{count} problems"),

@@ -17,6 +17,7 @@ use crate::engine::connect;
 use crate::manifest::LocatedObject;
 use crate::plan::facts::{EndpointFacts, NetworkFacts};
 use crate::plan::{Blocker, DeleteMode, FreshIds, Note, Operation, PlanInput, Reason, Request, plan};
+use crate::printable::one_line;
 
 /// Shows everything about an object: what is declared, what there is, what is outstanding or blocked, and what to do next
 #[derive(Debug, clap::Args)]
@@ -107,7 +108,7 @@ impl<'a> Page<'a> {
     }
 
     fn field(&mut self, name: &str, value: &str) {
-        let value = if value.is_empty() { "<none>" } else { value };
+        let value = if value.is_empty() { "<none>" } else { &one_line(value) };
         let _ = writeln!(self.text, "{BOLD}{:VALUES$}{BOLD:#}{value}", format!("{name}:"));
     }
 
@@ -117,6 +118,7 @@ impl<'a> Page<'a> {
         }
         for (at, (key, value)) in values.iter().enumerate() {
             let name = if at == 0 { format!("{name}:") } else { String::new() };
+            let value = one_line(value);
             let _ = writeln!(self.text, "{BOLD}{name:VALUES$}{BOLD:#}{key}={value}");
         }
     }
@@ -127,7 +129,7 @@ impl<'a> Page<'a> {
 
     fn line(&mut self, name: &str, value: &str) {
         let width = VALUES - 2;
-        let value = if value.is_empty() { "<none>" } else { value };
+        let value = if value.is_empty() { "<none>" } else { &one_line(value) };
         let _ = writeln!(self.text, "  {:width$}{value}", format!("{name}:"));
     }
 
@@ -231,7 +233,13 @@ impl<'a> Page<'a> {
             self.heading("Missing");
             for missing in &facts.missing {
                 let container = missing.container.as_deref().unwrap_or("no container is selected");
-                let _ = writeln!(self.text, "  {} {}: {container}", missing.resource.kind, missing.resource.path());
+                let _ = writeln!(
+                    self.text,
+                    "  {} {}: {}",
+                    missing.resource.kind,
+                    missing.resource.path(),
+                    one_line(container)
+                );
             }
         }
         if !facts.unmanaged.is_empty() {
@@ -356,7 +364,7 @@ impl<'a> Page<'a> {
         if !operations.is_empty() {
             self.heading("Outstanding");
             for operation in operations {
-                let _ = writeln!(self.text, "  {operation}");
+                let _ = writeln!(self.text, "  {}", one_line(&operation.to_string()));
             }
             let _ = writeln!(self.text, "  {HINT}next:{HINT:#} landfall apply");
         }
@@ -400,7 +408,7 @@ impl<'a> Page<'a> {
         }
         self.heading("Deletion blocked by");
         for blocker in blockers {
-            let _ = writeln!(self.text, "  {blocker}");
+            let _ = writeln!(self.text, "  {}", one_line(&blocker.to_string()));
         }
         let _ = writeln!(
             self.text,

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt::{self, Write};
 
 use crate::engine::EngineError;
+use crate::printable::one_line;
 
 /// An error that ends the command with exit code 2.
 #[derive(Debug)]
@@ -60,9 +61,9 @@ impl Error {
             text.push_str(details.trim_end());
             text.push_str("\n\n");
         }
-        let _ = writeln!(text, "{ERROR}error:{ERROR:#} {BOLD}{}{BOLD:#}", self.message);
+        let _ = writeln!(text, "{ERROR}error:{ERROR:#} {BOLD}{}{BOLD:#}", one_line(&self.message));
         for cause in &self.causes {
-            let _ = writeln!(text, "  caused by: {cause}");
+            let _ = writeln!(text, "  caused by: {}", one_line(cause));
         }
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "{HINT}hint:{HINT:#} {hint}");

@@ -1,5 +1,6 @@
 //! Data on standard output, everything else on standard error; colours and widths only where a terminal is.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
@@ -11,19 +12,93 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Error;
+use crate::printable;
+use style::Style;
 
 /// Styles by meaning. Text is styled always; the stream takes the colours out where they are not wanted.
 pub(crate) mod style {
-    use anstyle::{AnsiColor, Style};
+    use std::fmt;
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::LazyLock;
 
-    pub(crate) const BOLD: Style = Style::new().bold();
-    pub(crate) const DIM: Style = Style::new().dimmed();
-    pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
-    pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
-    pub(crate) const HINT: Style = AnsiColor::Cyan.on_default().bold();
-    pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-    pub(crate) const BAD: Style = AnsiColor::Red.on_default();
-    pub(crate) const UNCERTAIN: Style = AnsiColor::Yellow.on_default();
+    use anstyle::AnsiColor;
+
+    pub(crate) const PLAIN: Style = Style('p');
+    pub(crate) const BOLD: Style = Style('b');
+    pub(crate) const DIM: Style = Style('d');
+    pub(crate) const ERROR: Style = Style('e');
+    pub(crate) const WARNING: Style = Style('w');
+    pub(crate) const HINT: Style = Style('h');
+    pub(crate) const GOOD: Style = Style('g');
+    pub(crate) const BAD: Style = Style('r');
+    pub(crate) const UNCERTAIN: Style = Style('y');
+
+    /// Written as a mark that [`Context`](super::Context) turns into what the terminal obeys: whatever else it would obey is not from here.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) struct Style(char);
+
+    /// Another private character in each process: no server can have it in a name.
+    static MARK: LazyLock<char> = LazyLock::new(|| {
+        let drawn = u32::try_from(RandomState::new().hash_one("mark") % 0xfffe).unwrap_or_default();
+        char::from_u32(0xf_0000 + drawn).unwrap_or('\u{f0000}')
+    });
+    const END: char = '0';
+    /// What follows, up to `m`, is how something is rendered.
+    const RENDERED: char = '[';
+
+    impl fmt::Display for Style {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match *self {
+                PLAIN => Ok(()),
+                _ if f.alternate() => write!(f, "{}{END}", *MARK),
+                Style(style) => write!(f, "{}{style}", *MARK),
+            }
+        }
+    }
+
+    impl Style {
+        fn ansi(self) -> anstyle::Style {
+            match self {
+                BOLD => anstyle::Style::new().bold(),
+                DIM => anstyle::Style::new().dimmed(),
+                ERROR => AnsiColor::Red.on_default().bold(),
+                WARNING => AnsiColor::Yellow.on_default().bold(),
+                HINT => AnsiColor::Cyan.on_default().bold(),
+                GOOD => AnsiColor::Green.on_default(),
+                BAD => AnsiColor::Red.on_default(),
+                UNCERTAIN => AnsiColor::Yellow.on_default(),
+                _ => anstyle::Style::new(),
+            }
+        }
+    }
+
+    /// A problem with the colours of its renderer, in which there are no others.
+    pub(crate) fn styled(problem: &crate::manifest::Diagnostic) -> String {
+        problem.render(true).replace("\u{1b}[", &format!("{}{RENDERED}", *MARK))
+    }
+
+    /// The text as it goes to the terminal: styled by these marks, and by nothing that others have put into it.
+    pub(crate) fn resolve(text: &str) -> String {
+        let mut parts = text.split(*MARK);
+        let mut resolved = crate::printable::printable(parts.next().unwrap_or_default()).into_owned();
+        for part in parts {
+            let mut rest = part.chars();
+            match rest.next() {
+                Some(RENDERED) => {
+                    let codes = rest.as_str().split('m').next().unwrap_or_default();
+                    if codes.chars().all(|it| it.is_ascii_digit() || it == ';') {
+                        resolved.push_str(&format!("\u{1b}[{codes}m"));
+                        rest = rest.as_str().get(codes.len() + 1..).unwrap_or_default().chars();
+                    }
+                }
+                Some(END) => resolved.push_str(&anstyle::Reset.to_string()),
+                Some(style) => resolved.push_str(&Style(style).ansi().to_string()),
+                None => {}
+            }
+            resolved.push_str(&crate::printable::printable(rest.as_str()));
+        }
+        resolved
+    }
 }
 
 /// When to use colours.
@@ -78,7 +153,7 @@ impl Context {
     /// For what goes on: false when the reader went away.
     pub(crate) fn print_while_read(&self, text: &str) -> Result<bool, Error> {
         let mut stdout = AutoStream::new(io::stdout().lock(), self.choice(&io::stdout()));
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        match stdout.write_all(style::resolve(text).as_bytes()).and_then(|()| stdout.flush()) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(error) => Err(Error::new("cannot write to standard output").caused_by(&error)),
@@ -100,7 +175,7 @@ impl Context {
     pub(crate) fn say(&self, text: &str) {
         let mut stderr = AutoStream::new(io::stderr().lock(), self.choice(&io::stderr()));
         // Nowhere is left to complain to.
-        let _ = writeln!(stderr, "{}", text.trim_end());
+        let _ = writeln!(stderr, "{}", style::resolve(text.trim_end()));
     }
 
     pub(crate) fn warn(&self, text: &str) {
@@ -140,10 +215,11 @@ impl Context {
 fn rendered(format: DataFormat, value: &impl Serialize) -> Result<String, Error> {
     match format {
         DataFormat::Json => serde_json::to_string_pretty(value)
-            .map(|text| text + "\n")
+            .map(|text| printable::json(text) + "\n")
             .map_err(|error| Error::new("cannot write the result as JSON").caused_by(&error)),
-        DataFormat::Yaml => serde_yaml::to_string(value)
-            .map_err(|error| Error::new("cannot write the result as YAML").caused_by(&error)),
+        DataFormat::Yaml => {
+            printable::yaml(value).map_err(|error| Error::new("cannot write the result as YAML").caused_by(&error))
+        }
     }
 }
 
@@ -172,12 +248,49 @@ pub(super) fn start_logging(verbose: u8) -> Log {
     // Fails only when somebody has set a subscriber already, which is then as good.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(Lines::of_log)
         .with_ansi(io::stderr().is_terminal())
         .without_time()
         .with_target(false)
         .try_init();
     Log::default()
+}
+
+/// Where the log goes, one event with each call: what others have put into one is neither obeyed nor taken for another event.
+enum Lines {
+    Text,
+    /// With the log's own colours. Escape sequences of others it has made harmless itself.
+    Coloured,
+    Json,
+}
+
+impl Lines {
+    fn of_log() -> Self {
+        if io::stderr().is_terminal() { Self::Coloured } else { Self::Text }
+    }
+
+    fn of_json() -> Self {
+        Self::Json
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let mut shown = match self {
+            Self::Text => printable::one_line(line).into_owned(),
+            Self::Coloured => line.split('\u{1b}').map(printable::one_line).collect::<Vec<_>>().join("\u{1b}"),
+            Self::Json => printable::json(line.to_owned()),
+        };
+        shown.push('\n');
+        io::stderr().lock().write_all(shown.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// How the log of a long-running command is written.
@@ -207,10 +320,10 @@ impl Log {
 
 /// The log of a command that goes on: with times, and from what is done upwards.
 pub(super) fn start_log(verbose: u8, format: LogFormat) -> Log {
-    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let log = tracing_subscriber::fmt::layer();
     let log = match format {
-        LogFormat::Text => log.boxed(),
-        LogFormat::Json => log.json().boxed(),
+        LogFormat::Text => log.with_writer(Lines::of_log).with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => log.json().with_writer(Lines::of_json).boxed(),
     };
     let log = log.with_filter(log_filter(verbose.saturating_add(1)));
     let subscriber = tracing_subscriber::registry().with(log);
@@ -253,21 +366,21 @@ pub(crate) struct Table {
 }
 
 /// The content of one cell and how it looks.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Cell {
     text: String,
-    style: anstyle::Style,
+    style: Style,
 }
 
 impl Cell {
-    pub(crate) fn styled(text: impl Into<String>, style: anstyle::Style) -> Self {
+    pub(crate) fn styled(text: impl Into<String>, style: Style) -> Self {
         Self { text: text.into(), style }
     }
 }
 
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
-        Self { text: text.into(), style: anstyle::Style::new() }
+        Self { text: text.into(), style: style::PLAIN }
     }
 }
 
@@ -299,6 +412,9 @@ impl Table {
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         let mut cells: Vec<Cell> = cells.into_iter().collect();
         for cell in &mut cells {
+            if let Cow::Owned(text) = printable::one_line(&cell.text) {
+                cell.text = text;
+            }
             if cell.text.is_empty() {
                 cell.text.push('-');
             }
@@ -431,7 +547,7 @@ mod tests {
     }
 
     fn plain(text: &str) -> String {
-        anstream::adapter::strip_str(text).to_string()
+        anstream::adapter::strip_str(&style::resolve(text)).to_string()
     }
 
     #[test]

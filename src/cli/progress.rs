@@ -11,6 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::api::ObjectKey;
 use crate::execute::Progress;
 use crate::plan::{Operation, Plan};
+use crate::printable::one_line;
 use crate::report::Outcome;
 
 /// One bar for each server that has something to do.
@@ -76,7 +77,7 @@ impl Bars {
 impl Progress for Bars {
     fn started(&self, server: &ObjectKey, operation: &Operation) {
         tracing::info!(server = server.path(), "{operation}");
-        self.with(server, |bar| bar.set_message(operation.call.to_string()));
+        self.with(server, |bar| bar.set_message(one_line(&operation.call.to_string()).into_owned()));
     }
 
     fn finished(&self, server: &ObjectKey, _operation: &Operation, _outcome: &Outcome) {

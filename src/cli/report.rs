@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::output::style::{BAD, BOLD, DIM, ERROR, GOOD, HINT, UNCERTAIN};
 use super::{Context, Exit};
 use crate::plan::{Note, NoteKind};
+use crate::printable::one_line;
 use crate::report::{OperationReport, Outcome, Report, Tally};
 
 /// `differences`: operations that are only planned count as differences, as `diff` has it.
@@ -69,8 +70,10 @@ fn write_operation(text: &mut String, report: &OperationReport, width: Option<us
         _ => BAD,
     };
     let because = operation.purpose();
+    let call = operation.call.to_string();
+    let call = one_line(&call);
     let disruptive = if operation.disruptive { format!("{UNCERTAIN}, disruptive{UNCERTAIN:#}") } else { String::new() };
-    let _ = write!(text, "  {colour}{sign} {}{colour:#} {DIM}{because}{DIM:#}{disruptive}", operation.call);
+    let _ = write!(text, "  {colour}{sign} {call}{colour:#} {DIM}{because}{DIM:#}{disruptive}");
     match outcome {
         Outcome::Planned | Outcome::Done => text.push('\n'),
         Outcome::Skipped => text.push_str(": skipped\n"),
@@ -98,7 +101,7 @@ pub(super) fn write_note(text: &mut String, note: &Note, indent: usize, width: O
     let marked = format!("{sign} {word}");
     text.push_str(&first.replacen(&marked, &format!("{style}{marked}{style:#}"), 1));
     for blocker in &note.blockers {
-        let _ = writeln!(text, "{:indent$}    {blocker}", "");
+        let _ = writeln!(text, "{:indent$}    {}", "", one_line(&blocker.to_string()));
     }
     hint(text, note.hint.as_deref(), indent + 4, width);
 }

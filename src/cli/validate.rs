@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::args::{ManifestArgs, wrong};
 use super::output::DataFormat;
+use super::output::style::styled;
 use super::{Context, Error, Exit};
 use crate::manifest::Diagnostic;
 
@@ -36,7 +37,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         }
         (Ok(manifests), None) => {
             for diagnostic in manifests.unsupported() {
-                context.say(&format!("{}\n", diagnostic.render(true)));
+                context.say(&format!("{}\n", styled(diagnostic)));
             }
             let count = manifests.objects().len();
             context.print(&format!("{count} object{} valid\n", if count == 1 { " is" } else { "s are" }))?;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Drift, Since};
+use crate::printable::is_obeyed;
 
 /// The report as Markdown.
 pub fn markdown(drift: &Drift) -> String {
@@ -78,7 +79,7 @@ fn since(since: Option<&Since>) -> String {
 /// Text that is nothing but text: neither Markdown nor HTML, and on one line.
 fn cell(text: &str) -> String {
     let mut escaped = String::new();
-    for character in text.chars() {
+    for (at, character) in text.char_indices() {
         match character {
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '!' => {
                 escaped.push('\\');
@@ -88,7 +89,10 @@ fn cell(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '&' => escaped.push_str("&amp;"),
             '@' => escaped.push_str("&#64;"),
-            other if other.is_control() || matches!(other, '\u{2028}' | '\u{2029}') => escaped.push(' '),
+            // What looks like an address becomes a link by itself.
+            ':' if text[at..].starts_with("://") => escaped.push_str("&#58;"),
+            'w' if text[at..].starts_with("www.") => escaped.push_str("&#119;"),
+            other if other.is_control() || is_obeyed(other) => escaped.push(' '),
             other => escaped.push(other),
         }
     }

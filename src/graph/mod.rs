@@ -14,6 +14,7 @@ pub use mermaid::mermaid;
 pub use svg::svg;
 
 use crate::api::{Kind, Object, ObjectKey, ServerRole, Spec};
+use crate::printable::is_obeyed;
 
 /// What there is to draw, in a stable order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,11 +206,5 @@ fn shorten(text: &str, longest: usize) -> String {
 
 /// Directional overrides are taken out with the control characters: they make a name read as another one.
 fn printable(character: char) -> char {
-    let turns_text = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let not_xml = matches!(character, '\u{fffe}' | '\u{ffff}');
-    if character.is_control() || turns_text || not_xml || matches!(character, '\u{2028}' | '\u{2029}') {
-        ' '
-    } else {
-        character
-    }
+    if character.is_control() || is_obeyed(character) { ' ' } else { character }
 }

@@ -6,6 +6,8 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
+use crate::printable::one_line;
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -93,23 +95,27 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let title = level.primary_title(self.message.as_str());
+        // What is not a line of the file is shown as it is by the renderer.
+        let message = one_line(&self.message);
+        let (file, hint) = (one_line(&self.file), self.hint.as_deref().map(one_line));
+        let label = self.label.as_deref().map(one_line);
+        let title = level.primary_title(message.as_ref());
         let mut group = match (&self.excerpt, self.line, self.column) {
             (Some(excerpt), Some(line), column) => {
-                let annotation = AnnotationKind::Primary.span(excerpt.marked.clone()).label(self.label.as_deref());
+                let annotation = AnnotationKind::Primary.span(excerpt.marked.clone()).label(label.as_deref());
                 let snippet = Snippet::source(excerpt.line.as_str()).line_start(line).annotation(annotation);
                 if excerpt.whole {
-                    title.element(snippet.path(self.file.as_str()))
+                    title.element(snippet.path(file.as_ref()))
                 } else {
                     // Counted from the part that is shown, the column would be wrong.
-                    let origin = Origin::path(self.file.as_str()).line(line);
+                    let origin = Origin::path(file.as_ref()).line(line);
                     title.element(origin.char_column(column.unwrap_or(1))).element(snippet)
                 }
             }
-            _ => title.element(Origin::path(self.file.as_str())),
+            _ => title.element(Origin::path(file.as_ref())),
         };
-        if let Some(hint) = &self.hint {
-            group = group.element(Level::HELP.message(hint.as_str()));
+        if let Some(hint) = &hint {
+            group = group.element(Level::HELP.message(hint.as_ref()));
         }
         renderer.decor_style(DecorStyle::Ascii).render(&[group])
     }

@@ -14,6 +14,7 @@ use crate::api::server::DEFAULT_ENDPOINT;
 use crate::api::{Kind, Metadata, Object, ObjectKey, ProxySpec, ProxyType, ServerRole, ServerSpec, Spec};
 use crate::desired::{DesiredServer, Proxy, ProxyInstance};
 use crate::observed::{NetworkId, ObservedContainer, ObservedNetwork, ObservedState};
+use crate::printable;
 
 /// What is looked for, and where.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +65,7 @@ impl Scanned {
         for document in &self.documents {
             text.push_str("---\n");
             comment(&mut text, &document.comments);
-            text.push_str(&serde_yaml::to_string(&document.object)?);
+            text.push_str(&printable::yaml(&document.object)?);
         }
         Ok(text)
     }
@@ -74,11 +75,7 @@ impl Scanned {
 fn comment(text: &mut String, lines: &[String]) {
     for line in lines {
         text.push_str("# ");
-        text.extend(line.chars().map(|character| match character {
-            '\u{2028}' | '\u{2029}' | '\u{feff}' => ' ',
-            other if other.is_control() => ' ',
-            other => other,
-        }));
+        text.push_str(&printable::one_line(line));
         text.push('\n');
     }
 }

@@ -1,7 +1,5 @@
 //! Memory of `run` over many servers: what they answer and what is declared for them, once, and not once for each other.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
@@ -10,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::stand_in::{Answer, ok, stand_in};
 use crate::cli::run::command;
 
 const DESTINATIONS: usize = 50;
@@ -57,7 +56,7 @@ fn containers() -> String {
 }
 
 /// What inspecting it shows.
-fn container(path: &str) -> String {
+fn container(path: &str) -> serde_json::Value {
     let id_asked = path.split('/').find(|part| part.len() == 64).unwrap();
     let number: usize = id_asked.trim_start_matches(['c', '0']).parse().unwrap_or(0);
     let on = number % DESTINATIONS;
@@ -70,7 +69,6 @@ fn container(path: &str) -> String {
             "NetworkID": id("a", on), "EndpointID": id("e", number), "Aliases": [format!("app-{number}")], "IPAMConfig": {},
         } } },
     })
-    .to_string()
 }
 
 impl Fleet {
@@ -91,17 +89,10 @@ impl Fleet {
                      spec: {{ server: edge-{server}, adopt: true, network: {{ name: net-{destination} }} }}\n---\n"
                 );
             }
-            let listener = UnixListener::bind(socket).unwrap();
             let seen = Arc::new(AtomicUsize::new(0));
             looks.push(Arc::clone(&seen));
             let (networks, containers) = (Arc::clone(&networks), Arc::clone(&containers));
-            std::thread::spawn(move || {
-                for stream in listener.incoming().flatten() {
-                    let (networks, containers, seen) =
-                        (Arc::clone(&networks), Arc::clone(&containers), Arc::clone(&seen));
-                    std::thread::spawn(move || serve(stream, server, &networks, &containers, &seen));
-                }
-            });
+            stand_in(&socket, move |_, path| answer(server, &networks, &containers, &seen, path));
         }
         std::fs::write(directory.path().join("all.yaml"), manifests).unwrap();
         Self { directory, looks }
@@ -142,47 +133,21 @@ impl Drop for Run {
     }
 }
 
-fn serve(stream: UnixStream, server: usize, networks: &str, containers: &str, seen: &AtomicUsize) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut stream = stream;
-    loop {
-        let head: Vec<String> =
-            reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
-        let Some(asked) = head.first() else { return };
-        let info = || {
-            json!({
-                "ID": format!("ENGINE:{server}"), "Name": format!("host-{server}"), "ServerVersion": "20.10.24",
-                "OperatingSystem": "Debian", "OSType": "linux", "Architecture": "x86_64", "Swarm": { "LocalNodeState": "inactive" },
-            })
-            .to_string()
-        };
-        let body = match asked.split(' ').nth(1).unwrap_or_default() {
-            path if path.contains("/_ping") => "OK".to_owned(),
-            path if path.contains("/info") => info(),
-            path if path.contains("/networks") => networks.to_owned(),
-            path if path.contains("/containers/json") => {
-                seen.fetch_add(1, Ordering::Relaxed);
-                containers.to_owned()
-            }
-            path if path.contains("/events") && !path.contains("until") => {
-                let _ = stream.write_all(
-                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
-                );
-                // Until the other side goes away.
-                let _ = reader.read_to_end(&mut Vec::new());
-                return;
-            }
-            path if path.contains("/events") => String::new(),
-            path if path.contains("/containers/") => container(path),
-            path => panic!("nobody answers {path}"),
-        };
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        if stream.write_all((head + &body).as_bytes()).is_err() {
-            return;
+fn answer(server: usize, networks: &str, containers: &str, seen: &AtomicUsize, path: &str) -> Answer {
+    match path {
+        "/info" => ok(json!({
+            "ID": format!("ENGINE:{server}"), "Name": format!("host-{server}"), "ServerVersion": "20.10.24",
+            "OperatingSystem": "Debian", "OSType": "linux", "Swarm": { "LocalNodeState": "inactive" },
+        })),
+        "/networks" => ok(networks),
+        path if path.starts_with("/containers/json") => {
+            seen.fetch_add(1, Ordering::Relaxed);
+            ok(containers)
         }
+        path if path.starts_with("/containers/") => ok(container(path)),
+        path if path.starts_with("/events") && path.contains("until") => ok(""),
+        path if path.starts_with("/events") => Answer::Silence,
+        path => panic!("nobody answers {path}"),
     }
 }
 

@@ -3,3 +3,5 @@
 mod answers;
 mod diagnostics;
 mod fleet;
+mod hostile;
+mod stand_in;
