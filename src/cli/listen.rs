@@ -19,6 +19,10 @@ pub(super) struct ListenArgs {
     /// File with the token that those who act over HTTP have to show [default: the token in $LANDFALL_TOKEN]
     #[arg(long, value_name = "FILE", help_heading = "HTTP")]
     token_file: Option<PathBuf>,
+    /// File with the token that those who read over HTTP have to show, unless they are on this machine [default: the token in
+    /// $LANDFALL_READ_TOKEN]
+    #[arg(long, alias = "read-token-file", value_name = "FILE", help_heading = "HTTP")]
+    read_token: Option<PathBuf>,
     /// Name under which it may be asked for, besides addresses and `localhost`; repeats
     #[arg(long, value_name = "NAME", help_heading = "HTTP")]
     allow_host: Vec<String>,
@@ -31,46 +35,53 @@ pub(super) struct Listening {
     /// Somebody asked for this address: then it is an error that it cannot be had.
     asked: bool,
     pub(super) token: Option<Token>,
+    pub(super) read_token: Option<Token>,
     pub(super) hosts: AllowedHosts,
 }
 
 impl ListenArgs {
     pub(super) fn check(&self) -> Result<Listening, Error> {
-        let token = self.token()?;
+        let token = token_of("--token-file", self.token_file.as_deref(), "LANDFALL_TOKEN")?;
+        let read_token = token_of("--read-token", self.read_token.as_deref(), "LANDFALL_READ_TOKEN")?;
         let address = match self.listen.as_deref() {
             Some("none") => None,
             text => Some(address(text.unwrap_or(DEFAULT), token.is_some())?),
         };
-        Ok(Listening { address, asked: self.listen.is_some(), token, hosts: AllowedHosts(self.allow_host.clone()) })
-    }
-
-    fn token(&self) -> Result<Option<Token>, Error> {
-        let cannot = |what: String, error| Error::new(what).caused_by(&error);
-        if let Some(path) = &self.token_file {
-            let token = Token::read(path);
-            self.doubts(path);
-            return token.map(Some).map_err(|error| cannot(format!("--token-file {}", path.display()), error));
-        }
-        match std::env::var_os("LANDFALL_TOKEN") {
-            Some(text) => {
-                let token = Token::new(&text.to_string_lossy());
-                token.map(Some).map_err(|error| cannot("the token in LANDFALL_TOKEN".to_owned(), error))
-            }
-            None => Ok(None),
-        }
+        Ok(Listening {
+            address,
+            asked: self.listen.is_some(),
+            token,
+            read_token,
+            hosts: AllowedHosts(self.allow_host.clone()),
+        })
     }
 }
 
-impl ListenArgs {
-    /// A token that others can read or guess is no token.
-    fn doubts(&self, path: &Path) {
-        let Ok(file) = std::fs::metadata(path) else { return };
-        if file.mode() & 0o004 != 0 {
-            tracing::warn!("every user of this machine can read the token: chmod o-r {}", path.display());
+/// The token in the file, or else in the variable.
+fn token_of(flag: &str, file: Option<&Path>, variable: &str) -> Result<Option<Token>, Error> {
+    let cannot = |what: String, error| Error::new(what).caused_by(&error);
+    if let Some(path) = file {
+        let token = Token::read(path);
+        doubts(path);
+        return token.map(Some).map_err(|error| cannot(format!("{flag} {}", path.display()), error));
+    }
+    match std::env::var_os(variable) {
+        Some(text) => {
+            let token = Token::new(&text.to_string_lossy());
+            token.map(Some).map_err(|error| cannot(format!("the token in {variable}"), error))
         }
-        if file.len() < SHORTEST {
-            tracing::warn!("the token in {} is short enough to be guessed: take 16 characters or more", path.display());
-        }
+        None => Ok(None),
+    }
+}
+
+/// A token that others can read or guess is no token.
+fn doubts(path: &Path) {
+    let Ok(file) = std::fs::metadata(path) else { return };
+    if file.mode() & 0o004 != 0 {
+        tracing::warn!("every user of this machine can read the token: chmod o-r {}", path.display());
+    }
+    if file.len() < SHORTEST {
+        tracing::warn!("the token in {} is short enough to be guessed: take 16 characters or more", path.display());
     }
 }
 

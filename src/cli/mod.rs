@@ -155,6 +155,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => output::start_log(cli.global.verbose, args.log_format),
         _ => output::start_logging(cli.global.verbose),
     };
+    if !matches!(cli.command, Command::Schema(_)) {
+        // State and what git checks out for it is nobody else's; no other command writes files.
+        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    }
     let exit = dispatch(cli.command, &context).unwrap_or_else(|error| {
         context.error(&error);
         Exit::Failed

@@ -115,6 +115,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             state: args.state.state.as_deref().and_then(|path| std::path::absolute(path).ok()),
             commands: sender.clone(),
             token: listening.token.clone(),
+            read_token: listening.read_token.clone(),
             hosts: listening.hosts.clone(),
             webhook,
             limits: web::Limits::default(),

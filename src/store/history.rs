@@ -176,6 +176,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(directory).map_err(|error| self.refused(Failure::io(&error)))?;
+        super::keep_private(&self.path);
         self.guarded(|| {
             let database = in_turn(|| self.create(verify))?;
             // A corrupt page is found when it is met.

@@ -89,6 +89,7 @@ impl Journals {
 
     fn write_to(&self, path: &Path, journal: &Journal) -> io::Result<()> {
         fs::create_dir_all(&self.directory)?;
+        super::keep_private(&self.directory);
         let document = Document { format_version: FORMAT.to_owned(), journal };
         let mut text = serde_json::to_string_pretty(&document)?;
         text.push('\n');

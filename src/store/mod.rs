@@ -19,6 +19,16 @@ pub fn state_directory(flag: Option<&Path>) -> Result<PathBuf, NoStateDirectory>
     choose(flag, |variable| std::env::var_os(variable).map(PathBuf::from))
 }
 
+/// Takes from others what an earlier version, or whoever made it, has left them: new files are nobody else's from the start.
+pub(crate) fn keep_private(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(mode) = std::fs::symlink_metadata(path).map(|it| it.permissions().mode()) else { return };
+    if mode & 0o077 != 0 {
+        // Somebody else's it stays.
+        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o700));
+    }
+}
+
 /// Where a set's history, lock and socket are.
 pub fn set_directory(state: &Path, set: &str) -> PathBuf {
     state.join("sets").join(set)

@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use super::{Problem, WebState};
 
@@ -71,6 +74,42 @@ pub(super) async fn named_right(State((state, via)): State<(WebState, Via)>, req
         }
     }
     next.run(request).await
+}
+
+/// Where a request over TCP comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// What a reverse proxy says of whoever asks it.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
+/// Reading is for whoever has a token, where there is one for it, and for this machine.
+pub(super) async fn readable(State((state, via)): State<(WebState, Via)>, request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let Some(token) = state.read_token.as_ref().filter(|_| via == Via::Tcp && reads) else {
+        return next.run(request).await;
+    };
+    let here = request.extensions().get::<Peer>().is_some_and(|Peer(address)| address.is_loopback());
+    let forwarded = FORWARDED.iter().any(|name| request.headers().contains_key(*name));
+    let knows = |guess: &str| token.is(guess) || state.token.as_ref().is_some_and(|token| token.is(guess));
+    let guess = bearer(request.headers()).map(str::to_owned).or_else(|| password(request.headers()));
+    if (here && !forwarded) || guess.is_some_and(|guess| knows(&guess)) {
+        return next.run(request).await;
+    }
+    let message = "Reading needs `Authorization: Bearer TOKEN`, or the token as the password of any user.";
+    let mut response = Problem::new(StatusCode::UNAUTHORIZED, "Unauthorized", message).into_response();
+    // A browser asks for it.
+    let challenge = HeaderValue::from_static("Basic realm=\"Landfall\", charset=\"UTF-8\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+/// Of any user.
+fn password(headers: &HeaderMap) -> Option<String> {
+    let (scheme, both) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let decoded = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(both.trim()).ok())??;
+    let decoded = String::from_utf8(decoded).ok()?;
+    decoded.split_once(':').map(|(_, password)| password.to_owned())
 }
 
 pub(super) async fn authorized(State((state, via)): State<(WebState, Via)>, request: Request, next: Next) -> Response {

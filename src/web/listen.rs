@@ -5,7 +5,7 @@
 //! longest makes room.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_io_timeout::TimeoutStream;
 use tower_service::Service;
 
+use super::guard::Peer;
 use super::places::{Place, Places};
 use super::{Via, WebState, router};
 
@@ -168,25 +169,26 @@ fn addressable(directory: &Path, name: &Path) -> io::Result<(PathBuf, Option<std
 trait Door {
     type Stream: AsyncRead + AsyncWrite + Send + 'static;
 
-    async fn next(&self) -> io::Result<Self::Stream>;
+    /// The next, and from where it comes.
+    async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)>;
 }
 
 impl Door for TcpListener {
     type Stream = TcpStream;
 
-    async fn next(&self) -> io::Result<TcpStream> {
-        let (stream, _) = self.accept().await?;
+    async fn next(&self) -> io::Result<(TcpStream, Option<IpAddr>)> {
+        let (stream, peer) = self.accept().await?;
         // Small events on an open stream are to arrive now.
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok((stream, Some(peer.ip().to_canonical())))
     }
 }
 
 impl Door for UnixListener {
     type Stream = UnixStream;
 
-    async fn next(&self) -> io::Result<UnixStream> {
-        self.accept().await.map(|(stream, _)| stream)
+    async fn next(&self) -> io::Result<(UnixStream, Option<IpAddr>)> {
+        self.accept().await.map(|(stream, _)| (stream, None))
     }
 }
 
@@ -194,9 +196,9 @@ async fn accept(door: impl Door, router: Router, limits: Limits) {
     let places = Places::new(limits.connections);
     loop {
         match door.next().await {
-            Ok(stream) => {
+            Ok((stream, peer)) => {
                 let Some(place) = places.take().await else { return };
-                tokio::spawn(serve(stream, router.clone(), place, limits));
+                tokio::spawn(serve(stream, peer, router.clone(), place, limits));
             }
             Err(error) => {
                 tracing::debug!(%error, "a connection was not accepted");
@@ -206,13 +208,24 @@ async fn accept(door: impl Door, router: Router, limits: Limits) {
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Send, router: Router, place: Place, limits: Limits) {
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Send,
+    peer: Option<IpAddr>,
+    router: Router,
+    place: Place,
+    limits: Limits,
+) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.unread));
     let stream = TokioIo::new(Box::pin(stream));
     let service = service_fn(|request: http::Request<Incoming>| {
-        let (mut router, busy) = (router.clone(), place.busy());
-        async move { router.call(request).await.map(|response| response.map(|body| busy.until_sent(body))) }
+        let mut router = router.clone();
+        let mut request = request.map(|body| place.arriving(body));
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(Peer(peer));
+        }
+        let place = &place;
+        async move { router.call(request).await.map(|response| response.map(|body| place.busy().until_sent(body))) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

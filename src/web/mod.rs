@@ -63,6 +63,8 @@ pub struct Shared {
     pub commands: mpsc::Sender<Command>,
     /// `None`: nobody may act over TCP.
     pub token: Option<Token>,
+    /// `None`: whoever reaches it may read.
+    pub read_token: Option<Token>,
     pub hosts: AllowedHosts,
     /// `None`: nobody may say that there is something to fetch.
     pub webhook: Option<Webhook>,
@@ -120,6 +122,7 @@ pub fn router(state: WebState, via: Via) -> Router {
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY))
+        .layer(middleware::from_fn_with_state((state.clone(), via), guard::readable))
         .layer(middleware::from_fn_with_state(state.clone(), guard::in_time))
         .layer(middleware::from_fn_with_state((state.clone(), via), guard::named_right))
         .layer(middleware::from_fn(guard::with_headers))

@@ -1,7 +1,8 @@
 //! Places for connections: so many at a time, and whoever does nothing with one gives it up when somebody else needs it.
 //!
 //! Without that, a few hundred connections that ask for nothing keep everybody else waiting until they time out, and again after that.
-//! A connection is busy from a whole head of a request until the last of the answer is on its way; only idle ones make room.
+//! A connection is busy from a whole request until the last of the answer is on its way; only idle ones make room, and those that are still
+//! sending.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -71,7 +72,14 @@ impl Places {
 }
 
 impl Place {
-    /// A request has come.
+    /// A request is coming: its body, which makes the connection busy once it is there.
+    pub(super) fn arriving<B: HttpBody>(&self, body: B) -> Arriving<B> {
+        let arriving = Arriving { body, connection: Arc::clone(&self.connection) };
+        arriving.ended();
+        arriving
+    }
+
+    /// It is there, or needed no more.
     pub(super) fn busy(&self) -> Busy {
         self.connection.work();
         Busy(Arc::clone(&self.connection))
@@ -107,6 +115,43 @@ impl Connection {
         if let Some(number) = locked(&self.number).take() {
             idle.connections.remove(&number);
         }
+    }
+}
+
+/// The body of a request.
+pub(super) struct Arriving<B> {
+    body: B,
+    connection: Arc<Connection>,
+}
+
+impl<B: HttpBody> Arriving<B> {
+    fn ended(&self) {
+        if self.body.is_end_stream() {
+            self.connection.work();
+        }
+    }
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Arriving<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match &polled {
+            Poll::Ready(None) => self.connection.work(),
+            Poll::Ready(Some(_)) => self.ended(),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -102,3 +102,54 @@ fn what_is_too_much_is_refused() {
     let _ = stream.read_to_string(&mut answer);
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
+
+/// A reverse proxy stands for whoever is not on this machine.
+const BEYOND: (&str, &str) = ("X-Forwarded-For", "203.0.113.7");
+
+#[test]
+fn with_a_read_token_nothing_is_read_from_beyond_without_one() {
+    const READ: &str = "a-token-to-read-with";
+    let served = Served::with_read_token(READ);
+    let paths = [
+        "/",
+        "/?q=x",
+        "/objects/Server/default/edge",
+        "/assets/page.css",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/api/v1/openapi.yaml",
+        "/api/v1/status",
+        "/api/v1/manifests",
+        "/api/v1/servers",
+        "/api/v1/destinations",
+        "/api/v1/resources",
+        "/api/v1/objects/Server/default/edge",
+        "/api/v1/diff",
+        "/api/v1/events",
+        "/api/v1/history",
+        "/api/v1/pending",
+        "/api/v1/stream",
+        "/nowhere",
+    ];
+    for path in paths {
+        for method in ["GET", "HEAD"] {
+            let answer = request(served.address, &format!("{method} {path}"), &[BEYOND]).expect(401);
+            assert!(answer.headers["www-authenticate"].starts_with("Basic"), "{path}");
+        }
+    }
+    let get =
+        |authorization: &str| request(served.address, "GET /healthz", &[BEYOND, ("Authorization", authorization)]);
+    for wrong in ["Bearer a-token", "Basic !!", "Basic YS10b2tlbi10by1yZWFkLXdpdGg=", "Basic eDp4"] {
+        get(wrong).expect(401);
+    }
+    // As a browser sends it: `anyone:a-token-to-read-with`.
+    get("Basic YW55b25lOmEtdG9rZW4tdG8tcmVhZC13aXRo").expect(200);
+    get(&format!("Bearer {READ}")).expect(200);
+    // Whoever may act may read; whoever may read may not act.
+    get(&format!("Bearer {TOKEN}")).expect(200);
+    served.post("/api/v1/reconcile", &[("Authorization", &format!("Bearer {READ}"))]).expect(401);
+    // On this machine, and over the socket.
+    served.get("/healthz").expect(200);
+    over_socket(&served.socket, "GET /healthz").expect(200);
+}

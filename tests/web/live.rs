@@ -335,6 +335,30 @@ fn secrets_of_addresses_and_keys_are_in_no_log_page_answer_or_event() {
         let ran = world.run(arguments);
         spoken.push((arguments.to_owned(), format!("{ran}")));
     }
+    // What is kept is nobody else's.
+    let mut kept = vec![world.path().join("state")];
+    let mut files = 0;
+    while let Some(path) = kept.pop() {
+        use std::os::unix::fs::PermissionsExt;
+        let metadata = path.symlink_metadata().unwrap();
+        if metadata.is_dir() {
+            kept.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if !metadata.is_symlink() {
+            files += 1;
+        }
+        let mode = metadata.permissions().mode();
+        assert!(metadata.is_symlink() || mode & 0o077 == 0, "{}: {mode:o}", path.display());
+        if metadata.is_file() {
+            let content = std::fs::read(&path).unwrap();
+            // The manifests are what was committed, with the addresses of notifiers in them.
+            let own = path.components().any(|part| part.as_os_str() == "checkouts");
+            for secret in [PASSWORD, RIGHT, WRONG, WEBHOOK, TOKEN, GUESS, HOOK] {
+                let found = content.windows(secret.len()).any(|window| window == secret.as_bytes());
+                assert!(!found || own, "{secret} in {}", path.display());
+            }
+        }
+    }
+    assert!(files >= 2, "{files} files are kept");
     assert!(spoken[0].1.contains("not told") && spoken[0].1.contains("locked"), "{}", spoken[0].1);
     for (place, text) in spoken {
         assert!(!text.is_empty(), "{place} is silent");

@@ -42,11 +42,21 @@ impl Served {
         Self::start(token, webhook, Limits::default())
     }
 
+    /// Reading takes this token beyond loopback.
+    pub(crate) fn with_read_token(token: &str) -> Self {
+        let act = Some(Token::new(TOKEN).unwrap());
+        Self::started(act, Some(Token::new(token).unwrap()), None, Limits::default())
+    }
+
     pub(crate) fn with_limits(limits: Limits) -> Self {
         Self::start(Some(Token::new(TOKEN).unwrap()), None, limits)
     }
 
-    fn start(token: Option<Token>, webhook: Option<Webhook>, limits: Limits) -> Self {
+    pub(crate) fn start(token: Option<Token>, webhook: Option<Webhook>, limits: Limits) -> Self {
+        Self::started(token, None, webhook, limits)
+    }
+
+    fn started(token: Option<Token>, read_token: Option<Token>, webhook: Option<Webhook>, limits: Limits) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (sender, commands) = mpsc::channel(4);
         let board = Board::new("default");
@@ -57,6 +67,7 @@ impl Served {
             state: None,
             commands: sender,
             token,
+            read_token,
             hosts: AllowedHosts(vec!["landfall.example.com".to_owned()]),
             webhook,
             limits,

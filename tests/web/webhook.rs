@@ -9,7 +9,7 @@ use super::served::Served;
 
 const SECRET: &str = "a-secret-of-the-forge";
 
-fn served(branch: Option<&str>) -> Served {
+fn webhook(branch: Option<&str>) -> Webhook {
     let wanted = Wanted {
         address: Address::parse("/nonexistent/shop.git").unwrap(),
         branch: branch.map(str::to_owned),
@@ -18,9 +18,44 @@ fn served(branch: Option<&str>) -> Served {
         only_forward: true,
     };
     let source = GitSource::new(Repository::new(std::path::Path::new("/nonexistent"), wanted));
-    let webhook = Webhook::new(WebhookSecret::new(SECRET).unwrap(), source, branch.map(str::to_owned));
+    Webhook::new(WebhookSecret::new(SECRET).unwrap(), source, branch.map(str::to_owned))
+}
+
+fn served(branch: Option<&str>) -> Served {
     // No token at all: a delivery proves itself.
-    Served::with_webhook(None, Some(webhook))
+    Served::with_webhook(None, Some(webhook(branch)))
+}
+
+/// Whoever sends slowly keeps a place, of which there are eight, and nobody else waiting.
+#[test]
+fn deliveries_of_strangers_that_do_not_come_hold_up_none_that_is_signed() {
+    use std::io::Write;
+    use std::time::{Duration, Instant};
+    const NEVER: Duration = Duration::from_secs(3600);
+    let limits = landfall::web::Limits { connections: 8, head: NEVER, answer: NEVER, unread: NEVER };
+    let served = Served::start(None, Some(webhook(Some("main"))), limits);
+    let push = r#"{"ref":"refs/heads/main","after":"0123"}"#;
+    let (right, wrong) = (signature(push), "0".repeat(64));
+    let slow = |headers: &str| {
+        let mut stream = client::connect(served.address);
+        let head =
+            format!("POST /api/v1/webhook/git HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: 1000\r\n\r\n{{");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let mut slowest = Duration::ZERO;
+    let mut strangers = Vec::new();
+    for _ in 0..20 {
+        strangers.push(slow(""));
+        strangers.push(slow(&format!("X-Hub-Signature-256: sha256={wrong}\r\n")));
+        strangers.push(slow("X-Gitlab-Token: a-guess-at-the-secret\r\n"));
+        let begun = Instant::now();
+        let header = format!("sha256={right}");
+        deliver(&served, &[("X-GitHub-Event", "push"), ("X-Hub-Signature-256", &header)], push).expect(202);
+        slowest = slowest.max(begun.elapsed());
+    }
+    println!("{} slow strangers: {slowest:?}", strangers.len());
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
 }
 
 fn deliver(served: &Served, headers: &[(&str, &str)], body: &str) -> Answer {
