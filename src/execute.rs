@@ -18,22 +18,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
+use tokio::time::{Instant, sleep};
 use tracing::Instrument;
 
 use crate::api::ObjectKey;
 use crate::engine::Writer;
-use crate::observed::NetworkId;
+use crate::observed::{NetworkId, ServiceId};
 use crate::plan::workload::call::{ContainerRef, WorkloadCall};
 use crate::plan::{
-    Call, Cause, Connection, ContainerTarget, Group, Journal, JournalPurpose, NetworkChange, NetworkTarget, Operation,
-    Party, Plan, ServerPlan, ServiceTarget,
+    Call, Cause, Connection, ContainerTarget, Group, Journal, JournalPurpose, NetworkChange, NetworkTarget, Note,
+    Operation, Party, Plan, Reason, ServerPlan, ServiceTarget,
 };
 use crate::report::{Failure, OperationReport, Outcome, Report, ServerReport};
 use crate::store::journal::Journals;
-use call::{Caller, Mishap};
+use call::{Caller, Mishap, POLL};
 
 /// Connections to the servers of a plan.
 pub type Writers = BTreeMap<ObjectKey, Arc<dyn Writer>>;
+
+/// How long a further update of a service waits for the rollout of the one before, of the same plan.
+const ROLLOUT: Duration = Duration::from_secs(120);
 
 /// Told about every operation as it happens, undoing included. Must not block.
 pub trait Progress: Send + Sync {
@@ -99,6 +103,7 @@ async fn execute_server(
         progress,
         created: BTreeMap::new(),
         connected: BTreeSet::new(),
+        updated: BTreeSet::new(),
         made: BTreeMap::new(),
         report: ServerReport {
             server: plan.server.clone(),
@@ -178,6 +183,8 @@ struct ServerRun<'a> {
     created: BTreeMap<String, NetworkId>,
     /// Connections that this plan has made, and that were seen in place.
     connected: BTreeSet<(Party, NetworkId)>,
+    /// Services that this plan has updated.
+    updated: BTreeSet<ServiceId>,
     /// Containers that this plan has made, by the name that they were made with.
     made: BTreeMap<String, ContainerTarget>,
     report: ServerReport,
@@ -339,13 +346,37 @@ impl ServerRun<'_> {
             landfall.operation = %operation,
             otel.status_description = tracing::field::Empty
         );
-        match caller.call(&call).instrument(span.clone()).await {
+        let mut answer = caller.call(&call).instrument(span.clone()).await;
+        let service = call.updated().map(|service| service.id.clone());
+        if service.as_ref().is_some_and(|service| self.updated.contains(service)) {
+            // It is in the way of itself.
+            let deadline = Instant::now() + ROLLOUT;
+            while answer.as_ref().is_err_and(|mishap| mishap.failure.reason == Some(Reason::RolloutInProgress))
+                && Instant::now() < deadline
+                && !self.progress.stopped()
+            {
+                sleep(POLL).await;
+                answer = caller.call(&call).instrument(span.clone()).await;
+            }
+        }
+        match answer {
             Ok(done) => {
                 self.account(&call);
+                self.updated.extend(service);
                 self.record(operation, Outcome::Done);
                 self.made.extend(done.container.map(|(name, id)| (name.clone(), ContainerTarget { name, id })));
                 self.report.notes.extend(done.warning.map(|warning| warning.about(&operation.object)));
                 Performed::Done(done.created)
+            }
+            Err(mishap) if mishap.failure.reason == Some(Reason::RolloutInProgress) => {
+                self.record(operation, Outcome::Skipped);
+                let Failure { message, hint, .. } = mishap.failure;
+                let waits = operation.objects().into_iter().map(|object| {
+                    let message = format!("Nothing about the service is changed now: {message}.");
+                    Note { hint: hint.clone(), ..Note::waiting(Reason::RolloutInProgress, object, message) }
+                });
+                self.report.notes.extend(waits);
+                Performed::Not { applied: false }
             }
             Err(mishap) => {
                 span.record("otel.status_description", &mishap.failure.message);

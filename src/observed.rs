@@ -564,6 +564,45 @@ pub struct ObservedService {
     pub networks: Vec<ServiceNetwork>,
     /// `None` for a global service.
     pub replicas: Option<u64>,
+    /// `None`: no rollout is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// `docker service rollback` has a definition to go back to.
+    #[serde(default)]
+    pub has_previous: bool,
+    /// `None`: the engine does not count them, or the snapshot is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<TaskCount>,
+}
+
+/// How far the Swarm is with giving the tasks of a service its latest definition, while it is not through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rollout {
+    Updating,
+    Paused,
+    RollbackStarted,
+    RollbackPaused,
+}
+
+impl Rollout {
+    /// From `UpdateStatus.State`; `None` for what is over.
+    pub fn of(state: &str) -> Option<Self> {
+        match state {
+            "updating" => Some(Self::Updating),
+            "paused" => Some(Self::Paused),
+            "rollback_started" => Some(Self::RollbackStarted),
+            "rollback_paused" => Some(Self::RollbackPaused),
+            _ => None,
+        }
+    }
+}
+
+/// From `ServiceStatus`, engines from API 1.41 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCount {
+    pub desired: u64,
+    pub running: u64,
 }
 
 impl ObservedService {

@@ -65,6 +65,8 @@ pub enum EngineErrorKind {
     /// Another network has the name of the bridge, or another interface.
     BridgeNameTaken,
     NotASwarmManager,
+    /// The Swarm is replacing the service's tasks.
+    RolloutInProgress,
     /// Predefined networks, host-mode containers, wrong scope: the daemon will not do it whatever we try.
     Forbidden,
     /// An answer that cannot be read.

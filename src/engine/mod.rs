@@ -155,7 +155,7 @@ pub trait Writer: Reader {
     }
 
     /// `POST /services/{id}/update`, of a Swarm manager. What the update does not name stays as it is at that moment. Where nothing has to
-    /// change, nothing is sent.
+    /// change, nothing is sent; nor is it while a rollout of the service is under way, which the update would abort, or resume if it is paused.
     async fn update_service(&self, service: &ServiceId, update: ServiceUpdate<'_>) -> Result<(), EngineError>;
 }
 
@@ -164,6 +164,8 @@ pub trait Writer: Reader {
 pub enum ServiceUpdate<'a> {
     /// Its tasks are put on networks, or taken off them, and restart for that: once, whatever the number.
     Networks(&'a [ServiceNetworkUpdate<'a>]),
+    /// The same, to put back what was changed before, which is to be done even while that is being rolled out.
+    Restored(&'a [ServiceNetworkUpdate<'a>]),
     /// How many tasks it is to have. A global service, or a job, is refused.
     Replicas(u64),
 }

@@ -15,8 +15,8 @@ use crate::observed::{
     ServiceNetwork,
 };
 use crate::plan::{
-    Call, ContainerTarget, Group, NetworkChange, NetworkCreate, Note, Reason, Reserved, ServiceTarget, UNALLOCATED,
-    is_mac_address_on_record, ownership, park,
+    Call, Cause, ContainerTarget, Group, NetworkChange, NetworkCreate, Note, Reason, Reserved, ServiceTarget,
+    UNALLOCATED, is_mac_address_on_record, ownership, park,
 };
 use crate::report::{Failure, Outcome};
 
@@ -174,7 +174,10 @@ impl Caller<'_> {
                     let id = known(network.id.as_ref(), &network.name)?;
                     updates.push(ServiceNetworkUpdate { id, name: &network.name, attachment: attachment.as_ref() });
                 }
-                self.update_service(service, ServiceUpdate::Networks(&updates)).await?;
+                // What puts things back is not held up by the rollout of what it puts back.
+                let undoes = changes.iter().all(|change| change.cause == Cause::Rollback);
+                let update = if undoes { ServiceUpdate::Restored(&updates) } else { ServiceUpdate::Networks(&updates) };
+                self.update_service(service, update).await?;
                 Ok(Done::default())
             }
             Call::ScaleService { service, replicas } => {
@@ -582,7 +585,7 @@ impl Caller<'_> {
 
     async fn update_service(&self, service: &ServiceTarget, update: ServiceUpdate<'_>) -> Result<(), Mishap> {
         let changes = match update {
-            ServiceUpdate::Networks(changes) => changes,
+            ServiceUpdate::Networks(changes) | ServiceUpdate::Restored(changes) => changes,
             ServiceUpdate::Replicas(_) => &[],
         };
         let added: Vec<_> = changes.iter().filter(|change| change.attachment.is_some()).collect();
@@ -597,9 +600,9 @@ impl Caller<'_> {
             Ok(()) => Ok(()),
             // One that is gone is off every network, and has no tasks.
             Err(error) if error.kind == EngineErrorKind::NotFound => match update {
-                ServiceUpdate::Networks(_) if added.is_empty() => Ok(()),
+                ServiceUpdate::Networks(_) | ServiceUpdate::Restored(_) if added.is_empty() => Ok(()),
                 ServiceUpdate::Replicas(0) => Ok(()),
-                ServiceUpdate::Networks(_) | ServiceUpdate::Replicas(_) => {
+                ServiceUpdate::Networks(_) | ServiceUpdate::Restored(_) | ServiceUpdate::Replicas(_) => {
                     let name = &service.name;
                     let message = format!("The Swarm service {name} has been removed since the plan was made.");
                     Err(failed(Reason::ContainerMissing, message))
@@ -609,11 +612,13 @@ impl Caller<'_> {
                 let services = self.answer(self.engine.services()).await?;
                 let seen = services.iter().find(|seen| seen.id == service.id);
                 let is_done = match update {
-                    ServiceUpdate::Networks(changes) => changes.iter().all(|change| {
-                        let is_it = |known: &&ServiceNetwork| known.is(change.id, change.name);
-                        let network = seen.and_then(|seen| seen.networks.iter().find(is_it));
-                        network.map(|network| &network.attachment) == change.attachment
-                    }),
+                    ServiceUpdate::Networks(changes) | ServiceUpdate::Restored(changes) => {
+                        changes.iter().all(|change| {
+                            let is_it = |known: &&ServiceNetwork| known.is(change.id, change.name);
+                            let network = seen.and_then(|seen| seen.networks.iter().find(is_it));
+                            network.map(|network| &network.attachment) == change.attachment
+                        })
+                    }
                     ServiceUpdate::Replicas(replicas) => {
                         seen.map_or(replicas == 0, |seen| seen.replicas == Some(replicas))
                     }
@@ -794,6 +799,7 @@ impl From<EngineError> for Failure {
             EngineErrorKind::ImageUnavailable => Some(Reason::ImageUnavailable),
             EngineErrorKind::NotASwarmManager => Some(Reason::NotASwarmManager),
             EngineErrorKind::Forbidden => Some(Reason::WrongScope),
+            EngineErrorKind::RolloutInProgress => Some(Reason::RolloutInProgress),
             EngineErrorKind::TooOld
             | EngineErrorKind::AlreadyConnected
             | EngineErrorKind::NotConnected

@@ -104,6 +104,8 @@ words!(Reason {
     HookFailed,
     ProxyUnsupported,
     RolloutInterrupts,
+    RolloutInProgress,
+    RollbackChanges,
 });
 words!(BlockerKind { Destination, Application, Database, Service, Container, SwarmService, SwarmTask });
 

@@ -132,7 +132,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         .keys()
         .filter_map(|key| Some((key, View::new(input.observed, key, input.observed.get(key)?.as_ref().ok()?))))
         .collect();
-    let servers: Vec<ServerPlan> = input
+    let mut servers: Vec<ServerPlan> = input
         .desired
         .servers
         .values()
@@ -142,6 +142,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
             Some(plan)
         })
         .collect();
+    service::once_a_pass(&mut servers);
     Plan { set: input.desired.set.clone(), notes: unknown_objects(input), servers }
 }
 
@@ -465,6 +466,8 @@ impl<'a> Parts<'a> {
         plan.groups.extend(workload::in_order(ctx, slow));
         plan.groups.extend(retired);
         plan.groups.extend(last.into_iter().map(|removal| removal.group));
+        service::wait_for_rollouts(ctx, plan);
+        notes.extend(service::rollback_notes(ctx, plan));
         for note in draft.notes.into_iter().chain(notes) {
             if !plan.notes.contains(&note) {
                 plan.notes.push(note);

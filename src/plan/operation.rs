@@ -258,6 +258,14 @@ impl Call {
         }
     }
 
+    /// The Swarm service that it changes.
+    pub fn updated(&self) -> Option<&ServiceTarget> {
+        match self {
+            Call::UpdateService { service, .. } | Call::ScaleService { service, .. } => Some(service),
+            _ => None,
+        }
+    }
+
     /// The connections that are there once it is done.
     pub fn connections(&self) -> Vec<Connection> {
         match self {
@@ -637,6 +645,10 @@ pub enum Reason {
     ProxyUnsupported,
     /// A rollout that cannot be had without failed requests.
     RolloutInterrupts,
+    /// The Swarm is replacing the tasks of the service, or has paused in that: nothing about it is changed.
+    RolloutInProgress,
+    /// An update of a Swarm service takes the place of what could be rolled back to.
+    RollbackChanges,
 }
 
 /// What stands in the way of a deletion.

@@ -4,20 +4,23 @@
 //! Nodes of a Swarm share its services and its overlays, and each has a plan of its own. A service is therefore taken off a network only where
 //! no destination that shares the network wants it there; otherwise two plans would undo each other's work for ever.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::applied;
+use super::cut::{Stranded, cut};
 use super::destination::recreation;
 use super::host;
 use super::leaving::{Fate, Outlook, Question, Somebody};
 use super::member::{Members, Target, WantedService};
 use super::operation::{
     Call, Cause, Connection, Group, Journal, JournalPurpose, JournalService, NetworkChange, NetworkTarget, Note,
-    Operation, Reason, ServiceTarget,
+    NoteKind, Operation, Reason, ServerPlan, ServiceTarget,
 };
 use super::ownership::Mark;
 use super::{Context, Draft};
 use crate::api::ObjectKey;
 use crate::desired::{DesiredDestination, DesiredMember, DesiredServer, Proxy, ProxyInstance};
-use crate::observed::{NetworkScope, ObservedNetwork, ObservedService, ServiceAttachment};
+use crate::observed::{NetworkScope, ObservedNetwork, ObservedService, Rollout, ServiceAttachment, ServiceId};
 
 /// The server's proxy, where it is a service that exists.
 pub(super) fn proxy<'a>(ctx: &Context<'a>) -> Option<&'a ObservedService> {
@@ -181,6 +184,114 @@ pub(super) fn rejoined(groups: Vec<Group>) -> Vec<Group> {
     }
     rejoined.append(&mut merged(updates));
     rejoined
+}
+
+/// Takes out whatever would change a service of which a rollout is under way: an update in the middle of it aborts it, has a rollback go to
+/// a definition that never ran, and resumes one that is paused. So does a second update in the same pass.
+pub(super) fn wait_for_rollouts(ctx: &Context<'_>, plan: &mut ServerPlan) {
+    let busy = |id: &ServiceId| {
+        let service = ctx.host.state.services.iter().find(|service| service.id == *id)?;
+        Some((service, service.rollout?))
+    };
+    let rollouts = |group: &Group| {
+        let services = group.operations.iter().filter_map(|operation| operation.call.updated());
+        services.filter_map(|service| busy(&service.id)).next()
+    };
+    if !plan.groups.iter().any(|group| rollouts(group).is_some()) {
+        return;
+    }
+    let out = cut(plan, |group| rollouts(group).is_some());
+    for group in &out.asked {
+        let Some((service, rollout)) = rollouts(group) else { continue };
+        for operation in &group.operations {
+            let note = rollout_note(&operation.object, service, rollout, operation.cause);
+            if !plan.notes.contains(&note) {
+                plan.notes.push(note);
+            }
+        }
+    }
+    let waits = |Stranded { group, creator, .. }: Stranded| {
+        let message =
+            format!("It is left as it is until {creator} is as declared, for which a rollout has to be over.");
+        Note::waiting(Reason::RolloutInProgress, &group.object, message)
+    };
+    plan.notes.extend(out.stranded.into_iter().map(waits));
+}
+
+/// Nodes of a Swarm share its services, and each has a plan of its own: what is updated for one of them is not updated for another in the same
+/// pass.
+pub(super) fn once_a_pass(plans: &mut [ServerPlan]) {
+    let mut updating: BTreeMap<ServiceId, ObjectKey> = BTreeMap::new();
+    for plan in plans {
+        let elsewhere = |group: &Group| {
+            let mut services = group.operations.iter().filter_map(|operation| operation.call.updated());
+            services.find_map(|service| Some((service.name.clone(), updating.get(&service.id)?.path())))
+        };
+        let out = cut(plan, |group| elsewhere(group).is_some());
+        for group in out.groups() {
+            let (reason, message) = match elsewhere(group) {
+                Some((service, server)) => (
+                    Reason::RolloutInProgress,
+                    format!("The Swarm service {service:?} is updated for {server} first: once a pass."),
+                ),
+                None => (Reason::RolloutInProgress, "It waits for an update of a Swarm service.".to_owned()),
+            };
+            let note = Note::waiting(reason, &group.object, message)
+                .hint("apply again when that rollout is over; `landfall run` does so by itself");
+            if !plan.notes.contains(&note) {
+                plan.notes.push(note);
+            }
+        }
+        let operations = plan.groups.iter().flat_map(|group| &group.operations);
+        for service in operations.filter_map(|operation| operation.call.updated()) {
+            updating.entry(service.id.clone()).or_insert_with(|| plan.server.clone());
+        }
+    }
+}
+
+fn rollout_note(object: &ObjectKey, service: &ObservedService, rollout: Rollout, cause: Cause) -> Note {
+    let name = &service.name;
+    let (what, hint) = match rollout {
+        Rollout::Updating => (
+            format!("A rollout of the Swarm service {name:?} is under way"),
+            format!("it is done as soon as the rollout is over; how far that is: docker service ps {name}"),
+        ),
+        Rollout::Paused => (
+            format!("The rollout of the Swarm service {name:?} is paused, and any update would resume it"),
+            format!("docker service rollback {name}, or have it go on: docker service update {name}"),
+        ),
+        Rollout::RollbackStarted => (
+            format!("The Swarm service {name:?} is being rolled back"),
+            format!("it is done as soon as the rollback is over; how far that is: docker service ps {name}"),
+        ),
+        Rollout::RollbackPaused => (
+            format!("The rollback of the Swarm service {name:?} is paused, and any update would resume it"),
+            format!(
+                "see what keeps its tasks from running: docker service ps --no-trunc {name}; then update the service"
+            ),
+        ),
+    };
+    // Asked for by name, it is not done; everything else is done later.
+    let kind = if cause == Cause::DeletionRequested { NoteKind::Refused } else { NoteKind::Waiting };
+    let message = format!("{what}: nothing about the service is changed until that is over.");
+    Note::new(kind, Reason::RolloutInProgress, object, message).hint(hint)
+}
+
+/// Said before any update of a service that can be rolled back.
+pub(super) fn rollback_notes(ctx: &Context<'_>, plan: &ServerPlan) -> Vec<Note> {
+    let mut seen: BTreeSet<&ServiceId> = BTreeSet::new();
+    let operations = plan.groups.iter().flat_map(|group| &group.operations);
+    let updates = operations.filter_map(|operation| Some((operation, operation.call.updated()?)));
+    let known = |id: &ServiceId| ctx.host.state.services.iter().any(|it| it.id == *id && it.has_previous);
+    let first = updates.filter(|(_, service)| known(&service.id) && seen.insert(&service.id));
+    let note = |(operation, service): (&Operation, &ServiceTarget)| {
+        let message = format!(
+            "After the update of the Swarm service {name:?}, `docker service rollback {name}` undoes that update only, and no earlier deployment.",
+            name = service.name
+        );
+        Note::warning(Reason::RollbackChanges, &operation.object, message)
+    };
+    first.map(note).collect()
 }
 
 /// The groups as they were before they were merged.

@@ -276,6 +276,12 @@ fn running(host: &Host, service: &str) -> usize {
     tasks(host, service).iter().filter(|state| *state == "running").count()
 }
 
+fn rolled_out(host: &Host, service: &str) {
+    wait_for_at_most(Duration::from_secs(120), "the rollout is over", || {
+        (host.get(&format!("/services/{service}"))["UpdateStatus"]["State"] == "completed").then_some(())
+    });
+}
+
 /// Each update replaces all tasks, and one after another would have Swarm stop those that the one before has just started.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_is_updated_once_for_five_networks_and_never_has_fewer_tasks_than_a_rollout_takes() {
@@ -303,10 +309,7 @@ async fn a_service_is_updated_once_for_five_networks_and_never_has_fewer_tasks_t
         let runtime = tokio::runtime::Handle::current();
         let applied =
             tokio::task::block_in_place(|| runtime.block_on(apply(&engine, &scenario.desired, &scenario.request)));
-        wait_for_at_most(Duration::from_secs(120), "the rollout is over", || {
-            let seen = host.get("/services/edge");
-            (seen["UpdateStatus"]["State"] == "completed").then_some(())
-        });
+        rolled_out(&host, "edge");
         drop(stop);
         (watched.join().unwrap(), applied)
     });
@@ -317,6 +320,63 @@ async fn a_service_is_updated_once_for_five_networks_and_never_has_fewer_tasks_t
     // Those of before, and one for each.
     assert_eq!(tasks(&host, "edge").len(), 8);
     assert!(fewest >= 3, "{fewest} tasks ran");
+}
+
+/// Gives the service another definition, as `docker service update` does.
+fn update(host: &Host, service: &str, change: impl FnOnce(&mut Value)) {
+    let seen = host.get(&format!("/services/{service}"));
+    let mut spec = seen["Spec"].clone();
+    change(&mut spec);
+    host.post(&format!("/services/{service}/update?version={}", seen["Version"]["Index"]), spec);
+}
+
+/// The definition that a rollback goes back to is the one of before the latest update: Landfall's must not come in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollout_that_fails_is_rolled_back_as_if_landfall_were_not_there_and_one_that_is_paused_stays_so() {
+    let host = Host::start();
+    host.swarm_init();
+    host.import_image(IMAGE, &[]);
+    let good = service(&host, "api", 3)["TaskTemplate"]["ContainerSpec"]["Command"].clone();
+    wait_for("the tasks run", || (running(&host, "api") == 3).then_some(()));
+    let engine = engine(&host);
+    for (network, action) in [("a-net", "rollback"), ("b-net", "pause")] {
+        let web = destination(&network[..1]).named(network).member(application("api").swarm_service("api"));
+        let scenario = Scenario::without_proxy().swarm_manager().destination(web);
+        let break_it = |spec: &mut Value| {
+            spec["TaskTemplate"]["ContainerSpec"]["Command"] = json!(["/bin/sh", "-c", "exit 1"]);
+            spec["UpdateConfig"] = json!({ "Parallelism": 1, "FailureAction": action, "Monitor": 2_000_000_000_u64 });
+        };
+        update(&host, "api", break_it);
+        let over = |state: &str| host.get("/services/api")["UpdateStatus"]["State"] == state;
+        let mut waited = 0;
+        loop {
+            let applied = apply(&engine, &scenario.desired, &scenario.request).await;
+            let text = said(&applied);
+            if text.contains("UpdateService - Done") {
+                break;
+            }
+            assert!(text.contains("Waiting RolloutInProgress Application/shop/api"), "{text}");
+            waited += 1;
+            if action == "pause" && over("paused") && waited > 3 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        assert!(waited > 0);
+        if action == "pause" {
+            // Still so after all these passes.
+            let text = said(&apply(&engine, &scenario.desired, &scenario.request).await);
+            assert!(text.contains("is paused, and any update would resume it"), "{text}");
+            assert!(over("paused"));
+            break;
+        }
+        wait_for_at_most(Duration::from_secs(120), "Landfall's own rollout is over", || {
+            over("completed").then_some(())
+        });
+        assert_eq!(host.get("/services/api")["Spec"]["TaskTemplate"]["ContainerSpec"]["Command"], good);
+        assert_eq!((running(&host, "api"), tasks_on(&host, "api", network).len()), (3, 3));
+        settled(&apply(&engine, &scenario.desired, &scenario.request).await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -369,16 +429,21 @@ async fn a_proxy_and_members_that_are_services_are_put_on_the_network_and_taken_
     let mut spec = seen["Spec"].clone();
     spec["TaskTemplate"].as_object_mut().unwrap().remove("Networks");
     m1.post(&format!("/services/edge/update?version={}", seen["Version"]["Index"]), spec);
+    rolled_out(m1, "edge");
     let healed = fleet.apply(&scenario(member())).await;
     let line = "default/edge-1: UpdateService - Done\n";
-    assert_eq!(said(&healed), line);
+    let warned = "Warning RollbackChanges Destination/shop/side: After the update of the Swarm service \"edge\", `docker service rollback edge` \
+                  undoes that update only, and no earlier deployment.\n";
+    assert_eq!(said(&healed), format!("{line}{warned}"));
+    rolled_out(m1, "edge");
 
     // In use it stays; then everyone leaves by themselves, and it goes while tasks of old definitions are still being replaced.
     let refused = said(&fleet.apply(&scenario(member()).delete(Kind::Destination, "web")).await);
     assert!(refused.contains("ResourcesRemain"), "{refused}");
     let side = fleet.apply(&scenario(member()).delete(Kind::Destination, "side")).await;
-    assert_eq!(said(&side), format!("{line}default/edge-1: RemoveNetwork - Done\n"));
+    assert_eq!(said(&side), format!("{line}default/edge-1: RemoveNetwork - Done\n{warned}"));
     assert_eq!(m1.network_ids("side-net"), [""; 0]);
+    rolled_out(m1, "api");
     let off =
         fleet.apply(&scenario(member()).delete(Kind::Application, "api").delete(Kind::Application, "client")).await;
     assert_eq!(trouble(&off), [""; 0]);
@@ -390,8 +455,9 @@ async fn a_proxy_and_members_that_are_services_are_put_on_the_network_and_taken_
             .destination(destination("web").named("web-net"))
             .and("w1", Scenario::without_proxy())
     };
+    rolled_out(m1, "edge");
     let gone = fleet.apply(&without().delete(Kind::Destination, "web")).await;
-    assert_eq!(said(&gone), format!("{line}default/edge-1: RemoveNetwork - Done\n"));
+    assert_eq!(said(&gone), format!("{line}default/edge-1: RemoveNetwork - Done\n{}", warned.replace("/side", "/web")));
     assert_eq!(m1.network_ids("web-net"), [""; 0]);
     for (name, before) in [("edge", &edge), ("api", &api)] {
         let mut after = m1.get(&format!("/services/{name}"))["Spec"].clone();

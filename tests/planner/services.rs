@@ -1,7 +1,7 @@
 //! Swarm services as the proxy and as members: on networks by their definitions.
 
 use landfall::api::Kind;
-use landfall::observed::ContainerState;
+use landfall::observed::{ContainerState, Rollout};
 use landfall::plan::Group;
 use landfall::plan::cut::cut;
 
@@ -80,6 +80,117 @@ fn a_pass_updates_a_service_once_whatever_it_changes() {
           + update service edge: add network b-net; remove network old-net; add network web-net for Destination/shop/b, \
             Destination/shop/web (ProxyDetached), Destination/shop/old (ProxyUnwanted), disruptive
         ",
+    );
+}
+
+/// An update aborts a rollout, has a rollback go to a definition that never ran, and resumes what is paused.
+#[test]
+fn nothing_of_a_service_changes_while_a_rollout_of_it_is_under_way() {
+    let scenario = |rollout: Option<Rollout>| {
+        let mut scenario = manager()
+            .network(network("a-net").of("a").overlay())
+            .network(network("old-net").of("old").overlay())
+            .container(container("db"))
+            .service("idle", &[], 1)
+            .service("api", &["old-net"], 3)
+            .put_there_for("old-net", "Application/shop/api")
+            .destination(
+                destination("a")
+                    .named("a-net")
+                    .member(application("api").swarm_service("api"))
+                    .member(application("db"))
+                    .member(application("idle").swarm_service("idle")),
+            )
+            .destination(destination("old").named("old-net").exclusive());
+        let api = scenario.state().services.last_mut().unwrap();
+        (api.rollout, api.has_previous) = (rollout, true);
+        scenario
+    };
+    let said = |rollout, what: &str, hint: &str| {
+        scenario(Some(rollout)).prune().expect(&format!(
+            "
+            default/edge-1
+              + connect db to a-net for Application/shop/db (MemberDetached)
+              + update service idle: add network a-net for Application/shop/idle (MemberDetached), disruptive
+              ? waiting Application/shop/api: {what}: nothing about the service is changed until that is over. (RolloutInProgress)
+                  hint: {hint}
+            "
+        ));
+    };
+    said(
+        Rollout::Updating,
+        "A rollout of the Swarm service \"api\" is under way",
+        "it is done as soon as the rollout is over; how far that is: docker service ps api",
+    );
+    said(
+        Rollout::Paused,
+        "The rollout of the Swarm service \"api\" is paused, and any update would resume it",
+        "docker service rollback api, or have it go on: docker service update api",
+    );
+    said(
+        Rollout::RollbackStarted,
+        "The Swarm service \"api\" is being rolled back",
+        "it is done as soon as the rollback is over; how far that is: docker service ps api",
+    );
+    said(
+        Rollout::RollbackPaused,
+        "The rollback of the Swarm service \"api\" is paused, and any update would resume it",
+        "see what keeps its tasks from running: docker service ps --no-trunc api; then update the service",
+    );
+    scenario(None).prune().expect(
+        "
+        default/edge-1
+          + connect db to a-net for Application/shop/db (MemberDetached)
+          + update service api: add network a-net; remove network old-net for Application/shop/api (MemberDetached), \
+            Application/shop/api (MemberMoved), disruptive
+          + update service idle: add network a-net for Application/shop/idle (MemberDetached), disruptive
+          * warning Application/shop/api: After the update of the Swarm service \"api\", `docker service rollback api` undoes that update only, \
+            and no earlier deployment. (RollbackChanges)
+        ",
+    );
+}
+
+#[test]
+fn a_deletion_that_would_change_a_service_in_the_middle_of_a_rollout_is_refused() {
+    let mut scenario = manager()
+        .proxy_service("edge")
+        .network(network("web-net").of("web").overlay())
+        .service("edge", &["web-net"], 1)
+        .put_there("web-net", &[])
+        .destination(destination("web").named("web-net"));
+    scenario.state().services[0].rollout = Some(Rollout::Updating);
+    scenario.delete(Kind::Destination, "web").expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Destination/shop/web: A rollout of the Swarm service \"edge\" is under way: nothing about the service is changed until that is \
+            over. (RolloutInProgress)
+              hint: it is done as soon as the rollout is over; how far that is: docker service ps edge
+        ",
+    );
+}
+
+/// Each node has a plan of its own, and the Swarm has one definition of the service.
+#[test]
+fn a_service_is_updated_for_one_node_a_pass() {
+    let scenario = Scenario::without_proxy()
+        .swarm_manager_of(2)
+        .network(network("web-net").of("web").overlay())
+        .network(network("far-net").of("far").overlay())
+        .service("api", &[], 2)
+        .destination(destination("web").named("web-net").member(application("api").swarm_service("api")))
+        .and(
+            "w1",
+            Scenario::without_proxy()
+                .swarm_worker("node2")
+                .destination(destination("far").named("far-net").member(application("api").swarm_service("api"))),
+        );
+    assert_eq!(
+        scenario.plan().to_string(),
+        "default/edge-1\n  \
+         + update service api: add network web-net for Application/shop/api (MemberDetached), disruptive\n\
+         default/w1\n  \
+         ? waiting Application/shop/api: The Swarm service \"api\" is updated for default/edge-1 first: once a pass. (RolloutInProgress)\n      \
+         hint: apply again when that rollout is over; `landfall run` does so by itself\n"
     );
 }
 

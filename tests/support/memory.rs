@@ -759,6 +759,9 @@ impl World {
             labels: BTreeMap::new(),
             networks: Vec::new(),
             replicas: Some(0),
+            rollout: None,
+            has_previous: false,
+            tasks: None,
         });
         id
     }
@@ -768,7 +771,7 @@ impl World {
         let known = known.ok_or_else(|| error(EngineErrorKind::NotFound, format!("service {service} not found")))?;
         match update {
             ServiceUpdate::Replicas(replicas) => known.replicas = Some(replicas),
-            ServiceUpdate::Networks(changes) => {
+            ServiceUpdate::Networks(changes) | ServiceUpdate::Restored(changes) => {
                 let missing = changes.iter().find(|it| it.attachment.is_some() && !self.networks.contains_key(it.id));
                 if let Some(missing) = missing {
                     return Err(no_such_network(missing.id));
@@ -970,7 +973,7 @@ impl Writer for MemoryEngine {
             let known = world.services.iter().find(|known| known.id == *service);
             let known = known.map_or(service.as_str(), |known| &known.name);
             match update {
-                ServiceUpdate::Networks(changes) => {
+                ServiceUpdate::Networks(changes) | ServiceUpdate::Restored(changes) => {
                     let names: Vec<&str> = changes.iter().map(|change| change.name).collect();
                     format!("{known} {}", names.join(" "))
                 }

@@ -207,6 +207,9 @@ impl Scenario {
             labels: BTreeMap::new(),
             networks: ids,
             replicas: Some(replicas),
+            rollout: None,
+            has_previous: false,
+            tasks: None,
         });
         self
     }

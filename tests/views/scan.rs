@@ -375,6 +375,9 @@ fn overlays_are_declared_with_their_services_and_tasks_are_not_members_of_their_
         labels: [].into(),
         networks: vec![ServiceNetwork { target: net.id.as_str().to_owned(), attachment: ServiceAttachment::default() }],
         replicas: Some(1),
+        rollout: None,
+        has_previous: false,
+        tasks: None,
     };
     let mut state = manager(
         vec![net.clone(), network("local"), ObservedNetwork { ingress: true, ..overlay("ingress") }],

@@ -363,6 +363,7 @@ fn advice(kind: EngineErrorKind, operation: Operation) -> Option<String> {
         | EngineErrorKind::NetworkInUse
         | EngineErrorKind::NameTaken
         | EngineErrorKind::Forbidden
+        | EngineErrorKind::RolloutInProgress
         | EngineErrorKind::Other => return None,
     };
     Some(advice.to_owned())

@@ -197,7 +197,7 @@ impl Reader for DockerReader {
     }
 
     async fn services(&self) -> Result<Vec<ObservedService>, EngineError> {
-        match self.list::<wire::Service, ObservedService>("/services", "listing the Swarm services").await {
+        match self.list::<wire::Service, ObservedService>("/services?status=true", "listing the Swarm services").await {
             Ok(mut services) => {
                 services.sort_by(|one, other| one.id.cmp(&other.id));
                 Ok(services)

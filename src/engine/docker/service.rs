@@ -3,17 +3,22 @@
 //! in an older one the daemon drops what that version did not have. The daemon refuses a definition that is not of the latest version of the
 //! service, so what somebody else changes in between is not lost either.
 
+use std::time::Duration;
+
 use http_body_util::Full;
 use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::classify::{Failure, Operation};
 use super::{DockerReader, DockerWriter, LARGEST_OBJECT, TransportError, decoded, succeeded, within};
-use crate::engine::{EngineError, ServiceNetworkUpdate, ServiceUpdate};
-use crate::observed::{ServiceAttachment, ServiceId, ServiceNetwork};
+use crate::engine::{EngineError, EngineErrorKind, ServiceNetworkUpdate, ServiceUpdate};
+use crate::observed::{Rollout, ServiceAttachment, ServiceId, ServiceNetwork};
 
 /// How often a definition is read anew because somebody else has changed it in between.
 const ATTEMPTS: usize = 3;
+/// Between two looks at a service that has just been updated.
+const POLL: Duration = Duration::from_millis(50);
 /// What the daemon says then.
 const OUT_OF_SEQUENCE: &str = "update out of sequence";
 
@@ -28,38 +33,90 @@ pub(super) async fn update(
     loop {
         attempts.next();
         match within(limit, once(&writer.reader, service, change)).await {
+            Ok(Some(rollout)) => return Err(in_progress(rollout, what)),
             Err(Failure::Refused { message, .. }) if message.contains(OUT_OF_SEQUENCE) && !attempts.is_empty() => {}
             answer => {
                 return answer
+                    .map(|_| ())
                     .map_err(|failure| failure.explain(Operation::UpdateService, &writer.reader.server, &what));
             }
         }
     }
 }
 
-async fn once(reader: &DockerReader, service: &ServiceId, change: ServiceUpdate<'_>) -> Result<(), Failure> {
+fn in_progress(rollout: Rollout, attempted: String) -> EngineError {
+    let message = match rollout {
+        Rollout::Updating => "a rollout of the service is under way",
+        Rollout::Paused => "the rollout of the service is paused, and an update would resume it",
+        Rollout::RollbackStarted => "the service is being rolled back",
+        Rollout::RollbackPaused => "the rollback of the service is paused, and an update would resume it",
+    };
+    EngineError { kind: EngineErrorKind::RolloutInProgress, attempted, message: message.to_owned(), hint: None }
+}
+
+/// How long an update may be without a status that says how it goes.
+const BEGINNING: Duration = Duration::from_secs(2);
+
+/// The service as it is, once it says how its latest update goes: for some milliseconds after one it does not.
+async fn definition(reader: &DockerReader, path: &str) -> Result<Value, Failure> {
+    let deadline = Instant::now() + BEGINNING;
+    loop {
+        let seen = read(reader, path).await?;
+        if !is_beginning(&seen) || Instant::now() >= deadline {
+            return Ok(seen);
+        }
+        sleep(POLL).await;
+    }
+}
+
+async fn read(reader: &DockerReader, path: &str) -> Result<Value, Failure> {
+    let read = exchange(reader, http::Request::get(format!("http://docker{path}")), Bytes::new()).await?;
+    decoded(&read)
+}
+
+/// Whether it was updated in a way that replaces tasks, and the Swarm has not said anything of that yet. Where there is no task to replace it
+/// never does.
+fn is_beginning(seen: &Value) -> bool {
+    let template = |spec: &Value| spec["TaskTemplate"].clone();
+    let none = |mode: &Value| mode["Replicated"]["Replicas"].as_u64() == Some(0);
+    seen["UpdateStatus"]["State"].as_str().is_none_or(str::is_empty)
+        && seen["PreviousSpec"].is_object()
+        && template(&seen["PreviousSpec"]) != template(&seen["Spec"])
+        && !none(&seen["Spec"]["Mode"])
+}
+
+/// The rollout that is in the way, if there is one.
+async fn once(
+    reader: &DockerReader,
+    service: &ServiceId,
+    change: ServiceUpdate<'_>,
+) -> Result<Option<Rollout>, Failure> {
     // Nothing is changed through an API that has not been heard to be new enough.
     if reader.transport.version().is_none() {
         reader.probe().await?;
     }
     let path = format!("/services/{service}");
-    let read = exchange(reader, http::Request::get(format!("http://docker{path}")), Bytes::new()).await?;
-    let seen: Value = decoded(&read)?;
+    let restores = matches!(change, ServiceUpdate::Restored(_));
+    let seen = if restores { read(reader, &path).await? } else { definition(reader, &path).await? };
     let version = seen["Version"]["Index"].as_u64();
     let (Some(version), Value::Object(spec)) = (version, &seen["Spec"]) else {
         return Err(Failure::Unreadable("the service has no definition or no version".to_owned()));
     };
     let changed = match change {
-        ServiceUpdate::Networks(changes) => on_networks(spec.clone(), changes),
+        ServiceUpdate::Networks(changes) | ServiceUpdate::Restored(changes) => on_networks(spec.clone(), changes),
         ServiceUpdate::Replicas(replicas) => scaled(spec.clone(), replicas).map_err(|why| Failure::Refused {
             status: http::StatusCode::BAD_REQUEST.as_u16(),
             message: why.to_owned(),
         })?,
     };
-    let Some(spec) = changed else { return Ok(()) };
+    let Some(spec) = changed else { return Ok(None) };
+    let rollout = seen["UpdateStatus"]["State"].as_str().and_then(Rollout::of);
+    if rollout.is_some() && !restores {
+        return Ok(rollout);
+    }
     let request = http::Request::post(format!("http://docker{path}/update?version={version}"))
         .header(http::header::CONTENT_TYPE, "application/json");
-    exchange(reader, request, Bytes::from(Value::Object(spec).to_string())).await.map(|_| ())
+    exchange(reader, request, Bytes::from(Value::Object(spec).to_string())).await.map(|_| None)
 }
 
 async fn exchange(reader: &DockerReader, request: http::request::Builder, body: Bytes) -> Result<Bytes, Failure> {

@@ -15,7 +15,7 @@ use crate::engine::{ContainerDetail, EngineEvent};
 use crate::observed::{
     AddressOf, AddressPool, ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, Health, NetworkId,
     NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask,
-    OwnAddress, ServiceAttachment, ServiceId, ServiceNetwork, SwarmState,
+    OwnAddress, Rollout, ServiceAttachment, ServiceId, ServiceNetwork, SwarmState, TaskCount,
 };
 
 use crate::workload::seen::SeenVolume;
@@ -358,7 +358,16 @@ fn state(word: &str) -> ContainerState {
     }
 }
 
-wire!(Service { "ID" id: String, "Spec" spec: ServiceSpec, });
+wire!(Service {
+    "ID" id: String,
+    "Spec" spec: ServiceSpec,
+    "PreviousSpec" previous: Option<PreviousSpec>,
+    "UpdateStatus" update: UpdateStatus,
+    "ServiceStatus" tasks: Option<ServiceStatus>,
+});
+wire!(PreviousSpec { "Name" name: String, });
+wire!(UpdateStatus { "State" state: String, });
+wire!(ServiceStatus { "RunningTasks" running: u64, "DesiredTasks" desired: u64, });
 wire!(ServiceSpec {
     "Name" name: String,
     "Labels" labels: BTreeMap<String, String>,
@@ -389,7 +398,10 @@ impl TryFrom<Service> for ObservedService {
         };
         let networks = task.networks.into_iter().chain(networks).map(network).collect();
         let id = ServiceId::try_from(service.id).map_err(|odd| Odd(odd.to_string()))?;
-        Ok(Self { id, name, labels, networks, replicas })
+        let rollout = Rollout::of(&service.update.state);
+        let tasks = service.tasks.map(|ServiceStatus { running, desired }| TaskCount { desired, running });
+        let has_previous = service.previous.is_some_and(|previous| !previous.name.is_empty());
+        Ok(Self { id, name, labels, networks, replicas, rollout, has_previous, tasks })
     }
 }
 
