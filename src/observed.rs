@@ -29,6 +29,8 @@ pub enum UnobservedReason {
     ServerUnreachable,
     PermissionDenied,
     HostKeyMismatch,
+    /// The look was not tried, or is lost: Landfall itself failed.
+    PassFailed,
 }
 
 /// A complete look at one Docker Engine.

@@ -13,9 +13,9 @@ use crate::execute::{Limits, Progress, Writers, execute};
 use crate::ids::fresh_ids;
 use crate::observe::{Interest, ObserveLimits, observe_all};
 use crate::observed::Observations;
-use crate::plan::{Call, FreshIds, Journal, Plan, PlanInput, Request, plan, wants_elsewhere};
+use crate::plan::{Call, FreshIds, Plan, PlanInput, Request, plan, wants_elsewhere};
 use crate::report::Report;
-use crate::store::journal::{JournalError, Journals};
+use crate::store::journal::{JournalError, Journals, Kept};
 use crate::store::known::Known;
 
 /// What a pass starts from.
@@ -51,9 +51,9 @@ impl Pass<'_> {
         &self,
         connect: impl Fn(&DesiredServer) -> Result<R, EngineError>,
     ) -> Result<Preview, JournalError> {
-        let journals = self.journals.load()?;
+        let kept = self.journals.load()?;
         let observed = self.look(connect).await;
-        let plan = self.plan(&observed, &FreshIds::default(), &journals);
+        let plan = self.plan(&observed, &FreshIds::default(), &kept);
         Ok(Preview { observed, plan })
     }
 
@@ -64,7 +64,7 @@ impl Pass<'_> {
         decide: impl FnOnce(&Observations, Plan) -> Option<Plan>,
         progress: &dyn Progress,
     ) -> Result<Option<Applied>, JournalError> {
-        let journals = self.journals.load()?;
+        let kept = self.journals.load()?;
         // One connection a server, and none to a server that is not looked at.
         let connections: Mutex<BTreeMap<ObjectKey, W>> = Mutex::default();
         let reader = |server: &DesiredServer| {
@@ -75,10 +75,10 @@ impl Pass<'_> {
         };
         let observed = self.look(reader).await;
         let writers = connections.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut plan = self.plan(&observed, &FreshIds::default(), &journals);
+        let mut plan = self.plan(&observed, &FreshIds::default(), &kept);
         // Drawing identities takes longer than planning, and hardly any pass needs one.
         if creates(&plan) {
-            plan = self.plan(&observed, &fresh_ids(self.desired), &journals);
+            plan = self.plan(&observed, &fresh_ids(self.desired), &kept);
         }
         let Some(plan) = decide(&observed, plan) else { return Ok(None) };
         let writers: Writers = writers.into_iter().map(|(server, writer)| (server, Arc::new(writer) as _)).collect();
@@ -104,8 +104,16 @@ impl Pass<'_> {
         observed
     }
 
-    fn plan(&self, observed: &Observations, ids: &FreshIds, journals: &[Journal]) -> Plan {
-        plan(&PlanInput { desired: self.desired, observed, request: self.request, ids, journals })
+    fn plan(&self, observed: &Observations, ids: &FreshIds, kept: &Kept) -> Plan {
+        let asked;
+        let request = match kept.unreadable.as_slice() {
+            [] => self.request,
+            unreadable => {
+                asked = Request { unreadable: unreadable.to_vec(), ..self.request.clone() };
+                &asked
+            }
+        };
+        plan(&PlanInput { desired: self.desired, observed, request, ids, journals: &kept.journals })
     }
 }
 

@@ -199,16 +199,8 @@ fn unknown(condition_type: &str, server: &ObjectKey, unobserved: Option<&Unobser
 }
 
 fn unobserved_reason(server: &ObjectKey, unobserved: Option<&Unobserved>) -> (&'static str, String) {
-    use crate::observed::UnobservedReason;
     match unobserved {
-        Some(unobserved) => {
-            let reason = match unobserved.reason {
-                UnobservedReason::ServerUnreachable => Reason::ServerUnreachable,
-                UnobservedReason::PermissionDenied => Reason::PermissionDenied,
-                UnobservedReason::HostKeyMismatch => Reason::HostKeyMismatch,
-            };
-            (reason.as_str(), unobserved.message.clone())
-        }
+        Some(unobserved) => (Reason::from(unobserved.reason).as_str(), unobserved.message.clone()),
         None => (Reason::ServerUnreachable.as_str(), format!("{server} was not observed.")),
     }
 }
@@ -225,7 +217,11 @@ fn server_conditions(
             unknown("Ready", &server.key, unobserved),
             condition("Reconciling", ConditionStatus::False, reason, ""),
             condition("Stalled", ConditionStatus::True, reason, message.clone()),
-            condition("Reachable", ConditionStatus::False, reason, message),
+            match reason {
+                // Nobody has asked it.
+                it if it == Reason::PassFailed.as_str() => unknown("Reachable", &server.key, unobserved),
+                reason => condition("Reachable", ConditionStatus::False, reason, message),
+            },
         ];
     };
     let mut digest = Digest::default();

@@ -11,6 +11,7 @@ use super::listen::ListenArgs;
 use super::output::LogFormat;
 use super::repository::GitArgs;
 use super::{Context, Error, Exit, servers};
+use crate::api::ConditionStatus;
 use crate::controller::board::Board;
 use crate::controller::run::{Command, Ended, Options, run as run_loop};
 use crate::controller::source::{GitSource, Source};
@@ -81,7 +82,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         Some(wanted) => vec![wanted.address.to_string()],
         None => paths.iter().map(|path| path.display().to_string()).collect(),
     };
-    let lock = lock(args, named, &own)?;
+    let lock = lock(args, named.clone(), &own)?;
     if let Err(error) = &lock {
         context.warn(&format!("{error}; nothing keeps a second controller of this set away"));
     }
@@ -120,9 +121,22 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             webhook,
             limits: web::Limits::default(),
         });
-        let _listeners = listening.open(&web, &own).await?;
-        tokio::spawn(signals.forward(sender));
-        Ok::<_, Error>(run_loop(options, Journals::in_state(&directory), Some(store), board, commands).await)
+        let listeners = listening.open(&web, &own).await?;
+        tokio::spawn(signals.forward(sender.clone()));
+        let place =
+            Place { directory: own.clone(), manifests: named, lock: lock.ok(), listeners, web, board: board.clone() };
+        let mut running =
+            std::pin::pin!(run_loop(options, Journals::in_state(&directory), Some(store), board, commands));
+        let ended = tokio::select! {
+            ended = &mut running => Ok(ended),
+            error = place.keep() => {
+                tracing::error!("{error}; this one ends");
+                let _ = sender.send(Command::Stop).await;
+                running.await;
+                Err(Error::new("the state directory was removed, and another controller has it now").caused_by(&error))
+            }
+        };
+        ended
     })??;
     Ok(match ended {
         Ended::Drained => Exit::Done,
@@ -130,10 +144,78 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     })
 }
 
+/// Type of the controller's own condition about the set's directory.
+const STATE_KEPT: &str = "StateKept";
+/// Between two looks whether the set's directory is still there.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The set's directory, with what is this controller's in it. It may be removed at any time: then it is made again.
+struct Place {
+    directory: PathBuf,
+    manifests: Vec<String>,
+    lock: Option<ControllerLock>,
+    listeners: web::Listeners,
+    web: WebState,
+    board: Board,
+}
+
+impl Place {
+    /// Ends with the lock of another controller.
+    async fn keep(mut self) -> LockError {
+        let mut told = false;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let Some(lock) = &self.lock else {
+                self.listen().await;
+                continue;
+            };
+            if !lock.is_lost() {
+                self.listen().await;
+                continue;
+            }
+            let directory = self.directory.display().to_string();
+            match acquire(self.manifests.clone(), &self.directory) {
+                Ok(lock) => {
+                    self.lock = Some(lock);
+                    self.listen().await;
+                    let message =
+                        format!("{directory} was removed and is made again; the history and journals in it are gone.");
+                    tracing::warn!("{message}");
+                    self.board.set_condition(STATE_KEPT, ConditionStatus::True, "MadeAgain", &message);
+                    told = false;
+                }
+                Err(error @ LockError::Held { .. }) => return error,
+                Err(error) if !told => {
+                    told = true;
+                    let message = format!(
+                        "{directory} was removed and cannot be made again: {error}. Nothing keeps a second controller away."
+                    );
+                    tracing::error!("{message}");
+                    self.board.set_condition(STATE_KEPT, ConditionStatus::False, "Removed", &message);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Listens on the socket again where it is gone.
+    async fn listen(&mut self) {
+        if self.listeners.has_lost_socket()
+            && let Err(error) = self.listeners.socket(&self.web, &self.directory).await
+        {
+            tracing::debug!(%error, "the socket is gone and cannot be made again");
+        }
+    }
+}
+
+fn acquire(manifests: Vec<String>, directory: &Path) -> Result<ControllerLock, LockError> {
+    let holder = Holder { pid: std::process::id(), since: jiff::Timestamp::now(), manifests };
+    ControllerLock::acquire(directory, &holder)
+}
+
 /// One controller a set on this machine. A lock that cannot be had for another reason than a controller is gone without: two do no harm.
 fn lock(args: &Args, manifests: Vec<String>, directory: &Path) -> Result<Result<ControllerLock, LockError>, Error> {
-    let holder = Holder { pid: std::process::id(), since: jiff::Timestamp::now(), manifests };
-    match ControllerLock::acquire(directory, &holder) {
+    match acquire(manifests, directory) {
         Err(error @ LockError::Held { .. }) => {
             Err(Error::new(format!("another `landfall run` keeps the set {:?} already", args.set.set))
                 .because(error.to_string())

@@ -88,6 +88,7 @@ fn error(server: &ObjectKey, unobserved: &Unobserved) -> Error {
     let what = match unobserved.reason {
         UnobservedReason::ServerUnreachable => "cannot be reached",
         UnobservedReason::PermissionDenied => "denies access",
+        UnobservedReason::PassFailed => "was not looked at",
         UnobservedReason::HostKeyMismatch => "has a host key that is unknown, or another than expected",
     };
     Error::new(format!("{server} {what}")).because(&unobserved.message).maybe_hint(unobserved.hint.clone())

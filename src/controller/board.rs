@@ -99,6 +99,9 @@ pub struct ServerState {
     pub pass: u64,
     pub finished: jiff::Timestamp,
     pub reachable: bool,
+    /// So many passes in a row ended before anything was known; 0 after any that did not.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub broken: u32,
     /// The last pass that saw the server, and in which nothing failed.
     pub last_success: Option<jiff::Timestamp>,
     /// The report of the last pass, as `apply -o json` has it; what waits for another try is planned in it.
@@ -121,6 +124,7 @@ impl ServerState {
             pass,
             finished,
             reachable: facts.is_some(),
+            broken: 0,
             last_success: None,
             report,
             facts,
@@ -128,6 +132,10 @@ impl ServerState {
             pending: None,
         }
     }
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Counts since the start.
@@ -264,6 +272,9 @@ impl Board {
             shown.last_success = Some(shown.finished)
                 .filter(|_| shown.reachable && !failed)
                 .or_else(|| before.as_ref().and_then(|before| before.last_success));
+            if shown.broken > 0 {
+                shown.broken += before.as_ref().map_or(0, |before| before.broken);
+            }
             if !shown.reachable {
                 shown.pending = before.and_then(|before| before.pending.clone());
             }

@@ -13,10 +13,11 @@ use crate::api::{Condition, ConditionStatus, ObjectKey};
 use crate::desired::DesiredState;
 use crate::manifest::Diagnostic;
 use crate::notice::Seen;
-use crate::plan::{Cause, NoteKind, Operation, Reason, Withheld};
+use crate::observed::{Unobserved, UnobservedReason};
+use crate::plan::{Cause, Note, NoteKind, Operation, Reason, Withheld};
 use crate::reconcile::Applied;
 use crate::report::json::Document;
-use crate::report::{OperationReport, Outcome, Report};
+use crate::report::{OperationReport, Outcome, Report, ServerReport};
 use crate::status::Status;
 use crate::store::records::{CONTENDED, EventType};
 
@@ -31,6 +32,7 @@ pub(super) struct Showing {
     pass: u64,
     took: Duration,
     reachable: bool,
+    broken: bool,
     status: Status,
     report: Report,
     document: Document,
@@ -45,21 +47,15 @@ impl Showing {
 
 impl Loop {
     /// What the pass came to, and what is to be shown of it.
-    pub(super) fn take_pass(&mut self, server: &ObjectKey, ended: PassEnded) -> (PassOutcome, Option<Showing>) {
+    pub(super) fn take_pass(&mut self, server: &ObjectKey, ended: PassEnded) -> (PassOutcome, Showing) {
         let PassEnded { pass, took, result } = ended;
         self.shared.board.count(|counts| {
             counts.passes += 1;
             counts.took.add(took);
         });
-        let Done { desired, applied: Applied { observed, mut report }, withheld, waiting } = match result {
-            Ok(done) => done,
-            Err(message) => {
-                tracing::error!(server = %server.path(), pass, "{message}");
-                self.shared.board.update(|board| board.counts.failed_passes += 1);
-                self.memory.event(EventType::Warning, Some(server), "PassFailed", &message, Some(pass));
-                return (PassOutcome::Broken, None);
-            }
-        };
+        let broken = result.is_err();
+        let Done { desired, applied: Applied { observed, mut report }, withheld, waiting } =
+            result.unwrap_or_else(|message| self.broken(server, pass, message));
         let reachable = matches!(observed.get(server), Some(Ok(_)));
         // What is settled is so from before this pass: what of it differs has moved.
         let unobserved = observed.get(server).and_then(|seen| seen.as_ref().err());
@@ -73,6 +69,7 @@ impl Loop {
                 touched,
                 withheld: withheld.as_ref().map(|withheld| withheld.fingerprint.clone()),
             }),
+            false if broken => PassOutcome::Broken,
             false => PassOutcome::NotObserved,
         };
         self.memory.pass(server, pass, took, self.revision.clone(), &report, &report.document());
@@ -88,7 +85,33 @@ impl Loop {
         self.explain(server, pass, &report, &document);
         let status = Status::new(&desired, &observed, &report);
         let server = server.clone();
-        (outcome, Some(Showing { server, pass, took, reachable, status, report, document, withheld }))
+        (outcome, Showing { server, pass, took, reachable, broken, status, report, document, withheld })
+    }
+
+    /// A pass of which nothing came: the server is as unknown as one that does not answer, and that is said in the same places.
+    fn broken(&self, server: &ObjectKey, pass: u64, message: String) -> Done {
+        tracing::error!(server = %server.path(), pass, "{message}");
+        self.shared.board.count(|counts| counts.failed_passes += 1);
+        let reason = Reason::PassFailed;
+        self.memory.event(EventType::Warning, Some(server), reason.as_str(), &message, Some(pass));
+        let mut desired = DesiredState::clone(&self.desired);
+        desired.narrow(|key, _| key == server);
+        let note = Note::warning(reason, server, message.clone());
+        let report = Report {
+            set: desired.set.clone(),
+            revision: self.revision.clone(),
+            servers: vec![ServerReport {
+                server: server.clone(),
+                server_type: None,
+                manager: None,
+                operations: Vec::new(),
+                notes: vec![note],
+            }],
+            notes: Vec::new(),
+        };
+        let unobserved = Unobserved { reason: UnobservedReason::PassFailed, message, hint: None };
+        let observed = [(server.clone(), Err(unobserved))].into();
+        Done { desired, applied: Applied { observed, report }, withheld: None, waiting: Vec::new() }
     }
 
     /// Says, once for each list, that deletions or disconnections wait for an approval.
@@ -209,7 +232,7 @@ impl Loop {
 
     /// Shows a pass. `contended`: what something keeps undoing on the server.
     pub(super) fn show(&mut self, showing: Showing, contended: &BTreeMap<ObjectKey, Vec<String>>) {
-        let Showing { server, pass, took, reachable, mut status, report, document, withheld } = showing;
+        let Showing { server, pass, took, reachable, broken, mut status, report, document, withheld } = showing;
         let (server, report) = (&server, &report);
         if report.servers.iter().any(|it| !it.operations.is_empty()) || !reachable {
             tracing::info!(server = %server.path(), pass, ?took, "{}", report.summary());
@@ -231,6 +254,7 @@ impl Loop {
         self.memory.conditions(server, finished, &mut status.conditions);
         let mut shown = ServerState::new(server, pass, finished, status, document);
         shown.pending = withheld;
+        shown.broken = u32::from(broken);
         self.shared.board.passed(server, shown, report);
     }
 }

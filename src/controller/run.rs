@@ -246,7 +246,7 @@ pub(super) struct Loop {
     pub(super) memory: Memory,
     pub(super) shared: Arc<Shared>,
     /// The last good set.
-    desired: DesiredState,
+    pub(super) desired: DesiredState,
     /// Hash of what was read last, good or bad.
     content: Option<u64>,
     /// Of the repository, where the last good set is from one.
@@ -334,7 +334,7 @@ impl Loop {
             Message::PassEnded { server, ended } => {
                 self.passes.remove(&server);
                 let (outcome, showing) = self.take_pass(&server, *ended);
-                self.showing = showing;
+                self.showing = Some(showing);
                 if let Some(link) = self.links.get(&server).filter(|_| outcome == PassOutcome::NotObserved) {
                     link.doubt.notify_one();
                 }

@@ -91,6 +91,8 @@ words!(Reason {
     AddressTaken,
     NameTaken,
     Contended,
+    JournalUnreadable,
+    PassFailed,
     EndpointUnknown,
     LeftStopped,
     EndpointDiffers,

@@ -27,6 +27,7 @@ mod route;
 mod service;
 mod start;
 mod swarm;
+mod unreadable;
 pub mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,6 +81,8 @@ pub struct Request {
     pub delete: BTreeMap<ObjectKey, DeleteMode>,
     /// Plan for nothing but the objects in `delete`.
     pub only_delete: bool,
+    /// Journals that say nothing: their destinations are left as they are.
+    pub unreadable: Vec<UnreadableJournal>,
     /// Attempts to run something that have failed, with what was said of them: none is made again before something changes.
     pub failed_attempts: BTreeMap<String, String>,
 }
@@ -138,6 +141,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         .values()
         .filter_map(|server| {
             let mut plan = plan_server(input, server, views.get(&server.key))?;
+            unreadable::leave_as_it_is(input, server, &mut plan);
             plan.notes.splice(0..0, insecure_transport(server));
             Some(plan)
         })
@@ -570,12 +574,19 @@ fn insecure_transport(server: &DesiredServer) -> Option<Note> {
     Some(note.hint("give the daemon certificates and the server `tls`, or reach it over `ssh://`"))
 }
 
+impl From<UnobservedReason> for Reason {
+    fn from(reason: UnobservedReason) -> Self {
+        match reason {
+            UnobservedReason::ServerUnreachable => Reason::ServerUnreachable,
+            UnobservedReason::PermissionDenied => Reason::PermissionDenied,
+            UnobservedReason::HostKeyMismatch => Reason::HostKeyMismatch,
+            UnobservedReason::PassFailed => Reason::PassFailed,
+        }
+    }
+}
+
 fn unobserved_server(input: &PlanInput<'_>, server: &DesiredServer, unobserved: &Unobserved) -> ServerPlan {
-    let reason = match unobserved.reason {
-        UnobservedReason::ServerUnreachable => Reason::ServerUnreachable,
-        UnobservedReason::PermissionDenied => Reason::PermissionDenied,
-        UnobservedReason::HostKeyMismatch => Reason::HostKeyMismatch,
-    };
+    let reason = unobserved.reason.into();
     let mut note = Note::warning(reason, &server.key, unobserved.message.clone());
     note.hint.clone_from(&unobserved.hint);
     let mut notes = vec![note];

@@ -440,6 +440,15 @@ pub struct Journal {
     pub services: Vec<JournalService>,
 }
 
+/// A journal that exists and says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableJournal {
+    /// Whose it is. `None`: it is not known, or the planner would not act on it.
+    pub destination: Option<ObjectKey>,
+    /// Which file, and why it cannot be read.
+    pub message: String,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JournalPurpose {
     /// Somebody is disconnected in order to be connected again: whoever is listed and not on the network is connected.
@@ -603,6 +612,10 @@ pub enum Reason {
     ContainerMissing,
     MembershipForeign,
     ManifestInvalid,
+    /// What an interrupted change has left behind is on record and cannot be read.
+    JournalUnreadable,
+    /// A pass ended before anything was known.
+    PassFailed,
     /// `suspend: true` on the object or its server.
     Suspended,
     /// Declared by no manifest; reported, never touched.

@@ -1,7 +1,7 @@
 //! Journals on disk: one file each, written durably before the first call that a crash must not leave half done.
 //!
-//! A journal says who has to be connected to what, should nobody be left who knows. So a file that cannot be read is an error, not an
-//! absence; and a file is complete or not there at all: it is written beside its place, synchronised and renamed.
+//! A journal says who has to be connected to what, should nobody be left who knows. So a file that cannot be read is no absence: its destination
+//! is left as it is, and no other; and a file is complete or not there at all: it is written beside its place, synchronised and renamed.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::plan::{Journal, JournalPurpose};
+use crate::api::{Kind, ObjectKey};
+use crate::plan::{Journal, JournalPurpose, UnreadableJournal};
 
 /// Files to read at most. Interrupted replacements are few; this many say that something else is wrong.
 const FILES: usize = 10_000;
@@ -26,6 +27,13 @@ const FORMAT: &str = "1.0";
 #[derive(Debug, Clone)]
 pub struct Journals {
     directory: PathBuf,
+}
+
+/// What is in the directory.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Kept {
+    pub journals: Vec<Journal>,
+    pub unreadable: Vec<UnreadableJournal>,
 }
 
 /// A journal that could not be written, read or removed.
@@ -64,12 +72,21 @@ impl Journals {
         Self { directory: directory.join("journal") }
     }
 
-    /// Every journal, in the order of the files' names.
-    pub fn load(&self) -> Result<Vec<Journal>, JournalError> {
-        self.files()?
-            .iter()
-            .map(|path| read(path).map_err(|problem| error("reading the journal", path, problem)))
-            .collect()
+    /// Every journal, in the order of the files' names. An error is about the directory.
+    pub fn load(&self) -> Result<Kept, JournalError> {
+        let mut kept = Kept::default();
+        for path in self.files()? {
+            match read(&path) {
+                Ok(journal) => kept.journals.push(journal),
+                // Done with meanwhile, by another one at work here.
+                Err(Problem::Io(io)) if io.kind() == io::ErrorKind::NotFound => {}
+                Err(problem) => kept.unreadable.push(UnreadableJournal {
+                    destination: destination_of(&path),
+                    message: error("reading the journal", &path, problem).to_string(),
+                }),
+            }
+        }
+        Ok(kept)
     }
 
     /// Durable when it returns.
@@ -135,8 +152,8 @@ impl Journals {
     /// Named after the content: several journals of one destination may be open, and two that are equal are the same.
     fn path(&self, journal: &Journal) -> PathBuf {
         let purpose = match journal.purpose {
-            JournalPurpose::Reattach => "reattach",
-            JournalPurpose::Deactivated => "deactivated",
+            JournalPurpose::Reattach => REATTACH_PREFIX,
+            JournalPurpose::Deactivated => DEACTIVATED_PREFIX,
             JournalPurpose::ForcedDeletion => FORCED_PREFIX,
         };
         // A journal is made of strings, which always serialize.
@@ -158,6 +175,18 @@ impl Journals {
 }
 
 const FORCED_PREFIX: &str = "forced-deletion";
+const REATTACH_PREFIX: &str = "reattach";
+const DEACTIVATED_PREFIX: &str = "deactivated";
+
+/// Whose journal a file is, by its name, where the planner would act on it.
+fn destination_of(path: &Path) -> Option<ObjectKey> {
+    let name = path.file_stem()?.to_str()?;
+    let rest = [REATTACH_PREFIX, DEACTIVATED_PREFIX].iter().find_map(|it| name.strip_prefix(it)?.strip_prefix('-'))?;
+    let (destination, digest) = rest.rsplit_once('-')?;
+    let (namespace, name) = destination.split_once('.')?;
+    let hex = digest.len() == 16 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hex.then(|| ObjectKey::new(Kind::Destination, namespace, name))
+}
 
 fn error(attempted: &'static str, path: &Path, problem: Problem) -> JournalError {
     JournalError { attempted, path: path.to_path_buf(), problem }
@@ -210,36 +239,49 @@ mod tests {
     fn what_is_written_is_loaded_until_it_is_removed() {
         let state = tempfile::tempdir().unwrap();
         let journals = Journals::in_state(state.path());
-        assert_eq!(journals.load().unwrap(), []);
+        assert_eq!(journals.load().unwrap(), Kept::default());
         let (one, two) = (journal(JournalPurpose::Reattach, "one"), journal(JournalPurpose::Reattach, "two"));
         for journal in [&one, &two, &one] {
             journals.write(journal).unwrap();
         }
-        let loaded = journals.load().unwrap();
+        let loaded = journals.load().unwrap().journals;
         assert!(loaded.len() == 2 && loaded.contains(&one) && loaded.contains(&two), "{loaded:?}");
         journals.remove(&one).unwrap();
         journals.remove(&one).unwrap();
-        assert_eq!(journals.load().unwrap(), [two]);
+        assert_eq!(journals.load().unwrap().journals, [two]);
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_named_and_never_taken_for_nothing() {
+    fn a_file_that_cannot_be_read_is_named_with_its_destination_and_keeps_no_other_from_being_read() {
         let state = tempfile::tempdir().unwrap();
         let journals = Journals::in_state(state.path());
-        journals.write(&journal(JournalPurpose::Reattach, "one")).unwrap();
+        let (broken, other) = (journal(JournalPurpose::Reattach, "one"), journal(JournalPurpose::Reattach, "two"));
+        journals.write(&broken).unwrap();
+        journals.write(&other).unwrap();
+        let file = journals.path(&broken);
         for (text, said) in [
             ("{ \"format_version\": \"1.0\", \"jour", "not a journal"),
             ("{ \"format_version\": \"1.0\", \"journal\": {} }", "not a journal"),
             ("{ \"format_version\": \"2.0\", \"journal\": {} }", "its format is 2.0"),
+            ("", "not a journal"),
         ] {
-            let file = state.path().join("journal/reattach-broken.json");
             fs::write(&file, text).unwrap();
-            let error = journals.load().unwrap_err().to_string();
-            assert!(error.contains("reattach-broken.json") && error.contains(said), "{error}");
+            let kept = journals.load().unwrap();
+            assert_eq!(kept.journals, std::slice::from_ref(&other));
+            let [unreadable] = kept.unreadable.as_slice() else { panic!("{kept:?}") };
+            assert_eq!(unreadable.destination, Some(ObjectKey::new(Kind::Destination, "shop", "web")));
+            let message = &unreadable.message;
+            assert!(message.contains(file.to_str().unwrap()) && message.contains(said), "{message}");
         }
         // What a crash while writing leaves behind is no journal yet.
-        fs::rename(state.path().join("journal/reattach-broken.json"), state.path().join("journal/x.1.tmp")).unwrap();
-        assert_eq!(journals.load().unwrap().len(), 1);
+        fs::rename(&file, state.path().join("journal/x.1.tmp")).unwrap();
+        assert_eq!(journals.load().unwrap().unreadable, []);
+        // Nothing is restored from a forced deletion, and a name may tell nothing.
+        for name in ["forced-deletion-shop.web-0123456789abcdef.json", "broken.json", "reattach-shop.web.json"] {
+            fs::write(state.path().join("journal").join(name), "{").unwrap();
+        }
+        let unreadable = journals.load().unwrap().unreadable;
+        assert_eq!(unreadable.iter().map(|it| &it.destination).collect::<Vec<_>>(), [&None, &None, &None]);
     }
 
     #[test]
@@ -250,7 +292,7 @@ mod tests {
         for number in 0..FORCED + 5 {
             journals.write(&journal(JournalPurpose::ForcedDeletion, &format!("net-{number}"))).unwrap();
         }
-        let loaded = journals.load().unwrap();
+        let loaded = journals.load().unwrap().journals;
         assert_eq!(loaded.len(), FORCED + 1);
         assert!(loaded.iter().any(|it| it.network.name == "open"));
     }

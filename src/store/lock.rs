@@ -3,6 +3,7 @@
 //! The set's directory itself is locked, which also works where nothing can be written. Who holds it is noted beside, for people.
 
 use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,8 @@ pub enum LockError {
 /// Held until dropped.
 #[derive(Debug)]
 pub struct ControllerLock {
-    _directory: File,
+    locked: File,
+    directory: PathBuf,
     note: PathBuf,
 }
 
@@ -57,7 +59,16 @@ impl ControllerLock {
         if let Ok(text) = serde_json::to_string(holder) {
             let _ = fs::write(&note, text + "\n");
         }
-        Ok(Self { _directory: opened, note })
+        Ok(Self { locked: opened, directory: directory.to_path_buf(), note })
+    }
+
+    /// The directory is not there any more, or another one is in its place: it keeps nobody away.
+    pub fn is_lost(&self) -> bool {
+        let identity = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+        let there = fs::metadata(&self.directory).ok().map(|metadata| identity(&metadata));
+        // Of a directory that cannot be looked at just now nothing is known.
+        let unknown = there.is_none() && self.directory.try_exists().is_err();
+        !unknown && there != self.locked.metadata().ok().map(|metadata| identity(&metadata))
     }
 }
 
@@ -74,7 +85,10 @@ pub fn is_kept(directory: &Path) -> bool {
 
 impl Drop for ControllerLock {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.note);
+        // In another directory it is the note of somebody else.
+        if !self.is_lost() {
+            let _ = fs::remove_file(&self.note);
+        }
     }
 }
 
@@ -99,6 +113,20 @@ mod tests {
         assert_eq!(refused.to_string(), "it is process 7, since 1970-01-01T00:00:00Z, with ./manifests");
         drop(first);
         ControllerLock::acquire(&directory, &me()).unwrap();
+    }
+
+    #[test]
+    fn a_lock_is_lost_with_its_directory() {
+        let state = tempfile::tempdir().unwrap();
+        let directory = state.path().join("sets/default");
+        let lock = ControllerLock::acquire(&directory, &me()).unwrap();
+        assert!(!lock.is_lost());
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(lock.is_lost());
+        let second = ControllerLock::acquire(&directory, &me()).unwrap();
+        assert!(lock.is_lost() && !second.is_lost());
+        drop(lock);
+        assert!(directory.join("controller.json").exists(), "the note is the second one's");
     }
 
     #[test]

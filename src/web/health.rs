@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use super::WebState;
 
+/// So many passes in a row that broke off are no accident.
+const LASTING: u32 = 3;
+
 #[derive(Serialize)]
 pub(super) struct Health {
     status: &'static str,
@@ -24,7 +27,7 @@ pub(super) async fn alive(State(state): State<WebState>) -> (StatusCode, Json<He
     (StatusCode::OK, Json(Health { status: "alive", reasons: Vec::new() }))
 }
 
-/// Manifests are in force, and every server has been looked at once, whatever came of it.
+/// Manifests are in force, and every server has been looked at once, whatever came of it; no pass breaks off again and again.
 pub(super) async fn ready(State(state): State<WebState>) -> (StatusCode, Json<Health>) {
     let board = state.board.read();
     let mut reasons = Vec::new();
@@ -40,6 +43,11 @@ pub(super) async fn ready(State(state): State<WebState>) -> (StatusCode, Json<He
     }
     let waiting = board.declared.servers.keys().filter(|server| !board.servers.contains_key(&server.path()));
     reasons.extend(waiting.take(10).map(|server| format!("{server} has not been looked at yet.")));
+    let broken = board.servers.iter().filter(|(_, state)| state.broken >= LASTING);
+    reasons.extend(broken.take(10).map(|(server, state)| {
+        let why = state.report.notes.first().map_or("", |note| note.message.as_str());
+        format!("The last {} passes over Server/{server} broke off: {why}", state.broken)
+    }));
     let (code, status) = match reasons.is_empty() {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "waiting"),

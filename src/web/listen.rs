@@ -117,6 +117,11 @@ impl Listeners {
         self.socket = Some(path.clone());
         Ok(path)
     }
+
+    /// Whether the socket that was listened on is not there any more.
+    pub fn has_lost_socket(&self) -> bool {
+        self.socket.as_ref().is_some_and(|path| matches!(path.try_exists(), Ok(false)))
+    }
 }
 
 impl Drop for Listeners {

@@ -110,6 +110,11 @@ fn of_servers(view: &View) -> Vec<MetricFamily> {
             servers().map(|(name, server)| (at(name), truth(server.reachable))),
         ),
         gauge(
+            "landfall_server_broken_passes",
+            "Passes in a row that ended before anything was known, for a reason of the controller's own.",
+            servers().map(|(name, server)| (at(name), whole(u64::from(server.broken)))),
+        ),
+        gauge(
             "landfall_server_last_pass_timestamp_seconds",
             "When the last pass over the server ended.",
             servers().map(|(name, server)| (at(name), seconds(server.finished))),

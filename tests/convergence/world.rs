@@ -131,7 +131,7 @@ impl Town {
         });
         let containers = containers.collect();
         // Each attempt at a forced deletion leaves its record.
-        let mut journals = self.journals().load().expect("the journals can be read");
+        let mut journals = self.journals().load().expect("the journals can be read").journals;
         journals.retain(|journal| journal.purpose == JournalPurpose::Reattach);
         let services = world.services.iter().map(|service| {
             let networks = service.networks.iter().map(|on| {

@@ -1,5 +1,8 @@
 //! Guards never punish the innocent: what waits is the one endpoint that keeps being undone, or that failed, and for no longer than is said.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -134,4 +137,93 @@ fn one_container_that_cannot_be_connected_holds_back_no_other_of_its_stack() {
     host.stop_container("shop-1");
     host.start_container("shop-1");
     until("connecting the other", &mut controller, || is_on(&host, "shop-1", "web-net"));
+}
+
+/// The journal directory of a world, with a file that is no journal.
+fn break_journal(world: &World, name: &str) -> PathBuf {
+    let directory = world.path().join("state/landfall/journal");
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join(name), "{").unwrap();
+    directory.join(name)
+}
+
+/// Field case 24.
+#[test]
+fn a_journal_that_cannot_be_read_stops_its_own_destination_and_is_said_everywhere() {
+    let (host, world) = shop();
+    let file = break_journal(&world, "reattach-shop.web-0123456789abcdef.json");
+    let mut controller = Controller::start(&world, &[]);
+    until("the other destination", &mut controller, || is_on(&host, "frontend", "data-net"));
+    assert_eq!(host.network_ids("web-net"), Vec::<String>::new());
+    controller.says("JournalUnreadable");
+    let ready = |told: &str| {
+        let told: Value = serde_json::from_str(told).unwrap();
+        let all = told["status"]["conditions"].as_array().unwrap().clone();
+        all.into_iter().find(|it| it["type"] == "Ready").unwrap()
+    };
+    let told = ready(&world.run("get destination web -n shop -o json").stdout);
+    assert_eq!((&told["status"], &told["reason"]), (&"False".into(), &"JournalUnreadable".into()), "{told}");
+    let drift = world.run("drift");
+    assert!(drift.code == 3 && drift.stdout.contains("JournalUnreadable"), "{}", drift.stdout);
+    let applied = world.run("apply --yes");
+    assert!(applied.code == 3, "{}", applied.stderr);
+    assert_eq!(host.network_ids("web-net"), Vec::<String>::new());
+    // Nothing has to be restarted once the file is gone.
+    std::fs::remove_file(file).unwrap();
+    host.disconnect("data-net", "frontend");
+    until("the destination", &mut controller, || {
+        is_on(&host, "frontend", "web-net") && is_on(&host, "traefik", "web-net")
+    });
+}
+
+/// The directory of journals itself cannot be read: nothing is known, and that is no secret.
+#[test]
+fn a_pass_that_breaks_off_is_told_and_shown_and_makes_the_controller_unready_while_it_lasts() {
+    let (host, world) = shop();
+    let directory = world.path().join("state/landfall");
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("journal"), "a file where the directory would be").unwrap();
+    let mut controller = Controller::start(&world, &[]);
+    controller.says("no pass is possible");
+    let ask = |path: &str| {
+        let socket = directory.join("sets/default/landfall.sock");
+        let mut stream = UnixStream::connect(socket).unwrap();
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    until("unreadiness", &mut controller, || ask("/readyz").contains("broke off"));
+    assert!(ask("/readyz").starts_with("HTTP/1.1 503"));
+    let objects = ask("/api/v1/destinations");
+    assert!(objects.contains(r#""reason":"PassFailed""#), "{objects}");
+    assert!(!objects.contains(r#""type":"Ready","status":"True""#), "{objects}");
+    assert!(ask("/metrics").contains("landfall_server_broken_passes"));
+    std::fs::remove_file(directory.join("journal")).unwrap();
+    until("convergence", &mut controller, || is_on(&host, "frontend", "web-net"));
+    until("readiness", &mut controller, || ask("/readyz").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn the_state_directory_is_made_again_when_it_is_removed_and_keeps_a_second_controller_away() {
+    let (host, world) = shop();
+    let state = world.path().join("state");
+    let socket = state.join("landfall/sets/default/landfall.sock");
+    let mut controller = Controller::start(&world, &[]);
+    until("convergence", &mut controller, || is_on(&host, "frontend", "web-net"));
+    // At once, or the controller would write into what is half removed.
+    std::fs::rename(&state, world.path().join("gone")).unwrap();
+    controller.says("was removed and is made again");
+    until("the socket", &mut controller, || socket.exists());
+    let second = world.run("run --listen none");
+    assert!(second.code == 2 && second.stderr.contains("keeps the set"), "{}", second.stderr);
+    host.disconnect("web-net", "frontend");
+    until("healing", &mut controller, || is_on(&host, "frontend", "web-net"));
+    until("history", &mut controller, || world.run("events").stdout.contains("frontend"));
+    std::fs::remove_file(&socket).unwrap();
+    until("the socket", &mut controller, || socket.exists());
+    controller.signal("TERM");
+    assert_eq!(controller.ended(), 0);
 }

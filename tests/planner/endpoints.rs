@@ -2,7 +2,9 @@
 
 use landfall::observed::EndpointSettings;
 
-use crate::support::scenario::{Scenario, application, connected, container, database, destination, network};
+use crate::support::scenario::{
+    Scenario, application, connected, container, database, destination, network, operations,
+};
 
 #[test]
 fn what_landfall_connects_carries_its_mark() {
@@ -92,6 +94,46 @@ fn a_failed_reconnect_can_be_undone_and_a_crash_midway_can_be_healed() {
         ",
     );
     assert!(healed.journals.is_empty());
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_keeps_its_own_destination_as_it_is_and_no_other() {
+    let scenario = || {
+        Scenario::without_proxy()
+            .network(network("web-net").of("web"))
+            .network(network("old-net").of("old"))
+            .container(container("app"))
+            .container(container("db"))
+            .destination(destination("web").named("web-net").member(application("app")).member(database("db")))
+            .destination(destination("data").named("data-net").member(database("db")))
+            .prune()
+    };
+    scenario().unreadable_journal(Some("web")).expect(
+        "
+        default/edge-1
+          + create network data-net for Destination/shop/data (NetworkMissing)
+          + connect db to data-net for Database/shop/db (MemberDetached)
+          - remove network old-net for Destination/shop/old (Undeclared)
+          ! refused Destination/shop/web: Reading x.json: not a journal. Until then Destination/shop/web is left as it is. (JournalUnreadable)
+              hint: look at the file, put back by hand what it lists and is not there, and move the file away
+        ",
+    );
+    // One that the manifests do not have any more is not removed either.
+    scenario().unreadable_journal(Some("old")).expect(
+        "
+        default/edge-1
+          + create network data-net for Destination/shop/data (NetworkMissing)
+          + connect db to data-net for Database/shop/db (MemberDetached)
+          + connect app to web-net for Application/shop/app (MemberDetached)
+          + connect db to web-net for Database/shop/db (MemberDetached)
+          ! refused Destination/shop/old: Reading x.json: not a journal. Until then Destination/shop/old is left as it is. (JournalUnreadable)
+              hint: look at the file, put back by hand what it lists and is not there, and move the file away
+        ",
+    );
+    // Whose it is, is not known: nothing waits for it.
+    let plan = scenario().unreadable_journal(None).plan();
+    assert_eq!(operations(&plan), 5, "{plan}");
+    assert!(plan.to_string().contains("Whose it is, its name does not tell. (JournalUnreadable)"), "{plan}");
 }
 
 #[test]

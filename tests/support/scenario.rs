@@ -17,8 +17,8 @@ use landfall::observed::{
 };
 use landfall::plan::ownership::Mark;
 use landfall::plan::{
-    Call, DeleteMode, FreshId, FreshIds, Journal, JournalPurpose, Plan, PlanInput, Request, Reserved, lint, ownership,
-    plan,
+    Call, DeleteMode, FreshId, FreshIds, Journal, JournalPurpose, Plan, PlanInput, Request, Reserved,
+    UnreadableJournal, lint, ownership, plan,
 };
 use sha2::{Digest, Sha256};
 
@@ -304,6 +304,15 @@ impl Scenario {
 
     pub fn journal(mut self, journal: Journal) -> Self {
         self.journals.push(journal);
+        self
+    }
+
+    /// A journal that cannot be read; of which destination may not be known.
+    pub fn unreadable_journal(mut self, destination: Option<&str>) -> Self {
+        let destination = destination.map(|path| key(Kind::Destination, path));
+        self.request
+            .unreadable
+            .push(UnreadableJournal { destination, message: "Reading x.json: not a journal".to_owned() });
         self
     }
 
