@@ -116,6 +116,8 @@ pub enum TcpSecurity {
 pub struct Proxy {
     pub instance: ProxyInstance,
     pub proxy_type: ProxyType,
+    /// Whether it is made to look again; `None`: where its image is Traefik's.
+    pub refresh: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

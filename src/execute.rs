@@ -9,6 +9,7 @@
 //! server do no harm, and one that is killed at any point leaves something that the next plan completes: nothing here needs a lock.
 
 mod call;
+mod refresh;
 mod removal;
 mod workload;
 
@@ -471,6 +472,7 @@ impl ServerRun<'_> {
             Call::CreateNetwork(_)
             | Call::StartContainer { .. }
             | Call::StopContainer { .. }
+            | Call::RefreshProxy { .. }
             | Call::ScaleService { .. } => {}
         }
         Some(call)

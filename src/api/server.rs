@@ -117,6 +117,10 @@ pub struct ProxySpec {
     #[serde(default, rename = "type", skip_serializing_if = "is_default")]
     #[schemars(extend("default" = "Traefik"))]
     pub proxy_type: ProxyType,
+    /// Have Traefik look again after a member was connected that runs already, by a short-lived container of its own image: it reads addresses only
+    /// when a container starts, dies or changes health. Absent: where its image is recognised as Traefik's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<bool>,
 }
 
 /// Known reverse proxies.

@@ -14,7 +14,7 @@ use crate::desired::DesiredState;
 use crate::manifest::Diagnostic;
 use crate::notice::Seen;
 use crate::observed::{Unobserved, UnobservedReason};
-use crate::plan::{Cause, Note, NoteKind, Operation, Reason, Withheld};
+use crate::plan::{Call, Cause, Note, NoteKind, Operation, Reason, Withheld};
 use crate::reconcile::Applied;
 use crate::report::json::Document;
 use crate::report::{OperationReport, Outcome, Report, ServerReport};
@@ -179,6 +179,10 @@ impl Loop {
             report.servers.iter().flat_map(|server| &server.operations).flat_map(OperationReport::parts)
         {
             let (operation, outcome) = (&operation, &outcome);
+            // It follows from repairs, and is none: nobody undoes it.
+            if matches!(operation.call, Call::RefreshProxy { .. }) {
+                continue;
+            }
             let object = &operation.object;
             let drift = (object.clone(), operation.cause);
             if self.settled.contains(object) && self.drifting.insert(drift.clone()) {

@@ -46,6 +46,7 @@ impl Subject {
             Call::StartContainer { container } | Call::StopContainer { container } => {
                 Self::Container(container.id.clone())
             }
+            Call::RefreshProxy { proxy, .. } => Self::Container(proxy.id.clone()),
             Call::RemoveNetwork { network: NetworkTarget { id: Some(id), .. } } => Self::Network(id.clone()),
             Call::CreateNetwork(_) | Call::RemoveNetwork { .. } => Self::Creation(operation.object.clone()),
             Call::UpdateService { service, .. } | Call::ScaleService { service, .. } => {
@@ -93,6 +94,7 @@ impl fmt::Display for InWords<'_> {
             Call::UpdateService { service, .. } | Call::ScaleService { service, .. } => {
                 write!(f, "the Swarm service {}", service.name)
             }
+            Call::RefreshProxy { proxy, .. } => write!(f, "the container {}", proxy.name),
             Call::Workload(_) => write!(f, "what runs for {}", self.0.object),
         }
     }

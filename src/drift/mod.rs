@@ -229,7 +229,8 @@ fn operations(
     let first = findings.len();
     let all = plan.groups.iter().flat_map(|group| group.operations.iter().map(move |operation| (group, operation)));
     let all = all.flat_map(|(group, operation)| operation.parts().into_iter().map(move |part| (group, part)));
-    for (group, operation) in all {
+    // That the proxy looks again follows from the other findings.
+    for (group, operation) in all.filter(|(_, operation)| operation.cause != Cause::ProxyStale) {
         let operation = &operation;
         let network = operation.call.network().filter(|name| !name.starts_with('(')).map(str::to_owned);
         let container = match operation.cause {
@@ -335,7 +336,7 @@ fn message(operation: &Operation, network: Option<&str>, container: Option<&str>
         Cause::ImageMoved => format!("{the_member} runs another image than is declared: {}.", operation.call),
         Cause::ReplicaSurplus => format!("{the_member} is one replica more than is declared."),
         Cause::OwnershipTaken => format!("{the_network} is adopted, and is to be Landfall's own."),
-        Cause::NetworkReplaced | Cause::DeletionRequested | Cause::Rollback => {
+        Cause::NetworkReplaced | Cause::ProxyStale | Cause::DeletionRequested | Cause::Rollback => {
             format!("{the_network} is to be changed: {}.", operation.call.name())
         }
     }

@@ -127,6 +127,7 @@ pub(super) fn of_cause(
         | Cause::WorkloadDiffers
         | Cause::ImageMoved
         | Cause::ReplicaSurplus
+        | Cause::ProxyStale
         | Cause::Rollback => None,
     }
 }

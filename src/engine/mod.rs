@@ -134,6 +134,11 @@ pub trait Writer: Reader {
         Err(EngineError::unsupported("removing a container"))
     }
 
+    /// `DELETE /containers/{id}` by force, with its anonymous volumes: for one that was made for a single run. One that is gone is no error.
+    async fn discard_container(&self, _container: &ContainerId) -> Result<(), EngineError> {
+        Err(EngineError::unsupported("removing a container"))
+    }
+
     /// `POST /containers/{id}/rename`.
     async fn rename_container(&self, _container: &ContainerId, _name: &str) -> Result<(), EngineError> {
         Err(EngineError::unsupported("renaming a container"))

@@ -184,6 +184,7 @@ impl Caller<'_> {
                 self.update_service(service, ServiceUpdate::Replicas(*replicas)).await?;
                 Ok(Done::default())
             }
+            Call::RefreshProxy { proxy, image, set } => Ok(self.refresh(proxy, image, set).await),
             Call::Workload(call) => self.workload(call).await,
         }
     }

@@ -217,12 +217,12 @@ impl Caller<'_> {
             Ok(Some(code)) => Some(format!("exited with code {code}")),
             Ok(None) => Some(format!("did not end within {} s", timeout.as_secs())),
             Err(error) => {
-                let _ = self.answer(self.engine.remove_container(&id, true)).await;
+                let _ = self.answer(self.engine.discard_container(&id)).await;
                 return Err(error);
             }
         };
         let words = if failed.is_some() { self.last_words(&id).await } else { String::new() };
-        self.answer(self.engine.remove_container(&id, true)).await?;
+        self.answer(self.engine.discard_container(&id)).await?;
         match failed {
             None => Ok(()),
             Some(verdict) => {
@@ -240,7 +240,7 @@ impl Caller<'_> {
             let message = format!("A container named {} exists, and is not Landfall's.", create.name);
             return Err(Failure { reason: Some(Reason::NameTaken), message, hint: None }.into());
         }
-        Ok(self.answer(self.engine.remove_container(&left.id, true)).await?)
+        Ok(self.answer(self.engine.discard_container(&left.id)).await?)
     }
 
     /// Its exit code; `None`: it has not ended in time.

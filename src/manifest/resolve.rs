@@ -246,7 +246,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn proxy(&mut self, at: usize, proxy: &ProxySpec) -> Option<Proxy> {
-        let ProxySpec { container, service, proxy_type } = proxy;
+        let ProxySpec { container, service, proxy_type, refresh } = proxy;
         let instance = match (container, service) {
             (Some(container), None) => ProxyInstance::Container(container.clone()),
             (None, Some(service)) => ProxyInstance::Service(service.clone()),
@@ -264,7 +264,7 @@ impl<'a> Resolver<'a> {
                 return None;
             }
         };
-        Some(Proxy { instance, proxy_type: *proxy_type })
+        Some(Proxy { instance, proxy_type: *proxy_type, refresh: *refresh })
     }
 
     // Notifiers

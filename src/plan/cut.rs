@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::operation::{Call, Connection, Group, Journal, Operation, ServerPlan};
-use super::service;
+use super::{refresh, service};
 use crate::api::ObjectKey;
 
 /// What was taken out of one server's plan.
@@ -46,7 +46,8 @@ impl CutOut {
 /// Of a service's update, what is taken out leaves the rest.
 pub fn cut(plan: &mut ServerPlan, leaves: impl Fn(&Group) -> bool) -> CutOut {
     plan.groups = service::apart(std::mem::take(&mut plan.groups));
-    let asked: Vec<Group> = plan.groups.extract_if(.., |group| leaves(group)).collect();
+    // What the connections call for stays or goes with them.
+    let asked = plan.groups.extract_if(.., |group| !refresh::is_refresh(group) && leaves(group)).collect();
     let mut out = CutOut { asked, stranded: Vec::new() };
     loop {
         let lacking = lacking(&out, &plan.groups);
@@ -62,6 +63,7 @@ pub fn cut(plan: &mut ServerPlan, leaves: impl Fn(&Group) -> bool) -> CutOut {
         }
     }
     plan.groups = service::rejoined(std::mem::take(&mut plan.groups));
+    refresh::drop_needless(plan);
     let pending: Vec<&Journal> = out.groups().flat_map(|group| &group.completes).collect();
     for group in &mut plan.groups {
         group.completes.retain(|journal| !pending.contains(&journal));

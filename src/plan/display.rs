@@ -38,6 +38,7 @@ words!(Cause {
     NetworkMissing,
     NetworkReplaced,
     OwnershipTaken,
+    ProxyStale,
     NetworkDuplicate,
     ProxyDetached,
     ProxyUnwanted,
@@ -76,6 +77,7 @@ words!(Reason {
     NetworkInUse,
     NetworkNotFound,
     NetworkMissing,
+    ProxyStale,
     AddressPoolExhausted,
     SubnetOverlap,
     HostKeyMismatch,
@@ -117,6 +119,7 @@ impl Cause {
         match self {
             Cause::NetworkMissing => "no network of the destination exists",
             Cause::NetworkReplaced => "a field that Docker cannot change differs",
+            Cause::ProxyStale => "it does not notice by itself that a member was connected",
             Cause::OwnershipTaken => "it is adopted, and is to be Landfall's own",
             Cause::NetworkDuplicate => {
                 "the destination has another network of the same name, and nobody is on this one"
@@ -162,7 +165,10 @@ impl Call {
                 _ => None,
             },
             Call::Workload(call) => call.network().map(|network| network.name.as_str()),
-            Call::StartContainer { .. } | Call::StopContainer { .. } | Call::ScaleService { .. } => None,
+            Call::StartContainer { .. }
+            | Call::StopContainer { .. }
+            | Call::RefreshProxy { .. }
+            | Call::ScaleService { .. } => None,
         }
     }
 
@@ -170,6 +176,7 @@ impl Call {
     pub fn container(&self) -> Option<&str> {
         match self {
             Call::Workload(call) => call.container(),
+            Call::RefreshProxy { proxy, .. } => Some(&proxy.name),
             _ => self.container_target().map(|container| container.name.as_str()),
         }
     }
@@ -184,6 +191,7 @@ impl Call {
             | Call::RemoveNetwork { .. }
             | Call::StartContainer { .. }
             | Call::StopContainer { .. }
+            | Call::RefreshProxy { .. }
             | Call::Workload(_) => None,
         }
     }
@@ -199,6 +207,7 @@ impl Call {
             Call::UpdateService { changes, .. } if changes.iter().any(|change| change.attachment.is_some()) => '+',
             Call::UpdateService { .. } => '-',
             Call::ScaleService { .. } => '+',
+            Call::RefreshProxy { .. } => '~',
             Call::Workload(call) => call.sign(),
         }
     }
@@ -236,6 +245,7 @@ impl fmt::Display for Call {
             Call::StartContainer { container } => write!(f, "start {}", container.name),
             Call::StopContainer { container } => write!(f, "stop {}", container.name),
             Call::Workload(call) => call.fmt(f),
+            Call::RefreshProxy { proxy, .. } => write!(f, "have {} look again", proxy.name),
             Call::ScaleService { service, replicas } => {
                 let noun = if *replicas == 1 { "replica" } else { "replicas" };
                 write!(f, "scale service {} to {replicas} {noun}", service.name)

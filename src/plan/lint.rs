@@ -167,6 +167,7 @@ impl<'a> Simulation<'a> {
                 self.attached.entry(&create.name).or_default();
             }
             Call::RemoveNetwork { network } => self.remove(input, network, cause, say),
+            Call::RefreshProxy { .. } => {}
             Call::ConnectEndpoint { network, container, .. } => {
                 self.exists(network, say);
                 self.container(&container.id, &container.name, say);

@@ -22,6 +22,7 @@ pub mod operation;
 pub mod ownership;
 mod proxy;
 mod prune;
+mod refresh;
 mod replacement;
 mod route;
 mod service;
@@ -466,7 +467,9 @@ impl<'a> Parts<'a> {
         let (retired, undeclared) = workload::leaving(ctx);
         notes.extend(undeclared);
         plan.groups.extend(first.into_iter().map(|removal| removal.group));
+        let refresh = refresh::group(ctx, &groups);
         plan.groups.extend(groups);
+        plan.groups.extend(refresh);
         plan.groups.extend(workload::in_order(ctx, slow));
         plan.groups.extend(retired);
         plan.groups.extend(last.into_iter().map(|removal| removal.group));

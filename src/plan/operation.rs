@@ -210,6 +210,12 @@ pub enum Call {
         service: ServiceTarget,
         replicas: u64,
     },
+    /// A short-lived container of the proxy's own image starts and goes: that has the proxy look again.
+    RefreshProxy {
+        proxy: ContainerTarget,
+        image: String,
+        set: String,
+    },
     /// Something for a resource that Landfall runs.
     Workload(Box<WorkloadCall>),
 }
@@ -225,6 +231,7 @@ impl Call {
             | Call::DisconnectEndpoint { .. }
             | Call::StartContainer { .. }
             | Call::StopContainer { .. }
+            | Call::RefreshProxy { .. }
             | Call::Workload(_) => false,
         }
     }
@@ -239,6 +246,7 @@ impl Call {
             Call::StartContainer { .. } => "StartContainer",
             Call::StopContainer { .. } => "StopContainer",
             Call::UpdateService { .. } | Call::ScaleService { .. } => "UpdateService",
+            Call::RefreshProxy { .. } => "RefreshProxy",
             Call::Workload(call) => call.name(),
         }
     }
@@ -254,6 +262,7 @@ impl Call {
             Call::CreateNetwork(_)
             | Call::RemoveNetwork { .. }
             | Call::UpdateService { .. }
+            | Call::RefreshProxy { .. }
             | Call::ScaleService { .. } => None,
         }
     }
@@ -282,6 +291,7 @@ impl Call {
             | Call::StartContainer { .. }
             | Call::StopContainer { .. }
             | Call::ScaleService { .. }
+            | Call::RefreshProxy { .. }
             | Call::Workload(_) => Vec::new(),
         }
     }
@@ -311,6 +321,7 @@ impl Call {
             Call::CreateNetwork(_)
             | Call::StartContainer { .. }
             | Call::StopContainer { .. }
+            | Call::RefreshProxy { .. }
             | Call::ScaleService { .. } => Vec::new(),
         };
         networks.into_iter().filter(|network| network.id.is_none()).map(|network| network.name.as_str()).collect()
@@ -483,6 +494,8 @@ pub enum Cause {
     NetworkReplaced,
     /// An adopted network is made anew as Landfall's own.
     OwnershipTaken,
+    /// The proxy does not notice by itself that a member is reachable at another address.
+    ProxyStale,
     /// The proxy is not on an active destination's network.
     ProxyDetached,
     /// The proxy is on the network of a destination that is deactivated or asks for no proxy.
@@ -605,6 +618,8 @@ pub enum Reason {
     NetworkNotFound,
     /// An adopted network does not exist, and what made it has to bring it back.
     NetworkMissing,
+    /// The proxy could not be made to look again.
+    ProxyStale,
     AddressPoolExhausted,
     SubnetOverlap,
     HostKeyMismatch,

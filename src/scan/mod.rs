@@ -119,7 +119,7 @@ impl KnownProxy {
             ProxyInstance::Container(name) => (Some(name.clone()), None),
             ProxyInstance::Service(name) => (None, Some(name.clone())),
         };
-        ProxySpec { container, service, proxy_type: self.proxy_type }
+        ProxySpec { container, service, proxy_type: self.proxy_type, refresh: None }
     }
 }
 
@@ -161,7 +161,7 @@ pub fn scan(input: &ScanInput<'_>) -> Scanned {
         }
     };
     let proxy = match declared_server.and_then(|server| server.proxy.as_ref()) {
-        Some(Proxy { instance, proxy_type }) => {
+        Some(Proxy { instance, proxy_type, .. }) => {
             Some(KnownProxy { instance: instance.clone(), proxy_type: *proxy_type, declared: true })
         }
         None => image::recognise_proxy(input.observed).map(|(instance, proxy_type)| KnownProxy {

@@ -181,6 +181,7 @@ pub(super) fn lines(report: &Report) -> Vec<String> {
             }
             Call::RemoveNetwork { network } => network.name.clone(),
             Call::StartContainer { container } | Call::StopContainer { container } => container.name.clone(),
+            Call::RefreshProxy { proxy, .. } => proxy.name.clone(),
             Call::Workload(call) => call.to_string(),
             Call::ScaleService { service, replicas } => format!("{} {replicas}", service.name),
             Call::UpdateService { service, changes } => {

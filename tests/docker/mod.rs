@@ -21,6 +21,7 @@ mod running;
 mod scan;
 mod soak;
 mod supervised;
+mod traefik;
 mod two;
 mod workloads;
 

@@ -17,6 +17,7 @@ mod nodes;
 mod own_addresses;
 mod ownership;
 mod properties;
+mod refresh;
 mod routes;
 mod services;
 mod status;

@@ -1,5 +1,7 @@
 //! Containers in every state.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use super::host::{Host, IMAGE, text};
@@ -16,6 +18,7 @@ pub(crate) struct ContainerBuilder<'a> {
     restart: Option<String>,
     stop_signal: String,
     network_mode: Option<String>,
+    binds: Vec<String>,
     mac_address: Option<String>,
     /// Ports of the container and of the host.
     ports: Vec<(u16, u16)>,
@@ -36,6 +39,7 @@ impl<'a> ContainerBuilder<'a> {
             // Process 1 ignores SIGTERM; nobody wants to wait ten seconds for each.
             stop_signal: "SIGKILL".to_owned(),
             network_mode: None,
+            binds: Vec::new(),
             mac_address: None,
             ports: Vec::new(),
             networks: Vec::new(),
@@ -81,6 +85,12 @@ impl<'a> ContainerBuilder<'a> {
         self
     }
 
+    /// A file of the host, where it is in the container.
+    pub(crate) fn bind(mut self, source: &Path, target: &str) -> Self {
+        self.binds.push(format!("{}:{target}", source.display()));
+        self
+    }
+
     pub(crate) fn mac_address(mut self, address: &str) -> Self {
         self.mac_address = Some(address.to_owned());
         self
@@ -123,6 +133,7 @@ impl<'a> ContainerBuilder<'a> {
                 "CgroupParent": self.host.control_group(),
                 "NetworkMode": mode.unwrap_or_else(|| "default".to_owned()),
                 "PortBindings": ports,
+                "Binds": self.binds,
                 "RestartPolicy": { "Name": self.restart.unwrap_or_default() },
             },
             "NetworkingConfig": { "EndpointsConfig": first },

@@ -94,8 +94,11 @@ impl Scenario {
     }
 
     pub fn proxy(mut self, name: &str) -> Self {
-        self.server().proxy =
-            Some(Proxy { instance: ProxyInstance::Container(name.to_owned()), proxy_type: ProxyType::Traefik });
+        self.server().proxy = Some(Proxy {
+            instance: ProxyInstance::Container(name.to_owned()),
+            proxy_type: ProxyType::Traefik,
+            refresh: None,
+        });
         self
     }
 
@@ -216,8 +219,11 @@ impl Scenario {
 
     /// The server's proxy is the Swarm service of that name.
     pub fn proxy_service(mut self, name: &str) -> Self {
-        self.server().proxy =
-            Some(Proxy { instance: ProxyInstance::Service(name.to_owned()), proxy_type: ProxyType::Traefik });
+        self.server().proxy = Some(Proxy {
+            instance: ProxyInstance::Service(name.to_owned()),
+            proxy_type: ProxyType::Traefik,
+            refresh: None,
+        });
         self
     }
 
@@ -758,6 +764,11 @@ pub fn container(name: &str) -> ContainerBuilder {
 }
 
 impl ContainerBuilder {
+    pub fn image(mut self, image: &str) -> Self {
+        self.container.image = image.to_owned();
+        self
+    }
+
     pub fn state(mut self, state: ContainerState) -> Self {
         self.container.state = state;
         self

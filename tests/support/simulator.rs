@@ -127,6 +127,8 @@ pub fn call(state: &mut ObservedState, call: &Call) {
                 }
             }
         }
+        // It reads the world anew and changes nothing of it.
+        Call::RefreshProxy { .. } => {}
         Call::Workload(call) => super::workloads::perform(state, call).unwrap(),
         Call::StopContainer { container } => {
             let container = container_mut(state, container);

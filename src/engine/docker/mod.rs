@@ -491,6 +491,10 @@ impl Writer for DockerWriter {
         self.remove(container, force).await
     }
 
+    async fn discard_container(&self, container: &ContainerId) -> Result<(), EngineError> {
+        self.discard(container).await
+    }
+
     async fn rename_container(&self, container: &ContainerId, name: &str) -> Result<(), EngineError> {
         self.rename(container, name).await
     }

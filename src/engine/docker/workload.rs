@@ -217,6 +217,15 @@ impl DockerWriter {
         self.change(Operation::ChangeContainer, what, Method::DELETE, &path, &()).await
     }
 
+    pub(super) async fn discard(&self, id: &ContainerId) -> Result<(), EngineError> {
+        let what = format!("removing container {}", id.short());
+        let path = format!("/containers/{id}?force=1&v=1");
+        match self.change(Operation::ChangeContainer, what, Method::DELETE, &path, &()).await {
+            Err(error) if error.kind == EngineErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
     pub(super) async fn rename(&self, id: &ContainerId, name: &str) -> Result<(), EngineError> {
         let what = format!("renaming container {} to {name}", id.short());
         let path = format!("/containers/{id}/rename?name={name}");
