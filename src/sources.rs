@@ -6,12 +6,19 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::manifest::{self, Diagnostic, MAX_FILE_BYTES, Manifests, Source};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use crate::manifest::{self, Diagnostic, MAX_FILE_BYTES, Manifests, Skipped, Source, foreign};
 
 /// How messages name standard input.
 pub const STDIN_NAME: &str = "<stdin>";
 const MAX_FILES: usize = 100_000;
 const MAX_TOTAL_BYTES: usize = 256 << 20;
+/// In a directory: what below it is not read, in the syntax of `.gitignore`.
+pub const IGNORE_FILE: &str = ".landfallignore";
+const MAX_IGNORE_BYTES: u64 = 256 << 10;
+/// A file with this in it has manifests, whatever it is called.
+const OWN: &[u8] = b"landfall/v";
 /// Directories within directories.
 const MAX_DEPTH: usize = 32;
 
@@ -19,8 +26,11 @@ const MAX_DEPTH: usize = 32;
 ///
 /// No objects at all is an error: they may have been there yesterday, and nothing must take their absence for a wish.
 pub fn load(paths: &[PathBuf], stdin: &mut dyn Read) -> Result<Manifests, Vec<Diagnostic>> {
-    let (sources, problems) = read(paths, stdin);
-    validate(paths, &sources, problems)
+    let mut reader = read_all(paths, stdin);
+    let problems = std::mem::take(&mut reader.problems);
+    let mut manifests = validate(paths, &reader.sources, problems)?;
+    manifests.skip(reader.skipped);
+    Ok(manifests)
 }
 
 /// Validates what [`read`] has read of the paths; `problems` are those it came with.
@@ -35,7 +45,13 @@ pub fn validate(
                 return Ok(manifests);
             }
             let name = paths.first().map_or_else(String::new, |path| display(path));
-            Err(vec![Diagnostic::of_file(&name, "no objects are declared")])
+            let problem = Diagnostic::of_file(&name, "no objects are declared");
+            Err(vec![match manifests.skipped() {
+                [] => problem,
+                [first, ..] => {
+                    problem.with_hint(format!("what is there is for other tools: {} is {}", first.file, first.what))
+                }
+            }])
         }
         Ok(_) => Err(problems),
         Err(diagnostics) => {
@@ -47,6 +63,11 @@ pub fn validate(
 
 /// Reads what the paths name, and says what could not be read.
 pub fn read(paths: &[PathBuf], stdin: &mut dyn Read) -> (Vec<Source>, Vec<Diagnostic>) {
+    let reader = read_all(paths, stdin);
+    (reader.sources, reader.problems)
+}
+
+fn read_all(paths: &[PathBuf], stdin: &mut dyn Read) -> Reader {
     let mut reader = Reader::default();
     for path in paths {
         if path.as_os_str() == "-" {
@@ -55,7 +76,7 @@ pub fn read(paths: &[PathBuf], stdin: &mut dyn Read) -> (Vec<Source>, Vec<Diagno
             reader.named(path);
         }
     }
-    (reader.sources, reader.problems)
+    reader
 }
 
 fn display(path: &Path) -> String {
@@ -84,6 +105,10 @@ struct Reader {
     /// The directories that lead to the current one.
     above: Vec<Identity>,
     full: bool,
+    /// What belongs to other tools.
+    skipped: Vec<Skipped>,
+    /// Of the directories that lead to the current one, those that say what is to be left out.
+    ignores: Vec<Gitignore>,
 }
 
 impl Reader {
@@ -146,6 +171,10 @@ impl Reader {
             }
         }
         names.sort();
+        let ignores = self.ignores.len();
+        if names.iter().any(|name| name == IGNORE_FILE) {
+            self.read_ignores(path);
+        }
         self.above.push(own);
         for name in names {
             if self.full {
@@ -157,6 +186,7 @@ impl Reader {
             }
         }
         self.above.pop();
+        self.ignores.truncate(ignores);
         if self.met == before {
             self.empty.insert(own);
         }
@@ -167,19 +197,63 @@ impl Reader {
             .extension()
             .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
         match fs::metadata(path) {
+            Ok(metadata) if self.is_ignored(path, metadata.is_dir()) => {}
             Ok(metadata) if metadata.is_dir() => self.directory(path, &metadata, depth + 1),
             Ok(_) if !is_manifest => {}
             Ok(metadata) if !metadata.is_file() => self.problem(path, "not a file"),
             Ok(metadata) => {
                 self.met += 1;
                 if self.seen.insert(identity(&metadata)) {
-                    self.file(path, &metadata);
+                    self.found(path, &metadata);
                 }
             }
+            Err(_) if self.is_ignored(path, false) => {}
             // A link that leads nowhere might have been a directory of manifests.
             Err(error) if is_manifest || path.extension().is_none() => self.io_problem(path, "read", &error),
             Err(_) => {}
         }
+    }
+
+    /// A file that nobody named: it may be another tool's.
+    fn found(&mut self, path: &Path, metadata: &Metadata) {
+        self.file(path, metadata);
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(tool) = foreign::tool_of_name(name) else { return };
+        let own = |source: &Source| source.bytes.windows(OWN.len()).any(|window| window == OWN);
+        if self.sources.last().is_some_and(|source| source.name == display(path) && !own(source))
+            && let Some(Source { name: file, .. }) = self.sources.pop()
+        {
+            self.skipped.push(Skipped { file, line: None, what: format!("a file of {tool}") });
+        }
+    }
+
+    /// Patterns as in a `.gitignore`, for the directory and what is below it.
+    fn read_ignores(&mut self, directory: &Path) {
+        let path = directory.join(IGNORE_FILE);
+        let mut text = String::new();
+        let read = File::open(&path).and_then(|file| file.take(MAX_IGNORE_BYTES + 1).read_to_string(&mut text));
+        if let Err(error) = read {
+            return self.io_problem(&path, "read", &error);
+        }
+        if text.len() as u64 > MAX_IGNORE_BYTES {
+            return self.problem(&path, format!("has more than {} KiB", MAX_IGNORE_BYTES >> 10));
+        }
+        let mut builder = GitignoreBuilder::new(directory);
+        for (number, line) in (1..).zip(text.lines()) {
+            if let Err(error) = builder.add_line(None, line) {
+                self.problem(&path, format!("line {number}: {error}"));
+            }
+        }
+        match builder.build() {
+            Ok(ignores) => self.ignores.push(ignores),
+            Err(error) => self.problem(&path, error.to_string()),
+        }
+    }
+
+    /// The innermost directory that says something of it decides.
+    fn is_ignored(&self, path: &Path, is_directory: bool) -> bool {
+        let said = self.ignores.iter().rev().map(|ignores| ignores.matched(path, is_directory));
+        said.into_iter().find(|said| !said.is_none()).is_some_and(|said| said.is_ignore())
     }
 
     fn file(&mut self, path: &Path, metadata: &Metadata) {

@@ -6,7 +6,11 @@ use super::args::{ManifestArgs, wrong};
 use super::output::DataFormat;
 use super::output::style::styled;
 use super::{Context, Error, Exit};
-use crate::manifest::Diagnostic;
+use crate::manifest::{Diagnostic, Skipped};
+use crate::printable::one_line;
+
+/// Of what was skipped, by name.
+const LISTED: usize = 100;
 
 /// Checks manifests without talking to any server
 ///
@@ -26,13 +30,17 @@ struct Verdict<'a> {
     /// How many objects are declared; absent where that cannot be told.
     objects: Option<usize>,
     diagnostics: &'a [Diagnostic],
+    /// What is for other tools.
+    #[serde(skip_serializing_if = "<[Skipped]>::is_empty")]
+    skipped: &'a [Skipped],
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     match (args.manifests.read(), args.output) {
         (Ok(manifests), Some(format)) => {
             let diagnostics = manifests.unsupported();
-            let verdict = Verdict { valid: true, objects: Some(manifests.objects().len()), diagnostics };
+            let (objects, skipped) = (Some(manifests.objects().len()), manifests.skipped());
+            let verdict = Verdict { valid: true, objects, diagnostics, skipped };
             context.print_data(format, &verdict)?;
         }
         (Ok(manifests), None) => {
@@ -40,14 +48,34 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
                 context.say(&format!("{}\n", styled(diagnostic)));
             }
             let count = manifests.objects().len();
+            if context.verbose() > 0 {
+                context.say(&skipped(manifests.skipped()));
+            }
             context.print(&format!("{count} object{} valid\n", if count == 1 { " is" } else { "s are" }))?;
         }
         (Err(diagnostics), Some(format)) => {
-            let verdict = Verdict { valid: false, objects: None, diagnostics: &diagnostics };
+            let verdict = Verdict { valid: false, objects: None, diagnostics: &diagnostics, skipped: &[] };
             context.print_data(format, &verdict)?;
             return Ok(Exit::Failed);
         }
         (Err(diagnostics), None) => return Err(wrong(&diagnostics, "")),
     }
     Ok(Exit::Done)
+}
+
+/// What was left out, counted and then by name.
+fn skipped(all: &[Skipped]) -> String {
+    let mut text = match all.len() {
+        0 => return "nothing was skipped".to_owned(),
+        1 => "skipped 1 document of another tool:\n".to_owned(),
+        count => format!("skipped {count} documents of other tools:\n"),
+    };
+    for Skipped { file, line, what } in all.iter().take(LISTED) {
+        let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+        text.push_str(&format!("  {file}{line}: {}\n", one_line(what)));
+    }
+    if all.len() > LISTED {
+        text.push_str(&format!("  and {} more\n", all.len() - LISTED));
+    }
+    text
 }

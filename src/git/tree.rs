@@ -60,11 +60,13 @@ pub(super) fn parse(listing: &[u8]) -> Result<Tree, String> {
     Ok(tree)
 }
 
-/// Whether a file of that name is read as a manifest.
+/// Whether a file of that name is read: as a manifest, or for what is none.
 fn is_manifest(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    name.rsplit_once('.')
-        .is_some_and(|(_, extension)| ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known)))
+    name == crate::sources::IGNORE_FILE
+        || name.rsplit_once('.').is_some_and(|(_, extension)| {
+            ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+        })
 }
 
 /// Where a link leads.

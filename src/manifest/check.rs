@@ -10,6 +10,53 @@ use super::suggest::{did_you_mean, nearest, one_of};
 use super::text::{Problem, Span};
 use super::tree::{Content, Entry, Node};
 
+/// The documents that the one of the file stands for: itself, or those of a list. Without what `get` writes and no manifest says.
+pub(super) fn documents(root: Node, problems: &mut Vec<Problem>) -> Vec<Node> {
+    let is_list =
+        || matches!(root.get("kind").map(|it| &it.value.content), Some(Content::Text(kind)) if kind == "List");
+    match root.content {
+        // As `scan -o json` has it.
+        Content::List(nodes)
+            if !nodes.is_empty() && nodes.iter().all(|it| matches!(it.content, Content::Mapping(_))) =>
+        {
+            nodes.into_iter().flat_map(|node| documents(node, problems)).collect()
+        }
+        Content::Mapping(_) if is_list() => {
+            let Content::Mapping(entries) = root.content else { return Vec::new() };
+            match entries.into_iter().find(|entry| entry.key == "items").map(|entry| entry.value) {
+                Some(Node { content: Content::List(nodes), .. }) => {
+                    nodes.into_iter().flat_map(|node| documents(node, problems)).collect()
+                }
+                Some(Node { content: Content::Null, .. }) => Vec::new(),
+                Some(items) => {
+                    problems.push(mismatch(&items, "a list").hides(all_values(&items)));
+                    Vec::new()
+                }
+                None => {
+                    problems.push(Problem::new(root.span, "`items` is missing").hint("a `List` has its objects there"));
+                    Vec::new()
+                }
+            }
+        }
+        _ => vec![without_output(root)],
+    }
+}
+
+/// `status` and `metadata.generation` are written by `get`; whoever hands them back says nothing by them.
+fn without_output(mut root: Node) -> Node {
+    let is_own = root.get("apiVersion").is_some() && root.get("kind").is_some();
+    if let Content::Mapping(entries) = &mut root.content
+        && is_own
+    {
+        entries.retain(|entry| entry.key != "status" || !matches!(entry.value.content, Content::Mapping(_)));
+        let metadata = entries.iter_mut().find(|entry| entry.key == "metadata");
+        if let Some(Content::Mapping(entries)) = metadata.map(|entry| &mut entry.value.content) {
+            entries.retain(|entry| entry.key != "generation" || !matches!(entry.value.content, Content::Integer(_)));
+        }
+    }
+    root
+}
+
 /// The kind of a document, and its value as far as it is right: what is wrong is left out, so that the rest can still be looked at.
 /// It is taken out of the lists of the tree as well, so that positions in both remain the same.
 pub(super) fn document(root: &mut Node, problems: &mut Vec<Problem>) -> Option<(Kind, Value)> {
@@ -30,7 +77,12 @@ pub(super) fn document(root: &mut Node, problems: &mut Vec<Problem>) -> Option<(
         if let Some(field) = Shape::of(Kind::Server).field("apiVersion") {
             match root.get("apiVersion") {
                 Some(entry) => drop(value(&mut entry.value.clone(), &field.shape, problems)),
-                None if root.get("kind").is_some() => problems.push(missing(root, field)),
+                None if root.get("kind").is_some() => {
+                    let hint = format!(
+                        "add `apiVersion: {API_VERSION}`; is it no manifest, name the file in `.landfallignore`"
+                    );
+                    problems.push(Problem::new(first_key(root), "`apiVersion` is missing").hint(hint));
+                }
                 None => {}
             }
         }
@@ -58,11 +110,10 @@ fn kind(root: &Node, problems: &mut Vec<Problem>) -> Option<Kind> {
         let missing =
             if root.get("apiVersion").is_none() { "`apiVersion` and `kind` are missing" } else { "`kind` is missing" };
         let start = first_key(root);
-        problems.push(
-            Problem::new(start, missing)
-                .hides(all_values(root))
-                .hint(format!("`apiVersion: {API_VERSION}` and `kind:` {}", one_of(kinds()))),
-        );
+        problems.push(Problem::new(start, missing).hides(all_values(root)).hint(format!(
+            "`apiVersion: {API_VERSION}` and `kind:` {}; is it no manifest, name the file in `.landfallignore`",
+            one_of(kinds())
+        )));
         return None;
     };
     let Content::Text(word) = &entry.value.content else {

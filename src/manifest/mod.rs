@@ -8,6 +8,7 @@
 mod check;
 mod diagnostic;
 mod endpoint;
+pub(crate) mod foreign;
 mod json;
 pub(crate) mod mask;
 mod range;
@@ -20,6 +21,7 @@ mod workload;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value;
 
 pub use diagnostic::{Diagnostic, Severity, count};
@@ -76,6 +78,18 @@ pub struct Manifests {
     objects: BTreeMap<ObjectKey, LocatedObject>,
     servers: BTreeMap<ObjectKey, Arc<DesiredServer>>,
     unsupported: Vec<Diagnostic>,
+    skipped: Vec<Skipped>,
+}
+
+/// Something among the manifests that is for another tool.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Skipped {
+    pub file: String,
+    /// Where the document begins; `None`: the whole file, or nobody can say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// In words.
+    pub what: String,
 }
 
 impl Manifests {
@@ -97,6 +111,16 @@ impl Manifests {
     /// them as errors from [`Manifests::desired`].
     pub fn unsupported(&self) -> &[Diagnostic] {
         &self.unsupported
+    }
+
+    /// What was left out because it is for other tools.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    /// Adds what was left out before anything was read of it.
+    pub(crate) fn skip(&mut self, files: Vec<Skipped>) {
+        self.skipped.splice(0..0, files);
     }
 
     /// Whom `run` tells, in the order of their keys.
@@ -168,6 +192,7 @@ pub fn load(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
     let mut loaded = Vec::new();
     let mut broken = HashSet::new();
     let mut hidden = Hidden::new();
+    let mut skipped = Vec::new();
     suggest::begin();
     for (source, bytes) in sources.iter().enumerate() {
         match Text::decode(bytes) {
@@ -176,11 +201,27 @@ pub fn load(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
                 texts.push(None);
             }
             Ok(text) => {
-                tree::documents(text.content, |root, found| {
+                tree::documents(text.content, |around, root, found| {
+                    if root.is_none()
+                        && let Some(tool) = foreign::tool_of_text(around)
+                    {
+                        skipped.push(Skipped { file: text.name.to_owned(), line: None, what: tool });
+                        return;
+                    }
+                    // Those of the whole are told with the first of its documents.
                     let mut found: Vec<Problem> = found.into_iter().map(Problem::unread).collect();
-                    if let Some(root) = root {
-                        let secrets = object(source, root, &mut found, &mut loaded, &mut broken);
+                    let roots = root.map(|root| check::documents(root, &mut found)).unwrap_or_default();
+                    for root in roots {
+                        let mut own = std::mem::take(&mut found);
+                        if let Some(tool) = foreign::tool(&root) {
+                            // What other tools allow is not to be complained about.
+                            let line = Some(text.position(root.span.start).0);
+                            skipped.push(Skipped { file: text.name.to_owned(), line, what: tool });
+                            continue;
+                        }
+                        let secrets = object(source, root, &mut own, &mut loaded, &mut broken);
                         hidden.entry(source).or_default().extend(secrets);
+                        own.into_iter().for_each(|problem| problems.error(source, problem));
                     }
                     found.into_iter().for_each(|problem| problems.error(source, problem));
                 });
@@ -202,7 +243,7 @@ pub fn load(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
         let location = locate(&texts, loaded.source, loaded.root.span)?;
         Some((loaded.object.key(), LocatedObject { object: loaded.object, location }))
     });
-    Ok(Manifests { objects: objects.collect(), servers: resolved, unsupported })
+    Ok(Manifests { objects: objects.collect(), servers: resolved, unsupported, skipped })
 }
 
 /// Values that are not to be shown, by the index of their source.

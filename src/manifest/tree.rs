@@ -98,15 +98,15 @@ impl Node {
     }
 }
 
-/// Parses the documents of a text, handing on each with the problems found in it; a document that cannot be parsed is `None`.
+/// Parses the documents of a text, handing on each with the text around it and the problems found in it; one that cannot be parsed is `None`.
 /// Empty documents are skipped.
-pub(super) fn documents(text: &str, mut each: impl FnMut(Option<Node>, Vec<Problem>)) {
+pub(super) fn documents(text: &str, mut each: impl FnMut(&str, Option<Node>, Vec<Problem>)) {
     for (number, chunk) in chunks(text).enumerate() {
         if number == MAX_DOCUMENTS {
             let problem =
                 Problem::new(Span::at(chunk.start), format!("the file has more than {MAX_DOCUMENTS} documents"))
                     .hint("split it into several files of one directory");
-            each(None, vec![problem]);
+            each("", None, vec![problem]);
             return;
         }
         let Some(content) = text.get(chunk.clone()) else { continue };
@@ -123,7 +123,7 @@ pub(super) fn documents(text: &str, mut each: impl FnMut(Option<Node>, Vec<Probl
                     if builder.finished {
                         let (root, problems) = builder.take();
                         if root.is_some() || !problems.is_empty() {
-                            each(root, problems);
+                            each(content, root, problems);
                         }
                     }
                 }
@@ -144,7 +144,7 @@ pub(super) fn documents(text: &str, mut each: impl FnMut(Option<Node>, Vec<Probl
         }
         let (root, problems) = builder.take();
         if root.is_some() || !problems.is_empty() {
-            each(root, problems);
+            each(content, root, problems);
         }
     }
 }

@@ -27,6 +27,23 @@ fn validate_reads_the_default_directory_and_that_of_the_environment() {
 }
 
 #[test]
+fn validate_counts_what_is_for_other_tools_when_it_is_asked_to() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("manifests")).unwrap();
+    fs::write(directory.path().join("manifests/a.yaml"), SERVER).unwrap();
+    fs::write(directory.path().join("manifests/compose.yaml"), "services: {}").unwrap();
+    fs::write(directory.path().join("manifests/d.yaml"), "apiVersion: apps/v1\nkind: Deployment\n").unwrap();
+    let ran = landfall(directory.path(), ["validate"]).expect(0);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("1 object is valid\n", ""));
+    let ran = landfall(directory.path(), ["validate", "-v"]).expect(0);
+    let counted = "skipped 2 documents of other tools:\n  ./manifests/compose.yaml: a file of Compose\n  \
+                   ./manifests/d.yaml:1: Deployment of apps/v1\n";
+    assert_eq!(ran.stderr, counted);
+    let ran = landfall(directory.path(), ["validate", "-o", "json"]).expect(0);
+    assert_eq!(ran.json()["skipped"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn validate_shows_every_problem_and_exits_2() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("a.yaml"), SERVER.replace("spec: {}", "spec: { rolle: Build }")).unwrap();
