@@ -112,8 +112,9 @@ pub async fn observe_all<'a, R: Reader>(
                 Err(unobserved) => {
                     span.record("otel.status_description", &unobserved.message);
                     // The next look goes on from here, however slowly the server answers.
+                    let containers = suspects.containers.into_iter().filter(|id| !learned.contains_key(id)).collect();
                     known.learn(&server.key, learned);
-                    known.suspect_all(&server.key, suspects);
+                    known.suspect_all(&server.key, Suspects { all: false, containers });
                     Err(unobserved)
                 }
             };

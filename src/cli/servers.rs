@@ -1,5 +1,7 @@
 //! What the commands that talk to servers have in common: connecting, bounds, the journals, and saying which server did not answer.
 
+use std::time::Duration;
+
 use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::connect::{self, ConnectOptions};
@@ -16,8 +18,11 @@ use crate::store::state_directory;
 use super::args::{ServerArgs, StateArgs};
 use super::{Context, Error};
 
+/// By which the executor's own bound on a call is longer than the transport's.
+const SLACK: Duration = Duration::from_secs(30);
+
 pub(super) fn options(args: &ServerArgs) -> ConnectOptions {
-    ConnectOptions { read_timeout: args.timeout, ..ConnectOptions::default() }
+    ConnectOptions { read_timeout: args.timeout, write_timeout: args.timeout, ..ConnectOptions::default() }
 }
 
 pub(super) fn observation(args: &ServerArgs) -> ObserveLimits {
@@ -25,7 +30,10 @@ pub(super) fn observation(args: &ServerArgs) -> ObserveLimits {
 }
 
 pub(super) fn execution(args: &ServerArgs) -> Limits {
-    Limits { servers_at_once: args.concurrency, ..Limits::default() }
+    let limits = Limits::default();
+    // What the transport bounds is not bounded by less.
+    let call = limits.call.max(args.timeout.saturating_add(SLACK));
+    Limits { servers_at_once: args.concurrency, call, ..limits }
 }
 
 /// Makes clients that cannot change anything.

@@ -335,7 +335,9 @@ impl Loop {
                 self.passes.remove(&server);
                 let (outcome, showing) = self.take_pass(&server, *ended);
                 self.showing = Some(showing);
-                if let Some(link) = self.links.get(&server).filter(|_| outcome == PassOutcome::NotObserved) {
+                // One that is only slow has not lost its stream of events, and what was learned of it counts.
+                let doubted = outcome == PassOutcome::NotObserved && !self.shared.known.is_learning(&server);
+                if let Some(link) = self.links.get(&server).filter(|_| doubted) {
                     link.doubt.notify_one();
                 }
                 Some(Event::PassFinished { server, outcome })

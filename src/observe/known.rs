@@ -2,8 +2,9 @@
 //!
 //! The settings of an endpoint cannot change while it has the same id, and a list shows the ids. So a live container whose
 //! endpoints are all as they were is not inspected again: a look at a server that stays the same takes two lists and the engine's own information.
-//! The endpoints of a stopped container have no ids. Where the events of the server are listened to, one that has exited is remembered as long
-//! as the list shows the same of it and no event was about it: that it is disconnected is told, and connecting it alone shows in the list.
+//! The endpoints of a stopped container have no ids. Where the events of the server are listened to, one that has exited or was only created is
+//! remembered as long as the list shows the same of it and no event was about it: that it is disconnected is told, and connecting it alone shows
+//! in the list. Why one that was created could not start is told by no event, so it is not believed for long ([`FRESH_CREATED`]).
 //!
 //! One thing is not seen that way: what a failed connect leaves behind on a running container shows in no list. Such a container is not
 //! remembered, none is that an operation is about to touch, and none for longer than [`FRESH`].
@@ -23,14 +24,16 @@ use crate::store::known::{Inspected, KnownContainers, KnownEngine, Suspects};
 
 /// For how long an inspection is believed, and what an engine has said of itself.
 const FRESH: Duration = Duration::from_secs(300);
+/// The same for a container that was never started: why it could not be shows nowhere else, and is told by no event.
+const FRESH_CREATED: Duration = Duration::from_secs(20);
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// A clock that was set back makes an answer seem to come from the future.
-fn is_fresh(at: u64, now: u64) -> bool {
-    now.checked_sub(at).is_some_and(|age| age <= FRESH.as_secs())
+fn is_fresh(at: u64, now: u64, limit: Duration) -> bool {
+    now.checked_sub(at).is_some_and(|age| age <= limit.as_secs())
 }
 
 /// What the engine has told of itself in the course of a look.
@@ -40,7 +43,7 @@ pub(super) fn told(info: &EngineInfo) -> KnownEngine {
 
 /// Whether the engine would say the same again, going by the networks it has now.
 pub(super) fn holds(engine: &KnownEngine, networks: &[ObservedNetwork]) -> bool {
-    is_fresh(engine.at, now())
+    is_fresh(engine.at, now(), FRESH)
         && engine.info.swarm == SwarmState::Inactive
         && networks.iter().all(|network| network.scope != NetworkScope::Swarm)
 }
@@ -68,7 +71,8 @@ impl Recollection {
     pub(super) fn recall(&self, listed: &mut ObservedContainer) -> bool {
         let mut content = self.content();
         let Some(known) = content.before.remove(&listed.id) else { return false };
-        if !is_fresh(known.at, self.now) || !self.is_memorable(listed) || !shows(listed, &known) {
+        let limit = if known.state == ContainerState::Created { FRESH_CREATED } else { FRESH };
+        if !is_fresh(known.at, self.now, limit) || !self.is_memorable(listed) || !shows(listed, &known) {
             return false;
         }
         listed.endpoints.clone_from(&known.endpoints);
@@ -97,13 +101,13 @@ impl Recollection {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a change would show. The reason why a container that was created could not start would not: it stays created.
+    /// Whether a change would show, or be told.
     fn is_memorable(&self, container: &ObservedContainer) -> bool {
         let identified =
             |endpoint: &ObservedEndpoint| endpoint.network_id.is_some() && !endpoint.endpoint_id.is_empty();
         match container.state.is_live() {
             true => container.endpoints.iter().all(identified),
-            false => self.watched && container.state == ContainerState::Exited,
+            false => self.watched && matches!(container.state, ContainerState::Exited | ContainerState::Created),
         }
     }
 }
@@ -223,11 +227,20 @@ mod tests {
         assert_eq!(again, told);
         assert!(!recollection(known.clone(), false).recall(&mut exited(128)), "no event would be heard");
         assert!(!recollection(known.clone(), true).recall(&mut exited(0)), "it has run since");
-        let created = ObservedContainer { state: ContainerState::Created, ..exited(128) };
-        assert!(!recollection(known, true).recall(&mut created.clone()));
-        let silent = recollection(KnownContainers::new(), true);
-        silent.keep(&created.endpoints, &created);
-        assert!(silent.into_known().is_empty(), "why it could not start would not show");
+    }
+
+    #[test]
+    fn one_that_was_never_started_is_remembered_for_some_seconds_for_why_would_not_show() {
+        let created = ObservedContainer { state: ContainerState::Created, ..exited(0) };
+        let known = known(&created, &inspected(&created));
+        let mut again = created.clone();
+        assert!(recollection(known.clone(), true).recall(&mut again));
+        assert_eq!(again, inspected(&created));
+        assert!(!recollection(known.clone(), false).recall(&mut created.clone()), "no event would be heard");
+        let mut later = recollection(known.clone(), true);
+        later.now += FRESH_CREATED.as_secs() + 1;
+        assert!(!later.recall(&mut created.clone()));
+        assert!(!recollection(known, true).recall(&mut exited(0)), "it has run since");
     }
 
     #[test]

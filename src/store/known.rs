@@ -56,6 +56,7 @@ pub struct Known {
     /// Never on disk: the next command may meet another engine at the same address.
     engines: Arc<Mutex<BTreeMap<ObjectKey, KnownEngine>>>,
     suspects: Arc<Mutex<BTreeMap<ObjectKey, Suspects>>>,
+    learning: Arc<Mutex<BTreeSet<ObjectKey>>>,
     /// `None`: it ends with the process.
     directory: Option<PathBuf>,
     watched: bool,
@@ -100,8 +101,10 @@ impl Known {
 
     /// Keeps what a look has learned that was not completed.
     pub fn learn(&self, server: &ObjectKey, containers: KnownContainers) {
+        let mut known = self.of(server);
+        // What was recalled was learned before.
+        self.set_learning(server, containers.iter().any(|(id, told)| known.get(id) != Some(told)));
         if !containers.is_empty() {
-            let mut known = self.of(server);
             known.extend(containers);
             self.replace(server, known);
         }
@@ -113,6 +116,7 @@ impl Known {
     }
 
     pub fn keep_engine(&self, server: &ObjectKey, engine: KnownEngine) {
+        self.set_learning(server, false);
         self.engines.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), engine);
     }
 
@@ -141,8 +145,27 @@ impl Known {
         }
     }
 
+    /// Who is suspected. Where all are, everything known is forgotten: what is learned from then on counts, whether or not the look is completed.
     pub fn take_suspects(&self, server: &ObjectKey) -> Suspects {
-        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(server).unwrap_or_default()
+        let suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(server).unwrap_or_default();
+        if suspects.all {
+            self.replace(server, KnownContainers::new());
+        }
+        suspects
+    }
+
+    /// Whether the last look that was not completed has learned something: the server answers, if slowly.
+    pub fn is_learning(&self, server: &ObjectKey) -> bool {
+        self.learning.lock().unwrap_or_else(PoisonError::into_inner).contains(server)
+    }
+
+    fn set_learning(&self, server: &ObjectKey, learning: bool) {
+        let mut all = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        if learning {
+            all.insert(server.clone());
+        } else {
+            all.remove(server);
+        }
     }
 
     /// The next look inspects these containers.

@@ -51,11 +51,14 @@ fn inspections(town: &Town) -> usize {
 async fn a_slow_daemon_is_seen_in_the_end_although_no_single_look_is_long_enough() {
     let town = town().await;
     let known = Known::watched();
+    // As when the stream of events has just been opened.
+    known.doubt(&edge());
     // Eight at a time, so a look from nothing takes sixteen seconds.
     town.engine.inspections_take(Duration::from_secs(1));
     let mut looks = 1;
     while look(&town, &known, Duration::from_secs(6)).await[&edge()].is_err() {
         looks += 1;
+        assert!(known.is_learning(&edge()), "it is slow, and not away");
         assert!(looks < 10, "it never comes to an end");
     }
     assert_eq!(looks, 4);

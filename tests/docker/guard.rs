@@ -227,3 +227,34 @@ fn the_state_directory_is_made_again_when_it_is_removed_and_keeps_a_second_contr
     controller.signal("TERM");
     assert_eq!(controller.ended(), 0);
 }
+
+#[test]
+fn a_change_whose_answer_never_comes_takes_no_longer_than_the_timeout() {
+    let host = Host::start();
+    let faulty = Faulty::before(host.socket());
+    let world = World::new(&(server(&faulty.endpoint()) + STACK));
+    let silent = |method: &'static str, end: &'static str| {
+        faulty.rule(move |asked| match asked.method == method && asked.path.ends_with(end) {
+            true => Fate::Silence,
+            false => Fate::Pass,
+        });
+    };
+    let late = |arguments: &str| {
+        let started = Instant::now();
+        let ran = world.run(&format!("{arguments} --timeout 2s"));
+        assert!(ran.code >= 2, "{ran}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{arguments}: {:?}", started.elapsed());
+    };
+    silent("POST", "/networks/create");
+    late("apply --yes");
+    faulty.heal();
+    world.run("apply --yes").expect(0);
+    silent("POST", "/connect");
+    member(&host, 0);
+    late("apply --yes");
+    host.remove_container("shop-0");
+    silent("DELETE", "");
+    std::fs::remove_file(world.path().join("manifests/all.yaml")).unwrap();
+    world.write("manifests/server.yaml", &(server(&faulty.endpoint()) + STACK.split("---\n").nth(1).unwrap()));
+    late("delete destination web --yes");
+}

@@ -89,7 +89,7 @@ pub struct DialError {
 pub struct ConnectOptions {
     /// Bound on opening a stream and on every call that only reads.
     pub read_timeout: Duration,
-    /// Bound on every call that changes something. Stopping a container takes as long as the container's own stop timeout.
+    /// Bound on every call that changes something, but for stopping a container, which takes as long as the container's own stop timeout.
     pub write_timeout: Duration,
     /// Counts the requests of everything that is made with these options.
     pub requests: Arc<RequestCounter>,

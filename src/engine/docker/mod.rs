@@ -160,6 +160,9 @@ async fn within<T>(limit: Duration, exchange: impl Future<Output = Result<T, Fai
     tokio::time::timeout(limit, exchange).await.unwrap_or(Err(Failure::TimedOut(limit)))
 }
 
+/// A container is given as long to stop as it was made with, which may be longer than anything else takes.
+const STOPPING: Duration = Duration::from_secs(120);
+
 #[async_trait]
 impl Reader for DockerReader {
     async fn info(&self) -> Result<EngineInfo, EngineError> {
@@ -330,10 +333,11 @@ impl DockerWriter {
             if self.reader.transport.is_podman() && operation.is_beyond_podman() {
                 return Err(Failure::Podman);
             }
-            within(self.reader.options.write_timeout, async {
-                read(succeeded(self.reader.transport.send(request?).await?).await?).await
-            })
-            .await
+            let limit = match operation {
+                Operation::StopContainer => self.reader.options.write_timeout.max(STOPPING),
+                _ => self.reader.options.write_timeout,
+            };
+            within(limit, async { read(succeeded(self.reader.transport.send(request?).await?).await?).await }).await
         };
         exchange.await.map_err(|failure| failure.explain(operation, &self.reader.server, &what))
     }
