@@ -84,7 +84,7 @@ pub async fn execute(
     let mut servers: Vec<ServerReport> =
         futures::stream::iter(runs).buffer_unordered(limits.servers_at_once.max(1)).collect().await;
     servers.sort_by_key(|report| plan.servers.iter().position(|server| server.server == report.server));
-    Report { set: plan.set.clone(), revision: None, servers, notes: plan.notes.clone() }
+    Report { set: plan.set.clone(), revision: None, servers, notes: plan.notes.clone(), prune: Vec::new() }
 }
 
 async fn execute_server(

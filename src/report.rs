@@ -16,6 +16,8 @@ pub struct Report {
     pub servers: Vec<ServerReport>,
     /// Notes that concern no single server.
     pub notes: Vec<Note>,
+    /// What pruning would do besides, with the server; empty where it was asked for, or nobody asked.
+    pub prune: Vec<(ObjectKey, Operation)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -110,7 +112,7 @@ impl Report {
         };
         let mut parts = Vec::new();
         if planned > 0 {
-            parts.push(operations(planned, "planned"));
+            parts.push(format!("{} ({})", operations(planned, "planned"), self.kinds()));
         }
         if done > 0 {
             parts.push(operations(done, "done"));
@@ -150,6 +152,37 @@ impl Report {
                 })
                 .collect(),
             notes: plan.notes.clone(),
+            prune: Vec::new(),
         }
+    }
+
+    /// Adds what the same plan with pruning does besides.
+    #[must_use]
+    pub fn with_prune(mut self, pruning: &Plan) -> Self {
+        for server in &pruning.servers {
+            let own = self.servers.iter().find(|it| it.server == server.server);
+            let known: Vec<&Operation> = own.iter().flat_map(|it| &it.operations).map(|it| &it.operation).collect();
+            let operations = server.groups.iter().flat_map(|group| &group.operations);
+            let besides = operations.filter(|operation| !known.contains(operation));
+            self.prune.extend(besides.map(|operation| (server.server.clone(), operation.clone())));
+        }
+        self
+    }
+
+    /// `3 to create, 1 to remove, 2 disruptive`: of what is planned.
+    pub fn kinds(&self) -> String {
+        let planned = self.servers.iter().flat_map(|server| &server.operations);
+        let planned: Vec<&Operation> =
+            planned.filter(|it| it.outcome == Outcome::Planned).map(|it| &it.operation).collect();
+        let count = |sign| planned.iter().filter(|it| it.call.sign() == sign).count();
+        let disruptive = planned.iter().filter(|it| it.disruptive).count();
+        let words = [
+            (count('+'), "to create"),
+            (count('~'), "to change"),
+            (count('-'), "to remove"),
+            (disruptive, "disruptive"),
+        ];
+        let words = words.into_iter().filter(|(count, _)| *count > 0);
+        words.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
     }
 }

@@ -175,6 +175,7 @@ mod tests {
             subnets: Vec::new(),
             options: BTreeMap::new(),
             labels: BTreeMap::new(),
+            replaces: Vec::new(),
         }
     }
 

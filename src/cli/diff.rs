@@ -1,6 +1,6 @@
 //! `diff -f PATH`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
@@ -11,7 +11,7 @@ use crate::api::{Kind, ObjectKey};
 use crate::desired::DesiredState;
 use crate::manifest::Manifests;
 use crate::observed::{Observations, Snapshot, Unobserved, UnobservedReason};
-use crate::plan::{FreshIds, PlanInput, Request, plan};
+use crate::plan::{FreshIds, Plan, PlanInput, Request, plan};
 use crate::reconcile::Preview;
 use crate::report::Report;
 
@@ -98,14 +98,47 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         Some(selection) => selection.restrict(plan),
         None => plan,
     };
-    let planned = Report { revision, ..Report::planned(&plan) };
+    let mut planned = Report { revision, ..Report::planned(&plan) };
+    if !request.prune && args.scope.selector.is_none() {
+        let pruning = pruning(args, context, &request, &desired, &observed)?;
+        planned = planned.with_prune(&match &selection {
+            Some(selection) => selection.restrict(pruning),
+            None => pruning,
+        });
+    }
     show(context, &planned, &observed, args.output)?;
     if planned.tally() == crate::report::Tally::default() {
-        context.say(&format!("No differences{}.", report::waited_for(&planned)));
+        context.say(&format!("No differences{}{}.", report::waited_for(&planned), pruned(&planned)));
     } else {
-        context.say(&format!("{}.", report::sentence(&planned.summary())));
+        context.say(&format!("{}{}.", report::sentence(&planned.summary()), pruned(&planned)));
     }
     Ok(report::exit(&planned, true))
+}
+
+/// The same plan with everything removed that pruning would remove, however much that is.
+fn pruning(
+    args: &Args,
+    context: &Context,
+    request: &Request,
+    desired: &DesiredState,
+    observed: &Observations,
+) -> Result<Plan, Error> {
+    let protected = match args.observed.is_empty() {
+        true => record::protecting(context, &record::store(&args.state, &args.set)?),
+        false => BTreeSet::new(),
+    };
+    let request = Request { prune: true, allow_mass_delete: true, protected, ..request.clone() };
+    let journals = if args.observed.is_empty() { servers::kept(&args.state)?.journals()? } else { Vec::new() };
+    let ids = FreshIds::default();
+    Ok(plan(&PlanInput { desired, observed, request: &request, ids: &ids, journals: &journals }))
+}
+
+fn pruned(report: &Report) -> String {
+    match report.prune.len() {
+        0 => String::new(),
+        1 => "; `--prune` would do 1 operation more".to_owned(),
+        count => format!("; `--prune` would do {count} operations more"),
+    }
 }
 
 /// Data on standard output, and the servers that were not observed on standard error.

@@ -57,6 +57,12 @@ pub(crate) fn text(report: &Report, context: &Context) -> String {
     for note in &report.notes {
         write_note(&mut text, note, 0, width);
     }
+    if !report.prune.is_empty() {
+        let _ = writeln!(text, "{BOLD}only with --prune{BOLD:#}");
+        for (server, operation) in &report.prune {
+            let _ = writeln!(text, "  {DIM}{}: {}{DIM:#}", server.path(), one_line(&operation.to_string()));
+        }
+    }
     text
 }
 
@@ -74,6 +80,7 @@ fn write_operation(text: &mut String, report: &OperationReport, width: Option<us
     let call = one_line(&call);
     let disruptive = if operation.disruptive { format!("{UNCERTAIN}, disruptive{UNCERTAIN:#}") } else { String::new() };
     let _ = write!(text, "  {colour}{sign} {call}{colour:#} {DIM}{because}{DIM:#}{disruptive}");
+    let differences = operation.replaces();
     match outcome {
         Outcome::Planned | Outcome::Done => text.push('\n'),
         Outcome::Skipped => text.push_str(": skipped\n"),
@@ -83,6 +90,9 @@ fn write_operation(text: &mut String, report: &OperationReport, width: Option<us
             paragraph(text, &format!("{}{reason}", failure.message), 6, width);
             hint(text, failure.hint.as_deref(), 6, width);
         }
+    }
+    for difference in differences {
+        paragraph(text, &one_line(&difference.to_string()), 6, width);
     }
 }
 

@@ -9,6 +9,7 @@ use crate::engine::{DockerReader, EngineError};
 use crate::execute::Limits;
 use crate::observe::{Interest, ObserveLimits, observe_all};
 use crate::observed::{Observations, Unobserved, UnobservedReason};
+use crate::plan::Journal;
 use crate::plan::Request;
 use crate::reconcile::{Pass, Preview};
 use crate::store::journal::Journals;
@@ -59,6 +60,12 @@ pub(crate) fn observe(
 pub(super) struct Kept {
     journals: Journals,
     known: Known,
+}
+
+impl Kept {
+    pub(super) fn journals(&self) -> Result<Vec<Journal>, Error> {
+        self.journals.load().map(|kept| kept.journals).map_err(|error| journal_error(&error))
+    }
 }
 
 pub(super) fn kept(args: &StateArgs) -> Result<Kept, Error> {

@@ -94,8 +94,7 @@ impl Loop {
         self.shared.board.count(|counts| counts.failed_passes += 1);
         let reason = Reason::PassFailed;
         self.memory.event(EventType::Warning, Some(server), reason.as_str(), &message, Some(pass));
-        let mut desired = DesiredState::clone(&self.desired);
-        desired.narrow(|key, _| key == server);
+        let desired = self.desired.focused(server);
         let note = Note::warning(reason, server, message.clone());
         let report = Report {
             set: desired.set.clone(),
@@ -108,6 +107,7 @@ impl Loop {
                 notes: vec![note],
             }],
             notes: Vec::new(),
+            prune: Vec::new(),
         };
         let unobserved = Unobserved { reason: UnobservedReason::PassFailed, message, hint: None };
         let observed = [(server.clone(), Err(unobserved))].into();

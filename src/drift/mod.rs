@@ -281,7 +281,9 @@ fn replaced(input: &DriftInput<'_>, group: &Group, state: Option<&ObservedState>
     let declared = input.desired.destination(&group.object);
     let differences = old.zip(declared).map(|(old, (_, declared))| immutable_differences(&declared.network, old));
     let fields = match differences {
-        Some(differences) if !differences.is_empty() => differences.join("; "),
+        Some(differences) if !differences.is_empty() => {
+            differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        }
         _ => "it differs in fields that Docker cannot change".to_owned(),
     };
     let name = network.map_or_else(|| "The destination's network".to_owned(), |name| format!("The network {name:?}"));

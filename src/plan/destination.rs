@@ -9,8 +9,8 @@ use super::host::{self, Host, PREDEFINED};
 use super::leaving::{self, Fate, Outlook};
 use super::member::{self, Members, Target};
 use super::operation::{
-    Blocker, BlockerKind, Call, Cause, ContainerTarget, Group, NetworkCreate, NetworkTarget, Note, NoteKind, OVERLAY,
-    Operation, Reason, ServerType,
+    Blocker, BlockerKind, Call, Cause, ContainerTarget, FieldDifference, Group, NetworkCreate, NetworkTarget, Note,
+    NoteKind, OVERLAY, Operation, Reason, ServerType,
 };
 use super::{
     Context, Draft, addresses, adoption, arrange, feasible, ownership, proxy, replacement, service, start, swarm,
@@ -345,6 +345,7 @@ pub(super) fn creation(ctx: &Context<'_>, destination: &DesiredDestination, name
     let policy = destination.deletion_policy;
     labels.extend(ownership::labels(&fresh.uid, ctx.set, &destination.key, &name, policy, ctx.source()));
     NetworkCreate {
+        replaces: Vec::new(),
         name,
         driver: if overlay { OVERLAY } else { "bridge" }.to_owned(),
         attachable: overlay,
@@ -397,6 +398,7 @@ pub(super) fn recreation(network: &ObservedNetwork) -> NetworkCreate {
     // Numbers that the Swarm has assigned.
     options.remove("com.docker.network.driver.overlay.vxlanid_list");
     NetworkCreate {
+        replaces: Vec::new(),
         name: network.name.clone(),
         driver: network.driver.clone(),
         attachable: network.attachable,
@@ -416,15 +418,15 @@ pub(super) fn recreation(network: &ObservedNetwork) -> NetworkCreate {
     }
 }
 
-/// The immutable fields that differ, each as a phrase naming both values.
-pub fn differences(desired: &DesiredNetwork, network: &ObservedNetwork) -> Vec<String> {
+/// The immutable fields that differ.
+pub fn differences(desired: &DesiredNetwork, network: &ObservedNetwork) -> Vec<FieldDifference> {
     let DesiredNetwork { name, subnets, aux_addresses, internal, ipv4, ipv6, icc, mtu, encrypted, options, labels } =
         desired;
     let mut differences = Vec::new();
     let mut compare = |field: &str, server: &dyn std::fmt::Display, manifest: &dyn std::fmt::Display| {
-        let (server, manifest) = (server.to_string(), manifest.to_string());
-        if server != manifest {
-            differences.push(format!("spec.network.{field} is {server} on the server and {manifest} in the manifest"));
+        let (observed, declared) = (server.to_string(), manifest.to_string());
+        if observed != declared {
+            differences.push(FieldDifference { field: format!("spec.network.{field}"), observed, declared });
         }
     };
     let option = |key: &str| network.options.get(key).map_or("unset", |value| value.as_str());

@@ -170,6 +170,16 @@ pub struct Operation {
     pub undo: Option<Call>,
 }
 
+impl Operation {
+    /// Of one that makes a network anew: what differs.
+    pub fn replaces(&self) -> &[FieldDifference] {
+        match &self.call {
+            Call::CreateNetwork(create) => &create.replaces,
+            _ => &[],
+        }
+    }
+}
+
 /// The driver of networks that span the nodes of a Swarm.
 pub const OVERLAY: &str = "overlay";
 
@@ -434,6 +444,25 @@ pub struct NetworkCreate {
     pub options: BTreeMap<String, String>,
     /// Landfall's own included.
     pub labels: BTreeMap<String, String>,
+    /// Why it is made in the place of another: for people, and no part of the call.
+    #[serde(skip)]
+    pub replaces: Vec<FieldDifference>,
+}
+
+/// A field that Docker cannot change, with what the server has and what the manifest says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldDifference {
+    /// `spec.network.mtu`
+    pub field: String,
+    pub observed: String,
+    pub declared: String,
+}
+
+impl std::fmt::Display for FieldDifference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { field, observed, declared } = self;
+        write!(f, "{field} is {observed} on the server and {declared} in the manifest")
+    }
 }
 
 /// Endpoints to be put back should a reconnect, a replacement or a forced deletion be interrupted. Two journals are the same if they are equal:

@@ -9,8 +9,8 @@ use super::host::{self, Attached};
 use super::leaving::{self, Fate, Outlook};
 use super::member::{self, Members};
 use super::operation::{
-    Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkTarget, Note, Operation,
-    Reason, Reserved, WithheldDisconnection,
+    Call, Cause, ContainerTarget, FieldDifference, Group, Journal, JournalEndpoint, JournalPurpose, NetworkCreate,
+    NetworkTarget, Note, Operation, Reason, Reserved, WithheldDisconnection,
 };
 use super::{Context, addresses, ownership, proxy};
 use crate::api::Replacement;
@@ -43,7 +43,7 @@ impl Returning<'_> {
 #[derive(Clone, Copy)]
 pub(super) struct Why<'d> {
     /// The fields that differ, each with both values.
-    pub(super) differences: &'d [String],
+    pub(super) differences: &'d [FieldDifference],
     pub(super) adopted: bool,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn replace<'a>(
     let cause = if taken_over { Cause::OwnershipTaken } else { Cause::NetworkReplaced };
     let differ = match why.differences {
         [] => format!("The network {:?} is adopted and is to be Landfall's own", network.name),
-        differences => differences.join("; "),
+        differences => differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
     };
     let refuse = |message: String| Note::refused(Reason::ImmutableField, &destination.key, message);
     if why.adopted && !taken_over {
@@ -217,6 +217,7 @@ pub(super) fn replace<'a>(
         false,
         Call::CreateNetwork(recreation(network)),
     ));
+    let create = NetworkCreate { replaces: why.differences.to_vec(), ..create };
     operations.push(operation(Call::CreateNetwork(create), cause, false, Call::RemoveNetwork { network: new.clone() }));
     for it in &returning {
         operations.push(operation(

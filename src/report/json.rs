@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{OperationReport, Outcome, Report};
 use crate::api::ObjectKey;
-use crate::plan::{Blocker, Call, NetworkChange, Note, NoteKind, Reason, ServerType};
+use crate::plan::{Blocker, Call, FieldDifference, NetworkChange, Note, NoteKind, Reason, ServerType};
 
 /// Raised in its first part when a reader of the former version would misread the document.
 pub const FORMAT_VERSION: &str = "1.0";
@@ -21,6 +21,9 @@ pub struct Document {
     /// In the order of execution on each server.
     pub operations: Vec<OperationDocument>,
     pub notes: Vec<NoteDocument>,
+    /// What `--prune` would do besides, of a `diff` without it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prune: Vec<OperationDocument>,
     pub summary: Summary,
 }
 
@@ -52,6 +55,9 @@ pub struct OperationDocument {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangeDocument>,
     pub cause: &'static str,
+    /// Of a `CreateNetwork` in the place of another network: the fields that differ.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<FieldDifference>,
     pub disruptive: bool,
     pub outcome: &'static str,
     /// Of a failed operation, where the contract has a word for it.
@@ -136,6 +142,12 @@ impl Report {
             unreachable: self.servers.iter().filter(|it| it.server_type.is_none()).count(),
             failed: operations.iter().filter(|it| it.outcome == "Failed").count(),
         };
+        let manager = |server: &ObjectKey| self.servers.iter().find(|it| it.server == *server)?.manager.as_ref();
+        let prune = self.prune.iter().map(|(server, it)| {
+            let planned = OperationReport { operation: it.clone(), outcome: Outcome::Planned };
+            operation(&server.path(), manager(server), &planned)
+        });
+        let prune = prune.collect();
         let servers = self.servers.iter().map(|server| ServerDocument {
             name: server.server.path(),
             reachable: server.server_type.is_some(),
@@ -148,6 +160,7 @@ impl Report {
             servers: servers.collect(),
             operations,
             notes,
+            prune,
             summary,
         }
     }
@@ -169,6 +182,7 @@ fn operation(server: &str, manager: Option<&ObjectKey>, report: &OperationReport
         service: operation.call.service().map(str::to_owned),
         changes: changes(&operation.call),
         cause: operation.cause.as_str(),
+        differences: operation.replaces().to_vec(),
         disruptive: operation.disruptive,
         outcome: outcome.name(),
         reason,

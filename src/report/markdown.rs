@@ -16,6 +16,15 @@ impl Report {
             text.push('\n');
             notes(&mut text, &self.notes);
         }
+        if !self.prune.is_empty() {
+            let lines: String = self
+                .prune
+                .iter()
+                .map(|(server, it)| format!("{}\n", one_line(&format!("{}: {it}", server.path()))))
+                .collect();
+            text.push_str("\n#### Only with `--prune`\n\n");
+            fenced(&mut text, &lines);
+        }
         text
     }
 }
@@ -43,15 +52,24 @@ fn markdown_server(text: &mut String, report: &ServerReport) {
             }
             lines.push_str(&one_line(&line));
             lines.push('\n');
+            for difference in operation.replaces() {
+                lines.push_str(&one_line(&format!("#   {difference}")));
+                lines.push('\n');
+            }
         }
-        // No name of a server's closes it.
-        let fence = "`".repeat(longest_run(&lines).max(2) + 1);
-        let _ = write!(text, "\n{fence}diff\n{lines}{fence}\n");
+        text.push('\n');
+        fenced(text, &lines);
     }
     if !said.is_empty() {
         text.push('\n');
         notes(text, said);
     }
+}
+
+/// No name of a server's closes it.
+fn fenced(text: &mut String, lines: &str) {
+    let fence = "`".repeat(longest_run(lines).max(2) + 1);
+    let _ = write!(text, "{fence}diff\n{lines}{fence}\n");
 }
 
 fn notes(text: &mut String, notes: &[Note]) {

@@ -221,6 +221,7 @@ mod tests {
             destination: ObjectKey::new(Kind::Destination, "shop", "web"),
             purpose,
             network: NetworkCreate {
+                replaces: Vec::new(),
                 name: network.to_owned(),
                 driver: "bridge".to_owned(),
                 attachable: false,

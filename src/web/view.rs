@@ -293,6 +293,7 @@ impl View {
             servers: Vec::new(),
             operations: Vec::new(),
             notes: Vec::new(),
+            prune: Vec::new(),
             summary: Summary { operations: 0, refused: 0, unreachable: 0, failed: 0 },
         };
         for server in self.servers() {

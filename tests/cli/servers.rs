@@ -145,7 +145,7 @@ fn a_plan_is_reproduced_from_a_saved_observation() {
   + connect frontend to web-net as www for Application/shop/frontend (MemberDetached)
 "
     );
-    assert_eq!(ran.stderr, "6 operations planned.\n");
+    assert_eq!(ran.stderr, "6 operations planned (6 to create).\n");
 
     let json = world.run("diff --observed observed.json -o json").expect(1).json();
     assert_eq!(json["format_version"], "1.0");
@@ -154,8 +154,69 @@ fn a_plan_is_reproduced_from_a_saved_observation() {
     let yaml = world.run("diff --observed observed.json -o yaml").expect(1);
     assert!(yaml.stdout.starts_with("format_version: '1.0'\n"), "{yaml}");
     let markdown = world.run("diff --observed observed.json -o markdown").expect(1);
-    assert!(markdown.stdout.starts_with("### Landfall: 6 operations planned\n"), "{markdown}");
+    assert!(markdown.stdout.starts_with("### Landfall: 6 operations planned (6 to create)\n"), "{markdown}");
     assert!(markdown.stdout.contains("```diff\n+ create network data-net"), "{markdown}");
+}
+
+/// A network of the set's own, made for that destination.
+fn owned(name: &str, destination: &str, id: &str, subnet: &str, options: Value) -> Value {
+    let destination = landfall::api::ObjectKey::new(landfall::api::Kind::Destination, "shop", destination);
+    let policy = landfall::api::DeletionPolicy::Delete;
+    let labels = landfall::plan::ownership::labels("uid", "default", &destination, name, policy, None);
+    json!({
+        "id": id.repeat(64), "name": name, "driver": "bridge", "scope": "local", "internal": false, "attachable": false,
+        "ingress": false, "ipv6": false, "subnets": [{ "subnet": subnet }], "options": options, "created": "",
+        "labels": labels,
+    })
+}
+
+#[test]
+fn a_diff_without_prune_says_what_pruning_would_do() {
+    let world = unreachable();
+    world.write("observed.json", &snapshot(&json!([owned("old-net", "old", "d", "10.43.0.0/24", json!({}))])));
+    let ran = world.run("diff --observed observed.json").expect(1);
+    let line = "infra/edge: - remove network old-net for Destination/shop/old (Undeclared)\n";
+    assert!(ran.stdout.ends_with(&format!("only with --prune\n  {line}")), "{ran}");
+    assert!(ran.stderr.ends_with("(6 to create); `--prune` would do 1 operation more.\n"), "{ran}");
+    let markdown = world.run("diff --observed observed.json -o markdown").expect(1);
+    assert!(markdown.stdout.ends_with(&format!("\n#### Only with `--prune`\n\n```diff\n{line}```\n")), "{markdown}");
+    let json = world.run("diff --observed observed.json -o json").expect(1).json();
+    assert_eq!(json["prune"][0]["op"], "RemoveNetwork");
+    assert_eq!(json["summary"]["operations"], 6);
+    // Asked for, it is part of the plan, and nothing is only with it.
+    let ran = world.run("diff --observed observed.json --prune --allow-mass-delete -o json").expect(1).json();
+    assert_eq!((ran["summary"]["operations"].as_u64(), ran.get("prune")), (Some(7), None));
+}
+
+#[test]
+fn a_replacement_names_the_fields_that_differ_with_both_values() {
+    let world = unreachable();
+    let manifests = server("unix:///nowhere/docker.sock")
+        + &SHOP
+            .replace("name: web-net,", "name: web-net, mtu: 1450,")
+            .replace("  server: infra/edge", "  server: infra/edge\n  replacement: Reattach");
+    world.write("manifests/all.yaml", &manifests);
+    world.write(
+        "observed.json",
+        &snapshot(&json!([owned(
+            "web-net",
+            "web",
+            "d",
+            "10.42.0.0/24",
+            json!({ "com.docker.network.driver.mtu": "1500" })
+        )])),
+    );
+    let words = "spec.network.mtu is 1500 on the server and 1450 in the manifest";
+    let ran = world.run("diff --observed observed.json").expect(1);
+    let line = "  + create network web-net (10.42.0.0/24) for Destination/shop/web (NetworkReplaced)\n";
+    assert!(ran.stdout.contains(&format!("{line}      {words}\n")), "{ran}");
+    let markdown = world.run("diff --observed observed.json -o markdown").expect(1);
+    assert!(markdown.stdout.contains(&format!("(NetworkReplaced)\n#   {words}\n")), "{markdown}");
+    let json = world.run("diff --observed observed.json -o json").expect(1).json();
+    let create = json["operations"].as_array().unwrap().iter().find(|it| !it["differences"].is_null()).unwrap();
+    let expected = json!([{ "field": "spec.network.mtu", "observed": "1500", "declared": "1450" }]);
+    assert_eq!((&create["op"], &create["differences"]), (&json!("CreateNetwork"), &expected));
+    assert!(ran.stderr.contains("to remove"), "{ran}");
 }
 
 #[test]

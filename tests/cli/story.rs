@@ -142,7 +142,7 @@ fn prune_removes_what_is_no_longer_declared_and_nothing_that_is_only_not_selecte
     let asked = story.on_a_terminal("apply --prune", "n\n").expect(2);
     // The terminal has shown the answer before the question was asked.
     let question = "This removes 1 network. Go on? [y/N] Nothing was done.\r\n";
-    for expected in ["infra/edge\r\n  - remove network data-net", "1 operation planned.\r\n", question] {
+    for expected in ["infra/edge\r\n  - remove network data-net", "1 operation planned (1 to remove).\r\n", question] {
         assert!(asked.stdout.contains(expected), "{expected:?}: {asked}");
     }
     assert!(!asked.stdout.contains("error"), "no is an answer: {asked}");

@@ -14,6 +14,7 @@ use super::{ContainerSpec, Subject};
 
 fn bridge(name: &str) -> NetworkCreate {
     NetworkCreate {
+        replaces: Vec::new(),
         name: name.to_owned(),
         driver: "bridge".to_owned(),
         attachable: false,

@@ -31,6 +31,7 @@ fn container_id(id: &str) -> ContainerId {
 
 fn network(name: &str) -> NetworkCreate {
     NetworkCreate {
+        replaces: Vec::new(),
         name: name.to_owned(),
         driver: "bridge".to_owned(),
         attachable: false,

@@ -28,6 +28,7 @@ fn report(operations: &[(&str, Outcome)], refused: &[(&str, Reason)]) -> Report 
         outcome: outcome.clone(),
     };
     Report {
+        prune: Vec::new(),
         set: "default".to_owned(),
         revision: None,
         servers: vec![ServerReport {

@@ -34,6 +34,7 @@ fn name(network: u8) -> String {
 
 fn create(network: u8) -> NetworkCreate {
     NetworkCreate {
+        replaces: Vec::new(),
         name: name(network),
         driver: "bridge".to_owned(),
         attachable: false,

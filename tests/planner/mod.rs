@@ -3,6 +3,7 @@
 mod addresses;
 mod adoption;
 mod basics;
+mod coolify;
 mod cut;
 mod deletion;
 mod endpoints;

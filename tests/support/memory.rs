@@ -342,6 +342,7 @@ fn no_such_container(id: &ContainerId) -> EngineError {
 /// A network of that name with nothing else said.
 pub(crate) fn network(name: &str, driver: &str) -> NetworkCreate {
     NetworkCreate {
+        replaces: Vec::new(),
         name: name.to_owned(),
         driver: driver.to_owned(),
         attachable: false,
@@ -452,7 +453,8 @@ impl World {
     }
 
     fn insert_network(&mut self, create: &NetworkCreate) -> NetworkId {
-        let NetworkCreate { name, driver, attachable, internal, ipv4, ipv6, subnets, options, labels } = create.clone();
+        let NetworkCreate { name, driver, attachable, internal, ipv4, ipv6, subnets, options, labels, replaces: _ } =
+            create.clone();
         let swarm = driver == "overlay";
         let id = if swarm { format!("{:025}", self.next()) } else { self.fresh_hex() };
         let id = NetworkId::try_from(id).expect("made to be valid");

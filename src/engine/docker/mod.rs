@@ -521,7 +521,8 @@ impl Writer for DockerWriter {
 }
 
 fn create_request(network: &NetworkCreate) -> NetworkCreateRequest {
-    let NetworkCreate { name, driver, attachable, internal, ipv4, ipv6, subnets, options, labels } = network;
+    let NetworkCreate { name, driver, attachable, internal, ipv4, ipv6, subnets, options, labels, replaces: _ } =
+        network;
     let subnets: Vec<IpamConfig> = subnets
         .iter()
         .map(|subnet| IpamConfig {
