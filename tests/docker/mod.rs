@@ -17,6 +17,7 @@ mod reach;
 mod recipe;
 mod record;
 mod remote;
+mod rollout;
 mod running;
 mod scan;
 mod soak;

@@ -16,9 +16,9 @@ use crate::cli::world::World;
 use crate::support::{ContainerBuilder, Host};
 
 /// An image of Debian's caddy.
-const CADDY: &str = "landfall/caddy:test";
+pub(super) const CADDY: &str = "landfall/caddy:test";
 /// Where the proxy answers on the host.
-const PORT: u16 = 8080;
+pub(super) const PORT: u16 = 8080;
 /// Generous, and far from the hour after which the controller would look by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// So many successes in a row are no luck.
@@ -76,7 +76,7 @@ spec: { destination: shop, containers: { names: [shop] }, endpoint: { aliases: [
 ";
 
 /// Requests for one application, one after another, from outside of Docker's networks.
-struct Load {
+pub(super) struct Load {
     curl: Child,
     answers: Receiver<Answer>,
 }
@@ -90,11 +90,16 @@ struct Answer {
 
 impl Load {
     fn on(host: &Host, application: &str) -> Self {
-        let url = format!("http://127.0.0.1:{PORT}/{application}/?[1-100000000]");
+        Self::on_path(host, &format!("{application}/"), "0.25")
+    }
+
+    /// `patience`: the seconds that a client waits for its answer.
+    pub(super) fn on_path(host: &Host, path: &str, patience: &str) -> Self {
+        let url = format!("http://127.0.0.1:{PORT}/{path}?[1-100000000]");
         // In the network of the host, and not among its processes: those die with its power.
         let mut command = Command::new("nsenter");
         command.args(["--target", &host.first_process().to_string(), "--net", "curl", "--silent", "--rate", "100/s"]);
-        command.args(["--max-time", "0.25", "--output", "/dev/null"]);
+        command.args(["--max-time", patience, "--output", "/dev/null"]);
         // To standard error, since that is not buffered.
         command.args(["--write-out", "%{stderr}%{http_code}\\n", &url]);
         let mut curl = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -111,7 +116,7 @@ impl Load {
     /// Waits for the first of the successes in a row that come after `since`, and after a failure where one is `expected`. Returns what
     /// has failed until then.
     #[track_caller]
-    fn recovered(&self, since: Instant, expected: bool) -> Outage {
+    pub(super) fn recovered(&self, since: Instant, expected: bool) -> Outage {
         let mut failures = Vec::new();
         let mut successes = Vec::new();
         loop {
@@ -132,6 +137,28 @@ impl Load {
         }
     }
 
+    /// Waits until requests succeed after `end`. Returns how many answers have come from `since` on, and the statuses of those that were not
+    /// as they should be.
+    #[track_caller]
+    pub(super) fn answers(&self, since: Instant, end: Instant) -> (usize, Vec<u16>) {
+        let (mut all, mut failures, mut successes) = (0, Vec::new(), 0);
+        while successes < STEADY {
+            let answer = self.answers.recv_timeout(PATIENCE).expect("requests go on");
+            assert!(answer.at < end + PATIENCE, "after {} failures {failures:?}", failures.len());
+            if answer.at < since {
+                continue;
+            }
+            all += 1;
+            if answer.status != 200 {
+                failures.push(answer.status);
+                successes = 0;
+            } else if answer.at > end {
+                successes += 1;
+            }
+        }
+        (all, failures)
+    }
+
     /// The answers that have come `since` then and were not as they should be.
     fn failures(&self, since: Instant) -> Vec<u16> {
         self.answers.try_iter().filter(|it| it.at >= since && it.status != 200).map(|it| it.status).collect()
@@ -145,7 +172,7 @@ impl Drop for Load {
     }
 }
 
-struct Outage {
+pub(super) struct Outage {
     failed: usize,
     /// From the beginning of what caused it.
     lasted: Duration,

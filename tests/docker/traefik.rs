@@ -37,23 +37,16 @@ fn program() -> PathBuf {
     program
 }
 
-/// Traefik, and an application that it is to serve, each on no network of Landfall's yet.
-fn street() -> (Host, World) {
+pub(super) fn host() -> Host {
     let host = Host::start();
     host.import_image_with(TRAEFIK, &[], |root| {
         std::fs::copy(program(), root.join("bin/traefik")).unwrap();
     });
-    let serve = "mkdir -p /tmp/www && echo shop >/tmp/www/index.html && exec httpd -f -p 80 -h /tmp/www";
-    // Where the network of its label is missing, Traefik takes any other that it finds.
-    host.create_network("home");
-    host.container("shop")
-        .network("home")
-        .label("traefik.enable", "true")
-        .label("traefik.docker.network", "street-shop")
-        .label("traefik.http.routers.shop.rule", "PathPrefix(`/`)")
-        .label("traefik.http.services.shop.loadbalancer.server.port", "80")
-        .command(&["sh", "-c", serve])
-        .running();
+    host
+}
+
+/// On the network of published ports only.
+pub(super) fn start(host: &Host) {
     host.container("traefik")
         .image(TRAEFIK)
         .publish(80, PORT)
@@ -65,12 +58,29 @@ fn street() -> (Host, World) {
             "--providers.providersthrottleduration=100ms",
         ])
         .running();
+}
+
+/// Traefik, and an application that it is to serve, each on no network of Landfall's yet.
+fn street() -> (Host, World) {
+    let host = host();
+    let serve = "mkdir -p /tmp/www && echo shop >/tmp/www/index.html && exec httpd -f -p 80 -h /tmp/www";
+    // Where the network of its label is missing, Traefik takes any other that it finds.
+    host.create_network("home");
+    host.container("shop")
+        .network("home")
+        .label("traefik.enable", "true")
+        .label("traefik.docker.network", "street-shop")
+        .label("traefik.http.routers.shop.rule", "PathPrefix(`/`)")
+        .label("traefik.http.services.shop.loadbalancer.server.port", "80")
+        .command(&["sh", "-c", serve])
+        .running();
+    start(&host);
     let world = World::new(&MANIFESTS.replace("ENDPOINT", &host.endpoint()));
     (host, world)
 }
 
 /// The status that the proxy answers with; 0: none.
-fn status(host: &Host) -> u16 {
+pub(super) fn status(host: &Host) -> u16 {
     let url = format!("http://127.0.0.1:{PORT}/");
     let mut curl = host.inside(&[
         "curl",
@@ -147,7 +157,8 @@ fn a_member_that_was_connected_while_it_runs_is_served_and_one_at_another_addres
         healed[2].as_millis(),
         healed[4].as_millis()
     );
-    assert!(!names(&host).iter().any(|name| name.starts_with("landfall-refresh")), "{:?}", names(&host));
+    let refreshing = |name: &String| name.starts_with("landfall-refresh");
+    wait_for("the last refresh to be over", || (!names(&host).iter().any(refreshing)).then_some(()));
 }
 
 #[test]
