@@ -43,6 +43,13 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// These objects and no others.
+    pub fn only(objects: impl IntoIterator<Item = ObjectKey>) -> Self {
+        // A namespace without a name: no object is in it.
+        let scope = Scope { namespace: Some(String::new()), selector: None };
+        Self { declared: objects.into_iter().map(|object| (object, true)).collect(), scope }
+    }
+
     /// Nothing that is declared is taken: most likely a slip of the pen.
     pub fn is_empty(&self) -> bool {
         !self.declared.values().any(|taken| *taken)

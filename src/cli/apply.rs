@@ -249,7 +249,7 @@ pub(super) fn finish(context: &Context, ended: &Ended, format: diff::Format, wai
 }
 
 /// Asks whether to go on where networks go or connections break. Removal on request needs no question: it was the request.
-fn agreed(context: &Context, plan: &Plan) -> bool {
+pub(super) fn agreed(context: &Context, plan: &Plan) -> bool {
     let operations = || plan.servers.iter().flat_map(|server| &server.groups).flat_map(|group| &group.operations);
     let removals = operations()
         .filter(|it| matches!(it.call, Call::RemoveNetwork { .. }) && it.cause != Cause::DeletionRequested)

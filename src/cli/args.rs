@@ -26,6 +26,11 @@ const DEFAULT_MANIFESTS: &str = "./manifests";
 const ENVIRONMENT: &str = "LANDFALL_MANIFESTS";
 
 impl ManifestArgs {
+    /// As if these had been given with `-f`.
+    pub(super) fn of(filename: Vec<PathBuf>) -> Self {
+        Self { filename }
+    }
+
     /// What is to be read: as given, else as the environment has it, else the default.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
         if self.filename.is_empty() { vec![unnamed().0] } else { self.filename.clone() }

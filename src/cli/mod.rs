@@ -20,11 +20,13 @@ mod get;
 mod graph;
 mod history;
 mod listen;
+mod logs;
 mod output;
 mod progress;
 mod record;
 mod report;
 mod repository;
+mod rollout;
 mod run;
 mod scan;
 mod schema;
@@ -87,6 +89,8 @@ enum Command {
     Get(get::Args),
     Describe(describe::Args),
     Wait(wait::Args),
+    Logs(logs::Args),
+    Rollout(rollout::Args),
     Events(events::Args),
     History(history::Args),
     Approve(approve::Args),
@@ -109,6 +113,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::Get(args) => get::run(&args, context),
         Command::Describe(args) => describe::run(&args, context),
         Command::Wait(args) => wait::run(&args, context),
+        Command::Logs(args) => logs::run(&args, context),
+        Command::Rollout(args) => rollout::run(&args, context),
         Command::Events(args) => events::run(&args, context),
         Command::History(args) => history::run(&args, context),
         Command::Approve(args) => approve::run(&args, context),

@@ -63,6 +63,15 @@ pub trait Reader: Send + Sync {
         Err(EngineError::unsupported("reading a container's log"))
     }
 
+    /// `GET /containers/{id}/logs`: line by line, until the container ends where it is followed.
+    async fn logs(
+        &self,
+        _id: &ContainerId,
+        _request: LogRequest,
+    ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
+        Err(EngineError::unsupported("reading the log of a container"))
+    }
+
     /// `GET /volumes`: every volume, by name.
     async fn volumes(&self) -> Result<Vec<SeenVolume>, EngineError> {
         Err(EngineError::unsupported("listing the volumes"))
@@ -183,6 +192,24 @@ pub struct ServiceNetworkUpdate<'a> {
     pub name: &'a str,
     /// `None`: off.
     pub attachment: Option<&'a ServiceAttachment>,
+}
+
+/// Which part of a container's log is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogRequest {
+    pub follow: bool,
+    /// So many of the latest lines; `None`: all.
+    pub tail: Option<u32>,
+    /// What was printed within that time before now.
+    pub since: Option<std::time::Duration>,
+    /// Each line begins with the time of it, RFC 3339.
+    pub timestamps: bool,
+}
+
+/// One line that a container has printed, without its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    pub text: String,
 }
 
 /// A container as inspect shows it, with how it was made.

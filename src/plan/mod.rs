@@ -86,6 +86,8 @@ pub struct Request {
     pub unreadable: Vec<UnreadableJournal>,
     /// Attempts to run something that have failed, with what was said of them: none is made again before something changes.
     pub failed_attempts: BTreeMap<String, String>,
+    /// Resources whose containers are replaced by new ones although nothing differs.
+    pub restart: BTreeSet<ObjectKey>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

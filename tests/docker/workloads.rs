@@ -186,3 +186,40 @@ spec:
     let volumes = host.get("/volumes").to_string();
     assert!(volumes.contains("shop-orders-data"), "the volume stays: {volumes}");
 }
+
+#[test]
+fn logs_of_all_replicas_are_shown_with_their_names_and_a_rollout_is_followed_and_asked_for() {
+    let host = Host::start();
+    // Makes the image.
+    let _ = host.container("none");
+    let spec = SPEC.replace("exec httpd", "echo serving $VERSION && exec httpd");
+    let spec = format!("{spec}  env: [{{ name: VERSION, value: one }}]\n  replicas: 2\n");
+    let world = World::new(&manifests(&host, &spec));
+    let none = world.run("rollout status application/frontend --no-wait").expect(2);
+    assert!(none.stdout.contains("0 of 2 run"), "{none}");
+    world.run("apply").expect(0);
+    let done = world.run("rollout status application/frontend").expect(0);
+    assert_eq!(done.stdout, "application/frontend is rolled out: 2 of 2 run as declared\n");
+
+    let logs = world.run("logs application/frontend").expect(0);
+    let mut lines: Vec<&str> = logs.stdout.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["shop-frontend-1 | serving one", "shop-frontend-2 | serving one"]);
+    let one = world.run("logs destination/web --tail 0 --no-prefix").expect(0);
+    assert_eq!(one.stdout, "");
+    let stamped = world.run("logs app frontend --timestamps --no-prefix --since 1h").expect(0);
+    assert!(stamped.stdout.lines().all(|line| line.starts_with("20") && line.ends_with("Z serving one")), "{stamped}");
+    world.run("logs server/edge").expect(2);
+    world.run("logs application/nope").expect(2);
+
+    // Both are other containers afterwards, and nothing differs.
+    let ids = || ["shop-frontend-1", "shop-frontend-2"].map(|name| host.inspect(name)["Id"].clone());
+    let before = ids();
+    let restarted = world.run("rollout restart application/frontend").expect(0);
+    assert!(restarted.stdout.contains("(container: as it is -> anew)"), "{restarted}");
+    let after = ids();
+    assert!(before.iter().all(|id| !after.contains(id)), "{before:?} {after:?}");
+    world.run("diff").expect(0);
+    assert_eq!(names(&host), ["shop-frontend-1", "shop-frontend-2"]);
+    assert_eq!(answer(&host), "one");
+}

@@ -12,6 +12,7 @@
 mod budget;
 mod classify;
 mod events;
+mod logs;
 mod registry;
 mod seen;
 mod service;
@@ -36,7 +37,8 @@ use serde::de::DeserializeOwned;
 use super::connect::{ConnectOptions, Dialer};
 use super::transport::{Answer, Transport, TransportError};
 use super::{
-    ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, ServiceUpdate, Watcher, WorkloadDetail, Writer,
+    ContainerDetail, EngineError, EngineErrorKind, EngineEvent, LogLine, LogRequest, Reader, ServiceUpdate, Watcher,
+    WorkloadDetail, Writer,
 };
 use crate::observed::{
     ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
@@ -238,6 +240,14 @@ impl Reader for DockerReader {
 
     async fn log_tail(&self, id: &ContainerId, lines: usize) -> Result<Vec<String>, EngineError> {
         self.last_lines(id, lines).await
+    }
+
+    async fn logs(
+        &self,
+        id: &ContainerId,
+        request: LogRequest,
+    ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
+        logs::logs(self, id, request).await
     }
 
     async fn volumes(&self) -> Result<Vec<SeenVolume>, EngineError> {

@@ -237,6 +237,11 @@ impl<'a> Managed<'a, '_> {
         let mut found =
             differences(declared, container.id.as_str(), &container.labels, config, self.image.local.as_ref());
         found.extend(self.image_difference(container, config));
+        if self.ctx.request.restart.contains(self.resource()) && identity::base_name(&container.name) == container.name
+        {
+            let (from, to) = (Some("as it is".to_owned()), Some("anew".to_owned()));
+            found.push(Difference { field: "container".to_owned(), from, to, in_place: false });
+        }
         found
     }
 
