@@ -23,7 +23,11 @@ async fn an_unknown_key_is_refused_with_its_fingerprint_and_the_keyscan_line() {
     sshd.client().set_known_hosts("");
     let error = refused(&sshd, None).await;
     let fingerprint = sshd.fingerprint("ed25519");
-    assert_eq!(error.message, format!("the host key of 127.0.0.1 is not known: it shows ssh-ed25519 {fingerprint}"));
+    let known = format!(
+        "the host key of 127.0.0.1 is not known: it shows ssh-ed25519 {fingerprint}, and nothing is on file for {} in ",
+        sshd.known_name()
+    );
+    assert!(error.message.starts_with(&known) && error.message.contains("/.ssh/known_hosts"), "{error}");
     let hint = error.hint.unwrap();
     let known_hosts = sshd.client().home().join(".ssh/known_hosts");
     let scan = format!("`ssh-keyscan -t ed25519 -p {} 127.0.0.1 >> {}`", sshd.port(), known_hosts.display());
@@ -122,4 +126,35 @@ async fn nothing_is_sent_to_a_server_that_is_not_trusted() {
     refused(&sshd, None).await;
     let log = sshd.log();
     assert!(!log.contains("publickey") && !log.contains("Accepted"), "no user name or key went out:\n{log}");
+}
+
+/// An error's message and hint.
+async fn words(sshd: &Sshd, configuration: &str) -> (String, String) {
+    sshd.client().configure(configuration);
+    let error = refused(sshd, None).await;
+    (error.message, error.hint.unwrap())
+}
+
+#[tokio::test]
+async fn the_next_step_leads_somewhere_with_an_alias_and_without_a_file() {
+    let sshd = Sshd::start();
+    sshd.client().set_known_hosts("");
+    let (message, hint) = words(&sshd, "Host *\n  HostKeyAlias edge-one\n").await;
+    assert!(message.contains("nothing is on file for edge-one in "), "{message}");
+    assert!(hint.contains("127.0.0.1 | sed 's/^[^ ]*/edge-one/' >> "), "{hint}");
+    // As the hint says.
+    sshd.client().set_known_hosts(&format!("edge-one {}\n", sshd.host_key("ed25519")));
+    accepted(&sshd, None).await;
+    let none = "Host *\n  UserKnownHostsFile /dev/null\n  GlobalKnownHostsFile /dev/null\n";
+    let (message, hint) = words(&sshd, none).await;
+    assert!(message.contains("in /dev/null and /dev/null"), "{message}");
+    assert!(hint.contains("name it in spec.ssh.knownHosts") && !hint.contains(">> /dev/null"), "{hint}");
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_is_no_part_of_a_name() {
+    let sshd = Sshd::start();
+    let lines = sshd.client().known_hosts();
+    sshd.client().set_known_hosts(&format!("\u{feff}{lines}"));
+    accepted(&sshd, None).await;
 }

@@ -250,6 +250,14 @@ fn files(value: &str, target: &Target, environment: &Environment) -> Result<Vec<
         return Ok(Vec::new());
     }
     let config = defaults(target, environment);
+    // ssh looks in the home of the account that it runs as, whatever HOME says. Keys are looked for in HOME, and so are these.
+    let of_home = |file: &str| file.strip_suffix("/.ssh/known_hosts").map(str::to_owned);
+    let mut values = value.split_ascii_whitespace();
+    if let (Some(first), Some(second), None) = (values.next(), values.next(), values.next())
+        && of_home(first).is_some_and(|home| !home.is_empty() && second == format!("{home}/.ssh/known_hosts2"))
+    {
+        return Ok(config.user_known_hosts);
+    }
     value.split_ascii_whitespace().map(|file| expand(file, target, &config, environment)).collect()
 }
 
@@ -372,6 +380,17 @@ mod tests {
                 ignored: vec!["certificatefile ~/.ssh/id-cert.pub".to_owned()],
             }
         );
+    }
+
+    #[test]
+    fn keys_and_known_hosts_are_looked_for_in_the_same_home() {
+        let user = |value: &str| parsed(&format!("userknownhostsfile {value}\n")).unwrap().user_known_hosts;
+        let ours: [PathBuf; 2] = ["/home/ada/.ssh/known_hosts".into(), "/home/ada/.ssh/known_hosts2".into()];
+        assert_eq!(user("/root/.ssh/known_hosts /root/.ssh/known_hosts2"), ours);
+        assert_eq!(user("~/.ssh/known_hosts ~/.ssh/known_hosts2"), ours);
+        // What somebody has chosen.
+        assert_eq!(user("/root/.ssh/known_hosts"), [PathBuf::from("/root/.ssh/known_hosts")]);
+        assert_eq!(user("/dev/null"), [PathBuf::from("/dev/null")]);
     }
 
     #[test]

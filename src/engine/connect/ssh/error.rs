@@ -46,8 +46,37 @@ pub struct HostKeyError {
     pub port: u16,
     pub shown: HostKey,
     pub problem: HostKeyProblem,
-    /// File that the hint appends to.
-    pub known_hosts: String,
+    /// Where keys were looked for; `None` where that is a declared key.
+    pub looked: Option<Looked>,
+}
+
+/// Where a key was looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// Under which name.
+    pub name: String,
+    /// It is the one of `HostKeyAlias`, which no other program writes by itself.
+    pub alias: bool,
+    /// In the order of reading, with whether each is there.
+    pub files: Vec<(String, bool)>,
+}
+
+impl Looked {
+    /// The first file that keeps what is written to it.
+    fn file(&self) -> Option<&str> {
+        self.files.iter().map(|(file, _)| file.as_str()).find(|file| !file.starts_with("/dev/"))
+    }
+
+    /// `~/.ssh/known_hosts (missing) and /etc/ssh/ssh_known_hosts`
+    fn places(&self) -> String {
+        let of = |(file, exists): &(String, bool)| if *exists { file.clone() } else { format!("{file} (missing)") };
+        let files: Vec<String> = self.files.iter().map(of).collect();
+        match files.as_slice() {
+            [] => "no file at all, as the ssh configuration says".to_owned(),
+            [only] => only.clone(),
+            [most @ .., last] => format!("{} and {last}", most.join(", ")),
+        }
+    }
 }
 
 /// What is wrong with a host key.
@@ -66,7 +95,13 @@ impl std::fmt::Display for HostKeyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { host, shown, .. } = self;
         match &self.problem {
-            HostKeyProblem::Unknown => write!(f, "the host key of {host} is not known: it shows {shown}"),
+            HostKeyProblem::Unknown => {
+                write!(f, "the host key of {host} is not known: it shows {shown}")?;
+                match &self.looked {
+                    Some(looked) => write!(f, ", and nothing is on file for {} in {}", looked.name, looked.places()),
+                    None => Ok(()),
+                }
+            }
             HostKeyProblem::Changed(on_file) => {
                 write!(f, "the host key of {host} has changed: it shows {shown}, on file is {}", list(on_file))
             }
@@ -110,26 +145,37 @@ impl HostKeyError {
             format!("-p {} {}", self.port, self.address)
         };
         let scan = format!("ssh-keyscan -t {} {target}", short_type(self.shown.key_type()));
+        let looked = self.looked.clone().unwrap_or_default();
+        // What it prints carries the host's name, and is looked for under another.
+        let named = match looked.alias {
+            true => format!("{scan} | sed 's/^[^ ]*/{}/'", looked.name),
+            false => scan.clone(),
+        };
+        let write = match looked.file() {
+            Some(file) => format!("`{named} >> {file}`"),
+            None => format!(
+                "write what `{named}` prints to a file of your own and name it in spec.ssh.knownHosts (the known_hosts of the ssh configuration, \
+                 {}, keeps nothing)",
+                looked.places()
+            ),
+        };
         let compare = "compare the fingerprint with the one that `ssh-keygen -lf` prints for the key in /etc/ssh on the server itself";
         match &self.problem {
-            HostKeyProblem::Unknown | HostKeyProblem::OtherTypes(_) | HostKeyProblem::OnlyAuthority(_) => format!(
-                "{compare}; if it is the same, `{scan} >> {}`, or declare the key in spec.ssh.hostKey",
-                self.known_hosts
-            ),
+            HostKeyProblem::Unknown | HostKeyProblem::OtherTypes(_) | HostKeyProblem::OnlyAuthority(_) => {
+                format!("{compare}; if it is the same, {write}, or declare the key in spec.ssh.hostKey")
+            }
             HostKeyProblem::Changed(on_file) => format!(
                 "somebody may be in between, or the server was installed anew: {compare}; only if it is the same, remove {} and \
-                 `{scan} >> {}`",
-                on_file.iter().map(|key| key.place.to_string()).collect::<Vec<_>>().join(", "),
-                self.known_hosts
+                 {write}",
+                on_file.iter().map(|key| key.place.to_string()).collect::<Vec<_>>().join(", ")
             ),
             HostKeyProblem::NotThePinned(_) => format!(
                 "somebody may be in between, or the server was installed anew: {compare}; only if it is the same, put what `{scan}` \
                  prints after the host name into spec.ssh.hostKey"
             ),
-            HostKeyProblem::Revoked(_) => format!(
-                "whoever holds a revoked key may pose as the server: give it a new host key, then `{scan} >> {}`",
-                self.known_hosts
-            ),
+            HostKeyProblem::Revoked(_) => {
+                format!("whoever holds a revoked key may pose as the server: give it a new host key, then {write}")
+            }
         }
     }
 }

@@ -181,6 +181,8 @@ struct Pattern {
 impl KnownHosts {
     /// Adds the lines of one file.
     pub fn add_file(&mut self, file: &str, content: &[u8]) {
+        // Editors on Windows begin files with a byte-order mark, which would make the first name another.
+        let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
         for (index, line) in content.split(|byte| *byte == b'\n').enumerate() {
             let place = Place { file: file.to_owned(), line: index + 1 };
             match parse_line(line) {

@@ -39,6 +39,7 @@ pub use error::{HostKeyError, HostKeyProblem, SshError};
 pub use mux::{Destination, Mux, OpenError, Timing};
 pub use session::{Hop, Trust, establish};
 
+use self::error::Looked;
 use self::known_hosts::{HostKey, HostName, KnownHosts};
 use super::{BoxedStream, DialError, Dialer, Ends};
 use crate::api::SshSpec;
@@ -259,11 +260,15 @@ impl SshDialer {
             None => config.user_known_hosts.iter().chain(&config.global_known_hosts).cloned().collect(),
         };
         let mut hosts = KnownHosts::default();
+        let mut looked = Vec::new();
         for file in &files {
             let name = file.display().to_string();
             match read_known_hosts(file) {
-                Ok(content) => hosts.add_file(&name, &content),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Ok(content) => {
+                    hosts.add_file(&name, &content);
+                    looked.push((name, true));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => looked.push((name, false)),
                 Err(error) => return Err(SshError::Configuration(format!("{name} cannot be read: {error}"))),
             }
         }
@@ -274,8 +279,8 @@ impl SshDialer {
             Some(alias) => HostName::alias(alias),
             None => HostName::new(&config.host_name, config.port),
         };
-        let file = files.first().map_or_else(|| "~/.ssh/known_hosts".to_owned(), |file| file.display().to_string());
-        Ok(Trust::KnownHosts { hosts, name, file })
+        let looked = Looked { name: name.to_string(), alias: config.host_key_alias.is_some(), files: looked };
+        Ok(Trust::KnownHosts { hosts, name, looked })
     }
 
     fn credentials(&self, config: &HostConfig, settings: Option<&SshSpec>) -> Result<Credentials, SshError> {

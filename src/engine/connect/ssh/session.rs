@@ -3,7 +3,7 @@
 use ssh2::{MethodType, Session};
 
 use super::auth::{self, Credentials};
-use super::error::{HostKeyError, HostKeyProblem, SshError};
+use super::error::{HostKeyError, HostKeyProblem, Looked, SshError};
 use super::known_hosts::{HostKey, HostName, KnownHosts, Verdict};
 use super::mux::{Mux, Timing};
 use super::wire::{Wire, complete};
@@ -15,8 +15,7 @@ pub enum Trust {
     KnownHosts {
         hosts: KnownHosts,
         name: HostName,
-        /// File that hints name.
-        file: String,
+        looked: Looked,
     },
     /// `spec.ssh.hostKey`
     Pinned(HostKey),
@@ -116,9 +115,9 @@ fn check_host_key(session: &Session, hop: &Hop) -> Result<(), SshError> {
             Verdict::OnlyAuthority(place) => HostKeyProblem::OnlyAuthority(place),
         },
     };
-    let known_hosts = match &hop.trust {
-        Trust::KnownHosts { file, .. } => file.clone(),
-        Trust::Pinned(_) => String::new(),
+    let looked = match &hop.trust {
+        Trust::KnownHosts { looked, .. } => Some(looked.clone()),
+        Trust::Pinned(_) => None,
     };
     Err(SshError::HostKey(Box::new(HostKeyError {
         host: hop.host.clone(),
@@ -126,6 +125,6 @@ fn check_host_key(session: &Session, hop: &Hop) -> Result<(), SshError> {
         port: hop.port,
         shown,
         problem,
-        known_hosts,
+        looked,
     })))
 }
