@@ -89,6 +89,13 @@ pub async fn observe_all<'a, R: Reader>(
             let look = async {
                 let reader = reader?;
                 let mut seen = look(&reader, &interest, before, &recollection).await?;
+                let part = |seen: &Seen| seen.state.engine.swarm != SwarmState::Inactive;
+                if known.was_in_swarm(&server.key).is_some_and(|before| before != part(&seen)) {
+                    // A daemon that is going down takes itself for standalone, on the connections that it has: nobody believes it at once.
+                    reader.renew();
+                    seen = look(&reader, &interest, Before::default(), &recollection).await?;
+                }
+                known.keep_in_swarm(&server.key, part(&seen));
                 workloads::see(&reader, Some(server), &mut seen.state).await?;
                 Ok(seen)
             };

@@ -20,7 +20,8 @@ pub struct DestinationSpec {
     /// The Docker network.
     #[serde(default, skip_serializing_if = "is_default")]
     pub network: NetworkSpec,
-    /// Asserts what the server makes of the destination: the server decides, and a mismatch is refused.
+    /// What kind of network it is. Absent: an overlay where the server is part of a Swarm, else a bridge. `swarm` on a standalone server is refused;
+    /// `standalone` on a node of a Swarm is a bridge of that node.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub destination_type: Option<DestinationType>,
     /// Connect the server's proxy to it.

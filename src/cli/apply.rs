@@ -80,6 +80,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let request = Request {
         prune: args.pruning.prune,
         allow_mass_delete: args.pruning.allow_mass_delete,
+        overlays: record::overlays(&store),
         protected: if args.pruning.prune { record::protecting(context, &store) } else { BTreeSet::new() },
         ..Request::default()
     };

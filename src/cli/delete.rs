@@ -80,6 +80,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let mut request = Request {
         delete: keys.iter().map(|key| (key.clone(), DeleteMode::Guarded)).collect(),
         only_delete: true,
+        overlays: record::overlays(&record::store(&args.state, &args.set)?),
         protected: record::protecting(context, &record::store(&args.state, &args.set)?),
         ..Request::default()
     };

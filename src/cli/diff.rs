@@ -71,6 +71,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let selection = args.scope.select(&manifests, context);
     let mut request =
         Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };
+    if args.observed.is_empty() {
+        request.overlays = record::overlays(&record::store(&args.state, &args.set)?);
+    }
     if request.prune && args.observed.is_empty() {
         request.protected = record::protecting(context, &record::store(&args.state, &args.set)?);
     }

@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use super::args::{SetArgs, StateArgs};
 use super::{Context, Error};
-use crate::api::{Condition, ConditionStatus, ObjectKey};
+use crate::api::{Condition, ConditionStatus, DestinationType, ObjectKey};
 use crate::manifest::Manifests;
-use crate::report::Report;
+use crate::plan::{Call, OVERLAY};
+use crate::report::{Outcome, Report};
 use crate::status::Status;
 use crate::store::history::Store;
 use crate::store::lock::is_kept;
-use crate::store::records::{Batch, CONTENDED, ObjectRecord, PassRecord, declare, operation_events, protected};
+use crate::store::records::{
+    Batch, CONTENDED, ObjectRecord, PassRecord, declare, operation_events, overlays as overlays_of, protected,
+};
 use crate::store::{set_directory, state_directory};
 
 /// Where the set's record, lock and socket are.
@@ -45,6 +48,11 @@ pub(super) fn protecting(context: &Context, store: &Store) -> BTreeSet<ObjectKey
             BTreeSet::new()
         }
     }
+}
+
+/// Destinations whose network was one of a Swarm when it was last seen. Without a record the servers alone tell.
+pub(super) fn overlays(store: &Store) -> BTreeSet<ObjectKey> {
+    store.objects().map(|objects| overlays_of(&objects).cloned().collect()).unwrap_or_default()
 }
 
 /// Writes down what a command did.
@@ -98,8 +106,27 @@ fn batch(store: &Store, by: &str, manifests: Option<&Manifests>, report: &Report
     {
         // Other manifests of the set may be elsewhere: nothing is undeclared for not being among these.
         batch.objects = declare(&mut objects, &desired, &manifests.fingerprints(), false);
+        for (key, made) in made(report) {
+            if let Some(record) = objects.get_mut(key).filter(|record| record.network_type != Some(made)) {
+                record.network_type = Some(made);
+                batch.objects.insert(key.clone(), Some(record.clone()));
+            }
+        }
     }
     batch
+}
+
+/// The networks that were made, by the destinations that they are of.
+fn made(report: &Report) -> impl Iterator<Item = (&ObjectKey, DestinationType)> {
+    let operations = report.servers.iter().flat_map(|server| &server.operations);
+    operations.filter_map(|it| match (&it.operation.call, &it.outcome) {
+        (Call::CreateNetwork(create), Outcome::Done) => {
+            let overlay = create.driver == OVERLAY;
+            let made = if overlay { DestinationType::Swarm } else { DestinationType::Standalone };
+            Some((&it.operation.object, made))
+        }
+        _ => None,
+    })
 }
 
 /// What the controller that keeps the set finds undone again and again: by object and by the server it happens on. Nothing, where none runs.

@@ -9,13 +9,14 @@ use std::time::Duration;
 use super::board::{Board, RECENT};
 use crate::api::{Condition, ConditionStatus, Kind, ObjectKey};
 use crate::desired::DesiredState;
+use crate::plan::facts::ServerFacts;
 use crate::plan::{Note, NoteKind, Reason};
 use crate::report::Report;
 use crate::report::json::Document;
 use crate::store::history::Store;
 use crate::store::recorder::{Health, Recorder};
 use crate::store::records::{
-    Batch, EventRecord, EventType, ObjectRecord, PassRecord, declare, operation_events, protected,
+    Batch, EventRecord, EventType, ObjectRecord, PassRecord, declare, operation_events, overlays, protected,
 };
 
 /// Type of the controller's own condition about its store.
@@ -59,6 +60,24 @@ impl Memory {
     /// Destinations that no manifest need declare to be protected from pruning.
     pub(super) fn protected(&self) -> BTreeSet<ObjectKey> {
         protected(&self.objects).cloned().collect()
+    }
+
+    /// Destinations whose network was one of a Swarm when it was last seen.
+    pub(super) fn overlays(&self) -> BTreeSet<ObjectKey> {
+        overlays(&self.objects).cloned().collect()
+    }
+
+    /// Keeps of which kind the networks are that were seen.
+    pub(super) fn networks(&mut self, facts: &ServerFacts) {
+        let mut batch = Batch::default();
+        for (key, facts) in facts.destinations.iter().filter(|(_, facts)| facts.network.is_some()) {
+            let seen = Some(facts.destination_type);
+            if let Some(record) = self.objects.get_mut(key).filter(|it| it.declared && it.network_type != seen) {
+                record.network_type = seen;
+                batch.objects.insert(key.clone(), Some(record.clone()));
+            }
+        }
+        self.write(batch);
     }
 
     /// Takes the manifests that are in force now.

@@ -256,6 +256,9 @@ impl Loop {
         let finished = jiff::Timestamp::now();
         mark_contended(&mut status.conditions, contended);
         self.memory.conditions(server, finished, &mut status.conditions);
+        if let Some(facts) = status.servers.get(server).and_then(Option::as_ref) {
+            self.memory.networks(facts);
+        }
         let mut shown = ServerState::new(server, pass, finished, status, document);
         shown.pending = withheld;
         shown.broken = u32::from(broken);

@@ -29,6 +29,7 @@ pub(super) struct Start {
     pub(super) hold: BTreeSet<Subject>,
     /// Destinations that their last known policy protects from pruning.
     pub(super) protected: BTreeSet<ObjectKey>,
+    pub(super) overlays: BTreeSet<ObjectKey>,
     /// Fingerprint of deletions that somebody has agreed to.
     pub(super) approved: Option<String>,
 }
@@ -79,12 +80,13 @@ async fn isolated<T>(work: impl Future<Output = Result<T, String>>) -> Result<T,
 
 /// Observes, plans and executes one server.
 async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
-    let Start { pass: _, desired, writers, hold, protected, approved } = start;
+    let Start { pass: _, desired, writers, hold, protected, overlays, approved } = start;
     let request = Request {
         prune: shared.options.prune,
         allow_mass_delete: shared.options.allow_mass_delete,
         approved: approved.into_iter().collect(),
         protected,
+        overlays,
         failed_attempts: desired.servers.keys().next().map(|server| shared.attempts.of(server)).unwrap_or_default(),
         ..Request::default()
     };

@@ -466,10 +466,10 @@ impl Loop {
 
     fn start_pass(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<Subject>, approved: Option<String>) {
         let shared = Arc::clone(&self.shared);
-        let protected = self.memory.protected();
+        let (protected, overlays) = (self.memory.protected(), self.memory.overlays());
         let desired = self.desired.focused(&server);
         let writers = Arc::clone(&self.writers);
-        let start = pass::Start { pass, desired, writers, hold, protected, approved };
+        let start = pass::Start { pass, desired, writers, hold, protected, overlays, approved };
         let key = server.clone();
         let task = tokio::spawn(async move {
             // What the engines are asked and what is done meanwhile is logged as this pass's.

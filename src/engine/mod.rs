@@ -28,6 +28,9 @@ pub trait Reader: Send + Sync {
     /// `GET /info`.
     async fn info(&self) -> Result<EngineInfo, EngineError>;
 
+    /// What is asked from here on is asked over new connections: a daemon that is going down answers those it has for a while.
+    fn renew(&self) {}
+
     /// `GET /networks`: every network, in the order of the ids.
     async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError>;
 

@@ -65,7 +65,7 @@ fn owner(ctx: &Context<'_>, destination: &DesiredDestination, name: &str) -> Opt
     }
     // Neither containers nor services tell, as after `compose down`: the name does, as both tools write it.
     let (prefix, _) = name.split_once('_').filter(|(prefix, rest)| !prefix.is_empty() && !rest.is_empty())?;
-    let overlay = ctx.host.server_type().destination_type() == crate::api::DestinationType::Swarm;
+    let overlay = super::destination::class(ctx, destination) == crate::api::DestinationType::Swarm;
     Some(if overlay { Owner::Stack(prefix.to_owned()) } else { Owner::Project(prefix.to_owned()) })
 }
 

@@ -13,8 +13,8 @@ use super::operation::{
     NoteKind, OVERLAY, Operation, Reason, ServerType,
 };
 use super::{
-    Context, Draft, addresses, adoption, arrange, feasible, ownership, proxy, replacement, service, start, swarm,
-    workload,
+    Context, Draft, addresses, adoption, applied, arrange, feasible, ownership, proxy, replacement, service, start,
+    swarm, workload,
 };
 use crate::api::{DestinationType, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredNetwork, implied_gateway};
@@ -230,12 +230,84 @@ fn scope_word(scope: NetworkScope) -> &'static str {
     }
 }
 
+/// What kind of network the destination is: as the manifest says, else as the network is that was made for it, else as the server gives. That the
+/// server joins a Swarm or leaves one makes nothing of another kind.
+pub(super) fn class(ctx: &Context<'_>, destination: &DesiredDestination) -> DestinationType {
+    if let Some(asserted) = destination.asserted_type {
+        return asserted;
+    }
+    let of_scope = |scope: NetworkScope| match scope {
+        NetworkScope::Swarm => DestinationType::Swarm,
+        NetworkScope::Local | NetworkScope::Global => DestinationType::Standalone,
+    };
+    let own = ctx.host.verified_of(ctx.set, &destination.key);
+    if let Some(network) = own.min_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id))) {
+        return of_scope(network.scope);
+    }
+    // One that was adopted has no labels; that Landfall has connected somebody to it tells as well.
+    let name = destination.network.name.as_deref().filter(|_| destination.adopt);
+    if let Some([network]) = name.map(|name| ctx.host.networks_named(name)) {
+        let marked = |attached: &host::Attached<'_>| {
+            let settings = attached.endpoint.settings.as_ref();
+            settings.is_some_and(|settings| applied::is_own(&settings.driver_opts, ctx.set))
+        };
+        if ctx.host.owner(network).is_none() && ctx.host.attached(network).iter().any(marked) {
+            return of_scope(network.scope);
+        }
+    }
+    if was_overlay(ctx, destination).is_some() {
+        return DestinationType::Swarm;
+    }
+    ctx.host.server_type().destination_type()
+}
+
+/// What tells that the destination's network is one of a Swarm, though the server gives none now: a daemon that is going down takes itself for
+/// standalone for some seconds, and a node that is repaired leaves its Swarm and joins it again.
+fn was_overlay(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<String> {
+    let key = &destination.key;
+    if ctx.host.verified_of(ctx.set, key).any(|it| it.scope == NetworkScope::Swarm) {
+        return Some("the server still lists it".to_owned());
+    }
+    if let Some(name) = &destination.network.name {
+        if ctx.host.networks_named(name).iter().any(|network| network.scope == NetworkScope::Swarm) {
+            return Some("the server still lists it".to_owned());
+        }
+        for container in &ctx.host.state.containers {
+            let mut endpoints = container.endpoints.iter();
+            if endpoints
+                .any(|it| it.network_name == *name && it.network_id.as_ref().is_some_and(NetworkId::is_of_swarm))
+            {
+                return Some(format!("the container {:?} is on it by an id that a Swarm gave out", container.name));
+            }
+        }
+    }
+    if ctx.request.overlays.contains(key) {
+        return Some("it was one when it was last seen".to_owned());
+    }
+    ctx.overlays_elsewhere().get(key).map(|server| format!("{server} lists it"))
+}
+
+/// The server has no part in a Swarm, and the destination's network has.
+fn role_changed(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Note> {
+    let told = was_overlay(ctx, destination)?;
+    let message = format!(
+        "{} is not part of a Swarm now, and the network of {} is one of a Swarm ({told}): nothing is made, moved or removed.",
+        ctx.server.key, destination.key
+    );
+    Some(Note::waiting(Reason::RoleChanged, &destination.key, message).hint(
+        "it goes on when the server is a node of that Swarm again; should it stay out of it, set `type: standalone`",
+    ))
+}
+
 /// Why the server cannot carry the destination at all.
 fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Note> {
     let server = &ctx.server.key;
     let refuse = |reason, message: String| Note::refused(reason, &destination.key, message);
+    let class = class(ctx, destination);
     match &ctx.host.state.engine.swarm {
         SwarmState::Inactive | SwarmState::Manager { .. } => {}
+        // Of no concern to a bridge.
+        _ if class == DestinationType::Standalone => {}
         SwarmState::Worker { .. } if ctx.swarm.is_some() => {}
         SwarmState::Worker { manager_addresses, .. } => {
             return Some(swarm::without_manager(ctx.input, server, &destination.key, manager_addresses));
@@ -254,31 +326,38 @@ fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Not
             );
         }
     }
-    let actual = ctx.host.server_type().destination_type();
     let is = match ctx.host.server_type() {
         ServerType::Standalone => "a standalone server",
         ServerType::Manager => "a Swarm manager",
         ServerType::Worker => "a Swarm worker",
     };
-    if let Some(asserted) = destination.asserted_type.filter(|asserted| *asserted != actual) {
-        return Some(
-            refuse(Reason::WrongScope, format!("spec.type is {}, and {server} is {is}.", asserted.as_str()))
-                .hint(format!("set `type: {}`, or leave it out", actual.as_str())),
-        );
-    }
-    if actual == DestinationType::Standalone && destination.network.encrypted {
-        return Some(
-            refuse(
-                Reason::WrongScope,
-                format!("spec.network.encrypted needs an overlay network, and {server} is a standalone server."),
+    if class == DestinationType::Swarm && ctx.host.server_type() == ServerType::Standalone {
+        return role_changed(ctx, destination).or_else(|| {
+            Some(
+                refuse(Reason::WrongScope, format!("spec.type is swarm, and {server} is {is}."))
+                    .hint("set `type: standalone`, or leave it out"),
             )
-            .hint("remove `encrypted`, or make the server a Swarm manager: docker swarm init"),
+        });
+    }
+    if class == DestinationType::Standalone && destination.network.encrypted {
+        let (why, hint) = match ctx.host.server_type() {
+            ServerType::Standalone => (
+                format!("{server} is {is}"),
+                "remove `encrypted`, or make the server a Swarm manager: docker swarm init",
+            ),
+            ServerType::Manager | ServerType::Worker => {
+                ("the destination is a bridge network".to_owned(), "remove `encrypted`")
+            }
+        };
+        return Some(
+            refuse(Reason::WrongScope, format!("spec.network.encrypted needs an overlay network, and {why}."))
+                .hint(hint),
         );
     }
-    if let Some(note) = feasible::impossible(ctx, destination, actual) {
+    if let Some(note) = feasible::impossible(ctx, destination, class) {
         return Some(note);
     }
-    if actual == DestinationType::Swarm && !destination.network.icc {
+    if class == DestinationType::Swarm && !destination.network.icc {
         return Some(
             refuse(
                 Reason::WrongScope,
@@ -296,9 +375,15 @@ fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Not
 
 /// A network of another kind than the server gives: taken for something else, it would only do harm.
 fn in_scope(ctx: &Context<'_>, destination: &DesiredDestination, network: &ObservedNetwork) -> Option<Note> {
-    let (driver, scope, expected) = match ctx.host.server_type() {
-        ServerType::Standalone => ("bridge", NetworkScope::Local, "a bridge network"),
-        ServerType::Manager | ServerType::Worker => (OVERLAY, NetworkScope::Swarm, "an overlay network of the Swarm"),
+    let (driver, scope, expected) = match class(ctx, destination) {
+        DestinationType::Standalone => ("bridge", NetworkScope::Local, "a bridge network"),
+        DestinationType::Swarm => (OVERLAY, NetworkScope::Swarm, "an overlay network of the Swarm"),
+    };
+    // Where the manifest does not say which, the network could be had as it is.
+    let bridge = network.driver == "bridge" && network.scope == NetworkScope::Local;
+    let hint = match destination.asserted_type {
+        None if bridge => "choose another network name, or set `type: standalone`",
+        _ => "choose another network name",
     };
     let driver_fits = network.driver == driver || network.is_unallocated();
     let fits = driver_fits && network.scope == scope && !network.ingress;
@@ -314,7 +399,7 @@ fn in_scope(ctx: &Context<'_>, destination: &DesiredDestination, network: &Obser
                 ctx.server.key
             ),
         )
-        .hint("choose another network name")
+        .hint(hint)
     })
 }
 
@@ -340,7 +425,7 @@ pub(super) fn creation(ctx: &Context<'_>, destination: &DesiredDestination, name
         .or_else(|| name.map(str::to_owned))
         .or_else(|| interrupted_name(ctx, &destination.key))
         .unwrap_or(fresh.network_name);
-    let overlay = ctx.host.server_type().destination_type() == DestinationType::Swarm;
+    let overlay = class(ctx, destination) == DestinationType::Swarm;
     let mut labels = labels.clone();
     let policy = destination.deletion_policy;
     labels.extend(ownership::labels(&fresh.uid, ctx.set, &destination.key, &name, policy, ctx.source()));
@@ -511,7 +596,7 @@ pub(super) fn overlap(
     destination: &DesiredDestination,
     ignored: &BTreeSet<&NetworkId>,
 ) -> Option<Note> {
-    let scope = match ctx.host.server_type().destination_type() {
+    let scope = match class(ctx, destination) {
         DestinationType::Standalone => NetworkScope::Local,
         DestinationType::Swarm => NetworkScope::Swarm,
     };
@@ -556,7 +641,8 @@ pub(super) fn converge<'a>(
     }
     if let Located::Refused(note) = located {
         draft.notes.push(note.clone());
-        wait_for(ctx, destination, note.reason, "was refused", &mut draft);
+        let why = if note.kind == NoteKind::Waiting { "waits" } else { "was refused" };
+        wait_for(ctx, destination, note.reason, why, &mut draft);
         return draft;
     }
     let mut network = located.network();

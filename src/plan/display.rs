@@ -108,6 +108,7 @@ words!(Reason {
     HookFailed,
     ProxyUnsupported,
     RolloutInterrupts,
+    RoleChanged,
     RolloutInProgress,
     RollbackChanges,
 });

@@ -217,7 +217,7 @@ fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination)
         endpoint: service_endpoint(wanted.service, network),
     });
     DestinationFacts {
-        destination_type: ctx.host.server_type().destination_type(),
+        destination_type: destination::class(ctx, destination),
         network: network.map(|network| network_facts(ctx, network)),
         proxy: proxy_facts,
         members: all

@@ -9,11 +9,11 @@ use super::applied::{self, Family};
 use super::host::{self, Attached, COMPOSE_PROJECT, COMPOSE_SERVICE, Host, SWARM_SERVICE};
 use super::operation::{
     Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkCreate, NetworkTarget, Note,
-    Operation, Reason, Reserved,
+    Operation, Reason, Reserved, ServerType,
 };
 use super::ownership::{self, Mark, Purpose};
 use super::{addresses, route, service};
-use crate::api::{ContainerSelector, ObjectKey};
+use crate::api::{ContainerSelector, DestinationType, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredEndpoint, DesiredMember};
 use crate::observed::{
     ContainerId, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork,
@@ -76,6 +76,11 @@ pub(super) fn resolve<'a>(
     let mut members = Members::default();
     let mut index: BTreeMap<&ContainerId, usize> = BTreeMap::new();
     addresses::declare_elsewhere(ctx, destination, &mut members.reservations);
+    // A standalone server has no services to be put anywhere: they are waited for.
+    let class = match ctx.host.server_type() {
+        ServerType::Standalone => DestinationType::Swarm,
+        ServerType::Manager | ServerType::Worker => super::destination::class(ctx, destination),
+    };
     for member in &destination.members {
         let mut found = matching(&ctx.host, &member.selector);
         if member.workload.is_some() {
@@ -102,7 +107,7 @@ pub(super) fn resolve<'a>(
         }
         members.reservations.declare(&member.endpoint, &found);
         let static_address = member.endpoint.ipv4_address.is_some() || member.endpoint.ipv6_address.is_some();
-        services(ctx, member, static_address, &mut members);
+        services(ctx, class, member, static_address, &mut members);
         if static_address && found.iter().filter(|container| container.state.is_live()).count() == 1 {
             let leftovers = found.extract_if(.., |container| !container.state.is_live());
             members.leftovers.extend(leftovers.map(|container| &container.id));
@@ -249,8 +254,18 @@ fn describe(selector: &ContainerSelector) -> String {
 }
 
 /// Finds the Swarm services that a resource means.
-fn services<'a>(ctx: &Context<'a>, member: &'a DesiredMember, static_address: bool, members: &mut Members<'a>) {
+fn services<'a>(
+    ctx: &Context<'a>,
+    class: DestinationType,
+    member: &'a DesiredMember,
+    static_address: bool,
+    members: &mut Members<'a>,
+) {
     for name in &member.selector.swarm_services {
+        if class == DestinationType::Standalone {
+            members.notes.push(service::on_bridge(&member.resource, name));
+            continue;
+        }
         let Some(service) = ctx.host.service_named(name) else {
             members.notes.push(
                 Note::waiting(

@@ -31,6 +31,7 @@ mod swarm;
 mod unreadable;
 pub mod workload;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use applied::{is_mac_address_on_record, park};
@@ -52,8 +53,8 @@ use self::swarm::{Swarm, View};
 use crate::api::{Kind, Membership, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState, Endpoint, TcpSecurity};
 use crate::observed::{
-    ContainerId, EndpointSettings, NetworkId, Observations, ObservedContainer, ObservedNetwork, Unobserved,
-    UnobservedReason,
+    ContainerId, EndpointSettings, NetworkId, NetworkScope, Observations, ObservedContainer, ObservedNetwork,
+    Unobserved, UnobservedReason,
 };
 
 /// Everything the planner knows. Time, randomness and the user's consent come in as values.
@@ -78,6 +79,8 @@ pub struct Request {
     pub approved: BTreeSet<String>,
     /// Destinations whose policy was last known to be Orphan: undeclared, they are left, whatever their networks' labels say.
     pub protected: BTreeSet<ObjectKey>,
+    /// Destinations whose network was one of a Swarm when it was last seen.
+    pub overlays: BTreeSet<ObjectKey>,
     /// Objects to delete. They are still in the desired state, which says where they are, unless they are known to the servers' labels only.
     pub delete: BTreeMap<ObjectKey, DeleteMode>,
     /// Plan for nothing but the objects in `delete`.
@@ -165,13 +168,40 @@ struct Context<'a> {
     located: Vec<(&'a DesiredDestination, Located<'a>)>,
     /// What pruning would do is more than it may unasked: it leaves undone what the limits count.
     withheld: bool,
+    /// See [`Context::overlays_elsewhere`].
+    overlays: OnceCell<BTreeMap<ObjectKey, ObjectKey>>,
 }
 
 impl<'a> Context<'a> {
     fn new(input: &'a PlanInput<'a>, server: &'a DesiredServer, view: &'a View<'a>) -> Self {
         let (request, set) = (input.request, input.desired.set.as_str());
         let (host, swarm) = (Host::new(&view.state), view.swarm.as_ref());
-        Context { input, request, set, server, host, swarm, located: Vec::new(), withheld: false }
+        Context {
+            input,
+            request,
+            set,
+            server,
+            host,
+            swarm,
+            located: Vec::new(),
+            withheld: false,
+            overlays: OnceCell::new(),
+        }
+    }
+
+    /// Destinations with networks of a Swarm that other servers list, each with one of those servers.
+    fn overlays_elsewhere(&self) -> &BTreeMap<ObjectKey, ObjectKey> {
+        self.overlays.get_or_init(|| {
+            let states = self.input.observed.iter().filter_map(|(server, seen)| Some((server, seen.as_ref().ok()?)));
+            let others = states.filter(|(server, _)| **server != self.server.key);
+            let networks = others.flat_map(|(server, state)| state.networks.iter().map(move |it| (server, it)));
+            let own =
+                networks.filter(|(_, network)| network.scope == NetworkScope::Swarm).filter_map(|(server, it)| {
+                    let owner = ownership::of(it).filter(|owner| owner.sealed && owner.set == self.set)?;
+                    Some((owner.destination?, server.clone()))
+                });
+            own.collect()
+        })
     }
 
     /// The next step, where a network or an endpoint was made from these manifests, and `None` where it was from ours.

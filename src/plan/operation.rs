@@ -702,6 +702,8 @@ pub enum Reason {
     ProxyUnsupported,
     /// A rollout that cannot be had without failed requests.
     RolloutInterrupts,
+    /// The server has left its Swarm, or says so for a moment: what was an overlay waits.
+    RoleChanged,
     /// The Swarm is replacing the tasks of the service, or has paused in that: nothing about it is changed.
     RolloutInProgress,
     /// An update of a Swarm service takes the place of what could be rolled back to.

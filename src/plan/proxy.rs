@@ -7,6 +7,7 @@ use super::member::{self, Members, Target, Wanted, WantedService};
 use super::operation::{Call, Cause, ContainerTarget, Group, Note, Operation, Reason};
 use super::ownership::{self, Purpose};
 use super::{Context, Draft, service};
+use crate::api::DestinationType;
 use crate::desired::{DesiredDestination, ProxyInstance};
 use crate::observed::{ContainerId, ObservedContainer, ObservedService};
 
@@ -156,6 +157,15 @@ fn converge_service<'a>(
     service: &'a ObservedService,
     draft: &mut Draft,
 ) {
+    if super::destination::class(ctx, destination) == DestinationType::Standalone {
+        if destination.proxy && destination.active {
+            draft.notes.push(
+                service::on_bridge(&destination.key, &service.name)
+                    .hint("set `proxy: false`, or leave out `type: standalone`"),
+            );
+        }
+        return;
+    }
     let on = target.network.filter(|network| service.is_on(network));
     let attachment = on.and_then(|network| service.attachment(network));
     let marked = attachment.is_some_and(|attachment| ownership::is_marked_service(attachment, ctx.set));

@@ -483,6 +483,15 @@ fn active_elsewhere<'a>(
         .map(|it| &it.key)
 }
 
+/// Docker puts the tasks of services on networks of the Swarm alone.
+pub(super) fn on_bridge(object: &ObjectKey, name: &str) -> Note {
+    let message = format!(
+        "{name:?} is a Swarm service, and the destination is a bridge of one node, which no service can be on."
+    );
+    Note::refused(Reason::WrongScope, object, message)
+        .hint("leave out `type: standalone` for an overlay (a destination of another name), or choose containers")
+}
+
 /// Why a task is not connected to a network itself, and what to declare instead.
 pub(super) fn task_note(
     destination: &DesiredDestination,

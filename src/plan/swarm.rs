@@ -8,7 +8,7 @@ use super::deletion::in_set;
 use super::destination::declared_blocker;
 use super::operation::{Blocker, BlockerKind, Cluster, Note, Reason};
 use super::{Context, DeleteMode, PlanInput, host, ownership};
-use crate::api::ObjectKey;
+use crate::api::{DestinationType, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::observed::{NetworkScope, Observations, ObservedNetwork, ObservedState, SwarmState, Unobserved};
 
@@ -195,12 +195,20 @@ impl<'a> Context<'a> {
         network.scope != NetworkScope::Swarm || first()
     }
 
-    /// The destination is declared on another server, which is part of the same Swarm for all that is known.
+    /// The destination is declared on another server, which is part of the same Swarm for all that is known. One that has left it may be about to
+    /// come back, unless the manifest says that the destination is none of a Swarm any more.
     pub(super) fn declared_in_swarm(&self, network: &ObservedNetwork, destination: &ObjectKey) -> bool {
         let Some(swarm) = self.swarm.filter(|_| network.scope == NetworkScope::Swarm) else { return false };
-        let on_it = |server: &ObjectKey| swarm.has(server) || !matches!(self.input.observed.get(server), Some(Ok(_)));
-        let declared = self.input.desired.destination(destination).map(|(server, _)| &server.key);
-        declared.is_some_and(|server| *server != self.server.key && on_it(server))
+        let on_it = |server: &ObjectKey| match self.input.observed.get(server) {
+            Some(Ok(state)) => swarm.has(server) || state.engine.swarm == SwarmState::Inactive,
+            Some(Err(_)) | None => true,
+        };
+        let declared = self.input.desired.destination(destination);
+        declared.is_some_and(|(server, declared)| {
+            server.key != self.server.key
+                && declared.asserted_type != Some(DestinationType::Standalone)
+                && on_it(&server.key)
+        })
     }
 
     /// Whether the destination shares a network with the one that it was made for, on another node of the Swarm: as `adopt: true` says, and within

@@ -55,6 +55,8 @@ pub struct Known {
     memory: Arc<Mutex<BTreeMap<ObjectKey, KnownContainers>>>,
     /// Never on disk: the next command may meet another engine at the same address.
     engines: Arc<Mutex<BTreeMap<ObjectKey, KnownEngine>>>,
+    /// Whether each has a part in a Swarm, and whether it ever had.
+    parts: Arc<Mutex<BTreeMap<ObjectKey, (bool, bool)>>>,
     suspects: Arc<Mutex<BTreeMap<ObjectKey, Suspects>>>,
     learning: Arc<Mutex<BTreeSet<ObjectKey>>>,
     /// `None`: it ends with the process.
@@ -117,7 +119,23 @@ impl Known {
 
     pub fn keep_engine(&self, server: &ObjectKey, engine: KnownEngine) {
         self.set_learning(server, false);
+        // One that had a part in a Swarm may have one again at any moment, and nothing else need tell.
+        if self.parts.lock().unwrap_or_else(PoisonError::into_inner).get(server).is_some_and(|(_, ever)| *ever) {
+            return;
+        }
         self.engines.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), engine);
+    }
+
+    /// Whether the server had a part in a Swarm when it was last looked at; `None` where it never was.
+    pub fn was_in_swarm(&self, server: &ObjectKey) -> Option<bool> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).get(server).map(|(now, _)| *now)
+    }
+
+    pub fn keep_in_swarm(&self, server: &ObjectKey, part: bool) {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, ever) = parts.entry(server.clone()).or_default();
+        *now = part;
+        *ever |= part;
     }
 
     /// Something happens to the container just now: the next look asks about it, whatever is known.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Condition, ConditionStatus, DeletionPolicy, Kind, ObjectKey};
+use crate::api::{Condition, ConditionStatus, DeletionPolicy, DestinationType, Kind, ObjectKey};
 use crate::desired::DesiredState;
 use crate::report::{OperationReport, Outcome, Report};
 
@@ -97,6 +97,9 @@ pub struct ObjectRecord {
     /// Of a destination, as last declared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
+    /// Of a destination whose network was seen: of which kind it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_type: Option<DestinationType>,
     /// By the path of the server they were seen on: a resource may be on several.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub conditions: BTreeMap<String, Vec<Condition>>,
@@ -203,6 +206,11 @@ pub fn protected(objects: &BTreeMap<ObjectKey, ObjectRecord>) -> impl Iterator<I
         .iter()
         .filter(|(key, record)| key.kind == Kind::Destination && record.deletion_policy == Some(DeletionPolicy::Orphan))
         .map(|(key, _)| key)
+}
+
+/// Destinations whose network was one of a Swarm when it was last seen.
+pub fn overlays(objects: &BTreeMap<ObjectKey, ObjectRecord>) -> impl Iterator<Item = &ObjectKey> {
+    objects.iter().filter(|(_, record)| record.network_type == Some(DestinationType::Swarm)).map(|(key, _)| key)
 }
 
 /// Takes manifests; returns what has changed of the objects. Where they are `complete`, what is not among them is not declared any more.

@@ -3,7 +3,7 @@
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use landfall::api::Kind;
+use landfall::api::{DestinationType, Kind};
 use landfall::desired::DesiredServer;
 use landfall::engine::{DockerWriter, EngineError, Writer};
 use landfall::execute::Limits;
@@ -215,6 +215,66 @@ async fn a_bridge_and_an_overlay_of_one_name_are_left_alone() {
     let mut expected = vec![bridge, overlay];
     expected.sort();
     assert_eq!(there, expected);
+}
+
+/// A node is repaired: it leaves the Swarm and joins again. Its overlay stays, and so does whoever is on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_leaves_its_swarm_and_comes_back_finds_everything_as_it_was() {
+    let cluster = Cluster::start(2);
+    let [m1, w1] = &cluster.nodes[..] else { unreachable!() };
+    let app = w1.container("app").running();
+    let fleet = Fleet(vec![("edge-1", m1), ("w1", w1)]);
+    let own = || destination("own").named("own-net").subnet("10.42.0.0/24").member(application("app"));
+    let scenario = |own| Scenario::without_proxy().and("w1", Scenario::without_proxy().destination(own)).prune();
+    assert_eq!(trouble(&fleet.apply(&scenario(own())).await), [""; 0]);
+    let id = m1.network_ids("own-net").remove(0);
+    assert_eq!(w1.networks_of(&app), ["bridge", "own-net"]);
+
+    w1.stop_container(&app);
+    w1.post("/swarm/leave?force=true", Value::Null);
+    for round in 0..2 {
+        let text = said(&fleet.apply(&scenario(own())).await);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "round {round}: {text}");
+        assert!(lines[0].starts_with("Waiting RoleChanged Destination/shop/own"), "{text}");
+        assert!(lines[1].starts_with("Waiting RoleChanged Application/shop/app"), "{text}");
+    }
+    assert_eq!((w1.network_ids("own-net"), m1.network_ids("own-net")), (Vec::<String>::new(), vec![id.clone()]));
+    cluster.rejoin(w1);
+    settled(&fleet.apply(&scenario(own())).await);
+    w1.start_container(&app);
+    settled(&fleet.apply(&scenario(own())).await);
+    assert_eq!(w1.endpoint_of(&app, "own-net")["NetworkID"], id.as_str());
+}
+
+#[tokio::test]
+async fn a_server_that_becomes_a_node_of_a_swarm_keeps_its_bridges() {
+    let host = Host::start();
+    let app = host.container("app").running();
+    let engine = engine(&host);
+    let scenario = || {
+        Scenario::without_proxy().destination(destination("web").named("web-net").member(application("app"))).prune()
+    };
+    let apply = async |scenario: &Scenario| apply(&engine, &scenario.desired, &scenario.request).await;
+    assert_eq!(trouble(&apply(&scenario()).await), [""; 0]);
+    let id = host.network_ids("web-net");
+    host.swarm_init();
+    settled(&apply(&scenario()).await);
+    host.disconnect(&id[0], &app);
+    assert_eq!(said(&apply(&scenario()).await), "default/edge-1: ConnectEndpoint app Done\n");
+    assert_eq!(host.network_ids("web-net"), id);
+    // One more of them, and an overlay beside it.
+    let more = scenario()
+        .destination(destination("b").named("b-net").asserting(DestinationType::Standalone))
+        .destination(destination("c").named("c-net"));
+    assert_eq!(trouble(&apply(&more).await), [""; 0]);
+    let driver = |name: &str| text(&host.inspect_network(name)["Driver"]);
+    assert_eq!((driver("b-net"), driver("c-net")), ("bridge".to_owned(), "overlay".to_owned()));
+    settled(&apply(&more).await);
+    // All of it can go.
+    let gone = apply(&Scenario::without_proxy().prune().allow_mass_delete()).await;
+    assert_eq!(trouble(&gone), [""; 0], "{}", said(&gone));
+    assert_eq!((host.network_ids("b-net"), host.network_ids("c-net")), (Vec::new(), Vec::new()));
 }
 
 #[tokio::test]

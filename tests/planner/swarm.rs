@@ -3,7 +3,7 @@
 use landfall::api::{DestinationType, Kind, Replacement};
 use landfall::observed::SwarmState;
 
-use crate::support::scenario::{Scenario, application, container, destination, network};
+use crate::support::scenario::{DestinationBuilder, Scenario, application, container, destination, network};
 
 #[test]
 fn a_manager_gives_an_attachable_overlay() {
@@ -75,26 +75,124 @@ fn what_the_server_is_not_is_refused() {
                   hint: set `type: standalone`, or leave it out
               ! refused Destination/shop/b: spec.network.encrypted needs an overlay network, and Server/default/edge-1 is a standalone server. (WrongScope)
                   hint: remove `encrypted`, or make the server a Swarm manager: docker swarm init
-              ! refused Destination/shop/c: The network \"c-net\" is of driver \"overlay\" and scope swarm, and a destination on Server/default/edge-1 is a bridge network. (WrongScope)
-                  hint: choose another network name
+              ? waiting Destination/shop/c: Server/default/edge-1 is not part of a Swarm now, and the network of Destination/shop/c is one of a Swarm (the server still lists it): nothing is made, moved or removed. (RoleChanged)
+                  hint: it goes on when the server is a node of that Swarm again; should it stay out of it, set `type: standalone`
             ",
         );
 }
 
 #[test]
 fn pain_15_a_bridge_on_a_manager_is_of_the_wrong_scope() {
-    Scenario::without_proxy()
-        .swarm_manager()
-        .network(network("web-net").of("web"))
-        .destination(destination("web").named("web-net"))
-        .prune()
-        .expect_nothing_but(
+    let adopting = |it: DestinationBuilder| {
+        Scenario::without_proxy().swarm_manager().network(network("web-net")).destination(it.named("web-net").adopt())
+    };
+    adopting(destination("web")).prune().expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Destination/shop/web: The network \"web-net\" is of driver \"bridge\" and scope local, and a destination on Server/default/edge-1 is an overlay network of the Swarm. (WrongScope)
+              hint: choose another network name, or set `type: standalone`
+        ",
+    );
+    adopting(destination("web").asserting(DestinationType::Standalone)).prune().expect("");
+}
+
+/// `docker swarm init` on a server that has bridges, and `docker swarm join`, whether or not a manager is declared.
+#[test]
+fn a_bridge_that_landfall_made_stays_managed_when_its_server_joins_a_swarm() {
+    let scenario = |name: &str| {
+        Scenario::new()
+            .network(network("web-net").of("web"))
+            .network(network("theirs"))
+            .container(container("app"))
+            .container(container("mine").on("theirs").marked())
+            .destination(destination("web").named(name).member(application("app")))
+            .destination(destination("b").named("theirs").adopt().member(application("mine")))
+    };
+    let joined = [
+        scenario("web-net").swarm_manager(),
+        scenario("web-net").swarm_worker("node2"),
+        scenario("web-net").swarm_worker("node2").and("m1", Scenario::without_proxy().swarm_manager_of(2)),
+    ];
+    for scenario in joined {
+        scenario.expect(
             "
             default/edge-1
-              ! refused Destination/shop/web: The network \"web-net\" is of driver \"bridge\" and scope local, and a destination on Server/default/edge-1 is an overlay network of the Swarm. (WrongScope)
-                  hint: choose another network name
+              + connect traefik to theirs for Destination/shop/b (ProxyDetached)
+              + connect traefik to web-net for Destination/shop/web (ProxyDetached)
+              + connect app to web-net for Application/shop/app (MemberDetached)
             ",
         );
+    }
+    let mut locked = scenario("web-net").delete(Kind::Destination, "web").delete(Kind::Application, "app");
+    locked.state().engine.swarm = SwarmState::Locked;
+    assert!(locked.plan().to_string().contains("- remove network web-net"), "{}", locked.plan());
+}
+
+#[test]
+fn a_bridge_can_be_asked_for_on_a_node_of_a_swarm() {
+    let bridge = || destination("web").named("web-net").asserting(DestinationType::Standalone);
+    for scenario in [Scenario::new().swarm_manager(), Scenario::new().swarm_worker("node2")] {
+        scenario
+            .container(container("app"))
+            .service("api", &[], 1)
+            .destination(bridge().member(application("app")).member(application("api").swarm_service("api")))
+            .expect(
+                "
+                default/edge-1
+                  + create network web-net for Destination/shop/web (NetworkMissing)
+                  + connect traefik to web-net for Destination/shop/web (ProxyDetached)
+                  + connect app to web-net for Application/shop/app (MemberDetached)
+                  ! refused Application/shop/api: \"api\" is a Swarm service, and the destination is a bridge of one node, which no service can be on. (WrongScope)
+                      hint: leave out `type: standalone` for an overlay (a destination of another name), or choose containers
+                ",
+            );
+    }
+}
+
+/// A daemon that is going down answers for some seconds that it is standalone, and a node that is repaired leaves its Swarm and joins again.
+#[test]
+fn what_was_an_overlay_never_becomes_a_bridge() {
+    let web = || destination("web").named("web-net").member(application("app"));
+    let waits = |scenario: Scenario, told: &str| {
+        scenario.prune().allow_mass_delete().expect_nothing_but(&format!(
+            "
+            default/edge-1
+              ? waiting Destination/shop/web: Server/default/edge-1 is not part of a Swarm now, and the network of Destination/shop/web is one of a Swarm ({told}): nothing is made, moved or removed. (RoleChanged)
+                  hint: it goes on when the server is a node of that Swarm again; should it stay out of it, set `type: standalone`
+              ? waiting Application/shop/app: Destination/shop/web waits; its members are left as they are until that is resolved. (RoleChanged)
+            "
+        ));
+    };
+    let overlay = || network("web-net").of("web").overlay();
+    let on_it = container("app").on("web-net").marked();
+    // It is still listed, as by a daemon that is going down.
+    waits(Scenario::new().network(overlay()).container(on_it.clone()).destination(web()), "the server still lists it");
+    // It is gone, and who was on it has the id.
+    let mut left = Scenario::new().network(overlay()).container(on_it.clone()).destination(web());
+    left.state().networks.clear();
+    waits(left.clone(), "the container \"app\" is on it by an id that a Swarm gave out");
+    // Nothing is left here, and a manager has it.
+    let repaired = || {
+        Scenario::new()
+            .container(container("app"))
+            .destination(web())
+            .and("m1", Scenario::without_proxy().swarm_manager_of(2).network(overlay()))
+    };
+    waits(repaired(), "Server/default/m1 lists it");
+    // Nobody else is declared, and the set has a record.
+    let mut recorded = Scenario::new().container(container("app")).destination(web());
+    recorded.request.overlays = ["Destination/shop/web".parse().unwrap()].into();
+    waits(recorded, "it was one when it was last seen");
+
+    // It is to be a bridge from now on.
+    let standalone = |scenario: Scenario| {
+        scenario.redeclare("web", |it| it.asserting(DestinationType::Standalone)).prune().allow_mass_delete().plan()
+    };
+    let plan = standalone(repaired()).to_string();
+    assert!(plan.contains("+ create network web-net for Destination/shop/web (NetworkMissing)"), "{plan}");
+    assert!(plan.contains("- remove network web-net for Destination/shop/web (Undeclared)"), "{plan}");
+    let plan = standalone(left).to_string();
+    assert!(plan.contains("+ create network web-net for Destination/shop/web (NetworkMissing)"), "{plan}");
 }
 
 #[test]
@@ -206,8 +304,8 @@ fn fact_11_a_network_that_is_not_allocated_yet_is_neither_of_the_wrong_scope_nor
         .expect_nothing_but(
             "
             default/edge-1
-              ! refused Destination/shop/web: The network \"web-net\" is of driver \"\" and scope swarm, and a destination on Server/default/edge-1 is a bridge network. (WrongScope)
-                  hint: choose another network name
+              ? waiting Destination/shop/web: Server/default/edge-1 is not part of a Swarm now, and the network of Destination/shop/web is one of a Swarm (the server still lists it): nothing is made, moved or removed. (RoleChanged)
+                  hint: it goes on when the server is a node of that Swarm again; should it stay out of it, set `type: standalone`
             ",
         );
 }

@@ -37,6 +37,11 @@ impl Cluster {
         });
     }
 
+    /// A node that has left.
+    pub(crate) fn rejoin(&self, node: &Host) {
+        self.join(node, "Worker");
+    }
+
     /// Makes a manager of a worker.
     pub(crate) fn promote(&self, node: &Host) {
         let id = node.get("/info")["Swarm"]["NodeID"].as_str().unwrap().to_owned();

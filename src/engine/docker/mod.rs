@@ -167,6 +167,10 @@ const STOPPING: Duration = Duration::from_secs(120);
 
 #[async_trait]
 impl Reader for DockerReader {
+    fn renew(&self) {
+        self.transport.renew();
+    }
+
     async fn info(&self) -> Result<EngineInfo, EngineError> {
         let info: wire::Info =
             self.get("/info", LARGEST_OBJECT, || "asking for information about the engine".to_owned()).await?;
@@ -371,6 +375,10 @@ impl DockerWriter {
 
 #[async_trait]
 impl Reader for DockerWriter {
+    fn renew(&self) {
+        self.reader.renew();
+    }
+
     async fn info(&self) -> Result<EngineInfo, EngineError> {
         self.reader.info().await
     }

@@ -3,8 +3,8 @@
 mod answer;
 mod connection;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, Method, Request, Uri};
@@ -88,9 +88,18 @@ impl TransportError {
     }
 }
 
+fn pool(dialer: Arc<dyn Dialer>) -> Client<Connector, Full<Bytes>> {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .build(Connector(dialer))
+}
+
 /// A pool of connections to one daemon.
 pub(super) struct Transport {
-    client: Client<Connector, Full<Bytes>>,
+    client: Mutex<Client<Connector, Full<Bytes>>>,
+    dialer: Arc<dyn Dialer>,
     counter: Arc<RequestCounter>,
     /// `major << 16 | minor` of the daemon's newest API; 0 until the first answer.
     version: AtomicU32,
@@ -102,18 +111,23 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(dialer: Arc<dyn Dialer>, counter: Arc<RequestCounter>) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .build(Connector(dialer));
         Self {
-            client,
+            client: Mutex::new(pool(Arc::clone(&dialer))),
+            dialer,
             counter,
             version: AtomicU32::new(0),
             clock_skew: AtomicI64::new(0),
             podman: AtomicBool::new(false),
         }
+    }
+
+    /// Keeps none of the connections that there are: what is sent from here on goes over new ones.
+    pub(super) fn renew(&self) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = pool(Arc::clone(&self.dialer));
+    }
+
+    fn client(&self) -> Client<Connector, Full<Bytes>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The daemon's newest API version, once it has answered anything.
@@ -176,8 +190,9 @@ impl Transport {
 
     async fn exchange(&self, mut request: Request<Full<Bytes>>) -> Result<Answer, TransportError> {
         let mut connection = capture_connection(&mut request);
+        let client = self.client();
         let answer = tokio::select! {
-            answer = self.client.request(request) => answer.map_err(TransportError::Client),
+            answer = client.request(request) => answer.map_err(TransportError::Client),
             () = forsaken(&mut connection) => Err(TransportError::Forsaken),
         };
         answer.map(Answer::new).map_err(|error| match last_words(&connection) {
