@@ -109,7 +109,8 @@ pub(super) fn change(
 
 /// Whether a group does nothing but update a service's networks.
 pub(super) fn is_update(group: &Group) -> bool {
-    group.operations.iter().all(|operation| matches!(operation.call, Call::UpdateService { .. }))
+    let updates = |operation: &Operation| matches!(operation.call, Call::UpdateService { .. });
+    !group.operations.is_empty() && group.operations.iter().all(updates)
 }
 
 /// One group for each service, with all that is to change about it.
