@@ -12,6 +12,7 @@
 // core
 pub mod api;
 pub mod desired;
+pub mod doctor;
 pub mod drift;
 pub mod graph;
 pub mod manifest;

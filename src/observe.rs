@@ -11,6 +11,7 @@
 //!
 //! Containers that an event was about are inspected beside the lists (`suspects.rs`).
 
+pub mod details;
 mod known;
 mod suspects;
 mod workloads;

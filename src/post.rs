@@ -1,4 +1,4 @@
-//! One POST, over a connection of its own. Redirects are not followed: an address that moved is to be declared anew, and what it was told must
+//! One request, over a connection of its own. Redirects are not followed: an address that moved is to be declared anew, and what it was told must
 //! not go elsewhere.
 
 use std::io;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::{HOST, RETRY_AFTER, USER_AGENT};
 use http::response::Parts;
-use http::{HeaderMap, Request, Uri};
+use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
@@ -54,6 +54,23 @@ pub(crate) async fn post(uri: &Uri, target: &str, headers: HeaderMap, body: Vec<
 
 /// The same, with whatever was answered but for its body.
 pub(crate) async fn answer(uri: &Uri, target: &str, headers: HeaderMap, body: Bytes) -> Result<Parts, Failure> {
+    request(Method::POST, uri, None, target, headers, body).await
+}
+
+/// A GET of the address. `via`: where to connect instead of to its host.
+pub(crate) async fn get(uri: &Uri, via: Option<(&str, u16)>) -> Result<Parts, Failure> {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    request(Method::GET, uri, via, target, HeaderMap::new(), Bytes::new()).await
+}
+
+async fn request(
+    method: Method,
+    uri: &Uri,
+    via: Option<(&str, u16)>,
+    target: &str,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Parts, Failure> {
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(Failure::for_good("the address is not a URL with a host"));
     };
@@ -68,7 +85,9 @@ pub(crate) async fn answer(uri: &Uri, target: &str, headers: HeaderMap, body: By
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
     };
-    let mut request = Request::post(target)
+    let mut request = Request::builder()
+        .method(method)
+        .uri(target)
         .header(HOST, named)
         .header(USER_AGENT, concat!("landfall/", env!("CARGO_PKG_VERSION")))
         .body(Full::new(body))
@@ -76,7 +95,8 @@ pub(crate) async fn answer(uri: &Uri, target: &str, headers: HeaderMap, body: By
     request.headers_mut().extend(headers);
 
     let bare = host.trim_matches(['[', ']']);
-    let stream = TcpStream::connect((bare, port)).await.map_err(|error| Failure::again(plain("connecting", &error)))?;
+    let place = via.unwrap_or((bare, port));
+    let stream = TcpStream::connect(place).await.map_err(|error| Failure::again(plain("connecting", &error)))?;
     if !secure {
         return exchange(stream, request).await;
     }

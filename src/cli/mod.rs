@@ -11,6 +11,7 @@ mod completion;
 mod delete;
 mod describe;
 mod diff;
+mod doctor;
 mod drift;
 mod error;
 mod events;
@@ -63,7 +64,7 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or no differences
-  1  differences found (diff, drift)
+  1  differences found (diff, drift), or a cause (doctor)
   2  an error: bad flags or manifests, a server that cannot be reached, an operation that failed
   3  something was refused: a blocked deletion, an adoption nobody asked for, an immutable field
 The larger one wins, and what could be done is done.";
@@ -95,6 +96,7 @@ enum Command {
     History(history::Args),
     Approve(approve::Args),
     Delete(delete::Args),
+    Doctor(doctor::Args),
     Scan(scan::Args),
     Graph(graph::Args),
     Schema(schema::Args),
@@ -119,6 +121,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::History(args) => history::run(&args, context),
         Command::Approve(args) => approve::run(&args, context),
         Command::Delete(args) => delete::run(&args, context),
+        Command::Doctor(args) => doctor::run(&args, context),
         Command::Scan(args) => scan::run(&args, context),
         Command::Graph(args) => graph::run(&args, context),
         Command::Schema(args) => schema::run(&args, context),
@@ -132,7 +135,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     Done = 0,
-    /// `diff` and `drift` found something.
+    /// `diff`, `drift` and `doctor` found something.
     Differences = 1,
     Failed = 2,
     Refused = 3,

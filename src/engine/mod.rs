@@ -223,6 +223,8 @@ pub struct WorkloadDetail {
     pub config: SeenConfig,
     /// What the last health check printed.
     pub health_output: Option<String>,
+    /// Ports that the container exposes, such as `80/tcp`.
+    pub exposed: Vec<String>,
 }
 
 /// A container as inspect shows it.

@@ -293,12 +293,13 @@ impl<'a> Host<'a> {
     }
 }
 
-pub(super) fn overlap(a: &ipnet::IpNet, b: &ipnet::IpNet) -> bool {
+/// Whether the two have an address in common.
+pub fn overlap(a: &ipnet::IpNet, b: &ipnet::IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
 /// The ranges of a network; what cannot be read as one occupies nothing.
-pub(super) fn subnets(network: &ObservedNetwork) -> Vec<ipnet::IpNet> {
+pub fn subnets(network: &ObservedNetwork) -> Vec<ipnet::IpNet> {
     network.subnets.iter().filter_map(|subnet| subnet.subnet.parse().ok()).collect()
 }
 

@@ -37,7 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use applied::{is_mac_address_on_record, park};
 pub use deletion::RESOURCES_REMAIN;
 pub use destination::{UNALLOCATED, differences as immutable_differences};
-pub use host::{SWARM_SERVICE, is_one_off};
+pub use host::{SWARM_SERVICE, is_one_off, overlap, subnets as ranges};
 pub use member::selects;
 pub use operation::*;
 pub use prune::left_over;

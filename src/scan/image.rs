@@ -50,7 +50,7 @@ fn proxy(container: &ObservedContainer) -> Option<(u8, ProxyType)> {
 }
 
 /// The container, or Swarm service, that looks most like the server's proxy.
-pub(super) fn recognise_proxy(state: &ObservedState) -> Option<(ProxyInstance, ProxyType)> {
+pub fn recognise_proxy(state: &ObservedState) -> Option<(ProxyInstance, ProxyType)> {
     let staying = state.containers.iter().filter(|container| !super::members::is_going(container));
     let candidates = staying.filter_map(|container| Some((proxy(container)?, container)));
     let ((_, proxy_type), container) = candidates.min_by_key(|((rank, _), container)| {

@@ -15,6 +15,7 @@ use crate::api::{Kind, Metadata, Object, ObjectKey, ProxySpec, ProxyType, Server
 use crate::desired::{DesiredServer, Proxy, ProxyInstance};
 use crate::observed::{NetworkId, ObservedContainer, ObservedNetwork, ObservedState};
 use crate::printable;
+pub use image::recognise_proxy;
 
 /// What is looked for, and where.
 #[derive(Debug, Clone, Copy)]

@@ -3,6 +3,7 @@
 mod answers;
 mod approve;
 mod controller;
+mod doctor;
 mod drift;
 mod facts;
 mod followed;

@@ -30,7 +30,7 @@ spec: { destination: shop, containers: { names: [shop] } }
 ";
 
 /// The program of PyPI's package; `scripts/proxies` fetches it.
-fn program() -> PathBuf {
+pub(super) fn program() -> PathBuf {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/proxies");
     let program = std::env::var_os("LANDFALL_PROXIES").map_or(default, PathBuf::from).join("traefik");
     assert!(program.exists(), "{} is missing; `scripts/proxies` fetches it", program.display());

@@ -20,6 +20,7 @@ pub(crate) struct ContainerBuilder<'a> {
     network_mode: Option<String>,
     binds: Vec<String>,
     mac_address: Option<String>,
+    healthcheck: Option<String>,
     /// Ports of the container and of the host.
     ports: Vec<(u16, u16)>,
     /// Endpoint settings by network: all but the first are connected after creation, as the API before 1.44 demands.
@@ -41,6 +42,7 @@ impl<'a> ContainerBuilder<'a> {
             network_mode: None,
             binds: Vec::new(),
             mac_address: None,
+            healthcheck: None,
             ports: Vec::new(),
             networks: Vec::new(),
         }
@@ -96,6 +98,12 @@ impl<'a> ContainerBuilder<'a> {
         self
     }
 
+    /// A shell command that is run every second; healthy where it succeeds, and unhealthy once it fails.
+    pub(crate) fn healthcheck(mut self, command: &str) -> Self {
+        self.healthcheck = Some(command.to_owned());
+        self
+    }
+
     /// Makes a TCP port of the container one of the host.
     pub(crate) fn publish(mut self, container: u16, host: u16) -> Self {
         self.ports.push((container, host));
@@ -138,6 +146,11 @@ impl<'a> ContainerBuilder<'a> {
             },
             "NetworkingConfig": { "EndpointsConfig": first },
         });
+        if let Some(command) = self.healthcheck {
+            let second = 1_000_000_000_u64;
+            body["Healthcheck"] =
+                json!({ "Test": ["CMD-SHELL", command], "Interval": second, "Timeout": 5 * second, "Retries": 1 });
+        }
         if let Some(mac_address) = self.mac_address {
             body["MacAddress"] = json!(mac_address);
         }

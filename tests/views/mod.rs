@@ -1,5 +1,6 @@
 //! The pure views: what `scan`, `drift` and `graph` make of given states, literally.
 
+mod doctor;
 mod drift;
 mod graph;
 mod observed;

@@ -101,8 +101,9 @@ pub(super) fn workload(bytes: &[u8]) -> Result<WorkloadDetail, Odd> {
     let ContainerDetail { container, .. } = inspected.try_into()?;
     let seen: Container = decoded(bytes).map_err(odd)?;
     let output = seen.state.health.log.last().map(|log| log.output.trim().chars().take(OUTPUT).collect::<String>());
+    let exposed = seen.config.exposed.keys().cloned().collect();
     let config = config(seen, container.id.as_str());
-    Ok(WorkloadDetail { container, config, health_output: output.filter(|output| !output.is_empty()) })
+    Ok(WorkloadDetail { container, config, health_output: output.filter(|output| !output.is_empty()), exposed })
 }
 
 fn config(seen: Container, id: &str) -> SeenConfig {
