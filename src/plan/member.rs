@@ -17,7 +17,7 @@ use crate::api::{ContainerSelector, DestinationType, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredEndpoint, DesiredMember};
 use crate::observed::{
     ContainerId, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork,
-    ObservedService,
+    ObservedService, ServiceAttachment,
 };
 
 /// A container that belongs on a destination's network, and how it should appear there.
@@ -597,6 +597,13 @@ pub(super) fn alias_notes(
         }
     }
     let attached = network.map(|network| ctx.host.attached(network)).unwrap_or_default();
+    // A service answers to its name wherever it is, and is there by this very plan at the latest.
+    let mut services: BTreeMap<&str, Option<&ServiceAttachment>> =
+        members.services.iter().map(|wanted| (wanted.service.name.as_str(), None)).collect();
+    if let Some(network) = network {
+        let on = ctx.host.services_on(network).into_iter();
+        services.extend(on.map(|service| (service.name.as_str(), service.attachment(network))));
+    }
     let mut notes = Vec::new();
     for (alias, resources) in owners {
         let mut claims: Vec<String> = resources.iter().map(ToString::to_string).collect();
@@ -611,6 +618,20 @@ pub(super) fn alias_notes(
                 })
                 .map(|other| format!("the container {:?}", other.container.name)),
         );
+        let means = |service: &str| {
+            let meaning = destination.members.iter().filter(|member| resources.contains(&member.resource));
+            meaning.flat_map(|member| &member.selector.swarm_services).any(|name| name == service)
+        };
+        let answering = services.iter().filter(|(name, attachment)| {
+            let aliases = attachment.map(|it| it.aliases.as_slice()).unwrap_or_default();
+            let taken_off = attachment.is_some_and(|it| {
+                members.services.iter().any(|wanted| wanted.service.name == **name)
+                    && applied::is_own_alias(alias, &it.driver_opts, ctx.set)
+            });
+            **name == alias || (aliases.iter().any(|it| it == alias) && !taken_off)
+        });
+        claims
+            .extend(answering.filter(|(name, _)| !means(name)).map(|(name, _)| format!("the Swarm service {name:?}")));
         if claims.len() > 1 {
             notes.push(
                 Note::warning(

@@ -37,22 +37,24 @@ pub(super) fn is_proxy(service: &ObservedService, proxy: Option<&Proxy>) -> bool
 /// What puts the service on the destination's network as declared; `None` where it is so.
 pub(super) fn attach(
     ctx: &Context<'_>,
+    destination: &ObjectKey,
     target: &Target<'_>,
     wanted: &WantedService<'_>,
     detached: Cause,
 ) -> Option<Group> {
     let before = target.network.and_then(|network| wanted.service.attachment(network));
+    let mut aliases = wanted.aliases.clone();
+    aliases.extend(aliases_elsewhere(ctx, destination, target, wanted.service));
     let cause = match before {
         None => detached,
-        Some(before) if wanted.aliases.iter().any(|alias| !before.aliases.contains(alias)) => Cause::EndpointDiffers,
+        Some(before) if applied::aliases_differ(&before.aliases, &before.driver_opts, &aliases, ctx.set) => {
+            Cause::EndpointDiffers
+        }
         Some(_) => return None,
     };
     let mut attachment = before.cloned().unwrap_or_default();
-    for alias in &wanted.aliases {
-        if !attachment.aliases.contains(alias) {
-            attachment.aliases.push(alias.clone());
-        }
-    }
+    let ServiceAttachment { aliases: has, driver_opts } = &mut attachment;
+    applied::apply_aliases(has, driver_opts, &aliases, ctx.set);
     let mark = Mark { set: ctx.set, source: ctx.source(), made_for: &wanted.made_for, name: None };
     mark.write(&mut attachment.driver_opts);
     Some(update(wanted.object, wanted.service, target.call(), Some(attachment), cause))
@@ -312,6 +314,29 @@ pub(super) fn apart(groups: Vec<Group>) -> Vec<Group> {
         parts.collect()
     };
     groups.into_iter().flat_map(split).collect()
+}
+
+/// Aliases that other destinations which share the network declare for the service: it has one set of them there.
+fn aliases_elsewhere(
+    ctx: &Context<'_>,
+    destination: &ObjectKey,
+    target: &Target<'_>,
+    service: &ObservedService,
+) -> Vec<String> {
+    let Some(network) = target.network.filter(|network| network.scope == NetworkScope::Swarm) else {
+        return Vec::new();
+    };
+    let servers = ctx.input.desired.all_servers().filter(|server| ctx.is_node(&server.key));
+    let others = servers.flat_map(|server| &server.destinations).filter(|other| {
+        other.key != *destination
+            && other.active
+            && other.network.name.as_deref() == Some(network.name.as_str())
+            && !ctx.is_deleted(&other.key)
+    });
+    let members = others.flat_map(|other| &other.members).filter(|member| {
+        member.connect && !ctx.is_deleted(&member.resource) && member.selector.swarm_services.contains(&service.name)
+    });
+    members.flat_map(|member| member.endpoint.aliases.clone()).collect()
 }
 
 /// Whether another destination that shares the network has the service as its proxy or as a member.

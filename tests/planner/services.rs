@@ -271,6 +271,72 @@ fn an_alias_that_a_service_lacks_is_added_to_those_it_has() {
 }
 
 #[test]
+fn an_alias_that_is_no_longer_declared_is_taken_off_a_service_as_off_a_container() {
+    let scenario = |aliases: &'static [&'static str]| {
+        let member = aliases.iter().fold(application("api").swarm_service("api"), |it, alias| it.alias(alias));
+        let mut scenario = manager()
+            .network(network("web-net").of("web").overlay())
+            .service("api", &["web-net"], 1)
+            .put_there("web-net", &["by-hand", "old", "backend"])
+            .destination(destination("web").named("web-net").member(member));
+        let options = &mut scenario.state().services[0].networks[0].attachment.driver_opts;
+        options.insert("landfall.aliases".to_owned(), "old,backend".to_owned());
+        scenario
+    };
+    scenario(&["old", "backend"]).expect("");
+    scenario(&["backend"]).expect(
+        "
+        default/edge-1
+          + update service api: add network web-net as by-hand, backend for Application/shop/api (EndpointDiffers), disruptive
+        ",
+    );
+    scenario(&[]).expect(
+        "
+        default/edge-1
+          + update service api: add network web-net as by-hand for Application/shop/api (EndpointDiffers), disruptive
+        ",
+    );
+    // Declared by a destination on another node that shares the network.
+    let shared = |alias| {
+        scenario(&["backend"]).and(
+            "w1",
+            Scenario::without_proxy().swarm_worker("node2").destination(
+                destination("web-w1")
+                    .named("web-net")
+                    .adopt()
+                    .member(application("api").swarm_service("api").alias(alias)),
+            ),
+        )
+    };
+    shared("old").expect("");
+}
+
+#[test]
+fn an_alias_that_is_the_name_of_another_service_is_taken_twice() {
+    let scenario = |alias| {
+        manager()
+            .network(network("web-net").of("web").overlay())
+            .service("db", &["web-net"], 1)
+            .service("api", &["web-net"], 1)
+            .put_there("web-net", &["api", "backend", alias])
+            .destination(
+                destination("web")
+                    .named("web-net")
+                    .member(application("api").swarm_service("api").alias("api").alias("backend").alias(alias))
+                    .member(application("db").swarm_service("db")),
+            )
+    };
+    scenario("www").expect("");
+    scenario("db").expect_nothing_but(
+        "
+        default/edge-1
+          * warning Destination/shop/web: The alias \"db\" belongs to Application/shop/api and the Swarm service \"db\": whoever asks for it gets any of them. (AliasTakenTwice)
+              hint: give each its own alias, or put them on different destinations
+        ",
+    );
+}
+
+#[test]
 fn a_service_that_does_not_exist_is_waited_for() {
     manager()
         .proxy_service("edge")
