@@ -231,11 +231,34 @@ impl ServerRun<'_> {
         }
         if let Some(journal) = &group.journal {
             match (ended, journal.purpose) {
-                (Ended::Done, JournalPurpose::Reattach) | (Ended::Undone, _) => forget(self.journals, journal),
+                // Whoever was connected again was seen in place.
+                (Ended::Done, JournalPurpose::Reattach) => forget(self.journals, journal),
+                // What the failed call has done may not be known: everybody is looked for.
+                (Ended::Undone, _) if self.is_as_listed(journal).await => forget(self.journals, journal),
+                (Ended::Undone, _) => ended = Ended::Halfway,
                 (Ended::Done, JournalPurpose::Deactivated | JournalPurpose::ForcedDeletion) | (Ended::Halfway, _) => {}
             }
         }
         ended
+    }
+
+    /// Everybody in the journal is seen on the network, and runs if that was so before; or does not exist any more.
+    async fn is_as_listed(&self, journal: &Journal) -> bool {
+        let Some(caller) = self.caller else { return false };
+        for listed in &journal.endpoints {
+            match caller.inspect(&listed.container).await {
+                Ok(None) => {}
+                Ok(Some(seen)) => {
+                    let on = seen.endpoints.iter().any(|endpoint| endpoint.network_name == journal.network.name);
+                    let belongs = journal.purpose != JournalPurpose::Deactivated;
+                    if belongs && !on || listed.was_running && !seen.state.is_live() {
+                        return false;
+                    }
+                }
+                Err(_) => return false,
+            }
+        }
+        true
     }
 
     fn is_in_place(&self, need: &Connection) -> bool {

@@ -7,7 +7,7 @@
 //! The calls do not see one moment. Where that could be mistaken for a state that never was, the lists are read again:
 //! - a container of the list that inspection does not find has to be missing from a second list as well;
 //! - an endpoint on a network that is not among the networks may be pinned to a removed one, or the network is newer than the
-//!   list. A second list tells.
+//!   list. A second list tells, and of one that is not in that either the engine is asked by its id: some that stand between hide networks from lists.
 //!
 //! Containers that an event was about are inspected beside the lists (`suspects.rs`).
 
@@ -37,6 +37,8 @@ use suspects::Suspect;
 
 /// Inspections at once. More do not make a daemon answer faster, and are more connections than are kept.
 const INSPECTIONS: usize = 8;
+/// Endpoints on networks that are not in the list, of which it is asked whether they are there all the same.
+const HIDDEN: usize = 256;
 /// Labels with this prefix are Landfall's own, of whichever set.
 const OWN_LABELS: &str = "landfall.";
 
@@ -182,6 +184,13 @@ async fn look(
         if containers.iter().chain(inspected).flat_map(|it| &it.endpoints).any(|it| dangles(it, &networks)) {
             networks = reader.networks().await?;
         }
+        let seen = containers.iter().chain(suspects.values().map(|suspect| &suspect.container));
+        let hidden = hidden(reader, interest, &networks, seen).await?;
+        if !hidden.is_empty() {
+            networks.extend(hidden);
+            networks.sort_by(|one, other| one.id.cmp(&other.id));
+            networks.dedup_by(|one, other| one.id == other.id);
+        }
         resolve(&mut containers, &networks);
         let interesting = Interesting::new(interest, &networks);
         inspect(reader, &interesting, recollection, suspects, &mut containers).await?;
@@ -215,6 +224,40 @@ fn resolve(containers: &mut [ObservedContainer], networks: &[ObservedNetwork]) {
             (Some(_), _) => None,
         };
     }
+}
+
+/// Networks that the list leaves out and that are there: whoever asks for one by its id or its name is told. Only a network that is gone makes an
+/// endpoint stale, and only one that is not there is created, or said to be gone.
+async fn hidden(
+    reader: &(impl Reader + ?Sized),
+    interest: &Interest,
+    networks: &[ObservedNetwork],
+    containers: impl Iterator<Item = &ObservedContainer>,
+) -> Result<Vec<ObservedNetwork>, EngineError> {
+    let interesting = |endpoint: &&ObservedEndpoint| match interest {
+        Interest::All => true,
+        Interest::Names(names) => names.contains(&endpoint.network_name),
+    };
+    let endpoints = containers.flat_map(|container| &container.endpoints);
+    let dangling = endpoints.filter(|endpoint| dangles(endpoint, networks)).filter(interesting);
+    // A worker does not know the networks of its Swarm that nobody runs on.
+    let ids: BTreeSet<NetworkId> = dangling
+        .filter_map(|endpoint| endpoint.network_id.clone())
+        .filter(|id| !id.is_of_swarm())
+        .take(HIDDEN)
+        .collect();
+    let by_id = ids.into_iter().map(|id| async move { reader.network(&id).await });
+    let mut told: Vec<_> = stream::iter(by_id).buffer_unordered(INSPECTIONS).try_collect().await?;
+    if let Interest::Names(names) = interest {
+        let listed: BTreeSet<&str> = networks.iter().map(|network| network.name.as_str()).collect();
+        // Owned: of borrowed ones the compiler cannot see that the whole may move between threads.
+        let missing: Vec<String> =
+            names.iter().filter(|name| !listed.contains(name.as_str())).take(HIDDEN).cloned().collect();
+        let by_name = missing.into_iter().map(|name| async move { reader.network_named(&name).await });
+        let more: Vec<_> = stream::iter(by_name).buffer_unordered(INSPECTIONS).try_collect().await?;
+        told.extend(more);
+    }
+    Ok(told.into_iter().flatten().map(|detail| detail.network).collect())
 }
 
 fn dangles(endpoint: &ObservedEndpoint, networks: &[ObservedNetwork]) -> bool {

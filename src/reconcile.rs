@@ -12,8 +12,8 @@ use crate::engine::{EngineError, Reader, Writer};
 use crate::execute::{Limits, Progress, Writers, execute};
 use crate::ids::fresh_ids;
 use crate::observe::{Interest, ObserveLimits, observe_all};
-use crate::observed::Observations;
-use crate::plan::{Call, FreshIds, Plan, PlanInput, Request, plan, wants_elsewhere};
+use crate::observed::{Observations, ObservedState};
+use crate::plan::{Call, FreshIds, Journal, Plan, PlanInput, Request, plan, wants_elsewhere};
 use crate::report::Report;
 use crate::store::journal::{JournalError, Journals, Kept};
 use crate::store::known::Known;
@@ -80,7 +80,12 @@ impl Pass<'_> {
         if creates(&plan) {
             plan = self.plan(&observed, &fresh_ids(self.desired), &kept);
         }
-        let Some(plan) = decide(&observed, plan) else { return Ok(None) };
+        let Some(mut plan) = decide(&observed, plan) else { return Ok(None) };
+        for server in &mut plan.servers {
+            if let (Some(Ok(seen)), Some(writer)) = (observed.get(&server.server), writers.get(&server.server)) {
+                keep_doubtful(&mut server.settled, seen, writer).await;
+            }
+        }
         let writers: Writers = writers.into_iter().map(|(server, writer)| (server, Arc::new(writer) as _)).collect();
         for server in &plan.servers {
             let operations = server.groups.iter().flat_map(|group| &group.operations);
@@ -115,6 +120,23 @@ impl Pass<'_> {
         };
         plan(&PlanInput { desired: self.desired, observed, request, ids, journals: &kept.journals })
     }
+}
+
+/// Leaves the journals open that list a container which the look did not show and which is there all the same.
+async fn keep_doubtful<R: Reader>(settled: &mut Vec<Journal>, seen: &ObservedState, reader: &R) {
+    let mut doubtful = Vec::new();
+    for journal in settled.iter() {
+        for listed in &journal.endpoints {
+            let id = &listed.container.id;
+            if seen.containers.iter().all(|container| container.id != *id)
+                && !matches!(reader.container(id).await, Ok(None))
+            {
+                doubtful.push(journal.clone());
+                break;
+            }
+        }
+    }
+    settled.retain(|journal| !doubtful.contains(journal));
 }
 
 /// Whether the plan has a network to create, be it to undo something.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::apply::{self, Format, Run};
+use super::apply::{self, Ended, Format, Run};
 use super::args::{self, ServerArgs, SetArgs, StateArgs};
 use super::{Context, Error, Exit, diff, record, report, servers, target};
 use crate::api::{Kind, ObjectKey};
@@ -14,7 +15,7 @@ use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::{ContainerDetail, EngineError, Reader, connect};
 use crate::manifest::Manifests;
 use crate::observe::Interest;
-use crate::observed::{NetworkId, Observations, ObservedNetwork, ObservedState};
+use crate::observed::{NetworkId, Observations, ObservedNetwork, ObservedState, Unobserved, UnobservedReason};
 use crate::plan::{Call, DeleteMode, Plan, Reason, Request, SWARM_SERVICE, selects};
 use crate::reconcile::Preview;
 use crate::references::{Inspected, Reference, Subject, references, routes_through};
@@ -110,13 +111,24 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         let planned = Report::planned(&plan);
         diff::show(context, &planned, &observed, args.output.into())?;
         context.say(&format!("{} (dry run).", report::sentence(&planned.summary())));
-        return Ok(exit(&planned, &request, &observed));
+        let forgotten = forgotten(&desired, &request, &observed);
+        return Ok(exit(args, &planned, &request, &observed, &forgotten));
     }
     let run = Run { pass, selection: None, args: &args.servers, context, consent: &|_| true };
     let started = std::time::Instant::now();
-    let Some(mut ended) = context.block_on(run.pass())?? else { return Ok(apply::called_off(context)) };
+    let Some(mut ended) = context.block_on(persistent(&run, &request))?? else {
+        return Ok(apply::called_off(context));
+    };
     record::record(context, &record::store(&args.state, &args.set)?, "delete", None, &ended.report, started.elapsed());
-    let exit = exit(&ended.report, &request, &ended.observed);
+    let forgotten = forgotten(&desired, &request, &ended.observed);
+    let exit = exit(args, &ended.report, &request, &ended.observed, &forgotten);
+    for (server, keys) in &forgotten {
+        let names: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        context.warn(&format!(
+            "{server} stayed unreachable, {LOOKS} looks in a row: {} is forgotten, and nothing was removed there",
+            names.join(", ")
+        ));
+    }
     if exit == Exit::Done {
         // What is forgotten has no need of its server.
         ended.observed.clear();
@@ -136,10 +148,63 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     Ok(if ended.interrupted { printed } else { exit })
 }
 
-/// As for `apply`, but that a destination which is forgotten by force has no need of its server.
-fn exit(report: &Report, request: &Request, observed: &Observations) -> Exit {
-    let forgotten = !request.delete.is_empty() && request.delete.values().all(|mode| *mode == DeleteMode::Forced);
-    if forgotten && observed.values().all(Result::is_err) { Exit::Done } else { report::exit(report, false) }
+/// Looks at a server before a destination on it is forgotten by force, and the wait between two of them: one failure of a connection is no
+/// server that is gone.
+const LOOKS: usize = 3;
+const BETWEEN: Duration = Duration::from_secs(2);
+
+/// A pass; where what it should have deleted by force is on a server that does not answer, another one.
+async fn persistent(run: &Run<'_>, request: &Request) -> Result<Option<Ended>, Error> {
+    let mut looks = 1;
+    loop {
+        let ended = run.pass().await?;
+        let again = ended.as_ref().is_some_and(|ended| {
+            let untouched = ended.report.servers.iter().all(|server| server.operations.is_empty());
+            let unreachable = ended.observed.values().any(is_unreachable);
+            untouched && unreachable && !ended.interrupted
+        });
+        if !again || looks >= LOOKS || request.delete.values().all(|mode| *mode != DeleteMode::Forced) {
+            return Ok(ended);
+        }
+        looks += 1;
+        tokio::time::sleep(BETWEEN).await;
+    }
+}
+
+fn is_unreachable(seen: &Result<ObservedState, Unobserved>) -> bool {
+    matches!(seen, Err(unobserved) if unobserved.reason == UnobservedReason::ServerUnreachable)
+}
+
+/// Destinations that are forgotten by force, by the server that does not answer.
+fn forgotten<'a>(
+    desired: &'a DesiredState,
+    request: &Request,
+    observed: &Observations,
+) -> BTreeMap<&'a ObjectKey, Vec<&'a ObjectKey>> {
+    let mut forgotten: BTreeMap<&ObjectKey, Vec<&ObjectKey>> = BTreeMap::new();
+    for (server, destination) in desired.destinations() {
+        let forced = request.delete.get(&destination.key) == Some(&DeleteMode::Forced);
+        if forced && observed.get(&server.key).is_some_and(is_unreachable) {
+            forgotten.entry(&server.key).or_default().push(&destination.key);
+        }
+    }
+    forgotten
+}
+
+/// As for `apply`, but that a destination which is forgotten by force has no need of its server. One that was not asked for by its name is refused.
+fn exit(
+    args: &Args,
+    report: &Report,
+    request: &Request,
+    observed: &Observations,
+    forgotten: &BTreeMap<&ObjectKey, Vec<&ObjectKey>>,
+) -> Exit {
+    let all = forgotten.values().flatten().count() == request.delete.len();
+    if all && !request.delete.is_empty() && observed.values().all(Result::is_err) {
+        return if args.kind.is_some() { Exit::Done } else { Exit::Refused };
+    }
+    let exit = report::exit(report, false);
+    if args.kind.is_none() && !forgotten.is_empty() { exit.max(Exit::Refused) } else { exit }
 }
 
 /// `delete KIND NAME`: the manifests give the context.

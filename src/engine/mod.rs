@@ -5,6 +5,8 @@ pub mod docker;
 pub mod error;
 mod transport;
 
+use std::collections::BTreeSet;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -33,6 +35,25 @@ pub trait Reader: Send + Sync {
 
     /// `GET /networks`: every network, in the order of the ids.
     async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError>;
+
+    /// `GET /networks/{id}`: one network, whether or not the list shows it. `Ok(None)` when the daemon says that there is none: the only proof.
+    async fn network(&self, id: &NetworkId) -> Result<Option<NetworkDetail>, EngineError> {
+        let network = self.networks().await?.into_iter().find(|network| network.id == *id);
+        Ok(network.map(|network| NetworkDetail { network, containers: BTreeSet::new() }))
+    }
+
+    /// `GET /networks/{name}`: one of that name, whether or not the list shows it.
+    async fn network_named(&self, name: &str) -> Result<Option<NetworkDetail>, EngineError> {
+        let network = self.networks().await?.into_iter().find(|network| network.name == name);
+        Ok(network.map(|network| NetworkDetail { network, containers: BTreeSet::new() }))
+    }
+
+    /// `GET /containers/json` for those on one network, in every state: the question of the list in other words.
+    async fn containers_on(&self, id: &NetworkId) -> Result<Vec<ObservedContainer>, EngineError> {
+        let mut containers = self.containers().await?;
+        containers.retain(|container| container.endpoints.iter().any(|it| it.network_id.as_ref() == Some(id)));
+        Ok(containers)
+    }
 
     /// `GET /containers/json?all=1`: every container in every state, in the order of the ids, endpoints without settings.
     async fn containers(&self) -> Result<Vec<ObservedContainer>, EngineError>;
@@ -225,6 +246,14 @@ pub struct WorkloadDetail {
     pub health_output: Option<String>,
     /// Ports that the container exposes, such as `80/tcp`.
     pub exposed: Vec<String>,
+}
+
+/// A network as inspect shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkDetail {
+    pub network: ObservedNetwork,
+    /// Those that run on it.
+    pub containers: BTreeSet<ContainerId>,
 }
 
 /// A container as inspect shows it.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Limits;
-use super::removal::Leaving;
+use super::removal::{Depth, Leaving};
 use crate::api::ObjectKey;
 use crate::engine::{EngineError, EngineErrorKind, ServiceNetworkUpdate, ServiceUpdate, Writer};
 use crate::observed::{
@@ -209,7 +209,7 @@ impl Caller<'_> {
                 && let Some(id) = &network.id
                 && let Some(network) = self.network(id).await?
             {
-                self.check_unused(&network, &leaving).await?;
+                self.check_unused(&network, &leaving, Depth::Inspected).await?;
             }
         }
         Ok(())
@@ -231,22 +231,34 @@ impl Caller<'_> {
         self.answer(self.engine.networks()).await
     }
 
+    /// Asked by its id: a list may leave out what is there.
     pub(super) async fn network(&self, id: &NetworkId) -> Result<Option<ObservedNetwork>, EngineError> {
-        let networks = match self.manager.filter(|_| id.is_of_swarm()) {
-            Some(manager) => self.answer(manager.networks()).await?,
-            None => self.networks().await?,
-        };
-        Ok(networks.into_iter().find(|network| network.id == *id))
+        let engine = self.manager.filter(|_| id.is_of_swarm()).unwrap_or(self.engine);
+        Ok(self.answer(engine.network(id)).await?.map(|detail| detail.network))
     }
 
     /// The networks of that name, and those that were made for the same destination under another: a destination without a declared name gets
     /// a different one from each applier.
-    async fn rivals(&self, create: &NetworkCreate) -> Result<Vec<ObservedNetwork>, EngineError> {
+    ///
+    /// Where the list shows none of the name, or not the one that was `made`, it is asked for by itself.
+    async fn rivals(
+        &self,
+        create: &NetworkCreate,
+        made: Option<&NetworkId>,
+    ) -> Result<Vec<ObservedNetwork>, EngineError> {
         let made_alike = |network: &ObservedNetwork| {
             ownership::of(network).is_some_and(|owner| owner.sealed) && is_ours(create, network)
         };
         let mut networks = self.networks().await?;
         networks.retain(|network| network.name == create.name || made_alike(network));
+        let hidden = match made {
+            Some(made) if networks.iter().all(|network| network.id != *made) => self.network(made).await?,
+            None if networks.iter().all(|network| network.name != create.name) => {
+                self.answer(self.engine.network_named(&create.name)).await?.map(|detail| detail.network)
+            }
+            _ => None,
+        };
+        networks.extend(hidden);
         Ok(networks)
     }
 
@@ -271,8 +283,7 @@ impl Caller<'_> {
                     }
                     return Err(error.into());
                 }
-                Err(error) if error.kind == EngineErrorKind::Unreachable => self.look_for(create, error).await?,
-                Err(error) => return Err(error.into()),
+                Err(error) => self.look_for(create, error).await?,
             };
             if let Some(id) = self.settle(create, &made).await? {
                 return Ok(id);
@@ -285,7 +296,7 @@ impl Caller<'_> {
     async fn created_by_another(&self, create: &NetworkCreate) -> Result<Option<NetworkId>, Mishap> {
         let deadline = Instant::now() + self.limits.settle;
         loop {
-            let named = self.rivals(create).await?;
+            let named = self.rivals(create, None).await?;
             refuse_foreign(create, &named)?;
             match named.as_slice() {
                 [] => return Ok(None),
@@ -321,11 +332,16 @@ impl Caller<'_> {
         }
     }
 
-    /// The answer to a creation did not come: the network may exist, or be about to. Its labels, the unique id among them, tell.
-    async fn look_for(&self, create: &NetworkCreate, unanswered: EngineError) -> Result<NetworkId, Mishap> {
-        let deadline = Instant::now() + self.limits.settle;
+    /// A creation failed: the network may exist all the same, and where no answer came it may be about to. Its labels, the unique id among them,
+    /// tell.
+    async fn look_for(&self, create: &NetworkCreate, failed: EngineError) -> Result<NetworkId, Mishap> {
+        let patience = match failed.kind {
+            EngineErrorKind::Unreachable => self.limits.settle,
+            _ => Duration::ZERO,
+        };
+        let deadline = Instant::now() + patience;
         loop {
-            let looked = self.rivals(create).await;
+            let looked = self.rivals(create, None).await;
             if let Ok(named) = &looked
                 && let Some(network) = named.iter().find(|network| network.labels == create.labels)
             {
@@ -333,7 +349,8 @@ impl Caller<'_> {
             }
             if Instant::now() >= deadline {
                 let lost = looked.is_err();
-                return Err(Mishap { lost, ..Failure::from(unanswered).into() });
+                let mishap = answered(failed);
+                return Err(Mishap { lost: lost || mishap.lost, ..mishap });
             }
             sleep(POLL).await;
         }
@@ -347,7 +364,7 @@ impl Caller<'_> {
     async fn settle(&self, create: &NetworkCreate, made: &NetworkId) -> Result<Option<NetworkId>, Mishap> {
         let deadline = Instant::now() + self.limits.settle;
         loop {
-            let named = self.rivals(create).await?;
+            let named = self.rivals(create, Some(made)).await?;
             let Some(own) = named.iter().find(|network| network.id == *made) else { return Ok(None) };
             let others: Vec<ObservedNetwork> = named.iter().filter(|network| network.id != *made).cloned().collect();
             let Some(oldest) = others.iter().min_by_key(|network| age(network)) else {
@@ -393,7 +410,7 @@ impl Caller<'_> {
 
     /// Removes a network that was just made, unless somebody is on it already.
     async fn withdraw(&self, own: &ObservedNetwork) -> Result<bool, Mishap> {
-        if !self.users(own).await?.is_empty() {
+        if !self.users(own, Depth::Listed).await?.is_empty() {
             return Ok(false);
         }
         match self.answer(self.engine.remove_network(&own.id)).await {
@@ -454,24 +471,29 @@ impl Caller<'_> {
         };
         let name = network.name.as_str();
         let connected = self.answer(self.engine.connect(id, &container.id, settings)).await;
-        let applied = connected.is_ok();
-        match connected {
-            Ok(()) => {}
-            Err(error) if matches!(error.kind, EngineErrorKind::AlreadyConnected | EngineErrorKind::Unreachable) => {
-                // Already connected as wanted is as good as connected. Of one that nobody sees on the network, the daemon's word is passed on.
-                let seen = self.inspect(container).await?;
-                if seen.as_ref().and_then(|seen| endpoint_on(seen, id, name)).is_none() {
-                    let hint = (error.kind == EngineErrorKind::AlreadyConnected).then(|| {
-                        format!("remove the daemon's leftover: docker network disconnect -f {name} {}", container.name)
-                    });
+        // Whatever was answered: already connected as wanted is as good as connected, and what failed may have taken effect.
+        let applied = !matches!(&connected, Err(error) if error.kind == EngineErrorKind::AlreadyConnected);
+        if let Err(error) = connected {
+            let seen = match self.inspect(container).await {
+                Ok(seen) => seen,
+                Err(unknown) if error.kind == EngineErrorKind::Unreachable => return Err(unknown.into()),
+                Err(unknown) => return Err(unseen(error, &unknown)),
+            };
+            let on = seen.as_ref().is_some_and(|seen| endpoint_on(seen, id, name).is_some());
+            match error.kind {
+                _ if on => {}
+                EngineErrorKind::NotFound if seen.is_none() => return Err(gone(container)),
+                EngineErrorKind::NotFound => return Err(error.into()),
+                // Of one that nobody sees on the network, the daemon's word is passed on.
+                EngineErrorKind::AlreadyConnected => {
+                    let hint =
+                        format!("remove the daemon's leftover: docker network disconnect -f {name} {}", container.name);
                     let failure = Failure::from(error);
-                    return Err(Failure { hint: failure.hint.clone().or(hint), ..failure }.into());
+                    return Err(Failure { hint: failure.hint.clone().or(Some(hint)), ..failure }.into());
                 }
+                EngineErrorKind::Unreachable => return Err(answered(error)),
+                _ => return Err(self.clean_up(id, name, container, error).await),
             }
-            Err(error) if error.kind == EngineErrorKind::NotFound => {
-                return Err(self.not_found(container, error).await);
-            }
-            Err(error) => return Err(self.clean_up(id, name, container, error).await),
         }
         let Some(seen) = self.inspect(container).await? else { return Err(gone(container)) };
         let Some(endpoint) = endpoint_on(&seen, id, name) else {
@@ -500,16 +522,25 @@ impl Caller<'_> {
         match self.answer(self.engine.disconnect(id, &container.id, force)).await {
             Ok(()) => Ok(()),
             Err(error) if matches!(error.kind, EngineErrorKind::NotConnected | EngineErrorKind::NotFound) => {
-                if id.is_of_swarm() { self.disconnect_unknown(id, container).await } else { Ok(()) }
-            }
-            Err(error) if error.kind == EngineErrorKind::Unreachable => {
-                let on = |endpoint: &ObservedEndpoint| endpoint.network_id.as_ref() == Some(id);
+                if id.is_of_swarm() {
+                    return self.disconnect_unknown(id, container).await;
+                }
+                // The daemon says so; it is believed unless it shows an endpoint all the same. An entry without one is left of a removed network.
+                let on = |it: &ObservedEndpoint| it.network_id.as_ref() == Some(id) && !it.endpoint_id.is_empty();
                 match self.inspect(container).await? {
-                    Some(seen) if seen.endpoints.iter().any(on) => Err(Failure::from(error).into()),
+                    Some(seen) if seen.endpoints.iter().any(on) => Err(answered(error)),
                     _ => Ok(()),
                 }
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                let on = |endpoint: &ObservedEndpoint| endpoint.network_id.as_ref() == Some(id);
+                match self.inspect(container).await {
+                    Ok(Some(seen)) if seen.endpoints.iter().any(on) => Err(answered(error)),
+                    Ok(_) => Ok(()),
+                    Err(unknown) if error.kind == EngineErrorKind::Unreachable => Err(unknown.into()),
+                    Err(unknown) => Err(unseen(error, &unknown)),
+                }
+            }
         }
     }
 
@@ -523,17 +554,9 @@ impl Caller<'_> {
         Ok(self.answer(self.engine.disconnect_by_name(name, &container.id)).await?)
     }
 
-    async fn inspect(&self, container: &ContainerTarget) -> Result<Option<ObservedContainer>, EngineError> {
+    pub(super) async fn inspect(&self, container: &ContainerTarget) -> Result<Option<ObservedContainer>, EngineError> {
         let detail = self.answer(self.engine.container(&container.id)).await?;
         Ok(detail.map(|detail| detail.container))
-    }
-
-    async fn not_found(&self, container: &ContainerTarget, error: EngineError) -> Mishap {
-        match self.inspect(container).await {
-            Ok(None) => gone(container),
-            Ok(Some(_)) => error.into(),
-            Err(error) => error.into(),
-        }
     }
 
     /// The daemon leaves an entry on a running container that it could not connect, and with it the container does not start again. The
@@ -571,12 +594,13 @@ impl Caller<'_> {
     ) -> Result<Done, Mishap> {
         match called {
             Ok(()) => Ok(Done::default()),
-            Err(error) if error.kind == EngineErrorKind::NotFound => Err(self.not_found(container, error).await),
-            Err(error) if error.kind == EngineErrorKind::Unreachable => match self.inspect(container).await? {
-                Some(seen) if reached(seen.state) => Ok(Done::default()),
-                _ => Err(Failure::from(error).into()),
+            Err(error) => match self.inspect(container).await {
+                Ok(Some(seen)) if reached(seen.state) => Ok(Done::default()),
+                Ok(None) if error.kind == EngineErrorKind::NotFound => Err(gone(container)),
+                Ok(_) => Err(answered(error)),
+                Err(unknown) if error.kind == EngineErrorKind::Unreachable => Err(unknown.into()),
+                Err(unknown) => Err(unseen(error, &unknown)),
             },
-            Err(error) => Err(error.into()),
         }
     }
 }
@@ -609,8 +633,12 @@ impl Caller<'_> {
                     Err(failed(Reason::ContainerMissing, message))
                 }
             },
-            Err(error) if error.kind == EngineErrorKind::Unreachable => {
-                let services = self.answer(self.engine.services()).await?;
+            Err(error) => {
+                let services = match self.answer(self.engine.services()).await {
+                    Ok(services) => services,
+                    Err(unknown) if error.kind == EngineErrorKind::Unreachable => return Err(unknown.into()),
+                    Err(unknown) => return Err(unseen(error, &unknown)),
+                };
                 let seen = services.iter().find(|seen| seen.id == service.id);
                 let is_done = match update {
                     ServiceUpdate::Networks(changes) | ServiceUpdate::Restored(changes) => {
@@ -624,9 +652,8 @@ impl Caller<'_> {
                         seen.map_or(replicas == 0, |seen| seen.replicas == Some(replicas))
                     }
                 };
-                if is_done { Ok(()) } else { Err(Failure::from(error).into()) }
+                if is_done { Ok(()) } else { Err(answered(error)) }
             }
-            Err(error) => Err(error.into()),
         }
     }
 }
@@ -652,6 +679,20 @@ fn gone(container: &ContainerTarget) -> Mishap {
         container.id.short()
     );
     failed(Reason::ContainerMissing, message)
+}
+
+/// It failed, and a look that was answered says that nothing came of it. A server that is not the one it was is not called again.
+fn answered(error: EngineError) -> Mishap {
+    let lost = error.kind == EngineErrorKind::HostKeyMismatch;
+    Mishap { lost, ..Failure::from(error).into() }
+}
+
+/// It failed, and whether it took effect all the same is not known.
+fn unseen(error: EngineError, unknown: &EngineError) -> Mishap {
+    let lost = matches!(unknown.kind, EngineErrorKind::Unreachable | EngineErrorKind::HostKeyMismatch);
+    let failure = Failure::from(error);
+    let message = format!("{}; whether it took effect could not be seen: {unknown}", failure.message);
+    Mishap { lost, ..Failure { message, ..failure }.into() }
 }
 
 fn outcome(result: Result<(), EngineError>) -> Outcome {

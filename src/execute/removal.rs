@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::{Instant, sleep};
 
 use super::call::{Caller, Mishap, POLL, Warning, failed};
 use crate::api::ObjectKey;
-use crate::engine::{EngineError, EngineErrorKind};
+use crate::engine::{EngineError, EngineErrorKind, Writer};
 use crate::observed::{
     ContainerId, ContainerState, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork,
     ObservedService, ObservedTask,
@@ -23,17 +24,17 @@ const REPLACEMENT: Duration = Duration::from_secs(120);
 impl Caller<'_> {
     pub(super) async fn remove(&self, id: &NetworkId) -> Result<Option<Warning>, Mishap> {
         let Some(network) = self.network(id).await? else { return Ok(None) };
-        self.check_unused(&network, &Leaving::default()).await?;
+        self.check_unused(&network, &Leaving::default(), Depth::Listed).await?;
         match self.answer(self.engine.remove_network(id)).await {
             Ok(()) => {}
             Err(error) if error.kind == EngineErrorKind::NotFound => {}
             Err(error) if error.kind == EngineErrorKind::NetworkInUse => self.held(&network, error).await?,
-            Err(error) if error.kind == EngineErrorKind::Unreachable => {
+            // Whatever was answered: it may have been done all the same.
+            Err(error) => {
                 if self.network(id).await?.is_some() {
-                    return Err(Failure::from(error).into());
+                    return Err(error.into());
                 }
             }
-            Err(error) => return Err(error.into()),
         }
         let deadline = Instant::now() + REMOVAL;
         while self.network(id).await?.is_some() {
@@ -52,7 +53,7 @@ impl Caller<'_> {
     async fn held(&self, network: &ObservedNetwork, mut refused: EngineError) -> Result<(), Mishap> {
         let started = Instant::now();
         loop {
-            self.check_unused(network, &Leaving::default()).await?;
+            self.check_unused(network, &Leaving::default(), Depth::Listed).await?;
             let Some(task) = refused.holding_task() else { return Err(leftover(network, refused)) };
             let seen = self.answer(self.engine.task(task)).await?;
             // What somebody is attached for by hand is wanted for good; a task of a service may be next to be replaced.
@@ -77,7 +78,7 @@ impl Caller<'_> {
 
     /// Containers that came to be on the network between the last look and its removal. They cannot start until they are disconnected from it.
     async fn stranded(&self, network: &ObservedNetwork) -> Result<Option<Warning>, Mishap> {
-        let users = match self.users(network).await {
+        let users = match self.users(network, Depth::Listed).await {
             Ok(users) => users,
             // It is gone; what another server is not asked for any more may be told later.
             Err(mishap) if !mishap.lost => {
@@ -105,10 +106,15 @@ impl Caller<'_> {
     }
 
     /// Nobody but those who are leaving is on the network. Tasks of a service that has been taken off it end by themselves, which is waited for.
-    pub(super) async fn check_unused(&self, network: &ObservedNetwork, leaving: &Leaving<'_>) -> Result<(), Mishap> {
+    pub(super) async fn check_unused(
+        &self,
+        network: &ObservedNetwork,
+        leaving: &Leaving<'_>,
+        depth: Depth,
+    ) -> Result<(), Mishap> {
         let deadline = Instant::now() + REPLACEMENT;
         loop {
-            let mut users = self.users(network).await?;
+            let mut users = self.users(network, depth).await?;
             users.retain(|user| !leaving.covers(user));
             if users.is_empty() {
                 return Ok(());
@@ -126,7 +132,9 @@ impl Caller<'_> {
     }
 
     /// Whoever refers to the network, stopped containers and services without tasks included; of a Swarm's network, on any declared node.
-    pub(super) async fn users(&self, network: &ObservedNetwork) -> Result<Vec<User>, Mishap> {
+    ///
+    /// The daemon is asked in several ways, for one answer may leave out what another shows: whoever is in any of them is on the network.
+    pub(super) async fn users(&self, network: &ObservedNetwork, depth: Depth) -> Result<Vec<User>, Mishap> {
         let mut users = Vec::new();
         let mut services = Vec::new();
         if network.scope == NetworkScope::Swarm {
@@ -135,6 +143,9 @@ impl Caller<'_> {
         }
         let mut add = |containers: Vec<ObservedContainer>, server: Option<&ObjectKey>| {
             for container in containers {
+                if users.iter().any(|user: &User| user.container.as_ref() == Some(&container.id)) {
+                    continue;
+                }
                 if let Some(user) = user(&container, network, server, &services) {
                     users.push(user);
                 }
@@ -142,13 +153,13 @@ impl Caller<'_> {
         };
         if network.scope == NetworkScope::Swarm && !self.others.is_empty() {
             for (server, engine) in self.others {
-                match self.answer(engine.containers()).await {
+                match self.views(*engine, &network.id, depth).await {
                     Ok(containers) => add(containers, Some(server)),
                     Err(error) => return Err(not_looked_at(network, server, &error)),
                 }
             }
         } else {
-            add(self.answer(self.engine.containers()).await?, None);
+            add(self.views(self.engine, &network.id, depth).await?, None);
         }
         users.extend(services.into_iter().map(|service| User {
             name: format!("service {}", service.name),
@@ -158,6 +169,41 @@ impl Caller<'_> {
             ending: false,
         }));
         Ok(users)
+    }
+}
+
+/// How closely it is looked who is on a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// By what lists, and the network itself, say.
+    Listed,
+    /// Every container is inspected as well.
+    Inspected,
+}
+
+/// Inspections at once.
+const INSPECTIONS: usize = 8;
+
+impl Caller<'_> {
+    /// What one engine tells of its containers, in several ways: a container may be among them more than once.
+    async fn views(
+        &self,
+        engine: &dyn Writer,
+        network: &NetworkId,
+        depth: Depth,
+    ) -> Result<Vec<ObservedContainer>, EngineError> {
+        let mut views = self.answer(engine.containers()).await?;
+        let told = self.answer(engine.containers_on(network)).await?;
+        let running = self.answer(engine.network(network)).await?.map(|detail| detail.containers).unwrap_or_default();
+        let listed: BTreeSet<ContainerId> = views.iter().map(|it| it.id.clone()).collect();
+        let all = listed.iter().filter(|_| depth == Depth::Inspected);
+        let hidden = running.iter().chain(told.iter().map(|it| &it.id)).filter(|id| !listed.contains(*id));
+        let asked: BTreeSet<ContainerId> = all.chain(hidden).cloned().collect();
+        views.extend(told);
+        let inspections = asked.into_iter().map(|id| async move { self.answer(engine.container(&id)).await });
+        let inspected: Vec<_> = stream::iter(inspections).buffer_unordered(INSPECTIONS).try_collect().await?;
+        views.extend(inspected.into_iter().flatten().map(|detail| detail.container));
+        Ok(views)
     }
 }
 

@@ -630,6 +630,10 @@ fn unobserved_server(input: &PlanInput<'_>, server: &DesiredServer, unobserved: 
             continue;
         }
         notes.push(match mode {
+            // One that answers, and lets nobody in, is not gone for good.
+            DeleteMode::Forced if unobserved.reason != UnobservedReason::ServerUnreachable => {
+                Note::warning(reason, key, format!("Whether anything is on {key} is unknown, so it is not deleted."))
+            }
             DeleteMode::Guarded => {
                 Note::warning(reason, key, format!("Whether anything is on {key} is unknown, so it is not deleted."))
                     .hint(format!(

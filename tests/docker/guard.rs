@@ -16,7 +16,7 @@ use crate::support::faults::{Fate, Faulty};
 /// How many times as long as the goal a loaded machine may take.
 const LENIENCE: u32 = 5;
 
-const STACK: &str = "---
+pub(super) const STACK: &str = "---
 apiVersion: landfall/v1
 kind: Destination
 metadata: { name: web }

@@ -8,6 +8,7 @@ mod drift;
 mod facts;
 mod followed;
 mod guard;
+mod hidden;
 mod host;
 mod keep;
 mod lifecycle;

@@ -37,8 +37,8 @@ use serde::de::DeserializeOwned;
 use super::connect::{ConnectOptions, Dialer};
 use super::transport::{Answer, Transport, TransportError};
 use super::{
-    ContainerDetail, EngineError, EngineErrorKind, EngineEvent, LogLine, LogRequest, Reader, ServiceUpdate, Watcher,
-    WorkloadDetail, Writer,
+    ContainerDetail, EngineError, EngineErrorKind, EngineEvent, LogLine, LogRequest, NetworkDetail, Reader,
+    ServiceUpdate, Watcher, WorkloadDetail, Writer,
 };
 use crate::observed::{
     ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
@@ -187,6 +187,30 @@ impl Reader for DockerReader {
         Ok(networks)
     }
 
+    async fn network(&self, id: &NetworkId) -> Result<Option<NetworkDetail>, EngineError> {
+        self.inspect_network(id.as_str(), || format!("inspecting network {}", id.short())).await
+    }
+
+    async fn network_named(&self, name: &str) -> Result<Option<NetworkDetail>, EngineError> {
+        // A name goes into the path, and nothing is escaped there.
+        if !is_plain(name) {
+            return Ok(None);
+        }
+        let found = match self.inspect_network(name, || format!("inspecting network {name}")).await {
+            // There are several; the list is what tells them apart.
+            Err(error) if error.kind == EngineErrorKind::Ambiguous => None,
+            found => found?,
+        };
+        // The daemon also finds what has an id that begins so.
+        Ok(found.filter(|detail| detail.network.name == name))
+    }
+
+    async fn containers_on(&self, id: &NetworkId) -> Result<Vec<ObservedContainer>, EngineError> {
+        let path = format!("/containers/json?all=1&filters=%7B%22network%22%3A%5B%22{id}%22%5D%7D");
+        let what = format!("listing the containers on network {}", id.short());
+        self.list::<wire::ListedContainer, ObservedContainer>(&path, &what).await
+    }
+
     async fn containers(&self) -> Result<Vec<ObservedContainer>, EngineError> {
         let (path, what) = ("/containers/json?all=1", "listing the containers");
         let mut containers = self.list::<wire::ListedContainer, ObservedContainer>(path, what).await?;
@@ -304,6 +328,20 @@ impl Watcher for DockerWriter {
 }
 
 impl DockerReader {
+    async fn inspect_network(
+        &self,
+        which: &str,
+        what: impl Fn() -> String,
+    ) -> Result<Option<NetworkDetail>, EngineError> {
+        let detail: wire::InspectedNetwork = match self.get(&format!("/networks/{which}"), LARGEST_OBJECT, &what).await
+        {
+            Ok(detail) => detail,
+            Err(error) if error.kind == EngineErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        self.understood(detail.try_into(), &what()).map(Some)
+    }
+
     fn understood<T>(&self, answer: Result<T, wire::Odd>, what: &str) -> Result<T, EngineError> {
         answer.map_err(|odd| Failure::Unreadable(odd.0).explain(Operation::Read, &self.server, what))
     }
@@ -387,6 +425,18 @@ impl Reader for DockerWriter {
         self.reader.networks().await
     }
 
+    async fn network(&self, id: &NetworkId) -> Result<Option<NetworkDetail>, EngineError> {
+        self.reader.network(id).await
+    }
+
+    async fn network_named(&self, name: &str) -> Result<Option<NetworkDetail>, EngineError> {
+        self.reader.network_named(name).await
+    }
+
+    async fn containers_on(&self, id: &NetworkId) -> Result<Vec<ObservedContainer>, EngineError> {
+        self.reader.containers_on(id).await
+    }
+
     async fn containers(&self) -> Result<Vec<ObservedContainer>, EngineError> {
         self.reader.containers().await
     }
@@ -432,7 +482,11 @@ impl Reader for DockerWriter {
 impl Writer for DockerWriter {
     async fn create_network(&self, network: &NetworkCreate) -> Result<NetworkId, EngineError> {
         let what = format!("creating network {:?}", network.name);
-        let request = request(Method::POST, "/networks/create", &create_request(network));
+        let request = request(
+            Method::POST,
+            "/networks/create",
+            &Unique { check_duplicate: true, request: create_request(network) },
+        );
         let created = self.exchange(Operation::CreateNetwork, what.clone(), request, async |answer| {
             decoded::<wire::Created>(&answer.whole(LARGEST_RECEIPT).await?)
         });
@@ -468,9 +522,7 @@ impl Writer for DockerWriter {
     async fn disconnect_by_name(&self, network: &str, container: &ContainerId) -> Result<(), EngineError> {
         let what = format!("disconnecting container {} from network {network}", container.short());
         // A name goes into the path, and nothing is escaped there.
-        if !network.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
-            || network.starts_with('.')
-        {
+        if !is_plain(network) {
             let odd = wire::Odd(format!("the network name {network:?} cannot be put into a request"));
             return self.reader.understood(Err(odd), &what);
         }
@@ -536,6 +588,22 @@ impl Writer for DockerWriter {
     async fn update_service(&self, service: &ServiceId, update: ServiceUpdate<'_>) -> Result<(), EngineError> {
         service::update(self, service, update).await
     }
+}
+
+/// Whether a name can be put into a path as it is.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}
+
+/// Engines that know the field refuse a second network of the same name; newer ones do so by themselves, and older lists may not show the first.
+#[derive(Serialize)]
+struct Unique {
+    #[serde(rename = "CheckDuplicate")]
+    check_duplicate: bool,
+    #[serde(flatten)]
+    request: NetworkCreateRequest,
 }
 
 fn create_request(network: &NetworkCreate) -> NetworkCreateRequest {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use super::budget::{self, Part};
 pub(super) use super::budget::{List, decoded};
 
+use crate::engine::NetworkDetail;
 use crate::engine::{ContainerDetail, EngineEvent};
 use crate::observed::{
     AddressOf, AddressPool, ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, Health, NetworkId,
@@ -139,6 +140,26 @@ wire!(Subnet {
     "IPRange" ip_range: String,
     "AuxiliaryAddresses" aux_addresses: BTreeMap<String, String>,
 });
+
+/// A network with those that run on it.
+#[derive(Deserialize)]
+pub(super) struct InspectedNetwork {
+    #[serde(flatten)]
+    network: Network,
+    #[serde(rename = "Containers", default)]
+    containers: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+}
+
+impl TryFrom<InspectedNetwork> for NetworkDetail {
+    type Error = Odd;
+
+    fn try_from(InspectedNetwork { network, containers }: InspectedNetwork) -> Result<Self, Odd> {
+        let network = network.try_into()?;
+        // An overlay also has a load balancer on each node, under a name.
+        let containers = containers.unwrap_or_default().into_keys().filter_map(|id| id.try_into().ok()).collect();
+        Ok(NetworkDetail { network, containers })
+    }
+}
 
 impl TryFrom<Network> for ObservedNetwork {
     type Error = Odd;
