@@ -54,7 +54,7 @@ impl Loop {
             counts.took.add(took);
         });
         let broken = result.is_err();
-        let Done { desired, applied: Applied { observed, mut report }, withheld, waiting } =
+        let Done { desired, applied: Applied { observed, mut report }, withheld, waiting, rollout } =
             result.unwrap_or_else(|message| self.broken(server, pass, message));
         let reachable = matches!(observed.get(server), Some(Ok(_)));
         // What is settled is so from before this pass: what of it differs has moved.
@@ -68,6 +68,7 @@ impl Loop {
                 subjects,
                 touched,
                 withheld: withheld.as_ref().map(|withheld| withheld.fingerprint.clone()),
+                rollout,
             }),
             false if broken => PassOutcome::Broken,
             false => PassOutcome::NotObserved,
@@ -111,7 +112,31 @@ impl Loop {
         };
         let unobserved = Unobserved { reason: UnobservedReason::PassFailed, message, hint: None };
         let observed = [(server.clone(), Err(unobserved))].into();
-        Done { desired, applied: Applied { observed, report }, withheld: None, waiting: Vec::new() }
+        Done { desired, applied: Applied { observed, report }, withheld: None, waiting: Vec::new(), rollout: false }
+    }
+
+    /// What a rollout came to. What there is now is shown by the pass that follows.
+    pub(super) fn take_rollout(&mut self, server: &ObjectKey, ended: PassEnded) -> PassOutcome {
+        let PassEnded { pass, took, result } = ended;
+        let broken = result.is_err();
+        let Done { desired, applied: Applied { observed, report }, .. } =
+            result.unwrap_or_else(|message| self.broken(server, pass, message));
+        let reachable = matches!(observed.get(server), Some(Ok(_)));
+        let unobserved = observed.get(server).and_then(|seen| seen.as_ref().err());
+        // It looks after one lane only: of everything else nothing follows.
+        let held = BTreeSet::from([server.clone()]);
+        let settled = &self.settled;
+        self.shared.notifiers.passed(Seen { server, unobserved, report: &report, settled, held: &held });
+        let (subjects, touched) = self.judge(&desired, &report, false, &held);
+        self.memory.pass(server, pass, took, self.revision.clone(), &report, &report.document());
+        if report.servers.iter().any(|it| !it.operations.is_empty()) {
+            tracing::info!(server = %server.path(), pass, ?took, "rollout: {}", report.summary());
+        }
+        match reachable {
+            true => PassOutcome::Observed(Observed { subjects, touched, withheld: None, rollout: false }),
+            false if broken => PassOutcome::Broken,
+            false => PassOutcome::NotObserved,
+        }
     }
 
     /// Says, once for each list, that deletions or disconnections wait for an approval.

@@ -32,6 +32,16 @@ pub(super) struct Start {
     pub(super) overlays: BTreeSet<ObjectKey>,
     /// Fingerprint of deletions that somebody has agreed to.
     pub(super) approved: Option<String>,
+    pub(super) lane: Lane,
+}
+
+/// What a pass does of its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// All that is done within moments.
+    Repairs,
+    /// What may take minutes: images, containers that have to get healthy, drains.
+    Rollout,
 }
 
 /// How a pass ended.
@@ -48,6 +58,8 @@ pub(super) struct Done {
     pub(super) withheld: Option<Withheld>,
     /// Planned, and left for a later pass.
     pub(super) waiting: Vec<Operation>,
+    /// There is something for the other lane.
+    pub(super) rollout: bool,
 }
 
 /// One pass. A panic in it is one pass that failed, and not the end of the loop.
@@ -80,7 +92,7 @@ async fn isolated<T>(work: impl Future<Output = Result<T, String>>) -> Result<T,
 
 /// Observes, plans and executes one server.
 async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
-    let Start { pass: _, desired, writers, hold, protected, overlays, approved } = start;
+    let Start { pass: _, desired, writers, hold, protected, overlays, approved, lane } = start;
     let request = Request {
         prune: shared.options.prune,
         allow_mass_delete: shared.options.allow_mass_delete,
@@ -92,6 +104,7 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
     };
     let mut withheld = None;
     let mut waiting = Vec::new();
+    let mut rollout = false;
     let pass = Pass {
         desired: &desired,
         request: &request,
@@ -110,6 +123,11 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
             |_, mut plan| {
                 withheld = plan.servers.iter_mut().find_map(|server| server.withheld.take());
                 waiting = leave_out(&mut plan, &hold);
+                let others = split(&mut plan, lane);
+                if lane == Lane::Repairs {
+                    rollout = !others.is_empty();
+                    waiting.extend(others);
+                }
                 Some(plan)
             },
             &(),
@@ -118,7 +136,7 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
     match applied {
         Ok(Some(applied)) => {
             shared.attempts.learn(&applied.report);
-            Ok(Done { desired, applied, withheld, waiting })
+            Ok(Done { desired, applied, withheld, waiting, rollout })
         }
         Ok(None) => Err("the pass was called off".to_owned()),
         Err(error) => Err(format!("no pass is possible: {error}")),
@@ -132,6 +150,13 @@ fn leave_out(plan: &mut Plan, hold: &BTreeSet<Subject>) -> Vec<Operation> {
     cut.flat_map(|out| out.asked.into_iter().chain(out.stranded.into_iter().map(|it| it.group)))
         .flat_map(|group| group.operations)
         .collect()
+}
+
+/// Takes what is for the other lane out of the plan, and returns what of it is ready to be done.
+fn split(plan: &mut Plan, lane: Lane) -> Vec<Operation> {
+    let other = |group: &Group| group.is_of_workload() == (lane == Lane::Repairs);
+    let cut = plan.servers.iter_mut().map(|server| cut(server, other));
+    cut.flat_map(|out| out.asked).flat_map(|group| group.operations).collect()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::board::Board;
 use super::memory::Memory;
 use super::notify::{Notifiers, Pace};
 use super::outcome::{Showing, fought_over, judge_manifests};
-use super::pass::{self, PassEnded};
+use super::pass::{self, Lane, PassEnded};
 use super::source::{Said, Source};
 use super::state::{Event, Loaded, PassOutcome, Response, State};
 use super::stream::listen;
@@ -213,6 +213,10 @@ pub(super) enum Message {
         server: ObjectKey,
         ended: Box<PassEnded>,
     },
+    RolloutEnded {
+        server: ObjectKey,
+        ended: Box<PassEnded>,
+    },
 }
 
 /// What the files say.
@@ -282,6 +286,7 @@ impl Loop {
             match response {
                 Response::Load => self.load(),
                 Response::StartPass { server, pass, hold, approved } => self.start_pass(server, pass, hold, approved),
+                Response::StartRollout { server, pass, hold } => self.start_rollout(server, pass, hold),
                 Response::Contended { server, object, name } => {
                     let message = fought_over(&[name]);
                     tracing::warn!(server = %server.path(), %object, "{message}");
@@ -341,6 +346,10 @@ impl Loop {
                     link.doubt.notify_one();
                 }
                 Some(Event::PassFinished { server, outcome })
+            }
+            Message::RolloutEnded { server, ended } => {
+                let outcome = self.take_rollout(&server, *ended);
+                Some(Event::RolloutFinished { server, outcome })
             }
         }
     }
@@ -469,7 +478,7 @@ impl Loop {
         let (protected, overlays) = (self.memory.protected(), self.memory.overlays());
         let desired = self.desired.focused(&server);
         let writers = Arc::clone(&self.writers);
-        let start = pass::Start { pass, desired, writers, hold, protected, overlays, approved };
+        let start = pass::Start { pass, desired, writers, hold, protected, overlays, approved, lane: Lane::Repairs };
         let key = server.clone();
         let task = tokio::spawn(async move {
             // What the engines are asked and what is done meanwhile is logged as this pass's.
@@ -478,6 +487,21 @@ impl Loop {
             let _ = shared.inbox.send(Message::PassEnded { server, ended: Box::new(ended) }).await;
         });
         self.passes.insert(key, task);
+    }
+
+    /// Beside the passes, and in nobody's turn: it mostly waits.
+    fn start_rollout(&self, server: ObjectKey, pass: u64, hold: BTreeSet<Subject>) {
+        let shared = Arc::clone(&self.shared);
+        let (protected, overlays) = (self.memory.protected(), self.memory.overlays());
+        let desired = self.desired.focused(&server);
+        let writers = Arc::clone(&self.writers);
+        let lane = Lane::Rollout;
+        let start = pass::Start { pass, desired, writers, hold, protected, overlays, approved: None, lane };
+        tokio::spawn(async move {
+            let span = tracing::info_span!("rollout", server = %server.path(), pass);
+            let ended = pass::run(&shared, start).instrument(span).await;
+            let _ = shared.inbox.send(Message::RolloutEnded { server, ended: Box::new(ended) }).await;
+        });
     }
 }
 

@@ -8,6 +8,9 @@
 //! (`subject.rs`). A wait after a failure ends with any event about the same thing, when the server answers again, with a new manifest, and
 //! with the next resync.
 //!
+//! What may take minutes, such as pulling an image and waiting for health, has a lane of its own beside the passes: one rollout a server at a
+//! time, begun when a pass finds something for it, and followed by another pass.
+//!
 //! What is absent: what a pass does. The loop decides *when*, never *what*.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +60,10 @@ pub enum Event {
         server: ObjectKey,
         outcome: PassOutcome,
     },
+    RolloutFinished {
+        server: ObjectKey,
+        outcome: PassOutcome,
+    },
     /// A signal to stop.
     StopRequested,
 }
@@ -90,6 +97,8 @@ pub struct Observed {
     pub touched: Touched,
     /// Fingerprint of the deletions that wait for somebody to agree.
     pub withheld: Option<String>,
+    /// There is something for a rollout to do, and nothing holds it back.
+    pub rollout: bool,
 }
 
 /// What became of one thing.
@@ -129,6 +138,8 @@ pub enum Response {
         /// Fingerprint of deletions that somebody has agreed to.
         approved: Option<String>,
     },
+    /// The same for what may take minutes, beside the passes; send [`Event::RolloutFinished`].
+    StartRollout { server: ObjectKey, pass: u64, hold: BTreeSet<Subject> },
     /// Something keeps undoing what is repaired, from now on.
     Contended { server: ObjectKey, object: ObjectKey, name: String },
     /// Start no more; end when the running passes have ended.
@@ -143,6 +154,10 @@ pub enum Response {
 struct Server {
     dirty: bool,
     running: bool,
+    /// A rollout is under way.
+    rolling: bool,
+    /// Consecutive rollouts that broke, or came to nothing.
+    rollouts: History,
     resync_at: Duration,
     /// What waits for somebody to agree, as the last pass found it.
     withheld: Option<String>,
@@ -170,11 +185,46 @@ struct Watched {
 }
 
 impl Server {
+    fn is_idle(&self) -> bool {
+        !self.running && !self.rolling
+    }
+
     /// Something happened: what failed may succeed now.
     fn hear(&mut self, about: &About) {
         for (subject, watched) in &mut self.subjects {
             if subject.concerns(about) {
                 watched.history.bring_forward();
+            }
+        }
+    }
+
+    /// Remembers what became of each thing.
+    fn watch(
+        &mut self,
+        now: Duration,
+        longest: Duration,
+        key: &ObjectKey,
+        subjects: BTreeMap<Subject, Judged>,
+        jitter: &mut Jitter,
+        responses: &mut Vec<Response>,
+    ) {
+        for (subject, Judged { object, name, disruptive, outcome }) in subjects {
+            if self.subjects.len() >= REMEMBERED && !self.subjects.contains_key(&subject) {
+                continue;
+            }
+            let fresh = Watched { object: object.clone(), name, history: History::default() };
+            let watched = self.subjects.entry(subject).or_insert(fresh);
+            watched.object = object;
+            match outcome {
+                SubjectOutcome::Converged => watched.history.succeeded(),
+                SubjectOutcome::Repaired | SubjectOutcome::Undone => {
+                    self.dirty |= outcome == SubjectOutcome::Undone;
+                    if watched.history.repaired(now) {
+                        let (object, name) = (watched.object.clone(), watched.name.clone());
+                        responses.push(Response::Contended { server: key.clone(), object, name });
+                    }
+                }
+                SubjectOutcome::Failed => watched.history.failed(now, longest, disruptive, jitter),
             }
         }
     }
@@ -283,6 +333,7 @@ impl State {
             }
             Event::Tick => {}
             Event::PassFinished { server, outcome } => self.pass_finished(now, &server, outcome, &mut responses),
+            Event::RolloutFinished { server, outcome } => self.rollout_finished(now, &server, outcome, &mut responses),
         }
         self.start_passes(now, &mut responses);
         responses
@@ -314,7 +365,9 @@ impl State {
             .filter(|server| !server.running)
             .map(|server| {
                 let held = server.subjects.values().filter_map(|it| it.history.due_at(now)).min();
-                let due = held.map_or(server.resync_at, |held| held.min(server.resync_at));
+                // What a rollout waits for is found again by a pass.
+                let rollouts = server.rollouts.due_at(now).filter(|_| !server.rolling);
+                let due = held.into_iter().chain(rollouts).fold(server.resync_at, Duration::min);
                 server.unreachable.held_until(now).unwrap_or(due)
             })
             .min()
@@ -322,12 +375,13 @@ impl State {
 
     /// A new manifest is a new chance: every wait begins from nothing.
     fn take_servers(&mut self, now: Duration, declared: BTreeSet<ObjectKey>) {
-        self.servers.retain(|key, server| declared.contains(key) || server.running);
+        self.servers.retain(|key, server| declared.contains(key) || !server.is_idle());
         for key in declared {
             let server = self.servers.entry(key).or_default();
             server.dirty = true;
             server.resync_at = now;
             server.unreachable = History::default();
+            server.rollouts = History::default();
             server.subjects.clear();
             server.approved = None;
         }
@@ -346,47 +400,58 @@ impl State {
                 server.dirty = true;
                 server.anew = true;
             }
-            PassOutcome::Observed(Observed { subjects, touched, withheld }) => {
+            PassOutcome::Observed(Observed { subjects, touched, withheld, rollout }) => {
                 server.unreachable.succeeded();
                 server.withheld = withheld;
                 server.approved.take_if(|approved| used.as_ref() == Some(approved));
-                for (subject, Judged { object, name, disruptive, outcome }) in subjects {
-                    if server.subjects.len() >= REMEMBERED && !server.subjects.contains_key(&subject) {
-                        continue;
-                    }
-                    let fresh = Watched { object: object.clone(), name, history: History::default() };
-                    let watched = server.subjects.entry(subject).or_insert(fresh);
-                    watched.object = object;
-                    match outcome {
-                        SubjectOutcome::Converged => watched.history.succeeded(),
-                        SubjectOutcome::Repaired | SubjectOutcome::Undone => {
-                            server.dirty |= outcome == SubjectOutcome::Undone;
-                            if watched.history.repaired(now) {
-                                let (object, name) = (watched.object.clone(), watched.name.clone());
-                                responses.push(Response::Contended { server: key.clone(), object, name });
-                            }
-                        }
-                        SubjectOutcome::Failed => {
-                            watched.history.failed(now, longest, disruptive, &mut self.jitter);
-                        }
-                    }
-                }
+                server.watch(now, longest, key, subjects, &mut self.jitter, responses);
                 for about in heard.iter().filter(|about| !touched.explains(about)) {
                     server.hear(about);
                 }
                 server.touched = touched;
                 server.echo_until = now + ECHO;
                 server.subjects.retain(|_, watched| !watched.history.is_past(now, longest));
+                if rollout && !server.rolling && !self.stopping && server.rollouts.held_until(now).is_none() {
+                    server.rolling = true;
+                    let (server, hold) = (key.clone(), server.hold(now));
+                    responses.push(Response::StartRollout { server, pass: self.next_pass, hold });
+                    self.next_pass += 1;
+                }
             }
         }
-        if self.stopping && self.servers.values().all(|server| !server.running) {
+        if self.stopping && self.servers.values().all(Server::is_idle) {
+            responses.push(Response::Finished);
+        }
+    }
+
+    /// Whatever it came to, a pass looks at what there is now, and finds what is left to do.
+    fn rollout_finished(
+        &mut self,
+        now: Duration,
+        key: &ObjectKey,
+        outcome: PassOutcome,
+        responses: &mut Vec<Response>,
+    ) {
+        let Some(server) = self.servers.get_mut(key) else { return };
+        server.rolling = false;
+        server.dirty = true;
+        let longest = self.interval.min(LONGEST_RETRY);
+        match outcome {
+            PassOutcome::Observed(Observed { subjects, .. }) if !subjects.is_empty() => {
+                server.rollouts.succeeded();
+                server.watch(now, longest, key, subjects, &mut self.jitter, responses);
+            }
+            // Begun again at once, it would go on like that.
+            _ => server.rollouts.failed(now, longest, false, &mut self.jitter),
+        }
+        if self.stopping && self.servers.values().all(Server::is_idle) {
             responses.push(Response::Finished);
         }
     }
 
     fn start_passes(&mut self, now: Duration, responses: &mut Vec<Response>) {
         if self.stopping {
-            if responses.contains(&Response::Drain) && self.servers.values().all(|server| !server.running) {
+            if responses.contains(&Response::Drain) && self.servers.values().all(Server::is_idle) {
                 responses.push(Response::Finished);
             }
             return;
@@ -396,7 +461,8 @@ impl State {
             if server.running || server.unreachable.held_until(now).is_some() {
                 continue;
             }
-            let due = server.subjects.values_mut().map(|it| usize::from(it.history.take_due(now))).sum::<usize>();
+            let due = server.subjects.values_mut().map(|it| usize::from(it.history.take_due(now))).sum::<usize>()
+                + usize::from(!server.rolling && server.rollouts.take_due(now));
             if !server.dirty && due == 0 && now < server.resync_at {
                 continue;
             }
@@ -581,7 +647,8 @@ mod tests {
         state.handle_event(now + at(2), hint_about(None, Some(container(7))));
         state.handle_event(now + at(2), own());
         let subjects = [(endpoint(7), judged(SubjectOutcome::Failed))].into();
-        let again = state.handle_event(now + at(3), seen("edge", Observed { subjects, touched, withheld: None }));
+        let again =
+            state.handle_event(now + at(3), seen("edge", Observed { subjects, touched, ..Observed::default() }));
         assert_eq!(started(&again), [("edge".to_owned(), vec![endpoint(7)])], "heard while it ran");
         state.handle_event(now + at(3), finished("edge", &[]));
     }
@@ -744,6 +811,65 @@ mod tests {
         state.handle_event(at(1), broken);
         let retry = state.wake_at(at(1)).expect("a retry is due");
         assert!(retry > at(1) && retry <= at(2), "{retry:?}");
+    }
+
+    fn with_rollout(name: &str) -> Event {
+        seen(name, Observed { rollout: true, ..Observed::default() })
+    }
+
+    fn rolled_out(outcome: SubjectOutcome) -> Event {
+        let subjects = [(Subject::Workload(destination("app")), judged(outcome))].into();
+        let outcome = PassOutcome::Observed(Observed { subjects, ..Observed::default() });
+        Event::RolloutFinished { server: server("edge"), outcome }
+    }
+
+    fn rollouts(responses: &[Response]) -> usize {
+        responses.iter().filter(|it| matches!(it, Response::StartRollout { .. })).count()
+    }
+
+    #[test]
+    fn a_rollout_holds_up_no_pass_there_is_one_at_a_time_and_a_pass_follows_it() {
+        let mut state = idle(&["edge"]);
+        state.handle_event(at(1), hint());
+        let responses = state.handle_event(at(2), with_rollout("edge"));
+        assert_eq!(rollouts(&responses), 1);
+        // Repairs go on meanwhile, and nothing is begun twice.
+        let during = state.handle_event(at(3), hint());
+        assert_eq!(started(&during).len(), 1);
+        assert_eq!(rollouts(&state.handle_event(at(4), with_rollout("edge"))), 0);
+        let after = state.handle_event(at(60), rolled_out(SubjectOutcome::Converged));
+        assert_eq!(started(&after).len(), 1);
+        assert_eq!(rollouts(&state.handle_event(at(61), with_rollout("edge"))), 1);
+    }
+
+    #[test]
+    fn what_failed_in_a_rollout_waits_and_a_rollout_that_comes_to_nothing_is_not_begun_again_at_once() {
+        let mut state = idle(&["edge"]);
+        state.handle_event(at(1), hint());
+        state.handle_event(at(2), with_rollout("edge"));
+        let after = state.handle_event(at(3), rolled_out(SubjectOutcome::Failed));
+        assert_eq!(started(&after)[0].1, [Subject::Workload(destination("app"))]);
+        state.handle_event(at(4), finished("edge", &[]));
+
+        let mut state = idle(&["edge"]);
+        state.handle_event(at(1), hint());
+        state.handle_event(at(2), with_rollout("edge"));
+        let broken = Event::RolloutFinished { server: server("edge"), outcome: PassOutcome::Broken };
+        assert_eq!(started(&state.handle_event(at(2), broken)).len(), 1, "repairs go on");
+        assert_eq!(rollouts(&state.handle_event(at(2), with_rollout("edge"))), 0);
+        let due = state.wake_at(at(2)).unwrap();
+        assert_eq!(started(&state.handle_event(due, Event::Tick)).len(), 1);
+        assert_eq!(rollouts(&state.handle_event(due, with_rollout("edge"))), 1);
+    }
+
+    #[test]
+    fn stopping_waits_for_a_rollout_and_begins_none() {
+        let mut state = idle(&["edge"]);
+        state.handle_event(at(1), hint());
+        state.handle_event(at(2), with_rollout("edge"));
+        assert_eq!(state.handle_event(at(3), Event::StopRequested), [Response::Drain]);
+        let ended = state.handle_event(at(4), rolled_out(SubjectOutcome::Converged));
+        assert_eq!(ended, [Response::Finished]);
     }
 
     fn withheld(fingerprint: &str) -> Event {

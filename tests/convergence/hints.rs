@@ -128,7 +128,7 @@ impl Controller {
                 known.outcome = outcome;
             }
         }
-        PassOutcome::Observed(Observed { subjects, touched, withheld: None })
+        PassOutcome::Observed(Observed { subjects, touched, ..Observed::default() })
     }
 
     async fn let_time_pass(&mut self, until: Duration) {

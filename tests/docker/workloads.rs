@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::controller::{Controller, until};
 use crate::cli::world::World;
 use crate::support::Host;
 
@@ -222,4 +223,41 @@ fn logs_of_all_replicas_are_shown_with_their_names_and_a_rollout_is_followed_and
     world.run("diff").expect(0);
     assert_eq!(names(&host), ["shop-frontend-1", "shop-frontend-2"]);
     assert_eq!(answer(&host), "one");
+}
+
+#[test]
+fn a_rollout_holds_up_no_repair_of_the_same_server() {
+    let host = Host::start();
+    host.container("member").running();
+    // Serves when it is let.
+    let spec = "  image: landfall/busybox:test
+  command: [sh, -c, 'while [ ! -e /tmp/go ]; do sleep 0.1; done; mkdir -p /www && echo up > /www/index.html && exec httpd -f -p 8080 -h /www']
+  stopSignal: SIGKILL
+  healthcheck: { command: [wget, -q, -O, /dev/null, 'http://127.0.0.1:8080/'], intervalSeconds: 1, retries: 1000 }
+---
+apiVersion: landfall/v1
+kind: Application
+metadata: { name: member, namespace: shop }
+spec: { destination: web, containers: { names: [member] } }
+";
+    let world = World::new(&manifests(&host, spec));
+    let mut controller = Controller::start(&world, &[]);
+    let is_on = || host.networks_of("member").contains(&"web-net".to_owned());
+    until("the rollout to be under way", &mut controller, || {
+        let seen = host.api("GET", "/containers/shop-frontend-1/json", &json!(null));
+        is_on() && seen.status == 200 && seen.body["State"]["Status"] == "running"
+    });
+    for _ in 0..3 {
+        host.disconnect("web-net", "member");
+        until("the member back on its network", &mut controller, is_on);
+    }
+    let health = || host.inspect("shop-frontend-1")["State"]["Health"]["Status"].clone();
+    assert_ne!(health(), "healthy");
+    host.exec("shop-frontend-1", &["touch", "/tmp/go"]);
+    until("the application to be healthy", &mut controller, || health() == "healthy");
+    until("nothing left to do", &mut controller, || world.run("diff").code == 0);
+    assert_eq!(names(&host), ["member", "shop-frontend-1"]);
+    until("the rollout on record beside the repairs", &mut controller, || {
+        world.run("events --for application/frontend -n shop").expect(0).stdout.contains("shop-frontend-1")
+    });
 }
