@@ -4,6 +4,7 @@
 //! the log let nothing past without.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt::Write;
 
 /// Whether a terminal does something else with it than to show it: control characters (C0 but for the end of a line and the tabulator, DEL,
@@ -106,6 +107,26 @@ fn quoted(value: serde_yaml::Value, mark: &str) -> serde_yaml::Value {
     }
 }
 
+/// `network-2` before `network-10`: numbers within names are compared as numbers, and whatever is alike then as text.
+pub fn natural(one: &str, other: &str) -> Ordering {
+    let digits = |text: &str| text.len() - text.trim_start_matches(|it: char| it.is_ascii_digit()).len();
+    let (mut a, mut b) = (one, other);
+    while let (Some(first), Some(second)) = (a.chars().next(), b.chars().next()) {
+        let (left, right) = (digits(a), digits(b));
+        let (ordering, left, right) = if left > 0 && right > 0 {
+            let numbers = (a[..left].trim_start_matches('0'), b[..right].trim_start_matches('0'));
+            (numbers.0.len().cmp(&numbers.1.len()).then_with(|| numbers.0.cmp(numbers.1)), left, right)
+        } else {
+            (first.cmp(&second), first.len_utf8(), second.len_utf8())
+        };
+        if ordering != Ordering::Equal {
+            return ordering;
+        }
+        (a, b) = (&a[left..], &b[right..]);
+    }
+    a.len().cmp(&b.len()).then_with(|| one.cmp(other))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +157,19 @@ mod tests {
         for plain in ["plain", "naïve — 日本語 👍🏽 é", "tab\there\nand there"] {
             assert!(matches!(printable(plain), Cow::Borrowed(_)), "{plain}");
         }
+    }
+
+    #[test]
+    fn names_are_in_the_order_in_which_people_count() {
+        let sorted = |mut names: Vec<&'static str>| {
+            names.sort_by(|a, b| natural(a, b));
+            names
+        };
+        assert_eq!(sorted(vec!["net-10", "net-2", "net", "net-1"]), ["net", "net-1", "net-2", "net-10"]);
+        assert_eq!(sorted(vec!["a10b2", "a10b10", "a2b99", "b1"]), ["a2b99", "a10b2", "a10b10", "b1"]);
+        assert_eq!(sorted(vec!["v1", "v01", "v001"]), ["v001", "v01", "v1"]);
+        assert_eq!(natural("99999999999999999999999", "100000000000000000000000"), Ordering::Less);
+        assert_eq!(natural("é2", "é10"), Ordering::Less);
     }
 
     #[test]

@@ -85,7 +85,10 @@ fn settled(line: &str) -> String {
         let bare = word.trim_matches(['(', ')']);
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let settled = if bare.len() >= 12 && bare.bytes().all(|b| b.is_ascii_hexdigit()) {
-            "4f9d3a1c7be2"
+            match bare.len() {
+                64 => "4f9d3a1c7be2b05d6e8f1a2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60",
+                _ => "4f9d3a1c7be2",
+            }
         } else if bare.len() > 19 && bare.ends_with('Z') && bare.as_bytes()[10] == b'T' && digits(&bare[..4]) {
             "2026-11-22T20:05:10Z"
         } else if bare.strip_suffix('s').is_some_and(digits) {

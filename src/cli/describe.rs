@@ -15,9 +15,9 @@ use super::{Context, Error, Exit, report, servers};
 use crate::api::{Kind, Object, ObjectKey, Spec};
 use crate::engine::connect;
 use crate::manifest::LocatedObject;
-use crate::plan::facts::{EndpointFacts, NetworkFacts};
+use crate::plan::facts::{EndpointFacts, NetworkFacts, SubnetFacts};
 use crate::plan::{Blocker, DeleteMode, FreshIds, Note, Operation, PlanInput, Reason, Request, plan};
-use crate::printable::one_line;
+use crate::printable::{natural, one_line};
 
 /// Shows everything about an object: what is declared, what there is, what is outstanding or blocked, and what to do next
 #[derive(Debug, clap::Args)]
@@ -253,7 +253,12 @@ impl<'a> Page<'a> {
         self.line("Name", &network.name);
         self.line("Id", &network.id);
         self.line("Driver", &network.driver);
-        self.line("Subnets", &network.subnets.join(", "));
+        let subnets = network.ipam.iter().map(|SubnetFacts { subnet, gateway, ip_range }| {
+            let gateway = gateway.as_ref().map(|it| format!(", gateway {it}")).unwrap_or_default();
+            let range = ip_range.as_ref().map(|it| format!(", addresses from {it}")).unwrap_or_default();
+            format!("{subnet}{gateway}{range}")
+        });
+        self.line("Subnets", &subnets.collect::<Vec<_>>().join("; "));
         if network.internal {
             self.line("Internal", "yes");
         }
@@ -284,10 +289,11 @@ impl<'a> Page<'a> {
     }
 
     fn endpoints<'e>(&mut self, endpoints: impl Iterator<Item = (Option<&'e ObjectKey>, bool, &'e EndpointFacts)>) {
-        let rows: Vec<_> = endpoints.collect();
+        let mut rows: Vec<_> = endpoints.collect();
+        rows.sort_by(|(a, _, one), (b, _, other)| a.cmp(b).then_with(|| natural(&one.container, &other.container)));
         let resources = rows.iter().any(|(resource, _, _)| resource.is_some());
-        let columns = ["CONTAINER", "STATE", "CONNECTED", "ADDRESS", "ALIASES"];
-        let mut table = Table::new(["RESOURCE"].into_iter().filter(|_| resources).chain(columns));
+        let columns = ["CONTAINER", "ID", "STATE", "CONNECTED", "ADDRESS", "ALIASES"];
+        let mut table = Table::new(["RESOURCE"].into_iter().filter(|_| resources).chain(columns)).dispensable(&["ID"]);
         for (resource, expected, endpoint) in rows {
             let addresses: Vec<&str> = [endpoint.ipv4_address.as_str(), endpoint.ipv6_address.as_str()]
                 .into_iter()
@@ -298,8 +304,9 @@ impl<'a> Page<'a> {
                 (false, true) => "no",
                 (false, false) => "isolated",
             };
-            let cells: [Cell; 5] = [
+            let cells: [Cell; 6] = [
                 endpoint.container.as_str().into(),
+                endpoint.container_id.get(..12).unwrap_or_default().into(),
                 endpoint.state.into(),
                 connected.into(),
                 addresses.join(", ").into(),

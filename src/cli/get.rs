@@ -17,6 +17,7 @@ use crate::manifest::Manifests;
 use crate::observe::Interest;
 use crate::observed::Snapshot;
 use crate::plan::facts::EndpointFacts;
+use crate::printable::natural;
 use crate::status::NOT_WANTED;
 use crate::store::records::CONTENDED;
 
@@ -37,9 +38,9 @@ pub(super) struct Args {
     manifests: ManifestArgs,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// Only what is on this server
-    #[arg(long, value_name = "SERVER")]
-    server: Option<String>,
+    /// Only what is on this server; several with commas between
+    #[arg(long, value_name = "SERVER", value_delimiter = ',')]
+    server: Vec<String>,
     /// Save the complete observation of one server, for `diff --observed`; needs `-o json`
     #[arg(long)]
     observed: bool,
@@ -92,11 +93,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     }
     if args.output == Format::Name {
         // Declared is declared, whatever the servers say.
-        let names: String = keys.iter().map(|key| short_name(key) + "\n").collect();
+        let names: String = in_order(&keys).into_iter().map(|key| short_name(key) + "\n").collect();
         context.print(&names)?;
         return Ok(Exit::Done);
     }
     let seen = seen::look(context, &manifests, &keys, &args.set, &args.servers, &args.state)?;
+    let keys = in_order(&keys);
     let objects: Vec<&Object> =
         keys.iter().filter_map(|key| manifests.get(key)).map(|located| &located.object).collect();
     match args.output {
@@ -114,6 +116,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     }
     servers::complain(context, &seen.observed);
     Ok(if seen.complete() { Exit::Done } else { Exit::Failed })
+}
+
+/// As people count.
+fn in_order(keys: &BTreeSet<ObjectKey>) -> Vec<&ObjectKey> {
+    let mut keys: Vec<&ObjectKey> = keys.iter().collect();
+    keys.sort_by(|a, b| {
+        a.kind.cmp(&b.kind).then_with(|| natural(&a.namespace, &b.namespace)).then_with(|| natural(&a.name, &b.name))
+    });
+    keys
 }
 
 /// One table for each kind.
@@ -148,6 +159,7 @@ fn watch(
     keys: &BTreeSet<ObjectKey>,
 ) -> Result<Exit, Error> {
     let mut follower = Follower::new(manifests, keys, &args.set, &args.servers, &args.state)?;
+    let keys = in_order(keys);
     let objects: Vec<&Object> =
         keys.iter().filter_map(|key| manifests.get(key)).map(|located| &located.object).collect();
     let mut shown: BTreeMap<ObjectKey, serde_json::Value> = BTreeMap::new();
@@ -240,12 +252,13 @@ fn chosen(args: &Args, manifests: &Manifests, kinds: &[Target]) -> Result<BTreeS
             keys.insert(target.require(name, args.scope.namespace.as_deref(), manifests)?);
         }
     }
-    if let Some(name) = &args.server {
-        let server = Target { kind: Kind::Server, names: Vec::new() }.require(name, None, manifests)?;
+    if !args.server.is_empty() {
+        let target = Target { kind: Kind::Server, names: Vec::new() };
+        let required = args.server.iter().map(|name| target.require(name, None, manifests));
+        let servers = required.collect::<Result<BTreeSet<_>, _>>()?;
         let desired = args::desired(manifests, &args.set.set)?;
-        if let Some(server) = desired.servers.get(&server) {
-            keys.retain(|key| *key == server.key || is_on(key, server));
-        }
+        let servers: Vec<_> = servers.iter().filter_map(|server| desired.servers.get(server)).collect();
+        keys.retain(|key| servers.iter().any(|server| *key == server.key || is_on(key, server)));
     }
     Ok(keys)
 }

@@ -98,6 +98,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let options = Options {
         manifests,
         set: args.set.set.clone(),
+        state: args.state.state.as_deref().and_then(|path| std::path::absolute(path).ok()),
         interval: args.interval,
         prune: !args.no_prune,
         allow_mass_delete: args.allow_mass_delete,

@@ -158,8 +158,12 @@ impl Loop {
             "default" => String::new(),
             set => format!(" --set {set}"),
         };
+        let state = match &self.shared.options.state {
+            Some(state) => format!(" --state {}", state.display()),
+            None => String::new(),
+        };
         let message = format!(
-            "{} wait for somebody to agree: {}{more}. `landfall approve{set} {}`, if they are meant.",
+            "{} wait for somebody to agree: {}{more}. `landfall approve{set}{state} {}`, if they are meant.",
             Withheld::counts(withheld.deletions.len(), withheld.disconnections.len()),
             names.join(", "),
             withheld.fingerprint

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ const IDLE: Duration = Duration::from_secs(60);
 pub struct Options {
     pub manifests: Source,
     pub set: String,
+    /// The directory of `--state` where it is not the usual one: commands that are shown have to find this controller.
+    pub state: Option<PathBuf>,
     /// Between two resyncs of a server, and two fetches of a repository, give or take a tenth.
     pub interval: Duration,
     /// Remove what the set owns and the manifests no longer declare.
@@ -396,6 +399,11 @@ impl Loop {
         self.content = Some(content);
         match result {
             Ok((desired, fingerprints)) => {
+                if !self.shared.board.read().manifests.problems.is_empty() {
+                    let message = "The manifests are valid again, and in force.";
+                    tracing::info!("{message}");
+                    self.memory.event(EventType::Normal, None, "ManifestValid", message, None);
+                }
                 self.memory.declared(&desired, &fingerprints);
                 self.shared.notifiers.declare(&notifiers);
                 tracing::info!(

@@ -196,7 +196,11 @@ impl GitSource {
     fn complain(&self, board: &Board, error: &GitError) -> Diagnostic {
         let diagnostic = error.diagnostic();
         if self.now().problem.as_ref() != Some(&diagnostic) {
-            tracing::warn!(reason = error.reason(), %error, "the last good revision stays in force");
+            let consequence = match self.now().checkout {
+                Some(_) => "the last good revision stays in force",
+                None => "there was no good one before, so nothing is done",
+            };
+            tracing::warn!(reason = error.reason(), %error, "{consequence}");
         }
         board.update(|board| {
             if let Some(source) = &mut board.manifests.source {

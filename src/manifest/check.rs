@@ -92,6 +92,16 @@ pub(super) fn document(root: &mut Node, problems: &mut Vec<Problem>) -> Option<(
     Some((kind, object(root, fields, problems).0))
 }
 
+/// Namespace and name of a document that is otherwise wrong.
+pub(super) fn named(root: &Node) -> Option<(String, String)> {
+    let metadata = &root.get("metadata")?.value;
+    let text = |key: &str| match &metadata.get(key)?.value.content {
+        Content::Text(text) => Some(text.clone()),
+        _ => None,
+    };
+    Some((text("namespace").unwrap_or_else(|| crate::api::DEFAULT_NAMESPACE.to_owned()), text("name")?))
+}
+
 /// The values of the document that are never shown.
 pub(super) fn secrets(root: &Node) -> Vec<Span> {
     let mut hidden = Vec::new();
@@ -216,6 +226,11 @@ fn missing(node: &Node, field: &Field) -> Problem {
     {
         return problem.hint(format!("add `{}: {}`", field.name, only.word));
     }
+    if let Form::Object(fields) = &field.shape.form
+        && fields.iter().all(|field| !field.required)
+    {
+        return problem.hint(format!("add `{}: {{}}`: none of its fields is required", field.name));
+    }
     match field.shape.description.split(". ").next().unwrap_or_default().trim_end_matches('.') {
         "" => problem,
         description => problem.hint(format!("`{}`: {description}", field.name)),
@@ -294,6 +309,9 @@ fn wrong_type(node: &Node, form: &Form, secret: bool) -> Problem {
         return problem.hint(one_of(choices.iter().map(|choice| choice.word.as_str())));
     }
     match (form, &node.content) {
+        (Form::Object(fields), Content::Null) if fields.iter().all(|field| !field.required) => {
+            problem.hint("give it fields, or write `{}`: none is required")
+        }
         (_, Content::Null) => problem.hint("give it a value, or leave the field out"),
         (Form::Boolean, Content::Text(text)) => match text.to_ascii_lowercase().as_str() {
             "yes" | "on" | "y" => problem.hint("write `true`"),

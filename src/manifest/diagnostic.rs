@@ -39,9 +39,10 @@ pub struct Diagnostic {
     pub(crate) stands_for: usize,
 }
 
-/// How many problems they tell of.
+/// How many problems they tell of. A warning is none.
 pub fn count(diagnostics: &[Diagnostic]) -> usize {
-    diagnostics.iter().map(|diagnostic| diagnostic.stands_for).sum()
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+    errors.map(|diagnostic| diagnostic.stands_for).sum()
 }
 
 /// The line to show, and which part of it is meant.

@@ -296,7 +296,13 @@ fn object(
     broken: &mut HashSet<ObjectKey>,
 ) -> Vec<Span> {
     let secrets = check::secrets(&root);
-    let Some((kind, mut value)) = check::document(&mut root, problems) else { return secrets };
+    let Some((kind, mut value)) = check::document(&mut root, problems) else {
+        // Of whichever kind it was meant to be: nothing that names it is wrong for that.
+        broken.extend(check::named(&root).into_iter().flat_map(|(namespace, name)| {
+            Kind::ALL.into_iter().map(move |kind| ObjectKey::new(kind, &namespace, &name))
+        }));
+        return secrets;
+    };
     let partial = !problems.is_empty();
     let mut part = |name: &str| value.get_mut(name).map(Value::take).unwrap_or_default();
     let (metadata, spec) = (part("metadata"), part("spec"));

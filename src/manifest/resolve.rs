@@ -369,10 +369,19 @@ impl<'a> Resolver<'a> {
         Reference::Missing
     }
 
+    /// Whether it is a server on which nothing can be.
+    fn is_for_builds(&self, key: &ObjectKey) -> bool {
+        let loaded = self.index.get(key).and_then(|at| self.get(*at));
+        matches!(loaded.map(|loaded| &loaded.object.spec), Some(Spec::Server(spec)) if spec.role == ServerRole::Build)
+    }
+
     /// A name that was probably meant, of what may be referred to.
     fn suggest(&mut self, wanted: &ObjectKey, namespace: &str) -> Option<String> {
         self.suggestions = self.suggestions.checked_sub(1)?;
-        let visible = self.index.keys().filter(|key| key.kind == wanted.kind && self.may_refer(key, namespace));
+        let visible = self
+            .index
+            .keys()
+            .filter(|key| key.kind == wanted.kind && self.may_refer(key, namespace) && !self.is_for_builds(key));
         let mut spelt: Vec<(String, &ObjectKey)> =
             visible.map(|key| (if key.namespace == namespace { key.name.clone() } else { key.path() }, key)).collect();
         spelt.sort();

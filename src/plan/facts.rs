@@ -75,12 +75,24 @@ pub struct NetworkFacts {
     pub id: String,
     pub driver: String,
     pub subnets: Vec<String>,
+    /// The same with what else belongs to each.
+    pub ipam: Vec<SubnetFacts>,
     pub internal: bool,
     pub ipv6: bool,
     /// RFC 3339 time as the daemon gives it.
     pub created: String,
     /// Landfall did not create it.
     pub adopted: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SubnetFacts {
+    pub subnet: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip_range: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -109,6 +121,12 @@ pub struct MissingFacts {
 pub struct EndpointFacts {
     /// Its name.
     pub container: String,
+    /// Of the container; empty for a service.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub container_id: String,
+    /// Empty while it is not on the network, or does not run.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub endpoint_id: String,
     /// As the daemon says; `service` of a Swarm service.
     pub state: &'static str,
     pub connected: bool,
@@ -268,6 +286,15 @@ fn network_facts(ctx: &Context<'_>, network: &ObservedNetwork) -> NetworkFacts {
         id: network.id.as_str().to_owned(),
         driver: network.driver.clone(),
         subnets: network.subnets.iter().map(|subnet| subnet.subnet.clone()).collect(),
+        ipam: network
+            .subnets
+            .iter()
+            .map(|subnet| SubnetFacts {
+                subnet: subnet.subnet.clone(),
+                gateway: subnet.gateway.clone(),
+                ip_range: subnet.ip_range.clone(),
+            })
+            .collect(),
         internal: network.internal,
         ipv6: network.ipv6,
         created: network.created.clone(),
@@ -281,6 +308,8 @@ fn endpoint(container: &ObservedContainer, attached: Option<&Attached<'_>>) -> E
     aliases.retain(|alias| alias != container.id.short());
     EndpointFacts {
         container: container.name.clone(),
+        container_id: container.id.to_string(),
+        endpoint_id: attached.map(|attached| attached.endpoint.endpoint_id.clone()).unwrap_or_default(),
         state: container.state.as_str(),
         connected: attached.is_some(),
         ipv4_address: attached.map(|attached| attached.endpoint.ipv4_address.clone()).unwrap_or_default(),
@@ -297,6 +326,8 @@ fn service_endpoint(service: &ObservedService, network: Option<&ObservedNetwork>
     let attachment = network.and_then(|network| service.attachment(network));
     EndpointFacts {
         container: service.name.clone(),
+        container_id: String::new(),
+        endpoint_id: String::new(),
         state: SERVICE,
         connected: attachment.is_some(),
         ipv4_address: String::new(),

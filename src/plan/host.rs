@@ -106,6 +106,15 @@ impl<'a> Host<'a> {
         self.networks_by_name.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// The one whose id, or the beginning of whose id as Docker shows it, is given in the place of a name.
+    pub(super) fn container_of_id(&self, text: &str) -> Option<&'a ObservedContainer> {
+        let is_id = text.len() >= 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        self.state
+            .containers
+            .iter()
+            .find(|container| is_id && container.id.as_str().starts_with(&text.to_ascii_lowercase()))
+    }
+
     pub(super) fn container_named(&self, name: &str) -> Option<&'a ObservedContainer> {
         self.containers_by_name.get(name).copied()
     }

@@ -223,7 +223,16 @@ fn missing(ctx: &Context<'_>, member: &DesiredMember, found: &[&ObservedContaine
         .names
         .iter()
         .filter_map(|name| match ctx.host.container_named(name) {
-            None => Some(waiting(format!("There is no container named {name:?}."))),
+            None => {
+                let note = waiting(format!("There is no container named {name:?}."));
+                Some(match ctx.host.container_of_id(name) {
+                    Some(meant) => note.hint(format!(
+                        "that is the id of the container {:?}, and another one has another: write `names: [{}]`",
+                        meant.name, meant.name
+                    )),
+                    None => note,
+                })
+            }
             Some(container) if host::is_going(container) => {
                 Some(waiting(format!("The container {name:?} is in state {}.", container.state.as_str())))
             }

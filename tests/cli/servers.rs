@@ -391,3 +391,25 @@ fn an_empty_variable_is_as_good_as_none() {
     let ran = super::run::finish(command.current_dir(world.path()).env("LANDFALL_MANIFESTS", "").arg("validate"), "");
     assert_eq!(ran.expect(0).stdout, "5 objects are valid\n");
 }
+
+#[test]
+fn names_are_in_the_order_in_which_people_count_and_servers_may_be_several() {
+    let mut manifests = String::new();
+    for server in ["a", "b", "c"] {
+        manifests += &format!(
+            "---\napiVersion: landfall/v1\nkind: Server\nmetadata: {{ name: {server} }}\nspec: {{ endpoint: unix:///nowhere/{server}.sock }}\n"
+        );
+        for number in [1, 2, 10] {
+            manifests += &format!(
+                "---\napiVersion: landfall/v1\nkind: Destination\nmetadata: {{ name: {server}-net-{number} }}\nspec: {{ server: {server}, network: {{ name: net-{number} }} }}\n"
+            );
+        }
+    }
+    let world = World::new(&manifests);
+    let names = |arguments: &str| world.run(arguments).expect(0).stdout.lines().map(str::to_owned).collect::<Vec<_>>();
+    let of = |server: &str| ["1", "2", "10"].map(|number| format!("destination/{server}-net-{number}"));
+    assert_eq!(names("get dest -o name"), [of("a"), of("b"), of("c")].concat());
+    assert_eq!(names("get dest -o name --server a,c"), [of("a"), of("c")].concat());
+    assert_eq!(names("get dest -o name --server b"), of("b"));
+    assert!(world.run("get dest --server a,nope").expect(2).stderr.contains("nope"));
+}

@@ -31,6 +31,7 @@ impl Running {
         let mut options = Options {
             manifests: Source::Files { paths: vec![directory.join("manifests")], poll: None },
             set: "default".to_owned(),
+            state: None,
             interval: Duration::from_secs(3600),
             prune: true,
             allow_mass_delete: false,

@@ -33,6 +33,7 @@ impl Following {
         let (commands, receiver) = mpsc::channel(4);
         let source = GitSource::new(repository);
         let options = Options {
+            state: None,
             manifests: Source::Git(source.clone()),
             set: "default".to_owned(),
             interval: Duration::from_secs(3600),

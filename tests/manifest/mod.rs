@@ -84,3 +84,39 @@ fn every_fault_is_reported_where_it_is() {
         settings.bind(|| insta::assert_snapshot!(&*name, rendered.join("\n\n")));
     }
 }
+
+/// What is said beside a mistake must lead somewhere.
+#[test]
+fn a_mistake_is_told_once_and_nothing_is_proposed_that_cannot_be() {
+    let found = load(
+        "
+apiVersion: landfall/v1
+kind: Server
+metadata: { name: b1, namespace: infra }
+spec: { role: Build, allowedNamespaces: ['*'] }
+---
+apiVersion: landfall/v1
+kind: Destination
+metadata: { name: web }
+spec: { server: b1, network: { name: web-net } }
+",
+    )
+    .expect_err("no such server");
+    let said: Vec<_> = found.iter().map(|it| (it.message.as_str(), it.hint.as_deref())).collect();
+    assert_eq!(said, [("there is no server `b1` in namespace `default`", None)]);
+    for kind in ["Destinaton", "destination", "[Destination]"] {
+        let found = load(&format!(
+            "{SERVER}---\napiVersion: landfall/v1\nkind: {kind}\nmetadata: {{ name: web }}\nspec: {{ server: edge-1 }}\n---\n\
+             apiVersion: landfall/v1\nkind: Application\nmetadata: {{ name: a }}\nspec: {{ destination: web, containers: {{ names: [a] }} }}\n"
+        ))
+        .expect_err(kind);
+        assert_eq!(found.len(), 1, "{kind}: {found:?}");
+    }
+    // Both ways out of it, and neither leads to the other.
+    let document = "apiVersion: landfall/v1\nkind: Server\nmetadata: { name: a }\n";
+    for text in [document.to_owned(), format!("{document}spec:\n")] {
+        let found = load(&text).expect_err("no spec");
+        assert!(found[0].hint.as_ref().unwrap().contains("{}`"), "{found:?}");
+    }
+    load(&format!("{document}spec: {{}}\n")).expect("that is one");
+}

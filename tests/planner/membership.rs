@@ -138,3 +138,24 @@ fn what_docker_compose_run_started_is_a_member_by_its_name() {
             ",
         );
 }
+
+#[test]
+fn an_id_in_the_place_of_a_name_is_told_with_the_name() {
+    let scenario = Scenario::without_proxy().network(network("web-net").of("web")).container(container("app"));
+    let member = |name: &str| destination("web").named("web-net").member(application("app").containers(&[name]));
+    let container = scenario.observed.values().next().unwrap().as_ref().unwrap().containers[0].id.to_string();
+    for text in [&container[..12], &container, &container[..12].to_uppercase()] {
+        let plan = Scenario::without_proxy()
+            .network(network("web-net").of("web"))
+            .container(crate::support::scenario::container("app"))
+            .destination(member(text))
+            .plan()
+            .to_string();
+        assert!(
+            plan.contains("that is the id of the container \"app\", and another one has another: write `names: [app]`"),
+            "{plan}"
+        );
+    }
+    let plan = scenario.destination(member("another")).plan().to_string();
+    assert!(plan.contains("correct `spec.containers` if it goes by another name"), "{plan}");
+}

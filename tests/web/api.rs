@@ -202,3 +202,140 @@ fn readers_of_the_stream_cannot_keep_others_out() {
     drop(streams);
     crate::support::wait_for("a place is free again", || open().0.contains("200").then_some(()));
 }
+
+/// What OpenAPI 3.1 allows where; whatever else stands there is a mistake of the writer, such as a description with a comma and no quotes.
+#[test]
+fn the_description_is_valid_openapi() {
+    const REFERENCE: &[&str] = &["$ref", "summary", "description"];
+    const ROOT: &[&str] =
+        &["openapi", "info", "servers", "paths", "components", "security", "tags", "externalDocs", "jsonSchemaDialect"];
+    const INFO: &[&str] = &["title", "summary", "description", "termsOfService", "contact", "license", "version"];
+    const PATH: &[&str] = &[
+        "summary",
+        "description",
+        "get",
+        "put",
+        "post",
+        "delete",
+        "options",
+        "head",
+        "patch",
+        "trace",
+        "servers",
+        "parameters",
+    ];
+    const OPERATION: &[&str] = &[
+        "tags",
+        "summary",
+        "description",
+        "externalDocs",
+        "operationId",
+        "parameters",
+        "requestBody",
+        "responses",
+        "callbacks",
+        "deprecated",
+        "security",
+        "servers",
+    ];
+    const PARAMETER: &[&str] = &[
+        "name",
+        "in",
+        "description",
+        "required",
+        "deprecated",
+        "allowEmptyValue",
+        "style",
+        "explode",
+        "allowReserved",
+        "schema",
+        "example",
+        "examples",
+        "content",
+    ];
+    const RESPONSE: &[&str] = &["description", "headers", "content", "links"];
+    const BODY: &[&str] = &["description", "content", "required"];
+    const MEDIA: &[&str] = &["schema", "example", "examples", "encoding"];
+    const COMPONENTS: &[&str] = &[
+        "schemas",
+        "responses",
+        "parameters",
+        "examples",
+        "requestBodies",
+        "headers",
+        "securitySchemes",
+        "links",
+        "callbacks",
+        "pathItems",
+    ];
+    const SECURITY: &[&str] =
+        &["type", "description", "name", "in", "scheme", "bearerFormat", "flows", "openIdConnectUrl"];
+    let document = described();
+    let mut wrong: Vec<String> = Vec::new();
+    let mut only = |place: &str, value: &Value, allowed: &[&str], required: &[&str]| {
+        let Some(fields) = value.as_object() else { return wrong.push(format!("{place} is no mapping")) };
+        let allowed = if fields.contains_key("$ref") { REFERENCE } else { allowed };
+        let required = if fields.contains_key("$ref") { &[] } else { required };
+        wrong.extend(fields.keys().filter(|key| !allowed.contains(&key.as_str())).map(|key| format!("{place}: {key}")));
+        wrong.extend(
+            required.iter().filter(|key| !fields.contains_key(**key)).map(|key| format!("{place} lacks {key}")),
+        );
+    };
+    let entries = |value: &Value| value.as_object().cloned().unwrap_or_default();
+    only("root", &document, ROOT, &["openapi", "info", "paths"]);
+    only("info", &document["info"], INFO, &["title", "version"]);
+    only("components", &document["components"], COMPONENTS, &[]);
+    for (path, item) in entries(&document["paths"]) {
+        only(&path, &item, PATH, &[]);
+        let mut declared: Vec<String> = Vec::new();
+        let name = |parameter: &Value| {
+            let referred = parameter["$ref"].as_str().and_then(|reference| document.pointer(&reference[1..]));
+            referred.unwrap_or(parameter)["name"].as_str().map(str::to_owned)
+        };
+        let operations = entries(&item)
+            .into_iter()
+            .filter(|(method, _)| !["parameters", "summary", "description"].contains(&method.as_str()));
+        for parameter in item["parameters"].as_array().into_iter().flatten() {
+            only(&path, parameter, PARAMETER, &["name", "in"]);
+            declared.extend(name(parameter));
+        }
+        for (method, operation) in operations {
+            let place = format!("{method} {path}");
+            only(&place, &operation, OPERATION, &["responses"]);
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                only(&place, parameter, PARAMETER, &["name", "in"]);
+                declared.extend(name(parameter));
+            }
+            for (status, response) in entries(&operation["responses"]) {
+                assert!(status == "default" || status.parse::<u16>().is_ok(), "{place}: {status}");
+                only(&format!("{place} {status}"), &response, RESPONSE, &["description"]);
+                for (media, content) in entries(&response["content"]) {
+                    only(&format!("{place} {status} {media}"), &content, MEDIA, &[]);
+                }
+            }
+            if !operation["requestBody"].is_null() {
+                only(&place, &operation["requestBody"], BODY, &["content"]);
+            }
+        }
+        for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+            assert!(declared.iter().any(|it| it == part), "{path}: {part} is not described");
+        }
+    }
+    for (name, response) in entries(&document["components"]["responses"]) {
+        only(&name, &response, RESPONSE, &["description"]);
+    }
+    for (name, scheme) in entries(&document["components"]["securitySchemes"]) {
+        only(&name, &scheme, SECURITY, &["type"]);
+    }
+    for (name, schema) in entries(&document["components"]["schemas"]) {
+        if let Err(error) = jsonschema::meta::validate(&schema) {
+            wrong.push(format!("{name}: {error}"));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    // Every reference leads somewhere.
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(document.pointer(reference).is_some(), "{reference}");
+    }
+}
