@@ -26,6 +26,7 @@ pub mod scan;
 pub mod scope;
 pub mod selector;
 pub mod status;
+pub mod subnets;
 pub mod workload;
 // shell
 pub mod cli;

@@ -25,6 +25,7 @@ const CORE: &[&str] = &[
     "scope",
     "selector",
     "status",
+    "subnets",
     "workload",
 ];
 /// Everything that touches the world.
@@ -89,7 +90,8 @@ const PRINTING: &[&str] = &["println", "print", "eprintln", "eprint", "dbg"];
 const TERMINAL: &[&str] =
     &["std::io::stdin", "std::io::stdout", "std::io::stderr", "std::env::args", "std::env::args_os"];
 /// Commands that must not be able to change a server.
-const READ_ONLY_COMMANDS: &[&str] = &["diff", "drift", "scan", "get", "describe", "doctor", "graph", "validate"];
+const READ_ONLY_COMMANDS: &[&str] =
+    &["diff", "drift", "scan", "get", "describe", "doctor", "graph", "subnets", "validate"];
 
 #[test]
 fn every_module_keeps_to_its_side() {

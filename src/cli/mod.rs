@@ -33,6 +33,7 @@ mod scan;
 mod schema;
 mod seen;
 mod servers;
+mod subnets;
 mod target;
 mod validate;
 mod version;
@@ -97,6 +98,7 @@ enum Command {
     Approve(approve::Args),
     Delete(delete::Args),
     Doctor(doctor::Args),
+    Subnets(subnets::Args),
     Scan(scan::Args),
     Graph(graph::Args),
     Schema(schema::Args),
@@ -122,6 +124,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::Approve(args) => approve::run(&args, context),
         Command::Delete(args) => delete::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
+        Command::Subnets(args) => subnets::run(&args, context),
         Command::Scan(args) => scan::run(&args, context),
         Command::Graph(args) => graph::run(&args, context),
         Command::Schema(args) => schema::run(&args, context),

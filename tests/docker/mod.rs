@@ -23,6 +23,7 @@ mod rollout;
 mod running;
 mod scan;
 mod soak;
+mod subnets;
 mod supervised;
 mod traefik;
 mod two;

@@ -6,6 +6,7 @@ mod graph;
 mod observed;
 mod roundtrip;
 mod scan;
+mod subnets;
 
 use landfall::api::{Kind, Object, Spec};
 
