@@ -7,12 +7,33 @@ use super::name::word;
 use super::{Finding, FindingCause};
 use crate::observed::{NetworkScope, ObservedContainer, ObservedNetwork};
 use crate::plan::{overlap, ranges};
+use crate::subnets;
 
 /// What there is to say of networks whatever the proxy does.
 pub(super) fn findings(check: &Check<'_, '_>) -> Vec<Finding> {
     let mut findings = aliases(check);
     findings.extend(overlaps(check));
+    findings.extend(exhausted(check));
     findings
+}
+
+/// Networks of what is served on which no further container finds an address: the next deploy fails.
+fn exhausted(check: &Check<'_, '_>) -> Vec<Finding> {
+    let served = check.served.iter().flat_map(|served| check.view.networks_of(served.container));
+    let networks: BTreeMap<_, _> = served.map(|(_, network)| (&network.id, network)).collect();
+    let full = networks.into_values().flat_map(|network| {
+        let subnets = subnets::of_network(network, [check.view.observed]);
+        subnets.into_iter().filter(|subnet| subnet.free == Some(0)).map(move |subnet| (network, subnet))
+    });
+    full.map(|(network, subnet)| {
+        let message = format!("All addresses of {} are in use: no further container can start on it.", network.name);
+        Finding::new(FindingCause::AddressesExhausted, "as now, until a container is replaced", message)
+            .possible()
+            .network(&network.name)
+            .evidence(format!("{} has {} addresses", subnet.subnet, subnet.total.unwrap_or_default()))
+            .advice("free addresses, or give the network a larger subnet; `landfall subnets` shows what is used")
+    })
+    .collect()
 }
 
 /// Who a container is on a network: its replicas may go by the same name.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::name::{ProxyView, Served, View, list, word};
 use super::routing::{Manner, may_take};
-use super::{Asked, Details, Examined, Finding, FindingCause, address, reach};
+use super::{Asked, Details, Examined, Finding, FindingCause, address, reach, service};
 use crate::api::ProxyType;
 use crate::observed::{ContainerState, Health, NetworkId, ObservedContainer};
 
@@ -28,7 +28,9 @@ impl<'a, 'v> Check<'a, 'v> {
         let mut findings = address::findings(self);
         let Some(proxy) = &self.view.proxy else { return findings };
         // One that no manifest declares may be the web server of an application.
-        if !proxy.declared && self.served.is_empty() {
+        let services = self.view.observed.services.iter();
+        let mut routed = services.filter(|service| self.view.routing(&service.labels).is_some());
+        if !proxy.declared && self.served.is_empty() && routed.next().is_none() {
             return findings;
         }
         findings.extend(self.proxy(proxy));
@@ -48,6 +50,7 @@ impl<'a, 'v> Check<'a, 'v> {
                 }
             }));
         }
+        findings.extend(service::findings(self, proxy));
         findings.extend(reach::conflicts(self, proxy));
         findings.extend(reach::stale(self, proxy));
         if let Some(asked) = self.input.asked {
@@ -169,10 +172,33 @@ impl<'a, 'v> Check<'a, 'v> {
                     .fix(recreate(container)),
             );
         }
+        findings.extend(self.entry_points(proxy, served));
         if proxy_runs {
             findings.extend(reach::findings(self, proxy, served));
         }
         findings
+    }
+
+    /// A router of Traefik at entry points of which there is none.
+    fn entry_points(&self, proxy: &ProxyView<'a>, served: &Served<'a>) -> Option<Finding> {
+        let known = &self.manner.entry_points;
+        if proxy.proxy_type != ProxyType::Traefik || known.is_empty() {
+            return None;
+        }
+        let routes = served.routing.as_ref()?.routes.iter();
+        let (router, route) = routes.into_iter().find(|(_, route)| {
+            let mut names = route.entrypoints.split(',').map(|name| name.trim().to_ascii_lowercase()).peekable();
+            !route.entrypoints.trim().is_empty() && !names.any(|name| known.contains(&name))
+        })?;
+        let name = &served.container.name;
+        let message = format!("The router {router} of {name} is for entry points that {} does not have.", proxy.name);
+        Some(
+            Finding::new(FindingCause::EntryPointMissing, "404", message)
+                .evidence(format!("{name} asks for {}", route.entrypoints))
+                .evidence(format!("{} has {}", proxy.name, list(known.iter().map(String::as_str))))
+                .advice(format!("correct the label traefik.http.routers.{router}.entrypoints"))
+                .fix(recreate(served.container)),
+        )
     }
 
     fn not_running(&self, proxy: &ProxyView<'a>, served: &Served<'a>) -> Finding {

@@ -9,6 +9,7 @@ mod check;
 mod name;
 mod reach;
 mod routing;
+mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -98,6 +99,7 @@ pub enum FindingCause {
     HealthStarting,
     NotEnabled,
     NoPort,
+    EntryPointMissing,
     PortNotExposed,
     RouterConflict,
     RouteTwice,

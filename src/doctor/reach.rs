@@ -178,10 +178,23 @@ fn route<'a>(
         let shared = choice.shared[0];
         let finding = Finding::new(FindingCause::AmbiguousNetwork, "200 or 504 after 30 s, as chance has it", message)
             .network(&shared.name);
-        relation(finding, check, proxy, served, &choice)
+        compose_networks(relation(finding, check, proxy, served, &choice), served, &choice)
             .evidence(format!("{} is not on {}", proxy.name, list(apart)))
             .advice(format!("set the label traefik.docker.network={} and make the container anew", shared.name))
             .fix(recreate(served.container))
+    })
+}
+
+/// Networks that a Compose file defines beside its default one keep its services from that.
+fn compose_networks(finding: Finding, served: &Served<'_>, choice: &Choice<'_>) -> Finding {
+    let label = |labels: &BTreeMap<String, String>, key: &str| labels.get(key).cloned();
+    let Some(project) = label(&served.container.labels, "com.docker.compose.project") else { return finding };
+    let own = choice.all.iter().filter(|network| {
+        label(&network.labels, "com.docker.compose.project").is_some_and(|it| it == project)
+            && label(&network.labels, "com.docker.compose.network").is_some_and(|it| it != "default")
+    });
+    own.fold(finding, |finding, network| {
+        finding.evidence(format!("the Compose file of {project} defines {} under `networks:`", network.name))
     })
 }
 
@@ -238,7 +251,7 @@ fn apart<'a>(
         None => format!("{} is on none of the networks of {name}.", proxy.name),
     };
     let finding = Finding::new(FindingCause::ProxyNotOnNetwork, unreachable(proxy.proxy_type), message);
-    let finding = relation(finding, check, proxy, served, choice);
+    let finding = compose_networks(relation(finding, check, proxy, served, choice), served, choice);
     let Some(network) = over.or_else(|| preferred(check, served, choice)) else { return finding };
     let finding = finding.network(&network.name);
     if proxy.is_service {

@@ -137,6 +137,8 @@ pub(super) struct Manner {
     pub(super) network: Option<String>,
     /// Traefik passes over containers without `traefik.enable=true`.
     pub(super) only_enabled: bool,
+    /// Entry points that its command line defines, in lower case; where there are any, there are no others.
+    pub(super) entry_points: BTreeSet<String>,
     /// The networks over which Caddy reaches what it serves; `None`: its own.
     pub(super) ingress: Option<BTreeSet<String>>,
 }
@@ -148,14 +150,21 @@ impl Manner {
         let mut manner = Self {
             network: set(TRAEFIK_NETWORK).cloned(),
             only_enabled: set(TRAEFIK_EXPOSED).is_some_and(|value| !truth(value)),
+            entry_points: BTreeSet::new(),
             ingress: set(INGRESS_NETWORKS).map(|list| list.split(',').map(|name| name.trim().to_owned()).collect()),
         };
         // A shell may stand before it: `sh -c "exec traefik --providers…"`.
         for word in details.command.iter().flat_map(|argument| argument.split_whitespace()) {
             let Some((flag, value)) = word.trim_start_matches('-').split_once('=') else { continue };
-            match flag.to_ascii_lowercase().as_str() {
-                "providers.docker.network" => manner.network = Some(value.to_owned()),
-                "providers.docker.exposedbydefault" => manner.only_enabled = !truth(value),
+            let flag = flag.to_ascii_lowercase();
+            if let Some((name, _)) = flag.strip_prefix("entrypoints.").and_then(|rest| rest.split_once('.')) {
+                manner.entry_points.insert(name.to_owned());
+            }
+            match flag.as_str() {
+                "providers.docker.network" | "providers.swarm.network" => manner.network = Some(value.to_owned()),
+                "providers.docker.exposedbydefault" | "providers.swarm.exposedbydefault" => {
+                    manner.only_enabled = !truth(value)
+                }
                 _ => {}
             }
         }

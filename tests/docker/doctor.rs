@@ -298,6 +298,37 @@ fn what_an_application_asks_of_traefik_in_vain_is_found() {
     street.answers(200);
     street.doctor(&[]).expect(0);
     host.create_network("private");
+
+    // Traefik takes either of its networks.
+    again();
+    street.application("shop", "0.0.0.0:80", 80).network("private").running();
+    host.connect("private", "traefik");
+    street.world.run("apply").expect(0);
+    street.answers(200);
+    street.doctor(&[]).expect(0);
+    host.disconnect("private", "traefik");
+    let ambiguous = street.doctor(&["-o", "json"]).expect(1).json();
+    assert_eq!(ambiguous["findings"][0]["cause"], "AmbiguousNetwork", "{ambiguous:#}");
+
+    // What has no label that has Traefik serve it.
+    again();
+    let silent =
+        host.container("shop").network("street-shop").label("traefik.http.routers.shop.rule", "PathPrefix(`/`)");
+    silent.running();
+    street.replaced("NotEnabled", 404);
+    again();
+    street.shop().network("street-shop").label("traefik.http.routers.shop.entrypoints", "websecure").running();
+    street.replaced("EntryPointMissing", 404);
+
+    // A network on which nobody reaches anybody.
+    host.create_network_with(serde_json::json!({
+        "Name": "apart", "CheckDuplicate": true, "Options": { "com.docker.network.bridge.enable_icc": "false" },
+    }));
+    host.connect("apart", "traefik");
+    again();
+    street.application("shop", "0.0.0.0:80", 80).label("traefik.docker.network", "apart").network("apart").running();
+    street.replaced("ContainersIsolated", 504);
+
     again();
     street
         .application("shop", "0.0.0.0:80", 80)

@@ -8,10 +8,10 @@ use landfall::doctor::{Asked, Details, Examined, Finding, FindingCause, examine,
 use landfall::manifest::{Source, load};
 use landfall::observed::{
     ContainerId, ContainerState, EngineEvent, Exit, Health, NetworkId, ObservedContainer, ObservedNetwork,
-    ObservedState,
+    ObservedService, ObservedState,
 };
 
-use super::observed::{Labelled, container, container_id, network, network_id, server, subnet};
+use super::observed::{Labelled, container, container_id, manager, network, network_id, overlay, server, subnet};
 
 const MANIFESTS: &str = "apiVersion: landfall/v1
 kind: Server
@@ -454,6 +454,76 @@ fn labels_that_traefik_does_not_take() {
     let possible = world.examine().remove(0);
     assert_eq!((possible.cause, possible.certain), (FindingCause::PortNotExposed, false));
     assert_eq!(possible.message, "The proxy is told port 80 of blog, which exposes 3000.");
+}
+
+#[test]
+fn a_router_at_entry_points_that_traefik_does_not_have() {
+    let label = [("traefik.http.routers.blog.entrypoints", "websecure")];
+    let mut world = World::new(&["web"], vec![traefik(&["web"]), app("blog", &["web"]).labels(&label)]);
+    assert_eq!(world.found(), []);
+    world.details("traefik").command = vec!["--entryPoints.web.address=:80".to_owned()];
+    let finding =
+        world.finds(FindingCause::EntryPointMissing, "blog", "docker rm -f blog # and `docker run` with the label");
+    assert_eq!(finding.evidence, ["blog asks for websecure", "traefik has web"]);
+    world.details("traefik").command.push("--entrypoints.WebSecure.address=:443".to_owned());
+    assert_eq!(world.found(), []);
+}
+
+#[test]
+fn a_network_of_the_compose_file_and_one_without_a_free_address() {
+    let labels = [("com.docker.compose.project", "blog"), ("com.docker.compose.service", "web")];
+    let mut world = World::new(
+        &["shop-net", "blog_back"],
+        vec![traefik(&["shop-net"]), app("blog", &["shop-net", "blog_back"]).labels(&labels)],
+    );
+    let back = world.observed.networks.iter_mut().find(|network| network.name == "blog_back").unwrap();
+    *back = back.clone().labels(&[("com.docker.compose.project", "blog"), ("com.docker.compose.network", "back")]);
+    let finding =
+        world.finds(FindingCause::AmbiguousNetwork, "blog", "docker compose -p blog up -d --force-recreate web");
+    assert!(
+        finding.evidence.contains(&"the Compose file of blog defines blog_back under `networks:`".to_owned()),
+        "{finding:?}"
+    );
+
+    let mut blog = app("blog", &["web"]);
+    blog.endpoints[0].ipv4_address = "10.1.0.2".to_owned();
+    let mut world = World::new(&["web"], vec![traefik(&["web"]), blog]);
+    let web = world.observed.networks.iter_mut().find(|network| network.name == "web").unwrap();
+    web.subnets = vec![subnet("10.1.0.0/30", "10.1.0.1")];
+    assert_eq!(world.found(), []);
+    assert_eq!(world.examine()[0].cause, FindingCause::AddressesExhausted);
+}
+
+#[test]
+fn a_service_of_a_swarm_without_tasks_or_without_a_network_of_the_proxy() {
+    let service = |name: &str, networks: &[&str], replicas: u64, running: u64| -> ObservedService {
+        let networks: Vec<_> = networks.iter().map(|name| serde_json::json!({ "target": network_id(name) })).collect();
+        let labels = serde_json::json!({
+            "traefik.enable": "true",
+            format!("traefik.http.routers.{name}.rule"): format!("Host(`{name}.example.com`)"),
+            format!("traefik.http.services.{name}.loadbalancer.server.port"): "80",
+        });
+        serde_json::from_value(serde_json::json!({
+            "id": format!("{name:a<25}"), "name": name, "labels": labels, "networks": networks, "replicas": replicas,
+            "tasks": { "desired": replicas, "running": running },
+        }))
+        .unwrap()
+    };
+    let world = |services: Vec<ObservedService>| {
+        let mut world = World::new(&[], Vec::new());
+        world.observed = manager(vec![overlay("web"), overlay("other")], services);
+        let proxy = "proxy: { service: traefik, type: Traefik }";
+        world.server = declared(&MANIFESTS.replace("proxy: { container: traefik, type: Traefik }", proxy));
+        world
+    };
+    let traefik = || service("traefik", &["web"], 1, 1);
+    assert_eq!(world(vec![traefik(), service("blog", &["web"], 2, 2)]).found(), []);
+    let ps = "docker service ps --no-trunc blog";
+    world(vec![traefik(), service("blog", &["web"], 2, 0)]).finds(FindingCause::ServiceWithoutTasks, "blog", ps);
+    let scale = "docker service scale blog=1";
+    world(vec![traefik(), service("blog", &["web"], 0, 0)]).finds(FindingCause::ServiceWithoutTasks, "blog", scale);
+    let add = "docker service update --network-add other traefik";
+    world(vec![traefik(), service("blog", &["other"], 1, 1)]).finds(FindingCause::ProxyNotOnNetwork, "blog", add);
 }
 
 #[test]
