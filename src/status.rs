@@ -408,9 +408,15 @@ impl Looked<'_> {
             let own = facts.members.iter().filter(|member| member.resource == *resource);
             own.map(|member| !member.expected || member.endpoint.connected).collect()
         });
+        let serving = self.facts.map(|facts| {
+            let own = facts.members.iter().filter(|member| member.resource == *resource && member.expected);
+            own.map(|member| member.endpoint.trouble()).collect()
+        });
         Part {
             destination: self.destination.key.clone(),
             containers,
+            serving,
+            active: self.destination.active,
             unobserved: self.facts.is_none().then(|| {
                 let (reason, message) = unobserved_reason(&self.server.key, self.unobserved);
                 (reason.to_owned(), message)
@@ -426,6 +432,9 @@ struct Part {
     destination: ObjectKey,
     /// Whether each of the containers is where it belongs; `None` where the server was not observed.
     containers: Option<Vec<bool>>,
+    /// What is wrong with each of the containers that belong there; `None` where the server was not observed.
+    serving: Option<Vec<Option<(&'static str, String)>>>,
+    active: bool,
     /// Reason and message.
     unobserved: Option<(String, String)>,
     /// A service stack that keeps to its own network.
@@ -454,7 +463,34 @@ fn resource_conditions(resource: &ObjectKey, parts: &[Part], said: &Said<'_>) ->
     } else {
         condition("Ready", ConditionStatus::True, "Connected", "")
     };
-    vec![ready, reconciling, stalled]
+    vec![ready, reconciling, stalled, healthy(parts)]
+}
+
+/// Whether what is connected serves as well. It is no part of `Ready`: Landfall connects, and whoever runs the container has it run.
+fn healthy(parts: &[Part]) -> Condition {
+    if let Some((reason, message)) = parts.iter().find_map(|part| part.unobserved.as_ref()) {
+        return condition("Healthy", ConditionStatus::Unknown, reason, message.clone());
+    }
+    if parts.iter().all(|part| !part.active) {
+        return condition(
+            "Healthy",
+            ConditionStatus::Unknown,
+            Cause::Deactivated.as_str(),
+            "It is stopped on purpose.",
+        );
+    }
+    let containers: Vec<_> =
+        parts.iter().filter(|part| part.active).filter_map(|part| part.serving.as_ref()).flatten().collect();
+    match containers.iter().find_map(|trouble| trouble.as_ref()) {
+        Some((reason, message)) => condition("Healthy", ConditionStatus::False, reason, message.clone()),
+        None if containers.is_empty() => condition(
+            "Healthy",
+            ConditionStatus::False,
+            Reason::ContainerMissing.as_str(),
+            "None of its containers exists.",
+        ),
+        None => condition("Healthy", ConditionStatus::True, "Serving", ""),
+    }
 }
 
 fn network_exists(facts: &DestinationFacts, own: &Digest<'_>) -> Condition {

@@ -11,13 +11,14 @@ use super::output::style::{BOLD, HINT};
 use super::output::{Cell, Table};
 use super::seen::{self, Seen, age, display_name};
 use super::target::TargetArgs;
-use super::{Context, Error, Exit, report, servers};
+use super::{Context, Error, Exit, record, report, servers};
 use crate::api::{Kind, Object, ObjectKey, Spec};
 use crate::engine::connect;
 use crate::manifest::LocatedObject;
 use crate::plan::facts::{EndpointFacts, NetworkFacts, SubnetFacts};
 use crate::plan::{Blocker, DeleteMode, FreshIds, Note, Operation, PlanInput, Reason, Request, plan};
 use crate::printable::{natural, one_line};
+use crate::store::records::EventRecord;
 
 /// Shows everything about an object: what is declared, what there is, what is outstanding or blocked, and what to do next
 #[derive(Debug, clap::Args)]
@@ -52,10 +53,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         return Ok(Exit::Done);
     }
     let seen = seen::look(context, &manifests, &keys, &args.set, &args.servers, &args.state)?;
+    // Without a record there are none to show, and nothing else is missing.
+    let events = record::store(&args.state, &args.set).ok().and_then(|store| store.events(LOOKED_THROUGH).ok());
+    let events = events.unwrap_or_default();
     let described: Vec<String> = keys
         .iter()
         .filter_map(|key| manifests.get(key))
-        .map(|located| Page::new(&seen, context.width()).object(located))
+        .map(|located| {
+            let page = Page::new(&seen, context.width()).object(located);
+            page + &Page::new(&seen, context.width()).events(&located.object.key(), &events)
+        })
         .collect();
     context.print(&described.join("\n\n"))?;
     servers::complain(context, &seen.observed);
@@ -68,6 +75,11 @@ struct Page<'a> {
     width: Option<usize>,
     text: String,
 }
+
+/// Of one object.
+const EVENTS: usize = 10;
+/// Of all objects, the latest.
+const LOOKED_THROUGH: usize = 2_000;
 
 /// Column at which the values begin.
 const VALUES: usize = 18;
@@ -104,6 +116,27 @@ impl<'a> Page<'a> {
         if key.kind == Kind::Destination {
             self.deletion(&key);
         }
+        self.text
+    }
+
+    /// What happened to it last, the newest at the end; nothing where nothing is on record.
+    fn events(mut self, key: &ObjectKey, events: &[EventRecord]) -> String {
+        let own: Vec<_> = events.iter().filter(|event| event.object.as_ref() == Some(key)).take(EVENTS).collect();
+        if own.is_empty() {
+            return String::new();
+        }
+        self.heading("Events");
+        let mut table = Table::new(["TYPE", "REASON", "AGE", "MESSAGE"]);
+        let now = Timestamp::now();
+        for event in own.into_iter().rev() {
+            table.row([
+                event.event_type.as_str().into(),
+                event.reason.as_str().into(),
+                age(&event.time.to_string(), now).into(),
+                event.message.as_str().into(),
+            ]);
+        }
+        self.table(&table);
         self.text
     }
 

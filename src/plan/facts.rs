@@ -10,7 +10,7 @@ use super::{Context, FreshIds, PlanInput, Request, destination, host, member, se
 use crate::api::{DestinationType, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState, ProxyInstance};
 use crate::observed::{
-    ContainerState, Observations, ObservedContainer, ObservedNetwork, ObservedService, ObservedState,
+    ContainerState, Health, Observations, ObservedContainer, ObservedNetwork, ObservedService, ObservedState,
 };
 
 /// A server and what is on it.
@@ -129,6 +129,9 @@ pub struct EndpointFacts {
     pub endpoint_id: String,
     /// As the daemon says; `service` of a Swarm service.
     pub state: &'static str,
+    /// What its health check says, where it has one and runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<&'static str>,
     pub connected: bool,
     #[serde(skip_serializing_if = "String::is_empty", rename = "ipv4Address")]
     pub ipv4_address: String,
@@ -141,6 +144,17 @@ pub struct EndpointFacts {
 }
 
 impl EndpointFacts {
+    /// Why it serves nobody, in one word and in a sentence. `None`: it does, as far as can be seen.
+    pub fn trouble(&self) -> Option<(&'static str, String)> {
+        let Self { container, state, health, .. } = self;
+        match *health {
+            _ if !self.is_running() => Some(("NotRunning", format!("{container} is {state}."))),
+            Some("unhealthy") => Some(("Unhealthy", format!("The health check of {container} fails."))),
+            Some("starting") => Some(("Starting", format!("The health check of {container} has not passed yet."))),
+            _ => None,
+        }
+    }
+
     /// A service speaks for its tasks, whatever they are doing.
     pub fn is_running(&self) -> bool {
         self.state == ContainerState::Running.as_str() || self.state == SERVICE
@@ -311,6 +325,7 @@ fn endpoint(container: &ObservedContainer, attached: Option<&Attached<'_>>) -> E
         container_id: container.id.to_string(),
         endpoint_id: attached.map(|attached| attached.endpoint.endpoint_id.clone()).unwrap_or_default(),
         state: container.state.as_str(),
+        health: container.health.map(Health::as_str),
         connected: attached.is_some(),
         ipv4_address: attached.map(|attached| attached.endpoint.ipv4_address.clone()).unwrap_or_default(),
         ipv6_address: attached.map(|attached| attached.endpoint.ipv6_address.clone()).unwrap_or_default(),
@@ -329,6 +344,7 @@ fn service_endpoint(service: &ObservedService, network: Option<&ObservedNetwork>
         container_id: String::new(),
         endpoint_id: String::new(),
         state: SERVICE,
+        health: None,
         connected: attachment.is_some(),
         ipv4_address: String::new(),
         ipv6_address: String::new(),

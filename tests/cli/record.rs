@@ -249,3 +249,15 @@ fn the_loop_goes_on_without_a_record_and_says_so() {
     let aside = directory(&world).join("landfall.redb.unreadable-1");
     assert_eq!(std::fs::read_to_string(aside).unwrap(), "broken");
 }
+
+#[test]
+fn describe_has_the_events_of_the_object_and_of_no_other() {
+    let (world, _) = recorded();
+    let shown = world.run("describe destination web -n shop").expect(2).stdout;
+    let (_, events) = shown.split_once("Events:\n").unwrap_or_else(|| panic!("{shown}"));
+    assert!(events.contains("ProxyDetached") && events.contains("about ProxyDetached"), "{shown}");
+    assert!(!events.contains("MemberDetached") && !events.contains("ManifestInvalid"), "{shown}");
+    assert!(!world.run("describe destination data -n shop").expect(2).stdout.contains("Events:"));
+    // Without a record nothing is missing.
+    assert!(!unreachable().run("describe destination web -n shop").expect(2).stdout.contains("Events:"));
+}

@@ -1,6 +1,7 @@
 //! Conditions: what is so, and if not, why not.
 
 use landfall::api::{ConditionStatus, Kind};
+use landfall::observed::{ContainerState, Health, ObservedContainer};
 use landfall::report::Report;
 use landfall::status::Status;
 
@@ -52,6 +53,7 @@ fn a_converged_destination_is_ready() {
         Ready=True Connected
         Reconciling=False NothingOutstanding
         Stalled=False NothingRefused
+        Healthy=True Serving
         ",
     );
     assert_same(
@@ -191,4 +193,28 @@ fn who_can_be_on_no_network_is_said_of_everyone_it_concerns() {
     let refused = ["Ready=False WrongScope", "Reconciling=False NothingOutstanding", "Stalled=True WrongScope"];
     assert_eq!(of(Kind::Application, "frontend"), refused);
     assert_eq!(of(Kind::Server, ""), refused);
+}
+
+#[test]
+fn what_does_not_run_is_ready_and_not_healthy() {
+    let of = |change: &dyn Fn(&mut ObservedContainer)| {
+        let mut scenario = healthy();
+        change(scenario.state().containers.iter_mut().find(|it| it.name == "frontend").unwrap());
+        conditions(&scenario, Kind::Application, "frontend")
+    };
+    let ends = |text: &str, reason: &str| assert!(text.starts_with("Ready=True") && text.ends_with(reason), "{text}");
+    ends(&of(&|it| it.state = ContainerState::Exited), "Healthy=False NotRunning\n");
+    ends(&of(&|it| it.state = ContainerState::Paused), "Healthy=False NotRunning\n");
+    ends(&of(&|it| it.health = Some(Health::Unhealthy)), "Healthy=False Unhealthy\n");
+    ends(&of(&|it| it.health = Some(Health::Starting)), "Healthy=False Starting\n");
+    ends(&of(&|it| it.health = Some(Health::Healthy)), "Healthy=True Serving\n");
+    let mut gone = healthy();
+    gone.state().containers.retain(|it| it.name != "frontend");
+    assert!(conditions(&gone, Kind::Application, "frontend").ends_with("Healthy=False ContainerMissing\n"));
+    let inactive = healthy().redeclare("web", |it| it.deactivated());
+    assert!(conditions(&inactive, Kind::Application, "frontend").ends_with("Healthy=Unknown Deactivated\n"));
+    assert!(
+        conditions(&healthy().unreachable(), Kind::Application, "frontend")
+            .ends_with("Healthy=Unknown ServerUnreachable\n")
+    );
 }

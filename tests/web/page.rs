@@ -54,6 +54,30 @@ pub(super) fn many(count: usize) -> Scenario {
     scenario
 }
 
+/// Connected is all that Landfall promises, but whoever looks for the fault should see it.
+#[test]
+fn what_does_not_run_needs_attention() {
+    let served = Served::new();
+    let attention = |served: &Served| {
+        let page = served.get("/").expect(200).body;
+        page.split("id=\"attention\"").nth(1).unwrap().split("id=\"networks-head\"").next().unwrap().to_owned()
+    };
+    let mut scenario = Scenario::new()
+        .container(container("orders-db").on("bridge"))
+        .destination(destination("data").named("data-net").member(crate::support::scenario::database("orders-db")));
+    scenario.apply();
+    served.show(&scenario);
+    assert!(!attention(&served).contains("orders-db"), "{}", attention(&served));
+    let database = scenario.state().containers.iter_mut().find(|it| it.name == "orders-db").unwrap();
+    database.state = landfall::observed::ContainerState::Exited;
+    served.show(&scenario);
+    let shown = attention(&served);
+    for words in ["Not healthy", "<code>NotRunning</code>", "orders-db is exited.", "/objects/Database/shop/orders-db"]
+    {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+}
+
 /// For whoever wants to look: `SCREENSHOTS=DIR cargo nextest run web::page`.
 fn keep(browser: &Browser, name: &str) {
     if let Some(directory) = std::env::var_os("SCREENSHOTS") {

@@ -165,6 +165,19 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>) -> Overview {
         .filter(|note| pending.is_none() || note.reason != Reason::MassDeletionRefused)
         .collect();
     notes.sort_by_key(|note| note.kind);
+    let mut notes: Vec<NoteLine> =
+        notes.into_iter().map(|note| NoteLine::new(note, linked(view, &note.object))).collect();
+    // Whatever runs it does not, or not well: what is connected is not all that matters.
+    for (server, state) in &content.servers {
+        let down =
+            |it: &&Condition| it.condition_type == "Healthy" && matches!(&*it.reason, "NotRunning" | "Unhealthy");
+        notes.extend(
+            state
+                .conditions
+                .iter()
+                .filter_map(|(object, all)| Some(NoteLine::unhealthy(object, server, all.iter().find(down)?))),
+        );
+    }
     let problems = &content.manifests.problems;
     let unread = content.manifests.generation == 0;
     let headline = headline(view, tally);
@@ -180,7 +193,7 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>) -> Overview {
             if unread { ", and there were no good ones before." } else { ". The last good ones stay in force." }
         ),
         more_notes: notes.len().saturating_sub(NOTES),
-        notes: notes.into_iter().take(NOTES).map(|note| NoteLine::new(note, linked(view, &note.object))).collect(),
+        notes: notes.into_iter().take(NOTES).collect(),
         q: asking.q.clone(),
         show: asking.show.clone(),
         server: asking.server.clone(),

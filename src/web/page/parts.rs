@@ -54,7 +54,7 @@ pub(super) struct NoteLine {
     pub(super) class: &'static str,
     pub(super) sign: &'static str,
     pub(super) kind: &'static str,
-    pub(super) reason: &'static str,
+    pub(super) reason: String,
     pub(super) object: String,
     pub(super) href: Option<String>,
     pub(super) server: String,
@@ -93,13 +93,31 @@ impl NoteLine {
             class: mark.class,
             sign: mark.sign,
             kind,
-            reason: note.reason.as_str(),
+            reason: note.reason.as_str().to_owned(),
             href: linked.then(|| href(&note.object)),
             object: note.object.clone(),
             server: note.server.clone().unwrap_or_default(),
             message: note.message.clone(),
             hint: note.hint.clone(),
             blockers: note.blockers.iter().map(blocker).collect(),
+        }
+    }
+}
+
+impl NoteLine {
+    /// Something that is as declared and serves nobody.
+    pub(super) fn unhealthy(object: &str, server: &str, condition: &Condition) -> Self {
+        Self {
+            class: UNSURE.class,
+            sign: UNSURE.sign,
+            kind: "Not healthy",
+            reason: condition.reason.clone(),
+            href: Some(href(object)),
+            object: object.to_owned(),
+            server: server.to_owned(),
+            message: condition.message.clone(),
+            hint: None,
+            blockers: Vec::new(),
         }
     }
 }
