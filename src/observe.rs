@@ -27,8 +27,8 @@ use tracing::Instrument;
 use crate::desired::DesiredServer;
 use crate::engine::{EngineError, EngineErrorKind, Reader};
 use crate::observed::{
-    ContainerId, NetworkId, Observations, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedState,
-    SwarmState, Unobserved, UnobservedReason,
+    ContainerId, NetworkId, Observations, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService,
+    ObservedState, SwarmState, Unobserved, UnobservedReason,
 };
 use crate::store::known::{Known, KnownContainers, KnownEngine, Suspects};
 use crate::turns::Turns;
@@ -169,7 +169,7 @@ async fn look(
     let engine = async {
         let engine = reader.info().await?;
         let services = match engine.swarm {
-            SwarmState::Manager { .. } => reader.services().await?,
+            SwarmState::Manager { .. } => services(reader).await?,
             _ => Vec::new(),
         };
         Ok((known::told(&engine), services))
@@ -207,6 +207,15 @@ async fn look(
     };
     let state = ObservedState { networks, containers, services, ..ObservedState::of(engine.info.clone()) };
     Ok(Seen { state, engine })
+}
+
+/// The Swarm's services, with what keeps those from running that lack tasks. Of so many at most: where more fail, it is the same for all.
+async fn services(reader: &(impl Reader + ?Sized)) -> Result<Vec<ObservedService>, EngineError> {
+    let mut services = reader.services().await?;
+    for service in services.iter_mut().filter(|service| service.lacks_tasks()).take(INSPECTIONS) {
+        service.failure = reader.failure(&service.id).await?;
+    }
+    Ok(services)
 }
 
 /// A container that does not run keeps what it was connected with: where that was the id of a Swarm's network that the daemon does not have at

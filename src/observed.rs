@@ -575,6 +575,19 @@ pub struct ObservedService {
     /// `None`: the engine does not count them, or the snapshot is older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks: Option<TaskCount>,
+    /// What became of the latest task that failed or was rejected, where not as many run as should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// How many tasks an update replaces at once; 0: all.
+    #[serde(default = "one")]
+    pub parallelism: u64,
+    /// It has no virtual address: its name stands for the addresses of its tasks.
+    #[serde(default)]
+    pub round_robin: bool,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// How far the Swarm is with giving the tasks of a service its latest definition, while it is not through.
@@ -608,6 +621,18 @@ pub struct TaskCount {
 }
 
 impl ObservedService {
+    /// Fewer tasks run than should.
+    pub fn lacks_tasks(&self) -> bool {
+        self.tasks.is_some_and(|tasks| tasks.running < tasks.desired)
+    }
+
+    /// The most tasks that it has at a time, those included that an update starts before it has let go of others.
+    pub fn most_tasks(&self) -> u64 {
+        let tasks = self.replicas.or(self.tasks.map(|tasks| tasks.desired)).unwrap_or_default();
+        let more = if self.parallelism == 0 { tasks } else { self.parallelism.min(tasks) };
+        tasks.saturating_add(more)
+    }
+
     /// Whether its tasks are put on the network.
     pub fn is_on(&self, network: &ObservedNetwork) -> bool {
         self.attachment(network).is_some()

@@ -64,6 +64,11 @@ pub trait Reader: Send + Sync {
     /// `GET /services`: empty unless the engine is a Swarm manager.
     async fn services(&self) -> Result<Vec<ObservedService>, EngineError>;
 
+    /// `GET /tasks`, of a Swarm manager: what became of the service's latest task that failed or was rejected, or why one cannot be placed.
+    async fn failure(&self, _service: &ServiceId) -> Result<Option<String>, EngineError> {
+        Ok(None)
+    }
+
     /// `GET /tasks/{id}`, of a Swarm manager. `Ok(None)` when it is gone.
     async fn task(&self, id: &str) -> Result<Option<ObservedTask>, EngineError>;
 

@@ -758,7 +758,7 @@ pub(super) fn converge<'a>(
         }
         for wanted in &members.services {
             if !service::is_proxy(wanted.service, ctx.server.proxy.as_ref()) {
-                draft.groups.extend(service::attach(ctx, &destination.key, &target, wanted, Cause::MemberDetached));
+                service::attach(ctx, &destination.key, &target, wanted, Cause::MemberDetached, &mut draft);
             }
         }
         draft.notes.extend(member::alias_notes(ctx, destination, located.network(), &members));

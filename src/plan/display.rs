@@ -108,6 +108,7 @@ words!(Reason {
     HookFailed,
     ProxyUnsupported,
     RolloutInterrupts,
+    TasksNotRunning,
     RoleChanged,
     RolloutInProgress,
     RollbackChanges,

@@ -702,6 +702,8 @@ pub enum Reason {
     ProxyUnsupported,
     /// A rollout that cannot be had without failed requests.
     RolloutInterrupts,
+    /// Fewer tasks of a Swarm service run than should.
+    TasksNotRunning,
     /// The server has left its Swarm, or says so for a moment: what was an overlay waits.
     RoleChanged,
     /// The Swarm is replacing the tasks of the service, or has paused in that: nothing about it is changed.

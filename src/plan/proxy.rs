@@ -175,11 +175,11 @@ fn converge_service<'a>(
             let aliases = declared.map(|wanted| wanted.aliases.clone()).unwrap_or_default();
             let made_for = made_for(declared.map(|wanted| &wanted.made_for));
             let wanted = WantedService { object: &destination.key, service, aliases, made_for };
-            draft.groups.extend(service::attach(ctx, &destination.key, target, &wanted, Cause::ProxyDetached));
+            service::attach(ctx, &destination.key, target, &wanted, Cause::ProxyDetached, draft);
         }
         // Declared as a member as well: it belongs there in that capacity.
         (_, Some(wanted), _) if destination.active => {
-            draft.groups.extend(service::attach(ctx, &destination.key, target, wanted, Cause::MemberDetached));
+            service::attach(ctx, &destination.key, target, wanted, Cause::MemberDetached, draft);
         }
         (_, _, Some(network)) if service::wanted_elsewhere(ctx, &destination.key, network, service) => {}
         (Some(false), _, Some(network)) => {

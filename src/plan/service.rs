@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
+
 use super::applied;
 use super::cut::{Stranded, cut};
 use super::destination::recreation;
@@ -13,14 +15,16 @@ use super::host;
 use super::leaving::{Fate, Outlook, Question, Somebody};
 use super::member::{Members, Target, WantedService};
 use super::operation::{
-    Call, Cause, Connection, Group, Journal, JournalPurpose, JournalService, NetworkChange, NetworkTarget, Note,
-    NoteKind, Operation, Reason, ServerPlan, ServiceTarget,
+    BlockerKind, Call, Cause, Connection, Group, Journal, JournalPurpose, JournalService, NetworkChange, NetworkTarget,
+    Note, NoteKind, Operation, Reason, ServerPlan, ServiceTarget,
 };
 use super::ownership::Mark;
 use super::{Context, Draft};
 use crate::api::ObjectKey;
 use crate::desired::{DesiredDestination, DesiredMember, DesiredServer, Proxy, ProxyInstance};
-use crate::observed::{NetworkScope, ObservedNetwork, ObservedService, Rollout, ServiceAttachment, ServiceId};
+use crate::observed::{
+    NetworkScope, ObservedNetwork, ObservedService, ObservedSubnet, Rollout, ServiceAttachment, ServiceId, SwarmState,
+};
 
 /// The server's proxy, where it is a service that exists.
 pub(super) fn proxy<'a>(ctx: &Context<'a>) -> Option<&'a ObservedService> {
@@ -34,14 +38,15 @@ pub(super) fn is_proxy(service: &ObservedService, proxy: Option<&Proxy>) -> bool
     matches!(proxy, Some(Proxy { instance: ProxyInstance::Service(name), .. }) if service.name == *name)
 }
 
-/// What puts the service on the destination's network as declared; `None` where it is so.
+/// Puts the service on the destination's network as declared, where it is not so, and says how many of its tasks run.
 pub(super) fn attach(
     ctx: &Context<'_>,
     destination: &ObjectKey,
     target: &Target<'_>,
     wanted: &WantedService<'_>,
     detached: Cause,
-) -> Option<Group> {
+    draft: &mut Draft,
+) {
     let before = target.network.and_then(|network| wanted.service.attachment(network));
     let mut aliases = wanted.aliases.clone();
     aliases.extend(aliases_elsewhere(ctx, destination, target, wanted.service));
@@ -50,14 +55,97 @@ pub(super) fn attach(
         Some(before) if applied::aliases_differ(&before.aliases, &before.driver_opts, &aliases, ctx.set) => {
             Cause::EndpointDiffers
         }
-        Some(_) => return None,
+        Some(_) => {
+            draft.notes.extend(lacking_tasks(wanted));
+            return;
+        }
     };
+    if before.is_none()
+        && let Some(note) = crowded(ctx, target, wanted)
+    {
+        draft.notes.push(note);
+        return;
+    }
     let mut attachment = before.cloned().unwrap_or_default();
     let ServiceAttachment { aliases: has, driver_opts } = &mut attachment;
     applied::apply_aliases(has, driver_opts, &aliases, ctx.set);
     let mark = Mark { set: ctx.set, source: ctx.source(), made_for: &wanted.made_for, name: None };
     mark.write(&mut attachment.driver_opts);
-    Some(update(wanted.object, wanted.service, target.call(), Some(attachment), cause))
+    draft.groups.push(update(wanted.object, wanted.service, target.call(), Some(attachment), cause));
+}
+
+/// A service is connected when its tasks run: its definition alone serves nobody.
+fn lacking_tasks(wanted: &WantedService<'_>) -> Option<Note> {
+    let service = wanted.service;
+    let tasks = service.tasks.filter(|_| service.lacks_tasks())?;
+    let name = &service.name;
+    let why = match (&service.failure, service.rollout) {
+        (Some(failure), _) => format!("; the latest failure: {}", failure.trim_end_matches('.')),
+        (None, Some(_)) => ", and a rollout of it is under way".to_owned(),
+        (None, None) => String::new(),
+    };
+    let message = format!("{} of {} tasks of the Swarm service {name:?} run{why}.", tasks.running, tasks.desired);
+    let note = Note::waiting(Reason::TasksNotRunning, wanted.object, message);
+    Some(note.hint(format!("docker service ps --no-trunc {name}")))
+}
+
+/// The network has fewer addresses left than the service takes: its tasks would be rejected, one after another, while Swarm replaces them.
+fn crowded(ctx: &Context<'_>, target: &Target<'_>, wanted: &WantedService<'_>) -> Option<Note> {
+    let subnets = target.network.map_or(&target.create.subnets, |network| &network.subnets);
+    let capacities: Vec<u64> = subnets.iter().filter_map(capacity).collect();
+    if capacities.is_empty() {
+        return None;
+    }
+    let all = capacities.into_iter().fold(0, u64::saturating_add);
+    let virtual_address = |service: &ObservedService| u64::from(!service.round_robin);
+    let tasks = |service: &ObservedService| {
+        service.replicas.or(service.tasks.map(|tasks| tasks.desired)).unwrap_or_default() + virtual_address(service)
+    };
+    let nodes = match &ctx.host.state.engine.swarm {
+        SwarmState::Manager { nodes, .. } => nodes.unwrap_or(1),
+        _ => 1,
+    };
+    let (services, containers) = target.network.map_or((0, 0), |network| {
+        let services = ctx.host.services_on(network).into_iter().map(tasks).fold(0, u64::saturating_add);
+        let by_hand = ctx.host.attached(network).into_iter().filter(|it| !host::is_task(it.container)).count();
+        (
+            services,
+            (by_hand + ctx.elsewhere_on(network).iter().filter(|it| it.kind == BlockerKind::Container).count()) as u64,
+        )
+    });
+    let service = wanted.service;
+    let needs = service.most_tasks().saturating_add(virtual_address(service));
+    let nodes = nodes.min(service.most_tasks().saturating_add(services).saturating_add(containers));
+    let free = all.saturating_sub(services.saturating_add(containers).saturating_add(nodes));
+    if needs <= free {
+        return None;
+    }
+    let message = format!(
+        "The Swarm service {:?} takes {needs} addresses ({} for its tasks while they are replaced{}), and the network {:?} has {free} left: of its {all}, \
+         {} are taken and {nodes} kept for the load balancers of the nodes.",
+        service.name,
+        service.most_tasks(),
+        if service.round_robin { "" } else { ", and a virtual one" },
+        target.create.name,
+        services.saturating_add(containers),
+    );
+    Some(
+        Note::refused(Reason::AddressPoolExhausted, wanted.object, message)
+            .hint("declare a larger subnet in `spec.network.subnets`, or fewer replicas"),
+    )
+}
+
+/// How many addresses of a subnet there are to give, without its own three. Of IPv6 there are always enough.
+fn capacity(subnet: &ObservedSubnet) -> Option<u64> {
+    let range = subnet.ip_range.as_ref().unwrap_or(&subnet.subnet);
+    match range.parse::<IpNet>().ok()? {
+        IpNet::V4(net) => {
+            let addresses = 1_u64 << (32 - net.prefix_len());
+            let own = if subnet.ip_range.is_some() { 0 } else { 3 };
+            Some(addresses.saturating_sub(own + subnet.aux_addresses.len() as u64))
+        }
+        IpNet::V6(_) => None,
+    }
 }
 
 /// What takes the service off a network.

@@ -440,6 +440,52 @@ async fn a_rollout_that_fails_is_rolled_back_as_if_landfall_were_not_there_and_o
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_is_connected_when_its_tasks_run_and_stays_off_a_network_without_room_for_them() {
+    let host = Host::start();
+    host.swarm_init();
+    host.import_image(IMAGE, &[]);
+    service(&host, "api", 6);
+    wait_for("the tasks run", || (running(&host, "api") == 6).then_some(()));
+    let engine = engine(&host);
+    let scenario = |subnet: &str, name: &str| {
+        let web = destination(name).named(name).subnet(subnet).member(application("api").swarm_service("api"));
+        Scenario::without_proxy().swarm_manager().destination(web)
+    };
+    let apply = async |scenario: &Scenario| said(&apply(&engine, &scenario.desired, &scenario.request).await);
+    let small = scenario("10.42.0.0/29", "small");
+    let refused = apply(&small).await;
+    assert!(
+        refused
+            .contains("Refused AddressPoolExhausted Application/shop/api: The Swarm service \"api\" takes 7 addresses"),
+        "{refused}"
+    );
+    assert_eq!((apply(&small).await.matches("UpdateService").count(), running(&host, "api")), (0, 6));
+
+    host.remove_network("small");
+    let large = scenario("10.43.0.0/28", "large");
+    let put = apply(&large).await;
+    assert!(put.contains("UpdateService - Done"), "{put}");
+    rolled_out(&host, "api");
+    wait_for("the tasks run", || (tasks_on(&host, "api", "large").len() == 6).then_some(()));
+    assert_eq!(apply(&large).await, "");
+
+    // No node will do for it.
+    update(&host, "api", |spec| spec["TaskTemplate"]["Placement"] = json!({ "Constraints": ["node.role==worker"] }));
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let said = loop {
+        let said = apply(&large).await;
+        if said.contains("no suitable node") || std::time::Instant::now() > deadline {
+            break said;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert!(
+        said.starts_with("Waiting TasksNotRunning Application/shop/api: ") && said.contains("of 6 tasks"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_and_members_that_are_services_are_put_on_the_network_and_taken_off() {
     let cluster = Cluster::start(2);
     let [m1, w1] = &cluster.nodes[..] else { unreachable!() };
@@ -466,6 +512,8 @@ async fn a_proxy_and_members_that_are_services_are_put_on_the_network_and_taken_
     let updates = operations.iter().filter(|it| it.op == "UpdateService");
     let updates: Vec<_> = updates.map(|it| (it.service.as_deref(), it.network.as_deref(), it.disruptive)).collect();
     assert_eq!(updates, [(Some("edge"), None, true), (Some("api"), Some("web-net"), true)], "{}", said(&first));
+    rolled_out(m1, "edge");
+    rolled_out(m1, "api");
     let second = fleet.apply(&scenario(member())).await;
     assert_eq!(said(&second), "default/w1: ConnectEndpoint client Done\n");
     settled(&fleet.apply(&scenario(member())).await);

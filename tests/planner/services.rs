@@ -1,9 +1,11 @@
 //! Swarm services as the proxy and as members: on networks by their definitions.
 
 use landfall::api::Kind;
-use landfall::observed::{ContainerState, Rollout};
+use landfall::observed::{ContainerState, Rollout, TaskCount};
 use landfall::plan::Group;
 use landfall::plan::cut::cut;
+use landfall::report::Report;
+use landfall::status::Status;
 
 use crate::support::scenario::{ContainerBuilder, Scenario, application, container, destination, network};
 
@@ -332,6 +334,80 @@ fn an_alias_that_is_the_name_of_another_service_is_taken_twice() {
         default/edge-1
           * warning Destination/shop/web: The alias \"db\" belongs to Application/shop/api and the Swarm service \"db\": whoever asks for it gets any of them. (AliasTakenTwice)
               hint: give each its own alias, or put them on different destinations
+        ",
+    );
+}
+
+/// By its definition alone a service serves nobody.
+#[test]
+fn a_service_whose_tasks_do_not_run_is_not_connected() {
+    let scenario = |running, failure: Option<&str>| {
+        let mut scenario = manager()
+            .network(network("web-net").of("web").overlay())
+            .service("api", &["web-net"], 6)
+            .put_there("web-net", &[])
+            .destination(destination("web").named("web-net").member(application("api").swarm_service("api")));
+        let service = &mut scenario.state().services[0];
+        service.tasks = Some(TaskCount { desired: 6, running });
+        service.failure = failure.map(str::to_owned);
+        scenario
+    };
+    scenario(6, None).expect("");
+    let broken = scenario(0, Some("rejected: could not find an available IP while allocating VIP."));
+    broken.clone().expect_nothing_but(
+        "
+        default/edge-1
+          ? waiting Application/shop/api: 0 of 6 tasks of the Swarm service \"api\" run; the latest failure: rejected: could not find an available IP while allocating VIP. (TasksNotRunning)
+              hint: docker service ps --no-trunc api
+        ",
+    );
+    let status = |scenario: &Scenario| {
+        let report = Report::planned(&scenario.plan());
+        let status = Status::new(&scenario.desired, &scenario.observed, &report);
+        let of = |object: &str, condition: &str| {
+            let condition = status.condition(&object.parse().unwrap(), condition).unwrap();
+            format!("{:?} {}", condition.status, condition.reason)
+        };
+        [
+            of("Destination/shop/web", "MembersConnected"),
+            of("Destination/shop/web", "Ready"),
+            of("Application/shop/api", "Ready"),
+        ]
+    };
+    assert_eq!(status(&scenario(6, None)), ["True AllConnected", "True AsDeclared", "True Connected"]);
+    assert_eq!(status(&broken), ["False TasksNotRunning", "False TasksNotRunning", "False TasksNotRunning"]);
+}
+
+#[test]
+fn a_service_is_put_on_no_network_that_has_not_enough_addresses_for_it() {
+    let scenario = |subnet: &str, replicas| {
+        manager()
+            .network(network("web-net").of("web").overlay().subnet(subnet))
+            .container(container("app").on("web-net").marked())
+            .service("db", &["web-net"], 1)
+            .service("api", &[], replicas)
+            .destination(
+                destination("web")
+                    .named("web-net")
+                    .subnet(subnet)
+                    .member(application("app"))
+                    .member(application("db").swarm_service("db"))
+                    .member(application("api").swarm_service("api")),
+            )
+    };
+    scenario("10.42.0.0/29", 6).expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Application/shop/api: The Swarm service \"api\" takes 8 addresses (7 for its tasks while they are replaced, and a virtual one), and the network \"web-net\" has 1 left: of its 5, 3 are taken and 1 kept for the load balancers of the nodes. (AddressPoolExhausted)
+              hint: declare a larger subnet in `spec.network.subnets`, or fewer replicas
+        ",
+    );
+    // 13 addresses: one for the node, three are taken, and 9 are left for 8 tasks at most and a virtual address.
+    assert!(scenario("10.42.0.0/28", 8).plan().to_string().contains("refused"));
+    scenario("10.42.0.0/28", 7).expect(
+        "
+        default/edge-1
+          + update service api: add network web-net for Application/shop/api (MemberDetached), disruptive
         ",
     );
 }

@@ -764,6 +764,9 @@ impl World {
             rollout: None,
             has_previous: false,
             tasks: None,
+            failure: None,
+            parallelism: 1,
+            round_robin: false,
         });
         id
     }

@@ -213,6 +213,9 @@ impl Scenario {
             rollout: None,
             has_previous: false,
             tasks: None,
+            failure: None,
+            parallelism: 1,
+            round_robin: false,
         });
         self
     }

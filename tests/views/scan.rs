@@ -378,6 +378,9 @@ fn overlays_are_declared_with_their_services_and_tasks_are_not_members_of_their_
         rollout: None,
         has_previous: false,
         tasks: None,
+        failure: None,
+        parallelism: 1,
+        round_robin: false,
     };
     let mut state = manager(
         vec![net.clone(), network("local"), ObservedNetwork { ingress: true, ..overlay("ingress") }],

@@ -240,6 +240,16 @@ impl Reader for DockerReader {
         }
     }
 
+    async fn failure(&self, service: &ServiceId) -> Result<Option<String>, EngineError> {
+        // The id is of letters and digits alone.
+        let path = format!("/tasks?filters=%7B%22service%22%3A%5B%22{service}%22%5D%7D");
+        let what = || format!("listing the tasks of the Swarm service {}", service.short());
+        let tasks: Vec<wire::Task> = self.get(&path, LARGEST_LIST, what).await?;
+        let pending = tasks.iter().find_map(wire::Task::is_pending);
+        let latest = tasks.iter().filter_map(wire::Task::failure).max();
+        Ok(pending.or(latest.map(|(_, text)| text)))
+    }
+
     async fn task(&self, id: &str) -> Result<Option<ObservedTask>, EngineError> {
         let what = || format!("looking at the task {id}");
         // The id comes from a message of the daemon, and goes into a path.
@@ -447,6 +457,10 @@ impl Reader for DockerWriter {
 
     async fn services(&self) -> Result<Vec<ObservedService>, EngineError> {
         self.reader.services().await
+    }
+
+    async fn failure(&self, service: &ServiceId) -> Result<Option<String>, EngineError> {
+        self.reader.failure(service).await
     }
 
     async fn task(&self, id: &str) -> Result<Option<ObservedTask>, EngineError> {

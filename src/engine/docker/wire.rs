@@ -396,7 +396,11 @@ wire!(ServiceSpec {
     // Before API 1.25 the networks were here, and services made then still have them here.
     "Networks" networks: Vec<Attachment>,
     "Mode" mode: Mode,
+    "UpdateConfig" update: Option<UpdateConfig>,
+    "EndpointSpec" endpoint: EndpointSpec,
 });
+wire!(UpdateConfig { "Parallelism" parallelism: u64, });
+wire!(EndpointSpec { "Mode" mode: String, });
 wire!(TaskTemplate { "Networks" networks: Vec<Attachment>, });
 wire!(Attachment {
     "Target" target: String,
@@ -411,7 +415,7 @@ impl TryFrom<Service> for ObservedService {
     type Error = Odd;
 
     fn try_from(service: Service) -> Result<Self, Odd> {
-        let ServiceSpec { name, labels, task, networks, mode } = service.spec;
+        let ServiceSpec { name, labels, task, networks, mode, update, endpoint } = service.spec;
         let replicas = mode.replicated.map(|mode| mode.replicas).or(mode.job.map(|job| job.completions));
         let network = |Attachment { target, aliases, driver_opts }| ServiceNetwork {
             target,
@@ -422,7 +426,22 @@ impl TryFrom<Service> for ObservedService {
         let rollout = Rollout::of(&service.update.state);
         let tasks = service.tasks.map(|ServiceStatus { running, desired }| TaskCount { desired, running });
         let has_previous = service.previous.is_some_and(|previous| !previous.name.is_empty());
-        Ok(Self { id, name, labels, networks, replicas, rollout, has_previous, tasks })
+        // Swarm's own default, where nothing is said.
+        let parallelism = update.map_or(1, |update| update.parallelism);
+        let round_robin = endpoint.mode == "dnsrr";
+        Ok(Self {
+            id,
+            name,
+            labels,
+            networks,
+            replicas,
+            rollout,
+            has_previous,
+            tasks,
+            failure: None,
+            parallelism,
+            round_robin,
+        })
     }
 }
 
@@ -435,7 +454,26 @@ wire!(Task {
 });
 wire!(TaskSpec { "NetworkAttachmentSpec" attachment: TaskAttachment, });
 wire!(TaskAttachment { "ContainerID" container: String, });
-wire!(TaskStatus { "State" state: String, });
+wire!(TaskStatus { "State" state: String, "Err" error: String, "Message" message: String, "Timestamp" time: String, });
+
+impl Task {
+    /// When, and of what, it failed or was rejected; of a bounded length.
+    pub(super) fn failure(&self) -> Option<(String, String)> {
+        let TaskStatus { state, error, message, time } = &self.status;
+        let text = if error.is_empty() { message } else { error };
+        let text: String = text.chars().take(FAILURE).collect();
+        matches!(state.as_str(), "failed" | "rejected").then(|| (time.clone(), format!("{state}: {text}")))
+    }
+
+    pub(super) fn is_pending(&self) -> Option<String> {
+        let TaskStatus { state, error, .. } = &self.status;
+        let waits = self.desired_state == "running" && state == "pending" && !error.is_empty();
+        waits.then(|| format!("pending: {}", error.chars().take(FAILURE).collect::<String>()))
+    }
+}
+
+/// Characters of what is said of a task.
+const FAILURE: usize = 300;
 
 impl From<Task> for ObservedTask {
     fn from(task: Task) -> Self {
