@@ -50,6 +50,9 @@ pub struct ObservedState {
     /// Images that resources declare, by reference.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, ImageState>,
+    /// Labels of the volumes, where a database is declared, by the volume's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl ObservedState {
@@ -62,6 +65,7 @@ impl ObservedState {
             services: Vec::new(),
             workloads: BTreeMap::new(),
             images: BTreeMap::new(),
+            volumes: BTreeMap::new(),
         }
     }
 

@@ -310,6 +310,22 @@ pub enum DatabaseEngine {
     ClickHouse,
 }
 
+impl DatabaseEngine {
+    /// As in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PostgreSQL => "PostgreSQL",
+            Self::MySQL => "MySQL",
+            Self::MariaDB => "MariaDB",
+            Self::MongoDB => "MongoDB",
+            Self::Redis => "Redis",
+            Self::KeyDB => "KeyDB",
+            Self::Dragonfly => "Dragonfly",
+            Self::ClickHouse => "ClickHouse",
+        }
+    }
+}
+
 /// Where a database keeps its data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

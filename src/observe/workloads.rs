@@ -42,6 +42,11 @@ pub(super) async fn see(
         }
         state.workloads.insert(id, detail.config);
     }
+    let mut members = server.into_iter().flat_map(|server| &server.destinations).flat_map(|it| &it.members);
+    if members.any(|member| member.workload.as_ref().is_some_and(|workload| workload.database.is_some())) {
+        let volumes = reader.volumes().await?;
+        state.volumes = volumes.into_iter().map(|volume| (volume.name, volume.labels)).collect();
+    }
     for (reference, ask) in images(server) {
         let local = reader.image(&reference).await?;
         let mut seen = ImageState { local, ..ImageState::default() };

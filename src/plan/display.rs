@@ -104,6 +104,7 @@ words!(Reason {
     HealthCheckFailed,
     PortTaken,
     DataIncompatible,
+    VolumeChanged,
     SecretMissing,
     HookFailed,
     ProxyUnsupported,

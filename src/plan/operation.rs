@@ -694,6 +694,8 @@ pub enum Reason {
     PortTaken,
     /// The data on a volume cannot be used as declared.
     DataIncompatible,
+    /// The declared volume is another than the one with the data.
+    VolumeChanged,
     /// A value that comes from elsewhere is not there.
     SecretMissing,
     /// A job before a rollout failed.

@@ -23,6 +23,61 @@ pub struct Connection {
     pub volume: String,
 }
 
+/// An engine and the version of it that has written data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    pub engine: DatabaseEngine,
+    /// As in an image's tag.
+    pub version: String,
+}
+
+impl Written {
+    /// The first number of the version; `None` where there is none, as in `latest`.
+    pub fn major(&self) -> Option<u64> {
+        let digits: String = self.version.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    }
+
+    /// As a label's value.
+    pub fn label(&self) -> String {
+        format!("{}:{}", self.engine.as_str().to_ascii_lowercase(), self.version)
+    }
+}
+
+impl std::fmt::Display for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.engine.as_str(), self.version)
+    }
+}
+
+impl std::str::FromStr for Written {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, version) = text.split_once(':').ok_or_else(|| format!("{text:?} is no engine with a version"))?;
+        let engine = ENGINES.into_iter().find(|engine| engine.as_str().eq_ignore_ascii_case(name));
+        let engine = engine.ok_or_else(|| format!("{name:?} is no engine"))?;
+        Ok(Self { engine, version: version.to_owned() })
+    }
+}
+
+const ENGINES: [DatabaseEngine; 8] = [
+    DatabaseEngine::PostgreSQL,
+    DatabaseEngine::MySQL,
+    DatabaseEngine::MariaDB,
+    DatabaseEngine::MongoDB,
+    DatabaseEngine::Redis,
+    DatabaseEngine::KeyDB,
+    DatabaseEngine::Dragonfly,
+    DatabaseEngine::ClickHouse,
+];
+
+/// What an engine's own image of that tag writes; `None` of any other image.
+pub fn written_by_image(engine: DatabaseEngine, image: &str) -> Option<Written> {
+    let version = image.strip_prefix(repository(engine))?.strip_prefix(':')?;
+    Some(Written { engine, version: version.to_owned() })
+}
+
 /// What is declared of a database.
 #[derive(Debug, Clone)]
 pub struct Declared<'a> {

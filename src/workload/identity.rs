@@ -26,6 +26,8 @@ pub const UID: &str = "landfall.uid";
 pub const APPLIED: &str = "landfall.applied";
 /// Fingerprints of its files by path, as JSON; keyed with the uid.
 pub const FILES: &str = "landfall.files";
+/// What wrote the data of a database: `postgresql:17-alpine`.
+pub const DATA: &str = "landfall.data";
 /// Path of the file that makes its health check fail, where the check was wrapped.
 pub const DRAIN: &str = "landfall.drain";
 /// What a new container is called until the old one is gone.

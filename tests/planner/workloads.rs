@@ -377,3 +377,71 @@ fn an_application_waits_for_its_database_and_is_started_after_it() {
     assert!(delete.contains("remove container shop-frontend-1") && !delete.contains("shop-orders"), "{delete}");
     let _ = key(Kind::Application, "frontend");
 }
+
+fn database(spec: &str) -> String {
+    format!(
+        "{DESTINATION}---\napiVersion: landfall/v1\nkind: Database\nmetadata: {{ name: orders, namespace: shop }}\nspec:\n  destination: web\n  credentials: {{ password: {{ env: PASSWORD }} }}\n{spec}"
+    )
+}
+
+/// A database that runs, with its data.
+fn running_database(spec: &str) -> Scenario {
+    let mut scenario = world(&database(spec));
+    have_images(&mut scenario);
+    let plan = scenario.plan();
+    let mut all = usize::MAX;
+    assert!(execute(&mut scenario, &plan, &mut all, &mut |_| {}));
+    assert_eq!(scenario.plan().servers[0].groups, []);
+    scenario
+}
+
+/// What is refused when the manifest says this instead; nothing is planned.
+fn refused(scenario: &mut Scenario, spec: &str) -> String {
+    declare(scenario, &database(spec));
+    have_images(scenario);
+    let plan = scenario.plan();
+    assert_eq!(plan.servers[0].groups, [], "{plan}");
+    plan.to_string()
+}
+
+#[test]
+fn another_major_version_never_touches_the_data_and_another_minor_one_may() {
+    let postgres = |version: &str| format!("  engine: PostgreSQL\n  version: '{version}'\n");
+    let mut scenario = running_database(&postgres("15-alpine"));
+    let said = refused(&mut scenario, &postgres("16"));
+    assert!(
+        said.contains("The data on the volume \"shop-orders-data\" was written by PostgreSQL 15-alpine, and the manifest declares PostgreSQL 16. (DataIncompatible)"),
+        "{said}"
+    );
+    declare(&mut scenario, &database(&postgres("15.4")));
+    have_images(&mut scenario);
+    assert_ne!(scenario.plan().servers[0].groups, []);
+
+    // The container is gone, the volume tells.
+    scenario.state().containers.retain(|it| !it.name.starts_with("shop-orders"));
+    assert!(!scenario.state().volumes.is_empty());
+    let said = refused(&mut scenario, "  engine: MariaDB\n  version: '11'\n  storage: { volume: shop-orders-data }\n");
+    assert!(said.contains("was written by PostgreSQL 15-alpine, and the manifest declares MariaDB 11"), "{said}");
+    declare(&mut scenario, &database(&postgres("15-alpine")));
+    have_images(&mut scenario);
+    assert_ne!(scenario.plan().servers[0].groups, []);
+}
+
+#[test]
+fn data_is_not_left_behind_in_the_old_volume_and_that_of_another_resource_is_not_taken() {
+    let redis = |volume: &str| format!("  engine: Redis\n  storage: {{ volume: {volume} }}\n");
+    let mut scenario = running_database(&redis("first"));
+    let said = refused(&mut scenario, &redis("second"));
+    assert!(
+        said.contains("spec.storage.volume is \"second\" in the manifest, and the data is in the volume \"first\". (VolumeChanged)"),
+        "{said}"
+    );
+    let mut scenario = world(&database(&redis("first")));
+    let labels = [("landfall.object".to_owned(), "Database/shop/sessions".to_owned())].into();
+    scenario.state().volumes.insert("first".to_owned(), labels);
+    let said = refused(&mut scenario, &redis("first"));
+    assert!(
+        said.contains("The volume \"first\" holds the data of Database/shop/sessions. (DataIncompatible)"),
+        "{said}"
+    );
+}

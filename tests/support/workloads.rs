@@ -74,7 +74,10 @@ pub fn perform(state: &mut ObservedState, call: &WorkloadCall) -> Result<(), Str
             let pulled = ImageState { local: Some(image(reference)), ..ImageState::default() };
             state.images.insert(reference.clone(), pulled);
         }
-        WorkloadCall::CreateVolume { .. } => {}
+        WorkloadCall::CreateVolume { name, labels } => {
+            // One that is there already is left as it is.
+            state.volumes.entry(name.clone()).or_insert_with(|| labels.clone());
+        }
         WorkloadCall::RunJob { container, .. } => {
             if container.image.ends_with(":sick") {
                 return Err("the job failed".to_owned());

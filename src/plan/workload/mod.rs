@@ -5,6 +5,7 @@
 //! one is gone; the daemon gives a name once, so two appliers cannot both make it.
 
 pub mod call;
+mod data;
 mod leaving;
 mod rollout;
 
@@ -126,7 +127,7 @@ impl<'a> Managed<'a, '_> {
         if let Some(note) = self.image_hindrance() {
             return Some(note);
         }
-        if let Some(note) = self.other_on_the_volume() {
+        if let Some(note) = self.other_on_the_volume().or_else(|| self.data_hindrance()) {
             return Some(note);
         }
         if let Some(problem) = &self.image.problem {
@@ -313,6 +314,7 @@ impl<'a> Managed<'a, '_> {
             replica,
             name,
         ));
+        labels.extend(self.written().map(|written| (identity::DATA.to_owned(), written.label())));
         let source = self.ctx.input.desired.source.as_ref();
         labels.extend(source.map(|source| (ownership::SOURCE.to_owned(), source.clone())));
         ContainerCreate {
@@ -376,10 +378,11 @@ impl<'a> Managed<'a, '_> {
                 MountSource::Path(_) => None,
             })
             .collect();
-        let labels: BTreeMap<String, String> = BTreeMap::from([
+        let mut labels: BTreeMap<String, String> = BTreeMap::from([
             (ownership::SET.to_owned(), self.ctx.set.to_owned()),
             (identity::OBJECT.to_owned(), self.resource().to_string()),
         ]);
+        labels.extend(self.written().map(|written| (identity::DATA.to_owned(), written.label())));
         names.into_iter().map(move |name| WorkloadCall::CreateVolume { name: name.clone(), labels: labels.clone() })
     }
 }

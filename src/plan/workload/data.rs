@@ -1,0 +1,80 @@
+//! What is known of the data on a database's volume: whose it is, and which version of which engine wrote it.
+
+use super::{Managed, Note, Reason};
+use crate::workload::MountSource;
+use crate::workload::database::{Written, written_by_image};
+use crate::workload::identity::{DATA, OBJECT};
+
+impl Managed<'_, '_> {
+    /// What the volume's data was written by, as a label says it: `postgresql:17-alpine`. `None` where it is no database.
+    pub(super) fn written(&self) -> Option<Written> {
+        let connection = self.workload.database.as_ref()?;
+        Some(Written { engine: connection.engine, version: connection.version.clone() })
+    }
+
+    /// Why the declared database must not touch the data that there is.
+    pub(super) fn data_hindrance(&self) -> Option<Note> {
+        let connection = self.workload.database.as_ref()?;
+        self.volume_changed(&connection.volume)
+            .or_else(|| self.volume_of_another(&connection.volume))
+            .or_else(|| self.other_version(&connection.volume))
+    }
+
+    /// The data stays behind in the old volume, and the database would begin empty.
+    fn volume_changed(&self, declared: &str) -> Option<Note> {
+        let path = &self.workload.container.mounts.first()?.target;
+        let held = self.held();
+        let before = held.iter().find_map(|held| {
+            let config = self.ctx.host.state.workloads.get(&held.container.id)?;
+            let mount = config.mounts.iter().find(|it| it.mount.target == *path)?;
+            match &mount.mount.source {
+                MountSource::Volume(name) if name != declared => Some(name.clone()),
+                _ => None,
+            }
+        })?;
+        let message =
+            format!("spec.storage.volume is {declared:?} in the manifest, and the data is in the volume {before:?}.");
+        Some(Note::refused(Reason::VolumeChanged, self.resource(), message).hint(format!(
+            "set `storage.volume: {before}`; to begin with an empty volume, delete {} first: its volume stays",
+            self.resource()
+        )))
+    }
+
+    fn volume_of_another(&self, volume: &str) -> Option<Note> {
+        let other = self.ctx.host.state.volumes.get(volume)?.get(OBJECT)?;
+        if *other == self.resource().to_string() {
+            return None;
+        }
+        let message = format!("The volume {volume:?} holds the data of {other}.");
+        Some(
+            Note::refused(Reason::DataIncompatible, self.resource(), message)
+                .hint("declare another `storage.volume`; of a resource that was renamed, the volume's label tells its former name"),
+        )
+    }
+
+    fn other_version(&self, volume: &str) -> Option<Note> {
+        let declared = self.written()?;
+        let state = self.ctx.host.state;
+        let of_container = self.held().into_iter().find_map(|held| {
+            let label = held.container.labels.get(DATA).and_then(|label| label.parse::<Written>().ok());
+            label.or_else(|| written_by_image(declared.engine, &held.container.image))
+        });
+        let on_volume = || state.volumes.get(volume)?.get(DATA)?.parse::<Written>().ok();
+        let before = of_container.or_else(on_volume)?;
+        let reads = before.engine == declared.engine
+            && match (before.major(), declared.major()) {
+                (Some(before), Some(declared)) => before == declared,
+                _ => true,
+            };
+        if reads {
+            return None;
+        }
+        let message =
+            format!("The data on the volume {volume:?} was written by {before}, and the manifest declares {declared}.");
+        Some(Note::refused(Reason::DataIncompatible, self.resource(), message).hint(format!(
+            "declare {before} again; to change, dump the database with that version, delete {}, declare another `storage.volume` with the new version, and \
+             restore the dump",
+            self.resource()
+        )))
+    }
+}
