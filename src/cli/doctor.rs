@@ -88,7 +88,7 @@ struct Diagnosis {
 struct Looked {
     server: String,
     reachable: bool,
-    /// Containers that the proxy is to serve, and the proxy.
+    /// Containers that were inspected.
     examined: usize,
 }
 
@@ -108,7 +108,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         Some(uri) => Some(context.block_on(ask(uri, args.via.as_ref(), args.servers.timeout))?),
         None => None,
     };
-    let mut observed = servers::observe(context, &desired, &args.servers, |_| Interest::All)?;
+    let mut observed = servers::observe(context, &desired, &args.servers, |_| Interest::Names([].into()))?;
     let closer = context.block_on(look_closer(&desired, &mut observed, &args.servers))?;
     let mut findings = Vec::new();
     let mut looked = Vec::new();
@@ -166,9 +166,8 @@ async fn look_closer(
     args: &ServerArgs,
 ) -> BTreeMap<ObjectKey, Closer> {
     let connect = servers::reader(servers::options(args));
-    let seen: &Observations = observed;
-    let looks = desired.servers.values().filter_map(|server| {
-        let state = seen.get(&server.key)?.as_ref().ok()?;
+    let looks = observed.iter_mut().filter_map(|(key, seen)| {
+        let (server, state) = (desired.servers.get(key)?, seen.as_mut().ok()?);
         let reader = connect(server);
         Some(async move {
             let look = async {
@@ -176,7 +175,7 @@ async fn look_closer(
                 look(&reader, server, state).await.map_err(|error| error.to_string())
             };
             let late = |_| Err(format!("it took longer than {:?}", args.timeout));
-            (server.key.clone(), tokio::time::timeout(args.timeout, look).await.unwrap_or_else(late))
+            (key.clone(), tokio::time::timeout(args.timeout, look).await.unwrap_or_else(late))
         })
     });
     let looks: Vec<_> = Turns::new(args.concurrency).all(looks).await.into_iter().collect();

@@ -42,6 +42,12 @@ fn origin(check: &Check<'_, '_>, container: &ObservedContainer) -> Option<String
         return Some(member.resource.to_string());
     }
     let label = |key: &str| container.labels.get(key);
+    // Each version of an application has a Compose project service of its own there.
+    if let Some((kind, id)) =
+        ["coolify.applicationId", "coolify.databaseId"].iter().find_map(|key| Some((key, label(key)?)))
+    {
+        return Some(format!("{kind} {id}"));
+    }
     let of_compose = label("com.docker.compose.project").zip(label("com.docker.compose.service"));
     of_compose
         .map(|(project, service)| format!("the Compose service {project}/{service}"))

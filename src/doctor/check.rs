@@ -92,7 +92,16 @@ impl<'a, 'v> Check<'a, 'v> {
             });
         }
         let networks = self.view.networks_of(container);
-        let published = self.details(container).is_some_and(|details| !details.published.is_empty());
+        let details = self.details(container);
+        let published = details.is_some_and(|details| !details.published.is_empty());
+        if details.is_some() && !published && container.network_mode != "host" {
+            let message = format!("The proxy {name} publishes no port of the server.");
+            return Some(
+                Finding::new(FindingCause::ProxyUnpublished, NO_ANSWER, message).possible().container(name).advice(
+                    "publish its ports, unless something before it, such as a tunnel, reaches it in another way",
+                ),
+            );
+        }
         if published && !networks.is_empty() && networks.iter().all(|(_, network)| network.internal) {
             let message = format!("The proxy {name} is on internal networks only: its published ports lead nowhere.");
             let on = list(networks.iter().map(|(_, network)| network.name.as_str()));
@@ -249,6 +258,9 @@ impl<'a, 'v> Check<'a, 'v> {
         };
         let message = format!("{name} does not run: {how}.");
         let finding = ended(Finding::new(FindingCause::NotRunning, seen, message), container);
+        // Without labels nobody says that it is to be reached at all: a job that is through has done what it was for.
+        let through = served.routing.is_none() && container.exit.as_ref().is_some_and(|exit| exit.code == 0);
+        let finding = if through { finding.possible() } else { finding };
         let finding = match self.details(container).map(|details| details.restarts).filter(|count| *count > 0) {
             Some(1) => finding.evidence("restarted once"),
             Some(count) => finding.evidence(format!("restarted {count} times")),

@@ -504,7 +504,8 @@ pub(super) fn stale<'a>(check: &Check<'a, '_>, proxy: &ProxyView<'a>) -> Vec<Fin
     let Some(traefik) = proxy.containers.iter().find(|it| it.state == ContainerState::Running) else {
         return Vec::new();
     };
-    if proxy.proxy_type != ProxyType::Traefik {
+    // On a Swarm it asks every few seconds.
+    if proxy.proxy_type != ProxyType::Traefik || proxy.is_service {
         return Vec::new();
     }
     let events = check.input.events;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod diagnostics;
+mod doctor;
 mod fleet;
 mod hostile;
 mod stand_in;

@@ -56,8 +56,12 @@ impl World {
             asked: None,
         };
         for id in subjects(&world.server, &world.observed) {
-            let details =
-                Details { exposed: [80].into(), started: "2026-03-01T10:00:00Z".to_owned(), ..Details::default() };
+            let details = Details {
+                exposed: [80].into(),
+                published: [80].into(),
+                started: "2026-03-01T10:00:00Z".to_owned(),
+                ..Details::default()
+            };
             world.details.insert(id, details);
         }
         world
@@ -67,7 +71,7 @@ impl World {
         self.server =
             declared(&MANIFESTS.replace("container: traefik, type: Traefik", "container: caddy, type: Caddy"));
         for id in subjects(&self.server, &self.observed) {
-            self.details.entry(id).or_default();
+            self.details.entry(id).or_insert_with(|| Details { published: [80].into(), ..Details::default() });
         }
         self
     }
@@ -335,6 +339,14 @@ fn what_is_not_healthy_or_does_not_run_is_found_unless_another_serves_in_its_pla
         "docker logs --tail 20 blog",
     );
 
+    // Without labels a job that is through is no trouble, and one that failed is.
+    let ended = |code| {
+        let shop = exited(container("shop", "app", &["shop-net"]), code, "", false);
+        World::new(&["shop-net"], vec![caddy(&["shop-net"]), shop]).caddy()
+    };
+    assert_eq!(ended(0).found(), []);
+    ended(1).finds(FindingCause::NotRunning, "shop", "docker start shop");
+
     let mut new = app("blog", &["web"]);
     new.name = "blog-2".to_owned();
     new.id = container_id("blog-2");
@@ -549,6 +561,10 @@ fn an_alias_of_two_stacks_and_ranges_that_overlap() {
     };
     let world = World::new(&["web"], vec![traefik(&["web"]), stack("blog"), stack("shop")]);
     world.finds(FindingCause::AliasTwice, "shop-web-1", "docker network disconnect web shop-web-1");
+
+    // Two versions of an application of Coolify, during a deployment.
+    let version = |name: &'static str| stack(name).labels(&[("coolify.applicationId", "7")]);
+    assert_eq!(World::new(&["web"], vec![traefik(&["web"]), version("a"), version("b")]).found(), []);
 
     let mut world = World::new(&["a", "b"], vec![traefik(&["a", "b"]), app("blog", &["a"])]);
     for (name, range) in [("a", "10.1.0.0/16"), ("b", "10.1.2.0/24")] {
