@@ -174,9 +174,22 @@ impl Memory {
         reason: &str,
         message: &str,
     ) {
+        self.happened_at(jiff::Timestamp::now(), event_type, server, object, reason, message);
+    }
+
+    /// The same, at a time that somebody else's clock has told.
+    pub(super) fn happened_at(
+        &self,
+        time: jiff::Timestamp,
+        event_type: EventType,
+        server: &ObjectKey,
+        object: &ObjectKey,
+        reason: &str,
+        message: &str,
+    ) {
         let event = EventRecord {
             id: 0,
-            time: jiff::Timestamp::now(),
+            time,
             event_type,
             object: Some(object.clone()),
             server: Some(server.clone()),

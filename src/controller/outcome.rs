@@ -193,6 +193,20 @@ impl Loop {
         }
     }
 
+    /// What happened to it, besides what is done about it: by the daemon's own time. Where it has not told, nobody knows.
+    fn record_deed(&mut self, desired: &DesiredState, operation: &Operation) {
+        let Call::ConnectEndpoint { network, container, .. } = &operation.call else { return };
+        let Some(server) = desired.servers.keys().next() else { return };
+        if !matches!(operation.cause, Cause::MemberDetached | Cause::ProxyDetached) {
+            return;
+        }
+        let told = network.id.clone().and_then(|id| self.deeds.remove(&(server.clone(), id, container.id.clone())));
+        // A container that was made anew was not there before.
+        let Some(time) = told else { return };
+        let message = format!("{} was disconnected from {}.", container.name, network.name);
+        self.memory.happened_at(time, EventType::Warning, server, &operation.object, "Disconnected", &message);
+    }
+
     /// What became of everything that the pass dealt with.
     fn judge(
         &mut self,
@@ -216,6 +230,7 @@ impl Loop {
             let drift = (object.clone(), operation.cause);
             if self.settled.contains(object) && self.drifting.insert(drift.clone()) {
                 self.shared.board.count(|counts| *counts.drift.entry(drift.1.to_string()).or_default() += 1);
+                self.record_deed(desired, operation);
             }
             if *outcome == Outcome::Done {
                 self.drifting.remove(&drift);

@@ -32,6 +32,7 @@ use crate::execute::Limits;
 use crate::manifest::{self, Diagnostic, Manifests};
 use crate::notice::Notifier;
 use crate::observe::ObserveLimits;
+use crate::observed::{ContainerId, NetworkId};
 use crate::plan::{Cause, Reason};
 use crate::secrets::{self, Generate};
 use crate::sources;
@@ -45,6 +46,8 @@ use crate::turns::Turns;
 const BACKLOG: usize = 1024;
 /// Problems of one reading of the manifests that are logged one by one; the status and `validate` have them all.
 const LOGGED_PROBLEMS: usize = 20;
+/// Disconnections that are remembered for the record. Those that nothing is put back for are forgotten with the others.
+const DEEDS: usize = 4_096;
 /// How long running passes may take to end after the first signal.
 const GRACE: Duration = Duration::from_secs(30);
 /// How long the loop sleeps with nothing to wait for.
@@ -128,6 +131,7 @@ pub async fn run(
         contended: BTreeMap::new(),
         showing: None,
         drifting: BTreeSet::new(),
+        deeds: BTreeMap::new(),
         deadline: None,
         ended: None,
     };
@@ -203,6 +207,8 @@ pub(super) enum Message {
         server: ObjectKey,
         /// `None`: anything may have happened.
         about: Option<About>,
+        /// Somebody was taken off a network, at that time of the daemon's.
+        deed: Option<jiff::Timestamp>,
     },
     /// After a loss.
     StreamBack {
@@ -268,6 +274,8 @@ pub(super) struct Loop {
     contended: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
     /// The pass that has just ended.
     showing: Option<Showing>,
+    /// When somebody was taken off a network, by the clock of the daemon that told of it; for the record of what is put back.
+    pub(super) deeds: BTreeMap<(ObjectKey, NetworkId, ContainerId), jiff::Timestamp>,
     /// Drift that was found and is not put back yet.
     pub(super) drifting: BTreeSet<(ObjectKey, Cause)>,
     deadline: Option<Duration>,
@@ -313,8 +321,15 @@ impl Loop {
     /// Takes what a task has found; what is left for [`State`] to decide on is returned.
     fn take(&mut self, message: Message) -> Option<Event> {
         match message {
-            Message::Hint { server, about } => {
+            Message::Hint { server, about, deed } => {
                 self.shared.board.count(|counts| counts.events += 1);
+                if let (Some(time), Some(About { network: Some(network), container: Some(container) })) = (deed, &about)
+                {
+                    if self.deeds.len() >= DEEDS {
+                        self.deeds.clear();
+                    }
+                    self.deeds.insert((server.clone(), network.clone(), container.clone()), time);
+                }
                 match about.as_ref() {
                     Some(about) => {
                         about.container.iter().for_each(|id| self.shared.known.suspect(&server, id.clone()));

@@ -91,14 +91,14 @@ async fn follow(
         }
         told
     };
-    let hint = |about| tell(Message::Hint { server: server.clone(), about });
+    let hint = |about, deed| tell(Message::Hint { server: server.clone(), about, deed });
     let mut told;
     if wait.take().is_some() {
         tracing::info!(server = %server.path(), "the stream of events is open again");
         // The server is back: whatever waits for its next attempt need not wait any longer.
         told = tell(Message::StreamBack { server: server.clone() });
     } else {
-        told = hint(None);
+        told = hint(None, None);
     }
     let mut last = Instant::now();
     let mut asked = last;
@@ -111,13 +111,15 @@ async fn follow(
         match event {
             Ok(Some(Ok(event))) => {
                 tracing::trace!(server = %server.path(), action = event.action, object = event.name, "event");
-                told = hint(Some(About::of(&event)).filter(|_| told));
+                let off = event.object_type == "network" && event.action == "disconnect";
+                let deed = jiff::Timestamp::from_nanosecond(event.time_nanos.into()).ok().filter(|_| off);
+                told = hint(Some(About::of(&event)).filter(|_| told), deed);
                 last = Instant::now();
                 asked = last;
             }
             Ok(Some(Err(error))) => return Left::Lost(Some(error)),
             Ok(None) => return Left::Lost(None),
-            Err(_) if !told => told = hint(None),
+            Err(_) if !told => told = hint(None, None),
             Err(_) if last.elapsed() >= LONG_SILENCE => return Left::Doubted,
             Err(_) => {
                 if let Err(error) = watcher.ping().await {

@@ -33,6 +33,12 @@ fn fact_17_conditions_keep_their_time_and_generation_over_restarts_of_the_contro
     wait_for("the event", || {
         let events = world.run("events --for destination/web -o json").json();
         let all = events["items"].as_array().unwrap().clone();
+        // The deed comes before what was done about it, by the daemon's time.
+        let deed = all.iter().position(|it| it["message"] == "traefik was disconnected from web-net.")?;
+        assert_eq!((&all[deed]["reason"], &all[deed]["type"]), (&json!("Disconnected"), &json!("Warning")));
+        let time = |it: &Value| it["time"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        let repair = all[deed..].iter().find(|it| it["reason"] == "ProxyDetached")?;
+        assert!(time(&all[deed]) <= time(repair), "{all:#?}");
         (all.iter().filter(|it| it["reason"] == "ProxyDetached").count() >= 2).then_some(())
     });
     let history = world.run("history -o json").expect(0).json();
