@@ -7,7 +7,7 @@ use crate::desired::DesiredDestination;
 use crate::observed::ObservedNetwork;
 
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
-const STACK_NAMESPACE: &str = "com.docker.stack.namespace";
+pub(super) const STACK_NAMESPACE: &str = "com.docker.stack.namespace";
 
 /// Why the missing network of a destination is not created: the tool that made it finds a network that Landfall made under its name, and fails.
 /// `None` where creating it is right.

@@ -109,6 +109,7 @@ words!(Reason {
     HookFailed,
     ProxyUnsupported,
     RolloutInterrupts,
+    StackFileLacks,
     TasksNotRunning,
     RoleChanged,
     RolloutInProgress,

@@ -704,6 +704,8 @@ pub enum Reason {
     ProxyUnsupported,
     /// A rollout that cannot be had without failed requests.
     RolloutInterrupts,
+    /// A stack file does not name the network that Landfall puts its service on.
+    StackFileLacks,
     /// Fewer tasks of a Swarm service run than should.
     TasksNotRunning,
     /// The server has left its Swarm, or says so for a moment: what was an overlay waits.

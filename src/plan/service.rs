@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
+use super::adoption::STACK_NAMESPACE;
 use super::applied;
 use super::cut::{Stranded, cut};
 use super::destination::recreation;
@@ -55,8 +56,11 @@ pub(super) fn attach(
         Some(before) if applied::aliases_differ(&before.aliases, &before.driver_opts, &aliases, ctx.set) => {
             Cause::EndpointDiffers
         }
-        Some(_) => {
+        Some(before) => {
             draft.notes.extend(lacking_tasks(wanted));
+            if applied::is_own(&before.driver_opts, ctx.set) {
+                draft.notes.extend(stack_file(target, wanted, &aliases));
+            }
             return;
         }
     };
@@ -71,7 +75,24 @@ pub(super) fn attach(
     applied::apply_aliases(has, driver_opts, &aliases, ctx.set);
     let mark = Mark { set: ctx.set, source: ctx.source(), made_for: &wanted.made_for, name: None };
     mark.write(&mut attachment.driver_opts);
+    draft.notes.extend(stack_file(target, wanted, &aliases));
     draft.groups.push(update(wanted.object, wanted.service, target.call(), Some(attachment), cause));
+}
+
+/// `docker stack deploy` writes definitions anew, without the networks that the stack file does not name. Where it does name them, it leaves no
+/// mark of Landfall's on them.
+fn stack_file(target: &Target<'_>, wanted: &WantedService<'_>, aliases: &[String]) -> Option<Note> {
+    let stack = wanted.service.labels.get(STACK_NAMESPACE)?;
+    let (name, network) = (&wanted.service.name, &target.create.name);
+    let short = name.strip_prefix(&format!("{stack}_")).unwrap_or(name);
+    let message = format!(
+        "The Swarm service {name:?} is of the stack {stack:?}: each `docker stack deploy` takes it off {network:?}, and its tasks restart twice, unless \
+         the stack file names the network."
+    );
+    let on = if aliases.is_empty() { "{}".to_owned() } else { format!("{{ aliases: [{}] }}", aliases.join(", ")) };
+    Some(Note::warning(Reason::StackFileLacks, wanted.object, message).hint(format!(
+        "in the stack file: `networks: {{ {network}: {{ external: true }} }}`, and in its service {short}: `networks: {{ default: {{}}, {network}: {on} }}`"
+    )))
 }
 
 /// A service is connected when its tasks run: its definition alone serves nobody.

@@ -338,6 +338,40 @@ fn an_alias_that_is_the_name_of_another_service_is_taken_twice() {
     );
 }
 
+/// Each `docker stack deploy` writes the definition anew.
+#[test]
+fn a_service_of_a_stack_is_told_of_with_the_lines_for_its_stack_file() {
+    let scenario = |networks: &[&str], marked: bool| {
+        let mut scenario =
+            manager().network(network("web-net").of("web").overlay()).service("shop_api", networks, 1).destination(
+                destination("web")
+                    .named("web-net")
+                    .member(application("api").swarm_service("shop_api").alias("backend")),
+            );
+        if !networks.is_empty() {
+            scenario = scenario.put_there("web-net", &["backend"]);
+        }
+        let service = &mut scenario.state().services[0];
+        service.labels.insert("com.docker.stack.namespace".to_owned(), "shop".to_owned());
+        if !marked {
+            service.networks.iter_mut().for_each(|it| it.attachment.driver_opts.clear());
+        }
+        scenario
+    };
+    let told = "
+          * warning Application/shop/api: The Swarm service \"shop_api\" is of the stack \"shop\": each `docker stack deploy` takes it off \"web-net\", and its tasks restart twice, unless the stack file names the network. (StackFileLacks)
+              hint: in the stack file: `networks: { web-net: { external: true } }`, and in its service api: `networks: { default: {}, web-net: { aliases: [backend] } }`
+        ";
+    let update = "
+          + update service shop_api: add network web-net as backend for Application/shop/api (MemberDetached), disruptive";
+    let head = "
+        default/edge-1";
+    scenario(&[], false).expect(&format!("{head}{update}{told}"));
+    scenario(&["web-net"], true).expect_nothing_but(&format!("{head}{told}"));
+    // The stack file names it: what it writes carries no mark.
+    scenario(&["web-net"], false).expect("");
+}
+
 /// By its definition alone a service serves nobody.
 #[test]
 fn a_service_whose_tasks_do_not_run_is_not_connected() {
