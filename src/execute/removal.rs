@@ -196,14 +196,41 @@ impl Caller<'_> {
         let told = self.answer(engine.containers_on(network)).await?;
         let running = self.answer(engine.network(network)).await?.map(|detail| detail.containers).unwrap_or_default();
         let listed: BTreeSet<ContainerId> = views.iter().map(|it| it.id.clone()).collect();
+        let heard = match depth {
+            Depth::Listed => Vec::new(),
+            Depth::Inspected => self.heard_of(engine, network).await,
+        };
         let all = listed.iter().filter(|_| depth == Depth::Inspected);
-        let hidden = running.iter().chain(told.iter().map(|it| &it.id)).filter(|id| !listed.contains(*id));
+        let hidden = running.iter().chain(told.iter().map(|it| &it.id)).chain(&heard);
+        let hidden = hidden.filter(|id| !listed.contains(*id));
         let asked: BTreeSet<ContainerId> = all.chain(hidden).cloned().collect();
         views.extend(told);
         let inspections = asked.into_iter().map(|id| async move { self.answer(engine.container(&id)).await });
         let inspected: Vec<_> = stream::iter(inspections).buffer_unordered(INSPECTIONS).try_collect().await?;
         views.extend(inspected.into_iter().flatten().map(|detail| detail.container));
         Ok(views)
+    }
+}
+
+/// Of what the daemon remembers to have happened, the latest containers.
+const HEARD: usize = 64;
+
+impl Caller<'_> {
+    /// Containers that events still tell of: one that does not run and that lists leave out shows nowhere else. Where no events can be had, nobody.
+    async fn heard_of(&self, engine: &dyn Writer, network: &NetworkId) -> Vec<ContainerId> {
+        let events = self.answer(engine.recent_events(0)).await.unwrap_or_default();
+        let about = events.into_iter().rev().filter_map(|event| match event.object_type.as_str() {
+            "container" => event.id.try_into().ok(),
+            "network" if event.id == network.as_str() => event.container?.try_into().ok(),
+            _ => None,
+        });
+        let mut heard: Vec<ContainerId> = Vec::new();
+        for id in about {
+            if heard.len() < HEARD && !heard.contains(&id) {
+                heard.push(id);
+            }
+        }
+        heard
     }
 }
 

@@ -87,7 +87,7 @@ fn what_is_hidden_from_lists_stands_in_the_way_of_a_deletion() {
     let only =
         server(&faulty.endpoint()) + STACK.split("---\n").nth(1).map(|it| format!("---\n{it}")).unwrap().as_str();
     world.write("manifests/all.yaml", &only);
-    for (lie, shown) in [("the running one", "shop-0"), ("endpoints", "shop-1")] {
+    for (lie, shown) in [("the running one", "shop-0"), ("endpoints", "shop-1"), ("the one that has ended", "shop-1")] {
         for name in ["shop-0", "shop-1"] {
             if name != shown && is_on(&host, name, "web-net") {
                 host.disconnect("web-net", name);
@@ -100,7 +100,7 @@ fn what_is_hidden_from_lists_stands_in_the_way_of_a_deletion() {
                 }
                 list
             })),
-            true => without(|container| container["Names"][0] == "/shop-0"),
+            true => without(move |container| container["Names"][0] == format!("/{shown}")),
             false => Fate::Pass,
         });
         let ran = world.run("delete destination web --yes");

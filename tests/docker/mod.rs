@@ -25,6 +25,7 @@ mod scan;
 mod soak;
 mod subnets;
 mod supervised;
+mod sweep;
 mod traefik;
 mod two;
 mod workloads;
