@@ -34,12 +34,6 @@ pub(super) fn prune<'a>(ctx: &Context<'a>, outlook: &Outlook) -> Pruned<'a> {
         let remembered = ctx.request.protected.contains(destination);
         if protected || remembered {
             pruned.notes.push(deletion::orphaned(destination, network, "has the deletion policy Orphan"));
-        } else if let Some(cause) = interrupted_replacement(ctx, network, destination) {
-            let doomed = Doomed { destination, network, cause, mode: DeleteMode::Guarded };
-            match deletion::removal(ctx, outlook, doomed, Vec::new()) {
-                Ok(removal) => pruned.removals.push(removal),
-                Err(note) => pruned.notes.push(note),
-            }
         } else if !ctx.request.prune {
             pruned.notes.push(
                 Note::unmanaged(
@@ -59,15 +53,6 @@ pub(super) fn prune<'a>(ctx: &Context<'a>, outlook: &Outlook) -> Pruned<'a> {
         }
     }
     pruned
-}
-
-/// The network that a replacement was about to remove when it was interrupted: everyone is on the new one by now.
-fn interrupted_replacement(ctx: &Context<'_>, network: &ObservedNetwork, destination: &ObjectKey) -> Option<Cause> {
-    let replaced = ctx.located.iter().any(|(it, located)| {
-        it.key == *destination && located.network().is_some_and(|current| current.id != network.id)
-    });
-    let journalled = || ctx.journals(destination).any(|journal| journal.network.name == network.name);
-    (replaced && journalled()).then_some(Cause::NetworkReplaced)
 }
 
 /// A network that was made from other manifests of the same set, which may well declare it.

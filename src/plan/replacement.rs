@@ -109,10 +109,6 @@ pub(super) fn replace<'a>(
     {
         return Err(note);
     }
-    // Under another name both can be there for a while: everyone is on the new one before the old one goes.
-    let beside = create.name != network.name
-        && uncreatable(ctx, destination, &create, removed).is_none()
-        && overlap(ctx, destination, removed).is_none();
     if create.name != network.name && !ctx.host.networks_named(&create.name).is_empty() {
         return Err(refuse(format!("{differ}, and a network of that name exists already.")).hint("choose another name"));
     }
@@ -208,26 +204,29 @@ pub(super) fn replace<'a>(
         disruptive,
         undo: Some(undo),
     };
-    let mut off = Vec::new();
+    let mut operations = Vec::new();
     for (it, cause) in &leaving {
         let before =
             member::restorable(it).ok_or_else(|| member::unknown(&destination.key, it.container, &network.name))?;
         let live = it.container.state.is_live();
-        off.push(operation(disconnect(&old, it.container), *cause, live, connect(&old, it.container, &before)));
+        operations.push(operation(disconnect(&old, it.container), *cause, live, connect(&old, it.container, &before)));
     }
-    off.push(operation(
+    operations.push(operation(
         Call::RemoveNetwork { network: old.clone() },
         cause,
         false,
         Call::CreateNetwork(recreation(network)),
     ));
     let create = NetworkCreate { replaces: why.differences.to_vec(), ..create };
-    let mut on =
-        vec![operation(Call::CreateNetwork(create), cause, false, Call::RemoveNetwork { network: new.clone() })];
+    operations.push(operation(Call::CreateNetwork(create), cause, false, Call::RemoveNetwork { network: new.clone() }));
     for it in &returning {
-        on.push(operation(connect(&new, it.container, &it.after), it.cause, false, disconnect(&new, it.container)));
+        operations.push(operation(
+            connect(&new, it.container, &it.after),
+            it.cause,
+            false,
+            disconnect(&new, it.container),
+        ));
     }
-    let operations = if beside { [on, off] } else { [off, on] }.concat();
     let handled = leaving.iter().map(|(it, _)| &it.container.id).chain(returning.iter().map(|it| &it.container.id));
     Ok(Replaced {
         handled: handled.collect(),

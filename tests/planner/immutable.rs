@@ -115,76 +115,10 @@ fn a_changed_name_is_an_immutable_field_like_any_other() {
     scenario.redeclare("web", |it| it.replacement(Replacement::WhenEmpty)).expect(
         "
         default/edge-1
+          - disconnect traefik from old-net for Destination/shop/web (NetworkReplaced), disruptive
+          - remove network old-net for Destination/shop/web (NetworkReplaced)
           + create network new-net for Destination/shop/web (NetworkReplaced)
           + connect traefik to new-net for Destination/shop/web (NetworkReplaced)
-          - disconnect traefik from old-net for Destination/shop/web (NetworkReplaced), disruptive
-          - remove network old-net for Destination/shop/web (NetworkReplaced)
-        ",
-    );
-}
-
-#[test]
-fn everyone_is_on_the_network_of_the_new_name_before_the_old_one_goes_unless_both_cannot_be() {
-    let world = |subnet: Option<&str>| {
-        let made = network("old-net").of("web");
-        let declared = destination("web").named("new-net").replacement(Replacement::Reattach);
-        let (made, declared) = match subnet {
-            Some(subnet) => (made.subnet(subnet), declared.subnet(subnet)),
-            None => (made, declared),
-        };
-        Scenario::new()
-            .network(made)
-            .container(container("traefik").on("old-net"))
-            .container(container("app").on("old-net").alias("app"))
-            .container(container("guest").on("old-net"))
-            .destination(declared.member(application("app").containers(&["app"])))
-    };
-    let scenario = world(None);
-    let group = scenario.plan().servers[0].groups[0].clone();
-    scenario.expect(
-        "
-        default/edge-1
-          + create network new-net for Destination/shop/web (NetworkReplaced)
-          + connect traefik to new-net for Destination/shop/web (NetworkReplaced)
-          + connect app to new-net as app for Destination/shop/web (NetworkReplaced)
-          + connect guest to new-net for Destination/shop/web (NetworkReplaced)
-          - disconnect app from old-net for Destination/shop/web (NetworkReplaced), disruptive
-          - disconnect guest from old-net for Destination/shop/web (NetworkReplaced), disruptive
-          - disconnect traefik from old-net for Destination/shop/web (NetworkReplaced), disruptive
-          - remove network old-net for Destination/shop/web (NetworkReplaced)
-          . unmanaged Destination/shop/web: No resource declares the container \"guest\", which is on \"old-net\". (MembershipForeign)
-              hint: declare it, or set `membership: Exclusive` to have it disconnected
-        ",
-    );
-    world(Some("10.1.0.0/24")).expect(
-        "
-        default/edge-1
-          - disconnect app from old-net for Destination/shop/web (NetworkReplaced), disruptive
-          - disconnect guest from old-net for Destination/shop/web (NetworkReplaced), disruptive
-          - disconnect traefik from old-net for Destination/shop/web (NetworkReplaced), disruptive
-          - remove network old-net for Destination/shop/web (NetworkReplaced)
-          + create network new-net (10.1.0.0/24) for Destination/shop/web (NetworkReplaced)
-          + connect traefik to new-net for Destination/shop/web (NetworkReplaced)
-          + connect app to new-net as app for Destination/shop/web (NetworkReplaced)
-          + connect guest to new-net for Destination/shop/web (NetworkReplaced)
-          . unmanaged Destination/shop/web: No resource declares the container \"guest\", which is on \"old-net\". (MembershipForeign)
-              hint: declare it, or set `membership: Exclusive` to have it disconnected
-        ",
-    );
-
-    // Interrupted when everyone is on the new one: the old one goes, without `--prune`.
-    let mut interrupted = world(None);
-    for operation in &group.operations[..5] {
-        simulator::call(interrupted.state(), &operation.call);
-    }
-    interrupted.journal(group.journal.unwrap()).expect(
-        "
-        default/edge-1
-          - disconnect guest from old-net for Destination/shop/web (NetworkReplaced), disruptive
-          - disconnect traefik from old-net for Destination/shop/web (NetworkReplaced)
-          - remove network old-net for Destination/shop/web (NetworkReplaced)
-          . unmanaged Destination/shop/web: No resource declares the container \"guest\", which is on \"new-net\". (MembershipForeign)
-              hint: declare it, or set `membership: Exclusive` to have it disconnected
         ",
     );
 }
