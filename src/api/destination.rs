@@ -117,6 +117,7 @@ pub struct NetworkSpec {
     pub encrypted: bool,
     /// Further options of the network driver.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("additionalProperties" = { "type": ["string", "boolean", "integer"] }))]
     pub options: BTreeMap<String, String>,
     /// Labels on the Docker network, beside Landfall's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

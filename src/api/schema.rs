@@ -176,6 +176,8 @@ pub enum Form {
         min: usize,
         max: usize,
         pattern: Option<Pattern>,
+        /// A boolean or a whole number stands for its text, as it does for Docker.
+        scalar: bool,
     },
     /// One of these words.
     Choice(Vec<Choice>),
@@ -259,6 +261,7 @@ impl Shape {
                 _ => Form::Text {
                     min: size("minLength").unwrap_or(0),
                     max: size("maxLength").unwrap_or(usize::MAX),
+                    scalar: schema.get("type").is_some_and(Value::is_array),
                     pattern: schema.get("pattern").and_then(Value::as_str).and_then(|pattern| {
                         Some(Pattern { regex: Regex::new(pattern).ok()?, words: text("patternErrorMessage") })
                     }),

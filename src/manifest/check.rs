@@ -155,7 +155,9 @@ fn value(node: &mut Node, shape: &Shape, problems: &mut Vec<Problem>) -> Option<
             nodes.retain_mut(|node| value(node, entry, problems).map(|value| list.push(value)).is_some());
             Some(Value::Array(list))
         }
-        (Form::Text { min, max, pattern }, Content::Text(text)) => {
+        (Form::Text { scalar: true, .. }, Content::Boolean(value)) => Some(Value::String(value.to_string())),
+        (Form::Text { scalar: true, .. }, Content::Integer(value)) => Some(Value::String(value.to_string())),
+        (Form::Text { min, max, pattern, scalar: _ }, Content::Text(text)) => {
             let length = text.chars().count();
             let problem = if length < *min {
                 Some("must not be empty".to_owned())

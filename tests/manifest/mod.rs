@@ -120,3 +120,24 @@ spec: { server: b1, network: { name: web-net } }
     }
     load(&format!("{document}spec: {{}}\n")).expect("that is one");
 }
+
+/// As people write them for Docker, where everything is text.
+#[test]
+fn options_of_a_network_need_no_quotes() {
+    let state = desired(&format!(
+        "{SERVER}---
+apiVersion: landfall/v1
+kind: Destination
+metadata: {{ name: web }}
+spec:
+  server: edge-1
+  network:
+    options: {{ com.docker.network.bridge.enable_ip_masquerade: false, com.example.number: 7, com.example.text: \"true\" }}
+"
+    ));
+    let (_, destination) = state.destination(&key("Destination/default/web")).expect("declared");
+    let options: Vec<_> = destination.network.options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let expected =
+        ["com.docker.network.bridge.enable_ip_masquerade=false", "com.example.number=7", "com.example.text=true"];
+    assert_eq!(options, expected);
+}
