@@ -41,6 +41,8 @@ pub enum EngineErrorKind {
     HostKeyMismatch,
     /// The daemon speaks an API that is too old.
     TooOld,
+    /// The daemon speaks no API as old as the newest that is known here.
+    TooNew,
     NotFound,
     /// A name matches more than one network.
     Ambiguous,

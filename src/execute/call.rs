@@ -843,6 +843,7 @@ impl From<EngineError> for Failure {
             EngineErrorKind::Forbidden => Some(Reason::WrongScope),
             EngineErrorKind::RolloutInProgress => Some(Reason::RolloutInProgress),
             EngineErrorKind::TooOld
+            | EngineErrorKind::TooNew
             | EngineErrorKind::AlreadyConnected
             | EngineErrorKind::NotConnected
             | EngineErrorKind::Protocol

@@ -79,6 +79,17 @@ async fn a_daemon_that_is_too_old_is_told_so_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_no_longer_speaks_what_is_known_here_says_that_landfall_is_too_old() {
+    let refusal = r#"{"message":"client version 1.54 is too old. Minimum supported API version is 1.60, please upgrade your client to a newer version"}"#;
+    let canned =
+        Canned::answering("400 Bad Request", "Api-Version: 1.62\r\nContent-Type: application/json\r\n", refusal);
+    let error = canned.engine().networks().await.unwrap_err();
+    assert_eq!(error.kind, EngineErrorKind::TooNew);
+    assert!(error.message.contains("Minimum supported API version is 1.60"), "{error}");
+    assert!(error.hint.unwrap().contains("install a newer Landfall"));
+}
+
+#[tokio::test]
 async fn the_daemons_version_is_asked_once_and_spoken_from_then_on() {
     let canned = Canned::answering("200 OK", "Api-Version: 1.44\r\n", "[]");
     let engine = canned.engine();

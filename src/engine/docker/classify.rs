@@ -123,6 +123,8 @@ impl Failure {
                 "the daemon expects TLS on this port and was spoken to in plain text".to_owned(),
                 Some("declare the server's `tls` (caFile, certFile, keyFile) instead of `insecure: true`".to_owned()),
             ),
+            // Said of any request, so nothing follows from it about what was asked.
+            Failure::Refused { status: 400, message } if is_too_new(&message) => (EngineErrorKind::TooNew, message, None),
             Failure::Refused { status, message } => {
                 let kind = classify(operation, status, &message);
                 let message =
@@ -146,6 +148,11 @@ impl Failure {
 
 /// What Go's HTTP server, and so dockerd, answers to plain text on a port with TLS.
 const TLS_EXPECTED: &str = "Client sent an HTTP request to an HTTPS server";
+
+/// As a daemon refuses a version of its API that it no longer speaks.
+fn is_too_new(message: &str) -> bool {
+    message.contains("client version") && message.contains("too old")
+}
 
 /// The daemon's message on one line, and not a whole page of HTML.
 fn shortened(message: &str) -> String {
@@ -330,6 +337,7 @@ fn advice(kind: EngineErrorKind, operation: Operation) -> Option<String> {
         EngineErrorKind::Unreachable => {
             "check that the Docker daemon answers (`docker version`), or give it more `--timeout`"
         }
+        EngineErrorKind::TooNew => "this Landfall is too old for the Docker on that server: install a newer Landfall",
         EngineErrorKind::TooOld => "upgrade Docker on that server to 19.03 or newer",
         EngineErrorKind::AddressPoolExhausted if operation == Operation::Connect => {
             "the network has no address left: disconnect unused containers, or declare a larger `spec.network.subnets`"
