@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use crate::cli::run::landfall;
+use crate::cli::run::{command, finish};
 use crate::documents::generated;
 use crate::support::Host;
 
@@ -71,7 +71,11 @@ fn the_pages_show_what_the_commands_print() {
 /// A command and all it prints, standard error included.
 #[track_caller]
 fn transcript(directory: &Path, line: &str, code: i32) -> String {
-    let ran = landfall(directory, line.split(' ')).expect(code);
+    // A state of its own: what other commands of the machine have left behind is nobody's business here.
+    let state = directory.join("state");
+    let mut command = command();
+    command.current_dir(directory).env("XDG_STATE_HOME", state).args(line.split(' '));
+    let ran = finish(&mut command, "").expect(code);
     let mut text = format!("$ landfall {line}\n");
     for line in ran.stdout.lines().chain(ran.stderr.lines()) {
         writeln!(text, "{}", settled(line)).unwrap();
@@ -96,7 +100,9 @@ fn settled(line: &str) -> String {
         } else {
             bare
         };
-        word.replace(bare, settled)
+        // Columns stay where they are.
+        let width = if settled == "2s" { word.len() } else { 0 };
+        format!("{:<width$}", word.replace(bare, settled))
     });
-    words.collect::<Vec<_>>().join(" ")
+    words.collect::<Vec<_>>().join(" ").trim_end().to_owned()
 }

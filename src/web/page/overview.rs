@@ -165,19 +165,18 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>) -> Overview {
         .filter(|note| pending.is_none() || note.reason != Reason::MassDeletionRefused)
         .collect();
     notes.sort_by_key(|note| note.kind);
-    let mut notes: Vec<NoteLine> =
-        notes.into_iter().map(|note| NoteLine::new(note, linked(view, &note.object))).collect();
     // Whatever runs it does not, or not well: what is connected is not all that matters.
-    for (server, state) in &content.servers {
-        let down =
-            |it: &&Condition| it.condition_type == "Healthy" && matches!(&*it.reason, "NotRunning" | "Unhealthy");
-        notes.extend(
-            state
-                .conditions
-                .iter()
-                .filter_map(|(object, all)| Some(NoteLine::unhealthy(object, server, all.iter().find(down)?))),
-        );
-    }
+    let down = |it: &&Condition| it.condition_type == "Healthy" && matches!(&*it.reason, "NotRunning" | "Unhealthy");
+    let conditions = content.servers.iter().flat_map(|(server, state)| {
+        state.conditions.iter().map(move |(object, conditions)| (server, object, conditions))
+    });
+    let unhealthy: Vec<_> =
+        conditions.filter_map(|(server, object, all)| Some((server, object, all.iter().find(down)?))).collect();
+    let more_notes = (notes.len() + unhealthy.len()).saturating_sub(NOTES);
+    // Lines only for what is shown: there may be tens of thousands.
+    let notes = notes.into_iter().map(|note| NoteLine::new(note, linked(view, &note.object)));
+    let unhealthy = unhealthy.into_iter().map(|(server, object, down)| NoteLine::unhealthy(object, server, down));
+    let notes: Vec<NoteLine> = notes.chain(unhealthy).take(NOTES).collect();
     let problems = &content.manifests.problems;
     let unread = content.manifests.generation == 0;
     let headline = headline(view, tally);
@@ -192,8 +191,8 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>) -> Overview {
             count(problems.len(), "problem"),
             if unread { ", and there were no good ones before." } else { ". The last good ones stay in force." }
         ),
-        more_notes: notes.len().saturating_sub(NOTES),
-        notes: notes.into_iter().take(NOTES).collect(),
+        more_notes,
+        notes,
         q: asking.q.clone(),
         show: asking.show.clone(),
         server: asking.server.clone(),
