@@ -21,6 +21,8 @@ pub(super) const CADDY: &str = "landfall/caddy:test";
 pub(super) const PORT: u16 = 8080;
 /// Generous, and far from the hour after which the controller would look by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// When a fault has made no request fail until then, it was healed before one could.
+const UNNOTICED: Duration = Duration::from_secs(5);
 /// So many successes in a row are no luck.
 const STEADY: usize = 20;
 
@@ -131,7 +133,9 @@ impl Load {
                 failures.push(answer.status);
                 successes.clear();
             }
-            if successes.len() == STEADY && !(expected && failures.is_empty()) {
+            // Healed between two requests, and nobody noticed.
+            let unnoticed = answer.at > since + UNNOTICED;
+            if successes.len() >= STEADY && !(expected && failures.is_empty() && !unnoticed) {
                 return Outage { failed: failures.len(), lasted: successes[0].duration_since(since) };
             }
         }
