@@ -2,12 +2,10 @@
 
 use super::Context;
 use super::destination::Located;
+use super::host::{COMPOSE_PROJECT, STACK_NAMESPACE};
 use super::operation::{Note, Reason};
 use crate::desired::DesiredDestination;
 use crate::observed::ObservedNetwork;
-
-const COMPOSE_PROJECT: &str = "com.docker.compose.project";
-pub(super) const STACK_NAMESPACE: &str = "com.docker.stack.namespace";
 
 /// Why the missing network of a destination is not created: the tool that made it finds a network that Landfall made under its name, and fails.
 /// `None` where creating it is right.

@@ -17,6 +17,7 @@ pub(super) const PREDEFINED: [&str; 5] = ["bridge", "host", "none", "ingress", "
 
 /// Labels by which the engine and Docker Compose mark their containers.
 pub(super) const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+pub(super) const STACK_NAMESPACE: &str = "com.docker.stack.namespace";
 pub(super) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 /// Set on what `docker compose run` starts: a container of the service that does not serve for it.
 const COMPOSE_ONE_OFF: &str = "com.docker.compose.oneoff";

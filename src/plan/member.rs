@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::Context;
 use super::addresses::Reservations;
 use super::applied::{self, Family};
-use super::host::{self, Attached, COMPOSE_PROJECT, COMPOSE_SERVICE, Host, SWARM_SERVICE};
+use super::host::{self, Attached, COMPOSE_PROJECT, COMPOSE_SERVICE, Host, STACK_NAMESPACE, SWARM_SERVICE};
 use super::operation::{
     Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkCreate, NetworkTarget, Note,
     Operation, Reason, Reserved, ServerType,
@@ -539,9 +539,6 @@ pub(super) fn unknown(object: &ObjectKey, container: &ObservedContainer, network
     .hint("observe the server again")
 }
 
-/// The tool that made a stack's networks, and the stack.
-const STACK: &str = "com.docker.stack.namespace";
-
 /// Containers of their own get onto the networks of a Swarm only where those are attachable, which is decided when a network is made.
 fn check_attachable(target: &Target<'_>, wanted: &Wanted<'_>) -> Result<(), Note> {
     let Some(network) = target.network.filter(|it| it.scope == NetworkScope::Swarm && !it.attachable) else {
@@ -555,7 +552,7 @@ fn check_attachable(target: &Target<'_>, wanted: &Wanted<'_>) -> Result<(), Note
         "The network {:?} is not attachable: only Swarm services can be on it, and {:?} is a container.",
         network.name, wanted.container.name
     );
-    let hint = match network.labels.get(STACK) {
+    let hint = match network.labels.get(STACK_NAMESPACE) {
         Some(stack) => {
             let own = network.name.strip_prefix(&format!("{stack}_")).unwrap_or(&network.name);
             format!(

@@ -102,15 +102,14 @@ fn goes_unnoticed(ctx: &Context<'_>, group: &Group, traefik: &ObservedContainer,
 }
 
 fn is_live(ctx: &Context<'_>, id: &ContainerId) -> bool {
-    let mut containers = ctx.host.state.containers.iter();
-    containers.any(|it| it.id == *id && it.state.is_live() && !host::is_going(it))
+    ctx.host.container(id).is_some_and(|it| it.state.is_live() && !host::is_going(it))
 }
 
 /// The address that the container has on the network until the group disconnects it.
 fn address_before(ctx: &Context<'_>, group: &Group, id: &ContainerId, network: &str) -> Option<String> {
     let leaves = |it: &Operation| matches!(&it.call, Call::DisconnectEndpoint { container, network: of, .. } if container.id == *id && of.name == network);
     group.operations.iter().find(|it| leaves(it))?;
-    let container = ctx.host.state.containers.iter().find(|it| it.id == *id)?;
+    let container = ctx.host.container(id)?;
     let endpoint = container.endpoints.iter().find(|it| it.network_name == network)?;
     Some(endpoint.ipv4_address.clone())
 }

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::adoption::STACK_NAMESPACE;
 use super::applied;
 use super::cut::{Stranded, cut};
 use super::destination::recreation;
@@ -82,7 +81,7 @@ pub(super) fn attach(
 /// `docker stack deploy` writes definitions anew, without the networks that the stack file does not name. Where it does name them, it leaves no
 /// mark of Landfall's on them.
 fn stack_file(target: &Target<'_>, wanted: &WantedService<'_>, aliases: &[String]) -> Option<Note> {
-    let stack = wanted.service.labels.get(STACK_NAMESPACE)?;
+    let stack = wanted.service.labels.get(host::STACK_NAMESPACE)?;
     let (name, network) = (&wanted.service.name, &target.create.name);
     let short = name.strip_prefix(&format!("{stack}_")).unwrap_or(name);
     let message = format!(

@@ -419,17 +419,6 @@ mod tests {
         }
     }
 
-    const ENGINES: [DatabaseEngine; 8] = [
-        DatabaseEngine::PostgreSQL,
-        DatabaseEngine::MySQL,
-        DatabaseEngine::MariaDB,
-        DatabaseEngine::MongoDB,
-        DatabaseEngine::Redis,
-        DatabaseEngine::KeyDB,
-        DatabaseEngine::Dragonfly,
-        DatabaseEngine::ClickHouse,
-    ];
-
     #[test]
     fn a_password_is_in_files_only_and_every_health_check_logs_in_with_it() {
         for engine in ENGINES {

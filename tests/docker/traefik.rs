@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::controller::{Controller, until};
+use super::workloads::names;
 use crate::cli::world::World;
 use crate::support::{Host, wait_for};
 
@@ -107,14 +108,6 @@ fn refreshes(host: &Host) -> usize {
         Value::Null => 0,
         _ => 1,
     }
-}
-
-fn names(host: &Host) -> Vec<String> {
-    let list = host.get("/containers/json?all=1");
-    let mut names: Vec<String> =
-        list.as_array().unwrap().iter().map(|it: &Value| it["Names"][0].as_str().unwrap()[1..].to_owned()).collect();
-    names.sort();
-    names
 }
 
 #[test]

@@ -35,7 +35,7 @@ spec:
     )
 }
 
-fn names(host: &Host) -> Vec<String> {
+pub(super) fn names(host: &Host) -> Vec<String> {
     let list = host.get("/containers/json?all=1");
     let name = |container: &Value| container["Names"][0].as_str().unwrap().trim_start_matches('/').to_owned();
     let mut names: Vec<String> = list.as_array().unwrap().iter().map(name).collect();

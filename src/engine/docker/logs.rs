@@ -74,6 +74,14 @@ pub(super) async fn logs(
     Ok(stream.boxed())
 }
 
+/// The lines of a log that has come as a whole.
+pub(super) fn log_lines(bytes: &[u8]) -> Vec<String> {
+    let mut lines = Lines::default();
+    let mut all = lines.take(bytes);
+    all.extend(lines.rest());
+    all
+}
+
 /// Cuts what comes into lines. Each stream has its own line that has not ended.
 #[derive(Default)]
 struct Lines {
@@ -179,5 +187,18 @@ mod tests {
         let long = vec![b'x'; LONGEST_LINE + 10];
         assert_eq!(lines.take(&long)[0].len(), LONGEST_LINE);
         assert_eq!(lines.rest()[0].len(), 10);
+    }
+
+    #[test]
+    fn a_log_is_read_with_and_without_the_daemons_headers() {
+        let mut framed = Vec::new();
+        for (stream, text) in [(1_u8, "one\ntwo\n"), (2, "three\n")] {
+            framed.extend([stream, 0, 0, 0]);
+            framed.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
+            framed.extend(text.as_bytes());
+        }
+        assert_eq!(log_lines(&framed), ["one", "two", "three"]);
+        assert_eq!(log_lines(b"plain\ntext"), ["plain", "text"]);
+        assert_eq!(log_lines(&[1, 0, 0, 0, 0, 0, 0, 9, b'x']).len(), 1);
     }
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::classify::{Failure, Operation};
+use super::logs::log_lines;
 use super::{
     DockerReader, DockerWriter, LARGEST_OBJECT, LARGEST_RECEIPT, TransportError, decoded, registry, request, succeeded,
     within,
@@ -506,39 +507,9 @@ fn archive(files: &BTreeMap<String, File>) -> std::io::Result<Vec<u8>> {
     archive.into_inner()
 }
 
-/// Lines of a log: without a terminal the daemon puts a header of eight bytes before each piece.
-fn log_lines(bytes: &[u8]) -> Vec<String> {
-    let mut rest = bytes;
-    let mut text = Vec::with_capacity(bytes.len());
-    while let [stream @ 0..=2, 0, 0, 0, a, b, c, d, tail @ ..] = rest {
-        let _ = stream;
-        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-        let Some((piece, after)) = tail.split_at_checked(length) else { break };
-        text.extend_from_slice(piece);
-        rest = after;
-    }
-    if text.is_empty() {
-        text.extend_from_slice(bytes);
-    }
-    String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_log_is_read_with_and_without_the_daemons_headers() {
-        let mut framed = Vec::new();
-        for (stream, text) in [(1_u8, "one\ntwo\n"), (2, "three\n")] {
-            framed.extend([stream, 0, 0, 0]);
-            framed.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
-            framed.extend(text.as_bytes());
-        }
-        assert_eq!(log_lines(&framed), ["one", "two", "three"]);
-        assert_eq!(log_lines(b"plain\ntext"), ["plain", "text"]);
-        assert_eq!(log_lines(&[1, 0, 0, 0, 0, 0, 0, 9, b'x']).len(), 1);
-    }
 
     #[test]
     fn a_pull_fails_by_an_error_within_its_answer_and_tells_how_far_it_is() {

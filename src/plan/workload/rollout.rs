@@ -136,14 +136,7 @@ impl<'a> Managed<'a, '_> {
         let live = current.container.state.is_live();
         let stop_first = self.workload.rollout.order == Order::StopFirst || !self.inherited(current).is_empty();
         if stop_first && live {
-            // It comes back if its successor does not get healthy.
-            let undo = WorkloadCall::StartContainer {
-                container: existing(current),
-                ready: self.readiness(),
-                attempt: String::new(),
-            };
-            let stop = WorkloadCall::StopContainer { container: ContainerTarget::of(current.container), drain: None };
-            operations.push(self.operation(stop, cause, true, Some(undo)));
+            operations.push(self.make_room(current, cause));
         }
         operations.extend(self.make(create, current.differences.clone(), cause));
         operations.push(self.start(&called, attempt, cause));
@@ -155,6 +148,17 @@ impl<'a> Managed<'a, '_> {
             live && !stop_first,
             cause,
         ));
+    }
+
+    /// Stops a container before its successor starts. It comes back if that does not get healthy.
+    fn make_room(&self, current: &Held<'a>, cause: Cause) -> Operation {
+        let undo = WorkloadCall::StartContainer {
+            container: existing(current),
+            ready: self.readiness(),
+            attempt: String::new(),
+        };
+        let stop = WorkloadCall::StopContainer { container: ContainerTarget::of(current.container), drain: None };
+        self.operation(stop, cause, true, Some(undo))
     }
 
     /// The rest of a rollout whose new container exists.
@@ -170,13 +174,7 @@ impl<'a> Managed<'a, '_> {
             || current.is_some_and(|current| !self.inherited(current).is_empty());
         let mut operations = Vec::new();
         if let Some(current) = current.filter(|_| stop_first && live) {
-            let undo = WorkloadCall::StartContainer {
-                container: existing(current),
-                ready: self.readiness(),
-                attempt: String::new(),
-            };
-            let stop = WorkloadCall::StopContainer { container: ContainerTarget::of(current.container), drain: None };
-            operations.push(self.operation(stop, cause, true, Some(undo)));
+            operations.push(self.make_room(current, cause));
             live = false;
         }
         if !next.container.is_serving() || !operations.is_empty() {
