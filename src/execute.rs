@@ -31,7 +31,7 @@ use crate::plan::{
     Operation, Party, Plan, Reason, ServerPlan, ServiceTarget,
 };
 use crate::report::{Failure, OperationReport, Outcome, Report, ServerReport};
-use crate::store::journal::Journals;
+use crate::store::Journals;
 use call::{Caller, Mishap, POLL};
 
 /// Connections to the servers of a plan.
@@ -73,7 +73,7 @@ impl Default for Limits {
 pub async fn execute(
     plan: &Plan,
     writers: &Writers,
-    journals: &Journals,
+    journals: &dyn Journals,
     progress: &dyn Progress,
     limits: Limits,
 ) -> Report {
@@ -90,7 +90,7 @@ pub async fn execute(
 async fn execute_server(
     plan: &ServerPlan,
     writers: &Writers,
-    journals: &Journals,
+    journals: &dyn Journals,
     progress: &dyn Progress,
     limits: Limits,
 ) -> ServerReport {
@@ -127,7 +127,7 @@ async fn execute_server(
     let restored =
         plan.groups.iter().flat_map(|group| &group.completes).filter(|journal| !unfinished.contains(journal));
     for journal in restored.chain(&plan.settled) {
-        forget(journals, journal);
+        forget(journals, journal).await;
     }
     run.report
 }
@@ -155,8 +155,8 @@ impl<'a> Engines<'a> {
 }
 
 /// A journal that stays by mistake is found settled by the next plan: nothing a user has to know.
-fn forget(journals: &Journals, journal: &Journal) {
-    if let Err(error) = journals.remove(journal) {
+async fn forget(journals: &dyn Journals, journal: &Journal) {
+    if let Err(error) = journals.remove(journal).await {
         tracing::warn!(destination = %journal.destination, %error, "a journal that is done with could not be removed");
     }
 }
@@ -178,7 +178,7 @@ struct ServerRun<'a> {
     caller: Option<Caller<'a>>,
     /// For the calls that go to a manager of the Swarm. `None`: there is none, or it does not answer.
     manager: Option<Caller<'a>>,
-    journals: &'a Journals,
+    journals: &'a dyn Journals,
     progress: &'a dyn Progress,
     /// Networks that this plan has created, by name.
     created: BTreeMap<String, NetworkId>,
@@ -232,9 +232,9 @@ impl ServerRun<'_> {
         if let Some(journal) = &group.journal {
             match (ended, journal.purpose) {
                 // Whoever was connected again was seen in place.
-                (Ended::Done, JournalPurpose::Reattach) => forget(self.journals, journal),
+                (Ended::Done, JournalPurpose::Reattach) => forget(self.journals, journal).await,
                 // What the failed call has done may not be known: everybody is looked for.
-                (Ended::Undone, _) if self.is_as_listed(journal).await => forget(self.journals, journal),
+                (Ended::Undone, _) if self.is_as_listed(journal).await => forget(self.journals, journal).await,
                 (Ended::Undone, _) => ended = Ended::Halfway,
                 (Ended::Done, JournalPurpose::Deactivated | JournalPurpose::ForcedDeletion) | (Ended::Halfway, _) => {}
             }
@@ -306,10 +306,10 @@ impl ServerRun<'_> {
             return Err(mishap.failure);
         }
         let Some(journal) = &group.journal else { return Ok(()) };
-        self.journals.write(journal).map_err(|error| Failure {
+        self.journals.write(journal).await.map_err(|error| Failure {
             reason: None,
             message: format!("{error}; nothing was started that could not be put back after a crash"),
-            hint: Some("name a directory that can be written with --state DIR".to_owned()),
+            hint: error.hint.map(str::to_owned),
         })
     }
 

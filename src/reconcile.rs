@@ -15,15 +15,15 @@ use crate::observe::{Interest, ObserveLimits, observe_all};
 use crate::observed::{Observations, ObservedState};
 use crate::plan::{Call, FreshIds, Journal, Plan, PlanInput, Request, plan, wants_elsewhere};
 use crate::report::Report;
-use crate::store::journal::{JournalError, Journals, Kept};
 use crate::store::known::Known;
+use crate::store::{JournalError, Journals, Kept};
 
 /// What a pass starts from.
 #[derive(Debug, Clone, Copy)]
 pub struct Pass<'a> {
     pub desired: &'a DesiredState,
     pub request: &'a Request,
-    pub journals: &'a Journals,
+    pub journals: &'a dyn Journals,
     /// What earlier looks have told.
     pub known: &'a Known,
     pub observe: ObserveLimits,
@@ -51,7 +51,7 @@ impl Pass<'_> {
         &self,
         connect: impl Fn(&DesiredServer) -> Result<R, EngineError>,
     ) -> Result<Preview, JournalError> {
-        let kept = self.journals.load()?;
+        let kept = self.journals.load().await?;
         let observed = self.look(connect).await;
         let plan = self.plan(&observed, &FreshIds::default(), &kept);
         Ok(Preview { observed, plan })
@@ -64,7 +64,7 @@ impl Pass<'_> {
         decide: impl FnOnce(&Observations, Plan) -> Option<Plan>,
         progress: &dyn Progress,
     ) -> Result<Option<Applied>, JournalError> {
-        let kept = self.journals.load()?;
+        let kept = self.journals.load().await?;
         // One connection a server, and none to a server that is not looked at.
         let connections: Mutex<BTreeMap<ObjectKey, W>> = Mutex::default();
         let reader = |server: &DesiredServer| {

@@ -80,8 +80,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let request = Request {
         prune: args.pruning.prune,
         allow_mass_delete: args.pruning.allow_mass_delete,
-        overlays: record::overlays(&store),
-        protected: if args.pruning.prune { record::protecting(context, &store) } else { BTreeSet::new() },
+        overlays: record::overlays(context, store.as_ref())?,
+        protected: if args.pruning.prune { record::protecting(context, store.as_ref())? } else { BTreeSet::new() },
         ..Request::default()
     };
     let generate = if args.dry_run { Generate::No } else { Generate::Yes };
@@ -122,7 +122,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         }
     }
     ended.report.revision = revision;
-    record::record(context, &store, "apply", Some(&manifests), &ended.report, started.elapsed());
+    record::record(context, store.as_ref(), "apply", Some(&manifests), &ended.report, started.elapsed())?;
     finish(context, &ended, args.output.into(), args.servers.timeout)
 }
 

@@ -81,8 +81,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let mut request = Request {
         delete: keys.iter().map(|key| (key.clone(), DeleteMode::Guarded)).collect(),
         only_delete: true,
-        overlays: record::overlays(&record::store(&args.state, &args.set)?),
-        protected: record::protecting(context, &record::store(&args.state, &args.set)?),
+        overlays: record::overlays(context, record::store(&args.state, &args.set)?.as_ref())?,
+        protected: record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?,
         ..Request::default()
     };
     let look = servers::preview(context, &servers::pass(&desired, &request, &kept, &args.servers), &args.servers)?;
@@ -119,7 +119,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let Some(mut ended) = context.block_on(persistent(&run, &request))?? else {
         return Ok(apply::called_off(context));
     };
-    record::record(context, &record::store(&args.state, &args.set)?, "delete", None, &ended.report, started.elapsed());
+    let store = record::store(&args.state, &args.set)?;
+    record::record(context, store.as_ref(), "delete", None, &ended.report, started.elapsed())?;
     let forgotten = forgotten(&desired, &request, &ended.observed);
     let exit = exit(args, &ended.report, &request, &ended.observed, &forgotten);
     for (server, keys) in &forgotten {

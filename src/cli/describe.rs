@@ -54,8 +54,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     }
     let seen = seen::look(context, &manifests, &keys, &args.set, &args.servers, &args.state)?;
     // Without a record there are none to show, and nothing else is missing.
-    let events = record::store(&args.state, &args.set).ok().and_then(|store| store.events(LOOKED_THROUGH).ok());
-    let events = events.unwrap_or_default();
+    let events = match record::store(&args.state, &args.set) {
+        Ok(store) => context.block_on(store.events(0, LOOKED_THROUGH))?.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
     let described: Vec<String> = keys
         .iter()
         .filter_map(|key| manifests.get(key))

@@ -72,10 +72,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let mut request =
         Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };
     if args.observed.is_empty() {
-        request.overlays = record::overlays(&record::store(&args.state, &args.set)?);
+        request.overlays = record::overlays(context, record::store(&args.state, &args.set)?.as_ref())?;
     }
     if request.prune && args.observed.is_empty() {
-        request.protected = record::protecting(context, &record::store(&args.state, &args.set)?);
+        request.protected = record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?;
     }
     let mut desired = args::desired(&manifests, &args.set.set)?;
     if let Some(selection) = &selection {
@@ -127,11 +127,11 @@ fn pruning(
     observed: &Observations,
 ) -> Result<Plan, Error> {
     let protected = match args.observed.is_empty() {
-        true => record::protecting(context, &record::store(&args.state, &args.set)?),
+        true => record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?,
         false => BTreeSet::new(),
     };
     let request = Request { prune: true, allow_mass_delete: true, protected, ..request.clone() };
-    let journals = if args.observed.is_empty() { servers::kept(&args.state)?.journals()? } else { Vec::new() };
+    let journals = if args.observed.is_empty() { servers::kept(&args.state)?.journals(context)? } else { Vec::new() };
     let ids = FreshIds::default();
     Ok(plan(&PlanInput { desired, observed, request: &request, ids: &ids, journals: &journals }))
 }

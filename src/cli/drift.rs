@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         events: &events,
         locations: &locations,
     });
-    let recorded = record::store(&args.state, &args.set)?.objects().unwrap_or_else(|error| {
+    let recorded = context.block_on(record::store(&args.state, &args.set)?.objects())?.unwrap_or_else(|error| {
         tracing::warn!("{error}; whether a controller repairs something in vain is not known");
         BTreeMap::new()
     });

@@ -10,7 +10,7 @@ use super::output::{Cell, DataFormat, Table};
 use super::seen::{age, short_name};
 use super::{Context, Error, Exit, record, target};
 use crate::api::ObjectKey;
-use crate::store::history::Store;
+use crate::store::Records;
 use crate::store::records::{EventRecord, EventType};
 
 /// Shows what Landfall did and saw, the latest last
@@ -65,7 +65,7 @@ enum Format {
     Yaml,
 }
 
-/// Between two looks at the file. It is opened only if it has changed.
+/// Between two looks at the store. It is read only if it has changed.
 const LOOK: Duration = Duration::from_millis(300);
 const ALL: usize = usize::MAX;
 
@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let store = record::store(&args.state, &args.set)?;
     let wanted = Wanted::new(args)?;
     let mut latest = 0;
-    let found = wanted.read(&store, &mut latest)?;
+    let found = wanted.read(context, store.as_ref(), &mut latest)?;
     if found.is_empty() && !args.watch {
         if let Some(format) = data_format(args) {
             print_list(context, format, &[])?;
@@ -99,13 +99,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         headings &= found.is_empty();
         loop {
             std::thread::sleep(LOOK);
-            let changed = std::fs::metadata(store.path()).and_then(|it| it.modified()).ok();
+            let changed = context.block_on(store.revision())?;
             if changed != seen {
                 seen = changed;
                 break;
             }
         }
-        found = wanted.read(&store, &mut latest)?;
+        found = wanted.read(context, store.as_ref(), &mut latest)?;
     }
 }
 
@@ -172,8 +172,9 @@ impl<'a> Wanted<'a> {
     }
 
     /// Those after `latest`, which moves on; the oldest first.
-    fn read(&self, store: &Store, latest: &mut u64) -> Result<Vec<EventRecord>, Error> {
-        let mut found = store.events_since(*latest, ALL).map_err(|error| record::unreadable(&error))?;
+    fn read(&self, context: &Context, store: &dyn Records, latest: &mut u64) -> Result<Vec<EventRecord>, Error> {
+        let found = context.block_on(store.events(*latest, ALL))?;
+        let mut found = found.map_err(|error| record::unreadable(&error))?;
         if let Some(newest) = found.first() {
             *latest = newest.id;
         }

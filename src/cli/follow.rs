@@ -60,7 +60,7 @@ impl<'a> Follower<'a> {
         let pass = servers::pass(&self.desired, &request, &self.kept, self.args);
         let preview = pass.preview(servers::reader(servers::options(self.args))).await;
         let preview = preview.map_err(|error| servers::journal_error(&error))?;
-        Seen::new(self.desired.clone(), preview, self.set, self.state)
+        Seen::new(self.desired.clone(), preview, self.set, self.state).await
     }
 
     /// Resolves when it is time to look again; at the latest after `most`.

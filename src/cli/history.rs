@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let store = record::store(&args.state, &args.set)?;
     let unreadable = |error| record::unreadable(&error);
     if let Some(number) = args.pass {
-        let pass = store.pass(number).map_err(unreadable)?.ok_or_else(|| {
+        let pass = context.block_on(store.pass(number))?.map_err(unreadable)?.ok_or_else(|| {
             Error::new(format!("pass {number} is not in the history"))
                 .hint("`landfall history` lists those that are; passes that did nothing are not kept")
         })?;
@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         }
         return Ok(Exit::Done);
     }
-    let mut passes = store.passes(usize::MAX).map_err(unreadable)?;
+    let mut passes = context.block_on(store.passes(usize::MAX))?.map_err(unreadable)?;
     if let Some(server) = &args.server {
         passes.retain(|pass| pass.server.name == *server || pass.server.path() == *server);
     }

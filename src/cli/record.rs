@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{SetArgs, StateArgs};
@@ -14,12 +15,12 @@ use crate::manifest::Manifests;
 use crate::plan::{Call, OVERLAY};
 use crate::report::{Outcome, Report};
 use crate::status::Status;
-use crate::store::history::Store;
-use crate::store::lock::is_kept;
+use crate::store::file::FileRecords;
+use crate::store::file::lock::is_kept;
 use crate::store::records::{
     Batch, CONTENDED, ObjectRecord, PassRecord, declare, operation_events, overlays as overlays_of, protected,
 };
-use crate::store::{set_directory, state_directory};
+use crate::store::{Records, StoreError, set_directory, state_directory};
 
 /// Where the set's record, lock and socket are.
 pub(super) fn directory(state: &StateArgs, set: &SetArgs) -> Result<PathBuf, Error> {
@@ -28,60 +29,66 @@ pub(super) fn directory(state: &StateArgs, set: &SetArgs) -> Result<PathBuf, Err
     Ok(set_directory(&state, &set.set))
 }
 
-pub(super) fn store(state: &StateArgs, set: &SetArgs) -> Result<Store, Error> {
-    Ok(Store::in_directory(&directory(state, set)?))
+pub(super) fn store(state: &StateArgs, set: &SetArgs) -> Result<Arc<dyn Records>, Error> {
+    Ok(Arc::new(FileRecords::in_directory(&directory(state, set)?)))
 }
 
 /// What is on record, for a command that consists of showing it.
-pub(super) fn unreadable(error: &crate::store::history::StoreError) -> Error {
+pub(super) fn unreadable(error: &StoreError) -> Error {
     Error::new("the history cannot be read")
         .because(error.to_string())
         .hint("`landfall run` and `landfall apply` move an unreadable file aside and begin a new one")
 }
 
 /// Destinations that pruning leaves because of their last known policy.
-pub(super) fn protecting(context: &Context, store: &Store) -> BTreeSet<ObjectKey> {
-    match store.objects() {
+pub(super) fn protecting(context: &Context, store: &dyn Records) -> Result<BTreeSet<ObjectKey>, Error> {
+    Ok(match context.block_on(store.objects())? {
         Ok(objects) => protected(&objects).cloned().collect(),
         Err(error) => {
             context.warn(&format!("{error}; only labels and manifests protect from pruning now"));
             BTreeSet::new()
         }
-    }
+    })
 }
 
 /// Destinations whose network was one of a Swarm when it was last seen. Without a record the servers alone tell.
-pub(super) fn overlays(store: &Store) -> BTreeSet<ObjectKey> {
-    store.objects().map(|objects| overlays_of(&objects).cloned().collect()).unwrap_or_default()
+pub(super) fn overlays(context: &Context, store: &dyn Records) -> Result<BTreeSet<ObjectKey>, Error> {
+    let objects = context.block_on(store.objects())?;
+    Ok(objects.map(|objects| overlays_of(&objects).cloned().collect()).unwrap_or_default())
 }
 
 /// Writes down what a command did.
 pub(super) fn record(
     context: &Context,
-    store: &Store,
+    store: &dyn Records,
     by: &str,
     manifests: Option<&Manifests>,
     report: &Report,
     took: Duration,
-) {
-    let batch = batch(store, by, manifests, report, took);
-    let written = match store.record(&batch) {
-        Err(crate::store::history::StoreError::Corrupt { .. }) => store.prepare().and_then(|aside| {
-            if let Some(aside) = aside {
-                context.warn(&format!("the history could not be read; it is now {}", aside.display()));
-            }
-            store.record(&batch)
-        }),
-        outcome => outcome,
-    };
-    if let Err(error) = written {
-        context.warn(&format!("{error}; this is not in the history"));
-    }
+) -> Result<(), Error> {
+    context.block_on(async {
+        let batch = batch(store, by, manifests, report, took).await;
+        let mut written = store.record(&batch).await;
+        if matches!(written, Err(StoreError::Corrupt { .. })) {
+            written = match store.prepare().await {
+                Ok(aside) => {
+                    if let Some(aside) = aside {
+                        context.warn(&format!("the history could not be read; it is now {aside}"));
+                    }
+                    store.record(&batch).await
+                }
+                Err(error) => Err(error),
+            };
+        }
+        if let Err(error) = written {
+            context.warn(&format!("{error}; this is not in the history"));
+        }
+    })
 }
 
-fn batch(store: &Store, by: &str, manifests: Option<&Manifests>, report: &Report, took: Duration) -> Batch {
+async fn batch(store: &dyn Records, by: &str, manifests: Option<&Manifests>, report: &Report, took: Duration) -> Batch {
     let now = jiff::Timestamp::now();
-    let first = store.passes(1).ok().and_then(|passes| passes.first().map(|it| it.pass + 1)).unwrap_or(1);
+    let first = store.passes(1).await.ok().and_then(|passes| passes.first().map(|it| it.pass + 1)).unwrap_or(1);
     let mut batch = Batch::default();
     let document = report.document();
     let servers = report.servers.iter().filter(|server| !server.operations.is_empty());
@@ -102,7 +109,7 @@ fn batch(store: &Store, by: &str, manifests: Option<&Manifests>, report: &Report
     }
     if let Some(manifests) = manifests
         && let Ok(desired) = manifests.desired(&report.set)
-        && let Ok(mut objects) = store.objects()
+        && let Ok(mut objects) = store.objects().await
     {
         // Other manifests of the set may be elsewhere: nothing is undeclared for not being among these.
         batch.objects = declare(&mut objects, &desired, &manifests.fingerprints(), false);

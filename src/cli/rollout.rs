@@ -215,6 +215,6 @@ fn restart(args: &RestartArgs, context: &Context) -> Result<Exit, Error> {
     let run = Run { pass, selection: Some(&selection), args: server_args, context, consent: &consent };
     let started = Instant::now();
     let Some(ended): Option<Ended> = context.block_on(run.pass())?? else { return Ok(apply::called_off(context)) };
-    record::record(context, &store, "rollout restart", Some(&manifests), &ended.report, started.elapsed());
+    record::record(context, store.as_ref(), "rollout restart", Some(&manifests), &ended.report, started.elapsed())?;
     apply::finish(context, &ended, (*output).into(), server_args.timeout)
 }

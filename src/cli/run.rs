@@ -1,6 +1,7 @@
 //! `run -f PATH`
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,9 +17,8 @@ use crate::controller::board::Board;
 use crate::controller::run::{Command, Ended, Options, run as run_loop};
 use crate::controller::source::{GitSource, Source};
 use crate::git::Repository;
-use crate::store::history::Store;
-use crate::store::journal::Journals;
-use crate::store::lock::{ControllerLock, Holder, LockError};
+use crate::store::file::lock::{ControllerLock, Holder, LockError};
+use crate::store::file::{FileJournals, FileRecords};
 use crate::store::{set_directory, state_directory};
 use crate::web::{self, WebState, Webhook, WebhookSecret};
 
@@ -86,7 +86,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     if let Err(error) = &lock {
         context.warn(&format!("{error}; nothing keeps a second controller of this set away"));
     }
-    let store = Store::in_directory(&own);
+    let store = Arc::new(FileRecords::in_directory(&own));
+    let journals = Arc::new(FileJournals::in_state(&directory));
     let (manifests, webhook) = match wanted {
         Some(wanted) => {
             let branch = wanted.branch.clone();
@@ -126,8 +127,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         tokio::spawn(signals.forward(sender.clone()));
         let place =
             Place { directory: own.clone(), manifests: named, lock: lock.ok(), listeners, web, board: board.clone() };
-        let mut running =
-            std::pin::pin!(run_loop(options, Journals::in_state(&directory), Some(store), board, commands));
+        let mut running = std::pin::pin!(run_loop(options, journals, Some(store), board, commands));
         let ended = tokio::select! {
             ended = &mut running => Ok(ended),
             error = place.keep() => {

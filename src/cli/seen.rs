@@ -40,7 +40,7 @@ pub(super) fn look(
     let kept = servers::kept(state)?;
     let request = Request::default();
     let preview = servers::preview(context, &servers::pass(&desired, &request, &kept, server_args), server_args)?;
-    Seen::new(desired, preview, set, state)
+    context.block_on(Seen::new(desired, preview, set, state))?
 }
 
 /// What is declared on the servers that the objects are on. What nothing declares may be on any.
@@ -66,7 +66,7 @@ fn serves(object: &ObjectKey, destination: &DesiredDestination) -> bool {
 }
 
 impl Seen {
-    pub(super) fn new(
+    pub(super) async fn new(
         desired: DesiredState,
         Preview { observed, plan }: Preview,
         set: &SetArgs,
@@ -74,7 +74,7 @@ impl Seen {
     ) -> Result<Self, Error> {
         let mut status = Status::new(&desired, &observed, &Report::planned(&plan));
         // Without a record nothing is missing but since when it is so.
-        let recorded = record::store(state, set)?.objects().unwrap_or_else(|error| {
+        let recorded = record::store(state, set)?.objects().await.unwrap_or_else(|error| {
             tracing::warn!("{error}; since when conditions are as they are is not known");
             BTreeMap::new()
         });

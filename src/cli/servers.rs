@@ -12,9 +12,9 @@ use crate::observed::{Observations, Unobserved, UnobservedReason};
 use crate::plan::Journal;
 use crate::plan::Request;
 use crate::reconcile::{Pass, Preview};
-use crate::store::journal::Journals;
+use crate::store::file::FileJournals;
 use crate::store::known::Known;
-use crate::store::state_directory;
+use crate::store::{Journals, state_directory};
 
 use super::args::{ServerArgs, StateArgs};
 use super::{Context, Error};
@@ -58,24 +58,25 @@ pub(crate) fn observe(
 
 /// What earlier commands have left for this one.
 pub(super) struct Kept {
-    journals: Journals,
+    journals: Box<dyn Journals>,
     known: Known,
 }
 
 impl Kept {
-    pub(super) fn journals(&self) -> Result<Vec<Journal>, Error> {
-        self.journals.load().map(|kept| kept.journals).map_err(|error| journal_error(&error))
+    pub(super) fn journals(&self, context: &Context) -> Result<Vec<Journal>, Error> {
+        context.block_on(self.journals.load())?.map(|kept| kept.journals).map_err(|error| journal_error(&error))
     }
 }
 
 pub(super) fn kept(args: &StateArgs) -> Result<Kept, Error> {
     let directory = state_directory(args.state.as_deref())
         .map_err(|error| Error::new("there is no place for journals").caused_by(&error))?;
-    Ok(Kept { journals: Journals::in_state(&directory), known: Known::in_state(&directory) })
+    Ok(Kept { journals: Box::new(FileJournals::in_state(&directory)), known: Known::in_state(&directory) })
 }
 
 pub(super) fn pass<'a>(desired: &'a DesiredState, request: &'a Request, kept: &'a Kept, args: &ServerArgs) -> Pass<'a> {
     let Kept { journals, known } = kept;
+    let journals = journals.as_ref();
     Pass { desired, request, journals, known, observe: observation(args), execute: execution(args) }
 }
 

@@ -4,6 +4,7 @@
 //! All of it is written by a [`Recorder`], which neither holds up the loop nor fails it: without a store the loop remembers as long as it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::board::{Board, RECENT};
@@ -13,7 +14,7 @@ use crate::plan::facts::ServerFacts;
 use crate::plan::{Note, NoteKind, Reason};
 use crate::report::Report;
 use crate::report::json::Document;
-use crate::store::history::Store;
+use crate::store::Records;
 use crate::store::recorder::{Health, Recorder};
 use crate::store::records::{
     Batch, EventRecord, EventType, ObjectRecord, PassRecord, declare, operation_events, overlays, protected,
@@ -34,27 +35,32 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Reads what was left by the controller before, and begins to write. The second value: number of the next pass.
-    pub(super) fn begin(store: Option<Store>, board: &Board) -> (Self, u64) {
+    pub(super) async fn begin(store: Option<Arc<dyn Records>>, board: &Board) -> (Self, u64) {
         let Some(store) = store else {
             return (Self { board: Some(board.clone()), ..Self::forgetful() }, 1);
         };
-        let mut before = store.events(RECENT).unwrap_or_default();
+        let mut before = store.events(0, RECENT).await.unwrap_or_default();
         before.reverse();
         board.tell(&before);
         let shown = Some(board.clone());
         // A file that cannot be read is the recorder's to report and to move aside.
-        let objects = store.objects().unwrap_or_default();
-        let next_pass = store.passes(1).ok().and_then(|passes| passes.first().map(|it| it.pass + 1)).unwrap_or(1);
+        let objects = store.objects().await.unwrap_or_default();
+        let next_pass = store.passes(1).await.ok().and_then(|passes| passes.first().map(|it| it.pass + 1)).unwrap_or(1);
         let board = board.clone();
-        let path = store.path().display().to_string();
-        let recorder = Recorder::start(store, move |health| tell(&board, &path, &health))
-            .inspect_err(|error| tracing::warn!(%error, "the history is not written"))
-            .ok();
+        let place = store.place();
+        let recorder = Some(Recorder::start(store, move |health| tell(&board, &place, &health)));
         (Self { recorder, board: shown, objects, refused: BTreeMap::new() }, next_pass)
     }
 
     fn forgetful() -> Self {
         Self { recorder: None, board: None, objects: BTreeMap::new(), refused: BTreeMap::new() }
+    }
+
+    /// Waits for what is still to be written, for a moment.
+    pub(super) async fn close(&mut self) {
+        if let Some(recorder) = self.recorder.take() {
+            recorder.close().await;
+        }
     }
 
     /// Destinations that no manifest need declare to be protected from pruning.
@@ -293,7 +299,7 @@ fn reachability(
 }
 
 /// In the log and on the board.
-fn tell(board: &Board, path: &str, health: &Health) {
+fn tell(board: &Board, place: &str, health: &Health) {
     let (status, reason, message) = match health {
         Health::Good { set_aside, lost } => {
             if *lost > 0 {
@@ -301,12 +307,8 @@ fn tell(board: &Board, path: &str, health: &Health) {
             }
             match set_aside {
                 Some(aside) => {
-                    tracing::warn!(file = path, moved_to = %aside.display(), "the history could not be read; a new one is begun");
-                    (
-                        ConditionStatus::True,
-                        "BegunAnew",
-                        format!("The file before could not be read; it is {}.", aside.display()),
-                    )
+                    tracing::warn!(file = place, moved_to = aside, "the history could not be read; a new one is begun");
+                    (ConditionStatus::True, "BegunAnew", format!("The file before could not be read; it is {aside}."))
                 }
                 None => (ConditionStatus::True, "Written", String::new()),
             }

@@ -108,7 +108,7 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
     let pass = Pass {
         desired: &desired,
         request: &request,
-        journals: &shared.journals,
+        journals: shared.journals.as_ref(),
         known: &shared.known,
         observe: shared.options.observe,
         execute: shared.options.execute,

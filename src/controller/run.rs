@@ -36,10 +36,9 @@ use crate::observed::{ContainerId, NetworkId};
 use crate::plan::{Cause, Reason};
 use crate::secrets::{self, Generate};
 use crate::sources;
-use crate::store::history::Store;
-use crate::store::journal::Journals;
 use crate::store::known::Known;
 use crate::store::records::{CONTENDED, EventType};
+use crate::store::{Journals, Records};
 use crate::turns::Turns;
 
 /// Events that wait to be handled. Hints beyond it are dropped: each says the same as the next resync.
@@ -98,14 +97,14 @@ pub enum Ended {
 /// Runs until told to stop.
 pub async fn run(
     options: Options,
-    journals: Journals,
-    store: Option<Store>,
+    journals: Arc<dyn Journals>,
+    store: Option<Arc<dyn Records>>,
     board: Board,
     mut commands: mpsc::Receiver<Command>,
 ) -> Ended {
     let (inbox, mut events) = mpsc::channel(BACKLOG);
     let mut changes = options.manifests.changes(&board, options.interval, options.seed);
-    let (memory, first_pass) = Memory::begin(store, &board);
+    let (memory, first_pass) = Memory::begin(store, &board).await;
     let notifiers = Notifiers::new(board.clone(), Pace::default());
     let started = Instant::now();
     let mut loop_ = Loop {
@@ -140,6 +139,7 @@ pub async fn run(
     loop_.handle(started.elapsed(), Event::SourceChanged);
     loop {
         if let Some(ended) = loop_.ended {
+            loop_.memory.close().await;
             return ended;
         }
         let now = started.elapsed();
@@ -184,7 +184,7 @@ pub async fn run(
 /// What every task needs.
 pub(super) struct Shared {
     pub(super) options: Options,
-    pub(super) journals: Journals,
+    pub(super) journals: Arc<dyn Journals>,
     /// For as long as the loop runs.
     pub(super) known: Known,
     /// What failed and is not to be tried again as it is.

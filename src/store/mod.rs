@@ -1,16 +1,116 @@
-//! What is kept on disk between runs. None of it is needed to converge: delete it and you lose history, and the way back from a forced deletion.
+//! What is kept between runs. None of it is needed to converge: delete it and you lose history, and the way back from a forced deletion.
+//!
+//! The traits are what the rest of the program knows of it. Files in the state directory (`file`) are the first implementation of them.
 
-pub mod history;
-pub mod journal;
+pub mod file;
 pub mod known;
-pub mod lock;
 pub mod recorder;
 pub mod records;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
+use thiserror::Error;
+
+use self::records::{Batch, EventRecord, ObjectRecord, PassRecord};
+use crate::api::ObjectKey;
+use crate::plan::{Journal, UnreadableJournal};
+
+/// Journals of changes that a crash must not leave half done.
+///
+/// A journal says who has to be connected to what, should nobody be left who knows. So one that cannot be read is no absence: its destination
+/// is left as it is, and no other.
+#[async_trait]
+pub trait Journals: std::fmt::Debug + Send + Sync {
+    /// Every journal. An error means that nothing is known of any.
+    async fn load(&self) -> Result<Kept, JournalError>;
+
+    /// Durable when it returns. Equal journals are one.
+    async fn write(&self, journal: &Journal) -> Result<(), JournalError>;
+
+    /// One that is not there is no error.
+    async fn remove(&self, journal: &Journal) -> Result<(), JournalError>;
+}
+
+/// The journals that are kept.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Kept {
+    pub journals: Vec<Journal>,
+    pub unreadable: Vec<UnreadableJournal>,
+}
+
+/// A journal that could not be written, read or removed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{attempted} {place}: {problem}")]
+pub struct JournalError {
+    pub attempted: &'static str,
+    pub place: String,
+    pub problem: String,
+    /// What to do where one could not be written.
+    pub hint: Option<&'static str>,
+}
+
+/// What a set's controllers and commands did and saw, and what was last known of every object. Nothing depends on it but the memory itself.
+#[async_trait]
+pub trait Records: Send + Sync {
+    /// Where they are, for messages.
+    fn place(&self) -> String;
+
+    /// Gets them ready to be written to. `Some`: what was there could not be read, and is kept at that place.
+    async fn prepare(&self) -> Result<Option<String>, StoreError>;
+
+    /// Adds a batch, durably and as one.
+    async fn record(&self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Those after the one with the id `after`, newest first.
+    async fn events(&self, after: u64, most: usize) -> Result<Vec<EventRecord>, StoreError>;
+
+    /// Newest first.
+    async fn passes(&self, most: usize) -> Result<Vec<PassRecord>, StoreError>;
+
+    async fn pass(&self, number: u64) -> Result<Option<PassRecord>, StoreError>;
+
+    /// What was last known of every object.
+    async fn objects(&self) -> Result<BTreeMap<ObjectKey, ObjectRecord>, StoreError>;
+
+    /// Differs once there is something new to read. `None`: nothing is there yet, or it cannot be told.
+    async fn revision(&self) -> Option<u64>;
+}
+
+/// The store cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StoreError {
+    #[error("{place}: another process keeps it to itself")]
+    Locked { place: String },
+    #[error("{place}: written by a newer version of Landfall ({found}); it is left as it is")]
+    Newer { place: String, found: String },
+    #[error("{place}: no space is left on the device")]
+    NoSpace { place: String },
+    #[error("{place}: {message}")]
+    NotWritable { place: String, message: String },
+    #[error("{place}: not readable: {message}")]
+    Corrupt { place: String, message: String },
+    #[error("{place}: {message}")]
+    Io { place: String, message: String },
+}
+
+impl StoreError {
+    /// One word, as conditions have it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Locked { .. } => "Locked",
+            Self::Newer { .. } => "NewerFormat",
+            Self::NoSpace { .. } => "NoSpace",
+            Self::NotWritable { .. } => "NotWritable",
+            Self::Corrupt { .. } => "Corrupt",
+            Self::Io { .. } => "IoError",
+        }
+    }
+}
+
 /// There is no directory to keep anything in.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Error)]
 #[error("neither XDG_STATE_HOME nor HOME is set, so there is no place for Landfall's state; name one with --state DIR")]
 pub struct NoStateDirectory;
 

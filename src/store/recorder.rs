@@ -3,14 +3,17 @@
 //! Flow: batches come in by a bounded queue, what is queued is written together, durably. What cannot be written is kept, up to a bound, and
 //! tried again with the next batch and now and then without one. Whoever started it is told when the store's health changes.
 
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::history::{Store, StoreError};
-use super::records::Batch;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-/// Batches that wait for the disk. A pass makes one or two.
+use super::records::Batch;
+use super::{Records, StoreError};
+
+/// Batches that wait for the store. A pass makes one or two.
 const QUEUE: usize = 1024;
 /// Passes, and events, that are kept while the store cannot be written.
 const UNWRITTEN: usize = 1000;
@@ -24,36 +27,30 @@ pub enum Health {
     /// It is written to.
     Good {
         /// It was unreadable before, and moved here.
-        set_aside: Option<PathBuf>,
+        set_aside: Option<String>,
         /// Passes and events that are in no record, since the store was not usable for too long.
         lost: usize,
     },
     Bad(StoreError),
 }
 
-/// A handle to the writing thread. Dropping it waits for what is queued, for a moment.
+/// A handle to the writing task.
 #[derive(Debug)]
 pub struct Recorder {
-    sender: Option<SyncSender<Batch>>,
-    ended: Receiver<()>,
+    sender: mpsc::Sender<Batch>,
+    task: JoinHandle<()>,
 }
 
 impl Recorder {
     /// `told` is called with every change of the store's health, and at the beginning.
-    pub fn start(store: Store, told: impl Fn(Health) + Send + 'static) -> std::io::Result<Self> {
-        Self::start_with(store, RETRY, told)
+    pub fn start(records: Arc<dyn Records>, told: impl Fn(Health) + Send + 'static) -> Self {
+        Self::start_with(records, RETRY, told)
     }
 
-    fn start_with(store: Store, retry: Duration, told: impl Fn(Health) + Send + 'static) -> std::io::Result<Self> {
-        let (sender, batches) = sync_channel(QUEUE);
-        let (end, ended) = sync_channel(1);
-        std::thread::Builder::new().name("store".to_owned()).spawn(move || {
-            let mut writer = Writer { store, told: Box::new(told), unwritten: Batch::default(), lost: 0, health: None };
-            writer.prepare();
-            writer.write_all(&batches, retry);
-            let _ = end.send(());
-        })?;
-        Ok(Self { sender: Some(sender), ended })
+    fn start_with(records: Arc<dyn Records>, retry: Duration, told: impl Fn(Health) + Send + 'static) -> Self {
+        let (sender, batches) = mpsc::channel(QUEUE);
+        let writer = Writer { records, told: Box::new(told), unwritten: Batch::default(), lost: 0, health: None };
+        Self { sender, task: tokio::spawn(writer.write_all(batches, retry)) }
     }
 
     /// Queues a batch. Never waits: what finds no place is lost, and said.
@@ -61,25 +58,24 @@ impl Recorder {
         if batch.is_empty() {
             return;
         }
-        match self.sender.as_ref().map(|sender| sender.try_send(batch)) {
-            Some(Err(TrySendError::Full(_))) => tracing::warn!("the history cannot keep up; some of it is left out"),
-            Some(Err(TrySendError::Disconnected(_))) => tracing::error!("the history is not written any more"),
-            Some(Ok(())) | None => {}
+        match self.sender.try_send(batch) {
+            Err(TrySendError::Full(_)) => tracing::warn!("the history cannot keep up; some of it is left out"),
+            Err(TrySendError::Closed(_)) => tracing::error!("the history is not written any more"),
+            Ok(()) => {}
         }
     }
-}
 
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        self.sender = None;
-        if self.ended.recv_timeout(LAST_WRITE) == Err(RecvTimeoutError::Timeout) {
+    /// Waits for what is queued, for a moment.
+    pub async fn close(self) {
+        drop(self.sender);
+        if timeout(LAST_WRITE, self.task).await.is_err() {
             tracing::warn!("the end of the history was not written within {LAST_WRITE:?}");
         }
     }
 }
 
 struct Writer {
-    store: Store,
+    records: Arc<dyn Records>,
     told: Box<dyn Fn(Health) + Send>,
     unwritten: Batch,
     lost: usize,
@@ -87,26 +83,29 @@ struct Writer {
 }
 
 impl Writer {
-    fn write_all(&mut self, batches: &Receiver<Batch>, retry: Duration) {
+    async fn write_all(mut self, mut batches: mpsc::Receiver<Batch>, retry: Duration) {
+        self.prepare().await;
         loop {
-            match batches.recv_timeout(retry) {
-                Ok(batch) => {
+            match timeout(retry, batches.recv()).await {
+                Ok(Some(batch)) => {
                     self.unwritten.merge(batch);
-                    batches.try_iter().for_each(|batch| self.unwritten.merge(batch));
-                    self.write();
+                    while let Ok(batch) = batches.try_recv() {
+                        self.unwritten.merge(batch);
+                    }
+                    self.write().await;
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    if matches!(self.health, Some(Health::Bad(_))) && self.prepare() {
-                        self.write();
+                Err(_) => {
+                    if matches!(self.health, Some(Health::Bad(_))) && self.prepare().await {
+                        self.write().await;
                     }
                 }
-                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(None) => return,
             }
         }
     }
 
-    fn prepare(&mut self) -> bool {
-        let outcome = self.store.prepare();
+    async fn prepare(&mut self) -> bool {
+        let outcome = self.records.prepare().await;
         let good = outcome.is_ok();
         let health = match outcome {
             Ok(set_aside) => Health::Good { set_aside, lost: std::mem::take(&mut self.lost) },
@@ -116,11 +115,11 @@ impl Writer {
         good
     }
 
-    fn write(&mut self) {
-        let mut outcome = self.store.record(&self.unwritten);
+    async fn write(&mut self) {
+        let mut outcome = self.records.record(&self.unwritten).await;
         // Damage that came up since the file was verified.
-        if matches!(outcome, Err(StoreError::Corrupt { .. })) && self.prepare() {
-            outcome = self.store.record(&self.unwritten);
+        if matches!(outcome, Err(StoreError::Corrupt { .. })) && self.prepare().await {
+            outcome = self.records.record(&self.unwritten).await;
         }
         match outcome {
             Ok(()) => {
@@ -151,10 +150,10 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, channel};
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     use super::*;
-    use crate::store::history::Bounds;
+    use crate::store::file::FileRecords;
     use crate::store::records::{EventRecord, EventType};
 
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -173,64 +172,69 @@ mod tests {
         Batch { events: vec![event], ..Batch::default() }
     }
 
-    fn start(store: &Store) -> (Recorder, Receiver<Health>) {
-        let (sender, told) = channel();
+    fn start(store: &FileRecords) -> (Recorder, UnboundedReceiver<Health>) {
+        let (sender, told) = unbounded_channel();
         let told_to = move |health| sender.send(health).unwrap();
-        (Recorder::start_with(store.clone(), Duration::from_millis(20), told_to).unwrap(), told)
+        (Recorder::start_with(Arc::new(store.clone()), Duration::from_millis(20), told_to), told)
+    }
+
+    async fn next(told: &mut UnboundedReceiver<Health>) -> Health {
+        timeout(PATIENCE, told.recv()).await.unwrap().unwrap()
     }
 
     fn good() -> Health {
         Health::Good { set_aside: None, lost: 0 }
     }
 
-    fn messages(store: &Store) -> Vec<String> {
+    fn messages(store: &FileRecords) -> Vec<String> {
         store.events(usize::MAX).unwrap().into_iter().map(|event| event.message).rev().collect()
     }
 
-    #[test]
-    fn what_is_queued_is_written_before_it_ends() {
+    #[tokio::test]
+    async fn what_is_queued_is_written_before_it_ends() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::in_directory(dir.path());
-        let (recorder, told) = start(&store);
+        let store = FileRecords::in_directory(dir.path());
+        let (recorder, mut told) = start(&store);
         for number in 0..200 {
             recorder.record(event(&number.to_string()));
         }
-        drop(recorder);
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), [good()]);
+        recorder.close().await;
+        assert_eq!(next(&mut told).await, good());
+        assert!(told.try_recv().is_err());
         assert_eq!(messages(&store), (0..200).map(|number| number.to_string()).collect::<Vec<_>>());
     }
 
-    #[test]
-    fn what_could_not_be_written_is_written_once_it_can_be_and_both_are_said_once() {
+    #[tokio::test]
+    async fn what_could_not_be_written_is_written_once_it_can_be_and_both_are_said_once() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("place");
         std::fs::write(&place, "in the way").unwrap();
-        let store = Store::in_directory(&place);
-        let (recorder, told) = start(&store);
-        let health = told.recv_timeout(PATIENCE).unwrap();
+        let store = FileRecords::in_directory(&place);
+        let (recorder, mut told) = start(&store);
+        let health = next(&mut told).await;
         assert!(matches!(&health, Health::Bad(_)), "{health:?}");
         recorder.record(event("first"));
         recorder.record(event("second"));
         std::fs::remove_file(&place).unwrap();
-        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), good());
-        drop(recorder);
+        assert_eq!(next(&mut told).await, good());
+        recorder.close().await;
         assert_eq!(messages(&store), ["first", "second"]);
-        assert_eq!(told.try_iter().next(), None);
+        assert!(told.try_recv().is_err());
     }
 
-    #[test]
-    fn a_file_that_is_damaged_while_it_runs_is_moved_aside_and_nothing_new_is_lost() {
+    #[tokio::test]
+    async fn a_file_that_is_damaged_while_it_runs_is_moved_aside_and_nothing_new_is_lost() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::with_bounds(dir.path(), Bounds::default());
-        let (recorder, told) = start(&store);
-        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), good());
+        let store = FileRecords::in_directory(dir.path());
+        let (recorder, mut told) = start(&store);
+        assert_eq!(next(&mut told).await, good());
         std::fs::write(store.path(), "this is not a database").unwrap();
         recorder.record(event("after"));
-        let Health::Good { set_aside: Some(aside), .. } = told.recv_timeout(PATIENCE).unwrap() else {
+        let Health::Good { set_aside: Some(aside), .. } = next(&mut told).await else {
             panic!("it is not said that the file was moved aside")
         };
         assert_eq!(std::fs::read_to_string(aside).unwrap(), "this is not a database");
-        drop(recorder);
+        recorder.close().await;
         assert_eq!(messages(&store), ["after"]);
     }
 }

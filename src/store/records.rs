@@ -16,6 +16,23 @@ const OPERATIONS: usize = 200;
 /// Bytes of a message that are kept.
 const MESSAGE: usize = 2048;
 
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    pub events: u64,
+    pub passes: u64,
+    /// Of events and passes.
+    pub age: jiff::SignedDuration,
+    /// Objects that no manifest declares any more and that are remembered because their policy protects them.
+    pub undeclared: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { events: 10_000, passes: 1_000, age: jiff::SignedDuration::from_hours(30 * 24), undeclared: 10_000 }
+    }
+}
+
 /// Something that happened to an object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventRecord {

@@ -37,7 +37,7 @@ pub use webhook::{SecretError, Webhook, WebhookSecret};
 
 use crate::controller::board::Board;
 use crate::controller::run::Command;
-use crate::store::history::Store;
+use crate::store::Records;
 
 /// The largest body a request may have where its route does not say otherwise.
 const BODY: usize = 64 * 1024;
@@ -55,8 +55,7 @@ pub struct WebState {
 /// The content of a [`WebState`].
 pub struct Shared {
     pub board: Board,
-    /// Read off the runtime: it waits for its turn, and for the disk.
-    pub store: Store,
+    pub store: Arc<dyn Records>,
     /// The directory of `--state`, absolute, where it is not the usual one: commands that are shown have to find this controller.
     pub state: Option<PathBuf>,
     /// To the loop.

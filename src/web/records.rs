@@ -29,10 +29,7 @@ pub(super) async fn events(
     Asked(most): Asked<HowMany>,
 ) -> Result<Json<Records>, Problem> {
     let most = most.limit.unwrap_or(USUAL).min(MOST);
-    let store = state.store.clone();
-    let kept =
-        tokio::task::spawn_blocking(move || store.events(most)).await.map_err(|error| Problem::internal(&error))?;
-    Ok(match kept {
+    Ok(match state.store.events(0, most).await {
         Ok(kept) => records(&kept),
         Err(_) => records(state.board.snapshot().recent.iter().take(most)),
     })
@@ -43,10 +40,8 @@ pub(super) async fn passes(
     Asked(most): Asked<HowMany>,
 ) -> Result<Json<Records>, Problem> {
     let most = most.limit.unwrap_or(USUAL).min(MOST);
-    let store = state.store.clone();
-    let kept =
-        tokio::task::spawn_blocking(move || store.passes(most)).await.map_err(|error| Problem::internal(&error))?;
-    Ok(records(&kept.map_err(|error| Problem::internal(&error))?))
+    let kept = state.store.passes(most).await.map_err(|error| Problem::internal(&error))?;
+    Ok(records(&kept))
 }
 
 fn records<T: Serialize>(records: impl IntoIterator<Item = T>) -> Json<Records> {

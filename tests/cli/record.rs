@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use landfall::api::{Kind, ObjectKey};
-use landfall::store::history::Store;
+use landfall::store::file::FileRecords;
 use landfall::store::records::{Batch, EventRecord, EventType, PassRecord};
 use serde_json::json;
 
@@ -34,9 +34,9 @@ fn event(reason: &str, event_type: EventType, object: Option<ObjectKey>) -> Even
     }
 }
 
-fn recorded() -> (World, Store) {
+fn recorded() -> (World, FileRecords) {
     let world = unreachable();
-    let store = Store::in_directory(&directory(&world));
+    let store = FileRecords::in_directory(&directory(&world));
     let web = ObjectKey::new(Kind::Destination, "shop", "web");
     let frontend = ObjectKey::new(Kind::Application, "shop", "frontend");
     let operation = |outcome: &str| {

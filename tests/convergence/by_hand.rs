@@ -13,7 +13,7 @@ use landfall::plan::{
     Operation, Plan, Reserved, ServerPlan, ServerType,
 };
 use landfall::report::{OperationReport, Outcome, Report};
-use landfall::store::journal::Journals;
+use landfall::store::file::FileJournals;
 
 use crate::support::memory::{MemoryEngine, World, network};
 
@@ -168,7 +168,7 @@ pub(super) async fn carry_out(engine: &MemoryEngine, plan: &Plan) -> Report {
 }
 
 pub(super) async fn carry_out_with(engine: &MemoryEngine, plan: &Plan, state: &Path) -> Report {
-    execute(plan, &writers(engine), &Journals::in_state(state), &(), Limits::default()).await
+    execute(plan, &writers(engine), &FileJournals::in_state(state), &(), Limits::default()).await
 }
 
 /// One line per operation: what became of it.

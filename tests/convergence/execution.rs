@@ -4,7 +4,7 @@ use landfall::engine::EngineErrorKind;
 use landfall::observed::{ContainerState, EndpointSettings, ObservedSubnet};
 use landfall::plan::{Call, Cause, Group, NetworkCreate, Reason};
 use landfall::report::Outcome;
-use landfall::store::journal::Journals;
+use landfall::store::file::FileJournals;
 
 use super::by_hand::*;
 use crate::support::memory::{MemoryEngine, What, When, network, subnets_of};
@@ -389,7 +389,7 @@ async fn a_replacement_puts_everyone_back_as_they_were() {
     assert_eq!(on(&world, "web-net"), ["app", "proxy", "stopped"]);
     let stopped = &world.container_named("stopped").endpoints["web-net"];
     assert_eq!(stopped.settings.aliases[0], "stopped.internal");
-    assert_eq!(Journals::in_state(state.path()).load().unwrap().journals, []);
+    assert_eq!(FileJournals::in_state(state.path()).load().unwrap().journals, []);
 }
 
 /// At whichever call it fails.
@@ -407,7 +407,7 @@ async fn a_replacement_that_fails_puts_the_old_network_back_with_everyone_on_it(
         assert_eq!(failed, 1, "call {nth}: {:#?}", lines(&report));
         assert_eq!(everyone(&engine), before, "call {nth}: {:#?}", lines(&report));
         assert_eq!(engine.world().network_named("web-net").labels["landfall.uid"], "first", "call {nth}");
-        assert_eq!(Journals::in_state(state.path()).load().unwrap().journals, [], "call {nth}");
+        assert_eq!(FileJournals::in_state(state.path()).load().unwrap().journals, [], "call {nth}");
     }
 }
 
@@ -436,7 +436,7 @@ async fn a_journal_stays_when_not_everyone_could_be_put_back() {
     assert_eq!(rollbacks.len(), 2, "{rollbacks:?}");
     assert!(rollbacks[0].contains("failed") && rollbacks[1].ends_with("done"), "{rollbacks:?}");
     assert_eq!(
-        Journals::in_state(state.path()).load().unwrap().journals,
+        FileJournals::in_state(state.path()).load().unwrap().journals,
         [plan.servers[0].groups[0].journal.clone().unwrap()]
     );
 }

@@ -12,7 +12,7 @@ use landfall::observe::ObserveLimits;
 use landfall::observed::{EndpointSettings, ObservedContainer, ObservedEndpoint};
 use landfall::plan::Request;
 use landfall::reconcile::{Applied, Pass, Preview};
-use landfall::store::journal::Journals;
+use landfall::store::file::FileJournals;
 use landfall::store::known::Known;
 
 use super::world::trouble;
@@ -26,7 +26,7 @@ pub(super) fn engine(host: &Host) -> DockerWriter {
 
 pub(super) async fn apply(engine: &DockerWriter, desired: &DesiredState, request: &Request) -> Applied {
     let state = tempfile::tempdir().unwrap();
-    let journals = Journals::in_state(state.path());
+    let journals = FileJournals::in_state(state.path());
     let pass = Pass {
         desired,
         request,
@@ -40,7 +40,7 @@ pub(super) async fn apply(engine: &DockerWriter, desired: &DesiredState, request
 
 pub(super) async fn preview(engine: &DockerWriter, desired: &DesiredState, request: &Request) -> Preview {
     let state = tempfile::tempdir().unwrap();
-    let journals = Journals::in_state(state.path());
+    let journals = FileJournals::in_state(state.path());
     let pass = Pass {
         desired,
         request,

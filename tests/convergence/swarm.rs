@@ -10,7 +10,7 @@ use landfall::execute::Limits;
 use landfall::observe::ObserveLimits;
 use landfall::plan::{Call, NoteKind, Reason};
 use landfall::reconcile::{Applied, Pass};
-use landfall::store::journal::Journals;
+use landfall::store::file::FileJournals;
 use landfall::store::known::Known;
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ impl Fleet<'_> {
 
     async fn apply(&self, scenario: &Scenario) -> Applied {
         let state = tempfile::tempdir().unwrap();
-        let (journals, known) = (Journals::in_state(state.path()), Known::default());
+        let (journals, known) = (FileJournals::in_state(state.path()), Known::default());
         let pass = Pass {
             desired: &scenario.desired,
             request: &scenario.request,

@@ -11,7 +11,7 @@ use landfall::plan::cut::cut;
 use landfall::plan::{Cause, Group, JournalPurpose, Plan, Request};
 use landfall::reconcile::{Applied, Pass, Preview};
 use landfall::report::Outcome;
-use landfall::store::journal::Journals;
+use landfall::store::file::FileJournals;
 use landfall::store::known::Known;
 use tempfile::TempDir;
 
@@ -39,8 +39,8 @@ impl Town {
         self.request = scenario.request;
     }
 
-    pub(super) fn journals(&self) -> Journals {
-        Journals::in_state(self.state.path())
+    pub(super) fn journals(&self) -> FileJournals {
+        FileJournals::in_state(self.state.path())
     }
 
     /// A new connection: what was counted and what was to go wrong is forgotten.
@@ -88,7 +88,12 @@ impl Town {
         applied.expect("the journals can be read").expect("nobody calls it off")
     }
 
-    fn pass<'a>(desired: &'a DesiredState, request: &'a Request, journals: &'a Journals, known: &'a Known) -> Pass<'a> {
+    fn pass<'a>(
+        desired: &'a DesiredState,
+        request: &'a Request,
+        journals: &'a FileJournals,
+        known: &'a Known,
+    ) -> Pass<'a> {
         Pass { desired, request, journals, known, observe: ObserveLimits::default(), execute: Limits::default() }
     }
 

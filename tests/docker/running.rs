@@ -1,6 +1,7 @@
 //! The loop of `landfall run` within the test: with its board to read and its commands to send.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use landfall::controller::board::{Board, Content};
@@ -9,7 +10,7 @@ use landfall::controller::source::Source;
 use landfall::engine::connect::ConnectOptions;
 use landfall::execute::Limits;
 use landfall::observe::ObserveLimits;
-use landfall::store::journal::Journals;
+use landfall::store::file::FileJournals;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -43,7 +44,8 @@ impl Running {
         change(&mut options);
         let board = Board::new("default");
         let (commands, receiver) = mpsc::channel(16);
-        let task = tokio::spawn(run(options, Journals::in_state(directory), None, board.clone(), receiver));
+        let task =
+            tokio::spawn(run(options, Arc::new(FileJournals::in_state(directory)), None, board.clone(), receiver));
         Self { board, commands, task }
     }
 

@@ -1,6 +1,7 @@
 //! The loop on a repository: what is pushed comes into force, and what is wrong with it changes nothing.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use landfall::controller::board::{Board, Content};
@@ -10,7 +11,7 @@ use landfall::engine::connect::ConnectOptions;
 use landfall::execute::Limits;
 use landfall::git::Repository;
 use landfall::observe::ObserveLimits;
-use landfall::store::journal::Journals;
+use landfall::store::file::FileJournals;
 use tokio::sync::mpsc;
 
 use super::{Copy, block_on};
@@ -44,7 +45,7 @@ impl Following {
             execute: Limits::default(),
             seed: 1,
         };
-        tokio::spawn(run(options, Journals::in_state(copy.state()), None, board.clone(), receiver));
+        tokio::spawn(run(options, Arc::new(FileJournals::in_state(copy.state())), None, board.clone(), receiver));
         Self { board, source, commands }
     }
 

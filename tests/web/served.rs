@@ -63,7 +63,7 @@ impl Served {
         let state = tempfile::tempdir().unwrap();
         let web = WebState::new(Shared {
             board: board.clone(),
-            store: landfall::store::history::Store::in_directory(state.path()),
+            store: Arc::new(landfall::store::file::FileRecords::in_directory(state.path())),
             state: None,
             commands: sender,
             token,

@@ -40,14 +40,14 @@ fn events_of(all: Vec<EventRecord>) -> Batch {
     Batch { events: all, ..Batch::default() }
 }
 
-fn messages(store: &Store) -> Vec<String> {
+fn messages(store: &FileRecords) -> Vec<String> {
     store.events(100).unwrap().into_iter().map(|event| event.message).collect()
 }
 
 #[test]
 fn events_come_newest_first_with_growing_numbers() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::in_directory(dir.path());
+    let store = FileRecords::in_directory(dir.path());
     assert_eq!(store.events(100).unwrap(), [], "nothing is there, and nothing is made by looking");
     assert!(!store.path().exists());
     store.record(&events_of(vec![event(1, "first"), event(2, "second")])).unwrap();
@@ -61,7 +61,7 @@ fn events_come_newest_first_with_growing_numbers() {
 fn history_is_bounded_by_count_and_by_age() {
     let dir = tempfile::tempdir().unwrap();
     let bounds = Bounds { events: 3, passes: 3, age: jiff::SignedDuration::from_secs(100), ..Bounds::default() };
-    let store = Store::with_bounds(dir.path(), bounds);
+    let store = FileRecords::with_bounds(dir.path(), bounds);
     store.record(&events_of((0..5).map(|i| event(i, &i.to_string())).collect())).unwrap();
     assert_eq!(messages(&store), ["4", "3", "2"]);
     store.record(&events_of(vec![event(104, "late")])).unwrap();
@@ -78,7 +78,7 @@ fn history_is_bounded_by_count_and_by_age() {
 #[test]
 fn the_file_stops_growing_however_much_is_written() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::with_bounds(dir.path(), Bounds { events: 200, passes: 20, ..Bounds::default() });
+    let store = FileRecords::with_bounds(dir.path(), Bounds { events: 200, passes: 20, ..Bounds::default() });
     let mut sizes = Vec::new();
     for round in 0..20 {
         let events = (0..100).map(|i| event(round, &format!("{round} {i} {}", "y".repeat(500)))).collect();
@@ -93,7 +93,7 @@ fn the_file_stops_growing_however_much_is_written() {
 #[test]
 fn the_operations_of_a_huge_pass_and_long_messages_are_cut() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::in_directory(dir.path());
+    let store = FileRecords::in_directory(dir.path());
     let events = vec![event(1, &"ä".repeat(9000))];
     store.record(&Batch { events, passes: vec![pass(1, 1, 700)], ..Batch::default() }).unwrap();
     let pass = store.pass(1).unwrap().unwrap();
@@ -105,7 +105,7 @@ fn the_operations_of_a_huge_pass_and_long_messages_are_cut() {
 #[test]
 fn a_number_that_another_process_has_used_is_not_used_again() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::in_directory(dir.path());
+    let store = FileRecords::in_directory(dir.path());
     for by in ["run", "apply"] {
         let pass = PassRecord { by: by.to_owned(), ..pass(1, 7, 1) };
         store.record(&Batch { passes: vec![pass], ..Batch::default() }).unwrap();
@@ -121,7 +121,7 @@ fn protected_record() -> ObjectRecord {
 #[test]
 fn objects_are_forgotten_with_their_manifest_unless_their_policy_protects_them() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::with_bounds(dir.path(), Bounds { undeclared: 3, ..Bounds::default() });
+    let store = FileRecords::with_bounds(dir.path(), Bounds { undeclared: 3, ..Bounds::default() });
     let declared = ObjectRecord { declared: true, generation: 2, ..ObjectRecord::default() };
     let write = |objects: Vec<(ObjectKey, Option<ObjectRecord>)>| {
         store.record(&Batch { objects: objects.into_iter().collect(), ..Batch::default() }).unwrap();
@@ -140,7 +140,7 @@ fn objects_are_forgotten_with_their_manifest_unless_their_policy_protects_them()
 #[test]
 fn a_corrupt_file_is_moved_aside_and_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::in_directory(dir.path());
+    let store = FileRecords::in_directory(dir.path());
     for content in ["this is not a database", "x", &"\0".repeat(100_000)] {
         fs::write(store.path(), content).unwrap();
         assert!(matches!(store.events(1), Err(StoreError::Corrupt { .. })), "a reader says so");
@@ -156,7 +156,7 @@ fn a_corrupt_file_is_moved_aside_and_kept() {
 #[test]
 fn what_is_corrupt_again_and_again_is_left_where_it_is() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::in_directory(dir.path());
+    let store = FileRecords::in_directory(dir.path());
     for _ in 0..SET_ASIDE {
         fs::write(store.path(), "broken").unwrap();
         store.prepare().unwrap().expect("set aside");
@@ -172,7 +172,7 @@ fn what_is_corrupt_again_and_again_is_left_where_it_is() {
 #[test]
 fn a_damaged_page_is_found_wherever_it_is() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::in_directory(dir.path());
+    let store = FileRecords::in_directory(dir.path());
     store.record(&events_of((0..500).map(|i| event(1, &format!("{i} {}", "z".repeat(200)))).collect())).unwrap();
     let whole = fs::read(store.path()).unwrap();
     let mut found = 0;
@@ -206,7 +206,7 @@ fn with_format(path: &Path, format: u64) {
 #[test]
 fn a_newer_format_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::in_directory(dir.path());
+    let store = FileRecords::in_directory(dir.path());
     with_format(store.path(), FORMAT + 1);
     let before = fs::read(store.path()).unwrap();
     for refused in [store.prepare().err(), store.record(&events_of(vec![event(1, "x")])).err(), store.events(1).err()] {
@@ -221,7 +221,7 @@ fn a_newer_format_is_refused_and_left_as_it_is() {
 #[test]
 fn a_file_of_a_newer_redb_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::in_directory(dir.path());
+    let store = FileRecords::in_directory(dir.path());
     store.record(&events_of(vec![event(1, "x")])).unwrap();
     let file = fs::OpenOptions::new().write(true).open(store.path()).unwrap();
     for slot in [64, 192] {
@@ -235,7 +235,7 @@ fn a_file_of_a_newer_redb_is_refused_and_left_as_it_is() {
 #[test]
 fn an_older_format_is_brought_up_to_date() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::in_directory(dir.path());
+    let store = FileRecords::in_directory(dir.path());
     let condition = Condition {
         condition_type: "Ready".to_owned(),
         status: ConditionStatus::True,
@@ -265,7 +265,7 @@ fn an_older_format_is_brought_up_to_date() {
     assert_eq!(store.objects().unwrap()[&destination("web")].merged(), [condition]);
     // Older than anything that this version can read.
     let ancient = tempfile::tempdir().unwrap();
-    let store = Store::in_directory(ancient.path());
+    let store = FileRecords::in_directory(ancient.path());
     with_format(store.path(), 0);
     assert!(store.prepare().unwrap().is_some());
 }
@@ -273,7 +273,7 @@ fn an_older_format_is_brought_up_to_date() {
 #[test]
 fn a_file_that_somebody_keeps_to_himself_is_waited_for_and_given_up() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::in_directory(dir.path());
+    let store = FileRecords::in_directory(dir.path());
     store.prepare().unwrap();
     let held = Database::open(store.path()).unwrap();
     let refused = store.record(&events_of(vec![event(1, "x")])).unwrap_err();
@@ -292,9 +292,9 @@ fn a_place_that_cannot_be_written_is_an_error_and_no_panic() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let store = Store::in_directory(&file);
+    let store = FileRecords::in_directory(&file);
     assert!(matches!(store.prepare(), Err(StoreError::Io { .. })));
-    let store = Store::in_directory(Path::new("/proc/landfall"));
+    let store = FileRecords::in_directory(Path::new("/proc/landfall"));
     assert!(store.prepare().is_err());
 }
 
@@ -328,7 +328,7 @@ fn conditions_of_several_servers_are_merged() {
 fn a_writer_that_is_killed() {
     let directory = std::env::var_os("LANDFALL_TEST_STORE").expect("the other test names a directory");
     let directory = Path::new(&directory);
-    let store = Store::with_bounds(directory, Bounds { events: 50, ..Bounds::default() });
+    let store = FileRecords::with_bounds(directory, Bounds { events: 50, ..Bounds::default() });
     let next = store.events(1).unwrap().first().map_or(1, |event| event.id + 1);
     for number in next.. {
         store.record(&events_of(vec![event(1, &number.to_string())])).unwrap();
@@ -340,12 +340,12 @@ fn a_writer_that_is_killed() {
 #[test]
 fn what_was_written_survives_sigkill() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::in_directory(dir.path());
+    let store = FileRecords::in_directory(dir.path());
     let written = || fs::read_to_string(dir.path().join("written")).map_or(0, |text| text.parse::<u64>().unwrap());
     for round in 0..8_u64 {
         let before = written();
         let mut writer = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::history::tests::a_writer_that_is_killed", "--ignored"])
+            .args(["--exact", "store::file::records::tests::a_writer_that_is_killed", "--ignored"])
             .env("LANDFALL_TEST_STORE", dir.path())
             .stdout(Stdio::null())
             .spawn()
@@ -369,7 +369,7 @@ fn what_was_written_survives_sigkill() {
 #[test]
 fn readers_and_writers_take_turns() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::in_directory(dir.path());
+    let store = FileRecords::in_directory(dir.path());
     store.record(&events_of(vec![event(1, "0")])).unwrap();
     let end = Instant::now() + Duration::from_secs(3);
     std::thread::scope(|scope| {

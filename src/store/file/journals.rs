@@ -1,18 +1,18 @@
-//! Journals on disk: one file each, written durably before the first call that a crash must not leave half done.
-//!
-//! A journal says who has to be connected to what, should nobody be left who knows. So a file that cannot be read is no absence: its destination
-//! is left as it is, and no other; and a file is complete or not there at all: it is written beside its place, synchronised and renamed.
+//! [`Journals`] on disk: one file each, complete or not there at all: it is written beside its place, synchronised and renamed.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::in_place;
 use crate::api::{Kind, ObjectKey};
 use crate::plan::{Journal, JournalPurpose, UnreadableJournal};
+use crate::store::{JournalError, Journals, Kept};
 
 /// Files to read at most. Interrupted replacements are few; this many say that something else is wrong.
 const FILES: usize = 10_000;
@@ -25,24 +25,8 @@ const FORMAT: &str = "1.0";
 
 /// The directory of journals.
 #[derive(Debug, Clone)]
-pub struct Journals {
+pub struct FileJournals {
     directory: PathBuf,
-}
-
-/// What is in the directory.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Kept {
-    pub journals: Vec<Journal>,
-    pub unreadable: Vec<UnreadableJournal>,
-}
-
-/// A journal that could not be written, read or removed.
-#[derive(Debug, Error)]
-#[error("{attempted} {}: {problem}", path.display())]
-pub struct JournalError {
-    attempted: &'static str,
-    pub path: PathBuf,
-    problem: Problem,
 }
 
 #[derive(Debug, Error)]
@@ -66,7 +50,7 @@ struct Document<J> {
     journal: J,
 }
 
-impl Journals {
+impl FileJournals {
     /// Under the state directory. Nothing is created before there is something to write.
     pub fn in_state(directory: &Path) -> Self {
         Self { directory: directory.join("journal") }
@@ -106,7 +90,7 @@ impl Journals {
 
     fn write_to(&self, path: &Path, journal: &Journal) -> io::Result<()> {
         fs::create_dir_all(&self.directory)?;
-        super::keep_private(&self.directory);
+        crate::store::keep_private(&self.directory);
         let document = Document { format_version: FORMAT.to_owned(), journal };
         let mut text = serde_json::to_string_pretty(&document)?;
         text.push('\n');
@@ -174,6 +158,21 @@ impl Journals {
     }
 }
 
+#[async_trait]
+impl Journals for FileJournals {
+    async fn load(&self) -> Result<Kept, JournalError> {
+        in_place(|| self.load())
+    }
+
+    async fn write(&self, journal: &Journal) -> Result<(), JournalError> {
+        in_place(|| self.write(journal))
+    }
+
+    async fn remove(&self, journal: &Journal) -> Result<(), JournalError> {
+        in_place(|| self.remove(journal))
+    }
+}
+
 const FORCED_PREFIX: &str = "forced-deletion";
 const REATTACH_PREFIX: &str = "reattach";
 const DEACTIVATED_PREFIX: &str = "deactivated";
@@ -189,7 +188,12 @@ fn destination_of(path: &Path) -> Option<ObjectKey> {
 }
 
 fn error(attempted: &'static str, path: &Path, problem: Problem) -> JournalError {
-    JournalError { attempted, path: path.to_path_buf(), problem }
+    JournalError {
+        attempted,
+        place: path.display().to_string(),
+        problem: problem.to_string(),
+        hint: Some("name a directory that can be written with --state DIR"),
+    }
 }
 
 fn read(path: &Path) -> Result<Journal, Problem> {
@@ -239,7 +243,7 @@ mod tests {
     #[test]
     fn what_is_written_is_loaded_until_it_is_removed() {
         let state = tempfile::tempdir().unwrap();
-        let journals = Journals::in_state(state.path());
+        let journals = FileJournals::in_state(state.path());
         assert_eq!(journals.load().unwrap(), Kept::default());
         let (one, two) = (journal(JournalPurpose::Reattach, "one"), journal(JournalPurpose::Reattach, "two"));
         for journal in [&one, &two, &one] {
@@ -255,7 +259,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_is_named_with_its_destination_and_keeps_no_other_from_being_read() {
         let state = tempfile::tempdir().unwrap();
-        let journals = Journals::in_state(state.path());
+        let journals = FileJournals::in_state(state.path());
         let (broken, other) = (journal(JournalPurpose::Reattach, "one"), journal(JournalPurpose::Reattach, "two"));
         journals.write(&broken).unwrap();
         journals.write(&other).unwrap();
@@ -288,7 +292,7 @@ mod tests {
     #[test]
     fn only_the_latest_forced_deletions_are_kept() {
         let state = tempfile::tempdir().unwrap();
-        let journals = Journals::in_state(state.path());
+        let journals = FileJournals::in_state(state.path());
         journals.write(&journal(JournalPurpose::Reattach, "open")).unwrap();
         for number in 0..FORCED + 5 {
             journals.write(&journal(JournalPurpose::ForcedDeletion, &format!("net-{number}"))).unwrap();

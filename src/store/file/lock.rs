@@ -47,7 +47,7 @@ impl ControllerLock {
     pub fn acquire(directory: &Path, holder: &Holder) -> Result<Self, LockError> {
         let unavailable = |source| LockError::Unavailable { path: directory.to_path_buf(), source };
         fs::create_dir_all(directory).map_err(unavailable)?;
-        super::keep_private(directory);
+        crate::store::keep_private(directory);
         let opened = File::open(directory).map_err(unavailable)?;
         let note = directory.join("controller.json");
         match opened.try_lock() {

@@ -1,4 +1,4 @@
-//! What Landfall did and saw, and what was last known of every object: one redb file a set. Nothing depends on it but the memory itself.
+//! [`Records`](crate::store::Records) in one redb file a set.
 //!
 //! The file is opened for each use and closed again, so nobody holds it: `run`, `apply` and whoever reads share it by turns of some
 //! milliseconds, and an error of the disk is over as soon as the disk is well again.
@@ -11,16 +11,18 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use redb::{
     Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
     StorageError, TableDefinition, TableError, WriteTransaction,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use thiserror::Error;
 
-use super::records::{Batch, EventRecord, ObjectRecord, PassRecord, bound_event, bound_pass};
+use super::blocking;
 use crate::api::{Condition, ObjectKey};
+use crate::store::records::{Batch, Bounds, EventRecord, ObjectRecord, PassRecord, bound_event, bound_pass};
+use crate::store::{Records, StoreError};
 
 /// 2: everything about an object in one table. 1: only its conditions, whatever the server.
 const FORMAT: u64 = 2;
@@ -41,62 +43,14 @@ const SET_ASIDE: usize = 10;
 /// A file larger than any that the bounds allow is not read into memory.
 const LARGEST: u64 = 512 << 20;
 
-/// How much is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    pub events: u64,
-    pub passes: u64,
-    /// Of events and passes.
-    pub age: jiff::SignedDuration,
-    /// Objects that no manifest declares any more and that are remembered because their policy protects them.
-    pub undeclared: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { events: 10_000, passes: 1_000, age: jiff::SignedDuration::from_hours(30 * 24), undeclared: 10_000 }
-    }
-}
-
-/// The store cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum StoreError {
-    #[error("{}: another process keeps it to itself", path.display())]
-    Locked { path: PathBuf },
-    #[error("{}: written by a newer version of Landfall ({found}); it is left as it is", path.display())]
-    Newer { path: PathBuf, found: String },
-    #[error("{}: no space is left on the device", path.display())]
-    NoSpace { path: PathBuf },
-    #[error("{}: {message}", path.display())]
-    NotWritable { path: PathBuf, message: String },
-    #[error("{}: not readable: {message}", path.display())]
-    Corrupt { path: PathBuf, message: String },
-    #[error("{}: {message}", path.display())]
-    Io { path: PathBuf, message: String },
-}
-
-impl StoreError {
-    /// One word, as conditions have it.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Locked { .. } => "Locked",
-            Self::Newer { .. } => "NewerFormat",
-            Self::NoSpace { .. } => "NoSpace",
-            Self::NotWritable { .. } => "NotWritable",
-            Self::Corrupt { .. } => "Corrupt",
-            Self::Io { .. } => "IoError",
-        }
-    }
-}
-
 /// The file of one set. Having it says nothing about whether there is one on disk.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct FileRecords {
     path: PathBuf,
     bounds: Bounds,
 }
 
-impl Store {
+impl FileRecords {
     /// `landfall.redb` in the set's directory.
     pub fn in_directory(directory: &Path) -> Self {
         Self::with_bounds(directory, Bounds::default())
@@ -108,6 +62,10 @@ impl Store {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
     }
 
     /// Verifies the whole file, or makes one, and brings an older format up to date. `Some`: where an unreadable file was moved.
@@ -176,7 +134,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(directory).map_err(|error| self.refused(Failure::io(&error)))?;
-        super::keep_private(&self.path);
+        crate::store::keep_private(&self.path);
         self.guarded(|| {
             let database = in_turn(|| self.create(verify))?;
             // A corrupt page is found when it is met.
@@ -230,16 +188,16 @@ impl Store {
 
     fn refused(&self, failure: Failure) -> StoreError {
         use std::io::ErrorKind;
-        let path = self.path.clone();
+        let place = self.place();
         match failure {
-            Failure::Locked => StoreError::Locked { path },
-            Failure::Newer(found) => StoreError::Newer { path, found },
-            Failure::Corrupt(message) => StoreError::Corrupt { path, message },
-            Failure::Io(ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => StoreError::NoSpace { path },
+            Failure::Locked => StoreError::Locked { place },
+            Failure::Newer(found) => StoreError::Newer { place, found },
+            Failure::Corrupt(message) => StoreError::Corrupt { place, message },
+            Failure::Io(ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => StoreError::NoSpace { place },
             Failure::Io(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem, message) => {
-                StoreError::NotWritable { path, message }
+                StoreError::NotWritable { place, message }
             }
-            Failure::Io(_, message) => StoreError::Io { path, message },
+            Failure::Io(_, message) => StoreError::Io { place, message },
         }
     }
 
@@ -251,10 +209,54 @@ impl Store {
             let message = format!(
                 "{why}; {SET_ASIDE} unreadable files have been moved aside before: look at them, and remove them"
             );
-            return Err(StoreError::Corrupt { path: self.path.clone(), message });
+            return Err(StoreError::Corrupt { place: self.place(), message });
         };
         std::fs::rename(&self.path, &aside).map_err(|error| self.refused(Failure::io(&error)))?;
         Ok(aside)
+    }
+}
+
+#[async_trait]
+impl Records for FileRecords {
+    fn place(&self) -> String {
+        self.place()
+    }
+
+    async fn prepare(&self) -> Result<Option<String>, StoreError> {
+        let this = self.clone();
+        let aside = blocking(move || this.prepare()).await?;
+        Ok(aside.map(|aside| aside.display().to_string()))
+    }
+
+    async fn record(&self, batch: &Batch) -> Result<(), StoreError> {
+        let (this, batch) = (self.clone(), batch.clone());
+        blocking(move || this.record(&batch)).await
+    }
+
+    async fn events(&self, after: u64, most: usize) -> Result<Vec<EventRecord>, StoreError> {
+        let this = self.clone();
+        blocking(move || this.events_since(after, most)).await
+    }
+
+    async fn passes(&self, most: usize) -> Result<Vec<PassRecord>, StoreError> {
+        let this = self.clone();
+        blocking(move || this.passes(most)).await
+    }
+
+    async fn pass(&self, number: u64) -> Result<Option<PassRecord>, StoreError> {
+        let this = self.clone();
+        blocking(move || this.pass(number)).await
+    }
+
+    async fn objects(&self) -> Result<BTreeMap<ObjectKey, ObjectRecord>, StoreError> {
+        let this = self.clone();
+        blocking(move || this.objects()).await
+    }
+
+    async fn revision(&self) -> Option<u64> {
+        let modified = std::fs::metadata(&self.path).and_then(|metadata| metadata.modified()).ok()?;
+        let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_nanos()).ok()
     }
 }
 
