@@ -10,6 +10,7 @@ use super::follow::{FOR_EVER, Follower};
 use super::output::style::{BAD, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
 use super::seen::{self, Seen, age, display_name, is_on, short_name};
+use super::storage::{self, Stored};
 use super::target::{self, Target};
 use super::{Context, Error, Exit, servers};
 use crate::api::{Condition, ConditionStatus, Kind, Object, ObjectKey, Spec};
@@ -24,7 +25,7 @@ use crate::store::records::CONTENDED;
 /// Shows declared objects with their status as observed now
 ///
 /// KIND is server, destination, application, database or service, in the singular, the plural or short (dest, app, db, svc), several of
-/// them with commas between (`dest,app`), or `all`.
+/// them with commas between (`dest,app`), or `all`. `images` and `volumes` are what the servers keep: who uses each, and which nobody does.
 /// A server that cannot be reached makes its objects Unknown, and the exit code 2.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -33,36 +34,39 @@ pub(super) struct Args {
     kind: String,
     /// Name of the object, or NAMESPACE/NAME; repeats
     #[arg(value_name = "NAME")]
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     #[command(flatten)]
     manifests: ManifestArgs,
     #[command(flatten)]
-    scope: ScopeArgs,
+    pub(super) scope: ScopeArgs,
     /// Only what is on this server; several with commas between
     #[arg(long, value_name = "SERVER", value_delimiter = ',')]
-    server: Vec<String>,
+    pub(super) server: Vec<String>,
     /// Save the complete observation of one server, for `diff --observed`; needs `-o json`
     #[arg(long)]
-    observed: bool,
+    pub(super) observed: bool,
     /// Go on with what changes, until interrupted: the objects that are declared now, whenever a server tells or every 5 s
     #[arg(short, long, conflicts_with = "observed")]
-    watch: bool,
+    pub(super) watch: bool,
+    /// Of images and volumes, only those that no container uses and no manifest declares: what could be removed
+    #[arg(long)]
+    pub(super) unused: bool,
     /// Leave out the headings of tables
     #[arg(long)]
-    no_headers: bool,
+    pub(super) no_headers: bool,
     #[command(flatten)]
-    set: SetArgs,
+    pub(super) set: SetArgs,
     #[command(flatten)]
-    servers: ServerArgs,
+    pub(super) servers: ServerArgs,
     #[command(flatten)]
     state: StateArgs,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    output: Format,
+    pub(super) output: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// Columns that fit the terminal
     Table,
     /// More columns, however wide
@@ -75,6 +79,12 @@ enum Format {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let manifests = args.manifests.load()?;
+    if let Some(stored) = Stored::parse(&args.kind) {
+        return storage::run(args, stored, context, &manifests);
+    }
+    if args.unused {
+        return Err(Error::new("`--unused` is for images and volumes").hint("landfall get volumes --unused"));
+    }
     let kinds = kinds(&args.kind, &args.names)?;
     let keys = chosen(args, &manifests, &kinds)?;
     if args.observed {
@@ -228,7 +238,7 @@ fn kinds(kinds: &str, names: &[String]) -> Result<Vec<Target>, Error> {
     Ok(merged)
 }
 
-fn data_format(args: &Args) -> DataFormat {
+pub(super) fn data_format(args: &Args) -> DataFormat {
     if args.output == Format::Yaml { DataFormat::Yaml } else { DataFormat::Json }
 }
 
@@ -316,10 +326,10 @@ pub(super) fn status_cell(status: ConditionStatus) -> Cell {
 pub(super) fn condition_cell(condition: &Condition) -> Cell {
     let word = status_word(condition.status);
     match (condition.condition_type.as_str(), condition.status) {
-        ("Reconciling" | "Deleting", ConditionStatus::True) => Cell::styled(word, UNCERTAIN),
+        ("Reconciling" | "Deleting" | "Progressing", ConditionStatus::True) => Cell::styled(word, UNCERTAIN),
         ("Stalled", ConditionStatus::True) => Cell::styled(word, BAD),
         (CONTENDED, ConditionStatus::True) => Cell::styled(word, UNCERTAIN),
-        ("Reconciling" | "Stalled" | "Deleting", ConditionStatus::False) => word.into(),
+        ("Reconciling" | "Stalled" | "Deleting" | "Progressing", ConditionStatus::False) => word.into(),
         // As declared.
         ("Active", ConditionStatus::False) => word.into(),
         ("ProxyConnected", ConditionStatus::False) if condition.reason == NOT_WANTED => word.into(),

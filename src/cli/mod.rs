@@ -33,6 +33,7 @@ mod scan;
 mod schema;
 mod seen;
 mod servers;
+mod storage;
 mod subnets;
 mod target;
 mod validate;

@@ -18,7 +18,7 @@ use crate::observed::{
     ObservedTask, ServiceAttachment, ServiceId,
 };
 use crate::plan::NetworkCreate;
-use crate::workload::seen::{SeenConfig, SeenImage, SeenVolume};
+use crate::workload::seen::{SeenConfig, SeenImage, SeenVolume, Storage};
 use crate::workload::{ContainerCreate, ContainerUpdate};
 pub use docker::{DockerReader, DockerWriter};
 pub use error::{EngineError, EngineErrorKind};
@@ -104,6 +104,11 @@ pub trait Reader: Send + Sync {
     /// `GET /volumes`: every volume, by name.
     async fn volumes(&self) -> Result<Vec<SeenVolume>, EngineError> {
         Err(EngineError::unsupported("listing the volumes"))
+    }
+
+    /// `GET /images/json`, `GET /volumes` and `GET /containers/json?all=1`: what the daemon keeps, and who uses it.
+    async fn storage(&self) -> Result<Storage, EngineError> {
+        Err(EngineError::unsupported("listing images and volumes"))
     }
 
     /// Network and container events that the daemon still remembers since `since` (seconds since the epoch), oldest first.

@@ -108,6 +108,49 @@ impl ImageState {
     }
 }
 
+/// What a daemon keeps: images, volumes, and the containers that use them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Storage {
+    pub images: Vec<StoredImage>,
+    pub volumes: Vec<StoredVolume>,
+    pub users: Vec<User>,
+}
+
+/// An image in the list of a daemon.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StoredImage {
+    /// `sha256:…`
+    pub id: String,
+    /// `repository:tag`
+    pub tags: Vec<String>,
+    /// `repository@sha256:…`
+    pub digests: Vec<String>,
+    /// Bytes, layers that it shares with others included.
+    pub size: u64,
+    /// Seconds since the epoch.
+    pub created: i64,
+}
+
+/// A volume in the list of a daemon.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StoredVolume {
+    pub name: String,
+    pub driver: String,
+    pub labels: BTreeMap<String, String>,
+    /// RFC 3339, as the daemon gives it.
+    pub created: String,
+}
+
+/// What a container, in whichever state, keeps from being removed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct User {
+    /// Of the container.
+    pub id: String,
+    pub image_id: String,
+    /// Names of volumes.
+    pub volumes: Vec<String>,
+}
+
 /// A Docker volume.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -45,7 +45,7 @@ use crate::observed::{
     ObservedTask, ServiceId,
 };
 use crate::plan::NetworkCreate;
-use crate::workload::seen::{SeenImage, SeenVolume};
+use crate::workload::seen::{SeenImage, SeenVolume, Storage};
 use crate::workload::{ContainerCreate, ContainerUpdate};
 use classify::{Failure, Operation};
 
@@ -291,6 +291,10 @@ impl Reader for DockerReader {
     async fn volumes(&self) -> Result<Vec<SeenVolume>, EngineError> {
         let volumes: wire::Volumes = self.get("/volumes", LARGEST_LIST, || "listing the volumes".to_owned()).await?;
         Ok(volumes.into())
+    }
+
+    async fn storage(&self) -> Result<Storage, EngineError> {
+        self.stored().await
     }
 
     async fn recent_events(&self, since: i64) -> Result<Vec<EngineEvent>, EngineError> {

@@ -10,7 +10,7 @@ use crate::api::RestartPolicy;
 use crate::engine::{ContainerDetail, WorkloadDetail};
 use crate::workload::identity::Applied;
 use crate::workload::secret::fingerprint;
-use crate::workload::seen::{SeenConfig, SeenImage, SeenMount, SeenValue};
+use crate::workload::seen::{SeenConfig, SeenImage, SeenMount, SeenValue, StoredImage, StoredVolume, User};
 use crate::workload::{Healthcheck, Logging, Mount, MountSource, Port, Resources};
 
 /// Characters of a health check's output that are worth keeping.
@@ -41,6 +41,21 @@ wire! {
         "HostConfig" host: HostConfig,
         "Mounts" mounts: Vec<MountPoint>,
     }
+    ListedImage {
+        "Id" id: String,
+        "RepoTags" tags: Vec<String>,
+        "RepoDigests" digests: Vec<String>,
+        "Size" size: u64,
+        "Created" created: i64,
+    }
+    ListedVolumes { "Volumes" volumes: Vec<ListedVolume>, }
+    ListedVolume {
+        "Name" name: String,
+        "Driver" driver: String,
+        "Labels" labels: BTreeMap<String, String>,
+        "CreatedAt" created: String,
+    }
+    ListedContainer { "Id" id: String, "ImageID" image_id: String, "Mounts" mounts: Vec<MountPoint>, }
     State { "Health" health: Health, "StartedAt" started: String, }
     Health { "Log" log: Vec<HealthLog>, }
     HealthLog { "Output" output: String, }
@@ -92,6 +107,33 @@ wire! {
         "RW" writable: bool,
     }
     Image { "Id" id: String, "RepoDigests" digests: Vec<String>, "Config" config: Config, }
+}
+
+impl From<ListedImage> for StoredImage {
+    fn from(image: ListedImage) -> Self {
+        let ListedImage { id, mut tags, mut digests, size, created } = image;
+        // What has no name is listed under one that means none.
+        tags.retain(|tag| !tag.contains("<none>"));
+        digests.retain(|digest| !digest.contains("<none>"));
+        Self { id, tags, digests, size, created }
+    }
+}
+
+impl From<ListedVolumes> for Vec<StoredVolume> {
+    fn from(list: ListedVolumes) -> Self {
+        list.volumes
+            .into_iter()
+            .map(|ListedVolume { name, driver, labels, created }| StoredVolume { name, driver, labels, created })
+            .collect()
+    }
+}
+
+impl From<ListedContainer> for User {
+    fn from(container: ListedContainer) -> Self {
+        let ListedContainer { id, image_id, mounts } = container;
+        let volumes = mounts.into_iter().filter(|mount| mount.kind == "volume").map(|mount| mount.name).collect();
+        Self { id, image_id, volumes }
+    }
 }
 
 /// One container with its configuration.

@@ -13,14 +13,14 @@ use serde_json::{Map, Value as Json, json};
 use super::classify::{Failure, Operation};
 use super::logs::log_lines;
 use super::{
-    DockerReader, DockerWriter, LARGEST_OBJECT, LARGEST_RECEIPT, TransportError, decoded, registry, request, succeeded,
-    within,
+    DockerReader, DockerWriter, LARGEST_LIST, LARGEST_OBJECT, LARGEST_RECEIPT, TransportError, decoded, registry,
+    request, succeeded, within,
 };
 use crate::engine::{EngineError, EngineErrorKind, WorkloadDetail};
 use crate::observed::{ContainerId, EndpointSettings};
 use crate::workload::compare::{restart_word, wrapped};
 use crate::workload::identity::{DRAIN, FILES, UID, files_label};
-use crate::workload::seen::SeenImage;
+use crate::workload::seen::{SeenImage, Storage};
 use crate::workload::{
     ContainerCreate, ContainerTemplate, ContainerUpdate, File, Healthcheck, MountSource, Port, Value,
 };
@@ -83,6 +83,21 @@ impl DockerReader {
             failure.explain(Operation::Read, &self.server, &format!("reading the log of container {}", id.short()))
         };
         Ok(log_lines(&self.get_bytes(&path, LARGEST_OBJECT).await.map_err(explain)?))
+    }
+
+    pub(super) async fn stored(&self) -> Result<Storage, EngineError> {
+        use super::seen::{ListedContainer, ListedImage, ListedVolumes};
+
+        let images = self.get("/images/json", LARGEST_LIST, || "listing the images".to_owned());
+        let volumes = self.get("/volumes", LARGEST_LIST, || "listing the volumes".to_owned());
+        let users = self.get("/containers/json?all=1", LARGEST_LIST, || "listing the containers".to_owned());
+        let (images, volumes, users): (Vec<ListedImage>, ListedVolumes, Vec<ListedContainer>) =
+            futures::try_join!(images, volumes, users)?;
+        Ok(Storage {
+            images: images.into_iter().map(Into::into).collect(),
+            volumes: volumes.into(),
+            users: users.into_iter().map(Into::into).collect(),
+        })
     }
 
     /// A reference goes into a path. Manifests are checked when they are read; this is for whatever else names an image.
