@@ -13,6 +13,7 @@ use crate::api::{
     SshSpec, TlsSpec,
 };
 use crate::workload::Workload;
+use crate::workload::database::Connection;
 
 /// Everything one set of manifests declares.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -223,6 +224,17 @@ pub struct DesiredMember {
     pub start_after_repair: bool,
     /// What Landfall runs; `None`: something else does.
     pub workload: Option<Arc<Workload>>,
+    /// What the resource was called before, where the manifest says so.
+    pub was: Option<ObjectKey>,
+    /// Containers of these names, which something else made, ran it before.
+    pub replaces: Vec<String>,
+}
+
+impl DesiredMember {
+    /// How a database that Landfall runs is reached.
+    pub fn connection(&self) -> Option<&Connection> {
+        self.workload.as_ref()?.database.as_ref()
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

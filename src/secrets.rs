@@ -41,6 +41,12 @@ pub fn read(desired: &mut DesiredState, generate: Generate) {
     }
 }
 
+/// Reads one value, to be shown to whoever has asked for it.
+pub fn reveal(source: &SecretSource) -> Result<String, String> {
+    let mut reader = Reader { generate: Generate::No, values: BTreeMap::new(), decrypted: BTreeMap::new() };
+    reader.value(source)
+}
+
 struct Reader {
     generate: Generate,
     values: BTreeMap<SecretSource, Result<String, String>>,

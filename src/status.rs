@@ -9,7 +9,7 @@ use crate::api::{Condition, ConditionStatus, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::observed::{Observations, Unobserved};
 use crate::plan::facts::{DestinationFacts, ServerFacts, facts};
-use crate::plan::{Cause, Note, NoteKind, Operation, Reason};
+use crate::plan::{Call, Cause, Note, NoteKind, Operation, Reason};
 use crate::report::{Failure, Outcome, Report};
 
 /// Reason of `ProxyConnected` where the destination asks for no proxy: False as it should be, True where there is one all the same.
@@ -414,6 +414,7 @@ impl Looked<'_> {
         });
         Part {
             destination: self.destination.key.clone(),
+            wanted: member.and_then(|member| Some(member.workload.as_ref()?.replicas as usize)),
             containers,
             serving,
             active: self.destination.active,
@@ -430,6 +431,8 @@ impl Looked<'_> {
 /// One destination of a resource.
 struct Part {
     destination: ObjectKey,
+    /// How many containers Landfall is to run there; `None` where something else runs it.
+    wanted: Option<usize>,
     /// Whether each of the containers is where it belongs; `None` where the server was not observed.
     containers: Option<Vec<bool>>,
     /// What is wrong with each of the containers that belong there; `None` where the server was not observed.
@@ -463,7 +466,51 @@ fn resource_conditions(resource: &ObjectKey, parts: &[Part], said: &Said<'_>) ->
     } else {
         condition("Ready", ConditionStatus::True, "Connected", "")
     };
-    vec![ready, reconciling, stalled, healthy(parts)]
+    let mut conditions = vec![ready, reconciling, stalled, healthy(parts)];
+    if parts.iter().any(|part| part.wanted.is_some()) {
+        conditions.extend([available(parts), progressing(&digest)]);
+    }
+    conditions
+}
+
+/// Whether somebody serves on each of its destinations: of what Landfall runs, as a Deployment of Kubernetes has it.
+fn available(parts: &[Part]) -> Condition {
+    if let Some((reason, message)) = parts.iter().find_map(|part| part.unobserved.as_ref()) {
+        return condition("Available", ConditionStatus::Unknown, reason, message.clone());
+    }
+    let active: Vec<&Part> = parts.iter().filter(|part| part.active).collect();
+    if active.is_empty() {
+        let reason = Cause::Deactivated.as_str();
+        return condition("Available", ConditionStatus::False, reason, "It is stopped on purpose.");
+    }
+    let serving = |part: &&&Part| {
+        let serving = part.serving.iter().flatten().filter(|trouble| trouble.is_none()).count();
+        // While a new container takes over there are two in one place.
+        serving.min(part.wanted.unwrap_or_default())
+    };
+    let numbers =
+        |part: &&Part| format!("{} of {} on {}", serving(&part), part.wanted.unwrap_or_default(), part.destination);
+    let message = format!("{}.", active.iter().map(numbers).collect::<Vec<_>>().join(", "));
+    match active.iter().find(|part| serving(part) == 0 && part.wanted != Some(0)) {
+        Some(_) => condition("Available", ConditionStatus::False, "NotServing", message),
+        None => condition("Available", ConditionStatus::True, "Serving", message),
+    }
+}
+
+/// Whether it is on its way to what is declared. What has failed, or is refused, is on no way.
+fn progressing(digest: &Digest<'_>) -> Condition {
+    let is_rollout = |operation: &&&Operation| matches!(operation.call, Call::Workload(_));
+    if !digest.failed.is_empty() || !digest.refused.is_empty() {
+        let (reason, message) = digest.difference().unwrap_or_default();
+        return condition("Progressing", ConditionStatus::False, &reason, message);
+    }
+    match digest.outstanding.iter().find(is_rollout) {
+        Some(operation) => {
+            let message = format!("{}.", operation.call);
+            condition("Progressing", ConditionStatus::True, Reason::RolloutInProgress.as_str(), message)
+        }
+        None => condition("Progressing", ConditionStatus::False, "RolledOut", ""),
+    }
 }
 
 /// Whether what is connected serves as well. It is no part of `Ready`: Landfall connects, and whoever runs the container has it run.

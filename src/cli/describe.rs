@@ -18,6 +18,7 @@ use crate::manifest::LocatedObject;
 use crate::plan::facts::{EndpointFacts, NetworkFacts, SubnetFacts};
 use crate::plan::{Blocker, DeleteMode, FreshIds, Note, Operation, PlanInput, Reason, Request, plan};
 use crate::printable::{natural, one_line};
+use crate::secrets::reveal;
 use crate::store::records::EventRecord;
 
 /// Shows everything about an object: what is declared, what there is, what is outstanding or blocked, and what to do next
@@ -25,6 +26,9 @@ use crate::store::records::EventRecord;
 pub(super) struct Args {
     #[command(flatten)]
     target: TargetArgs,
+    /// Show the connection URL of a database with its password
+    #[arg(long)]
+    show_secrets: bool,
     #[command(flatten)]
     manifests: ManifestArgs,
     /// Namespace of the object
@@ -62,7 +66,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         .iter()
         .filter_map(|key| manifests.get(key))
         .map(|located| {
-            let page = Page::new(&seen, context.width()).object(located);
+            let mut page = Page::new(&seen, context.width());
+            page.show_secrets = args.show_secrets;
+            let page = page.object(located);
             page + &Page::new(&seen, context.width()).events(&located.object.key(), &events)
         })
         .collect();
@@ -76,6 +82,7 @@ struct Page<'a> {
     seen: &'a Seen,
     width: Option<usize>,
     text: String,
+    show_secrets: bool,
 }
 
 /// Of one object.
@@ -88,7 +95,7 @@ const VALUES: usize = 18;
 
 impl<'a> Page<'a> {
     fn new(seen: &'a Seen, width: Option<usize>) -> Self {
-        Self { seen, width, text: String::new() }
+        Self { seen, width, text: String::new(), show_secrets: false }
     }
 
     fn object(mut self, located: &LocatedObject) -> String {
@@ -311,6 +318,13 @@ impl<'a> Page<'a> {
 
     fn resource(&mut self, key: &ObjectKey) {
         let seen = self.seen;
+        if let Some(connection) = seen.connection(key) {
+            let url = match self.show_secrets {
+                false => connection.masked_url(),
+                true => reveal(&connection.url()).unwrap_or_else(|why| format!("<unknown>: {why}")),
+            };
+            self.field("Connection URL", &url);
+        }
         for placed in seen.placements(key) {
             self.heading(&format!("Destination {} on {}", placed.destination.path(), placed.server.path()));
             match placed.containers {
@@ -327,6 +341,7 @@ impl<'a> Page<'a> {
         let mut rows: Vec<_> = endpoints.collect();
         rows.sort_by(|(a, _, one), (b, _, other)| a.cmp(b).then_with(|| natural(&one.container, &other.container)));
         let resources = rows.iter().any(|(resource, _, _)| resource.is_some());
+        let images: Vec<Option<&str>> = rows.iter().map(|(_, _, endpoint)| endpoint.image.as_deref()).collect();
         let columns = ["CONTAINER", "ID", "STATE", "CONNECTED", "ADDRESS", "ALIASES"];
         let mut table = Table::new(["RESOURCE"].into_iter().filter(|_| resources).chain(columns)).dispensable(&["ID"]);
         for (resource, expected, endpoint) in rows {
@@ -351,6 +366,10 @@ impl<'a> Page<'a> {
             table.row(resource.into_iter().chain(cells));
         }
         self.table(&table);
+        let images: BTreeSet<&str> = images.into_iter().flatten().collect();
+        if !images.is_empty() {
+            self.line("Image", &images.into_iter().collect::<Vec<_>>().join(", "));
+        }
     }
 
     fn conditions(&mut self, key: &ObjectKey) {

@@ -17,6 +17,7 @@ use crate::reconcile::Preview;
 use crate::report::Report;
 use crate::status::Status;
 use crate::store::records::{CONTENDED, ObjectRecord};
+use crate::workload::database::Connection;
 
 pub(super) struct Seen {
     pub(super) desired: DesiredState,
@@ -153,6 +154,12 @@ impl Seen {
             .collect()
     }
 
+    /// How a database that Landfall runs is reached.
+    pub(super) fn connection(&self, database: &ObjectKey) -> Option<&Connection> {
+        let mut members = self.desired.destinations().flat_map(|(_, destination)| &destination.members);
+        members.find(|member| member.resource == *database)?.connection()
+    }
+
     /// The object as a document with its status, as kubectl has it.
     pub(super) fn document(&self, object: &Object) -> Result<Value, Error> {
         let failed = |error| Error::new("cannot write the object").caused_by(&error);
@@ -197,6 +204,8 @@ impl Seen {
                     }));
                 }
                 status.insert("destinations".to_owned(), Value::Array(destinations));
+                let url = self.connection(&key).map(|connection| json!(connection.masked_url()));
+                status.extend(url.map(|url| ("connectionUrl".to_owned(), url)));
             }
         }
         if let Value::Object(document) = &mut document {

@@ -141,6 +141,9 @@ pub struct EndpointFacts {
     pub mac_address: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+    /// Of what Landfall runs: the image as it is declared, and `@` with the digest that it is here, where it was pulled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 impl EndpointFacts {
@@ -259,7 +262,7 @@ fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination)
                 resource: (*resource).clone(),
                 expected: !leftovers.contains(&container.id)
                     && (!apart.contains(&container.id) || declared.contains(&container.id)),
-                endpoint: endpoint(container, on_it(container)),
+                endpoint: EndpointFacts { image: image(ctx, container), ..endpoint(container, on_it(container)) },
             })
             .chain(by_service)
             .collect(),
@@ -269,6 +272,21 @@ fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination)
             .chain(foreign.map(|(network, it)| service_endpoint(it, Some(network))))
             .collect(),
     }
+}
+
+/// The image of a container that Landfall runs, with its digest where the daemon knows one: of a tag, that is what is in use.
+fn image(ctx: &Context<'_>, container: &ObservedContainer) -> Option<String> {
+    let config = ctx.host.state.workloads.get(&container.id)?;
+    super::workload::identity_of(container)?;
+    let reference = &container.image;
+    let local = ctx.host.state.images.get(reference).and_then(|image| image.local.as_ref());
+    let digest = local
+        .filter(|local| local.id == config.image_id && !reference.contains('@'))
+        .and_then(|local| local.digests.first()?.split_once('@'));
+    Some(match digest {
+        Some((_, digest)) => format!("{reference}@{digest}"),
+        None => reference.clone(),
+    })
 }
 
 fn missing(destination: &DesiredDestination, members: &Members<'_>) -> Vec<MissingFacts> {
@@ -331,6 +349,7 @@ fn endpoint(container: &ObservedContainer, attached: Option<&Attached<'_>>) -> E
         ipv6_address: attached.map(|attached| attached.endpoint.ipv6_address.clone()).unwrap_or_default(),
         mac_address: settings.and_then(|settings| settings.mac_address.clone()),
         aliases,
+        image: None,
     }
 }
 
@@ -350,5 +369,6 @@ fn service_endpoint(service: &ObservedService, network: Option<&ObservedNetwork>
         ipv6_address: String::new(),
         mac_address: None,
         aliases: attachment.map(|attachment| attachment.aliases.clone()).unwrap_or_default(),
+        image: None,
     }
 }

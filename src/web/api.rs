@@ -238,5 +238,8 @@ fn resource_document(resource: &ResourceView<'_>) -> Value {
         })
     });
     status.insert("destinations".to_owned(), Value::Array(on.collect()));
+    let mut members = resource.destinations.iter().flat_map(|destination| &destination.declared.members);
+    let connection = members.find(|member| member.resource == *resource.key).and_then(|member| member.connection());
+    status.extend(connection.map(|connection| ("connectionUrl".to_owned(), json!(connection.masked_url()))));
     document(resource.key, status)
 }

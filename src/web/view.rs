@@ -166,7 +166,7 @@ impl ResourceView<'_> {
 
 fn badness(condition: &Condition) -> u8 {
     let good = match condition.condition_type.as_str() {
-        "Reconciling" | "Stalled" => ConditionStatus::False,
+        "Reconciling" | "Stalled" | "Progressing" => ConditionStatus::False,
         _ => ConditionStatus::True,
     };
     match condition.status {

@@ -546,6 +546,8 @@ fn member(kind: Kind, path: &str) -> MemberBuilder {
     let resource = key(kind, path);
     let selector = ContainerSelector { names: vec![resource.name.clone()], ..ContainerSelector::default() };
     MemberBuilder(DesiredMember {
+        was: None,
+        replaces: Vec::new(),
         resource,
         selector,
         endpoint: DesiredEndpoint::default(),

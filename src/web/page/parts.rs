@@ -218,8 +218,8 @@ impl ConditionLine {
 fn mark_of(condition: &Condition) -> Mark {
     match (condition.condition_type.as_str(), condition.status) {
         (_, ConditionStatus::Unknown) => UNSURE,
-        ("Reconciling" | "Deleting", ConditionStatus::False) => PLAIN,
-        ("Reconciling" | "Deleting" | CONTENDED, ConditionStatus::True) => UNSURE,
+        ("Reconciling" | "Deleting" | "Progressing", ConditionStatus::False) => PLAIN,
+        ("Reconciling" | "Deleting" | "Progressing" | CONTENDED, ConditionStatus::True) => UNSURE,
         ("Stalled", ConditionStatus::True) => BAD,
         ("Stalled", ConditionStatus::False) => GOOD,
         ("Active", ConditionStatus::False) => PLAIN,
