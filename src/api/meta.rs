@@ -159,10 +159,16 @@ pub struct Metadata {
     /// Labels of the object itself, for selecting with `-l`. They do not reach Docker; `spec.network.labels` does.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Free text for people and tools. Landfall ignores it.
+    /// Free text for people and tools, which Landfall ignores, but for two on a managed application or database: `landfall/was` is the name, or
+    /// `namespace/name`, that it had before, and `landfall/replaces` names the containers that ran it before, which something else made.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
+
+/// Annotation: what the object was called before.
+pub const WAS: &str = "landfall/was";
+/// Annotation: the containers, separated by commas, that ran it before.
+pub const REPLACES: &str = "landfall/replaces";
 
 fn default_namespace() -> String {
     DEFAULT_NAMESPACE.to_owned()

@@ -168,6 +168,12 @@ impl<'a> Resolver<'a> {
         members.collect()
     }
 
+    /// What managed resources were called before, by what they are called now.
+    pub(super) fn former_names(&self) -> BTreeMap<ObjectKey, ObjectKey> {
+        let members = self.destinations.values().flat_map(|placed| &placed.destination.members);
+        members.filter_map(|member| Some((member.resource.clone(), member.was.clone()?))).collect()
+    }
+
     /// Whether the resource is on several destinations of the server.
     pub(super) fn is_apart(&self, server: &ObjectKey, resource: &ObjectKey) -> bool {
         let on = self.destinations.values().filter(|placed| placed.server == *server);
@@ -700,7 +706,10 @@ impl<'a> Resolver<'a> {
             .and_then(|placement| placement.endpoint)
             .is_some_and(|endpoint| endpoint.ipv4_address.is_some() || endpoint.ipv6_address.is_some());
         let run = match &loaded.object.spec {
-            Spec::Server(_) | Spec::Destination(_) | Spec::Notifier(_) => return,
+            Spec::Server(_) | Spec::Destination(_) | Spec::Notifier(_) => {
+                self.predecessors(at, loaded, false);
+                return;
+            }
             Spec::Application(spec) => self.application(at, spec, static_address),
             Spec::Database(spec) => self.database(at, spec),
             Spec::Service(spec) => self.service(at, spec),
@@ -712,6 +721,7 @@ impl<'a> Resolver<'a> {
             Spec::Service(spec) => spec.start_after_repair,
             Spec::Server(_) | Spec::Destination(_) | Spec::Notifier(_) => false,
         };
+        let (was, replaces) = self.predecessors(at, loaded, matches!(run, Some(Run::Managed(_))));
         let mut endpoint = placement.endpoint.map(|endpoint| self.endpoint(at, endpoint)).unwrap_or_default();
         let name = &loaded.object.metadata.name;
         if matches!(run, Some(Run::Managed(_))) && !endpoint.aliases.contains(name) {
@@ -748,6 +758,8 @@ impl<'a> Resolver<'a> {
                     connect: placement.connect,
                     start_after_repair,
                     workload,
+                    was: was.clone(),
+                    replaces: replaces.clone(),
                 });
             }
         }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Loaded;
 use super::check::quoted;
 use super::resolve::{Reference, Resolver};
 use super::text::Problem;
 use super::tree::Step;
+use crate::api::meta::{REPLACES, WAS};
 use crate::api::{
     ApplicationSpec, ContainerSelector, DatabaseSpec, EnvVar, FileSpec, HealthcheckSpec, Kind, ObjectKey, ObjectRef,
     PasswordSpec, PullPolicy, RestartPolicy, RolloutStrategy, Spec, ValueFrom, VolumeSpec,
@@ -448,6 +450,46 @@ impl Resolver<'_> {
         found
     }
 
+    /// What the annotations say that it was before: its former name, and containers that something else made.
+    pub(super) fn predecessors(
+        &mut self,
+        at: usize,
+        loaded: &Loaded,
+        managed: bool,
+    ) -> (Option<ObjectKey>, Vec<String>) {
+        let annotations = &loaded.object.metadata.annotations;
+        let key = loaded.object.key();
+        let place = |name: &'static str| [Step::Key("metadata"), "annotations".into(), name.into()];
+        for name in [WAS, REPLACES].into_iter().filter(|name| !managed && annotations.contains_key(*name)) {
+            self.report_key(at, &place(name), |span| {
+                Problem::new(span, format!("`{name}` is for what Landfall runs, and it does not run {key}"))
+                    .hint("what is adopted is declared under its new name, and nothing else is to be said")
+            });
+        }
+        let was = annotations.get(WAS).filter(|_| managed).and_then(|former| {
+            let (namespace, name) = former.split_once('/').unwrap_or((&key.namespace, former));
+            let was = ObjectKey::new(key.kind, namespace, name);
+            let wrong = if name.is_empty() || namespace.is_empty() || name.contains('/') {
+                "is neither a name nor `namespace/name`".to_owned()
+            } else if was == key {
+                "is what it is called now".to_owned()
+            } else if self.at(&was).is_some() {
+                format!("is declared as well: {was} cannot be what {key} was")
+            } else {
+                return Some(was);
+            };
+            self.report(at, &place(WAS), |span| {
+                Problem::new(span, format!("{} {wrong}", quoted(former)))
+                    .hint("it is the name that the object had before; take it out once it is moved")
+            });
+            None
+        });
+        let names = annotations.get(REPLACES).filter(|_| managed).map(String::as_str).unwrap_or_default();
+        let replaces: Vec<String> =
+            names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        (was, replaces)
+    }
+
     /// What only one container can have.
     fn one_of_a_kind(&mut self, at: usize, spec: &ApplicationSpec, static_address: bool) {
         if let Some(number) = spec.ports.iter().position(|port| port.host_port.is_some()) {
@@ -467,6 +509,7 @@ impl Resolver<'_> {
     pub(super) fn claims(&mut self) {
         let mut claimed: BTreeMap<(ObjectKey, String), ObjectKey> = BTreeMap::new();
         let mut conflicts = Vec::new();
+        let formers = self.former_names();
         for (server, resource, destination, workload) in self.managed() {
             let apart = self.is_apart(&server, &resource);
             let names = (1..=workload.replicas.min(1000)).map(|replica| {
@@ -474,7 +517,8 @@ impl Resolver<'_> {
             });
             let routes = workload.routes.iter().map(|route| format!("the domain {route}"));
             let volume = workload.database.iter().map(|database| format!("the volume {}", database.volume));
-            let mut own: Vec<String> = names.chain(routes).chain(volume).collect();
+            let former = formers.get(&resource).into_iter().map(|was| format!("the former name {was}"));
+            let mut own: Vec<String> = names.chain(routes).chain(volume).chain(former).collect();
             own.sort();
             own.dedup();
             for what in own {

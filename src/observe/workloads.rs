@@ -10,7 +10,8 @@ use super::INSPECTIONS;
 use crate::api::PullPolicy;
 use crate::desired::DesiredServer;
 use crate::engine::{EngineError, Reader};
-use crate::observed::{ContainerId, ObservedState};
+use crate::observed::{ContainerId, ObservedContainer, ObservedState};
+use crate::plan::workload::may_be_replaced;
 use crate::workload::identity;
 use crate::workload::seen::ImageState;
 
@@ -20,9 +21,11 @@ pub(super) async fn see(
     server: Option<&DesiredServer>,
     state: &mut ObservedState,
 ) -> Result<(), EngineError> {
-    let managed = |labels: &BTreeMap<String, String>| labels.contains_key(identity::OBJECT);
-    let ids: Vec<ContainerId> =
-        state.containers.iter().filter(|it| managed(&it.labels)).map(|it| it.id.clone()).collect();
+    let members = || server.into_iter().flat_map(|server| &server.destinations).flat_map(|it| &it.members);
+    let of_interest = |container: &&ObservedContainer| {
+        container.labels.contains_key(identity::OBJECT) || members().any(|member| may_be_replaced(container, member))
+    };
+    let ids: Vec<ContainerId> = state.containers.iter().filter(of_interest).map(|it| it.id.clone()).collect();
     let seen: Vec<_> = stream::iter(ids)
         .map(|id| async move { reader.workload(&id).await.map(|detail| (id, detail)) })
         .buffer_unordered(INSPECTIONS)
@@ -42,8 +45,7 @@ pub(super) async fn see(
         }
         state.workloads.insert(id, detail.config);
     }
-    let mut members = server.into_iter().flat_map(|server| &server.destinations).flat_map(|it| &it.members);
-    if members.any(|member| member.workload.as_ref().is_some_and(|workload| workload.database.is_some())) {
+    if members().any(|member| member.workload.as_ref().is_some_and(|workload| workload.database.is_some())) {
         let volumes = reader.volumes().await?;
         state.volumes = volumes.into_iter().map(|volume| (volume.name, volume.labels)).collect();
     }

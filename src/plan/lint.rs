@@ -226,7 +226,12 @@ impl<'a> Simulation<'a> {
                 self.container(&target.id, &target.name, say);
                 let observed = self.state.containers.iter().find(|it| it.id == target.id);
                 let identity = observed.and_then(super::workload::identity_of);
-                if identity.is_none_or(|identity| identity.set != input.desired.set) {
+                // What ran a resource while it was adopted goes where the resource says so.
+                let handed_over = || {
+                    let mut members = input.desired.destinations().flat_map(|(_, it)| &it.members);
+                    observed.is_some_and(|it| members.any(|member| super::workload::may_be_replaced(it, member)))
+                };
+                if identity.is_none_or(|identity| identity.set != input.desired.set) && !handed_over() {
                     say(format!("{}: {} is not the set's own", call.name(), target.name));
                 }
             }

@@ -101,6 +101,9 @@ pub(super) fn resolve<'a>(
             continue;
         }
         members.declared.extend(found.iter().map(|container| &container.id));
+        // They stay as they are until their successors have taken over.
+        let before = super::workload::predecessors(ctx, destination, member);
+        members.declared.extend(before.into_iter().map(|(container, _)| &container.id));
         // What Landfall runs itself it makes rather than waits for.
         if member.workload.is_none() {
             members.notes.extend(missing(ctx, member, &found));

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
-use super::identity::{Applied, FILES, UID, files_label};
+use super::identity::{Applied, FIELDS, FILES, UID, files_label};
 use super::seen::{SeenConfig, SeenImage, SeenValue};
 use super::{ContainerTemplate, Healthcheck, Mount, Port, Resources, Value};
 use crate::api::RestartPolicy;
@@ -38,6 +38,8 @@ pub struct Declared<'a> {
     pub template: &'a ContainerTemplate,
     /// All labels but Landfall's own: the user's and the routes'.
     pub labels: &'a BTreeMap<String, String>,
+    /// The container was made by something else: all that it has counts as declared for it.
+    pub foreign: bool,
 }
 
 /// The differences of one container, in the order of the fields. `id` is the container's; `image` is what the declared reference stands for, where
@@ -49,14 +51,9 @@ pub fn differences(
     seen: &SeenConfig,
     image: Option<&SeenImage>,
 ) -> Vec<Difference> {
-    let applied = Applied::read(labels);
-    let mut compare = Comparison {
-        template: declared.template,
-        seen,
-        image: image.unwrap_or(&NO_IMAGE),
-        applied: &applied,
-        found: Vec::new(),
-    };
+    let image = image.unwrap_or(&NO_IMAGE);
+    let applied = if declared.foreign { everything(labels, seen, image) } else { Applied::read(labels) };
+    let mut compare = Comparison { template: declared.template, seen, image, applied: &applied, found: Vec::new() };
     compare.command();
     compare.environment(id);
     compare.files(labels);
@@ -66,6 +63,21 @@ pub fn differences(
     compare.labels(declared.labels, labels);
     compare.found
 }
+
+/// What a container has that its image has not: whoever made it meant it. No value of it is shown.
+fn everything(labels: &BTreeMap<String, String>, seen: &SeenConfig, image: &SeenImage) -> Applied {
+    let own =
+        |key: &&String| !image.labels.contains_key(*key) && !is_own(key) && !TOOLS.iter().any(|it| key.starts_with(it));
+    Applied {
+        env: BTreeSet::new(),
+        secret: seen.env.keys().filter(|name| !image.env.contains_key(*name)).cloned().collect(),
+        labels: labels.keys().filter(own).cloned().collect(),
+        fields: FIELDS.iter().filter(|field| **field != "hostname").map(|field| (*field).to_owned()).collect(),
+    }
+}
+
+/// Beginnings of labels by which other tools know their own containers.
+const TOOLS: [&str; 3] = ["com.docker.", "org.opencontainers.", "coolify."];
 
 static NO_IMAGE: SeenImage = SeenImage {
     id: String::new(),

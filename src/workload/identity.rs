@@ -134,28 +134,46 @@ impl Applied {
     }
 }
 
+/// Fields of the manifest whose names are kept.
+pub const FIELDS: [&str; 15] = [
+    "entrypoint",
+    "command",
+    "workingDir",
+    "user",
+    "hostname",
+    "init",
+    "stopSignal",
+    "stopGracePeriodSeconds",
+    "healthcheck",
+    "restart",
+    "resources.cpus",
+    "resources.memory",
+    "resources.pids",
+    "readOnlyRootFilesystem",
+    "logging",
+];
+
 impl ContainerTemplate {
     /// Names of the fields that are declared, as in a manifest. Variables, labels and files are not among them.
     pub fn declared(&self) -> impl Iterator<Item = &'static str> {
-        [
-            ("entrypoint", self.entrypoint.is_some()),
-            ("command", self.command.is_some()),
-            ("workingDir", self.working_dir.is_some()),
-            ("user", self.user.is_some()),
-            ("hostname", self.hostname.is_some()),
-            ("init", self.init.is_some()),
-            ("stopSignal", self.stop_signal.is_some()),
-            ("stopGracePeriodSeconds", self.stop_grace.is_some()),
-            ("healthcheck", self.healthcheck.is_some()),
-            ("restart", self.restart.is_some()),
-            ("resources.cpus", self.resources.nano_cpus != 0),
-            ("resources.memory", self.resources.memory != 0),
-            ("resources.pids", self.resources.pids != 0),
-            ("readOnlyRootFilesystem", self.read_only),
-            ("logging", self.logging.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(name, declared)| declared.then_some(name))
+        let declared = [
+            self.entrypoint.is_some(),
+            self.command.is_some(),
+            self.working_dir.is_some(),
+            self.user.is_some(),
+            self.hostname.is_some(),
+            self.init.is_some(),
+            self.stop_signal.is_some(),
+            self.stop_grace.is_some(),
+            self.healthcheck.is_some(),
+            self.restart.is_some(),
+            self.resources.nano_cpus != 0,
+            self.resources.memory != 0,
+            self.resources.pids != 0,
+            self.read_only,
+            self.logging.is_some(),
+        ];
+        FIELDS.into_iter().zip(declared).filter_map(|(name, declared)| declared.then_some(name))
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::controller::{Controller, until};
 use crate::cli::world::World;
 use crate::support::Host;
+use crate::support::host::text;
 
 /// A web server that says who it is, and dies at once when told to.
 const SPEC: &str = "  image: landfall/busybox:test
@@ -175,6 +176,15 @@ spec:
     let refused = host.exec("shop-frontend-1", &["redis-cli", "-h", "orders", "get", "greeting"]);
     assert!(refused.contains("NOAUTH"), "{refused}");
     world.run("diff").expect(0);
+    // How it is reached: masked, unless somebody asks for it.
+    let seen = world.run("get database orders -n shop -o json").expect(0);
+    let seen: Value = serde_json::from_str(&seen.stdout).unwrap();
+    assert_eq!(seen["status"]["connectionUrl"], "redis://default:***@orders:6379/0");
+    let described = world.run("describe database orders -n shop").expect(0);
+    assert!(described.stdout.contains("redis://default:***@orders:6379/0"), "{described}");
+    assert!(described.stdout.contains("Available") && !described.to_string().contains(&password), "{described}");
+    let shown = world.run("describe database orders -n shop --show-secrets").expect(0);
+    assert!(shown.stdout.contains(&format!("redis://default:{password}@orders:6379/0")), "{shown}");
 
     // Another version of the configuration: the data stays.
     let changed = database.replace("  stopGracePeriodSeconds: 2\n", "  stopGracePeriodSeconds: 3\n");
@@ -186,6 +196,11 @@ spec:
     world.run("delete database orders -n shop --yes").expect(0);
     let volumes = host.get("/volumes").to_string();
     assert!(volumes.contains("shop-orders-data"), "the volume stays: {volumes}");
+    let kept = world.run("get volumes -o wide --no-headers").expect(0);
+    let line = kept.stdout.split_whitespace().collect::<Vec<_>>();
+    assert!(line.ends_with(&["Declared", "Database/shop/orders", "redis:7"]), "its manifest still names it: {kept}");
+    world.write("manifests/all.yaml", &manifests(&host, "  image: landfall/redis:test\n"));
+    assert_eq!(world.run("get volumes --unused -o name").expect(0).stdout, "volume/shop-orders-data\n");
 }
 
 #[test]
@@ -260,4 +275,78 @@ spec: { destination: web, containers: { names: [member] } }
     until("the rollout on record beside the repairs", &mut controller, || {
         world.run("events --for application/frontend -n shop").expect(0).stdout.contains("shop-frontend-1")
     });
+}
+
+/// What `docker run` or Compose has made is adopted, then run by Landfall, then called otherwise: each time a rollout, and never two of it left.
+#[test]
+fn an_adopted_application_becomes_landfalls_and_is_renamed_and_images_and_volumes_say_who_uses_them() {
+    let host = Host::start();
+    host.container("frontend").env("TOKEN=hunter2").running();
+    let application = |name: &str, annotations: &str, spec: &str| {
+        manifests(&host, spec).replace(
+            "metadata: { name: frontend, namespace: shop }",
+            &format!("metadata: {{ name: {name}, namespace: shop{annotations} }}"),
+        )
+    };
+    let world = World::new(&application("frontend", "", "  containers: { names: [frontend] }\n"));
+    world.run("apply").expect(0);
+    let adopted = world.run("get application frontend -n shop -o json").expect(0);
+    assert!(!adopted.stdout.contains("Available"), "Landfall does not run it: {adopted}");
+
+    let spec = format!("{SPEC}  volumes: [{{ volume: pages, mountPath: /pages }}]\n  containerName: frontend\n");
+    world.write("manifests/all.yaml", &application("frontend", "", &spec));
+    let planned = world.run("diff").expect(1);
+    for said in ["run by: something else -> Landfall", "networks: bridge, web-net -> web-net", "env TOKEN: changed"] {
+        assert!(planned.stdout.contains(said), "{said}: {planned}");
+    }
+    assert!(
+        planned.stdout.contains("remove container frontend") && planned.stdout.contains(", disruptive"),
+        "{planned}"
+    );
+    assert!(!planned.to_string().contains("hunter2"), "{planned}");
+    let before = host.inspect("frontend")["Id"].clone();
+    world.run("apply").expect(0);
+    assert_eq!(names(&host), ["frontend"]);
+    assert_ne!(host.inspect("frontend")["Id"], before);
+    world.run("diff").expect(0);
+    let status = |name: &str| {
+        let seen = world.run(&format!("get application {name} -n shop -o json")).expect(0);
+        let seen: Value = serde_json::from_str(&seen.stdout).unwrap();
+        let conditions = seen["status"]["conditions"].as_array().unwrap().clone();
+        let one = |kind: &str| conditions.iter().find(|it| it["type"] == kind).unwrap().clone();
+        ["Available", "Progressing", "Healthy"]
+            .map(|kind| format!("{kind}={} {}", text(&one(kind)["status"]), text(&one(kind)["reason"])))
+    };
+    assert_eq!(status("frontend"), ["Available=True Serving", "Progressing=False RolledOut", "Healthy=True Serving"]);
+
+    // Another name.
+    let spec = spec.replace("  containerName: frontend\n", "");
+    world.write("manifests/all.yaml", &application("storefront", ", annotations: { landfall/was: frontend }", &spec));
+    assert_eq!(status("storefront")[1], "Progressing=True RolloutInProgress");
+    let renamed = world.run("apply --prune").expect(0);
+    assert!(renamed.stdout.contains("resource: Application/shop/frontend -> Application/shop/storefront"), "{renamed}");
+    assert_eq!(names(&host), ["shop-storefront-1"]);
+    world.write("manifests/all.yaml", &application("storefront", "", &spec));
+    world.run("diff").expect(0);
+
+    // Who uses what.
+    host.api("POST", "/volumes/create", &json!({ "Name": "nobodys" }));
+    let volumes = world.run("get volumes").expect(0);
+    let line = |of: &str| {
+        let line = volumes.stdout.lines().find(|line| line.contains(of)).unwrap_or_else(|| panic!("{of}: {volumes}"));
+        line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    assert!(line("pages").ends_with("Application/shop/storefront InUse"), "{volumes}");
+    assert!(line("nobodys").ends_with("Unused"), "{volumes}");
+    assert_eq!(world.run("get volume --unused -o name").expect(0).stdout, "volume/nobodys\n");
+    let images = world.run("get images -o json").expect(0);
+    let images: Value = serde_json::from_str(&images.stdout).unwrap();
+    let of = |name: &str| images["items"].as_array().unwrap().iter().find(|it| it["metadata"]["name"] == name).unwrap();
+    let image = of("landfall/busybox:test");
+    assert_eq!(image["status"]["usedBy"], json!(["Application/shop/storefront"]), "{image}");
+    assert_eq!((&image["status"]["status"], &image["kind"]), (&json!("InUse"), &json!("Image")), "{image}");
+    let size = image["status"]["size"].as_u64().unwrap();
+    assert!(size > 100_000 && text(&image["status"]["id"]).starts_with("sha256:"), "{image}");
+    world.run("get images --watch").expect(2);
+    world.run("get applications --unused").expect(2);
 }

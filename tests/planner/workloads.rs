@@ -4,7 +4,7 @@ use landfall::api::Kind;
 use landfall::manifest::{self, Source};
 use landfall::observed::Health;
 use landfall::plan::{Call, Group, Operation, Plan};
-use landfall::workload::seen::ImageState;
+use landfall::workload::seen::{ImageState, SeenConfig, SeenValue};
 use std::sync::Arc;
 
 use crate::support::scenario::{Scenario, container, edge, key, network};
@@ -444,4 +444,229 @@ fn data_is_not_left_behind_in_the_old_volume_and_that_of_another_resource_is_not
         said.contains("The volume \"first\" holds the data of Database/shop/sessions. (DataIncompatible)"),
         "{said}"
     );
+}
+
+fn renamed(name: &str, was: &str, spec: &str) -> String {
+    let metadata = match was {
+        "" => format!("{{ name: {name}, namespace: shop }}"),
+        was => format!("{{ name: {name}, namespace: shop, annotations: {{ landfall/was: {was} }} }}"),
+    };
+    format!(
+        "{DESTINATION}---\napiVersion: landfall/v1\nkind: Application\nmetadata: {metadata}\nspec:\n  destination: web\n{spec}"
+    )
+}
+
+#[test]
+fn a_renamed_application_is_moved_by_a_rollout_and_killed_anywhere_in_it_somebody_serves() {
+    let spec = format!("  image: shop/frontend:1\n  domains: [shop.example.com]\n  port: 80\n{CHECK}");
+    let mut crashed = 0;
+    for calls in 0..20 {
+        let mut world = world(&renamed("frontend", "", &spec));
+        settle(&mut world);
+        declare(&mut world, &renamed("storefront", "frontend", &spec));
+        have_images(&mut world);
+        // Whoever prunes at once does not take the old one away first.
+        let mut world = world.prune();
+        if calls == 0 {
+            let plan = world.plan().to_string();
+            let at = |text: &str| plan.find(text).unwrap_or_else(|| panic!("{text}: {plan}"));
+            assert!(plan.contains("resource: Application/shop/frontend -> Application/shop/storefront"), "{plan}");
+            assert!(at("start shop-storefront-1-next") < at("drain and stop shop-frontend-1"), "{plan}");
+            assert!(!plan.contains("disconnect") && !plan.contains("refused") && !plan.contains("unmanaged"), "{plan}");
+        }
+        let plan = world.plan();
+        let mut left = calls;
+        let watch = &mut |world: &Scenario| assert!(serving(world) >= 1, "after {calls} calls nobody serves");
+        if execute(&mut world, &plan, &mut left, watch) {
+            break;
+        }
+        crashed += 1;
+        settle(&mut world);
+        assert_eq!(containers(&world), ["shop-storefront-1 shop/frontend:1 running"], "killed after {calls} calls");
+        // The annotation has done its duty, and is not needed any more.
+        declare(&mut world, &renamed("storefront", "", &spec));
+        have_images(&mut world);
+        world.expect_plan("");
+    }
+    assert_eq!(crashed, 5, "create, start, stop, remove and rename");
+}
+
+#[test]
+fn a_renamed_application_that_runs_under_both_names_keeps_the_new_one_and_prunes_the_old() {
+    let spec = "  image: shop/frontend:1\n";
+    let both = renamed("frontend", "", spec) + &renamed("storefront", "", spec)[DESTINATION.len()..];
+    let mut world = world(&both);
+    settle(&mut world);
+    declare(&mut world, &renamed("storefront", "frontend", spec));
+    have_images(&mut world);
+    let plan = world.plan().to_string();
+    assert!(plan.contains("unmanaged Application/shop/frontend") && !plan.contains("- "), "{plan}");
+    let mut world = world.prune();
+    settle(&mut world);
+    assert_eq!(containers(&world), ["shop-storefront-1 shop/frontend:1 running"]);
+}
+
+#[test]
+fn a_renamed_database_keeps_its_volume_and_two_are_never_on_it() {
+    let database = |name: &str, was: &str, volume: &str| {
+        let annotations =
+            if was.is_empty() { String::new() } else { format!(", annotations: {{ landfall/was: {was} }}") };
+        format!(
+            "{DESTINATION}---\napiVersion: landfall/v1\nkind: Database\nmetadata: {{ name: {name}, namespace: shop{annotations} }}\nspec:\n  destination: web\n  engine: Redis\n{volume}  credentials: {{ password: {{ env: PASSWORD }} }}\n"
+        )
+    };
+    let volume = "  storage: { volume: orders }\n";
+    let mut world = world(&database("orders", "", volume));
+    have_images(&mut world);
+    settle(&mut world);
+    // Without a word about it, it is another database, and the volume is taken.
+    declare(&mut world, &database("sales", "", volume));
+    have_images(&mut world);
+    let plan = world.plan().to_string();
+    assert!(plan.contains("The volume \"orders\" is in use by the container \"shop-orders\""), "{plan}");
+    assert!(!plan.contains("create container"), "{plan}");
+    // Without its volume it would begin empty.
+    declare(&mut world, &database("sales", "orders", ""));
+    have_images(&mut world);
+    let plan = world.plan().to_string();
+    assert!(plan.contains("the data is in the volume \"orders\". (VolumeChanged)"), "{plan}");
+    declare(&mut world, &database("sales", "orders", volume));
+    have_images(&mut world);
+    let plan = world.plan();
+    let text = plan.to_string();
+    let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}: {text}"));
+    assert!(at("stop shop-orders ") < at("create container shop-sales-next"), "{text}");
+    let both = &mut |world: &Scenario| {
+        let running = containers(world).iter().filter(|it| it.ends_with("running")).count();
+        assert!(running <= 1, "{:?}", containers(world));
+    };
+    assert!(execute(&mut world, &plan, &mut usize::MAX.clone(), both));
+    settle(&mut world);
+    assert_eq!(containers(&world), ["shop-sales redis:7.4-alpine running"]);
+    declare(&mut world, &database("sales", "", volume));
+    have_images(&mut world);
+    world.expect_plan("");
+}
+
+/// A container that something else made, connected by Landfall for the application while it was adopted.
+fn adopted(scenario: &mut Scenario) {
+    let made =
+        container("legacy").image("shop/frontend:1").on("bridge").on("web-net").made_for("Application/shop/frontend");
+    let made = made.label("com.docker.compose.project", "old").label("traefik.enable", "true");
+    let built = std::mem::replace(scenario, Scenario::new()).container(made);
+    *scenario = built;
+    let state = scenario.state();
+    let id = state.containers.iter().find(|it| it.name == "legacy").unwrap().id.clone();
+    let seen = SeenConfig {
+        image_id: workloads::image("shop/frontend:1").id,
+        env: [("TOKEN".to_owned(), SeenValue { fingerprint: Some("x".to_owned()), literal: None })].into(),
+        ..SeenConfig::default()
+    };
+    state.workloads.insert(id, seen);
+}
+
+#[test]
+fn what_was_adopted_is_replaced_with_every_field_named_and_asked_for() {
+    let mut world = world(&application(&format!("  image: shop/frontend:1\n{CHECK}")));
+    have_images(&mut world);
+    adopted(&mut world);
+    world.expect_plan(
+        "
+        default/edge-1
+          + create container shop-frontend-1-next of shop/frontend:1 on web-net (env TOKEN: changed; restart: no -> unless-stopped; healthcheck: none -> \
+         wget -qO- http://127.0.0.1/ every 5; label traefik.enable: true -> unset; run by: Compose project old -> Landfall; networks: bridge, web-net -> web-net) for \
+         Application/shop/frontend (WorkloadDiffers)
+          + start shop-frontend-1-next for Application/shop/frontend (WorkloadDiffers)
+          - stop legacy for Application/shop/frontend (WorkloadDiffers), disruptive
+          - remove container legacy for Application/shop/frontend (WorkloadDiffers), disruptive
+          ~ rename shop-frontend-1-next to shop-frontend-1 for Application/shop/frontend (WorkloadDiffers)
+        ",
+    );
+    // Pruning does not take it off its network before.
+    let mut world = world.prune();
+    assert!(!world.plan().to_string().contains("disconnect"), "{}", world.plan());
+    settle(&mut world);
+    assert_eq!(containers(&world), ["shop-frontend-1 shop/frontend:1 running"]);
+    assert!(world.state().containers.iter().all(|it| it.name != "legacy"));
+}
+
+#[test]
+fn a_container_that_another_set_made_or_whose_labels_were_copied_is_never_touched() {
+    let mut world = world(&application("  image: shop/frontend:1\n"));
+    settle(&mut world);
+    // Labels and all, by a tool that clones containers.
+    let (mut copy, config) = {
+        let state = world.state();
+        let own = state.containers.iter().find(|it| it.name == "shop-frontend-1").unwrap().clone();
+        let config = state.workloads[&own.id].clone();
+        (own, config)
+    };
+    copy.name = "shop-frontend-1-copy".to_owned();
+    copy.id = landfall::observed::ContainerId::try_from(crate::support::scenario::hex_id("copy")).unwrap();
+    world.state().workloads.insert(copy.id.clone(), config);
+    world.state().containers.push(copy);
+    let touched = |plan: &Plan| plan.to_string().contains("shop-frontend-1-copy") && !plan.servers[0].groups.is_empty();
+    assert!(!touched(&world.plan()), "{}", world.plan());
+    declare(&mut world, &application("  image: shop/frontend:2\n"));
+    have_images(&mut world);
+    let plan = world.plan().to_string();
+    assert!(
+        !plan.contains("stop shop-frontend-1-copy") && !plan.contains("remove container shop-frontend-1-copy"),
+        "{plan}"
+    );
+    settle(&mut world);
+    assert_eq!(
+        containers(&world),
+        ["shop-frontend-1 shop/frontend:2 running", "shop-frontend-1-copy shop/frontend:1 running"]
+    );
+
+    // Another set: its name is taken, and what it runs is left alone, undeclared and pruned for all that.
+    let mut world = world.set("other");
+    world.state().networks.iter_mut().for_each(|network| network.labels.clear());
+    let theirs =
+        |text: &str| text.replace("spec: { server: default/edge-1,", "spec: { server: default/edge-1, adopt: true,");
+    declare(&mut world, &theirs(&application("  image: shop/frontend:2\n")));
+    let mut world = world.set("other");
+    let plan = world.plan().to_string();
+    assert!(plan.contains("NameTaken") && !plan.contains("create container") && !plan.contains("- "), "{plan}");
+    declare(&mut world, &theirs(DESTINATION));
+    let plan = world.set("other").prune().plan().to_string();
+    assert!(!plan.contains("container shop-frontend-1"), "{plan}");
+}
+
+#[test]
+fn swapping_the_main_destination_with_an_additional_one_plans_nothing() {
+    let second = "---\napiVersion: landfall/v1\nkind: Destination\nmetadata: { name: far, namespace: shop }\nspec: { server: default/edge-1, network: { name: far-net } }\n";
+    let on = |main: &str, additional: &str| {
+        let text = application(&format!("  image: shop/frontend:1\n  replicas: 2\n{CHECK}"));
+        let text = text.replace(
+            "  destination: web\n",
+            &format!("  destination: {main}\n  additionalDestinations: [{additional}]\n"),
+        );
+        text.replace(
+            "---\napiVersion: landfall/v1\nkind: Application",
+            &format!("{second}---\napiVersion: landfall/v1\nkind: Application"),
+        )
+    };
+    let mut world = world(&on("web", "far")).network(network("far-net").of("shop/far"));
+    let traefik = world.state().containers.iter().position(|it| it.name == "traefik").unwrap();
+    world.state().containers.remove(traefik);
+    let mut world = world.container(container("traefik").on("bridge").on("web-net").marked().on("far-net").marked());
+    settle(&mut world);
+    assert_eq!(containers(&world).len(), 4, "{:?}", containers(&world));
+    world.expect_plan("");
+    declare(&mut world, &on("far", "web"));
+    have_images(&mut world);
+    world.expect_plan("");
+    // From two destinations to one, the container on that keeps its name.
+    declare(
+        &mut world,
+        &application(&format!("  image: shop/frontend:1\n  replicas: 2\n{CHECK}")).replace(
+            "---\napiVersion: landfall/v1\nkind: Application",
+            &format!("{second}---\napiVersion: landfall/v1\nkind: Application"),
+        ),
+    );
+    have_images(&mut world);
+    let plan = world.plan().to_string();
+    assert!(!plan.contains("create container") && !plan.contains("rename"), "{plan}");
 }

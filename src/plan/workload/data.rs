@@ -42,13 +42,23 @@ impl Managed<'_, '_> {
 
     fn volume_of_another(&self, volume: &str) -> Option<Note> {
         let other = self.ctx.host.state.volumes.get(volume)?.get(OBJECT)?;
-        if *other == self.resource().to_string() {
+        let is = |key: &crate::api::ObjectKey| *other == key.to_string();
+        // Labels of volumes stay what they were: whoever has it mounted has taken it over under another name.
+        let uses = || {
+            self.held().into_iter().any(|held| {
+                let config = self.ctx.host.state.workloads.get(&held.container.id);
+                config.is_some_and(|config| {
+                    config.mounts.iter().any(|it| it.mount.source == MountSource::Volume(volume.to_owned()))
+                })
+            })
+        };
+        if is(self.resource()) || self.member.was.as_ref().is_some_and(is) || uses() {
             return None;
         }
         let message = format!("The volume {volume:?} holds the data of {other}.");
         Some(
             Note::refused(Reason::DataIncompatible, self.resource(), message)
-                .hint("declare another `storage.volume`; of a resource that was renamed, the volume's label tells its former name"),
+                .hint("declare another `storage.volume`; where that is what this one was called before, say so: `metadata.annotations: { landfall/was: NAME }`"),
         )
     }
 

@@ -1,7 +1,9 @@
 //! Containers of resources that are not declared any more, or that are to be deleted.
 
 use super::call::{ContainerRef, WorkloadCall};
-use super::{Call, Cause, Context, Group, Note, Operation, Reason, identity_of};
+use super::{
+    Call, Cause, Context, DesiredDestination, DesiredMember, Group, Note, Operation, Reason, identity_of, predecessors,
+};
 use crate::observed::ObservedContainer;
 use crate::plan::{ContainerTarget, ownership};
 use crate::workload::identity::Identity;
@@ -12,7 +14,8 @@ pub(in crate::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
     let mut containers: Vec<&ObservedContainer> = ctx.host.state.containers.iter().collect();
     containers.sort_by(|a, b| a.name.cmp(&b.name));
     for container in containers {
-        let Some(identity) = identity_of(container).filter(|it| it.set == ctx.set && !is_declared(ctx, it)) else {
+        let Some(identity) = identity_of(container).filter(|it| it.set == ctx.set && !is_declared(ctx, it, container))
+        else {
             continue;
         };
         if is_left_alone(ctx, &identity) {
@@ -52,13 +55,25 @@ fn other_source<'c>(ctx: &Context<'_>, container: &'c ObservedContainer) -> Opti
     Some((source, ctx.another_source(source)?))
 }
 
-fn is_declared(ctx: &Context<'_>, identity: &Identity) -> bool {
+fn is_declared(ctx: &Context<'_>, identity: &Identity, container: &ObservedContainer) -> bool {
     let on = ctx.server.destinations.iter().find(|it| it.key == identity.destination);
     on.is_some_and(|destination| {
         destination.members.iter().any(|member| {
-            member.resource == identity.object && member.workload.is_some() && !ctx.is_deleted(&member.resource)
+            member.workload.is_some()
+                && !ctx.is_deleted(&member.resource)
+                && (member.resource == identity.object || is_taken_over(ctx, destination, member, container))
         })
     })
+}
+
+/// The resource has another name now, and its own container has not taken over yet.
+fn is_taken_over(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    member: &DesiredMember,
+    container: &ObservedContainer,
+) -> bool {
+    member.was.is_some() && predecessors(ctx, destination, member).iter().any(|(other, _)| other.id == container.id)
 }
 
 /// A suspended destination is left as it is, with everything on it.

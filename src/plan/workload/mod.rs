@@ -7,11 +7,14 @@
 pub mod call;
 mod data;
 mod leaving;
+mod predecessors;
 mod rollout;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use leaving::leaving;
+pub use predecessors::may_be_replaced;
+pub(super) use predecessors::{Origin, predecessors};
 
 use self::call::{Readiness, WorkloadCall};
 use super::member::Target;
@@ -44,6 +47,7 @@ struct Managed<'a, 'c> {
 struct Held<'a> {
     container: &'a ObservedContainer,
     differences: Vec<Difference>,
+    origin: Origin,
 }
 
 impl Held<'_> {
@@ -52,7 +56,12 @@ impl Held<'_> {
     }
 
     fn is_next(&self) -> bool {
-        self.container.name.ends_with(identity::NEXT)
+        self.origin == Origin::Own && self.container.name.ends_with(identity::NEXT)
+    }
+
+    /// Somebody else made it: whoever has it replaced is asked.
+    fn is_foreign(&self) -> bool {
+        matches!(self.origin, Origin::Foreign)
     }
 }
 
@@ -210,16 +219,16 @@ impl<'a> Managed<'a, '_> {
         )
     }
 
-    /// Every own container, whichever its slot.
+    /// Every own container, whichever its slot, and those that own ones take the place of.
     fn held(&self) -> Vec<Held<'a>> {
-        let mut held: Vec<Held<'a>> = self
-            .ctx
-            .host
-            .state
-            .containers
+        let containers = &self.ctx.host.state.containers;
+        let own = containers
             .iter()
             .filter(|container| !host::is_going(container) && self.identity(container).is_some())
-            .map(|container| Held { container, differences: self.compare(container) })
+            .map(|container| (container, Origin::Own));
+        let mut held: Vec<Held<'a>> = own
+            .chain(predecessors(self.ctx, self.destination, self.member))
+            .map(|(container, origin)| Held { container, differences: self.compare(container, origin), origin })
             .collect();
         held.sort_by(|a, b| a.container.name.cmp(&b.container.name));
         held
@@ -231,19 +240,49 @@ impl<'a> Managed<'a, '_> {
         })
     }
 
-    fn compare(&self, container: &ObservedContainer) -> Vec<Difference> {
+    fn compare(&self, container: &ObservedContainer, origin: Origin) -> Vec<Difference> {
         let missing = SeenConfig::default();
         let config = self.ctx.host.state.workloads.get(&container.id).unwrap_or(&missing);
-        let declared = Declared { template: &self.workload.container, labels: &self.labels };
+        let foreign = origin == Origin::Foreign;
+        let declared = Declared { template: &self.workload.container, labels: &self.labels, foreign };
         let mut found =
             differences(declared, container.id.as_str(), &container.labels, config, self.image.local.as_ref());
         found.extend(self.image_difference(container, config));
+        found.extend(self.origin_difference(container, origin));
         if self.ctx.request.restart.contains(self.resource()) && identity::base_name(&container.name) == container.name
         {
             let (from, to) = (Some("as it is".to_owned()), Some("anew".to_owned()));
             found.push(Difference { field: "container".to_owned(), from, to, in_place: false });
         }
         found
+    }
+
+    /// That another container takes its place for what it is, and not for how it was made.
+    fn origin_difference(&self, container: &ObservedContainer, origin: Origin) -> Vec<Difference> {
+        let differs = |field: &str, from: String, to: String| Difference {
+            field: field.to_owned(),
+            from: Some(from),
+            to: Some(to),
+            in_place: false,
+        };
+        match origin {
+            Origin::Own => Vec::new(),
+            Origin::Former(_) => {
+                let was = self.member.was.as_ref().map(ToString::to_string).unwrap_or_default();
+                vec![differs("resource", was, self.resource().to_string())]
+            }
+            Origin::Foreign => {
+                let project = container.labels.get(host::COMPOSE_PROJECT);
+                let by = project.map_or("something else".to_owned(), |project| format!("Compose project {project}"));
+                let network = &self.target.create.name;
+                let names: BTreeSet<&str> = container.endpoints.iter().map(|it| it.network_name.as_str()).collect();
+                let others = names.iter().any(|name| name != network);
+                let networks = || names.iter().copied().collect::<Vec<_>>().join(", ");
+                let mut found = vec![differs("run by", by, "Landfall".to_owned())];
+                found.extend(others.then(|| differs("networks", networks(), network.clone())));
+                found
+            }
+        }
     }
 
     fn image_difference(&self, container: &ObservedContainer, config: &SeenConfig) -> Option<Difference> {
@@ -271,20 +310,27 @@ impl<'a> Managed<'a, '_> {
 
     fn slots(&self, draft: &mut Draft) {
         let mut slots: BTreeMap<u32, Vec<Held<'a>>> = BTreeMap::new();
-        for held in self.held() {
+        let (own, mut before): (Vec<_>, Vec<_>) = self.held().into_iter().partition(|it| it.origin == Origin::Own);
+        for held in own {
             let replica = self.identity(held.container).map_or(0, |identity| identity.replica);
             slots.entry(replica).or_default().push(held);
         }
         let mut prepared = false;
         for replica in 1..=self.workload.replicas {
-            let held = slots.remove(&replica).unwrap_or_default();
+            let mut held = slots.remove(&replica).unwrap_or_default();
+            if held.iter().all(Held::is_next) {
+                let of_slot = |it: &Held<'_>| it.origin == Origin::Former(replica);
+                let at = before.iter().position(of_slot).or_else(|| before.iter().position(Held::is_foreign));
+                held.extend(at.map(|at| before.remove(at)));
+            }
             let before = draft.groups.len();
             self.slot(replica, held, !prepared, draft);
             // The image, the volumes and the hook are for all of them.
             prepared |= draft.groups[before..].iter().any(Group::makes_container);
         }
         // Fewer replicas than before: the others go last.
-        for held in slots.into_values().flatten() {
+        let surplus = |it: &Held<'_>| matches!(it.origin, Origin::Former(replica) if replica > self.workload.replicas);
+        for held in slots.into_values().flatten().chain(before.into_iter().filter(surplus)) {
             draft.groups.push(self.retire(&held, Cause::ReplicaSurplus));
         }
     }

@@ -113,7 +113,8 @@ impl<'a> Managed<'a, '_> {
             format!("A container named {other:?} exists, and Landfall did not make it for this resource."),
         )
         .hint(format!(
-            "remove or rename it, declare another `containerName`, or adopt it: `containers: {{ names: [{name}] }}`"
+            "remove or rename it, or declare another `containerName`; if it ran this resource until now, say that it is to be replaced: `metadata.annotations: \
+             {{ landfall/replaces: {name} }}`"
         ))
     }
 
@@ -194,10 +195,11 @@ impl<'a> Managed<'a, '_> {
             let container = ContainerTarget::of(current.container);
             if stop {
                 let drain = self.drain(current);
-                operations.push(self.operation(WorkloadCall::StopContainer { container, drain }, cause, false, None));
+                let stop = WorkloadCall::StopContainer { container, drain };
+                operations.push(self.operation(stop, cause, current.is_foreign(), None));
             }
             let remove = WorkloadCall::RemoveContainer { container: existing(current), force: false };
-            operations.push(self.operation(remove, cause, false, None));
+            operations.push(self.operation(remove, cause, current.is_foreign(), None));
         }
         let rename = WorkloadCall::RenameContainer { container: next, to: name.to_owned() };
         operations.push(self.operation(rename, cause, false, None));

@@ -1,0 +1,101 @@
+//! Containers that a resource's own take the place of: those of its former name, and those that ran it while it was adopted.
+
+use super::{Context, DesiredDestination, DesiredMember, ObservedContainer, host, identity_of};
+use crate::api::ObjectKey;
+use crate::plan::ownership::{self, Purpose};
+use crate::plan::{applied, member};
+use crate::workload::identity::{self, OBJECT};
+
+/// How a container came to be a resource's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::plan) enum Origin {
+    /// Landfall made it for the resource.
+    Own,
+    /// Landfall made it for the resource under its former name, as this replica.
+    Former(u32),
+    /// Something else made it, and the resource was adopted: Landfall has connected it for the resource, or the manifest names it.
+    Foreign,
+}
+
+/// The containers on this server that those of a managed resource take the place of; by name.
+pub(in crate::plan) fn predecessors<'a>(
+    ctx: &Context<'a>,
+    destination: &DesiredDestination,
+    member: &DesiredMember,
+) -> Vec<(&'a ObservedContainer, Origin)> {
+    if member.workload.is_none() || ctx.is_deleted(&member.resource) {
+        return Vec::new();
+    }
+    let containers = ctx.host.state.containers.iter().filter(|container| !host::is_going(container));
+    let mut found: Vec<_> =
+        containers.filter_map(|container| Some((container, origin(ctx, destination, member, container)?))).collect();
+    found.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    found
+}
+
+fn origin(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    member: &DesiredMember,
+    container: &ObservedContainer,
+) -> Option<Origin> {
+    if container.labels.contains_key(OBJECT) {
+        let identity = identity_of(container).filter(|it| it.set == ctx.set && it.destination == destination.key)?;
+        // One that had not taken over under the former name never will.
+        let served = identity::base_name(&container.name) == container.name;
+        let former = member.was.as_ref() == Some(&identity.object) && served;
+        return (former && !is_replaced(ctx, destination, &member.resource, identity.replica))
+            .then_some(Origin::Former(identity.replica));
+    }
+    let named = member.replaces.contains(&container.name);
+    if host::is_task(container)
+        || host::is_one_off(container)
+        || (host::is_proxy(container, ctx.server.proxy.as_ref()) && !named)
+        || is_anothers(ctx, container)
+    {
+        return None;
+    }
+    let connected = || {
+        let settings = container.endpoints.iter().filter_map(|endpoint| endpoint.settings.as_ref());
+        let mut options = settings.map(|settings| &settings.driver_opts);
+        options.any(|options| {
+            // Whoever renamed it meant another to have its place.
+            options.get(ownership::NAME).is_none_or(|name| *name == container.name)
+                && applied::is_own(options, ctx.set)
+                && ownership::made_for(options)
+                    .is_some_and(|made_for| made_for.contains(&Purpose::Resource(member.resource.clone())))
+        })
+    };
+    (named || connected()).then_some(Origin::Foreign)
+}
+
+/// The resource has a container of its own in the place of that replica.
+fn is_replaced(ctx: &Context<'_>, destination: &DesiredDestination, resource: &ObjectKey, replica: u32) -> bool {
+    ctx.host.state.containers.iter().any(|container| {
+        identity::base_name(&container.name) == container.name
+            && !host::is_going(container)
+            && identity_of(container).is_some_and(|it| {
+                it.set == ctx.set
+                    && it.object == *resource
+                    && it.destination == destination.key
+                    && it.replica == replica
+            })
+    })
+}
+
+/// Another resource, an adopted one, means the container.
+fn is_anothers(ctx: &Context<'_>, container: &ObservedContainer) -> bool {
+    let members = ctx.server.destinations.iter().flat_map(|destination| &destination.members);
+    members.filter(|member| member.workload.is_none()).any(|member| member::selects(&member.selector, container))
+}
+
+/// Whether a container that something else made may be one that a managed resource takes the place of: how it was made is then worth knowing.
+pub fn may_be_replaced(container: &ObservedContainer, member: &DesiredMember) -> bool {
+    let settings = container.endpoints.iter().filter_map(|endpoint| endpoint.settings.as_ref());
+    let connected =
+        |made_for: std::collections::BTreeSet<Purpose>| made_for.contains(&Purpose::Resource(member.resource.clone()));
+    member.workload.is_some()
+        && !container.labels.contains_key(OBJECT)
+        && (member.replaces.contains(&container.name)
+            || settings.filter_map(|settings| ownership::made_for(&settings.driver_opts)).any(connected))
+}
