@@ -27,8 +27,8 @@ use tracing::Instrument;
 use crate::desired::DesiredServer;
 use crate::engine::{EngineError, EngineErrorKind, Reader};
 use crate::observed::{
-    ContainerId, NetworkId, Observations, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService,
-    ObservedState, SwarmState, Unobserved, UnobservedReason,
+    ContainerId, NetworkId, Observations, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedNode,
+    ObservedService, ObservedState, SwarmAttachment, SwarmState, Unobserved, UnobservedReason,
 };
 use crate::store::known::{Known, KnownContainers, KnownEngine, Suspects};
 use crate::turns::Turns;
@@ -39,6 +39,9 @@ use suspects::Suspect;
 const INSPECTIONS: usize = 8;
 /// Endpoints on networks that are not in the list, of which it is asked whether they are there all the same.
 const HIDDEN: usize = 256;
+/// How long a network of a Swarm may be without a driver and addresses before it is taken to stay so.
+const ALLOCATION: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(50);
 /// Labels with this prefix are Landfall's own, of whichever set.
 const OWN_LABELS: &str = "landfall.";
 
@@ -88,7 +91,11 @@ pub async fn observe_all<'a, R: Reader>(
         let look = async move {
             let suspects = known.take_suspects(&server.key);
             let recollection = Recollection::new(known.of(&server.key), &suspects, known.is_watched());
-            let before = Before { engine: known.take_engine(&server.key), suspects: suspects.containers.clone() };
+            let before = Before {
+                engine: known.take_engine(&server.key),
+                suspects: suspects.containers.clone(),
+                unallocated: known.unallocated(&server.key),
+            };
             let look = async {
                 let reader = reader?;
                 let mut seen = look(&reader, &interest, before, &recollection).await?;
@@ -99,6 +106,8 @@ pub async fn observe_all<'a, R: Reader>(
                     seen = look(&reader, &interest, Before::default(), &recollection).await?;
                 }
                 known.keep_in_swarm(&server.key, part(&seen));
+                let unallocated = seen.state.networks.iter().filter(|network| network.is_unallocated());
+                known.keep_unallocated(&server.key, unallocated.map(|network| network.id.clone()).collect());
                 workloads::see(&reader, Some(server), &mut seen.state).await?;
                 Ok(seen)
             };
@@ -152,6 +161,8 @@ pub async fn observe(reader: &(impl Reader + ?Sized), interest: &Interest) -> Re
 struct Before {
     engine: Option<KnownEngine>,
     suspects: BTreeSet<ContainerId>,
+    /// Networks that were waited for in vain.
+    unallocated: BTreeSet<NetworkId>,
 }
 
 /// What a look has found, and what the engine has told of itself.
@@ -168,15 +179,16 @@ async fn look(
 ) -> Result<Seen, EngineError> {
     let engine = async {
         let engine = reader.info().await?;
-        let services = match engine.swarm {
-            SwarmState::Manager { .. } => services(reader).await?,
-            _ => Vec::new(),
+        let swarm = match engine.swarm {
+            SwarmState::Manager { .. } => swarm(reader).await?,
+            _ => Swarm::default(),
         };
-        Ok((known::told(&engine), services))
+        Ok((known::told(&engine), swarm))
     };
     let rest = async {
         let containers = async { Ok((reader.containers().await?, Instant::now())) };
-        let lists = async { futures::try_join!(reader.networks(), containers) };
+        let networks = async { allocated(reader, reader.networks().await?, &before.unallocated).await };
+        let lists = async { futures::try_join!(networks, containers) };
         let (lists, mut suspects) = futures::join!(lists, suspects::inspect(reader, &before.suspects));
         let (mut networks, (mut containers, listed)) = lists?;
         suspects.retain(|_, suspect| suspect.is_worth_more_than(&containers, listed));
@@ -197,16 +209,53 @@ async fn look(
         resolve(&mut containers, &networks);
         Ok((networks, containers))
     };
-    let ((engine, services), (networks, containers)) = match before.engine {
+    let ((engine, swarm), (networks, containers)) = match before.engine {
         None => futures::try_join!(engine, rest)?,
         Some(told) => {
             let rest = rest.await?;
-            let engine = if known::holds(&told, &rest.0) { (told, Vec::new()) } else { engine.await? };
+            let engine = if known::holds(&told, &rest.0) { (told, Swarm::default()) } else { engine.await? };
             (engine, rest)
         }
     };
-    let state = ObservedState { networks, containers, services, ..ObservedState::of(engine.info.clone()) };
+    let Swarm { services, nodes, attachments } = swarm;
+    let state =
+        ObservedState { networks, containers, services, nodes, attachments, ..ObservedState::of(engine.info.clone()) };
     Ok(Seen { state, engine })
+}
+
+/// The networks again, until the Swarm has given each of them what it was asked to have. What stays without that is known, and not waited for again.
+async fn allocated(
+    reader: &(impl Reader + ?Sized),
+    mut networks: Vec<ObservedNetwork>,
+    in_vain: &BTreeSet<NetworkId>,
+) -> Result<Vec<ObservedNetwork>, EngineError> {
+    let deadline = Instant::now() + ALLOCATION;
+    while networks.iter().any(|network| network.is_unallocated() && !in_vain.contains(&network.id))
+        && Instant::now() < deadline
+    {
+        tokio::time::sleep(POLL).await;
+        networks = reader.networks().await?;
+    }
+    Ok(networks)
+}
+
+/// What a manager tells of its Swarm.
+#[derive(Default)]
+struct Swarm {
+    services: Vec<ObservedService>,
+    nodes: Vec<ObservedNode>,
+    attachments: Vec<SwarmAttachment>,
+}
+
+async fn swarm(reader: &(impl Reader + ?Sized)) -> Result<Swarm, EngineError> {
+    let nodes = async {
+        let nodes = reader.nodes().await?;
+        // Who is on the only node is listed there.
+        let attachments = if nodes.len() > 1 { reader.attachments().await? } else { Vec::new() };
+        Ok((nodes, attachments))
+    };
+    let (services, (nodes, attachments)) = futures::try_join!(services(reader), nodes)?;
+    Ok(Swarm { services, nodes, attachments })
 }
 
 /// The Swarm's services, with what keeps those from running that lack tasks. Of so many at most: where more fail, it is the same for all.

@@ -44,6 +44,12 @@ pub struct ObservedState {
     /// Swarm services; empty unless the engine is a manager.
     #[serde(default)]
     pub services: Vec<ObservedService>,
+    /// Nodes of the Swarm, in the order of their ids; empty unless the engine is a manager that says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<ObservedNode>,
+    /// Containers that were connected by hand to networks of the Swarm, on whichever node; empty unless the engine is a manager of several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<SwarmAttachment>,
     /// How containers that carry the labels of a managed resource were made.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub workloads: BTreeMap<ContainerId, SeenConfig>,
@@ -63,6 +69,8 @@ impl ObservedState {
             networks: Vec::new(),
             containers: Vec::new(),
             services: Vec::new(),
+            nodes: Vec::new(),
+            attachments: Vec::new(),
             workloads: BTreeMap::new(),
             images: BTreeMap::new(),
             volumes: BTreeMap::new(),
@@ -141,6 +149,17 @@ pub enum AddressOf {
     Client,
     /// Of a manager of its Swarm.
     SwarmManager,
+}
+
+impl AddressOf {
+    /// Whose it is.
+    pub fn describe(self) -> &'static str {
+        match self {
+            AddressOf::Server => "the address by which the server is reached",
+            AddressOf::Client => "the address from which the server is reached",
+            AddressOf::SwarmManager => "the address of a manager of its Swarm",
+        }
+    }
 }
 
 impl OwnAddress {
@@ -258,6 +277,9 @@ pub enum SwarmState {
     Locked,
     Error {
         message: String,
+        /// It is a manager, and so few of them are left that none of them can say anything of the Swarm.
+        #[serde(default)]
+        manager: bool,
     },
 }
 
@@ -693,6 +715,40 @@ impl From<ServiceNetworkForm> for ServiceNetwork {
             ServiceNetworkForm::Full { target, attachment } => Self { target, attachment },
         }
     }
+}
+
+/// From `GET /nodes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedNode {
+    pub id: String,
+    /// Host name.
+    pub name: String,
+    pub availability: NodeAvailability,
+    /// The managers hear of it.
+    pub up: bool,
+    /// By which the managers know it, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+}
+
+/// Whether the Swarm gives a node anything to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeAvailability {
+    Active,
+    Pause,
+    Drain,
+}
+
+/// From `GET /tasks`: a container that is on networks of the Swarm without being a task of a service, as the managers know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwarmAttachment {
+    /// Id of the container.
+    pub container: String,
+    /// Id of the node.
+    pub node: String,
+    /// Ids of the networks.
+    pub networks: Vec<String>,
 }
 
 /// From `GET /tasks/{id}`: what a Swarm counts for everyone who is on one of its networks.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
@@ -13,10 +14,14 @@ use crate::execute::{Limits, Progress, Writers, execute};
 use crate::ids::fresh_ids;
 use crate::observe::{Interest, ObserveLimits, observe_all};
 use crate::observed::{Observations, ObservedState};
-use crate::plan::{Call, FreshIds, Journal, Plan, PlanInput, Request, plan, wants_elsewhere};
+use crate::plan::{Call, FreshIds, Journal, Plan, PlanInput, Request, makes_bridges, plan, wants_elsewhere};
 use crate::report::Report;
 use crate::store::known::Known;
 use crate::store::{JournalError, Journals, Kept};
+
+/// How long a server may take that is asked on suspicion, and how many are.
+const SUSPICION: Duration = Duration::from_secs(5);
+const SUSPECTS: usize = 32;
 
 /// What a pass starts from.
 #[derive(Debug, Clone, Copy)]
@@ -105,8 +110,19 @@ impl Pass<'_> {
         if wants_elsewhere(self.desired, &observed, self.request) {
             let elsewhere = self.desired.elsewhere();
             observed.extend(observe_all(elsewhere, Interest::declared, &connect, self.known, self.observe).await);
+        } else if makes_bridges(self.desired, &observed, self.request) {
+            // What is about to become a bridge here may be an overlay that a manager lists: this server may have left its Swarm.
+            let limits = ObserveLimits { per_server: self.observe.per_server.min(SUSPICION), ..self.observe };
+            let others = self.desired.elsewhere().filter(|server| self.may_manage(&server.key)).take(SUSPECTS);
+            let seen = observe_all(others, Interest::declared, &connect, self.known, limits).await;
+            observed.extend(seen.into_iter().filter(|(_, seen)| seen.is_ok()));
         }
         observed
+    }
+
+    /// Whether the server may be a manager of some Swarm. `run` looks at every server by itself, and knows which are.
+    fn may_manage(&self, server: &ObjectKey) -> bool {
+        self.known.was_in_swarm(server).unwrap_or(!self.known.is_watched())
     }
 
     fn plan(&self, observed: &Observations, ids: &FreshIds, kept: &Kept) -> Plan {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::api::{Condition, ConditionStatus, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::observed::{Observations, Unobserved};
-use crate::plan::facts::{DestinationFacts, ServerFacts, facts};
+use crate::plan::facts::{DestinationFacts, EndpointFacts, MemberFacts, SERVICE, ServerFacts, facts};
 use crate::plan::{Call, Cause, Note, NoteKind, Operation, Reason};
 use crate::report::{Failure, Outcome, Report};
 
@@ -33,17 +33,24 @@ impl Status {
             let seen = observed.get(&server.key).map(Result::as_ref);
             let facts = facts(desired, server, observed);
             let unobserved = seen.and_then(Result::err);
-            status.conditions.insert(server.key.clone(), server_conditions(server, facts.as_ref(), unobserved, &said));
+            let mut readiness = Vec::new();
             for destination in &server.destinations {
                 let facts = facts.as_ref().and_then(|facts| {
                     facts.destinations.iter().find(|(key, _)| *key == destination.key).map(|(_, facts)| facts)
                 });
                 let looked = Looked { server, destination, facts, unobserved };
-                status.conditions.insert(destination.key.clone(), looked.conditions(&said));
+                let conditions = looked.conditions(&said);
+                if !destination.suspend {
+                    readiness
+                        .push((&destination.key, conditions.iter().find(|it| it.condition_type == "Ready").cloned()));
+                }
+                status.conditions.insert(destination.key.clone(), conditions);
                 for member in &destination.members {
                     resources.entry(member.resource.clone()).or_default().push(looked.part(&member.resource));
                 }
             }
+            let conditions = server_conditions(server, facts.as_ref(), unobserved, &said, &readiness);
+            status.conditions.insert(server.key.clone(), conditions);
             status.servers.insert(server.key.clone(), facts);
         }
         for (resource, parts) in resources {
@@ -210,6 +217,7 @@ fn server_conditions(
     facts: Option<&ServerFacts>,
     unobserved: Option<&Unobserved>,
     said: &Said<'_>,
+    destinations: &[(&ObjectKey, Option<Condition>)],
 ) -> Vec<Condition> {
     let Some(facts) = facts else {
         let (reason, message) = unobserved_reason(&server.key, unobserved);
@@ -233,7 +241,12 @@ fn server_conditions(
     } else if let Some((reason, message)) = digest.trouble() {
         condition("Ready", ConditionStatus::False, &reason, message)
     } else {
-        condition("Ready", ConditionStatus::True, "Reachable", "")
+        let ready = destinations.iter().filter_map(|(key, ready)| Some((*key, ready.as_ref()?)));
+        let mut worst = ready.filter(|(_, ready)| ready.status != ConditionStatus::True);
+        match worst.clone().find(|(_, ready)| ready.status == ConditionStatus::False).or_else(|| worst.next()) {
+            Some((key, it)) => condition("Ready", it.status, &it.reason, format!("{key}: {}", it.message)),
+            None => condition("Ready", ConditionStatus::True, "Reachable", ""),
+        }
     };
     let mut conditions = vec![ready];
     conditions.extend(digest.progress());
@@ -275,6 +288,20 @@ impl Looked<'_> {
             return conditions;
         };
 
+        // Only a manager knows the networks of a Swarm: where none can be asked, nobody does.
+        let blind = said.notes(&destination.key, NoteKind::Refused).find(|it| it.reason == Reason::NotASwarmManager);
+        if let Some(note) = blind {
+            let unknown = |name| condition(name, ConditionStatus::Unknown, note.reason.as_str(), "");
+            let reason = note.reason.as_str();
+            let mut conditions = vec![
+                condition("Ready", ConditionStatus::Unknown, reason, note.message.clone()),
+                condition("Reconciling", ConditionStatus::Unknown, reason, ""),
+                condition("Stalled", ConditionStatus::True, reason, note.message.clone()),
+            ];
+            conditions.extend(["NetworkExists", "ProxyConnected", "MembersConnected", "InSync"].map(unknown));
+            conditions.extend([deleting, active]);
+            return conditions;
+        }
         let own = self.digest(said, &[]);
         let members: Vec<&ObjectKey> = destination.members.iter().map(|member| &member.resource).collect();
         let all = self.digest(said, &members);
@@ -336,7 +363,11 @@ impl Looked<'_> {
             let proxy = proxy.or_else(|| self.server.proxy.as_ref().map(|proxy| proxy.instance.name().to_owned()));
             format!("{} {word}.", proxy.unwrap_or_else(|| "The proxy".to_owned()))
         };
+        let lacking = facts.proxy.as_ref().filter(|proxy| proxy.tasks.is_some()).and_then(EndpointFacts::trouble);
         let found = match (wanted, connected) {
+            (true, true) if let Some((reason, message)) = lacking => {
+                condition("ProxyConnected", ConditionStatus::False, reason, message)
+            }
             (true, true) => condition("ProxyConnected", ConditionStatus::True, "Connected", name("is connected")),
             (true, false) => match said.about_proxy(&self.server.key) {
                 Some(note) => {
@@ -372,11 +403,14 @@ impl Looked<'_> {
         if let Some(note) = waited_for {
             return condition("MembersConnected", ConditionStatus::False, note.reason.as_str(), note.message.clone());
         }
-        let mut message = match expected.len() {
-            0 => return condition("MembersConnected", ConditionStatus::True, "NoMembers", ""),
-            1 => "1 container is connected".to_owned(),
-            count => format!("{count} containers are connected"),
-        };
+        let lacking = expected.iter().filter(|member| member.endpoint.tasks.is_some());
+        if let Some((reason, message)) = lacking.filter_map(|member| member.endpoint.trouble()).next() {
+            return condition("MembersConnected", ConditionStatus::False, reason, message);
+        }
+        if expected.is_empty() {
+            return condition("MembersConnected", ConditionStatus::True, "NoMembers", "");
+        }
+        let mut message = connected(&expected);
         // Connected is all that is promised, but whoever looks for the fault should see it.
         let still = expected.iter().filter(|member| !member.endpoint.is_running());
         let still: Vec<String> =
@@ -426,6 +460,27 @@ impl Looked<'_> {
             suspended: self.server.suspend || self.destination.suspend,
         }
     }
+}
+
+/// Who is connected, in words: containers, and Swarm services with their tasks.
+fn connected(members: &[&MemberFacts]) -> String {
+    let (services, containers): (Vec<&MemberFacts>, Vec<&MemberFacts>) =
+        members.iter().partition(|member| member.endpoint.state == SERVICE);
+    let mut words = match containers.len() {
+        0 => Vec::new(),
+        1 => vec!["1 container".to_owned()],
+        count => vec![format!("{count} containers")],
+    };
+    if !services.is_empty() {
+        let tasks: u64 = services.iter().filter_map(|it| it.endpoint.tasks).map(|tasks| tasks.running).sum();
+        let tasks = if tasks == 1 { "1 task".to_owned() } else { format!("{tasks} tasks") };
+        words.push(match services.len() {
+            1 => format!("1 Swarm service with {tasks}"),
+            count => format!("{count} Swarm services with {tasks}"),
+        });
+    }
+    let verb = if members.len() == 1 { "is" } else { "are" };
+    format!("{} {verb} connected", words.join(" and "))
 }
 
 /// One destination of a resource.

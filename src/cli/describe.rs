@@ -12,11 +12,11 @@ use super::output::{Cell, Table};
 use super::seen::{self, Seen, age, display_name};
 use super::target::TargetArgs;
 use super::{Context, Error, Exit, record, report, servers};
-use crate::api::{Kind, Object, ObjectKey, Spec};
+use crate::api::{ConditionStatus, Kind, Object, ObjectKey, Spec};
 use crate::engine::connect;
 use crate::manifest::LocatedObject;
 use crate::plan::facts::{EndpointFacts, NetworkFacts, SubnetFacts};
-use crate::plan::{Blocker, DeleteMode, FreshIds, Note, Operation, PlanInput, Reason, Request, plan};
+use crate::plan::{Blocker, DeleteMode, FreshIds, Note, NoteKind, Operation, PlanInput, Request, plan};
 use crate::printable::{natural, one_line};
 use crate::secrets::reveal;
 use crate::store::records::EventRecord;
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         context.say(&format!("No {} found.", target.kind.plural()));
         return Ok(Exit::Done);
     }
-    let seen = seen::look(context, &manifests, &keys, &args.set, &args.servers, &args.state)?;
+    let seen = seen::look(context, &manifests, &keys, &args.set, &args.servers, &args.state, true)?;
     // Without a record there are none to show, and nothing else is missing.
     let events = match record::store(&args.state, &args.set) {
         Ok(store) => context.block_on(store.events(0, LOOKED_THROUGH))?.unwrap_or_default(),
@@ -251,7 +251,9 @@ impl<'a> Page<'a> {
             Some(network) => self.network(network),
             None => {
                 let declared = destination.network.name.as_deref().unwrap_or("a generated name");
-                let state = if facts.is_none() { "unknown" } else { "not there" };
+                let exists = seen.status.condition(key, "NetworkExists").map(|it| it.status);
+                let unknown = facts.is_none() || exists == Some(ConditionStatus::Unknown);
+                let state = if unknown { "unknown" } else { "not there" };
                 self.field("Network", &format!("{declared} ({state})"));
             }
         }
@@ -456,15 +458,24 @@ impl<'a> Page<'a> {
             ids: &FreshIds::default(),
             journals: &[],
         });
-        let blockers: Vec<&Blocker> = plan
-            .servers
-            .iter()
-            .flat_map(|server| &server.notes)
-            .filter(|note| note.object == *key && note.reason == Reason::ResourcesRemain)
-            .flat_map(|note| &note.blockers)
-            .collect();
+        // What `delete` would do, and would not: the same plan.
+        let notes: Vec<&Note> =
+            plan.servers.iter().flat_map(|server| &server.notes).filter(|note| note.object == *key).collect();
+        let removed = plan.servers.iter().flat_map(|server| &server.groups).any(|group| group.object == *key);
+        let blockers: Vec<&Blocker> = notes.iter().flat_map(|note| &note.blockers).collect();
         if blockers.is_empty() {
-            self.field("Deletion", "nothing stands in the way");
+            let told = notes.iter().find(|note| note.kind != NoteKind::Warning).or_else(|| notes.first());
+            match told {
+                None => self.field("Deletion", "nothing stands in the way"),
+                Some(note) if removed => self.field("Deletion", &format!("possible; {}", note.message)),
+                Some(note) => {
+                    let word = if note.kind == NoteKind::Warning { "" } else { "refused: " };
+                    self.field("Deletion", &format!("{word}{} ({})", note.message, note.reason));
+                    if let Some(hint) = &note.hint {
+                        let _ = writeln!(self.text, "  {HINT}hint:{HINT:#} {}", one_line(hint));
+                    }
+                }
+            }
             return;
         }
         self.heading("Deletion blocked by");

@@ -107,7 +107,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         context.print(&names)?;
         return Ok(Exit::Done);
     }
-    let seen = seen::look(context, &manifests, &keys, &args.set, &args.servers, &args.state)?;
+    let seen = seen::look(context, &manifests, &keys, &args.set, &args.servers, &args.state, false)?;
     let keys = in_order(&keys);
     let objects: Vec<&Object> =
         keys.iter().filter_map(|key| manifests.get(key)).map(|located| &located.object).collect();

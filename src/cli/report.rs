@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::output::style::{BAD, BOLD, DIM, ERROR, GOOD, HINT, UNCERTAIN};
 use super::{Context, Exit};
+use crate::api::ObjectKey;
 use crate::plan::{Note, NoteKind};
 use crate::printable::one_line;
 use crate::report::{OperationReport, Outcome, Report, Tally};
@@ -48,7 +49,7 @@ pub(crate) fn text(report: &Report, context: &Context) -> String {
         }
         let _ = writeln!(text, "{BOLD}{}{BOLD:#}", server.server.path());
         for operation in &server.operations {
-            write_operation(&mut text, operation, width);
+            write_operation(&mut text, operation, server.manager.as_ref(), width);
         }
         for note in notes {
             write_note(&mut text, note, 2, width);
@@ -66,7 +67,7 @@ pub(crate) fn text(report: &Report, context: &Context) -> String {
     text
 }
 
-fn write_operation(text: &mut String, report: &OperationReport, width: Option<usize>) {
+fn write_operation(text: &mut String, report: &OperationReport, manager: Option<&ObjectKey>, width: Option<usize>) {
     let OperationReport { operation, outcome } = report;
     let sign = operation.call.sign();
     let colour = match (outcome, sign) {
@@ -79,7 +80,9 @@ fn write_operation(text: &mut String, report: &OperationReport, width: Option<us
     let call = operation.call.to_string();
     let call = one_line(&call);
     let disruptive = if operation.disruptive { format!("{UNCERTAIN}, disruptive{UNCERTAIN:#}") } else { String::new() };
-    let _ = write!(text, "  {colour}{sign} {call}{colour:#} {DIM}{because}{DIM:#}{disruptive}");
+    let manager = manager.filter(|_| operation.call.is_for_manager());
+    let via = manager.map(|manager| format!("{DIM}, by way of {}{DIM:#}", manager.path())).unwrap_or_default();
+    let _ = write!(text, "  {colour}{sign} {call}{colour:#} {DIM}{because}{DIM:#}{disruptive}{via}");
     let differences = operation.replaces();
     match outcome {
         Outcome::Planned | Outcome::Done => text.push('\n'),

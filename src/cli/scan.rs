@@ -80,7 +80,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             .hint(format!("add {namespace} to the server's `allowedNamespaces`, or scan without -n")));
     }
     let observed = observe(server, &args.set.set, &args.servers, context)?;
-    let scanned = scan(&ScanInput { observed: &observed, server: scanned_server, namespace, declared: &names });
+    let scanned = scan(&ScanInput {
+        observed: &observed,
+        server: scanned_server,
+        namespace,
+        set: &args.set.set,
+        declared: &names,
+    });
     for warning in &scanned.warnings {
         context.warn(warning);
     }

@@ -28,7 +28,8 @@ pub(super) struct Seen {
     recorded: BTreeMap<ObjectKey, ObjectRecord>,
 }
 
-/// Looks at the servers that the objects are on, and at no others.
+/// Looks at the servers that the objects are on, and at others as far as it takes to know what those may have. `whole_swarms`: whoever may be
+/// on a network of a Swarm, on whichever node.
 pub(super) fn look(
     context: &Context,
     manifests: &Manifests,
@@ -36,10 +37,11 @@ pub(super) fn look(
     set: &SetArgs,
     server_args: &ServerArgs,
     state: &StateArgs,
+    whole_swarms: bool,
 ) -> Result<Seen, Error> {
     let desired = relevant(manifests, objects, set)?;
     let kept = servers::kept(state)?;
-    let request = Request::default();
+    let request = Request { whole_swarms, ..Request::default() };
     let preview = servers::preview(context, &servers::pass(&desired, &request, &kept, server_args), server_args)?;
     context.block_on(Seen::new(desired, preview, set, state))?
 }

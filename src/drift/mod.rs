@@ -20,11 +20,11 @@ pub use since::Since;
 use crate::api::{Kind, Membership, ObjectKey};
 use crate::desired::{DesiredServer, DesiredState};
 use crate::manifest::Location;
-use crate::observed::{EngineEvent, Observations, ObservedState};
+use crate::observed::{EngineEvent, NetworkId, NetworkScope, Observations, ObservedNetwork, ObservedState};
 use crate::plan::facts::{SERVICE, facts};
 use crate::plan::{
-    Call, Cause, Group, Note, NoteKind, Operation, Plan, Reason, ServerPlan, ServerType, immutable_differences,
-    is_of_another_node, left_over, ownership,
+    Call, Cause, Group, Note, NoteKind, Operation, Plan, Reason, SWARM_SERVICE, ServerPlan, ServerType,
+    immutable_differences, is_of_another_node, left_over, ownership,
 };
 use crate::scope::Selection;
 
@@ -438,6 +438,7 @@ fn unmanaged(
             });
         }
     }
+    elsewhere(input, server, state, events, unmanaged);
     let mut networks: Vec<_> = state.networks.iter().collect();
     networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     for network in networks {
@@ -465,5 +466,60 @@ fn unmanaged(
             message,
             since: since::created(network),
         });
+    }
+}
+
+/// Containers on networks of the Swarm that another node's destination is about, and this server has none for.
+fn elsewhere(
+    input: &DriftInput<'_>,
+    server: &DesiredServer,
+    state: &ObservedState,
+    events: &[EngineEvent],
+    unmanaged: &mut Vec<Unmanaged>,
+) {
+    let declared: BTreeSet<&str> =
+        server.destinations.iter().filter_map(|destination| destination.network.name.as_deref()).collect();
+    let seen = input.observed.values().flatten().flat_map(|state| &state.networks);
+    let shared: BTreeMap<&NetworkId, &ObservedNetwork> = seen
+        .filter(|network| network.scope == NetworkScope::Swarm && !network.ingress)
+        .map(|it| (&it.id, it))
+        .collect();
+    let proxy = server.proxy.as_ref().map(|proxy| proxy.instance.name());
+    let mut containers: Vec<_> = state.containers.iter().collect();
+    containers.sort_by(|a, b| a.name.cmp(&b.name));
+    for container in containers {
+        let of_service = container.labels.get(SWARM_SERVICE).map(String::as_str);
+        if of_service.is_some() || proxy == Some(container.name.as_str()) {
+            continue;
+        }
+        for endpoint in &container.endpoints {
+            let Some(network) = endpoint.network_id.as_ref().and_then(|id| shared.get(id)) else { continue };
+            if declared.contains(network.name.as_str()) {
+                continue;
+            }
+            let owner = ownership::of(network).filter(|owner| owner.sealed && owner.set == input.desired.set);
+            let made_for = owner.and_then(|owner| owner.destination);
+            let by_name = || {
+                let others = input.desired.all_servers().filter(|other| other.key != server.key);
+                let mut others = others.flat_map(|other| &other.destinations);
+                let named = others.find(|it| it.network.name.as_deref() == Some(network.name.as_str()))?;
+                is_of_another_node(input.desired, input.observed, &server.key, network).then(|| named.key.clone())
+            };
+            let on = made_for.filter(|key| input.desired.destination(key).is_some_and(|(on, _)| on.key != server.key));
+            let Some(key) = on.or_else(by_name) else { continue };
+            unmanaged.push(Unmanaged {
+                server: server.key.path(),
+                kind: UnmanagedKind::Container,
+                name: container.name.clone(),
+                network: Some(network.name.clone()),
+                message: format!(
+                    "No resource declares the container {:?}, which is on the network of {key}, and no destination of this server shares it.",
+                    container.name
+                ),
+                object: Some(key),
+                state: Some(container.state.as_str()),
+                since: since::connected(&network.name, &container.name, state, events),
+            });
+        }
     }
 }

@@ -14,8 +14,8 @@ use futures::stream::BoxStream;
 
 pub use crate::observed::EngineEvent;
 use crate::observed::{
-    ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
-    ObservedTask, ServiceAttachment, ServiceId,
+    ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedNode,
+    ObservedService, ObservedTask, ServiceAttachment, ServiceId, SwarmAttachment,
 };
 use crate::plan::NetworkCreate;
 use crate::workload::seen::{SeenConfig, SeenImage, SeenVolume, Storage};
@@ -63,6 +63,16 @@ pub trait Reader: Send + Sync {
 
     /// `GET /services`: empty unless the engine is a Swarm manager.
     async fn services(&self) -> Result<Vec<ObservedService>, EngineError>;
+
+    /// `GET /nodes`: empty unless the engine is a Swarm manager that may be asked.
+    async fn nodes(&self) -> Result<Vec<ObservedNode>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    /// `GET /tasks`, of a Swarm manager: containers that were connected by hand. Empty where that may not be asked.
+    async fn attachments(&self) -> Result<Vec<SwarmAttachment>, EngineError> {
+        Ok(Vec::new())
+    }
 
     /// `GET /tasks`, of a Swarm manager: what became of the service's latest task that failed or was rejected, or why one cannot be placed.
     async fn failure(&self, _service: &ServiceId) -> Result<Option<String>, EngineError> {

@@ -24,6 +24,9 @@ use crate::report::{Failure, Outcome};
 const ATTEMPTS: usize = 3;
 /// Between two looks at something that is about to finish.
 pub(super) const POLL: Duration = Duration::from_millis(100);
+/// What helps a node that does not know a network of its Swarm.
+const UNKNOWN_THERE: &str = "Docker's own answer where the node does not get the network from the managers of its Swarm, although they have it: see on one of \
+     them, with `docker node ls`, whether the node is ready; if it is, restart Docker on that node";
 /// A manager gives a new network its driver and addresses some moments after it has answered.
 const ALLOCATION: Duration = Duration::from_secs(10);
 
@@ -142,8 +145,8 @@ impl Caller<'_> {
         match call {
             Call::CreateNetwork(create) => {
                 let created = self.create(create).await?;
-                let warning = self.allocated(&created).await?;
-                Ok(Done { created: Some(created), warning, ..Done::default() })
+                self.allocated(&created).await?;
+                Ok(Done { created: Some(created), ..Done::default() })
             }
             Call::ConnectEndpoint { network, container, settings, reserved } => {
                 let id = known(network.id.as_ref(), &network.name)?;
@@ -386,26 +389,27 @@ impl Caller<'_> {
     }
 
     /// Waits until a network of a Swarm is what it was asked to be. Whoever looks earlier sees one without driver and subnets.
-    async fn allocated(&self, id: &NetworkId) -> Result<Option<Warning>, Mishap> {
+    async fn allocated(&self, id: &NetworkId) -> Result<(), Mishap> {
         if !id.is_of_swarm() {
-            return Ok(None);
+            return Ok(());
         }
         let deadline = Instant::now() + ALLOCATION;
         while let Some(network) = self.network(id).await?.filter(ObservedNetwork::is_unallocated) {
             if Instant::now() >= deadline {
-                return Ok(Some(Warning {
-                    reason: Reason::AddressPoolExhausted,
+                return Err(Failure {
+                    reason: Some(Reason::AddressPoolExhausted),
                     message: format!(
                         "The network {:?} exists, and the Swarm has given it no addresses within {} s.",
                         network.name,
                         ALLOCATION.as_secs()
                     ),
                     hint: Some(UNALLOCATED.to_owned()),
-                }));
+                }
+                .into());
             }
             sleep(POLL).await;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Removes a network that was just made, unless somebody is on it already.
@@ -483,6 +487,11 @@ impl Caller<'_> {
             match error.kind {
                 _ if on => {}
                 EngineErrorKind::NotFound if seen.is_none() => return Err(gone(container)),
+                // The managers have the network, and the node's daemon does not get it from them.
+                EngineErrorKind::NotFound if id.is_of_swarm() => {
+                    let hint = error.hint.clone().unwrap_or_else(|| UNKNOWN_THERE.to_owned());
+                    return Err(Failure { hint: Some(hint), ..Failure::from(error) }.into());
+                }
                 EngineErrorKind::NotFound => return Err(error.into()),
                 // Of one that nobody sees on the network, the daemon's word is passed on.
                 EngineErrorKind::AlreadyConnected => {

@@ -155,7 +155,7 @@ mod tests {
     ) -> (usize, Duration, usize) {
         let busy = Busy { listing, inspections: inspections.to_vec(), inspected: AtomicUsize::new(0) };
         let recollection = Recollection::new(known, &suspects(), true);
-        let before = Before { engine: None, suspects: suspects().containers };
+        let before = Before { suspects: suspects().containers, ..Before::default() };
         let begun = Instant::now();
         let seen = look(&busy, &Interest::All, before, &recollection).await.unwrap();
         (seen.state.containers[0].endpoints.len(), begun.elapsed(), busy.inspected.into_inner())

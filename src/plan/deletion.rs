@@ -227,6 +227,9 @@ fn blocked(ctx: &Context<'_>, doomed: Doomed<'_, '_>, blockers: Vec<Blocker>, ev
         (DeleteMode::Guarded, None) if has(&[BlockerKind::SwarmService]) => {
             format!("remove what else is listed; {services}")
         }
+        (_, None) if !ctx.attached_unseen(network).is_empty() => {
+            "take them off there, or declare that node as a server; if it is gone for good: docker node rm --force NODE, on a manager".to_owned()
+        }
         (DeleteMode::Guarded, None) if blockers.iter().any(|it| is_declared(&it.name)) => {
             format!(
                 "Landfall did not connect what is listed: remove it, or take it off: docker network disconnect {} NAME",

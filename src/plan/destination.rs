@@ -18,15 +18,15 @@ use super::{
 };
 use crate::api::{DestinationType, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredNetwork, implied_gateway};
-use crate::observed::{AddressOf, NetworkId, NetworkScope, ObservedNetwork, ObservedSubnet, OwnAddress, SwarmState};
+use crate::observed::{NetworkId, NetworkScope, ObservedNetwork, ObservedSubnet, OwnAddress, SwarmState};
 
 const ENABLE_ICC: &str = "com.docker.network.bridge.enable_icc";
 const MTU: &str = "com.docker.network.driver.mtu";
 const ENCRYPTED: &str = "encrypted";
 
 /// What to do about a Swarm's network that stays without addresses.
-pub const UNALLOCATED: &str = "should it stay so, the Swarm's address pools are used up (its managers log it): declare `spec.network.subnets`, \
-     or remove overlay networks that nobody uses";
+pub const UNALLOCATED: &str = "the Swarm's address pools are used up, or another network has the declared subnet (its managers log it): remove overlay \
+     networks that nobody uses, or remove this one and declare another `spec.network.subnets`";
 
 const REPAIR: &str =
     "see what `docker info` says on that server; if managers are gone for good: docker swarm init --force-new-cluster";
@@ -315,7 +315,7 @@ fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Not
         SwarmState::Pending | SwarmState::Locked | SwarmState::Error { .. } => {
             let (state, hint) = match &ctx.host.state.engine.swarm {
                 SwarmState::Locked => ("locked".to_owned(), "docker swarm unlock, on that server"),
-                SwarmState::Error { message } => (format!("in error: {}", message.trim_end_matches('.')), REPAIR),
+                SwarmState::Error { message, .. } => (format!("in error: {}", message.trim_end_matches('.')), REPAIR),
                 _ => (
                     "not ready yet".to_owned(),
                     "try again when `docker info` on that server says that its Swarm is active",
@@ -329,7 +329,7 @@ fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Not
     let is = match ctx.host.server_type() {
         ServerType::Standalone => "a standalone server",
         ServerType::Manager => "a Swarm manager",
-        ServerType::Worker => "a Swarm worker",
+        _ => "a node of a Swarm",
     };
     if class == DestinationType::Swarm && ctx.host.server_type() == ServerType::Standalone {
         return role_changed(ctx, destination).or_else(|| {
@@ -345,9 +345,7 @@ fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Not
                 format!("{server} is {is}"),
                 "remove `encrypted`, or make the server a Swarm manager: docker swarm init",
             ),
-            ServerType::Manager | ServerType::Worker => {
-                ("the destination is a bridge network".to_owned(), "remove `encrypted`")
-            }
+            _ => ("the destination is a bridge network".to_owned(), "remove `encrypted`"),
         };
         return Some(
             refuse(Reason::WrongScope, format!("spec.network.encrypted needs an overlay network, and {why}."))
@@ -581,6 +579,15 @@ pub fn differences(desired: &DesiredNetwork, network: &ObservedNetwork) -> Vec<F
     differences
 }
 
+/// A field that has the value which it has where a manifest does not mention it.
+fn is_default(difference: &FieldDifference) -> bool {
+    match difference.field.as_str() {
+        "spec.network.encrypted" | "spec.network.internal" | "spec.network.ipv6" => difference.declared == "false",
+        "spec.network.ipv4" => difference.declared == "true",
+        _ => false,
+    }
+}
+
 /// As the engine reads a boolean option.
 fn is_on(value: &str) -> bool {
     matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
@@ -601,18 +608,27 @@ pub(super) fn overlap(
         DestinationType::Swarm => NetworkScope::Swarm,
     };
     let refused = |words: String| Note::refused(Reason::SubnetOverlap, &destination.key, words);
+    let in_use = "choose another subnet; `docker network ls` and `docker network inspect` show those in use";
+    // An overlay reaches every node of its Swarm, and whoever is on it is on a bridge of its node as well.
+    if scope == NetworkScope::Swarm {
+        if let Some(words) = ctx.declared_overlap(destination) {
+            return Some(refused(words).hint("choose another subnet for one of the two"));
+        }
+        let subnets = destination.network.subnets.iter().map(|it| it.subnet);
+        let mut taken = subnets.filter(|subnet| ctx.host.overlapping(subnet, scope, ignored).is_none());
+        let found = taken.find_map(|subnet| Some((subnet, ctx.taken_on_nodes(&subnet, ignored)?)));
+        if let Some((subnet, words)) = found {
+            return Some(refused(format!("The subnet {subnet} {words}.")).hint(in_use));
+        }
+    }
     destination.network.subnets.iter().map(|subnet| &subnet.subnet).find_map(|subnet| {
-        if let Some((network, occupied)) = ctx.host.overlapping(subnet, scope, ignored) {
+        let overlay = || ctx.host.overlapping(subnet, NetworkScope::Swarm, ignored);
+        if let Some((network, occupied)) = ctx.host.overlapping(subnet, scope, ignored).or_else(overlay) {
             let words = format!("The subnet {subnet} overlaps {occupied} of the network {:?}.", network.name);
-            let hint = "choose another subnet; `docker network ls` and `docker network inspect` show those in use";
-            return Some(refused(words).hint(hint));
+            return Some(refused(words).hint(in_use));
         }
         let OwnAddress { address, of } = ctx.host.own_address_in(subnet)?;
-        let what = match of {
-            AddressOf::Server => "the address by which the server is reached",
-            AddressOf::Client => "the address from which the server is reached",
-            AddressOf::SwarmManager => "the address of a manager of its Swarm",
-        };
+        let what = of.describe();
         let hint = "the server would be lost with the network; choose a subnet that is nowhere else in use";
         Some(refused(format!("The subnet {subnet} contains {address}, {what}.")).hint(hint))
     })
@@ -706,16 +722,24 @@ pub(super) fn converge<'a>(
             });
         }
         // What it does not show yet is no difference.
-        Some(current) if current.is_unallocated() => draft.notes.push(
-            Note::waiting(
-                Reason::AddressPoolExhausted,
-                &destination.key,
-                format!("The Swarm has not given the network {:?} its driver and addresses yet.", current.name),
-            )
-            .hint(UNALLOCATED),
-        ),
+        Some(current) if current.is_unallocated() => {
+            draft.notes.push(
+                Note::refused(
+                    Reason::AddressPoolExhausted,
+                    &destination.key,
+                    format!("The Swarm has given the network {:?} no driver and no addresses.", current.name),
+                )
+                .hint(UNALLOCATED),
+            );
+            wait_for(ctx, destination, Reason::AddressPoolExhausted, "has no addresses", &mut draft);
+            return draft;
+        }
         Some(current) => {
-            let differences = differences(&destination.network, current);
+            let mut differences = differences(&destination.network, current);
+            if ctx.is_shared(destination, current) {
+                // What the destination that made it declares need not be said again.
+                differences.retain(|it| !is_default(it));
+            }
             if !differences.is_empty() || adoption::is_taken_over(destination, located) {
                 let why =
                     replacement::Why { differences: &differences, adopted: matches!(located, Located::Adopted(_)) };

@@ -111,6 +111,7 @@ words!(Reason {
     RolloutInterrupts,
     StackFileLacks,
     TasksNotRunning,
+    NodeUnavailable,
     RoleChanged,
     RolloutInProgress,
     RollbackChanges,

@@ -10,7 +10,7 @@ use super::{Context, FreshIds, PlanInput, Request, destination, host, member, se
 use crate::api::{DestinationType, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState, ProxyInstance};
 use crate::observed::{
-    ContainerState, Health, Observations, ObservedContainer, ObservedNetwork, ObservedService, ObservedState,
+    ContainerState, Health, Observations, ObservedContainer, ObservedNetwork, ObservedService, ObservedState, TaskCount,
 };
 
 /// A server and what is on it.
@@ -129,6 +129,12 @@ pub struct EndpointFacts {
     pub endpoint_id: String,
     /// As the daemon says; `service` of a Swarm service.
     pub state: &'static str,
+    /// Of a Swarm service, where the engine counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<TaskCount>,
+    /// What Swarm says of the latest task that failed, where fewer run than should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
     /// What its health check says, where it has one and runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<&'static str>,
@@ -149,7 +155,13 @@ pub struct EndpointFacts {
 impl EndpointFacts {
     /// Why it serves nobody, in one word and in a sentence. `None`: it does, as far as can be seen.
     pub fn trouble(&self) -> Option<(&'static str, String)> {
-        let Self { container, state, health, .. } = self;
+        let Self { container, state, health, tasks, failure, .. } = self;
+        if let Some(TaskCount { running, desired }) = tasks
+            && running < desired
+        {
+            let why = failure.as_deref().map(|it| format!(": {}", it.trim_end_matches('.'))).unwrap_or_default();
+            return Some((TASKS_NOT_RUNNING, format!("{running} of {desired} tasks of {container} run{why}.")));
+        }
         match *health {
             _ if !self.is_running() => Some(("NotRunning", format!("{container} is {state}."))),
             Some("unhealthy") => Some(("Unhealthy", format!("The health check of {container} fails."))),
@@ -163,6 +175,8 @@ impl EndpointFacts {
         self.state == ContainerState::Running.as_str() || self.state == SERVICE
     }
 }
+
+const TASKS_NOT_RUNNING: &str = "TasksNotRunning";
 
 /// The facts of one declared server; `None` where it was not observed.
 pub fn facts(desired: &DesiredState, server: &DesiredServer, observed: &Observations) -> Option<ServerFacts> {
@@ -343,6 +357,8 @@ fn endpoint(container: &ObservedContainer, attached: Option<&Attached<'_>>) -> E
         container_id: container.id.to_string(),
         endpoint_id: attached.map(|attached| attached.endpoint.endpoint_id.clone()).unwrap_or_default(),
         state: container.state.as_str(),
+        tasks: None,
+        failure: None,
         health: container.health.map(Health::as_str),
         connected: attached.is_some(),
         ipv4_address: attached.map(|attached| attached.endpoint.ipv4_address.clone()).unwrap_or_default(),
@@ -363,6 +379,8 @@ fn service_endpoint(service: &ObservedService, network: Option<&ObservedNetwork>
         container_id: String::new(),
         endpoint_id: String::new(),
         state: SERVICE,
+        tasks: service.tasks,
+        failure: service.failure.clone(),
         health: None,
         connected: attachment.is_some(),
         ipv4_address: String::new(),

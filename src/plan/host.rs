@@ -96,10 +96,11 @@ impl<'a> Host<'a> {
         match &self.state.engine.swarm {
             SwarmState::Inactive => ServerType::Standalone,
             SwarmState::Manager { .. } => ServerType::Manager,
-            // Of a swarm, but unable to manage it.
-            SwarmState::Worker { .. } | SwarmState::Pending | SwarmState::Locked | SwarmState::Error { .. } => {
-                ServerType::Worker
-            }
+            SwarmState::Worker { .. } => ServerType::Worker,
+            SwarmState::Pending => ServerType::Pending,
+            SwarmState::Locked => ServerType::Locked,
+            SwarmState::Error { manager: true, .. } => ServerType::Leaderless,
+            SwarmState::Error { .. } => ServerType::Error,
         }
     }
 

@@ -79,7 +79,7 @@ pub(super) fn resolve<'a>(
     // A standalone server has no services to be put anywhere: they are waited for.
     let class = match ctx.host.server_type() {
         ServerType::Standalone => DestinationType::Swarm,
-        ServerType::Manager | ServerType::Worker => super::destination::class(ctx, destination),
+        _ => super::destination::class(ctx, destination),
     };
     for member in &destination.members {
         let mut found = matching(&ctx.host, &member.selector);

@@ -41,7 +41,7 @@ pub use host::{SWARM_SERVICE, is_one_off, overlap, subnets as ranges};
 pub use member::selects;
 pub use operation::*;
 pub use prune::left_over;
-pub use swarm::{is_of_another_node, wants_elsewhere};
+pub use swarm::{is_of_another_node, makes_bridges, wants_elsewhere};
 
 use self::deletion::Removal;
 use self::destination::Located;
@@ -85,6 +85,8 @@ pub struct Request {
     pub delete: BTreeMap<ObjectKey, DeleteMode>,
     /// Plan for nothing but the objects in `delete`.
     pub only_delete: bool,
+    /// What other nodes of a Swarm have is of interest, although nothing is to be removed.
+    pub whole_swarms: bool,
     /// Journals that say nothing: their destinations are left as they are.
     pub unreadable: Vec<UnreadableJournal>,
     /// Attempts to run something that have failed, with what was said of them: none is made again before something changes.
@@ -506,6 +508,7 @@ impl<'a> Parts<'a> {
         plan.groups.extend(retired);
         plan.groups.extend(last.into_iter().map(|removal| removal.group));
         service::wait_for_rollouts(ctx, plan);
+        swarm::wait_for_node(ctx, plan);
         notes.extend(service::rollback_notes(ctx, plan));
         for note in draft.notes.into_iter().chain(notes) {
             if !plan.notes.contains(&note) {

@@ -103,13 +103,39 @@ pub enum ServerType {
     Standalone,
     Manager,
     Worker,
+    /// On its way into a Swarm.
+    Pending,
+    /// A manager that nobody has unlocked since it started.
+    Locked,
+    /// A manager of a Swarm that has lost too many of its managers.
+    Leaderless,
+    /// Of a Swarm that does not work.
+    Error,
 }
 
 impl ServerType {
     pub fn destination_type(self) -> DestinationType {
         match self {
             ServerType::Standalone => DestinationType::Standalone,
-            ServerType::Manager | ServerType::Worker => DestinationType::Swarm,
+            ServerType::Manager
+            | ServerType::Worker
+            | ServerType::Pending
+            | ServerType::Locked
+            | ServerType::Leaderless
+            | ServerType::Error => DestinationType::Swarm,
+        }
+    }
+
+    /// As people call it.
+    pub fn describe(self) -> &'static str {
+        match self {
+            ServerType::Standalone => "standalone",
+            ServerType::Manager => "Swarm manager",
+            ServerType::Worker => "Swarm worker",
+            ServerType::Pending => "joining a Swarm",
+            ServerType::Locked => "locked Swarm manager",
+            ServerType::Leaderless => "Swarm manager without a leader",
+            ServerType::Error => "Swarm node in error",
         }
     }
 }
@@ -708,6 +734,8 @@ pub enum Reason {
     StackFileLacks,
     /// Fewer tasks of a Swarm service run than should.
     TasksNotRunning,
+    /// The Swarm lets no container of the node onto its networks: the node is drained or paused, or its managers do not hear of it.
+    NodeUnavailable,
     /// The server has left its Swarm, or says so for a moment: what was an overlay waits.
     RoleChanged,
     /// The Swarm is replacing the tasks of the service, or has paused in that: nothing about it is changed.

@@ -4,13 +4,21 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
+
+use super::cut::{Stranded, cut};
 use super::deletion::in_set;
 use super::destination::declared_blocker;
-use super::operation::{Blocker, BlockerKind, Cluster, Note, Reason};
+use super::operation::{
+    Blocker, BlockerKind, Call, Cluster, Group, NetworkTarget, Note, NoteKind, OVERLAY, Operation, Reason, ServerPlan,
+};
 use super::{Context, DeleteMode, PlanInput, host, ownership};
 use crate::api::{DestinationType, ObjectKey};
-use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
-use crate::observed::{NetworkScope, Observations, ObservedNetwork, ObservedState, SwarmState, Unobserved};
+use crate::desired::{DesiredDestination, DesiredServer, DesiredState, DesiredSubnet};
+use crate::observed::{
+    NetworkScope, NodeAvailability, Observations, ObservedNetwork, ObservedNode, ObservedState, OwnAddress, SwarmState,
+    Unobserved,
+};
 
 /// The Swarm of a server, as far as declared servers are part of it and could be observed.
 #[derive(Debug, Clone)]
@@ -112,9 +120,12 @@ fn on_worker(worker: &ObservedState, manager: &ObservedState) -> ObservedState {
         networks: networks.into_values().cloned().collect(),
         containers,
         services: manager.services.clone(),
+        nodes: manager.nodes.clone(),
+        attachments: manager.attachments.clone(),
+        engine: worker.engine.clone(),
         workloads: worker.workloads.clone(),
         images: worker.images.clone(),
-        ..ObservedState::of(worker.engine.clone())
+        volumes: worker.volumes.clone(),
     }
 }
 
@@ -149,8 +160,30 @@ pub fn wants_elsewhere(desired: &DesiredState, observed: &Observations, request:
     }
     observed.values().flatten().any(|state| match &state.engine.swarm {
         SwarmState::Worker { .. } => true,
-        SwarmState::Manager { nodes, .. } => *nodes != Some(1) && (request.prune || !request.delete.is_empty()),
+        SwarmState::Manager { nodes, .. } => {
+            *nodes != Some(1) && (request.prune || request.whole_swarms || !request.delete.is_empty())
+        }
         SwarmState::Inactive | SwarmState::Pending | SwarmState::Locked | SwarmState::Error { .. } => false,
+    })
+}
+
+/// Whether a server without a part in a Swarm lacks networks that would be made as bridges, as far as it is for the server alone to say.
+pub fn makes_bridges(desired: &DesiredState, observed: &Observations, request: &super::Request) -> bool {
+    let servers =
+        desired.servers.values().filter_map(|server| Some((server, observed.get(&server.key)?.as_ref().ok()?)));
+    let mut standalone = servers.filter(|(_, state)| state.engine.swarm == SwarmState::Inactive);
+    standalone.any(|(server, state)| {
+        server.destinations.iter().any(|destination| {
+            let is_its = |network: &ObservedNetwork| {
+                destination.network.name.as_deref() == Some(network.name.as_str())
+                    || ownership::of(network).is_some_and(|it| it.destination.as_ref() == Some(&destination.key))
+            };
+            destination.asserted_type != Some(DestinationType::Standalone)
+                && !destination.suspend
+                && !request.overlays.contains(&destination.key)
+                && !request.delete.contains_key(&destination.key)
+                && !state.networks.iter().any(is_its)
+        })
     })
 }
 
@@ -180,7 +213,8 @@ pub fn is_of_another_node(
     let Some((server, swarm)) =
         observed.get_key_value(server).and_then(|(key, _)| Some((key, swarm_of(observed, key, state)?)))
     else {
-        return false;
+        // Without a manager that answers nobody can say whose it is.
+        return state.engine.swarm != SwarmState::Inactive;
     };
     let others = desired.all_servers().filter(|other| other.key != *server && swarm.has(&other.key));
     let named = |destination: &DesiredDestination| destination.network.name.as_deref() == Some(network.name.as_str());
@@ -280,7 +314,114 @@ impl<'a> Context<'a> {
                 }
             }
         }
+        blockers.extend(self.attached_unseen(network));
         blockers
+    }
+
+    /// Containers on a network of the Swarm on nodes that were not looked at, as the managers know them. As long as they do, Docker does not
+    /// remove the network, also where the node is down.
+    pub(super) fn attached_unseen(&self, network: &ObservedNetwork) -> Vec<Blocker> {
+        let Some(swarm) = self.swarm.filter(|_| network.scope == NetworkScope::Swarm) else { return Vec::new() };
+        let seen: BTreeSet<&str> = swarm.nodes.iter().filter_map(|(_, state)| node_id(state)).collect();
+        let state: &ObservedState = self.host.state;
+        let on_it = state.attachments.iter().filter(|it| it.networks.iter().any(|id| id == network.id.as_str()));
+        let unseen = on_it.filter(|it| !seen.contains(it.node.as_str()));
+        let blocker = |it: &crate::observed::SwarmAttachment| {
+            let state = match state.nodes.iter().find(|node| node.id == it.node) {
+                Some(node) if node.up => format!("on the node {}, which was not looked at", node.name),
+                Some(node) => format!("on the node {}, which is down", node.name),
+                None => format!("on the node {}, which is gone", it.node),
+            };
+            let name = it.container.get(..12).unwrap_or(&it.container).to_owned();
+            Blocker { kind: BlockerKind::Container, name, state, server: None }
+        };
+        unseen.map(blocker).collect()
+    }
+
+    /// What the managers say of the server's own node.
+    fn node(&self) -> Option<&'a ObservedNode> {
+        let id = node_id(self.host.state)?;
+        self.host.state.nodes.iter().find(|node| node.id == id)
+    }
+
+    /// Ranges that an overlay must not have for the sake of the nodes that it may reach, with what they are of.
+    pub(super) fn taken_on_nodes(
+        &self,
+        subnet: &IpNet,
+        ignored: &BTreeSet<&crate::observed::NetworkId>,
+    ) -> Option<String> {
+        let own = [(&self.server.key, self.host.state)];
+        let nodes: &[(&ObjectKey, &ObservedState)] = self.swarm.map_or(&own, |swarm| &swarm.nodes);
+        for (server, state) in nodes {
+            let local = state.networks.iter().filter(|it| it.scope == NetworkScope::Local && !ignored.contains(&it.id));
+            for network in local {
+                if let Some(range) = host::subnets(network).into_iter().find(|range| host::overlap(range, subnet)) {
+                    return Some(format!("overlaps {range} of the network {:?} on {server}", network.name));
+                }
+            }
+            let on_a_network = |own: &OwnAddress| {
+                let local = state.networks.iter().filter(|network| network.scope == NetworkScope::Local);
+                local.flat_map(host::subnets).any(|range| range.contains(&own.address))
+            };
+            // Its own are looked at for any kind of network.
+            let others = state.engine.addresses.iter().filter(|_| **server != self.server.key);
+            let addresses = others.filter(|own| subnet.contains(&own.address));
+            if let Some(own) = addresses.filter(|own| !on_a_network(own)).min_by_key(|own| own.of) {
+                let what = own.of.describe();
+                return Some(format!("contains {}, {what} ({server})", own.address));
+            }
+            for pool in &state.engine.address_pools {
+                if let Some(range) = next_of(pool).filter(|range| host::overlap(range, subnet)) {
+                    return Some(format!("overlaps {range}, from which {server} takes the next bridges"));
+                }
+            }
+        }
+        let node =
+            self.host.state.nodes.iter().find(|it| it.address.is_some_and(|address| subnet.contains(&address)))?;
+        Some(format!("contains {}, the address of the node {}", node.address?, node.name))
+    }
+
+    /// A destination on another node of the Swarm that is to have some of the same addresses, and whose network is not there either: the one that
+    /// comes first has them.
+    pub(super) fn declared_overlap(&self, destination: &DesiredDestination) -> Option<String> {
+        let swarm = self.swarm?;
+        let own = (&self.server.key, &destination.key);
+        let servers = self.input.desired.all_servers();
+        let servers = servers.filter(|server| server.key != self.server.key && swarm.has(&server.key));
+        let others = servers.flat_map(|server| server.destinations.iter().map(move |it| (&server.key, it)));
+        let mut others = others.filter(|(server, other)| {
+            (*server, &other.key) < own
+                && !other.adopt
+                && !other.suspend
+                && other.asserted_type != Some(DestinationType::Standalone)
+                && !self.is_deleted(&other.key)
+        });
+        let ranges = |it: &'a DesiredDestination| it.network.subnets.iter().map(|subnet: &DesiredSubnet| subnet.subnet);
+        others.find_map(|(server, other)| {
+            let mut both = destination
+                .network
+                .subnets
+                .iter()
+                .flat_map(|mine| ranges(other).map(move |theirs| (mine.subnet, theirs)));
+            let (mine, theirs) = both.find(|(mine, theirs)| host::overlap(mine, theirs))?;
+            Some(format!(
+                "The subnet {mine} overlaps {theirs} of {}, which is declared for {server}, a node of the same Swarm.",
+                other.key
+            ))
+        })
+    }
+
+    /// Whether another node's destination of the team is about the same network.
+    pub(super) fn is_shared(&self, destination: &DesiredDestination, network: &ObservedNetwork) -> bool {
+        let Some(swarm) = self.swarm.filter(|_| network.scope == NetworkScope::Swarm && destination.adopt) else {
+            return false;
+        };
+        let servers = self.input.desired.all_servers();
+        let servers = servers.filter(|server| server.key != self.server.key && swarm.has(&server.key));
+        servers.flat_map(|server| &server.destinations).any(|other| {
+            other.key.namespace == destination.key.namespace
+                && other.network.name.as_deref() == Some(network.name.as_str())
+        })
     }
 
     /// What cannot be known before a network of the Swarm is removed. A declared node that does not answer stands in the way, for Docker would
@@ -365,4 +506,77 @@ pub(super) fn without_manager(
         format!("{server} is a worker of a Swarm, whose networks are made by its managers, and {why}.{managers}"),
     )
     .hint(hint)
+}
+
+/// The ranges of a pool that the daemon takes next, the lowest first.
+fn next_of(pool: &crate::observed::AddressPool) -> Option<IpNet> {
+    /// As many are looked at.
+    const NEXT: u8 = 8;
+    let base: IpNet = pool.base.parse().ok()?;
+    let base = base.trunc();
+    let size = u8::try_from(pool.size).ok()?;
+    let prefix = size.saturating_sub(NEXT).max(base.prefix_len());
+    IpNet::new(base.network(), prefix).ok()
+}
+
+/// Takes out whatever would connect a container to a network of the Swarm, or start one that is on such a network, while the Swarm lets none of
+/// the node's onto any: the daemon tries for 20 s, in vain.
+pub(super) fn wait_for_node(ctx: &Context<'_>, plan: &mut ServerPlan) {
+    let Some(node) = ctx.node().filter(|node| !node.up || node.availability != NodeAvailability::Active) else {
+        return;
+    };
+    let made: BTreeSet<String> = plan.groups.iter().flat_map(|group| &group.operations).filter_map(overlay).collect();
+    let of_swarm = |network: &NetworkTarget| match &network.id {
+        Some(id) => id.is_of_swarm(),
+        None => made.contains(&network.name),
+    };
+    let attaches = |operation: &Operation| match &operation.call {
+        Call::ConnectEndpoint { network, .. } => of_swarm(network),
+        Call::StartContainer { container } => ctx.host.container(&container.id).is_some_and(|it| {
+            it.endpoints.iter().any(|endpoint| endpoint.network_id.as_ref().is_some_and(|id| id.is_of_swarm()))
+        }),
+        _ => false,
+    };
+    if !plan.groups.iter().flat_map(|group| &group.operations).any(attaches) {
+        return;
+    }
+    let (state, kind, hint) = match node.availability {
+        NodeAvailability::Drain | NodeAvailability::Pause => (
+            if node.availability == NodeAvailability::Drain { "is drained" } else { "is paused" },
+            NoteKind::Refused,
+            format!("on a manager: docker node update --availability active {}", node.id),
+        ),
+        NodeAvailability::Active => (
+            "is not heard of by its managers",
+            NoteKind::Waiting,
+            "see `docker node ls` on a manager; restart Docker on that node".to_owned(),
+        ),
+    };
+    let out = cut(plan, |group: &Group| group.operations.iter().any(attaches));
+    for operation in out.asked.iter().flat_map(|group| &group.operations).filter(|operation| attaches(operation)) {
+        let container = operation.call.container().unwrap_or_default();
+        let what = match operation.call.network() {
+            Some(network) => format!("{container:?} is not connected to {network:?}"),
+            None => format!("{container:?} is not started"),
+        };
+        let message =
+            format!("The node {} {state}, and the Swarm lets no container of it onto its networks: {what}.", node.name);
+        let note = Note::new(kind, Reason::NodeUnavailable, &operation.object, message).hint(hint.clone());
+        if !plan.notes.contains(&note) {
+            plan.notes.push(note);
+        }
+    }
+    let waits = |Stranded { group, creator, .. }: Stranded| {
+        let message =
+            format!("It is left as it is until {creator} is as declared, for which the node has to take part.");
+        Note::waiting(Reason::NodeUnavailable, &group.object, message)
+    };
+    plan.notes.extend(out.stranded.into_iter().map(waits));
+}
+
+fn overlay(operation: &Operation) -> Option<String> {
+    match &operation.call {
+        Call::CreateNetwork(create) if create.driver == OVERLAY => Some(create.name.clone()),
+        _ => None,
+    }
 }

@@ -24,6 +24,8 @@ pub struct ScanInput<'a> {
     pub server: ScannedServer<'a>,
     /// Namespace of the manifests; by default the server's own, which may always use it.
     pub namespace: Option<&'a str>,
+    /// Whose networks are Landfall's own.
+    pub set: &'a str,
     /// Every declared object: names that are not free any more.
     pub declared: &'a BTreeSet<ObjectKey>,
 }
@@ -128,6 +130,7 @@ impl KnownProxy {
 struct Context<'a> {
     state: &'a ObservedState,
     declared_server: Option<&'a DesiredServer>,
+    set: &'a str,
     proxy: Option<KnownProxy>,
     namespace: String,
     server: ObjectKey,
@@ -174,6 +177,7 @@ pub fn scan(input: &ScanInput<'_>) -> Scanned {
     let context = Context {
         state: input.observed,
         declared_server,
+        set: input.set,
         proxy,
         namespace: input.namespace.unwrap_or(&server.namespace).to_owned(),
         server: server.clone(),

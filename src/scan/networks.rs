@@ -6,14 +6,14 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::names::Names;
-use super::{Context, Document, Found, is_endpoint_of, metadata};
+use super::{Context, Document, Found, is_attached, is_endpoint_of, metadata};
 use crate::api::{
     DeletionPolicy, DestinationSpec, Kind, Membership, NetworkSpec, Object, ObjectKey, ObjectRef, Replacement, Spec,
     SubnetSpec,
 };
 use crate::desired::is_host;
 use crate::observed::{NetworkScope, ObservedNetwork, ObservedSubnet, SwarmState};
-use crate::plan::ownership;
+use crate::plan::ownership::{self, Ownership};
 
 /// Networks that an engine has of itself; `default` is what it takes for `bridge`.
 const PREDEFINED: [&str; 6] = ["bridge", "host", "none", "ingress", "docker_gwbridge", "default"];
@@ -57,7 +57,18 @@ pub(super) fn destinations<'a>(context: &Context<'a>, names: &mut Names, warning
         }
         if let Some(owner) = ownership::of(network) {
             // Labels that are the network's own need no word: it is in somebody's manifests, or was.
-            if !owner.sealed {
+            if owner.sealed {
+                if let Some(of) = shared(context, network, &owner) {
+                    if of.namespace == context.namespace {
+                        found.push(Found { network, document: sharing(context, network, &of, names) });
+                    } else {
+                        warnings.push(format!(
+                            "The network {:?} is left out: it is that of {of}, and only destinations of that namespace share it (`-n {}`).",
+                            network.name, of.namespace
+                        ));
+                    }
+                }
+            } else {
                 warnings.push(format!(
                     "The network {:?} is left out: it carries labels of the set {:?} that were made for another network.",
                     network.name, owner.set
@@ -71,6 +82,50 @@ pub(super) fn destinations<'a>(context: &Context<'a>, names: &mut Names, warning
         }
     }
     found
+}
+
+/// The destination on another node of the Swarm whose network it is, where somebody on this server is on it.
+fn shared(context: &Context<'_>, network: &ObservedNetwork, owner: &Ownership) -> Option<ObjectKey> {
+    let of = owner.destination.clone().filter(|_| owner.set == context.set && network.scope == NetworkScope::Swarm)?;
+    let here = context.declared_server.is_some_and(|server| server.destinations.iter().any(|it| it.key == of));
+    let somebody = context.state.containers.iter().any(|container| {
+        is_attached(container, network)
+            && !container.labels.contains_key(super::members::SWARM_SERVICE)
+            && !super::members::is_going(container)
+            && !context.proxy.as_ref().is_some_and(|proxy| proxy.is(container))
+    });
+    (somebody && !here).then_some(of)
+}
+
+/// A destination that shares the network of one on another node: what that one declares is not said again.
+fn sharing(context: &Context<'_>, network: &ObservedNetwork, of: &ObjectKey, names: &mut Names) -> Document {
+    let name = format!("{}-{}", of.name, context.server.name);
+    let key = names.take(Kind::Destination, &context.namespace, &name, "network", &[&context.server.name]);
+    let proxy = context.proxy.as_ref().is_none_or(|proxy| proxy.is_on(context.state, network));
+    let spec = DestinationSpec {
+        proxy,
+        ..adopting(context, NetworkSpec { name: Some(network.name.clone()), ..NetworkSpec::default() })
+    };
+    let comments = vec![format!("The network of {of}, on another node of the Swarm, which it is shared with.")];
+    Document { comments, object: Object { metadata: metadata(&key), spec: Spec::Destination(spec) } }
+}
+
+fn adopting(context: &Context<'_>, network: NetworkSpec) -> DestinationSpec {
+    DestinationSpec {
+        server: reference(&context.server, &context.namespace),
+        display_name: None,
+        network,
+        destination_type: None,
+        proxy: true,
+        active: true,
+        adopt: true,
+        create_if_missing: false,
+        take_ownership: false,
+        membership: Membership::default(),
+        replacement: Replacement::default(),
+        deletion_policy: DeletionPolicy::default(),
+        suspend: false,
+    }
 }
 
 fn is_the_engines(network: &ObservedNetwork) -> bool {
@@ -88,10 +143,7 @@ fn obstacle(context: &Context<'_>, network: &ObservedNetwork) -> Option<String> 
         .find(|other| name.len() >= SHORTEST_PREFIX && other.name != name && other.id.as_str().starts_with(name));
     let (driver, scope) = match &context.state.engine.swarm {
         SwarmState::Inactive => ("bridge", NetworkScope::Local),
-        SwarmState::Manager { .. } => ("overlay", NetworkScope::Swarm),
-        SwarmState::Worker { .. } => {
-            return Some("the networks of a Swarm are declared on one of its managers".to_owned());
-        }
+        SwarmState::Manager { .. } | SwarmState::Worker { .. } => ("overlay", NetworkScope::Swarm),
         SwarmState::Pending | SwarmState::Locked | SwarmState::Error { .. } => {
             return Some("the server's Swarm is not in working order".to_owned());
         }
@@ -144,21 +196,13 @@ fn document(context: &Context<'_>, network: &ObservedNetwork, names: &mut Names,
         }
     };
     pinned(context, network, &mut comments);
-    let spec = DestinationSpec {
-        server: reference(&context.server, &context.namespace),
-        display_name: None,
-        network: properties(network, ranges, &mut comments),
-        destination_type: None,
-        proxy,
-        active: true,
-        adopt: true,
-        create_if_missing: false,
-        take_ownership: false,
-        membership: Membership::default(),
-        replacement: Replacement::default(),
-        deletion_policy: DeletionPolicy::default(),
-        suspend: false,
-    };
+    if let SwarmState::Worker { manager_addresses, .. } = &context.state.engine.swarm {
+        comments.push(format!(
+            "A network of the Swarm: a manager of it has to be declared as a server too ({}).",
+            manager_addresses.join(", ")
+        ));
+    }
+    let spec = DestinationSpec { proxy, ..adopting(context, properties(network, ranges, &mut comments)) };
     Document { comments, object: Object { metadata, spec: Spec::Destination(spec) } }
 }
 

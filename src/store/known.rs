@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::api::ObjectKey;
-use crate::observed::{ContainerId, ContainerState, EngineInfo, Exit, ObservedEndpoint};
+use crate::observed::{ContainerId, ContainerState, EngineInfo, Exit, NetworkId, ObservedEndpoint};
 
 /// Bytes of one file to read at most: some ten thousand containers.
 const BYTES: u64 = 16 << 20;
@@ -57,6 +57,8 @@ pub struct Known {
     engines: Arc<Mutex<BTreeMap<ObjectKey, KnownEngine>>>,
     /// Whether each has a part in a Swarm, and whether it ever had.
     parts: Arc<Mutex<BTreeMap<ObjectKey, (bool, bool)>>>,
+    /// Networks of a Swarm that have no addresses.
+    unallocated: Arc<Mutex<BTreeMap<ObjectKey, BTreeSet<NetworkId>>>>,
     suspects: Arc<Mutex<BTreeMap<ObjectKey, Suspects>>>,
     learning: Arc<Mutex<BTreeSet<ObjectKey>>>,
     /// `None`: it ends with the process.
@@ -136,6 +138,20 @@ impl Known {
         let (now, ever) = parts.entry(server.clone()).or_default();
         *now = part;
         *ever |= part;
+    }
+
+    /// Networks of a Swarm that had no addresses when the server was last looked at.
+    pub fn unallocated(&self, server: &ObjectKey) -> BTreeSet<NetworkId> {
+        self.unallocated.lock().unwrap_or_else(PoisonError::into_inner).get(server).cloned().unwrap_or_default()
+    }
+
+    pub fn keep_unallocated(&self, server: &ObjectKey, networks: BTreeSet<NetworkId>) {
+        let mut unallocated = self.unallocated.lock().unwrap_or_else(PoisonError::into_inner);
+        if networks.is_empty() {
+            unallocated.remove(server);
+        } else {
+            unallocated.insert(server.clone(), networks);
+        }
     }
 
     /// Something happens to the container just now: the next look asks about it, whatever is known.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod approve;
+mod cluster;
 mod controller;
 mod doctor;
 mod drift;

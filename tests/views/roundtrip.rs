@@ -161,7 +161,7 @@ proptest! {
             observed: &state,
             server: ScannedServer::Declared(desired.servers.values().next().unwrap()),
             namespace: Some(namespace),
-            declared: &declared.objects().map(|it| it.object.key()).collect(),
+            set: "default", declared: &declared.objects().map(|it| it.object.key()).collect(),
         });
         prop_assert!(scanned.objects().all(|object| object.metadata.namespace == namespace));
         let yaml = scanned.to_yaml().unwrap();
@@ -192,6 +192,7 @@ proptest! {
             observed: &state,
             server: ScannedServer::Undeclared { endpoint: "unix:///var/run/docker.sock" },
             namespace: None,
+            set: "default",
             declared: &BTreeSet::new(),
         });
         let yaml = scanned.to_yaml().unwrap();
@@ -227,6 +228,7 @@ proptest! {
             observed: &shuffled,
             server: ScannedServer::Undeclared { endpoint: "unix:///var/run/docker.sock" },
             namespace: None,
+            set: "default",
             declared: &BTreeSet::new(),
         });
         prop_assert_eq!(again.to_yaml().unwrap(), yaml);

@@ -18,6 +18,7 @@ fn scanned(state: &ObservedState) -> (String, Vec<String>) {
         observed: state,
         server: ScannedServer::Undeclared { endpoint: "unix:///var/run/docker.sock" },
         namespace: None,
+        set: "default",
         declared: &BTreeSet::new(),
     });
     (scanned.to_yaml().unwrap(), scanned.warnings)
@@ -443,7 +444,13 @@ fn scanned_declared(state: &ObservedState, namespace: Option<&str>) -> Scanned {
     let desired = manifests.desired("default").unwrap();
     let declared: BTreeSet<_> = manifests.objects().map(|located| located.object.key()).collect();
     let server = desired.servers.values().next().unwrap();
-    scan(&ScanInput { observed: state, server: ScannedServer::Declared(server), namespace, declared: &declared })
+    scan(&ScanInput {
+        observed: state,
+        server: ScannedServer::Declared(server),
+        namespace,
+        set: "default",
+        declared: &declared,
+    })
 }
 
 #[test]
@@ -524,6 +531,7 @@ fn a_recognised_proxy_is_suggested_where_the_server_declares_none() {
         observed: &state,
         server: ScannedServer::Declared(desired.servers.values().next().unwrap()),
         namespace: None,
+        set: "default",
         declared: &BTreeSet::new(),
     });
     let yaml = scanned.to_yaml().unwrap();

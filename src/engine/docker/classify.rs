@@ -141,10 +141,21 @@ impl Failure {
                 (EngineErrorKind::Protocol, format!("the answer cannot be read: {message}"), None)
             }
         };
-        let hint = hint.or_else(|| advice(kind, operation));
+        let hint = hint.or_else(|| advice(kind, operation)).or_else(|| unattached(operation, &message));
         EngineError { kind, attempted: format!("{what} on {server}"), message, hint }
     }
 }
+
+/// The next step where a node did not get its container onto a network of the Swarm: its daemon asks the managers and waits 20 s for them.
+fn unattached(operation: Operation, message: &str) -> Option<String> {
+    let is_one = matches!(operation, Operation::Connect | Operation::StartContainer | Operation::ChangeContainer)
+        && ["attaching to network failed", "context deadline exceeded"].iter().any(|words| message.contains(words));
+    is_one.then(|| UNATTACHED.to_owned())
+}
+
+/// Said by Docker itself, by `docker network connect` as well.
+const UNATTACHED: &str = "Docker's own answer where the managers of the Swarm do not take the container in within 20 s: see on one of them, with \
+     `docker node ls`, whether the node is ready and active; if it is, restart Docker on that node";
 
 /// What Go's HTTP server, and so dockerd, answers to plain text on a port with TLS.
 const TLS_EXPECTED: &str = "Client sent an HTTP request to an HTTPS server";
@@ -380,6 +391,20 @@ fn advice(kind: EngineErrorKind, operation: Operation) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_that_a_swarm_does_not_take_in_is_explained() {
+        let message = "attaching to network failed, make sure your network options are correct and check manager logs: context deadline exceeded";
+        let hint = |operation, message: &str| {
+            let refused = Failure::Refused { status: 500, message: message.to_owned() };
+            refused.explain(operation, "default/w1", "connecting").hint
+        };
+        for operation in [Operation::Connect, Operation::StartContainer] {
+            let hint = hint(operation, message).unwrap();
+            assert!(hint.contains("restart Docker on that node"), "{hint}");
+        }
+        assert_eq!(hint(Operation::Connect, "some other trouble"), None);
+    }
 
     /// The body of docker-socket-proxy's refusals.
     const HAPROXY: &str =

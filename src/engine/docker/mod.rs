@@ -41,8 +41,8 @@ use super::{
     ServiceUpdate, Watcher, WorkloadDetail, Writer,
 };
 use crate::observed::{
-    ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedService,
-    ObservedTask, ServiceId,
+    ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedNode,
+    ObservedService, ObservedTask, ServiceId, SwarmAttachment,
 };
 use crate::plan::NetworkCreate;
 use crate::workload::seen::{SeenImage, SeenVolume, Storage};
@@ -130,6 +130,17 @@ impl DockerReader {
 
     async fn probe(&self) -> Result<(), Failure> {
         self.get_bytes("/_ping", LARGEST_RECEIPT).await.map(|_| ())
+    }
+}
+
+/// What a manager tells of its Swarm beside services. It may have ceased to be one meanwhile, and what stands before it may keep that back: then
+/// less is known, as of a Swarm that never told.
+fn where_told<T>(listed: Result<Vec<T>, EngineError>) -> Result<Vec<T>, EngineError> {
+    match listed {
+        Err(error) if matches!(error.kind, EngineErrorKind::NotASwarmManager | EngineErrorKind::PermissionDenied) => {
+            Ok(Vec::new())
+        }
+        listed => listed,
     }
 }
 
@@ -238,6 +249,24 @@ impl Reader for DockerReader {
             Err(error) if error.kind == EngineErrorKind::NotASwarmManager => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+
+    async fn nodes(&self) -> Result<Vec<ObservedNode>, EngineError> {
+        let listed =
+            self.get::<Vec<wire::Node>>("/nodes", LARGEST_LIST, || "listing the Swarm's nodes".to_owned()).await;
+        let mut nodes: Vec<ObservedNode> = where_told(listed)?.into_iter().map(Into::into).collect();
+        nodes.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(nodes)
+    }
+
+    async fn attachments(&self) -> Result<Vec<SwarmAttachment>, EngineError> {
+        let path = "/tasks?filters=%7B%22runtime%22%3A%5B%22attachment%22%5D%7D";
+        let what = || "listing the containers on networks of the Swarm".to_owned();
+        let listed = self.get::<Vec<wire::Task>>(path, LARGEST_LIST, what).await;
+        let mut found: Vec<SwarmAttachment> =
+            where_told(listed)?.into_iter().filter_map(wire::Task::into_attachment).collect();
+        found.sort_by(|one, other| one.container.cmp(&other.container));
+        Ok(found)
     }
 
     async fn failure(&self, service: &ServiceId) -> Result<Option<String>, EngineError> {
@@ -461,6 +490,14 @@ impl Reader for DockerWriter {
 
     async fn services(&self) -> Result<Vec<ObservedService>, EngineError> {
         self.reader.services().await
+    }
+
+    async fn nodes(&self) -> Result<Vec<ObservedNode>, EngineError> {
+        self.reader.nodes().await
+    }
+
+    async fn attachments(&self) -> Result<Vec<SwarmAttachment>, EngineError> {
+        self.reader.attachments().await
     }
 
     async fn failure(&self, service: &ServiceId) -> Result<Option<String>, EngineError> {

@@ -4,7 +4,7 @@
 //! and what an answer may come to in memory is bounded as its bytes are (`budget.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Deserializer};
 
@@ -15,8 +15,9 @@ use crate::engine::NetworkDetail;
 use crate::engine::{ContainerDetail, EngineEvent};
 use crate::observed::{
     AddressOf, AddressPool, ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, Health, NetworkId,
-    NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask,
-    OwnAddress, Rollout, ServiceAttachment, ServiceId, ServiceNetwork, SwarmState, TaskCount,
+    NetworkScope, NodeAvailability, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedNode,
+    ObservedService, ObservedSubnet, ObservedTask, OwnAddress, Rollout, ServiceAttachment, ServiceId, ServiceNetwork,
+    SwarmAttachment, SwarmState, TaskCount,
 };
 
 use crate::workload::seen::SeenVolume;
@@ -107,13 +108,14 @@ impl From<Swarm> for SwarmState {
             "locked" => SwarmState::Locked,
             // More than half of the managers have to be there. Without them this one knows nothing of the Swarm, and shows an empty one.
             "active" if control_available && cluster.id.is_empty() => {
-                SwarmState::Error { message: filled(error).unwrap_or_else(|| "its managers do not answer".to_owned()) }
+                let message = filled(error).unwrap_or_else(|| "its managers do not answer".to_owned());
+                SwarmState::Error { message, manager: true }
             }
             "active" if control_available => {
                 SwarmState::Manager { node_id, cluster_id: cluster.id, nodes: (nodes > 0).then_some(nodes), managers }
             }
             "active" => SwarmState::Worker { node_id, manager_addresses, managers },
-            _ => SwarmState::Error { message: filled(error).unwrap_or(state) },
+            _ => SwarmState::Error { message: filled(error).unwrap_or(state), manager: control_available },
         }
     }
 }
@@ -452,7 +454,7 @@ wire!(Task {
     "Status" status: TaskStatus,
     "DesiredState" desired_state: String,
 });
-wire!(TaskSpec { "NetworkAttachmentSpec" attachment: TaskAttachment, });
+wire!(TaskSpec { "NetworkAttachmentSpec" attachment: TaskAttachment, "Networks" networks: Vec<Attachment>, });
 wire!(TaskAttachment { "ContainerID" container: String, });
 wire!(TaskStatus { "State" state: String, "Err" error: String, "Message" message: String, "Timestamp" time: String, });
 
@@ -469,6 +471,41 @@ impl Task {
         let TaskStatus { state, error, .. } = &self.status;
         let waits = self.desired_state == "running" && state == "pending" && !error.is_empty();
         waits.then(|| format!("pending: {}", error.chars().take(FAILURE).collect::<String>()))
+    }
+}
+
+impl Task {
+    /// The container that the Swarm holds its networks for.
+    pub(super) fn into_attachment(self) -> Option<SwarmAttachment> {
+        let container = filled(self.spec.attachment.container)?;
+        let networks = self.spec.networks.into_iter().map(|network| network.target).collect();
+        (self.desired_state == "running").then_some(SwarmAttachment { container, node: self.node, networks })
+    }
+}
+
+wire!(Node {
+    "ID" id: String,
+    "Spec" spec: NodeSpec,
+    "Description" description: NodeDescription,
+    "Status" status: NodeStatus,
+});
+wire!(NodeSpec { "Availability" availability: String, });
+wire!(NodeDescription { "Hostname" name: String, });
+wire!(NodeStatus { "State" state: String, "Addr" address: String, });
+
+impl From<Node> for ObservedNode {
+    fn from(node: Node) -> Self {
+        Self {
+            id: node.id,
+            name: node.description.name,
+            availability: match node.spec.availability.as_str() {
+                "drain" => NodeAvailability::Drain,
+                "pause" => NodeAvailability::Pause,
+                _ => NodeAvailability::Active,
+            },
+            up: !matches!(node.status.state.as_str(), "down" | "disconnected"),
+            address: node.status.address.parse().ok().filter(|address: &IpAddr| !address.is_unspecified()),
+        }
     }
 }
 
@@ -608,7 +645,8 @@ mod tests {
                 "Error": "rpc error: code = Unknown desc = The swarm does not have a leader."
             })),
             SwarmState::Error {
-                message: "rpc error: code = Unknown desc = The swarm does not have a leader.".to_owned()
+                message: "rpc error: code = Unknown desc = The swarm does not have a leader.".to_owned(),
+                manager: true
             }
         );
         assert_eq!(
@@ -625,7 +663,7 @@ mod tests {
         assert_eq!(state(json!({ "LocalNodeState": "locked", "Error": "Swarm is encrypted" })), SwarmState::Locked);
         assert_eq!(
             state(json!({ "LocalNodeState": "error", "Error": "no quorum" })),
-            SwarmState::Error { message: "no quorum".to_owned() }
+            SwarmState::Error { message: "no quorum".to_owned(), manager: false }
         );
     }
 

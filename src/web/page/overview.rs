@@ -312,13 +312,8 @@ fn server_part(server: &ServerView<'_>, lanes: Vec<Lane>) -> ServerPart {
     let ready = server.conditions(key).iter().find(|it| it.condition_type == "Ready");
     let mut says = Vec::new();
     if let Some(facts) = server.facts() {
-        let kind = match facts.server_type {
-            crate::plan::ServerType::Standalone => "standalone",
-            crate::plan::ServerType::Manager => "Swarm manager",
-            crate::plan::ServerType::Worker => "Swarm worker",
-        };
         says.push(format!("Docker {}", facts.engine.version));
-        says.push(kind.to_owned());
+        says.push(facts.server_type.describe().to_owned());
         says.push(count(facts.containers, "container"));
         if let Some(proxy) = &facts.proxy {
             says.push(format!("proxy {} {}", proxy.name, proxy.state));
