@@ -91,6 +91,10 @@ pub struct DesiredServer {
     pub role: ServerRole,
     pub proxy: Option<Proxy>,
     pub suspend: bool,
+    /// Where networks without a declared range get one from.
+    pub pool: Option<Pool>,
+    /// Ranges that no network may have.
+    pub reserved: Vec<IpNet>,
     /// In the order of their keys.
     pub destinations: Vec<DesiredDestination>,
 }
@@ -110,6 +114,16 @@ pub enum TcpSecurity {
     Tls(TlsSpec),
     /// `insecure: true`
     Plain,
+}
+
+/// Address ranges that networks are cut from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// As declared, IPv4 and IPv6.
+    pub ranges: Vec<IpNet>,
+    /// Prefix length of the networks.
+    pub prefix_v4: u8,
+    pub prefix_v6: u8,
 }
 
 /// A server's proxy.
@@ -166,6 +180,8 @@ pub struct DesiredNetwork {
     /// `None`: generated once, found again by label.
     pub name: Option<String>,
     pub subnets: Vec<DesiredSubnet>,
+    /// The ranges come from the server's pool.
+    pub auto: bool,
     /// Addresses that Docker gives to no container, by name.
     pub aux_addresses: BTreeMap<String, IpAddr>,
     pub internal: bool,

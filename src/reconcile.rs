@@ -7,17 +7,25 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
+
 use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::{EngineError, Reader, Writer};
 use crate::execute::{Limits, Progress, Writers, execute};
 use crate::ids::fresh_ids;
 use crate::observe::{Interest, ObserveLimits, observe_all};
-use crate::observed::{Observations, ObservedState};
-use crate::plan::{Call, FreshIds, Journal, Plan, PlanInput, Request, makes_bridges, plan, wants_elsewhere};
+use crate::observed::{Observations, ObservedNetwork, ObservedState};
+use crate::plan::{
+    Call, FreshIds, Journal, Plan, PlanInput, Request, makes_bridges, plan, wants_elsewhere, wants_neighbours,
+};
 use crate::report::Report;
 use crate::store::known::Known;
 use crate::store::{JournalError, Journals, Kept};
+use crate::turns::Turns;
+
+/// Networks by server.
+type Neighbours = BTreeMap<ObjectKey, Vec<ObservedNetwork>>;
 
 /// How long a server may take that is asked on suspicion, and how many are.
 const SUSPICION: Duration = Duration::from_secs(5);
@@ -57,8 +65,9 @@ impl Pass<'_> {
         connect: impl Fn(&DesiredServer) -> Result<R, EngineError>,
     ) -> Result<Preview, JournalError> {
         let kept = self.journals.load().await?;
-        let observed = self.look(connect).await;
-        let plan = self.plan(&observed, &FreshIds::default(), &kept);
+        let observed = self.look(&connect).await;
+        let neighbours = self.neighbours(&observed, &connect).await;
+        let plan = self.plan(&observed, &FreshIds::default(), &kept, &neighbours);
         Ok(Preview { observed, plan })
     }
 
@@ -78,12 +87,13 @@ impl Pass<'_> {
             connections.insert(server.key.clone(), writer.clone());
             Ok(writer)
         };
-        let observed = self.look(reader).await;
+        let observed = self.look(&reader).await;
+        let neighbours = self.neighbours(&observed, &connect).await;
         let writers = connections.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut plan = self.plan(&observed, &FreshIds::default(), &kept);
+        let mut plan = self.plan(&observed, &FreshIds::default(), &kept, &neighbours);
         // Drawing identities takes longer than planning, and hardly any pass needs one.
         if creates(&plan) {
-            plan = self.plan(&observed, &fresh_ids(self.desired), &kept);
+            plan = self.plan(&observed, &fresh_ids(self.desired), &kept, &neighbours);
         }
         let Some(mut plan) = decide(&observed, plan) else { return Ok(None) };
         for server in &mut plan.servers {
@@ -125,14 +135,40 @@ impl Pass<'_> {
         self.known.was_in_swarm(server).unwrap_or(!self.known.is_watched())
     }
 
-    fn plan(&self, observed: &Observations, ids: &FreshIds, kept: &Kept) -> Plan {
+    /// The networks of servers that were not looked at, where a destination is to get a range that none of them has. A server that does not
+    /// answer is taken to have what it would be given.
+    async fn neighbours<R: Reader>(
+        &self,
+        observed: &Observations,
+        connect: impl Fn(&DesiredServer) -> Result<R, EngineError>,
+    ) -> Neighbours {
+        let mut wanted: BTreeMap<&ObjectKey, &DesiredServer> = BTreeMap::new();
+        for server in self.desired.servers.values() {
+            let others = wants_neighbours(server, observed, &self.desired.set, self.desired.all_servers());
+            wanted.extend(others.into_iter().map(|other| (&other.key, other)));
+        }
+        let lists: Vec<_> = wanted
+            .into_values()
+            .map(|server| {
+                let reader = connect(server);
+                async move {
+                    let networks = tokio::time::timeout(self.observe.per_server, reader.ok()?.networks()).await;
+                    Some((server.key.clone(), networks.ok()?.ok()?))
+                }
+                .boxed()
+            })
+            .collect();
+        Turns::new(self.observe.concurrency).all(lists).await.into_iter().flatten().collect()
+    }
+
+    fn plan(&self, observed: &Observations, ids: &FreshIds, kept: &Kept, neighbours: &Neighbours) -> Plan {
         let asked;
-        let request = match kept.unreadable.as_slice() {
-            [] => self.request,
-            unreadable => {
-                asked = Request { unreadable: unreadable.to_vec(), ..self.request.clone() };
-                &asked
-            }
+        let request = if kept.unreadable.is_empty() && neighbours.is_empty() {
+            self.request
+        } else {
+            let (unreadable, neighbours) = (kept.unreadable.clone(), neighbours.clone());
+            asked = Request { unreadable, neighbours, ..self.request.clone() };
+            &asked
         };
         plan(&PlanInput { desired: self.desired, observed, request, ids, journals: &kept.journals })
     }

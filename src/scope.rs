@@ -159,7 +159,7 @@ mod tests {
 
     fn application(namespace: &str, name: &str, tier: &str) -> Object {
         let mut spec: ApplicationSpec = serde_json::from_str(r#"{"destination": "web"}"#).expect("a valid spec");
-        spec.destination = ObjectRef("web".to_owned());
+        spec.destination = Some(ObjectRef("web".to_owned()));
         Object { metadata: metadata(namespace, name, tier), spec: Spec::Application(Box::new(spec)) }
     }
 

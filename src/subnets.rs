@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::api::ObjectKey;
-use crate::desired::{DesiredServer, DesiredState, implied_gateway};
+use crate::desired::{DesiredServer, DesiredState, Pool, implied_gateway};
 use crate::observed::{AddressPool, NetworkId, NetworkScope, Observations, ObservedNetwork, ObservedState};
 use crate::plan::{overlap, ranges};
 
@@ -30,6 +30,8 @@ const BUILT_IN_POOLS: [(&str, i64); 7] = [
 #[serde(rename_all = "camelCase")]
 pub struct Map {
     pub servers: Vec<ServerUse>,
+    /// What the `subnetPool` of servers is used for.
+    pub shared_pools: Vec<SharedPool>,
     pub collisions: Vec<Collision>,
 }
 
@@ -62,6 +64,19 @@ pub struct SubnetUse {
     /// Gateway, addresses that are kept back, and those of containers.
     pub used: u64,
     pub free: Option<u64>,
+    /// Days until it is used up, at the pace of what was seen so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub days_left: Option<u64>,
+}
+
+/// One range of which the destinations of some servers are cut.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SharedPool {
+    /// `namespace/name` of those that share it.
+    pub servers: Vec<String>,
+    #[serde(flatten)]
+    pub usage: PoolUse,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -79,6 +94,83 @@ pub struct PoolUse {
     /// The first range that is free.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Days until it is used up, at the pace of what was seen so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub days_left: Option<u64>,
+}
+
+/// Less than a tenth is left.
+pub fn is_low(free: Option<u64>, total: Option<u64>) -> bool {
+    matches!((free, total), (Some(free), Some(total)) if free.saturating_mul(10) < total)
+}
+
+/// When something was looked at, in seconds since the epoch, and how much of it was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    pub at: i64,
+    pub used: u64,
+}
+
+const DAY: f64 = 86_400.0;
+
+/// Days until `free` more are used, at the pace of the samples: the line that fits them best. `None` where they do not grow, or say too little:
+/// a day is the least.
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is a forecast"
+)]
+pub fn days_left(samples: &[Sample], free: u64) -> Option<u64> {
+    let (first, last) = (samples.iter().map(|it| it.at).min()?, samples.iter().map(|it| it.at).max()?);
+    if (last.saturating_sub(first) as f64) < DAY {
+        return None;
+    }
+    let count = samples.len() as f64;
+    let days = |sample: &Sample| sample.at.saturating_sub(first) as f64 / DAY;
+    let (x, y) =
+        (samples.iter().map(days).sum::<f64>() / count, samples.iter().map(|it| it.used as f64).sum::<f64>() / count);
+    let spread: f64 = samples.iter().map(|it| (days(it) - x).powi(2)).sum();
+    let together: f64 = samples.iter().map(|it| (days(it) - x) * (it.used as f64 - y)).sum();
+    let pace = together / spread;
+    // Less than one in a year is no growth.
+    (pace > 1.0 / 365.0).then(|| (free as f64 / pace).floor() as u64)
+}
+
+/// What is known of earlier days, by [`SubnetUse::key`] and [`PoolUse::key`] with the server in front.
+pub type Samples = BTreeMap<String, Vec<Sample>>;
+
+impl SubnetUse {
+    /// What tells it from the others of its server.
+    pub fn key(&self) -> String {
+        format!("{} {}", self.network, self.subnet)
+    }
+}
+
+impl PoolUse {
+    /// What tells it from the others of its server.
+    pub fn key(&self) -> String {
+        format!("pool {}/{}", self.base, self.size)
+    }
+}
+
+impl ServerUse {
+    /// What there is to remember of today.
+    pub fn levels(&self) -> impl Iterator<Item = (String, u64)> {
+        // Of what cannot be used up no forecast is made.
+        let networks = self.networks.iter().filter(|it| it.total.is_some()).map(|it| (it.key(), it.used));
+        networks.chain(self.pools.iter().map(|it| (it.key(), it.used)))
+    }
+
+    pub fn forecast(&mut self, samples: &Samples) {
+        let of = |key: &str| samples.get(key).map_or(&[][..], Vec::as_slice);
+        for usage in &mut self.networks {
+            usage.days_left = usage.free.and_then(|free| days_left(of(&usage.key()), free));
+        }
+        for usage in &mut self.pools {
+            usage.days_left = days_left(of(&usage.key()), usage.free);
+        }
+    }
 }
 
 /// Two ranges that have addresses in common.
@@ -109,7 +201,54 @@ pub fn map(desired: &DesiredState, observed: &Observations) -> Map {
             _ => ServerUse { server: path, reachable: false, networks: Vec::new(), pools: Vec::new() },
         });
     }
-    Map { servers, collisions: collisions(desired, observed) }
+    Map { servers, shared_pools: shared_pools(desired, observed), collisions: collisions(desired, observed) }
+}
+
+/// Ranges of declared pools, each once, with all servers that have it, whether or not they are looked at.
+fn shared_pools(desired: &DesiredState, observed: &Observations) -> Vec<SharedPool> {
+    let mut pools: BTreeMap<(String, u8), (&Pool, IpNet)> = BTreeMap::new();
+    for pool in desired.servers.values().filter_map(|server| server.pool.as_ref()) {
+        for range in &pool.ranges {
+            pools.insert((range.to_string(), size_of(pool, range)), (pool, *range));
+        }
+    }
+    let of_range = |(pool, range): (&Pool, IpNet)| {
+        let touches = |server: &&DesiredServer| {
+            server.pool.as_ref().is_some_and(|pool| pool.ranges.iter().any(|other| overlap(other, &range)))
+        };
+        let sharing: Vec<&DesiredServer> = desired.all_servers().filter(touches).collect();
+        let mut taken: Vec<IpNet> = sharing.iter().flat_map(|server| &server.reserved).copied().collect();
+        for server in &sharing {
+            match observed.get(&server.key) {
+                Some(Ok(state)) => taken.extend(state.networks.iter().flat_map(ranges)),
+                _ => taken.extend(server.destinations.iter().flat_map(|it| &it.network.subnets).map(|it| it.subnet)),
+            }
+        }
+        let one = Pool { ranges: vec![range], ..pool.clone() };
+        let usage = of_pool(&one, &taken).pop()?;
+        Some(SharedPool { servers: sharing.iter().map(|server| server.key.path()).collect(), usage })
+    };
+    pools.into_values().filter_map(of_range).collect()
+}
+
+fn size_of(pool: &Pool, range: &IpNet) -> u8 {
+    match range {
+        IpNet::V4(_) => pool.prefix_v4,
+        IpNet::V6(_) => pool.prefix_v6,
+    }
+}
+
+/// What is used of each range of a declared pool. One with more networks than can be counted is left out: it is never used up.
+pub fn of_pool(pool: &Pool, taken: &[IpNet]) -> Vec<PoolUse> {
+    let part = |range: &IpNet| {
+        pool_use(&AddressPool { base: range.to_string(), size: i64::from(size_of(pool, range)) }, false, taken)
+    };
+    pool.ranges.iter().filter_map(part).collect()
+}
+
+/// What one server uses, as far as it shows itself.
+pub fn of_server(server: &DesiredServer, state: &ObservedState) -> ServerUse {
+    server_use(&server.key.path(), server, state, std::iter::once(state))
 }
 
 fn server_use<'o>(
@@ -177,6 +316,7 @@ pub fn of_network<'o>(
                 total,
                 used: within,
                 free: total.map(|total| total.saturating_sub(within)),
+                days_left: None,
             })
         })
         .collect()
@@ -196,7 +336,7 @@ fn hosts(given: &IpNet, range: &IpNet) -> Option<u64> {
     Some(if bits < 2 { all } else { all - first - last })
 }
 
-fn pools(state: &ObservedState) -> Vec<PoolUse> {
+pub fn pools(state: &ObservedState) -> Vec<PoolUse> {
     let configured = &state.engine.address_pools;
     let built_in = configured.is_empty();
     let own = || BUILT_IN_POOLS.map(|(base, size)| AddressPool { base: base.to_owned(), size });
@@ -243,7 +383,7 @@ fn pool_use(pool: &AddressPool, built_in: bool, taken: &[IpNet]) -> Option<PoolU
         }
     }
     let next = next.or((from < total).then_some(from)).and_then(|at| nth(&base, size, at));
-    Some(PoolUse { base: base.to_string(), size, built_in, total, used, free: total - used, next })
+    Some(PoolUse { base: base.to_string(), size, built_in, total, used, free: total - used, next, days_left: None })
 }
 
 fn number(address: IpAddr) -> u128 {
@@ -355,6 +495,21 @@ mod tests {
         assert_eq!(pool("10.0.0.0/24", 16, &[]), None);
         assert_eq!(pool("ten", 24, &[]), None);
         assert_eq!(pool("::/0", 128, &[]), None, "more than can be counted");
+    }
+
+    #[test]
+    fn a_forecast_follows_the_pace_of_what_was_seen_and_makes_none_of_too_little() {
+        let samples = |used: &[u64]| -> Vec<Sample> {
+            used.iter().enumerate().map(|(day, used)| Sample { at: day as i64 * 86_400, used: *used }).collect()
+        };
+        assert_eq!(days_left(&samples(&[10, 12, 14, 16]), 20), Some(10));
+        assert_eq!(days_left(&samples(&[10, 14, 12, 16]), 16), Some(10), "the line that fits best");
+        assert_eq!(days_left(&samples(&[10, 12]), 0), Some(0));
+        for nothing in [&[][..], &[10], &[10, 10, 10], &[12, 11, 10]] {
+            assert_eq!(days_left(&samples(nothing), 20), None, "{nothing:?}");
+        }
+        let of_an_hour = [Sample { at: 0, used: 1 }, Sample { at: 3600, used: 90 }];
+        assert_eq!(days_left(&of_an_hour, 20), None);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `kind: Destination`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::meta::{DOCKER_NAME_PATTERN, ObjectRef};
@@ -84,9 +85,10 @@ pub struct NetworkSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = DOCKER_NAME_PATTERN), example = &"web-net")]
     pub name: Option<String>,
-    /// Address ranges. Absent: the daemon takes one from its pools.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub subnets: Vec<SubnetSpec>,
+    /// Address ranges, or `auto`: a free one of the Server's `subnetPool`, which stays the same from then on. Absent: the daemon takes one from
+    /// its pools.
+    #[serde(default, skip_serializing_if = "Subnets::is_empty")]
+    pub subnets: Subnets,
     /// Addresses that Docker gives to no container, by name: those of routers and other machines on the network. Each within one of `subnets`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(example = serde_json::json!({ "router": "10.42.0.5" }))]
@@ -128,7 +130,7 @@ impl Default for NetworkSpec {
     fn default() -> Self {
         Self {
             name: None,
-            subnets: Vec::new(),
+            subnets: Subnets::default(),
             aux_addresses: BTreeMap::new(),
             internal: false,
             ipv4: true,
@@ -139,6 +141,66 @@ impl Default for NetworkSpec {
             options: BTreeMap::new(),
             labels: BTreeMap::new(),
         }
+    }
+}
+
+/// The address ranges of a network: written out, or left to Landfall.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Subnets {
+    Auto(Auto),
+    Listed(Vec<SubnetSpec>),
+}
+
+/// The word `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auto {
+    Auto,
+}
+
+impl Subnets {
+    /// What is written out.
+    pub fn listed(&self) -> &[SubnetSpec] {
+        match self {
+            Subnets::Auto(_) => &[],
+            Subnets::Listed(listed) => listed,
+        }
+    }
+
+    pub fn is_auto(&self) -> bool {
+        matches!(self, Subnets::Auto(_))
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Subnets::Listed(listed) if listed.is_empty())
+    }
+}
+
+impl Default for Subnets {
+    fn default() -> Self {
+        Subnets::Listed(Vec::new())
+    }
+}
+
+impl From<Vec<SubnetSpec>> for Subnets {
+    fn from(listed: Vec<SubnetSpec>) -> Self {
+        Subnets::Listed(listed)
+    }
+}
+
+impl JsonSchema for Subnets {
+    fn schema_name() -> Cow<'static, str> {
+        "Subnets".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let listed = generator.subschema_for::<Vec<SubnetSpec>>();
+        json_schema!({ "anyOf": [{ "const": "auto" }, listed] })
+    }
+
+    fn inline_schema() -> bool {
+        true
     }
 }
 

@@ -71,6 +71,7 @@ fn type_words(shape: &Shape) -> String {
         Form::Object(_) => "object".to_owned(),
         Form::Map(values) => format!("map of {}", type_words(values)),
         Form::List(entry) => format!("list of {}", type_words(entry)),
+        Form::WordOr(word, other) => format!("{word}, or {}", type_words(other)),
         Form::Text { .. } | Form::Choice(_) => "string".to_owned(),
         Form::Integer { .. } => "integer".to_owned(),
         Form::Boolean => "boolean".to_owned(),

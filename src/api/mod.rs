@@ -12,7 +12,7 @@ pub mod workload;
 
 pub use condition::{Condition, ConditionStatus};
 pub use destination::{
-    DeletionPolicy, DestinationSpec, DestinationType, Membership, NetworkSpec, Replacement, SubnetSpec,
+    DeletionPolicy, DestinationSpec, DestinationType, Membership, NetworkSpec, Replacement, SubnetSpec, Subnets,
 };
 pub use meta::{API_VERSION, DEFAULT_NAMESPACE, Kind, Metadata, ObjectKey, ObjectRef};
 pub use notifier::{NotifierEvent, NotifierSpec, NotifierType};
@@ -20,7 +20,7 @@ pub use resource::{
     ApplicationSpec, ComposeSpec, ContainerSelector, CredentialsSpec, DatabaseEngine, DatabaseSpec, EndpointSpec,
     EnvVar, HealthcheckSpec, PasswordSpec, PortSpec, PullPolicy, RestartPolicy, ServiceSpec, StorageSpec, VolumeSpec,
 };
-pub use server::{ProxySpec, ProxyType, ServerRole, ServerSpec, SshSpec, TlsSpec};
+pub use server::{ProxySpec, ProxyType, ServerRole, ServerSpec, SshSpec, SubnetPoolSpec, TlsSpec};
 
 pub use workload::{
     DatabaseField, DatabaseSource, FileSpec, HookSpec, HooksSpec, LoggingSpec, ResourcesSpec, RolloutSpec,
@@ -30,7 +30,7 @@ pub use workload::{
 /// The body of one manifest document, by kind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Spec {
-    Server(ServerSpec),
+    Server(Box<ServerSpec>),
     Destination(DestinationSpec),
     Application(Box<ApplicationSpec>),
     Database(Box<DatabaseSpec>),
@@ -55,21 +55,24 @@ impl Spec {
         match self {
             Spec::Server(_) | Spec::Destination(_) | Spec::Notifier(_) => None,
             Spec::Application(spec) => Some(Placement {
-                destination: &spec.destination,
+                destination: spec.destination.as_ref(),
+                server: spec.server.as_ref(),
                 additional: &spec.additional_destinations,
                 containers: spec.containers.as_ref(),
                 endpoint: spec.endpoint.as_ref(),
                 connect: true,
             }),
             Spec::Database(spec) => Some(Placement {
-                destination: &spec.destination,
+                destination: spec.destination.as_ref(),
+                server: spec.server.as_ref(),
                 additional: &spec.additional_destinations,
                 containers: spec.containers.as_ref(),
                 endpoint: spec.endpoint.as_ref(),
                 connect: true,
             }),
             Spec::Service(spec) => Some(Placement {
-                destination: &spec.destination,
+                destination: spec.destination.as_ref(),
+                server: spec.server.as_ref(),
                 additional: &spec.additional_destinations,
                 containers: spec.containers.as_ref(),
                 endpoint: spec.endpoint.as_ref(),
@@ -82,7 +85,9 @@ impl Spec {
 /// What the three resource kinds have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct Placement<'a> {
-    pub destination: &'a ObjectRef,
+    pub destination: Option<&'a ObjectRef>,
+    /// In place of a destination: the server whose default it goes to.
+    pub server: Option<&'a ObjectRef>,
     pub additional: &'a [ObjectRef],
     pub containers: Option<&'a ContainerSelector>,
     pub endpoint: Option<&'a EndpointSpec>,

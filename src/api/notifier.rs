@@ -71,6 +71,8 @@ pub enum NotifierEvent {
     Blocked,
     /// Something else keeps undoing what is repaired.
     Contended,
+    /// Few addresses of a network are left, or few ranges of a pool.
+    AddressesLow,
     /// A server cannot be looked at.
     ServerDown,
     /// It can again.
@@ -78,11 +80,12 @@ pub enum NotifierEvent {
 }
 
 impl NotifierEvent {
-    pub const ALL: [NotifierEvent; 6] = [
+    pub const ALL: [NotifierEvent; 7] = [
         NotifierEvent::DriftFound,
         NotifierEvent::Healed,
         NotifierEvent::Blocked,
         NotifierEvent::Contended,
+        NotifierEvent::AddressesLow,
         NotifierEvent::ServerDown,
         NotifierEvent::ServerBack,
     ];
@@ -93,6 +96,7 @@ impl NotifierEvent {
             NotifierEvent::Healed => "Healed",
             NotifierEvent::Blocked => "Blocked",
             NotifierEvent::Contended => "Contended",
+            NotifierEvent::AddressesLow => "AddressesLow",
             NotifierEvent::ServerDown => "ServerDown",
             NotifierEvent::ServerBack => "ServerBack",
         }

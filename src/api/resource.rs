@@ -175,7 +175,11 @@ pub struct HealthcheckSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ApplicationSpec {
     /// The destination it is deployed to.
-    pub destination: ObjectRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<ObjectRef>,
+    /// In place of `destination`: the server whose `defaultDestination` it is deployed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ObjectRef>,
     /// Further destinations, on the same server or on others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub additional_destinations: Vec<ObjectRef>,
@@ -373,7 +377,11 @@ pub struct PasswordSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DatabaseSpec {
     /// The destination it is deployed to.
-    pub destination: ObjectRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<ObjectRef>,
+    /// In place of `destination`: the server whose `defaultDestination` it is deployed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ObjectRef>,
     /// Further destinations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub additional_destinations: Vec<ObjectRef>,
@@ -443,7 +451,11 @@ pub struct ComposeSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceSpec {
     /// The destination it is deployed to.
-    pub destination: ObjectRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<ObjectRef>,
+    /// In place of `destination`: the server whose `defaultDestination` it is deployed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ObjectRef>,
     /// Further destinations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub additional_destinations: Vec<ObjectRef>,
@@ -470,7 +482,8 @@ impl ApplicationSpec {
     /// An application that something else runs, with nothing else said.
     pub fn adopted(destination: ObjectRef, containers: ContainerSelector) -> Self {
         Self {
-            destination,
+            destination: Some(destination),
+            server: None,
             additional_destinations: Vec::new(),
             containers: Some(containers),
             endpoint: None,
@@ -514,7 +527,8 @@ impl DatabaseSpec {
     /// A database that something else runs, with nothing else said.
     pub fn adopted(destination: ObjectRef, containers: ContainerSelector) -> Self {
         Self {
-            destination,
+            destination: Some(destination),
+            server: None,
             additional_destinations: Vec::new(),
             containers: Some(containers),
             endpoint: None,

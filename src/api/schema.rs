@@ -172,6 +172,8 @@ pub enum Form {
     /// A mapping from any text.
     Map(Box<Shape>),
     List(Box<Shape>),
+    /// That word, or something else.
+    WordOr(String, Box<Shape>),
     Text {
         min: usize,
         max: usize,
@@ -225,6 +227,7 @@ impl Shape {
         match &self.form {
             Form::Object(fields) => fields,
             Form::List(entry) => entry.fields(),
+            Form::WordOr(_, other) => other.fields(),
             _ => &[],
         }
     }
@@ -237,6 +240,9 @@ impl Shape {
         let choices = choices(schema);
         let form = if !choices.is_empty() {
             Form::Choice(choices)
+        } else if let Some([word, other]) = schema.get("anyOf").and_then(Value::as_array).map(Vec::as_slice) {
+            let word = word.get("const").and_then(Value::as_str).unwrap_or_default();
+            Form::WordOr(word.to_owned(), Box::new(Shape::compile(other)))
         } else {
             match schema.get("type").and_then(Value::as_str) {
                 Some("object") => match (schema.get("properties"), schema.get("additionalProperties")) {
@@ -271,7 +277,7 @@ impl Shape {
         let secret = schema.get(SECRET).and_then(Value::as_bool).unwrap_or(false);
         let within = match &form {
             Form::Object(fields) => fields.iter().any(|field| field.shape.has_secrets),
-            Form::Map(inner) | Form::List(inner) => inner.has_secrets,
+            Form::Map(inner) | Form::List(inner) | Form::WordOr(_, inner) => inner.has_secrets,
             Form::Text { .. } | Form::Choice(_) | Form::Integer { .. } | Form::Boolean => false,
         };
         Shape {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::meta::{DOCKER_NAME_PATTERN, ENDPOINT_PATTERN, HOST_KEY_PATTERN, NAMESPACE_OR_ALL_PATTERN};
+use super::meta::{DOCKER_NAME_PATTERN, ENDPOINT_PATTERN, HOST_KEY_PATTERN, NAMESPACE_OR_ALL_PATTERN, ObjectRef};
 
 /// A machine with a Docker Engine: where it is reached, and which proxy serves it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +36,18 @@ pub struct ServerSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(pattern = NAMESPACE_OR_ALL_PATTERN)))]
     pub allowed_namespaces: Vec<String>,
+    /// Where `spec.network.subnets: auto` of this server's destinations takes ranges from. Servers whose pools have addresses in common share
+    /// them: no range is given out twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet_pool: Option<SubnetPoolSpec>,
+    /// Ranges that no destination of this server may have: the company's network, VPNs, other sites. Servers that share a pool respect each
+    /// other's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = serde_json::json!(["10.8.0.0/16"]))]
+    pub reserved_ranges: Vec<String>,
+    /// The destination of resources that name this server in place of a destination; one of this server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_destination: Option<ObjectRef>,
     /// Leaves everything on this server as it is until set back to false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
@@ -99,6 +111,34 @@ pub struct TlsSpec {
     /// Name to expect in the daemon's certificate where it differs from the endpoint's host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
+}
+
+/// Address ranges that networks are cut from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SubnetPoolSpec {
+    /// The ranges, IPv4 and IPv6.
+    #[schemars(length(min = 1), example = serde_json::json!(["10.64.0.0/12"]))]
+    pub ranges: Vec<String>,
+    /// Prefix length of the IPv4 networks that are cut from them.
+    #[serde(default = "prefix_v4")]
+    #[schemars(range(min = 8, max = 30), extend("default" = DEFAULT_PREFIX_V4))]
+    pub prefix_length: u8,
+    /// Prefix length of the IPv6 networks.
+    #[serde(default = "prefix_v6", rename = "prefixLengthV6")]
+    #[schemars(range(min = 16, max = 126), extend("default" = DEFAULT_PREFIX_V6))]
+    pub prefix_length_v6: u8,
+}
+
+const DEFAULT_PREFIX_V4: u8 = 24;
+const DEFAULT_PREFIX_V6: u8 = 64;
+
+fn prefix_v4() -> u8 {
+    DEFAULT_PREFIX_V4
+}
+
+fn prefix_v6() -> u8 {
+    DEFAULT_PREFIX_V6
 }
 
 /// The reverse proxy of a server: one container, or one Swarm service.

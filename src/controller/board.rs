@@ -16,6 +16,7 @@ use crate::report::json::Document;
 use crate::report::{OperationReport, Outcome, Report};
 use crate::status::Status;
 use crate::store::records::EventRecord;
+use crate::subnets::{ServerUse, is_low};
 
 /// What was done last that is shown without asking the history.
 pub(super) const RECENT: usize = 200;
@@ -113,6 +114,34 @@ pub struct ServerState {
     /// Deletions that wait for somebody to agree: [`Command::Approve`](super::run::Command::Approve) with their fingerprint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending: Option<Withheld>,
+    /// How much of its addresses is used.
+    #[serde(skip)]
+    pub usage: Option<Levels>,
+}
+
+/// How much of a server's addresses is left.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Levels {
+    /// Of the networks of declared destinations that have little left: the destination, the range, used and free.
+    pub low: Vec<(String, String, u64, u64)>,
+    /// The fewest that any of them has left.
+    pub fewest: Option<u64>,
+    /// Networks that the daemon's own pools have room for.
+    pub networks_left: u64,
+}
+
+impl Levels {
+    pub fn of(usage: &ServerUse) -> Self {
+        let declared = usage.networks.iter().filter_map(|it| Some((it, it.destination.as_ref()?)));
+        let low = declared.clone().filter(|(it, _)| is_low(it.free, it.total));
+        Self {
+            low: low
+                .map(|(it, destination)| (destination.clone(), it.subnet.clone(), it.used, it.free.unwrap_or_default()))
+                .collect(),
+            fewest: declared.filter_map(|(it, _)| it.free).min(),
+            networks_left: usage.pools.iter().map(|pool| pool.free).sum(),
+        }
+    }
 }
 
 impl ServerState {
@@ -130,6 +159,7 @@ impl ServerState {
             facts,
             conditions: conditions.collect(),
             pending: None,
+            usage: None,
         }
     }
 }

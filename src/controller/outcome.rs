@@ -4,22 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::backoff::{FIGHT, FREE_REPAIRS, LONGEST_REPAIR_WAIT};
-use super::board::{ManifestState, ServerState};
+use super::board::{Levels, ManifestState, ServerState};
 use super::pass::{Done, PassEnded};
 use super::run::Loop;
 use super::state::{Judged, Observed, PassOutcome, SubjectOutcome};
 use super::subject::{InWords, Subject, Touched};
 use crate::api::{Condition, ConditionStatus, ObjectKey};
-use crate::desired::DesiredState;
+use crate::desired::{DesiredServer, DesiredState};
 use crate::manifest::Diagnostic;
 use crate::notice::Seen;
-use crate::observed::{Unobserved, UnobservedReason};
+use crate::observed::{ObservedState, Unobserved, UnobservedReason};
 use crate::plan::{Call, Cause, Note, NoteKind, Operation, Reason, Withheld};
 use crate::reconcile::Applied;
 use crate::report::json::Document;
 use crate::report::{OperationReport, Outcome, Report, ServerReport};
 use crate::status::Status;
 use crate::store::records::{CONTENDED, EventType};
+use crate::subnets;
 
 /// Of what waits for an approval, in a line of the log.
 const NAMED: usize = 20;
@@ -37,6 +38,7 @@ pub(super) struct Showing {
     report: Report,
     document: Document,
     withheld: Option<Withheld>,
+    usage: Option<Levels>,
 }
 
 impl Showing {
@@ -85,8 +87,23 @@ impl Loop {
         }
         self.explain(server, pass, &report, &document);
         let status = Status::new(&desired, &observed, &report);
+        let usage = match (desired.servers.get(server), observed.get(server)) {
+            (Some(declared), Some(Ok(state))) => Some(self.measure(declared, state)),
+            _ => None,
+        };
         let server = server.clone();
-        (outcome, Showing { server, pass, took, reachable, broken, status, report, document, withheld })
+        (outcome, Showing { usage, server, pass, took, reachable, broken, status, report, document, withheld })
+    }
+
+    /// How much of the server's addresses is used, kept twice a day for forecasts.
+    fn measure(&self, server: &DesiredServer, state: &ObservedState) -> Levels {
+        let usage = subnets::of_server(server, state);
+        let now = jiff::Timestamp::now().as_second();
+        if let Some(kept) = self.shared.usage.as_ref().filter(|kept| kept.is_due(&server.key, now)) {
+            let levels: Vec<_> = usage.levels().collect();
+            kept.add(Some(&server.key), now, levels.into_iter());
+        }
+        Levels::of(&usage)
     }
 
     /// A pass of which nothing came: the server is as unknown as one that does not answer, and that is said in the same places.
@@ -280,7 +297,7 @@ impl Loop {
 
     /// Shows a pass. `contended`: what something keeps undoing on the server.
     pub(super) fn show(&mut self, showing: Showing, contended: &BTreeMap<ObjectKey, Vec<String>>) {
-        let Showing { server, pass, took, reachable, broken, mut status, report, document, withheld } = showing;
+        let Showing { server, pass, took, reachable, broken, mut status, report, document, withheld, usage } = showing;
         let (server, report) = (&server, &report);
         if report.servers.iter().any(|it| !it.operations.is_empty()) || !reachable {
             tracing::info!(server = %server.path(), pass, ?took, "{}", report.summary());
@@ -305,6 +322,7 @@ impl Loop {
         }
         let mut shown = ServerState::new(server, pass, finished, status, document);
         shown.pending = withheld;
+        shown.usage = usage;
         shown.broken = u32::from(broken);
         self.shared.board.passed(server, shown, report);
     }

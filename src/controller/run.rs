@@ -38,7 +38,8 @@ use crate::secrets::{self, Generate};
 use crate::sources;
 use crate::store::known::Known;
 use crate::store::records::{CONTENDED, EventType};
-use crate::store::{Journals, Records};
+use crate::store::usage::Usage;
+use crate::store::{Journals, Records, state_directory};
 use crate::turns::Turns;
 
 /// Events that wait to be handled. Hints beyond it are dropped: each says the same as the next resync.
@@ -107,6 +108,7 @@ pub async fn run(
     let (memory, first_pass) = Memory::begin(store, &board).await;
     let notifiers = Notifiers::new(board.clone(), Pace::default());
     let started = Instant::now();
+    let usage = state_directory(options.state.as_deref()).ok().map(|directory| Usage::in_state(&directory));
     let mut loop_ = Loop {
         state: State::new(options.interval, options.seed, first_pass),
         memory,
@@ -115,6 +117,7 @@ pub async fn run(
             options,
             journals,
             known: Known::watched(),
+            usage,
             attempts: Attempts::default(),
             notifiers,
             board,
@@ -187,6 +190,8 @@ pub(super) struct Shared {
     pub(super) journals: Arc<dyn Journals>,
     /// For as long as the loop runs.
     pub(super) known: Known,
+    /// Where the use of addresses is kept.
+    pub(super) usage: Option<Usage>,
     /// What failed and is not to be tried again as it is.
     pub(super) attempts: Attempts,
     pub(super) notifiers: Notifiers,

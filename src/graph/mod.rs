@@ -66,15 +66,26 @@ impl Graph {
         let mut servers = BTreeMap::new();
         let mut destinations = BTreeMap::new();
         let mut members = BTreeMap::new();
+        let objects: Vec<&Object> = objects.into_iter().collect();
+        let defaults: BTreeMap<ObjectKey, ObjectKey> = objects
+            .iter()
+            .filter_map(|object| {
+                let Spec::Server(spec) = &object.spec else { return None };
+                let default = spec.default_destination.as_ref()?;
+                Some((object.key(), default.resolve(Kind::Destination, &object.metadata.namespace)))
+            })
+            .collect();
         for object in objects {
             let key = object.key();
             let namespace = &object.metadata.namespace;
             if let Some(placement) = object.spec.placement() {
                 let resolve = |reference: &crate::api::ObjectRef| reference.resolve(Kind::Destination, namespace);
+                let default = || defaults.get(&placement.server?.resolve(Kind::Server, namespace)).cloned();
+                let Some(destination) = placement.destination.map(resolve).or_else(default) else { continue };
                 let member = MemberNode {
                     key: key.clone(),
                     isolated: !placement.connect,
-                    destination: resolve(placement.destination),
+                    destination,
                     additional: placement.additional.iter().map(resolve).collect(),
                 };
                 members.insert(key, member);

@@ -155,6 +155,13 @@ fn value(node: &mut Node, shape: &Shape, problems: &mut Vec<Problem>) -> Option<
             nodes.retain_mut(|node| value(node, entry, problems).map(|value| list.push(value)).is_some());
             Some(Value::Array(list))
         }
+        (Form::WordOr(word, _), Content::Text(text)) if text == word => Some(Value::String(text.clone())),
+        (Form::WordOr(word, _), Content::Text(_)) => {
+            problems
+                .push(wrong_type(node, &shape.form, shape.has_secrets).hint(format!("the only word here is `{word}`")));
+            None
+        }
+        (Form::WordOr(_, other), _) => value(node, other, problems),
         (Form::Text { scalar: true, .. }, Content::Boolean(value)) => Some(Value::String(value.to_string())),
         (Form::Text { scalar: true, .. }, Content::Integer(value)) => Some(Value::String(value.to_string())),
         (Form::Text { min, max, pattern, scalar: _ }, Content::Text(text)) => {
@@ -298,7 +305,7 @@ fn choice(span: Span, text: &str, choices: &[Choice], problems: &mut Vec<Problem
 fn wrong_type(node: &Node, form: &Form, secret: bool) -> Problem {
     let expected = match form {
         Form::Object(_) | Form::Map(_) => "a mapping",
-        Form::List(_) => "a list",
+        Form::List(_) | Form::WordOr(..) => "a list",
         Form::Text { .. } | Form::Choice(_) => "text",
         Form::Integer { .. } => "a whole number",
         Form::Boolean => "`true` or `false`",

@@ -41,6 +41,7 @@ pub(super) fn secrets(node: &Node, shape: &Shape, hidden: &mut Vec<Span>) {
         (Content::Mapping(entries), Form::Map(values)) => {
             entries.iter().for_each(|entry| secrets(&entry.value, values, hidden));
         }
+        (_, Form::WordOr(_, other)) => secrets(node, other, hidden),
         (Content::List(nodes), Form::List(entry)) => nodes.iter().for_each(|node| secrets(node, entry, hidden)),
         // Something else than there should be, and so it may be anything.
         _ => values(node, hidden),

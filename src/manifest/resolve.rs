@@ -1,6 +1,7 @@
 //! What only several objects together, or the meaning of a field, can get wrong; and the desired state, once nothing is.
 
 mod networks;
+mod pools;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
@@ -15,8 +16,8 @@ use super::tree::Step;
 use super::{Loaded, Problems, Severity, endpoint, range, workload};
 use crate::api::{
     ApplicationSpec, ContainerSelector, DatabaseSpec, DestinationSpec, DestinationType, EndpointSpec, Kind,
-    NotifierSpec, NotifierType, Object, ObjectKey, ObjectRef, ProxySpec, ServerRole, ServerSpec, ServiceSpec, Spec,
-    SubnetSpec,
+    NotifierSpec, NotifierType, Object, ObjectKey, ObjectRef, Placement, ProxySpec, ServerRole, ServerSpec,
+    ServiceSpec, Spec, SubnetSpec,
 };
 use crate::desired::{
     DesiredDestination, DesiredEndpoint, DesiredMember, DesiredNetwork, DesiredServer, DesiredSubnet, Proxy,
@@ -72,6 +73,10 @@ pub(super) fn resolve(
     resolver.bridge_names();
     resolver.subnet_overlaps();
     resolver.own_addresses();
+    resolver.pools();
+    for at in of(Kind::Server) {
+        resolver.default_destination(at);
+    }
     for at in unique.iter().copied() {
         resolver.resource(at);
     }
@@ -236,7 +241,9 @@ impl<'a> Resolver<'a> {
             }
         }
         let proxy = spec.proxy.as_ref().and_then(|proxy| self.proxy(at, proxy));
-        let ServerSpec { role, suspend, .. } = spec;
+        let ServerSpec { role, suspend, .. } = &**spec;
+        let pool = spec.subnet_pool.as_ref().and_then(|pool| self.subnet_pool(at, pool));
+        let reserved = self.reserved(at, &spec.reserved_ranges);
         if let Some(endpoint) = endpoint {
             let key = object.key();
             let server = DesiredServer {
@@ -245,6 +252,8 @@ impl<'a> Resolver<'a> {
                 role: *role,
                 proxy,
                 suspend: *suspend,
+                pool,
+                reserved,
                 destinations: Vec::new(),
             };
             self.servers.insert(key, server);
@@ -421,6 +430,7 @@ impl<'a> Resolver<'a> {
         } = spec;
         let subnets: Vec<DesiredSubnet> = network
             .subnets
+            .listed()
             .iter()
             .enumerate()
             .filter_map(|(number, subnet)| self.subnet(at, number, subnet, spec))
@@ -448,6 +458,7 @@ impl<'a> Resolver<'a> {
             network: DesiredNetwork {
                 name: network.name.clone(),
                 subnets,
+                auto: network.subnets.is_auto(),
                 aux_addresses,
                 internal: network.internal,
                 ipv4: network.ipv4,
@@ -565,7 +576,7 @@ impl<'a> Resolver<'a> {
         Some(DesiredSubnet { subnet, gateway: gateway.flatten(), ip_range: ip_range.flatten() })
     }
 
-    fn range(&mut self, at: usize, path: &[Step<'_>], text: &str) -> Option<IpNet> {
+    pub(super) fn range(&mut self, at: usize, path: &[Step<'_>], text: &str) -> Option<IpNet> {
         if self.has_leading_zeros(at, path, text) {
             return None;
         }
@@ -732,12 +743,12 @@ impl<'a> Resolver<'a> {
                 Problem::new(span, "`endpoint` needs `connectToDestination: true`: the stack keeps to its own network")
             });
         }
-        let first = vec![Step::Key("spec"), Step::Key("destination")];
+        let Some((first, destination)) = self.home(at, &placement) else { return };
         let further = placement.additional.iter().enumerate().map(|(number, reference)| {
             (vec![Step::Key("spec"), "additionalDestinations".into(), number.into()], reference)
         });
         let mut named: HashSet<ObjectKey> = HashSet::new();
-        for (path, reference) in std::iter::once((first, placement.destination)).chain(further) {
+        for (path, reference) in std::iter::once((first, &destination)).chain(further) {
             let Reference::Found(key) = self.reference(at, &path, reference, Kind::Destination) else { continue };
             if !named.insert(key.clone()) {
                 self.report(at, &path, |span| {
@@ -765,9 +776,44 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// The destination that a resource is deployed to, and the field that says so.
+    fn home(&mut self, at: usize, placement: &Placement<'_>) -> Option<(Vec<Step<'static>>, ObjectRef)> {
+        let path = |field| vec![Step::Key("spec"), Step::Key(field)];
+        let reference = match (placement.destination, placement.server) {
+            (Some(destination), None) => return Some((path("destination"), destination.clone())),
+            (None, Some(server)) => server,
+            (Some(_), Some(_)) => {
+                self.report_key(at, &path("server"), |span| {
+                    Problem::new(span, "a resource names a `destination` or a `server`, not both")
+                        .hint("with `server` it goes to the server's `defaultDestination`")
+                });
+                return None;
+            }
+            (None, None) => {
+                self.report_absent(at, &path("destination"), |span| {
+                    Problem::new(span, "`destination` is missing")
+                        .hint("name one, or a `server` for the destination that is its default")
+                });
+                return None;
+            }
+        };
+        let Reference::Found(key) = self.reference(at, &path("server"), reference, Kind::Server) else { return None };
+        let server = self.at(&key).and_then(|at| self.get(at))?;
+        let Spec::Server(spec) = &server.object.spec else { return None };
+        let Some(default) = &spec.default_destination else {
+            self.report(at, &path("server"), |span| {
+                Problem::new(span, format!("server `{}` has no `defaultDestination`", reference.0))
+                    .hint("name a `destination`, or give the server a default")
+            });
+            return None;
+        };
+        Some((path("server"), ObjectRef(default.resolve(Kind::Destination, &key.namespace).path())))
+    }
+
     fn application(&mut self, at: usize, spec: &ApplicationSpec, static_address: bool) -> Option<Run> {
         let ApplicationSpec {
             destination: _,
+            server: _,
             additional_destinations: _,
             containers,
             endpoint: _,
@@ -844,6 +890,7 @@ impl<'a> Resolver<'a> {
     fn database(&mut self, at: usize, spec: &DatabaseSpec) -> Option<Run> {
         let DatabaseSpec {
             destination: _,
+            server: _,
             additional_destinations,
             containers,
             endpoint: _,

@@ -58,6 +58,8 @@ pub struct Standing {
     /// What has moved away and is not back yet, with its cause.
     drift: BTreeMap<ObjectKey, String>,
     refused: BTreeMap<(ObjectKey, Reason), String>,
+    /// Of which addresses are short.
+    low: BTreeSet<ObjectKey>,
 }
 
 /// What a pass over a server saw and did.
@@ -148,6 +150,17 @@ pub fn follow(before: Option<&Standing>, seen: Seen<'_>) -> (Standing, Vec<Notic
                 notices.push(about(NotifierEvent::Blocked, &note.object, note.reason.as_str(), note.message.clone()));
             }
             now.refused.insert(key, note.message.clone());
+        }
+        if note.reason == Reason::AddressesLow
+            && now.low.insert(note.object.clone())
+            && !known.low.contains(&note.object)
+        {
+            let (event, reason) = (NotifierEvent::AddressesLow, note.reason.as_str());
+            notices.push(if note.object == *server {
+                own(event, reason, note.message.clone())
+            } else {
+                about(event, &note.object, reason, note.message.clone())
+            });
         }
     }
     (now, notices)

@@ -57,12 +57,17 @@ pub fn payload(
 }
 
 fn bad(event: NotifierEvent) -> bool {
-    matches!(event, NotifierEvent::Blocked | NotifierEvent::Contended | NotifierEvent::ServerDown)
+    matches!(
+        event,
+        NotifierEvent::Blocked | NotifierEvent::Contended | NotifierEvent::AddressesLow | NotifierEvent::ServerDown
+    )
 }
 
 fn tag(event: NotifierEvent) -> &'static str {
     match event {
-        NotifierEvent::DriftFound | NotifierEvent::Blocked | NotifierEvent::Contended => "warning",
+        NotifierEvent::DriftFound | NotifierEvent::Blocked | NotifierEvent::Contended | NotifierEvent::AddressesLow => {
+            "warning"
+        }
         NotifierEvent::ServerDown => "rotating_light",
         NotifierEvent::Healed | NotifierEvent::ServerBack => "white_check_mark",
     }
@@ -74,6 +79,7 @@ fn title(notice: &Notice) -> String {
         NotifierEvent::Healed => "is healed",
         NotifierEvent::Blocked => "is blocked",
         NotifierEvent::Contended => "is contended",
+        NotifierEvent::AddressesLow => "has few addresses left",
         NotifierEvent::ServerDown => "cannot be reached",
         NotifierEvent::ServerBack => "is back",
     };

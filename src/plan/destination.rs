@@ -13,8 +13,8 @@ use super::operation::{
     NoteKind, OVERLAY, Operation, Reason, ServerType,
 };
 use super::{
-    Context, Draft, addresses, adoption, applied, arrange, feasible, ownership, proxy, replacement, service, start,
-    swarm, workload,
+    Context, Draft, addresses, adoption, applied, arrange, feasible, ownership, pool, proxy, replacement, service,
+    start, swarm, workload,
 };
 use crate::api::{DestinationType, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredNetwork, implied_gateway};
@@ -407,6 +407,7 @@ pub(super) fn creation(ctx: &Context<'_>, destination: &DesiredDestination, name
     let DesiredNetwork {
         name: declared,
         subnets,
+        auto: _,
         aux_addresses,
         internal,
         ipv4,
@@ -447,6 +448,20 @@ pub(super) fn creation(ctx: &Context<'_>, destination: &DesiredDestination, name
         options: options(&destination.network),
         labels,
     }
+}
+
+/// With ranges of the server's pool, where the destination leaves them to Landfall.
+pub(super) fn placed(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    create: NetworkCreate,
+) -> Result<NetworkCreate, Note> {
+    if !destination.network.auto {
+        return Ok(create);
+    }
+    let subnet = |range: IpNet| ObservedSubnet { subnet: range.to_string(), ..ObservedSubnet::default() };
+    let subnets = pool::ranges(ctx, destination)?.into_iter().map(subnet).collect();
+    Ok(NetworkCreate { subnets, ..create })
 }
 
 /// Those within one subnet.
@@ -503,8 +518,21 @@ pub(super) fn recreation(network: &ObservedNetwork) -> NetworkCreate {
 
 /// The immutable fields that differ.
 pub fn differences(desired: &DesiredNetwork, network: &ObservedNetwork) -> Vec<FieldDifference> {
-    let DesiredNetwork { name, subnets, aux_addresses, internal, ipv4, ipv6, icc, mtu, encrypted, options, labels } =
-        desired;
+    // What is in place of a pool's ranges stays.
+    let DesiredNetwork {
+        name,
+        subnets,
+        auto: _,
+        aux_addresses,
+        internal,
+        ipv4,
+        ipv6,
+        icc,
+        mtu,
+        encrypted,
+        options,
+        labels,
+    } = desired;
     let mut differences = Vec::new();
     let mut compare = |field: &str, server: &dyn std::fmt::Display, manifest: &dyn std::fmt::Display| {
         let (observed, declared) = (server.to_string(), manifest.to_string());
@@ -699,7 +727,15 @@ pub(super) fn converge<'a>(
                 wait_for(ctx, destination, reason, "has no network yet", &mut draft);
                 return draft;
             }
-            let create = creation(ctx, destination, None);
+            let create = match placed(ctx, destination, creation(ctx, destination, None)) {
+                Ok(create) => create,
+                Err(note) => {
+                    let reason = note.reason;
+                    draft.notes.push(note);
+                    wait_for(ctx, destination, reason, "was refused", &mut draft);
+                    return draft;
+                }
+            };
             let refused = feasible::uncreatable(ctx, destination, &create, removed);
             if let Some(note) = refused.or_else(|| overlap(ctx, destination, removed)) {
                 let reason = note.reason;

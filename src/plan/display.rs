@@ -79,6 +79,7 @@ words!(Reason {
     NetworkMissing,
     ProxyStale,
     AddressPoolExhausted,
+    AddressesLow,
     SubnetOverlap,
     HostKeyMismatch,
     MassDeletionRefused,

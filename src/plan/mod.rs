@@ -20,6 +20,7 @@ pub mod lint;
 mod member;
 pub mod operation;
 pub mod ownership;
+mod pool;
 mod proxy;
 mod prune;
 mod refresh;
@@ -40,6 +41,7 @@ pub use destination::{UNALLOCATED, differences as immutable_differences};
 pub use host::{SWARM_SERVICE, is_one_off, overlap, subnets as ranges};
 pub use member::selects;
 pub use operation::*;
+pub use pool::wants_neighbours;
 pub use prune::left_over;
 pub use swarm::{is_of_another_node, makes_bridges, wants_elsewhere};
 
@@ -91,6 +93,8 @@ pub struct Request {
     pub unreadable: Vec<UnreadableJournal>,
     /// Attempts to run something that have failed, with what was said of them: none is made again before something changes.
     pub failed_attempts: BTreeMap<String, String>,
+    /// Networks of servers that were not looked at, as far as they are known: what is theirs of a pool is not given out again.
+    pub neighbours: BTreeMap<ObjectKey, Vec<ObservedNetwork>>,
     /// Resources whose containers are replaced by new ones although nothing differs.
     pub restart: BTreeSet<ObjectKey>,
 }
@@ -465,6 +469,7 @@ impl<'a> Parts<'a> {
             settle(ctx, destination, located, &mut part, &mut parts.settled);
             parts.draft.add(part);
         }
+        parts.draft.notes.extend(pool::low(ctx));
         let outlook = Outlook::of(&parts.draft.groups);
         for (destination, located) in ctx.located.iter().filter(|(it, _)| !ctx.is_deleted(&it.key)) {
             destination::undeclared(ctx, &outlook, destination, located, &mut parts.draft);

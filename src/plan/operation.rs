@@ -676,6 +676,8 @@ pub enum Reason {
     /// The proxy could not be made to look again.
     ProxyStale,
     AddressPoolExhausted,
+    /// Few addresses of a network are left, or few ranges of a pool.
+    AddressesLow,
     SubnetOverlap,
     HostKeyMismatch,
     MassDeletionRefused,

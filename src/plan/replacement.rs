@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::destination::{creation, overlap, recreation};
 use super::feasible::uncreatable;
 use super::host::{self, Attached};
@@ -104,7 +106,11 @@ pub(super) fn replace<'a>(
     }
     let mut ignored = removed.clone();
     ignored.insert(&network.id);
-    let create = creation(ctx, destination, Some(&network.name));
+    let mut create = creation(ctx, destination, Some(&network.name));
+    if destination.network.auto {
+        // It is removed before the new one is made, and nobody else is given what it had.
+        create.subnets = recreation(network).subnets;
+    }
     if let Some(note) = uncreatable(ctx, destination, &create, &ignored).or_else(|| overlap(ctx, destination, &ignored))
     {
         return Err(note);
@@ -173,7 +179,7 @@ pub(super) fn replace<'a>(
         ))
         .hint(format!("docker network disconnect {} {}", create.name, it.container.name)));
     }
-    if let Some(note) = displaced(destination, &returning).or_else(|| collision(destination, &returning)) {
+    if let Some(note) = displaced(destination, &create, &returning).or_else(|| collision(destination, &returning)) {
         return Err(note);
     }
     // Who has an address of their own first, as the others are given what is free then; and then the proxy, which serves everyone.
@@ -274,7 +280,8 @@ fn collision(destination: &DesiredDestination, returning: &[Returning<'_>]) -> O
 }
 
 /// Static addresses that the new network will not have.
-fn displaced(destination: &DesiredDestination, returning: &[Returning<'_>]) -> Option<Note> {
+fn displaced(destination: &DesiredDestination, create: &NetworkCreate, returning: &[Returning<'_>]) -> Option<Note> {
+    let ranges: Vec<IpNet> = create.subnets.iter().filter_map(|it| it.subnet.parse().ok()).collect();
     let lost: Vec<String> = returning
         .iter()
         .flat_map(|it| {
@@ -282,9 +289,7 @@ fn displaced(destination: &DesiredDestination, returning: &[Returning<'_>]) -> O
                 .into_iter()
                 .flatten()
                 .filter(|text| {
-                    member::address(text).is_some_and(|address| {
-                        !destination.network.subnets.iter().any(|subnet| subnet.subnet.contains(&address))
-                    })
+                    member::address(text).is_some_and(|address| !ranges.iter().any(|range| range.contains(&address)))
                 })
                 .map(|address| format!("{address} of {:?}", it.container.name))
         })

@@ -355,7 +355,8 @@ fn document(
             let project = selector.compose_project.clone().filter(|project| is_project(project));
             let compose = project.map(|project| ComposeSpec { project, file: None, env_file: None });
             Spec::Service(Box::new(ServiceSpec {
-                destination,
+                destination: Some(destination),
+                server: None,
                 additional_destinations,
                 containers: compose.is_none().then(|| selector.clone()),
                 endpoint,
@@ -446,7 +447,7 @@ fn declarable(context: &Context<'_>, found: &Found<'_>, container: &ObservedCont
         .flat_map(|other| &other.endpoints)
         .filter(|endpoint| is_endpoint_of(endpoint, found.network))
         .any(|endpoint| address(&endpoint.ipv4_address) == Some(ip) || address(&endpoint.ipv6_address) == Some(ip));
-    spec.network.subnets.iter().any(fits) && !held
+    spec.network.subnets.listed().iter().any(fits) && !held
 }
 
 /// What a manifest may say of a driver's options; Landfall's own are no part of it.

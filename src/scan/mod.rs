@@ -238,9 +238,12 @@ fn server_document(context: &Context<'_>, endpoint: &str) -> Document {
         role: ServerRole::Deploy,
         proxy: context.proxy.as_ref().map(KnownProxy::spec),
         allowed_namespaces: Vec::new(),
+        subnet_pool: None,
+        reserved_ranges: Vec::new(),
+        default_destination: None,
         suspend: false,
     };
-    Document { comments, object: Object { metadata: metadata(&context.server), spec: Spec::Server(spec) } }
+    Document { comments, object: Object { metadata: metadata(&context.server), spec: Spec::Server(Box::new(spec)) } }
 }
 
 fn metadata(key: &ObjectKey) -> Metadata {

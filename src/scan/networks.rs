@@ -260,7 +260,7 @@ fn properties(network: &ObservedNetwork, ranges: &mut Vec<IpNet>, comments: &mut
     NetworkSpec {
         name: Some(network.name.clone()),
         aux_addresses: if subnets.is_empty() { BTreeMap::new() } else { aux_addresses(network, comments) },
-        subnets,
+        subnets: subnets.into(),
         internal: network.internal,
         ipv4: network.ipv4,
         ipv6: network.ipv6,

@@ -6,6 +6,7 @@ pub mod file;
 pub mod known;
 pub mod recorder;
 pub mod records;
+pub mod usage;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -139,6 +139,26 @@ fn of_servers(view: &View) -> Vec<MetricFamily> {
             "What is refused on a server at present: blocked deletions, adoptions nobody asked for, and the like.",
             servers().map(|(name, server)| (at(name), whole(server.report.summary.refused as u64))),
         ),
+        gauge(
+            "landfall_addresses_free_fewest",
+            "Addresses that the network of a declared destination has left: those of the one that has the fewest.",
+            servers().filter_map(|(name, server)| Some((at(name), whole(server.usage.as_ref()?.fewest?)))),
+        ),
+        gauge(
+            "landfall_address_pool_networks_free",
+            "Networks that the daemon's own address pools have room for.",
+            servers().filter_map(|(name, server)| Some((at(name), whole(server.usage.as_ref()?.networks_left)))),
+        ),
+        gauge(
+            "landfall_addresses_low",
+            "Addresses left to destinations of which less than a tenth is left; none for the others.",
+            servers().flat_map(|(name, server)| {
+                server.usage.iter().flat_map(|usage| &usage.low).map(move |(destination, subnet, _, free)| {
+                    let further = [label("destination", destination), label("subnet", subnet)];
+                    (vec![label("server", name)].into_iter().chain(further).collect(), whole(*free))
+                })
+            }),
+        ),
     ]
 }
 

@@ -23,6 +23,8 @@ fn server(name: &str, path: &str) -> DesiredServer {
         role: ServerRole::Deploy,
         proxy: None,
         suspend: false,
+        pool: None,
+        reserved: Vec::new(),
         destinations: Vec::new(),
     }
 }

@@ -18,6 +18,7 @@ mod membership;
 mod nodes;
 mod own_addresses;
 mod ownership;
+mod pools;
 mod properties;
 mod refresh;
 mod routes;

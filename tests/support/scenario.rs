@@ -62,6 +62,8 @@ impl Scenario {
             role: ServerRole::Deploy,
             proxy: None,
             suspend: false,
+            pool: None,
+            reserved: Vec::new(),
             destinations: Vec::new(),
         };
         let engine = EngineInfo {
@@ -447,6 +449,7 @@ pub fn destination(path: &str) -> DestinationBuilder {
         network: DesiredNetwork {
             name: None,
             subnets: Vec::new(),
+            auto: false,
             aux_addresses: BTreeMap::new(),
             internal: false,
             ipv4: true,
@@ -636,7 +639,7 @@ pub fn network(name: &str) -> NetworkBuilder {
 }
 
 impl NetworkBuilder {
-    fn build(mut self, seed: &str) -> ObservedNetwork {
+    pub fn build(mut self, seed: &str) -> ObservedNetwork {
         if self.0.id.as_str() == hex_id("placeholder") {
             let mut id = hex_id(seed);
             if self.0.scope == NetworkScope::Swarm {

@@ -236,7 +236,7 @@ fn summary(yaml: &str) -> Vec<String> {
                 chosen = Some(serde_json::to_value(compose).unwrap());
             }
             let destinations: Vec<&str> =
-                std::iter::once(placement.destination).chain(placement.additional).map(|it| it.0.as_str()).collect();
+                placement.destination.into_iter().chain(placement.additional).map(|it| it.0.as_str()).collect();
             let endpoint = placement.endpoint.map(|endpoint| text(serde_json::to_value(endpoint).unwrap()));
             let line = format!("{} {} on {}", located.object.key(), text(chosen.unwrap()), destinations.join(", "));
             Some(line + &endpoint.map(|endpoint| format!(" as {endpoint}")).unwrap_or_default())

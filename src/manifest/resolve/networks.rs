@@ -30,7 +30,7 @@ impl Resolver<'_> {
         if spec.destination_type != Some(DestinationType::Standalone) {
             return;
         }
-        let parsed = network.subnets.iter().enumerate();
+        let parsed = network.subnets.listed().iter().enumerate();
         let parsed = parsed.filter_map(|(number, subnet)| Some((number, subnet.subnet.parse::<IpNet>().ok()?)));
         let (v4, v6): (Vec<_>, Vec<_>) = parsed.partition(|(_, subnet)| matches!(subnet, IpNet::V4(_)));
         for (family, subnets) in [("IPv4", v4), ("IPv6", v6)] {
@@ -78,7 +78,7 @@ impl Resolver<'_> {
             let within = subnets.iter().find(|subnet| subnet.subnet.contains(&address));
             let problem = match within {
                 // What is wrong with the subnets has been said.
-                None if subnets.len() < network.subnets.len() => None,
+                None if subnets.len() < network.subnets.listed().len() => None,
                 None => Some(format!("{address} is within none of the network's subnets")),
                 Some(subnet) if !is_host(&subnet.subnet, address) => {
                     Some(format!("{address} is an address of the range {} as a whole", subnet.subnet))
