@@ -14,6 +14,7 @@ use crate::api::{
 };
 use crate::workload::Workload;
 use crate::workload::database::Connection;
+use crate::workload::stack::Stack;
 
 /// Everything one set of manifests declares.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -244,6 +245,8 @@ pub struct DesiredMember {
     pub was: Option<ObjectKey>,
     /// Containers of these names, which something else made, ran it before.
     pub replaces: Vec<String>,
+    /// A stack of Docker Compose that Landfall brings up. It has its containers on networks of its own, whatever `connect` says.
+    pub stack: Option<Arc<Stack>>,
 }
 
 impl DesiredMember {

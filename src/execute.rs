@@ -9,6 +9,7 @@
 //! server do no harm, and one that is killed at any point leaves something that the next plan completes: nothing here needs a lock.
 
 mod call;
+mod compose;
 mod refresh;
 mod removal;
 mod workload;
@@ -44,6 +45,8 @@ const ROLLOUT: Duration = Duration::from_secs(120);
 pub trait Progress: Send + Sync {
     fn started(&self, _server: &ObjectKey, _operation: &Operation) {}
     fn finished(&self, _server: &ObjectKey, _operation: &Operation, _outcome: &Outcome) {}
+    /// Something on the way: of an operation that consists of many things, in another program's words.
+    fn step(&self, _server: &ObjectKey, _text: &str) {}
     /// Asked before each group: what is under way is completed, and the rest is skipped.
     fn stopped(&self) -> bool {
         false
@@ -95,7 +98,11 @@ async fn execute_server(
     limits: Limits,
 ) -> ServerReport {
     let engines = Engines::new(plan, writers);
-    let caller = |engine| Caller { engine, manager: engines.manager, others: &engines.others, limits };
+    let step = |text: &str| {
+        tracing::info!(server = plan.server.path(), "{text}");
+        progress.step(&plan.server, text);
+    };
+    let caller = |engine| Caller { engine, manager: engines.manager, others: &engines.others, limits, step: &step };
     let mut run = ServerRun {
         server: &plan.server,
         caller: engines.own.map(caller),
@@ -388,6 +395,7 @@ impl ServerRun<'_> {
                 self.account(&call);
                 self.updated.extend(service);
                 self.record(operation, Outcome::Done);
+                self.created.extend(done.networks);
                 self.made.extend(done.container.map(|(name, id)| (name.clone(), ContainerTarget { name, id })));
                 self.report.notes.extend(done.warning.map(|warning| warning.about(&operation.object)));
                 Performed::Done(done.created)

@@ -30,6 +30,7 @@ pub mod subnets;
 pub mod workload;
 // shell
 pub mod cli;
+pub mod compose;
 pub mod controller;
 pub mod engine;
 pub mod execute;

@@ -57,7 +57,11 @@ pub enum Interest {
 impl Interest {
     /// What a plan for the server looks at.
     pub fn declared(server: &DesiredServer) -> Self {
-        Self::Names(server.destinations.iter().filter_map(|destination| destination.network.name.clone()).collect())
+        let members = server.destinations.iter().flat_map(|destination| &destination.members);
+        let stacks = members.filter_map(|member| member.stack.as_ref()?.made.as_ref().ok());
+        let of_stacks = stacks.flat_map(|made| made.networks.values().map(|network| network.name.clone()));
+        let declared = server.destinations.iter().filter_map(|destination| destination.network.name.clone());
+        Self::Names(declared.chain(of_stacks).collect())
     }
 }
 

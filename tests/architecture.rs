@@ -31,6 +31,7 @@ const CORE: &[&str] = &[
 /// Everything that touches the world.
 const SHELL: &[&str] = &[
     "sources",
+    "compose",
     "engine",
     "observe",
     "execute",

@@ -441,9 +441,17 @@ pub struct ComposeSpec {
     /// Managed: the compose file, relative to the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Managed: a file of variables for the compose file, relative to the manifest.
+    /// Managed: a file of variables for the compose file, relative to the manifest. Absent: `.env` beside the compose file, as with Compose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env_file: Option<String>,
+    /// Managed: containers of the project that somebody else has brought up are made anew as Landfall's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
+    pub take_ownership: bool,
+    /// Managed: seconds that the services have to become healthy. Default: 120.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub health_timeout_seconds: Option<u32>,
 }
 
 /// A service stack. It keeps to its own isolated network unless `connectToDestination` is set.
@@ -476,6 +484,14 @@ pub struct ServiceSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
     pub connect_to_destination: bool,
+    /// Managed: host names, or URLs with a path, that the proxy routes to a service of the stack, by the service's name. The proxy is connected to
+    /// the stack's own network for that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub domains: BTreeMap<String, Vec<String>>,
+    /// Managed: port within the containers of a service that the proxy talks to, by the service's name. Absent: the only one that it exposes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(inner(range(min = 1, max = 65535)))]
+    pub target_ports: BTreeMap<String, u32>,
 }
 
 impl ApplicationSpec {

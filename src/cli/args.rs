@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::output::style::styled;
 use super::{Context, Error};
+use crate::compose;
 use crate::desired::DesiredState;
 use crate::manifest::{self, Diagnostic, Manifests};
 use crate::scope::{Scope, Selection};
@@ -79,6 +80,7 @@ pub(crate) fn desired(manifests: &Manifests, set: &str) -> Result<DesiredState, 
 pub(crate) fn desired_with(manifests: &Manifests, set: &str, generate: Generate) -> Result<DesiredState, Error> {
     let mut desired = manifests.desired(set).map_err(|problems| invalid(&problems))?;
     secrets::read(&mut desired, generate);
+    compose::read(&mut desired);
     Ok(desired)
 }
 
@@ -191,9 +193,26 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// The same, and `30d`; `0` is nothing.
+pub(super) fn parse_days(text: &str) -> Result<Duration, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.trim().parse::<u32>().ok());
+    match days {
+        Some(days) => Ok(Duration::from_secs(u64::from(days) * 86_400)),
+        None if matches!(text, "0" | "0s") => Ok(Duration::ZERO),
+        None => parse_duration(text).map_err(|error| format!("{error}, or `30d`")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_are_durations_too() {
+        assert_eq!(parse_days("30d"), Ok(Duration::from_secs(30 * 86_400)));
+        assert_eq!((parse_days("0"), parse_days("12h")), (Ok(Duration::ZERO), Ok(Duration::from_secs(43_200))));
+        assert!(parse_days("d").is_err() && parse_days("-1d").is_err());
+    }
 
     #[test]
     fn durations_are_written_as_people_write_them() {

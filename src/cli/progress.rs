@@ -84,6 +84,10 @@ impl Progress for Bars {
         self.with(server, |bar| bar.inc(1));
     }
 
+    fn step(&self, server: &ObjectKey, text: &str) {
+        self.with(server, |bar| bar.set_message(one_line(text).into_owned()));
+    }
+
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }

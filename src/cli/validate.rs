@@ -4,16 +4,20 @@ use serde::Serialize;
 
 use super::args::{ManifestArgs, wrong};
 use super::output::DataFormat;
+use super::output::style::styled;
 use super::{Context, Error, Exit};
-use crate::manifest::{Diagnostic, Skipped};
+use crate::compose;
+use crate::manifest::{self, Diagnostic, Skipped};
 use crate::printable::one_line;
+use crate::workload::stack;
 
 /// Of what was skipped, by name.
 const LISTED: usize = 100;
 
 /// Checks manifests without talking to any server
 ///
-/// Syntax, schema and references: every problem of all files is reported at once, each with its place.
+/// Syntax, schema and references: every problem of all files is reported at once, each with its place. Compose files of managed services are
+/// read by Docker Compose, where it is installed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -36,15 +40,21 @@ struct Verdict<'a> {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     // What `diff` cannot plan for is no more valid here than there.
-    let read = args.manifests.read().and_then(|manifests| manifests.desired("default").map(|_| manifests));
+    let read = args.manifests.read().and_then(|manifests| {
+        let mut desired = manifests.desired("default")?;
+        compose::read(&mut desired);
+        let found = stack::diagnostics(&desired);
+        if manifest::count(&found) > 0 { Err(found) } else { Ok((manifests, found)) }
+    });
     match (read, args.output) {
-        (Ok(manifests), Some(format)) => {
-            let diagnostics = &[];
+        (Ok((manifests, found)), Some(format)) => {
+            let diagnostics = found.as_slice();
             let (objects, skipped) = (Some(manifests.objects().len()), manifests.skipped());
             let verdict = Verdict { valid: true, objects, diagnostics, skipped };
             context.print_data(format, &verdict)?;
         }
-        (Ok(manifests), None) => {
+        (Ok((manifests, found)), None) => {
+            found.iter().for_each(|warning| context.say(&styled(warning)));
             let count = manifests.objects().len();
             if context.verbose() > 0 {
                 context.say(&skipped(manifests.skipped()));

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::output::DataFormat;
 use super::{Context, Error, Exit};
+use crate::compose::Program;
 
 /// Prints the version; with `-v` how this binary was built
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,8 @@ struct Version {
     rustc: &'static str,
     /// Absent where it was not built from a Git repository, and in development builds.
     commit: Option<&'static str>,
+    /// Docker Compose, which brings up service stacks: how it is called, and its version.
+    compose: Option<String>,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
@@ -35,6 +38,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         profile: env!("LANDFALL_PROFILE"),
         rustc: env!("LANDFALL_RUSTC"),
         commit: option_env!("LANDFALL_COMMIT"),
+        // A program is asked, which takes a moment.
+        compose: (args.output.is_some() || context.verbose() > 0).then(compose).flatten(),
     };
     match args.output {
         Some(format) => context.print_data(format, &version)?,
@@ -45,6 +50,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
                     "api version: {}\ntarget: {}\nprofile: {}\nrustc: {}\n",
                     version.api_version, version.target, version.profile, version.rustc
                 ));
+                let compose = version.compose.as_deref().unwrap_or("none; service stacks need it");
+                text.push_str(&format!("compose: {compose}\n"));
                 if let Some(commit) = version.commit {
                     text.push_str(&format!("commit: {commit}\n"));
                 }
@@ -53,4 +60,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         }
     }
     Ok(Exit::Done)
+}
+
+fn compose() -> Option<String> {
+    Program::find().ok().map(|program| format!("{} {}", program.name(), program.version))
 }

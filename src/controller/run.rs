@@ -25,6 +25,7 @@ use super::stream::listen;
 use super::subject::{About, Subject};
 use super::supervisor;
 use crate::api::ObjectKey;
+use crate::compose;
 use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::connect::{self, ConnectOptions};
 use crate::engine::{DockerWriter, EngineError};
@@ -125,6 +126,7 @@ pub async fn run(
         }),
         desired: DesiredState::default(),
         content: None,
+        inputs: Vec::new(),
         revision: None,
         links: BTreeMap::new(),
         writers: Arc::default(),
@@ -237,6 +239,8 @@ pub(super) enum Message {
 pub(super) struct Reading {
     /// Hash of their names and bytes, and of what could not be read.
     content: u64,
+    /// The files that belong to it beside the manifests.
+    inputs: Vec<PathBuf>,
     notifiers: Vec<Notifier>,
     result: ManifestsRead,
 }
@@ -267,6 +271,8 @@ pub(super) struct Loop {
     pub(super) desired: DesiredState,
     /// Hash of what was read last, good or bad.
     content: Option<u64>,
+    /// Files that are no manifests, and that the desired state is made of as well.
+    inputs: Vec<PathBuf>,
     /// Of the repository, where the last good set is from one.
     pub(super) revision: Option<String>,
     links: BTreeMap<ObjectKey, Link>,
@@ -394,13 +400,16 @@ impl Loop {
     /// Reads and validates the manifests off the loop.
     fn load(&self) {
         let shared = Arc::clone(&self.shared);
-        let known = self.content;
+        let (known, inputs) = (self.content, self.inputs.clone());
         tokio::spawn(async move {
             let reading = Arc::clone(&shared);
-            let read = tokio::task::spawn_blocking(move || read_manifests(&reading.options, known)).await;
+            let read = tokio::task::spawn_blocking(move || read_manifests(&reading.options, known, &inputs)).await;
             let (reading, revision) = read.unwrap_or_else(|panic| {
                 let problem = Diagnostic::of_file("manifests", format!("reading them failed: {panic}"));
-                (Some(Reading { content: 0, notifiers: Vec::new(), result: Err(vec![problem]) }), None)
+                (
+                    Some(Reading { content: 0, inputs: Vec::new(), notifiers: Vec::new(), result: Err(vec![problem]) }),
+                    None,
+                )
             });
             let _ = shared.inbox.send(Message::Loaded { reading, revision }).await;
         });
@@ -415,8 +424,9 @@ impl Loop {
         }
     }
 
-    fn take_manifests(&mut self, Reading { content, notifiers, result }: Reading) -> Loaded {
+    fn take_manifests(&mut self, Reading { content, inputs, notifiers, result }: Reading) -> Loaded {
         self.content = Some(content);
+        self.inputs = inputs;
         match result {
             Ok((desired, fingerprints)) => {
                 if !self.shared.board.read().manifests.problems.is_empty() {
@@ -541,7 +551,7 @@ fn count(problems: &[Diagnostic]) -> String {
 }
 
 /// Reads the source, and its revision. `None` where it says what it said when its hash was `known`.
-fn read_manifests(options: &Options, known: Option<u64>) -> (Option<Reading>, Option<String>) {
+fn read_manifests(options: &Options, known: Option<u64>, inputs: &[PathBuf]) -> (Option<Reading>, Option<String>) {
     let Some(Said { sources: read, problems, names, revision }) = options.manifests.read() else { return (None, None) };
     let mut hasher = DefaultHasher::new();
     for source in &read {
@@ -550,8 +560,12 @@ fn read_manifests(options: &Options, known: Option<u64>) -> (Option<Reading>, Op
     for problem in &problems {
         problem.to_string().hash(&mut hasher);
     }
-    let content = hasher.finish();
-    if known == Some(content) {
+    let content = |inputs: &[PathBuf]| {
+        let mut hasher = hasher.clone();
+        inputs.iter().for_each(|path| (path, std::fs::read(path).ok()).hash(&mut hasher));
+        hasher.finish()
+    };
+    if known == Some(content(inputs)) {
         return (None, revision);
     }
     let manifests = sources::validate(&names, &read, problems);
@@ -559,7 +573,9 @@ fn read_manifests(options: &Options, known: Option<u64>) -> (Option<Reading>, Op
     let result = manifests.and_then(|it| {
         let mut desired = it.desired(&options.set)?;
         secrets::read(&mut desired, Generate::Yes);
+        compose::read(&mut desired);
         Ok((desired, it.fingerprints()))
     });
-    (Some(Reading { content, notifiers, result }), revision)
+    let inputs = result.as_ref().map(|(desired, _)| compose::inputs(desired)).unwrap_or_default();
+    (Some(Reading { content: content(&inputs), inputs, notifiers, result }), revision)
 }

@@ -20,6 +20,7 @@ use crate::observed::{
 use crate::plan::NetworkCreate;
 use crate::workload::seen::{SeenConfig, SeenImage, SeenVolume, Storage};
 use crate::workload::{ContainerCreate, ContainerUpdate};
+pub use connect::BoxedStream;
 pub use docker::{DockerReader, DockerWriter};
 pub use error::{EngineError, EngineErrorKind};
 pub use transport::RequestCounter;
@@ -210,6 +211,21 @@ pub trait Writer: Reader {
     /// `POST /containers/{id}/exec` and its start: runs a command as root, and answers with its exit code.
     async fn exec(&self, _container: &ContainerId, _command: &[&str]) -> Result<i64, EngineError> {
         Err(EngineError::unsupported("running a command in a container"))
+    }
+
+    /// The same, and answers with what it prints, of which so many bytes are taken.
+    async fn exec_output(
+        &self,
+        _container: &ContainerId,
+        _command: &[&str],
+        _most: usize,
+    ) -> Result<String, EngineError> {
+        Err(EngineError::unsupported("running a command in a container"))
+    }
+
+    /// A stream of bytes to the daemon, for a program that speaks to it by itself.
+    async fn stream(&self) -> Result<BoxedStream, EngineError> {
+        Err(EngineError::unsupported("opening a stream to the daemon"))
     }
 
     /// `POST /services/{id}/update`, of a Swarm manager. What the update does not name stays as it is at that moment. Where nothing has to

@@ -37,6 +37,8 @@ pub(super) struct Done {
     pub(super) created: Option<NetworkId>,
     /// The container that was made, by the name that it was made with.
     pub(super) container: Option<(String, ContainerId)>,
+    /// Further networks that there are now, by their names.
+    pub(super) networks: Vec<(String, NetworkId)>,
     pub(super) warning: Option<Warning>,
 }
 
@@ -137,6 +139,8 @@ pub(super) struct Caller<'a> {
     /// The engines of the Swarm's nodes, this one among them: whoever is on a network of the Swarm may be on any.
     pub(super) others: &'a [(&'a ObjectKey, &'a dyn Writer)],
     pub(super) limits: Limits,
+    /// Told of what is under way within one call.
+    pub(super) step: &'a (dyn Fn(&str) + Sync),
 }
 
 impl Caller<'_> {

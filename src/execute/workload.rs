@@ -16,11 +16,11 @@ use crate::workload::seen::SeenConfig;
 use crate::workload::{ContainerCreate, ContainerUpdate};
 
 /// Between two looks at a container that is about to be ready, or to end.
-const LOOK: Duration = Duration::from_millis(250);
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// Lines of a log that a failure shows.
 const LINES: usize = 10;
 /// So many restarts of a container without a health check are a failure.
-const RESTARTS: u64 = 3;
+pub(super) const RESTARTS: u64 = 3;
 
 impl Caller<'_> {
     /// `call` names networks and containers by id.
@@ -68,11 +68,13 @@ impl Caller<'_> {
                     return Err(Failure { reason: None, message, hint: None }.into());
                 }
             }
+            WorkloadCall::ComposeUp(up) => return self.compose_up(up).await,
+            WorkloadCall::ComposeDown { project, stack } => self.compose_down(project, stack).await?,
         }
         Ok(Done::default())
     }
 
-    async fn look(&self, id: &ContainerId) -> Result<Option<WorkloadDetail>, EngineError> {
+    pub(super) async fn look(&self, id: &ContainerId) -> Result<Option<WorkloadDetail>, EngineError> {
         self.answer(self.engine.workload(id)).await
     }
 
@@ -167,7 +169,13 @@ impl Caller<'_> {
     }
 
     /// What its health check and its log say: whoever reads the failure need not go to the server.
-    async fn unhealthy(&self, id: &ContainerId, name: &str, verdict: &str, check: Option<String>) -> Failure {
+    pub(super) async fn unhealthy(
+        &self,
+        id: &ContainerId,
+        name: &str,
+        verdict: &str,
+        check: Option<String>,
+    ) -> Failure {
         let mut message = format!("The container {name} {verdict}.");
         if let Some(output) = check {
             message.push_str(&format!(" Its health check says: {}.", one_line(&output).trim_end_matches('.')));

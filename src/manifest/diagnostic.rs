@@ -113,6 +113,7 @@ impl Diagnostic {
                     title.element(origin.char_column(column.unwrap_or(1))).element(snippet)
                 }
             }
+            (None, Some(line), _) => title.element(Origin::path(file.as_ref()).line(line)),
             _ => title.element(Origin::path(file.as_ref())),
         };
         if let Some(hint) = &hint {

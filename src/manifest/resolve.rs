@@ -13,7 +13,7 @@ use super::check::quoted;
 use super::suggest::did_you_mean;
 use super::text::{Problem, Span, Text};
 use super::tree::Step;
-use super::{Loaded, Problems, Severity, endpoint, range, workload};
+use super::{Loaded, Problems, endpoint, range, workload};
 use crate::api::{
     ApplicationSpec, ContainerSelector, DatabaseSpec, DestinationSpec, DestinationType, EndpointSpec, Kind,
     NotifierSpec, NotifierType, Object, ObjectKey, ObjectRef, Placement, ProxySpec, ServerRole, ServerSpec,
@@ -25,6 +25,7 @@ use crate::desired::{
 };
 use crate::notice::{Notifier, check_template};
 use crate::workload::Workload;
+use crate::workload::stack::Stack;
 
 /// Networks that Docker makes itself, and a name that it reads as one of them.
 const PREDEFINED: [&str; 6] = ["bridge", "host", "none", "ingress", "docker_gwbridge", "default"];
@@ -117,6 +118,8 @@ enum Run {
     Adopted(ContainerSelector),
     /// Landfall.
     Managed(Arc<Workload>),
+    /// Landfall, by way of Docker Compose.
+    Stack(Arc<Stack>),
 }
 
 pub(super) enum Reference {
@@ -177,6 +180,15 @@ impl<'a> Resolver<'a> {
     pub(super) fn former_names(&self) -> BTreeMap<ObjectKey, ObjectKey> {
         let members = self.destinations.values().flat_map(|placed| &placed.destination.members);
         members.filter_map(|member| Some((member.resource.clone(), member.was.clone()?))).collect()
+    }
+
+    /// Every stack that Landfall brings up: its server, the resource and the stack, once for each destination.
+    pub(super) fn stacks(&self) -> Vec<(ObjectKey, ObjectKey, Arc<Stack>)> {
+        let members = self.destinations.values().flat_map(|placed| {
+            let stacks = placed.destination.members.iter();
+            stacks.filter_map(|it| Some((placed.server.clone(), it.resource.clone(), it.stack.clone()?)))
+        });
+        members.collect()
     }
 
     /// Whether the resource is on several destinations of the server.
@@ -758,9 +770,14 @@ impl<'a> Resolver<'a> {
             }
             self.static_addresses(at, &key, &endpoint);
             if let (Some(placed), Some(run)) = (self.destinations.get_mut(&key), &run) {
-                let (selector, workload) = match run {
-                    Run::Adopted(selector) => (selector.clone(), None),
-                    Run::Managed(run) => (workload::selector(&loaded.object.key(), &key), Some(Arc::clone(run))),
+                let (selector, workload, stack) = match run {
+                    Run::Adopted(selector) => (selector.clone(), None, None),
+                    Run::Managed(run) => (workload::selector(&loaded.object.key(), &key), Some(Arc::clone(run)), None),
+                    Run::Stack(stack) => {
+                        let project = Some(stack.project.clone());
+                        let own = workload::selector(&loaded.object.key(), &key);
+                        (ContainerSelector { compose_project: project, ..own }, None, Some(Arc::clone(stack)))
+                    }
                 };
                 placed.destination.members.push(DesiredMember {
                     resource: loaded.object.key(),
@@ -771,6 +788,7 @@ impl<'a> Resolver<'a> {
                     workload,
                     was: was.clone(),
                     replaces: replaces.clone(),
+                    stack,
                 });
             }
         }
@@ -933,25 +951,63 @@ impl<'a> Resolver<'a> {
     }
 
     fn service(&mut self, at: usize, spec: &ServiceSpec) -> Option<Run> {
-        let Some(compose) = &spec.compose else {
-            return self.adopted_or_managed(at, "service", spec.containers.as_ref(), "compose", &[], None);
+        let ServiceSpec {
+            destination: _,
+            additional_destinations: _,
+            containers,
+            endpoint,
+            start_after_repair: _,
+            compose,
+            connect_to_destination: _,
+            domains,
+            target_ports,
+        } = spec;
+        let managed = compose.as_ref().filter(|compose| compose.file.is_some());
+        let given = [("domains", !domains.is_empty()), ("targetPorts", !target_ports.is_empty())];
+        for (field, _) in given.iter().filter(|(_, given)| *given && managed.is_none()) {
+            self.report_key(at, &["spec".into(), (*field).into()], |span| {
+                Problem::new(span, format!("`{field}` is for a managed service, which needs `compose.file`"))
+            });
+        }
+        let Some(compose) = compose else {
+            return self.adopted_or_managed(at, "service", containers.as_ref(), "compose", &[], None);
         };
-        if compose.file.is_some() {
-            let path = ["spec".into(), "compose".into(), "file".into()];
-            if spec.containers.is_some() {
-                self.report_key(at, &path, |span| {
+        let of_managed = [
+            ("envFile", compose.env_file.is_some()),
+            ("takeOwnership", compose.take_ownership),
+            ("healthTimeoutSeconds", compose.health_timeout_seconds.is_some()),
+        ];
+        for (field, _) in of_managed.iter().filter(|(_, given)| *given && managed.is_none()) {
+            self.report_key(at, &["spec".into(), "compose".into(), (*field).into()], |span| {
+                Problem::new(span, format!("`{field}` is for a managed service, which needs `compose.file`"))
+            });
+        }
+        if let Some(compose) = managed {
+            if containers.is_some() {
+                self.report_key(at, &["spec".into(), "compose".into(), "file".into()], |span| {
                     Problem::new(
                         span,
                         "`compose.file` is for a managed service, but `containers` says that something else runs it",
                     )
                 });
-            } else {
-                self.unsupported(at, &path, "service");
+                return None;
             }
-            return None;
+            for field in ["ipv4Address", "ipv6Address", "macAddress"] {
+                let given = endpoint.as_ref().is_some_and(|endpoint| match field {
+                    "ipv4Address" => endpoint.ipv4_address.is_some(),
+                    "ipv6Address" => endpoint.ipv6_address.is_some(),
+                    _ => endpoint.mac_address.is_some(),
+                });
+                if given {
+                    self.report_key(at, &["spec".into(), "endpoint".into(), field.into()], |span| {
+                        Problem::new(span, "one address cannot be had by all containers of a stack")
+                    });
+                }
+            }
+            return self.stack(at, spec, compose).map(Run::Stack);
         }
         let project = Some(compose.project.clone());
-        let Some(containers) = &spec.containers else {
+        let Some(containers) = containers else {
             return Some(Run::Adopted(ContainerSelector { compose_project: project, ..ContainerSelector::default() }));
         };
         if containers.compose_project.is_some() && containers.compose_project != project {
@@ -1029,17 +1085,6 @@ impl<'a> Resolver<'a> {
                     "`composeService` needs `composeProject`: other projects may have a service of that name",
                 )
             });
-        }
-    }
-
-    fn unsupported(&mut self, at: usize, path: &[Step<'_>], noun: &str) {
-        if let Some(loaded) = self.get(at) {
-            let problem = Problem::new(
-                loaded.root.locate_key(path),
-                format!("managed {noun}s are not supported by this version"),
-            )
-            .hint("let something else run it, and choose its containers with `containers`");
-            self.problems.add(loaded.source, Severity::Warning, problem);
         }
     }
 

@@ -11,11 +11,13 @@ use super::text::Problem;
 use super::tree::Step;
 use crate::api::meta::{REPLACES, WAS};
 use crate::api::{
-    ApplicationSpec, ContainerSelector, DatabaseSpec, EnvVar, FileSpec, HealthcheckSpec, Kind, ObjectKey, ObjectRef,
-    PasswordSpec, PullPolicy, RestartPolicy, RolloutStrategy, Spec, ValueFrom, VolumeSpec,
+    ApplicationSpec, ComposeSpec, ContainerSelector, DatabaseSpec, EnvVar, FileSpec, HealthcheckSpec, Kind, ObjectKey,
+    ObjectRef, PasswordSpec, PullPolicy, RestartPolicy, RolloutStrategy, ServiceSpec, Spec, ValueFrom, VolumeSpec,
 };
+use crate::plan::Reason;
 use crate::workload::database::{self, Connection};
 use crate::workload::secret::SecretSource;
+use crate::workload::stack::{Stack, Unmade};
 use crate::workload::{
     ContainerTemplate, File, Healthcheck, Hook, Logging, Mount, MountSource, Order, Port, Resources, Rollout, Secret,
     Value, Workload, identity, routes,
@@ -505,11 +507,64 @@ impl Resolver<'_> {
         }
     }
 
+    /// What a managed service brings up, as far as the manifest says it. The compose file is read by Compose, later.
+    pub(super) fn stack(&mut self, at: usize, spec: &ServiceSpec, compose: &ComposeSpec) -> Option<Arc<Stack>> {
+        let file = compose.file.as_deref()?;
+        let mut routed: BTreeMap<String, Vec<routes::Route>> = BTreeMap::new();
+        for (service, domains) in &spec.domains {
+            let mut found: Vec<routes::Route> = Vec::new();
+            for (number, domain) in domains.iter().enumerate() {
+                let path = [Step::Key("spec"), "domains".into(), Step::Key(service), number.into()];
+                match routes::parse(domain) {
+                    Err(wrong) => self.report(at, &path, |span| Problem::new(span, wrong)),
+                    Ok(route) if found.contains(&route) || routed.values().flatten().any(|other| *other == route) => {
+                        self.report(at, &path, |span| {
+                            Problem::new(span, format!("the domain `{route}` is given twice"))
+                        });
+                    }
+                    Ok(route) => found.push(route),
+                }
+            }
+            routed.insert(service.clone(), found);
+        }
+        let ports = spec.target_ports.iter();
+        Some(Arc::new(Stack {
+            project: compose.project.clone(),
+            file: self.beside(at, file),
+            env_file: compose.env_file.as_deref().map(|file| self.beside(at, file)),
+            take_ownership: compose.take_ownership,
+            health_timeout: compose.health_timeout_seconds.unwrap_or(HEALTH_TIMEOUT),
+            routes: routed,
+            target_ports: ports
+                .filter_map(|(service, port)| Some((service.clone(), u16::try_from(*port).ok()?)))
+                .collect(),
+            made: Err(Unmade {
+                reason: Reason::ComposeInvalid,
+                message: format!("The compose file {file} was not read."),
+                hint: "this is a bug in Landfall".to_owned(),
+                line: None,
+            }),
+        }))
+    }
+
     /// What two managed resources of one server cannot both have: a host name, a volume with data, the name of a container.
     pub(super) fn claims(&mut self) {
         let mut claimed: BTreeMap<(ObjectKey, String), ObjectKey> = BTreeMap::new();
         let mut conflicts = Vec::new();
         let formers = self.former_names();
+        for (server, resource, stack) in self.stacks() {
+            let routes = stack.routes.values().flatten().map(|route| format!("the domain {route}"));
+            let project = format!("the Compose project {}", stack.project);
+            for what in routes.chain([project]) {
+                // On two destinations of one server it would be one stack all the same.
+                match claimed.get(&(server.clone(), what.clone())) {
+                    Some(other) => conflicts.push((resource.clone(), what, other.clone())),
+                    None => {
+                        claimed.insert((server.clone(), what), resource.clone());
+                    }
+                }
+            }
+        }
         for (server, resource, destination, workload) in self.managed() {
             let apart = self.is_apart(&server, &resource);
             let names = (1..=workload.replicas.min(1000)).map(|replica| {

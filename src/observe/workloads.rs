@@ -66,9 +66,15 @@ pub(super) async fn see(
 /// References of images, and whether their registries are to be asked.
 fn images(server: Option<&DesiredServer>) -> BTreeMap<String, bool> {
     let members = server.into_iter().flat_map(|server| &server.destinations).flat_map(|it| &it.members);
+    let members: Vec<_> = members.collect();
+    let stacks = members.iter().filter_map(|member| member.stack.as_ref()?.made.as_ref().ok());
+    let services = stacks.flat_map(|made| made.services.values());
+    let of_stacks = services.map(|it| (it.image.clone(), it.always_pulled && !it.image.contains('@')));
     let workloads: BTreeSet<(String, bool)> = members
+        .iter()
         .filter_map(|member| member.workload.as_ref())
         .map(|it| (it.image.clone(), it.pull_policy == PullPolicy::Always && !it.image.contains('@')))
+        .chain(of_stacks)
         .collect();
     let mut images = BTreeMap::new();
     for (reference, ask) in workloads {

@@ -116,6 +116,9 @@ words!(Reason {
     RoleChanged,
     RolloutInProgress,
     RollbackChanges,
+    ComposeMissing,
+    ComposeInvalid,
+    ComposeNetworks,
 });
 words!(BlockerKind { Destination, Application, Database, Service, Container, SwarmService, SwarmTask });
 

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::host::{self, Host};
 use super::operation::{Call, Cause, NetworkChange, NetworkTarget, NoteKind, Plan, ServerPlan};
 use super::swarm::View;
+use super::workload::call::WorkloadCall;
 use super::{PlanInput, ownership};
 use crate::desired::DesiredMember;
 use crate::observed::{ContainerId, NetworkId, ObservedState};
+use crate::workload::stack;
 
 /// The rules that the plan breaks; empty if it is sound.
 pub fn lint(input: &PlanInput<'_>, plan: &Plan) -> Vec<String> {
@@ -32,6 +34,10 @@ pub fn lint(input: &PlanInput<'_>, plan: &Plan) -> Vec<String> {
         }
     }
     violations
+}
+
+fn is_of_stack(input: &PlanInput<'_>, network: &str) -> bool {
+    super::workload::is_of_stack(input.desired.destinations().flat_map(|(_, it)| &it.members), network)
 }
 
 fn notes(server: &ServerPlan, say: &mut impl FnMut(String)) {
@@ -98,7 +104,7 @@ fn observed_server(input: &PlanInput<'_>, server: &ServerPlan, state: &ObservedS
         if group.operations.is_empty() {
             say(format!("the group of {} is empty", group.object));
         }
-        simulation.journal(group, say);
+        simulation.journal(input, group, say);
         for (at, operation) in group.operations.iter().enumerate() {
             let last = at + 1 == group.operations.len();
             if let Call::UpdateService { service, changes } = &operation.call
@@ -132,13 +138,15 @@ impl<'a> Simulation<'a> {
     }
 
     /// Whoever is disconnected in order to come back is in the journal.
-    fn journal(&self, group: &super::Group, say: &mut impl FnMut(String)) {
+    fn journal(&self, input: &PlanInput<'_>, group: &super::Group, say: &mut impl FnMut(String)) {
         let mut gone: BTreeSet<&ContainerId> = BTreeSet::new();
         for operation in &group.operations {
             match &operation.call {
                 Call::DisconnectEndpoint { container, .. } => {
                     gone.insert(&container.id);
                 }
+                // Of a stack's own network the file says who is on it, and how.
+                Call::ConnectEndpoint { network, .. } if is_of_stack(input, &network.name) => {}
                 Call::ConnectEndpoint { container, .. } if gone.contains(&container.id) => {
                     let listed = group
                         .journal
@@ -222,6 +230,11 @@ impl<'a> Simulation<'a> {
                 }
             }
             Call::Workload(call) => {
+                if let WorkloadCall::ComposeUp(up) = &**call
+                    && let Ok(made) = &up.stack.made
+                {
+                    self.created.extend(made.networks.values().map(|network| network.name.as_str()));
+                }
                 let Some(target) = call.target() else { return };
                 self.container(&target.id, &target.name, say);
                 let observed = self.state.containers.iter().find(|it| it.id == target.id);
@@ -303,6 +316,11 @@ impl<'a> Simulation<'a> {
     /// The network of a declared destination, or one that carries the set's labels.
     fn is_ours(&self, input: &PlanInput<'_>, network: &NetworkTarget) -> bool {
         let Some(id) = &network.id else { return true };
+        if is_of_stack(input, &network.name)
+            || self.state.network(id).is_some_and(|observed| observed.labels.contains_key(stack::PROJECT))
+        {
+            return true;
+        }
         self.state.network(id).is_some_and(|observed| {
             self.host.owner(observed).map_or_else(
                 || {

@@ -19,6 +19,7 @@ use crate::observed::{
     ContainerId, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork,
     ObservedService, ServiceAttachment,
 };
+use crate::workload::stack;
 
 /// A container that belongs on a destination's network, and how it should appear there.
 #[derive(Debug, Clone)]
@@ -87,6 +88,9 @@ pub(super) fn resolve<'a>(
             // Of another set, or with labels that were copied: not what Landfall runs for this one.
             found.retain(|it| super::workload::identity_of(it).is_some_and(|identity| identity.set == ctx.set));
         }
+        if member.stack.is_some() {
+            found.retain(|it| stack::owner(&it.labels).is_some_and(|owner| owner.set == ctx.set));
+        }
         if ctx.is_deleted(&member.resource) {
             members.leaving.extend(found.iter().map(|container| &container.id));
             members.leaving_services.extend(member.selector.swarm_services.iter().map(String::as_str));
@@ -105,7 +109,7 @@ pub(super) fn resolve<'a>(
         let before = super::workload::predecessors(ctx, destination, member);
         members.declared.extend(before.into_iter().map(|(container, _)| &container.id));
         // What Landfall runs itself it makes rather than waits for.
-        if member.workload.is_none() {
+        if member.workload.is_none() && member.stack.is_none() {
             members.notes.extend(missing(ctx, member, &found));
         }
         members.reservations.declare(&member.endpoint, &found);
@@ -140,10 +144,11 @@ pub(super) fn resolve<'a>(
                 members.notes.push(note);
                 continue;
             }
+            let endpoint = declared_endpoint(member, container);
             match index.get(&container.id) {
                 // Two resources may mean one container: it gets what both declare.
                 Some(&at) => {
-                    merge(&mut members.wanted[at].endpoint, &member.endpoint);
+                    merge(&mut members.wanted[at].endpoint, &endpoint);
                     members.wanted[at].start_after_repair |= member.start_after_repair;
                     members.wanted[at].made_for.insert(Purpose::Resource(member.resource.clone()));
                 }
@@ -152,7 +157,7 @@ pub(super) fn resolve<'a>(
                     members.wanted.push(Wanted {
                         object: &member.resource,
                         container,
-                        endpoint: member.endpoint.clone(),
+                        endpoint,
                         start_after_repair: member.start_after_repair,
                         made_for: [Purpose::Resource(member.resource.clone())].into(),
                     });
@@ -165,6 +170,15 @@ pub(super) fn resolve<'a>(
         wanted.endpoint = route::possible(ctx, &wanted.endpoint);
     }
     members
+}
+
+/// A container of a stack also answers to the name of its service, with the project's behind it.
+fn declared_endpoint(member: &DesiredMember, container: &ObservedContainer) -> DesiredEndpoint {
+    let mut endpoint = member.endpoint.clone();
+    if let (Some(of), Some(service)) = (&member.stack, container.labels.get(COMPOSE_SERVICE)) {
+        endpoint.aliases.insert(0, stack::alias(service, &of.project));
+    }
+    endpoint
 }
 
 fn merge(endpoint: &mut DesiredEndpoint, other: &DesiredEndpoint) {

@@ -505,12 +505,15 @@ impl<'a> Parts<'a> {
         arrange::free_first(ctx, &mut groups);
         let (retired, undeclared) = workload::leaving(ctx);
         notes.extend(undeclared);
+        let (taken_down, undeclared) = workload::stacks_leaving(ctx);
+        notes.extend(undeclared);
         plan.groups.extend(first.into_iter().map(|removal| removal.group));
         let refresh = refresh::group(ctx, &groups);
         plan.groups.extend(groups);
         plan.groups.extend(refresh);
         plan.groups.extend(workload::in_order(ctx, slow));
         plan.groups.extend(retired);
+        plan.groups.extend(taken_down);
         plan.groups.extend(last.into_iter().map(|removal| removal.group));
         service::wait_for_rollouts(ctx, plan);
         swarm::wait_for_node(ctx, plan);

@@ -744,6 +744,12 @@ pub enum Reason {
     RolloutInProgress,
     /// An update of a Swarm service takes the place of what could be rolled back to.
     RollbackChanges,
+    /// Docker Compose, or for a Swarm the Docker CLI, is not installed where Landfall runs.
+    ComposeMissing,
+    /// A compose file that cannot be brought up as it is, or that says something which has no effect.
+    ComposeInvalid,
+    /// Networks of a compose file that the proxy or others cannot reach.
+    ComposeNetworks,
 }
 
 /// What stands in the way of a deletion.

@@ -353,7 +353,13 @@ fn document(
         })),
         Kind::Service => {
             let project = selector.compose_project.clone().filter(|project| is_project(project));
-            let compose = project.map(|project| ComposeSpec { project, file: None, env_file: None });
+            let compose = project.map(|project| ComposeSpec {
+                project,
+                file: None,
+                env_file: None,
+                take_ownership: false,
+                health_timeout_seconds: None,
+            });
             Spec::Service(Box::new(ServiceSpec {
                 destination: Some(destination),
                 server: None,
@@ -363,6 +369,8 @@ fn document(
                 start_after_repair: false,
                 compose,
                 connect_to_destination: true,
+                domains: BTreeMap::new(),
+                target_ports: BTreeMap::new(),
             }))
         }
         Kind::Application | Kind::Server | Kind::Destination | Kind::Notifier => {

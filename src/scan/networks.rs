@@ -14,6 +14,7 @@ use crate::api::{
 use crate::desired::is_host;
 use crate::observed::{NetworkScope, ObservedNetwork, ObservedSubnet, SwarmState};
 use crate::plan::ownership::{self, Ownership};
+use crate::workload::stack;
 
 /// Networks that an engine has of itself; `default` is what it takes for `bridge`.
 const PREDEFINED: [&str; 6] = ["bridge", "host", "none", "ingress", "docker_gwbridge", "default"];
@@ -52,7 +53,10 @@ pub(super) fn destinations<'a>(context: &Context<'a>, names: &mut Names, warning
         .collect();
     let mut found = Vec::new();
     for network in networks {
-        if is_the_engines(network) || declared.contains(network.name.as_str()) {
+        if is_the_engines(network)
+            || declared.contains(network.name.as_str())
+            || context.declared_server.is_some_and(|server| stack::is_home(server, network))
+        {
             continue;
         }
         if let Some(owner) = ownership::of(network) {

@@ -9,6 +9,7 @@ pub mod identity;
 pub mod routes;
 pub mod secret;
 pub mod seen;
+pub mod stack;
 
 use std::collections::BTreeMap;
 

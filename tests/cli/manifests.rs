@@ -80,21 +80,20 @@ fn validate_in_json_has_the_places_as_fields() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_no_more_valid_to_validate_than_to_diff() {
+fn a_compose_file_is_read_to_validate_as_it_is_to_diff() {
     let directory = tempfile::tempdir().unwrap();
     let input = format!(
         "{SERVER}---\napiVersion: landfall/v1\nkind: Destination\nmetadata: {{ name: web }}\nspec: {{ server: a }}\n\
          ---\napiVersion: landfall/v1\nkind: Service\nmetadata: {{ name: app }}\nspec: {{ destination: web, compose: {{ project: app, file: app.yaml }} }}\n"
     );
     let ran = landfall_with_input(directory.path(), ["validate", "-f", "-"], &input).expect(2);
-    assert!(ran.stderr.contains("error: managed services are not supported by this version"), "{ran}");
+    assert!(ran.stderr.contains("app.yaml cannot be read: no such file"), "{ran}");
     assert!(ran.stderr.ends_with("error: 1 problem in the manifests\n"), "{ran}");
-    let ran = landfall_with_input(directory.path(), ["diff", "-f", "-"], &input).expect(2);
-    assert!(ran.stderr.contains("error: managed services are not supported by this version"), "{ran}");
-    // Beside a mistake it is a warning, and not counted.
-    let input = input.replace("server: a }", "server: b }");
-    let ran = landfall_with_input(directory.path(), ["validate", "-f", "-"], &input).expect(2);
-    assert!(ran.stderr.ends_with("error: 1 problem in the manifests\n"), "{ran}");
+    fs::write(directory.path().join("app.yaml"), "name: other\nservices: { web: { image: nginx } }\n").unwrap();
+    let ran = landfall_with_input(directory.path(), ["validate", "-f", "-"], &input).expect(0);
+    assert!(ran.stderr.contains("--> app.yaml:1") && ran.stderr.contains("what counts (ComposeInvalid)"), "{ran}");
+    let json = landfall_with_input(directory.path(), ["validate", "-f", "-", "-o", "json"], &input).expect(0).json();
+    assert_eq!((&json["valid"], &json["diagnostics"][0]["severity"]), (&true.into(), &"warning".into()));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What became of one run.
@@ -39,6 +39,12 @@ pub(crate) fn command() -> Command {
     clean(Command::new(env!("CARGO_BIN_EXE_landfall")))
 }
 
+/// Where the Docker Compose of the tests is; `scripts/compose` fetches it.
+pub(crate) fn compose() -> PathBuf {
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/compose");
+    std::env::var_os("LANDFALL_COMPOSE").map_or(default, PathBuf::from)
+}
+
 /// The command without anything in its environment that could change what `landfall` does.
 pub(crate) fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
@@ -49,6 +55,7 @@ pub(crate) fn clean(mut command: Command) -> Command {
             command.env_remove(name);
         }
     }
+    command.env("PATH", format!("{}:{}", compose().display(), std::env::var("PATH").unwrap_or_default()));
     command
 }
 

@@ -1,6 +1,7 @@
 //! Manifests in a directory of their own, for one run of the binary or several.
 
 use std::path::Path;
+use std::process::Command;
 
 use super::run::{Ran, command, finish};
 
@@ -29,12 +30,22 @@ impl World {
         self.run_with_input(arguments, "")
     }
 
-    /// `arguments` are separated by spaces.
-    pub(crate) fn run_with_input(&self, arguments: &str, input: &str) -> Ran {
+    /// The command with that environment.
+    pub(crate) fn run_with(&self, environment: &[(&str, &str)], arguments: &str) -> Ran {
+        let mut command = self.command(arguments);
+        finish(command.envs(environment.iter().copied()), "")
+    }
+
+    pub(crate) fn command(&self, arguments: &str) -> Command {
         let state = self.path().join("state");
         let mut command = command();
         command.current_dir(self.path()).env("XDG_STATE_HOME", state).args(arguments.split_whitespace());
-        finish(&mut command, input)
+        command
+    }
+
+    /// `arguments` are separated by spaces.
+    pub(crate) fn run_with_input(&self, arguments: &str, input: &str) -> Ran {
+        finish(&mut self.command(arguments), input)
     }
 }
 

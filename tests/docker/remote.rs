@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, UnixStream};
 
 use super::reader;
 use crate::cli::run::landfall;
+use crate::cli::world::World;
 use crate::ssh::dialer;
 use crate::support::authority::{Authority, Certified, Validity, text};
 use crate::support::sshd::Sshd;
@@ -108,6 +109,40 @@ async fn a_daemon_with_tlsverify_lets_its_clients_in_and_nobody_else() {
     };
     let networks = with(&authority.client()).networks().await.unwrap();
     assert_eq!(networks, reader(&host, &ConnectOptions::default()).networks().await.unwrap());
+
+    // Compose, which has no certificate, comes in over Landfall's own connection.
+    let client = authority.client();
+    let _ = host.container("none");
+    let world = World::new(&format!(
+        "apiVersion: landfall/v1
+kind: Server
+metadata: {{ name: edge }}
+spec:
+  endpoint: tcp://127.0.0.1:{}
+  tls: {{ caFile: {}, certFile: {}, keyFile: {} }}
+---
+apiVersion: landfall/v1
+kind: Destination
+metadata: {{ name: web }}
+spec: {{ server: edge, network: {{ name: web-net }} }}
+---
+apiVersion: landfall/v1
+kind: Service
+metadata: {{ name: cms }}
+spec: {{ destination: web, compose: {{ project: cms, file: ../stack.yaml }} }}
+",
+        relay.port,
+        authority.certificate().display(),
+        client.certificate.display(),
+        client.key.display(),
+    ));
+    world.write("stack.yaml", super::compose::STACK);
+    let brought_up = tokio::task::spawn_blocking(move || {
+        world.run("apply").expect(0);
+        world.run("diff").expect(0);
+    });
+    brought_up.await.unwrap();
+    assert_eq!(super::workloads::names(&host), ["cms-db-1", "cms-web-1"]);
 
     let error = with(&other.client()).networks().await.unwrap_err();
     assert_eq!(error.kind, EngineErrorKind::PermissionDenied, "{error}");

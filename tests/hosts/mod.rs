@@ -6,4 +6,5 @@ mod contexts;
 mod cut_off;
 mod fleet;
 mod one_connection;
+mod stacks;
 mod trouble;

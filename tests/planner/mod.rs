@@ -23,6 +23,7 @@ mod properties;
 mod refresh;
 mod routes;
 mod services;
+mod stacks;
 mod status;
 mod swarm;
 mod workloads;

@@ -557,6 +557,7 @@ fn member(kind: Kind, path: &str) -> MemberBuilder {
         connect: true,
         start_after_repair: false,
         workload: None,
+        stack: None,
     })
 }
 

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use landfall::observed::{
     ContainerId, ContainerState, Exit, Health, ObservedContainer, ObservedEndpoint, ObservedState,
 };
-use landfall::plan::workload::call::{ContainerRef, WorkloadCall};
+use landfall::plan::workload::call::{ComposeUp, ContainerRef, WorkloadCall};
 use landfall::workload::compare::wrapped;
 use landfall::workload::identity::{Applied, DRAIN, FILES, UID, files_label};
 use landfall::workload::secret::fingerprint;
 use landfall::workload::seen::{ImageState, SeenConfig, SeenImage, SeenMount, SeenValue};
-use landfall::workload::{ContainerCreate, Value};
+use landfall::workload::{ContainerCreate, Value, stack};
 
 use super::scenario::hex_id;
 
@@ -129,8 +129,80 @@ pub fn perform(state: &mut ObservedState, call: &WorkloadCall) -> Result<(), Str
             config.resources.memory = update.memory.unwrap_or(config.resources.memory);
             config.resources.pids = update.pids.unwrap_or(config.resources.pids);
         }
+        WorkloadCall::ComposeUp(up) => compose_up(state, up),
+        WorkloadCall::ComposeDown { project, stack } => {
+            state.containers.retain(|it| stack.iter().all(|gone| gone.id != it.id));
+            let of_project = |labels: &BTreeMap<String, String>| labels.get(stack::PROJECT) == Some(project);
+            state.networks.retain(|it| !of_project(&it.labels));
+        }
     }
     Ok(())
+}
+
+/// As Compose does it: what is as its record says stays, everything else is made anew.
+fn compose_up(state: &mut ObservedState, up: &ComposeUp) {
+    let made = up.stack.made.as_ref().expect("a stack that was read");
+    let project = &up.stack.project;
+    for network in made.networks.values() {
+        if state.networks.iter().all(|it| it.name != network.name) {
+            assert!(!network.external, "{} is missing, and somebody else's", network.name);
+            let observed = super::scenario::network(&network.name).label(stack::PROJECT, project);
+            state.networks.push(observed.build(&network.name));
+        }
+    }
+    let model: serde_json::Value =
+        serde_json::from_str(&made.model.expose(up.network.as_ref().map(|it| it.name.as_str()))).unwrap();
+    let is_of = |it: &ObservedContainer, service: &str| {
+        it.labels.get(stack::PROJECT) == Some(project) && it.labels.get(stack::SERVICE).is_some_and(|of| of == service)
+    };
+    state.containers.retain(|it| {
+        it.labels.get(stack::PROJECT) != Some(project)
+            || !up.orphans
+            || made.services.keys().any(|service| is_of(it, service))
+    });
+    for (name, service) in &made.services {
+        let image = image(&service.image);
+        state.images.insert(service.image.clone(), ImageState { local: Some(image.clone()), ..ImageState::default() });
+        let wanted = [(stack::CONFIG_HASH, &service.hash), (stack::IMAGE, &image.id)];
+        state
+            .containers
+            .retain(|it| !is_of(it, name) || wanted.iter().all(|(key, value)| it.labels.get(*key) == Some(*value)));
+        for number in 1..=service.replicas {
+            let container = format!("{project}-{name}-{number}");
+            if let Some(known) = state.containers.iter_mut().find(|it| it.name == container) {
+                known.state = ContainerState::Running;
+                continue;
+            }
+            let mut labels: BTreeMap<String, String> =
+                serde_json::from_value(model["services"][name]["labels"].clone()).unwrap_or_default();
+            labels.extend(wanted.map(|(key, value)| (key.to_owned(), value.clone())));
+            labels.extend([(stack::PROJECT.to_owned(), project.clone()), (stack::SERVICE.to_owned(), name.clone())]);
+            let homes = made.homes(name).map(|(network, aliases)| (network.name.clone(), aliases));
+            let destination =
+                up.network.iter().map(|it| (it.name.clone(), vec![name.clone(), stack::alias(name, project)]));
+            let endpoints = homes.chain(destination).map(|(network, aliases)| ObservedEndpoint {
+                network_id: state.networks.iter().find(|it| it.name == network).map(|it| it.id.clone()),
+                endpoint_id: hex_id(&format!("{container} on {network}")),
+                network_name: network,
+                ipv4_address: String::new(),
+                ipv6_address: String::new(),
+                gw_priority: None,
+                settings: Some(landfall::observed::EndpointSettings { aliases, ..Default::default() }),
+            });
+            let endpoints = endpoints.collect();
+            state.containers.push(ObservedContainer {
+                id: ContainerId::try_from(hex_id(&container)).unwrap(),
+                name: container,
+                image: service.image.clone(),
+                state: ContainerState::Running,
+                exit: None,
+                health: None,
+                labels,
+                network_mode: format!("{project}_default"),
+                endpoints,
+            });
+        }
+    }
 }
 
 fn create(

@@ -34,7 +34,7 @@ use hyper::body::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::connect::{ConnectOptions, Dialer};
+use super::connect::{BoxedStream, ConnectOptions, DialError, Dialer};
 use super::transport::{Answer, Transport, TransportError};
 use super::{
     ContainerDetail, EngineError, EngineErrorKind, EngineEvent, LogLine, LogRequest, NetworkDetail, Reader,
@@ -638,6 +638,29 @@ impl Writer for DockerWriter {
 
     async fn exec(&self, container: &ContainerId, command: &[&str]) -> Result<i64, EngineError> {
         self.run_in(container, command).await
+    }
+
+    async fn exec_output(&self, container: &ContainerId, command: &[&str], most: usize) -> Result<String, EngineError> {
+        self.printed_by(container, command, most).await
+    }
+
+    async fn stream(&self) -> Result<BoxedStream, EngineError> {
+        let attempted = "opening a stream to the daemon";
+        let dialled = tokio::time::timeout(self.reader.options.read_timeout, self.reader.dialer.dial()).await;
+        let failed = |kind, message, hint| EngineError {
+            kind,
+            attempted: format!("{attempted} of {}", self.reader.server),
+            message,
+            hint,
+        };
+        match dialled {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(DialError { kind, message, hint })) => Err(failed(kind, message, hint)),
+            Err(_) => {
+                let message = format!("no answer within {:?}", self.reader.options.read_timeout);
+                Err(failed(EngineErrorKind::Unreachable, message, None))
+            }
+        }
     }
 
     async fn update_service(&self, service: &ServiceId, update: ServiceUpdate<'_>) -> Result<(), EngineError> {

@@ -308,6 +308,38 @@ impl DockerWriter {
         let ended = within(self.reader.options.write_timeout, run).await;
         ended.map_err(|failure| failure.explain(Operation::ChangeContainer, &self.reader.server, &what))
     }
+
+    pub(super) async fn printed_by(
+        &self,
+        id: &ContainerId,
+        command: &[&str],
+        most: usize,
+    ) -> Result<String, EngineError> {
+        #[derive(Deserialize)]
+        struct Created {
+            #[serde(rename = "Id")]
+            id: String,
+        }
+        let what = format!("running a command in container {}", id.short());
+        let run = async {
+            let send = async |path: &str, body: Json, most: usize| {
+                let answer = self.reader.transport.send(request(Method::POST, path, &body)?).await?;
+                Ok::<_, Failure>(succeeded(answer).await?.whole(most).await?)
+            };
+            // With a terminal what is printed comes as it is, without frames.
+            let body = json!({ "Cmd": command, "User": "0", "AttachStdout": true, "Tty": true });
+            let path = format!("/containers/{id}/exec");
+            let created: Created = decoded(&send(&path, body, LARGEST_OBJECT).await?)?;
+            let exec = created.id;
+            if exec.is_empty() || !exec.chars().all(|c| c.is_ascii_hexdigit()) {
+                return Err(Failure::Unreadable(format!("{exec:?} is not the id of an exec")));
+            }
+            let printed = send(&format!("/exec/{exec}/start"), json!({ "Detach": false, "Tty": true }), most).await?;
+            Ok(String::from_utf8_lossy(&printed).into_owned())
+        };
+        let ended = within(self.reader.options.read_timeout, run).await;
+        ended.map_err(|failure| failure.explain(Operation::ChangeContainer, &self.reader.server, &what))
+    }
 }
 
 /// What a pull tells, line by line: how far it is, and that it failed, which may come within an answer that began as a success.

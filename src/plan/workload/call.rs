@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::api::ObjectKey;
 use crate::observed::{ContainerId, EndpointSettings};
 use crate::plan::{ContainerTarget, NetworkTarget};
 use crate::workload::compare::Difference;
+use crate::workload::stack::Stack;
 use crate::workload::{ContainerCreate, ContainerUpdate};
 
 /// A container that exists, or one that an earlier operation of the plan makes.
@@ -104,6 +106,30 @@ pub enum WorkloadCall {
         update: ContainerUpdate,
         differences: Vec<Difference>,
     },
+    /// Docker Compose makes the containers, networks and volumes of a stack, and waits until its services are healthy.
+    ComposeUp(Box<ComposeUp>),
+    /// Docker Compose stops and removes the containers of a stack, and its networks. Its volumes stay.
+    ComposeDown {
+        project: String,
+        /// The containers that it removes.
+        stack: Vec<ContainerTarget>,
+    },
+}
+
+/// What Compose is to bring up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComposeUp {
+    pub stack: Arc<Stack>,
+    /// The destination's, where the services are on it.
+    pub network: Option<NetworkTarget>,
+    /// Why it is run.
+    pub differences: Vec<Difference>,
+    /// Containers of the project whose services are not in the file go; not where any of them is somebody else's.
+    pub orphans: bool,
+    /// Every container is made anew.
+    pub anew: bool,
+    /// Stands for exactly this attempt.
+    pub attempt: String,
 }
 
 impl WorkloadCall {
@@ -119,13 +145,18 @@ impl WorkloadCall {
             WorkloadCall::RemoveContainer { .. } => "RemoveContainer",
             WorkloadCall::RenameContainer { .. } => "RenameContainer",
             WorkloadCall::UpdateContainer { .. } => "UpdateContainer",
+            WorkloadCall::ComposeUp(_) => "ComposeUp",
+            WorkloadCall::ComposeDown { .. } => "ComposeDown",
         }
     }
 
     /// The container that it is about, by name.
     pub fn container(&self) -> Option<&str> {
         match self {
-            WorkloadCall::PullImage { .. } | WorkloadCall::CreateVolume { .. } => None,
+            WorkloadCall::PullImage { .. }
+            | WorkloadCall::CreateVolume { .. }
+            | WorkloadCall::ComposeUp(_)
+            | WorkloadCall::ComposeDown { .. } => None,
             WorkloadCall::RunJob { container, .. } | WorkloadCall::CreateContainer { container, .. } => {
                 Some(&container.name)
             }
@@ -144,7 +175,9 @@ impl WorkloadCall {
             WorkloadCall::PullImage { .. }
             | WorkloadCall::CreateVolume { .. }
             | WorkloadCall::RunJob { .. }
-            | WorkloadCall::CreateContainer { .. } => None,
+            | WorkloadCall::CreateContainer { .. }
+            | WorkloadCall::ComposeUp(_)
+            | WorkloadCall::ComposeDown { .. } => None,
             WorkloadCall::StartContainer { container, .. }
             | WorkloadCall::RemoveContainer { container, .. }
             | WorkloadCall::RenameContainer { container, .. } => container.existing(),
@@ -158,6 +191,7 @@ impl WorkloadCall {
     pub fn network(&self) -> Option<&NetworkTarget> {
         match self {
             WorkloadCall::RunJob { network, .. } | WorkloadCall::CreateContainer { network, .. } => Some(network),
+            WorkloadCall::ComposeUp(up) => up.network.as_ref(),
             _ => None,
         }
     }
@@ -165,6 +199,7 @@ impl WorkloadCall {
     pub fn network_mut(&mut self) -> Option<&mut NetworkTarget> {
         match self {
             WorkloadCall::RunJob { network, .. } | WorkloadCall::CreateContainer { network, .. } => Some(network),
+            WorkloadCall::ComposeUp(up) => up.network.as_mut(),
             _ => None,
         }
     }
@@ -189,8 +224,11 @@ impl WorkloadCall {
     /// As a sign before a line of the plan.
     pub fn sign(&self) -> char {
         match self {
-            WorkloadCall::RemoveContainer { .. } | WorkloadCall::StopContainer { .. } => '-',
+            WorkloadCall::RemoveContainer { .. }
+            | WorkloadCall::StopContainer { .. }
+            | WorkloadCall::ComposeDown { .. } => '-',
             WorkloadCall::UpdateContainer { .. } | WorkloadCall::RenameContainer { .. } => '~',
+            WorkloadCall::ComposeUp(up) if up.differences.iter().any(|it| it.from.as_deref() != Some("none")) => '~',
             _ => '+',
         }
     }
@@ -203,6 +241,8 @@ impl WorkloadCall {
                 | WorkloadCall::RunJob { .. }
                 | WorkloadCall::StartContainer { .. }
                 | WorkloadCall::StopContainer { .. }
+                | WorkloadCall::ComposeUp(_)
+                | WorkloadCall::ComposeDown { .. }
         )
     }
 }
@@ -230,6 +270,17 @@ impl fmt::Display for WorkloadCall {
             WorkloadCall::UpdateContainer { container, differences, .. } => {
                 write!(f, "update {} in place", container.name)?;
                 list(f, differences)
+            }
+            WorkloadCall::ComposeUp(up) => {
+                write!(f, "compose up {}", up.stack.project)?;
+                if let Some(network) = &up.network {
+                    write!(f, " on {}", network.name)?;
+                }
+                list(f, &up.differences)
+            }
+            WorkloadCall::ComposeDown { project, stack } => {
+                let names: Vec<&str> = stack.iter().map(|container| container.name.as_str()).collect();
+                write!(f, "compose down {project} ({})", names.join(", "))
             }
         }
     }

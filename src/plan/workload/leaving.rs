@@ -31,7 +31,7 @@ pub(in crate::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
             notes.push(Note::unmanaged(Reason::OwnershipConflict, &identity.object, message).hint(hint));
             continue;
         }
-        match cause(ctx, &identity) {
+        match cause_of_leaving(ctx, &identity) {
             Some(cause) => groups.push(remove(container, &identity, cause)),
             None => notes.push(
                 Note::unmanaged(
@@ -77,11 +77,11 @@ fn is_taken_over(
 }
 
 /// A suspended destination is left as it is, with everything on it.
-fn is_left_alone(ctx: &Context<'_>, identity: &Identity) -> bool {
+pub(super) fn is_left_alone(ctx: &Context<'_>, identity: &Identity) -> bool {
     ctx.server.destinations.iter().any(|it| it.key == identity.destination && it.suspend)
 }
 
-fn cause(ctx: &Context<'_>, identity: &Identity) -> Option<Cause> {
+pub(super) fn cause_of_leaving(ctx: &Context<'_>, identity: &Identity) -> Option<Cause> {
     if ctx.is_deleted(&identity.object) {
         Some(Cause::DeletionRequested)
     } else {

@@ -5,6 +5,7 @@
 //! one is gone; the daemon gives a name once, so two appliers cannot both make it.
 
 pub mod call;
+mod compose;
 mod data;
 mod leaving;
 mod predecessors;
@@ -12,6 +13,7 @@ mod rollout;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(super) use compose::{is_of_stack, leaving as stacks_leaving};
 pub(super) use leaving::leaving;
 pub use predecessors::may_be_replaced;
 pub(super) use predecessors::{Origin, predecessors};
@@ -77,8 +79,11 @@ pub(super) fn converge<'a>(
     target: &Target<'a>,
     draft: &mut Draft,
 ) {
-    let managed = destination.members.iter().filter(|member| !ctx.is_deleted(&member.resource));
-    for (member, workload) in managed.filter_map(|member| Some((member, member.workload.as_deref()?))) {
+    let managed = || destination.members.iter().filter(|member| !ctx.is_deleted(&member.resource));
+    for (member, stack) in managed().filter_map(|member| Some((member, member.stack.as_ref()?))) {
+        compose::converge(ctx, destination, member, stack, target, draft);
+    }
+    for (member, workload) in managed().filter_map(|member| Some((member, member.workload.as_deref()?))) {
         let mut image = ctx.host.state.images.get(&workload.image).cloned().unwrap_or_default();
         if workload.pull_policy != PullPolicy::Always {
             image.remote = None;
@@ -455,6 +460,7 @@ impl Call {
         match self {
             Call::Workload(call) => match &**call {
                 WorkloadCall::StartContainer { attempt, .. } if !attempt.is_empty() => Some(attempt),
+                WorkloadCall::ComposeUp(up) => Some(&up.attempt),
                 _ => None,
             },
             _ => None,

@@ -1,0 +1,241 @@
+//! Stacks of Docker Compose: when Compose is run, what is repaired without it, and whose a project is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use landfall::desired::DesiredMember;
+use landfall::manifest::{self, Source};
+use landfall::plan::{Call, Request};
+use landfall::workload::stack::{self, Additions, Made, Model, Stack, Unmade};
+use serde_json::json;
+
+use crate::support::scenario::{Scenario, container, edge, network};
+use crate::support::{simulator, workloads};
+
+fn manifests(service: &str) -> String {
+    format!(
+        "apiVersion: landfall/v1
+kind: Server
+metadata: {{ name: edge-1 }}
+spec: {{ endpoint: unix:///run/docker.sock, proxy: {{ container: traefik }}, allowedNamespaces: ['*'] }}
+---
+apiVersion: landfall/v1
+kind: Destination
+metadata: {{ name: web, namespace: shop }}
+spec: {{ server: default/edge-1, network: {{ name: web-net }} }}
+{service}"
+    )
+}
+
+fn service(further: &str) -> String {
+    format!(
+        "---
+apiVersion: landfall/v1
+kind: Service
+metadata: {{ name: cms, namespace: shop }}
+spec:
+  destination: web
+  compose: {{ project: cms, file: cms.yaml }}
+{further}"
+    )
+}
+
+/// As the shell has it read: two services on the stack's own network. `image` is that of the first.
+fn declare(scenario: &mut Scenario, manifests: &str, image: &str) {
+    let sources = [Source { name: "m.yaml".to_owned(), bytes: manifests.as_bytes().to_vec() }];
+    scenario.desired =
+        manifest::load(&sources).unwrap_or_else(|found| panic!("{found:#?}")).desired("default").unwrap();
+    for server in scenario.desired.servers.values_mut().map(Arc::make_mut) {
+        let proxy = server.proxy.as_ref().map(|proxy| proxy.proxy_type);
+        for destination in &mut server.destinations {
+            let key = destination.key.clone();
+            for member in &mut destination.members {
+                let Some(declared) = member.stack.clone() else { continue };
+                member.stack = Some(Arc::new(Stack {
+                    made: Ok(made(&declared, member, &key, proxy, image)),
+                    ..(*declared).clone()
+                }));
+            }
+        }
+    }
+}
+
+fn made(
+    stack: &Stack,
+    member: &DesiredMember,
+    destination: &landfall::api::ObjectKey,
+    proxy: Option<landfall::api::ProxyType>,
+    image: &str,
+) -> Made {
+    let home = format!("{}_default", stack.project);
+    let model = json!({
+        "services": {
+            "web": { "image": image, "networks": { "default": null } },
+            "db": { "image": "postgres", "networks": { "default": null } },
+        },
+        "networks": { "default": { "name": home } },
+    });
+    let additions = Additions {
+        set: "default",
+        object: &member.resource,
+        destination,
+        aliases: member.connect.then_some(member.endpoint.aliases.as_slice()),
+        proxy: proxy.filter(|_| stack.is_routed()),
+    };
+    let completed = stack.completed(model, &additions);
+    let hash = |name: &str| (name.to_owned(), completed["services"][name].to_string().len().to_string() + image);
+    let hashes: BTreeMap<String, String> = ["web", "db"].map(hash).into();
+    Made {
+        services: stack::services(&completed, &stack.project, &hashes),
+        networks: stack::networks(&completed),
+        volumes: stack::volumes(&completed),
+        model: Model::new(&completed),
+        findings: Vec::new(),
+        version: "2.40.3".to_owned(),
+        directory: "/".to_owned(),
+        builds: false,
+    }
+}
+
+fn world(service: &str) -> Scenario {
+    let mut scenario = Scenario::new().network(network("web-net").of("shop/web"));
+    scenario = scenario.container(container("traefik").on("bridge").on("web-net").marked());
+    declare(&mut scenario, &manifests(service), "nginx");
+    scenario
+}
+
+fn execute(scenario: &mut Scenario) -> String {
+    let plan = scenario.plan();
+    for operation in plan.servers.iter().flat_map(|it| &it.groups).flat_map(|it| &it.operations) {
+        match &operation.call {
+            Call::Workload(call) => workloads::perform(scenario.state(), call).unwrap(),
+            call => simulator::call(scenario.state(), call),
+        }
+    }
+    plan.to_string()
+}
+
+fn rests(scenario: &Scenario) {
+    assert_eq!(scenario.plan().to_string(), "");
+}
+
+#[test]
+fn a_stack_is_brought_up_once_with_the_proxy_at_its_home_and_only_what_differs_again() {
+    let mut scenario = world(&service("  domains: { web: [cms.example.com] }\n"));
+    assert_eq!(
+        execute(&mut scenario),
+        "default/edge-1
+  + compose up cms (db containers: none -> 1; web containers: none -> 1) for Service/shop/cms (WorkloadMissing)
+  + connect traefik to cms_default for Service/shop/cms (ProxyDetached)
+"
+    );
+    rests(&scenario);
+    let all = manifests(&service("  domains: { web: [cms.example.com] }\n"));
+    declare(&mut scenario, &all, "caddy");
+    let planned = execute(&mut scenario);
+    assert!(planned.contains("web configuration: ") && planned.contains("(WorkloadDiffers), disruptive"), "{planned}");
+    rests(&scenario);
+    declare(&mut scenario, &manifests(&service("")), "caddy");
+    let planned = execute(&mut scenario);
+    assert!(
+        planned.contains("- disconnect traefik from cms_default for Service/shop/cms (ProxyUnwanted)"),
+        "{planned}"
+    );
+    rests(&scenario);
+}
+
+#[test]
+fn what_fell_off_is_connected_without_compose() {
+    let mut scenario = world(&service("  connectToDestination: true\n"));
+    execute(&mut scenario);
+    rests(&scenario);
+    for container in &mut scenario.state().containers {
+        if container.name == "cms-web-1" {
+            container.endpoints.clear();
+        }
+        for endpoint in container.endpoints.iter_mut().filter(|it| it.network_name == "cms_default") {
+            endpoint.settings.as_mut().unwrap().aliases.clear();
+        }
+    }
+    assert_eq!(
+        execute(&mut scenario),
+        "default/edge-1
+  + connect cms-web-1 to web-net as web-cms for Service/shop/cms (MemberDetached)
+  - disconnect cms-db-1 from cms_default for Service/shop/cms (EndpointDiffers), disruptive
+  + connect cms-db-1 to cms_default as db for Service/shop/cms (EndpointDiffers)
+  + connect cms-web-1 to cms_default as web for Service/shop/cms (MemberDetached)
+"
+    );
+    rests(&scenario);
+}
+
+#[test]
+fn a_project_is_left_alone_where_another_set_or_a_person_has_brought_it_up() {
+    let mut scenario = world(&service(""));
+    execute(&mut scenario);
+    declare(&mut scenario, &manifests(&service("")).replace("web-net", "other-net"), "nginx");
+    scenario.desired.set = "other".to_owned();
+    let said = scenario.plan().to_string();
+    assert!(
+        said.contains("is Service/shop/cms's of the set \"default\"") && said.contains("(OwnershipConflict)"),
+        "{said}"
+    );
+    declare(&mut scenario, &manifests(&service("")), "nginx");
+    for container in &mut scenario.state().containers {
+        container.labels.retain(|key, _| !key.starts_with("landfall."));
+    }
+    let said = scenario.plan().to_string();
+    assert!(said.contains("(AdoptionRequired)") && !said.contains("compose up"), "{said}");
+    let taken = service("").replace("file:", "takeOwnership: true, file:");
+    declare(&mut scenario, &manifests(&taken), "nginx");
+    let planned = scenario.plan().to_string();
+    assert!(planned.contains("db configuration: somebody else's -> Landfall's"), "{planned}");
+}
+
+#[test]
+fn an_undeclared_stack_is_reported_and_taken_down_by_prune_alone() {
+    let mut scenario = world(&service("  domains: { web: [cms.example.com] }\n"));
+    execute(&mut scenario);
+    declare(&mut scenario, &manifests(""), "nginx");
+    let said = scenario.plan().to_string();
+    assert!(said.contains("its stack \"cms\" exists. (Undeclared)") && !said.contains("compose down"), "{said}");
+    scenario.request = Request { prune: true, ..Request::default() };
+    assert_eq!(
+        execute(&mut scenario),
+        "default/edge-1
+  - disconnect traefik from cms_default for Service/shop/cms (ProxyUnwanted), disruptive
+  - compose down cms (cms-db-1, cms-web-1) for Service/shop/cms (Undeclared), disruptive
+"
+    );
+    rests(&scenario);
+    assert_eq!(scenario.observed[&edge()].as_ref().unwrap().containers.len(), 1);
+}
+
+#[test]
+fn what_compose_refuses_is_refused_and_a_failed_attempt_is_not_repeated() {
+    let mut scenario = world(&service(""));
+    let unmade = Unmade {
+        reason: landfall::plan::Reason::ComposeMissing,
+        message: "The stack cms needs Docker Compose.".to_owned(),
+        hint: "install it".to_owned(),
+        line: None,
+    };
+    let first = scenario.plan();
+    let attempt = first.attempts().next().unwrap().to_owned();
+    scenario.request.failed_attempts = BTreeMap::from([(attempt, "It was sick.".to_owned())]);
+    let said = scenario.plan().to_string();
+    assert!(said.contains("is not tried again until something changes. It was sick. (HealthCheckFailed)"), "{said}");
+    for server in scenario.desired.servers.values_mut().map(Arc::make_mut) {
+        for member in server.destinations.iter_mut().flat_map(|it| &mut it.members) {
+            let stack = (**member.stack.as_ref().unwrap()).clone();
+            member.stack = Some(Arc::new(Stack { made: Err(unmade.clone()), ..stack }));
+        }
+    }
+    assert_eq!(
+        scenario.plan().to_string(),
+        "default/edge-1
+  ! refused Service/shop/cms: The stack cms needs Docker Compose. (ComposeMissing)
+      hint: install it
+"
+    );
+}
