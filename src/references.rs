@@ -7,7 +7,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use crate::api::ObjectKey;
+use crate::desired::DesiredState;
 use crate::observed::{ContainerState, NetworkId, ObservedContainer, ObservedNetwork};
+use crate::workload::Value;
+use crate::workload::routes::Route;
 
 /// The destination in question, by everything that others may know of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,6 +142,118 @@ pub fn routes_through<'a>(
         .map(|label| Referring::ProxyLabel { label: label.to_owned() })
 }
 
+/// A declared resource elsewhere that needs something of the destination.
+pub fn declared_elsewhere(subject: &Subject, desired: &DesiredState, destination: &ObjectKey) -> Vec<String> {
+    let here: BTreeSet<&ObjectKey> = desired
+        .all_servers()
+        .flat_map(|server| &server.destinations)
+        .filter(|it| it.key == *destination)
+        .flat_map(|it| it.members.iter().map(|member| &member.resource))
+        .collect();
+    let mut found = BTreeSet::new();
+    for other in desired.all_servers().flat_map(|it| &it.destinations).filter(|it| it.key != *destination) {
+        for member in other.members.iter().filter(|member| !here.contains(&member.resource)) {
+            let Some(workload) = &member.workload else { continue };
+            let (resource, on) = (&member.resource, other.key.path());
+            for needed in workload.depends_on.iter().filter(|needed| here.contains(needed)) {
+                found.insert(format!("{resource} on {on}, which depends on {needed}"));
+            }
+            for (place, value) in workload.container.values() {
+                let text = match value {
+                    Value::Literal(text) => Some(text.as_str()),
+                    Value::Secret(secret) => secret.expose(),
+                };
+                if let Some(mentions) = text.and_then(|text| mentioned(subject, text)) {
+                    found.insert(format!("{resource} on {on}, whose {place} mentions {mentions}"));
+                }
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// A line of a load balancer's configuration that names the destination, one of its members or an address of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mention {
+    /// From 1.
+    pub line: usize,
+    pub mentions: String,
+}
+
+/// Reads the configuration of a Caddy or a Traefik, whatever its syntax: comments count for nothing. `server`: by which names and addresses the
+/// server goes for others.
+pub fn in_configuration(subject: &Subject, server: &BTreeSet<String>, text: &str) -> Vec<Mention> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = match line.find('#') {
+            // Within a word it begins no comment.
+            Some(at) if at == 0 || line[..at].ends_with(char::is_whitespace) => &line[..at],
+            _ => line,
+        };
+        let of_server = || words(line).find(|word| server.contains(*word)).map(str::to_owned);
+        if let Some(mentions) = mentioned(subject, line).or_else(of_server) {
+            found.push(Mention { line: number + 1, mentions });
+        }
+    }
+    found
+}
+
+/// What a running proxy would send requests to, of what it tells of its configuration: addresses that are the destination's.
+pub fn routed(subject: &Subject, configuration: &serde_json::Value) -> BTreeSet<String> {
+    fn walk(subject: &Subject, value: &serde_json::Value, depth: usize, found: &mut BTreeSet<String>) {
+        if depth > 64 {
+            return;
+        }
+        match value {
+            serde_json::Value::Array(all) => all.iter().for_each(|it| walk(subject, it, depth + 1, found)),
+            serde_json::Value::Object(fields) => {
+                for (key, value) in fields {
+                    match value {
+                        serde_json::Value::String(text) if matches!(key.as_str(), "url" | "address" | "dial") => {
+                            found.extend(mentioned(subject, text));
+                        }
+                        value => walk(subject, value, depth + 1, found),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    walk(subject, configuration, 0, &mut found);
+    found
+}
+
+/// Host names for which requests reach the members: their records in the DNS are of no use any more.
+pub fn dns_names<'a>(
+    members: impl IntoIterator<Item = &'a ObservedContainer>,
+    declared: impl IntoIterator<Item = &'a Route>,
+) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = declared.into_iter().map(|route| route.host.clone()).collect();
+    for (key, value) in members.into_iter().flat_map(|member| &member.labels) {
+        if key.starts_with("traefik.") && key.ends_with(".rule") {
+            let hosts = value.split("Host(").skip(1).filter_map(|rest| rest.split_once(')')).map(|(inside, _)| inside);
+            let hosts =
+                hosts.flat_map(|inside| inside.split(',')).map(|host| host.trim().trim_matches(['`', '"', '\'']));
+            names.extend(hosts.filter(|host| is_host_name(host)).map(str::to_owned));
+        } else if key == "caddy" || key.strip_prefix("caddy_").is_some_and(|it| it.chars().all(|c| c.is_ascii_digit()))
+        {
+            let hosts = value.split([',', ' ']).filter_map(|site| {
+                let site = site.split_once("://").map_or(site, |(_, site)| site);
+                site.split(['/', ':']).next()
+            });
+            names.extend(hosts.filter(|host| is_host_name(host)).map(str::to_owned));
+        }
+    }
+    names
+}
+
+fn is_host_name(text: &str) -> bool {
+    text.contains('.')
+        && text.len() <= 253
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '*'))
+}
+
 fn is_on(endpoint: &crate::observed::ObservedEndpoint, id: &NetworkId, name: &str) -> bool {
     match &endpoint.network_id {
         Some(network_id) => network_id == id,
@@ -153,10 +269,15 @@ fn mentioned(subject: &Subject, value: &str) -> Option<String> {
             || subject.names.contains(word)
             || address.is_ok_and(|address| subject.subnets.iter().any(|subnet| subnet.contains(&address)))
     };
+    words(value).find(|word| known(word)).map(str::to_owned)
+}
+
+/// Names and addresses in a text.
+fn words(text: &str) -> impl Iterator<Item = &str> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let is_ipv6 = |c: char| c.is_ascii_hexdigit() || c == ':';
-    let words = value.split(|c| !is_name(c)).chain(value.split(|c| !is_ipv6(c)));
-    words.map(|word| word.trim_matches('.')).find(|word| !word.is_empty() && known(word)).map(str::to_owned)
+    let words = text.split(move |c| !is_name(c)).chain(text.split(move |c| !is_ipv6(c)));
+    words.map(|word| word.trim_matches('.')).filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]
@@ -292,6 +413,47 @@ mod tests {
             )]),
             ["container traefik (running), whose environment variable CADDY_INGRESS_NETWORKS mentions web-net"]
         );
+    }
+
+    fn subject() -> Subject {
+        let member = container("db-1", &[("web-net", 'a')], &[]);
+        Subject::new(&network("web-net", 'a'), [&member.0], [])
+    }
+
+    #[test]
+    fn load_balancers_elsewhere_are_read_by_line_whatever_their_syntax() {
+        let server = BTreeSet::from(["edge-1.example.com".to_owned()]);
+        let caddyfile = "shop.example.com {\n  # to db-1\n  reverse_proxy edge-1.example.com:8080\n}\n";
+        let mention = |line, mentions: &str| Mention { line, mentions: mentions.to_owned() };
+        assert_eq!(in_configuration(&subject(), &server, caddyfile), [mention(3, "edge-1.example.com")]);
+        let traefik = "http:\n  services:\n    shop:\n      loadBalancer:\n        servers:\n        - url: http://10.42.0.7:80\n        - url: http://db-10:80 # db-1\n";
+        assert_eq!(in_configuration(&subject(), &server, traefik), [mention(6, "10.42.0.7")]);
+    }
+
+    #[test]
+    fn a_running_proxy_is_asked_where_it_sends_requests_to() {
+        let traefik = serde_json::json!([
+            { "name": "shop@docker", "loadBalancer": { "servers": [{ "url": "http://10.42.0.7:80" }, { "url": "http://10.43.0.7:80" }] } },
+        ]);
+        assert_eq!(routed(&subject(), &traefik), ["10.42.0.7".to_owned()].into());
+        let caddy = serde_json::json!({ "apps": { "http": { "routes": [{ "upstreams": [{ "dial": "db-1:80" }] }], "comment": "10.42.0.9" } } });
+        assert_eq!(routed(&subject(), &caddy), ["db-1".to_owned()].into());
+    }
+
+    #[test]
+    fn names_in_the_dns_are_those_that_requests_come_for() {
+        let mut member = container("shop", &[("web-net", 'a')], &[]).0;
+        for (key, value) in [
+            ("traefik.http.routers.shop.rule", "Host(`shop.example.com`, `www.example.com`) && PathPrefix(`/api`)"),
+            ("caddy_0", "https://cms.example.com:443/blog"),
+            ("caddy_0.reverse_proxy", "{{upstreams}}"),
+            ("other", "Host(`not.example.com`)"),
+        ] {
+            member.labels.insert(key.to_owned(), value.to_owned());
+        }
+        let declared = crate::workload::routes::parse("https://api.example.com/v1").unwrap();
+        let names: Vec<String> = dns_names([&member], [&declared]).into_iter().collect();
+        assert_eq!(names, ["api.example.com", "cms.example.com", "shop.example.com", "www.example.com"]);
     }
 
     #[test]

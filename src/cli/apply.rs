@@ -123,6 +123,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     }
     ended.report.revision = revision;
     record::record(context, store.as_ref(), "apply", Some(&manifests), &ended.report, started.elapsed())?;
+    if ended.report.servers.iter().all(|server| server.operations.is_empty()) {
+        // Seen before anything was done, it holds afterwards.
+        record::note_use(store.as_ref(), &desired, &ended.observed)?;
+    }
     finish(context, &ended, args.output.into(), args.servers.timeout)
 }
 

@@ -10,17 +10,24 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::apply::{self, Ended, Format, Run};
 use super::args::{self, ServerArgs, SetArgs, StateArgs};
 use super::{Context, Error, Exit, diff, record, report, servers, target};
-use crate::api::{Kind, ObjectKey};
-use crate::desired::{DesiredServer, DesiredState};
-use crate::engine::{ContainerDetail, EngineError, Reader, connect};
+use crate::api::{Kind, ObjectKey, ProxyType};
+use crate::desired::{DesiredMember, DesiredServer, DesiredState, Endpoint, Proxy, ProxyInstance};
+use crate::engine::{ContainerDetail, EngineError, Reader, Writer, connect};
 use crate::manifest::Manifests;
 use crate::observe::Interest;
-use crate::observed::{NetworkId, Observations, ObservedNetwork, ObservedState, Unobserved, UnobservedReason};
+use crate::observed::{
+    AddressOf, NetworkId, Observations, ObservedContainer, ObservedNetwork, ObservedState, Unobserved, UnobservedReason,
+};
+use crate::plan::facts::facts;
 use crate::plan::{Call, DeleteMode, Plan, Reason, Request, SWARM_SERVICE, selects};
 use crate::reconcile::Preview;
-use crate::references::{Inspected, Reference, Subject, references, routes_through};
-use crate::report::Report;
+use crate::references::{
+    Inspected, Subject, declared_elsewhere, dns_names, in_configuration, references, routed, routes_through,
+};
+use crate::report::{Outcome, Report};
 use crate::sources;
+use crate::workload::seen::SeenVolume;
+use crate::workload::{identity, stack};
 
 /// Deletes objects, unless something still needs them
 ///
@@ -57,6 +64,9 @@ pub(super) struct Args {
     /// What does not exist is no error
     #[arg(long)]
     ignore_not_found: bool,
+    /// Configuration of a load balancer elsewhere, a Caddy's or a Traefik's, in which the destination may be named; repeats
+    #[arg(long, value_name = "FILE")]
+    proxy_config: Vec<PathBuf>,
     /// Show what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -106,7 +116,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     }
     let pass = servers::pass(&desired, &request, &kept, &args.servers);
     let Preview { observed, plan } = servers::preview(context, &pass, &args.servers)?;
-    warn_of_references(args, context, &desired, &observed, &plan)?;
+    let everything = args::desired(&manifests, &args.set.set)?;
+    let subjects = warn_of_references(args, context, &everything, &desired, &request, &observed)?;
     if args.dry_run {
         let planned = Report::planned(&plan);
         diff::show(context, &planned, &observed, args.output.into())?;
@@ -145,7 +156,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             ));
         }
     }
-    verify(args, context, &desired, &ended.report)?;
+    verify(args, context, &desired, &ended.report, &subjects)?;
+    if exit == Exit::Done {
+        remaining_volumes(args, context, &desired, &request)?;
+    }
     Ok(if ended.interrupted { printed } else { exit })
 }
 
@@ -312,44 +326,87 @@ fn confirmed(context: &Context, key: &ObjectKey) -> Result<bool, Error> {
         .hint("`--yes` skips the question in scripts"))
 }
 
-/// The networks that the plan removes, by server.
-fn removals(plan: &Plan) -> BTreeMap<&ObjectKey, Vec<(&ObjectKey, &NetworkId)>> {
-    let mut removals: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for server in &plan.servers {
-        for operation in server.groups.iter().flat_map(|group| &group.operations) {
-            if let Call::RemoveNetwork { network } = &operation.call
-                && let Some(id) = &network.id
-            {
-                removals.entry(&server.server).or_default().push((&operation.object, id));
-            }
-        }
-    }
-    removals
-}
+/// Destinations that are to be deleted and have a network, by server, each with what others may know of it.
+type Subjects = BTreeMap<ObjectKey, Vec<(ObjectKey, Subject)>>;
 
-/// Lists what refers to the destinations that are about to go from outside of them.
+/// Lists what refers to the destinations that are about to go from outside of them, whether or not they can go now.
 fn warn_of_references(
     args: &Args,
     context: &Context,
+    everything: &DesiredState,
     desired: &DesiredState,
+    request: &Request,
     observed: &Observations,
-    plan: &Plan,
-) -> Result<(), Error> {
-    for (key, networks) in removals(plan) {
-        let (Some(server), Some(Ok(state))) = (desired.servers.get(key), observed.get(key)) else { continue };
+) -> Result<Subjects, Error> {
+    let mut subjects = Subjects::new();
+    let configurations = configurations(args)?;
+    for server in desired.servers.values() {
+        let Some(Ok(state)) = observed.get(&server.key) else { continue };
+        let Some(seen) = facts(desired, server, observed) else { continue };
+        let mut networks: Vec<(&ObjectKey, &ObservedNetwork)> = Vec::new();
+        for (key, destination) in seen.destinations.iter().filter(|(key, _)| request.delete.contains_key(key)) {
+            let id = destination.network.as_ref().map(|network| network.id.as_str());
+            networks.extend(state.networks.iter().find(|it| Some(it.id.as_str()) == id).map(|it| (key, it)));
+        }
+        if networks.is_empty() {
+            continue;
+        }
         let details = context.block_on(inspect_all(args, server, state))??;
-        for (destination, id) in networks {
-            let Some(network) = state.network(id) else { continue };
-            let found = referring(server, destination, network, &details);
+        for (destination, network) in networks {
+            let (subject, members) = subject(server, destination, network, &details);
+            let containers = details.iter().map(|detail| Inspected { container: &detail.container, env: &detail.env });
+            let proxy = server.proxy.as_ref().map(|proxy| proxy.instance.name());
+            let mut found: Vec<String> =
+                references(&subject, containers, proxy).iter().map(ToString::to_string).collect();
+            found.extend(declared_elsewhere(&subject, everything, destination));
+            let own_names = names_of_server(server, state);
+            for (file, text) in &configurations {
+                let mentions = in_configuration(&subject, &own_names, text).into_iter();
+                found.extend(mentions.map(|it| format!("{}:{}, which names {}", file.display(), it.line, it.mentions)));
+            }
+            let declared = server.destinations.iter().filter(|it| it.key == *destination).flat_map(|it| &it.members);
+            let routes = declared.flat_map(|member| {
+                let of_workload = member.workload.iter().flat_map(|workload| &workload.routes);
+                of_workload.chain(member.stack.iter().flat_map(|stack| stack.routes.values().flatten()))
+            });
+            found.extend(
+                dns_names(members, routes).into_iter().map(|name| format!("DNS name {name}, which leads to it")),
+            );
             if !found.is_empty() {
                 context.warn(&format!("removing {destination} also concerns:"));
-                for reference in found {
-                    context.say(&format!("  {reference}"));
-                }
+                found.iter().for_each(|reference| context.say(&format!("  {reference}")));
             }
+            subjects.entry(server.key.clone()).or_default().push((destination.clone(), subject));
         }
     }
-    Ok(())
+    Ok(subjects)
+}
+
+/// The files that `--proxy-config` names.
+fn configurations(args: &Args) -> Result<Vec<(PathBuf, String)>, Error> {
+    let read = |file: &PathBuf| {
+        use std::io::Read;
+
+        let mut text = String::new();
+        let open =
+            std::fs::File::open(file).and_then(|open| open.take(LARGEST_CONFIGURATION).read_to_string(&mut text));
+        open.map_err(|error| Error::new(format!("{} cannot be read", file.display())).caused_by(&error))?;
+        Ok((file.clone(), text))
+    };
+    args.proxy_config.iter().map(read).collect()
+}
+
+/// Bytes of a load balancer's configuration.
+const LARGEST_CONFIGURATION: u64 = 8 << 20;
+
+/// By which others may know the server.
+fn names_of_server(server: &DesiredServer, state: &ObservedState) -> BTreeSet<String> {
+    let host = match &server.endpoint {
+        Endpoint::Tcp { host, .. } | Endpoint::Ssh { host, .. } => Some(host.trim_matches(['[', ']']).to_owned()),
+        Endpoint::Unix { .. } | Endpoint::Context { .. } => None,
+    };
+    let addresses = state.engine.addresses.iter().filter(|own| own.of == AddressOf::Server);
+    addresses.map(|own| own.address.to_string()).chain(host).collect()
 }
 
 /// Inspections at once.
@@ -370,12 +427,13 @@ async fn inspect_all(
     Ok(details.into_iter().flatten().collect())
 }
 
-fn referring(
+/// The destination as others may know it, and the containers that are on it or belong to it.
+fn subject<'a>(
     server: &DesiredServer,
     destination: &ObjectKey,
     network: &ObservedNetwork,
-    details: &[ContainerDetail],
-) -> Vec<Reference> {
+    details: &'a [ContainerDetail],
+) -> (Subject, Vec<&'a ObservedContainer>) {
     let proxy = server.proxy.as_ref().map(|proxy| proxy.instance.name());
     let declared = server.destinations.iter().find(|other| other.key == *destination);
     let resources = declared.map(|destination| destination.members.as_slice()).unwrap_or_default();
@@ -384,18 +442,23 @@ fn referring(
         let selected = resources.iter().any(|member| selects(&member.selector, container));
         (attached || selected) && proxy != Some(container.name.as_str())
     });
+    let members: Vec<&ObservedContainer> = members.collect();
     let aliases = resources.iter().flat_map(|member| &member.endpoint.aliases);
-    let subject = Subject::new(network, members, aliases);
-    let containers = details.iter().map(|detail| Inspected { container: &detail.container, env: &detail.env });
-    references(&subject, containers, proxy)
+    (Subject::new(network, members.iter().copied(), aliases), members)
 }
 
 /// Looks again: the networks are gone, nobody still refers to them, and no proxy label routes through them.
-fn verify(args: &Args, context: &Context, desired: &DesiredState, report: &Report) -> Result<(), Error> {
+fn verify(
+    args: &Args,
+    context: &Context,
+    desired: &DesiredState,
+    report: &Report,
+    subjects: &Subjects,
+) -> Result<(), Error> {
     let mut removed: BTreeMap<&ObjectKey, Vec<(&str, &NetworkId)>> = BTreeMap::new();
     for server in &report.servers {
         for it in &server.operations {
-            if let (Call::RemoveNetwork { network }, crate::report::Outcome::Done) = (&it.operation.call, &it.outcome)
+            if let (Call::RemoveNetwork { network }, Outcome::Done) = (&it.operation.call, &it.outcome)
                 && let Some(id) = &network.id
             {
                 removed.entry(&server.server).or_default().push((&network.name, id));
@@ -431,6 +494,98 @@ fn verify(args: &Args, context: &Context, desired: &DesiredState, report: &Repor
                     ));
                 }
             }
+        }
+    }
+    for (key, of_server) in subjects {
+        let Some(server) = desired.servers.get(key) else { continue };
+        let removed = report.servers.iter().filter(|it| it.server == *key).flat_map(|it| &it.operations);
+        let removed: BTreeSet<&ObjectKey> = removed
+            .filter(|it| matches!(it.operation.call, Call::RemoveNetwork { .. }) && it.outcome == Outcome::Done)
+            .map(|it| &it.operation.object)
+            .collect();
+        let gone: Vec<&(ObjectKey, Subject)> = of_server.iter().filter(|(key, _)| removed.contains(key)).collect();
+        if let (false, Some(Ok(state))) = (gone.is_empty(), observed.get(key)) {
+            for (destination, address) in context.block_on(routes_left(args, server, state, &gone))? {
+                context.warn(&format!(
+                    "the proxy of {key} still sends requests to {address}, which was on {destination}: remove the route from its configuration"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How long the proxy has to notice, and the wait between two questions.
+const NOTICES: Duration = Duration::from_secs(6);
+const ASKS: Duration = Duration::from_millis(500);
+/// Bytes of what it tells.
+const LARGEST_ANSWER: usize = 4 << 20;
+
+/// Where the proxy would still send requests to, as far as it tells: Traefik's API and Caddy's admin API answer within its own container.
+async fn routes_left(
+    args: &Args,
+    server: &DesiredServer,
+    state: &ObservedState,
+    gone: &[&(ObjectKey, Subject)],
+) -> BTreeSet<(ObjectKey, String)> {
+    let none = BTreeSet::new();
+    let Some(Proxy { instance: ProxyInstance::Container(name), proxy_type, .. }) = &server.proxy else { return none };
+    let url = match proxy_type {
+        ProxyType::Traefik => "http://127.0.0.1:8080/api/http/services",
+        ProxyType::Caddy => "http://127.0.0.1:2019/config/",
+        ProxyType::Nginx | ProxyType::Other => return none,
+    };
+    let Some(proxy) = state.container_named(name).filter(|container| container.state.is_live()) else { return none };
+    let Ok(writer) = connect::writer(server, &servers::options(&args.servers)) else { return none };
+    let deadline = tokio::time::Instant::now() + NOTICES;
+    loop {
+        let told = writer.exec_output(&proxy.id, &["wget", "-q", "-O", "-", url], LARGEST_ANSWER).await;
+        let Some(configuration) = told.ok().and_then(|text| serde_json::from_str(text.trim()).ok()) else {
+            return none;
+        };
+        let left: BTreeSet<(ObjectKey, String)> = gone
+            .iter()
+            .flat_map(|(key, subject)| {
+                routed(subject, &configuration).into_iter().map(|address| (key.clone(), address))
+            })
+            .collect();
+        if left.is_empty() || tokio::time::Instant::now() >= deadline {
+            return left;
+        }
+        tokio::time::sleep(ASKS).await;
+    }
+}
+
+/// Says which volumes of what was deleted are still there: nothing removes them but their owner.
+fn remaining_volumes(args: &Args, context: &Context, desired: &DesiredState, request: &Request) -> Result<(), Error> {
+    for server in desired.servers.values() {
+        let members = server.destinations.iter().flat_map(|destination| {
+            let whole = request.delete.contains_key(&destination.key);
+            destination.members.iter().filter(move |it| whole || request.delete.contains_key(&it.resource))
+        });
+        let members: Vec<&DesiredMember> = members.collect();
+        if members.is_empty() {
+            continue;
+        }
+        let objects: BTreeSet<String> = members.iter().map(|member| member.resource.to_string()).collect();
+        let projects: BTreeSet<&String> =
+            members.iter().filter_map(|member| member.selector.compose_project.as_ref()).collect();
+        let reader = connect::reader(server, &servers::options(&args.servers));
+        let volumes = context.block_on(async {
+            match reader {
+                Ok(reader) => reader.volumes().await,
+                Err(error) => Err(error),
+            }
+        })?;
+        // What is only to be told is no reason to fail.
+        let Ok(volumes) = volumes else { continue };
+        let is_left = |volume: &SeenVolume| {
+            volume.labels.get(identity::OBJECT).is_some_and(|object| objects.contains(object))
+                || volume.labels.get(stack::PROJECT).is_some_and(|project| projects.contains(project))
+        };
+        let left: Vec<String> = volumes.into_iter().filter(is_left).map(|volume| volume.name).collect();
+        if !left.is_empty() {
+            context.say(&format!("Volumes remain on {}: {}.", server.key.path(), left.join(", ")));
         }
     }
     Ok(())

@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::time::Duration;
 
-use super::args::{ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs, desired};
+use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs, desired};
 use super::output::style::{BAD, BOLD, DIM, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
 use super::repository::{GitArgs, Loaded};
 use super::{Context, Error, Exit, record, servers};
 use crate::api::ObjectKey;
 use crate::desired::DesiredState;
-use crate::drift::{Drift, DriftInput, DriftNote, Since, drift, junit, markdown, sarif};
+use crate::drift::{Drift, DriftInput, DriftNote, Since, drift, junit, markdown, sarif, unused};
 use crate::engine::Reader;
 use crate::observed::{EngineEvent, Observations};
 use crate::plan::{NoteKind, Reason, Request};
 use crate::reconcile::Preview;
+use crate::store::records::unused as unused_on_record;
 use crate::turns::Turns;
 
 /// Reports what moved away from the manifests, since when, and what no manifest declares
@@ -35,6 +37,12 @@ pub(super) struct Args {
     servers: ServerArgs,
     #[command(flatten)]
     state: StateArgs,
+    /// Also report destinations that nobody is on; exits 1 where one has been so for as long as `--unused-for` says
+    #[arg(long)]
+    unused: bool,
+    /// How long nobody has to have been on a destination; `landfall run` and `apply` keep since when that is so
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = args::parse_days, requires = "unused")]
+    unused_for: Duration,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
@@ -86,6 +94,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             hint: Some("`landfall history` shows what was repaired and when; find what undoes it".to_owned()),
         });
     }
+    if args.unused {
+        let since = unused_on_record(&recorded);
+        report.unused = Some(unused(&desired, &observed, &since, jiff::Timestamp::now(), args.unused_for));
+    }
     if let Some(selection) = &selection {
         report = report.restrict(selection);
     }
@@ -102,7 +114,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
 
 fn exit(report: &Drift) -> Exit {
     let mut exit = Exit::Done;
-    if report.drifted {
+    if report.drifted || report.unused.iter().flatten().any(|unused| unused.due) {
         exit = exit.max(Exit::Differences);
     }
     if report.summary.unreachable > 0 {
@@ -168,6 +180,21 @@ fn text(report: &Drift, width: Option<usize>) -> String {
                 unmanaged.name.clone().into(),
                 unmanaged.network.clone().unwrap_or_default().into(),
                 since(unmanaged.since.as_ref()).into(),
+            ]);
+        }
+        text.push_str(&table.render(width));
+        text.push('\n');
+    }
+    if let Some(unused) = report.unused.as_ref().filter(|unused| !unused.is_empty()) {
+        let _ = writeln!(text, "{BOLD}Unused{BOLD:#}");
+        let mut table = Table::new(["SERVER", "OBJECT", "NETWORK", "SINCE"]);
+        for unused in unused {
+            let since = unused.since.map_or_else(|| "not on record".to_owned(), |since| format!("{since:.0}"));
+            table.row([
+                unused.server.clone().into(),
+                unused.object.to_string().into(),
+                unused.network.clone().into(),
+                Cell::styled(since, if unused.due { UNCERTAIN } else { DIM }),
             ]);
         }
         text.push_str(&table.render(width));

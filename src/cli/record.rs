@@ -11,14 +11,17 @@ use std::time::Duration;
 use super::args::{SetArgs, StateArgs};
 use super::{Context, Error};
 use crate::api::{Condition, ConditionStatus, DestinationType, ObjectKey};
+use crate::desired::DesiredState;
 use crate::manifest::Manifests;
+use crate::observed::Observations;
+use crate::plan::facts::facts;
 use crate::plan::{Call, OVERLAY};
 use crate::report::{Outcome, Report};
 use crate::status::Status;
 use crate::store::file::FileRecords;
 use crate::store::file::lock::is_kept;
 use crate::store::records::{
-    Batch, CONTENDED, ObjectRecord, PassRecord, declare, operation_events, overlays as overlays_of, protected,
+    self, Batch, CONTENDED, ObjectRecord, PassRecord, declare, operation_events, overlays as overlays_of, protected,
 };
 use crate::store::{Records, StoreError, set_directory, state_directory};
 
@@ -121,6 +124,24 @@ async fn batch(store: &dyn Records, by: &str, manifests: Option<&Manifests>, rep
         }
     }
     batch
+}
+
+/// Writes down which destinations nobody is on.
+pub(super) fn note_use(context: &Context, store: &Store, desired: &DesiredState, observed: &Observations) {
+    let Ok(mut objects) = store.objects() else { return };
+    let now = jiff::Timestamp::now();
+    let mut batch = Batch::default();
+    for server in desired.servers.values() {
+        if let Some(facts) = facts(desired, server, observed) {
+            batch.objects.extend(records::note_use(&mut objects, &facts, now));
+        }
+    }
+    if batch.is_empty() {
+        return;
+    }
+    if let Err(error) = store.record(&batch) {
+        context.warn(&format!("{error}; since when destinations are unused is not in the history"));
+    }
 }
 
 /// The networks that were made, by the destinations that they are of.

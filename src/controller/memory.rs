@@ -17,7 +17,7 @@ use crate::report::json::Document;
 use crate::store::Records;
 use crate::store::recorder::{Health, Recorder};
 use crate::store::records::{
-    Batch, EventRecord, EventType, ObjectRecord, PassRecord, declare, operation_events, overlays, protected,
+    Batch, EventRecord, EventType, ObjectRecord, PassRecord, declare, note_use, operation_events, overlays, protected,
 };
 
 /// Type of the controller's own condition about its store.
@@ -83,6 +83,7 @@ impl Memory {
                 batch.objects.insert(key.clone(), Some(record.clone()));
             }
         }
+        batch.objects.extend(note_use(&mut self.objects, facts, jiff::Timestamp::now()));
         self.write(batch);
     }
 

@@ -7,6 +7,7 @@ mod junit;
 mod markdown;
 mod sarif;
 mod since;
+mod unused;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,7 @@ pub use junit::junit;
 pub use markdown::markdown;
 pub use sarif::sarif;
 pub use since::Since;
+pub use unused::{Unused, unused};
 
 use crate::api::{Kind, Membership, ObjectKey};
 use crate::desired::{DesiredServer, DesiredState};
@@ -27,6 +29,7 @@ use crate::plan::{
     immutable_differences, is_of_another_node, left_over, ownership,
 };
 use crate::scope::Selection;
+use crate::workload::stack;
 
 /// Raised in its first part when a reader of the former version would misread the document.
 pub const FORMAT_VERSION: &str = "1.0";
@@ -51,6 +54,9 @@ pub struct Drift {
     pub servers: Vec<DriftServer>,
     pub findings: Vec<Finding>,
     pub unmanaged: Vec<Unmanaged>,
+    /// Destinations that nobody is on; absent where that was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unused: Option<Vec<Unused>>,
     /// What else there is to know: Waiting, Suspended, Warning.
     pub notes: Vec<DriftNote>,
     pub summary: Summary,
@@ -153,6 +159,7 @@ pub fn drift(input: &DriftInput<'_>) -> Drift {
         servers: Vec::new(),
         findings: Vec::new(),
         unmanaged: Vec::new(),
+        unused: None,
         notes: Vec::new(),
         summary: Summary { findings: 0, refused: 0, unmanaged: 0, unreachable: 0 },
     };
@@ -182,6 +189,9 @@ impl Drift {
         self.findings.retain(|finding| selection.has(&finding.object) || finding.object.kind == Kind::Server);
         self.notes.retain(|note| selection.has(&note.object) || note.object.kind == Kind::Server);
         self.unmanaged.retain(|unmanaged| unmanaged.object.as_ref().is_some_and(|object| selection.has(object)));
+        if let Some(unused) = &mut self.unused {
+            unused.retain(|unused| selection.has(&unused.object));
+        }
         for server in &mut self.servers {
             server.objects.retain(|object| selection.has(object));
         }
@@ -442,7 +452,11 @@ fn unmanaged(
     let mut networks: Vec<_> = state.networks.iter().collect();
     networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     for network in networks {
-        if known.contains(network.id.as_str()) || names.contains(network.name.as_str()) || network.ingress {
+        if known.contains(network.id.as_str())
+            || names.contains(network.name.as_str())
+            || network.ingress
+            || stack::is_home(server, network)
+        {
             continue;
         }
         if is_of_another_node(input.desired, input.observed, &server.key, network) {

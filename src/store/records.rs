@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{Condition, ConditionStatus, DeletionPolicy, DestinationType, Kind, ObjectKey};
 use crate::desired::DesiredState;
+use crate::plan::facts::ServerFacts;
 use crate::report::{OperationReport, Outcome, Report};
 
 /// Type of the condition of what something keeps undoing. It is there only while that is so.
@@ -117,6 +118,9 @@ pub struct ObjectRecord {
     /// Of a destination whose network was seen: of which kind it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_type: Option<DestinationType>,
+    /// Of a destination that nobody is on: since when at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unused_since: Option<jiff::Timestamp>,
     /// By the path of the server they were seen on: a resource may be on several.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub conditions: BTreeMap<String, Vec<Condition>>,
@@ -215,6 +219,29 @@ fn cut(text: &mut String) {
         text.truncate(end);
         text.push('…');
     }
+}
+
+/// Keeps which destinations nobody is on, and since when; returns the records that change with it.
+pub fn note_use(
+    objects: &mut BTreeMap<ObjectKey, ObjectRecord>,
+    facts: &ServerFacts,
+    now: jiff::Timestamp,
+) -> BTreeMap<ObjectKey, Option<ObjectRecord>> {
+    let mut changed = BTreeMap::new();
+    for (key, facts) in facts.destinations.iter().filter(|(_, facts)| facts.network.is_some()) {
+        let Some(record) = objects.get_mut(key).filter(|record| record.declared) else { continue };
+        let since = facts.is_unused().then(|| record.unused_since.unwrap_or(now));
+        if record.unused_since != since {
+            record.unused_since = since;
+            changed.insert(key.clone(), Some(record.clone()));
+        }
+    }
+    changed
+}
+
+/// Since when nobody is on the destinations of which that is known.
+pub fn unused(objects: &BTreeMap<ObjectKey, ObjectRecord>) -> BTreeMap<ObjectKey, jiff::Timestamp> {
+    objects.iter().filter_map(|(key, record)| Some((key.clone(), record.unused_since?))).collect()
 }
 
 /// Destinations that their last known policy protects although no manifest declares them.

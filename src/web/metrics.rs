@@ -135,6 +135,15 @@ fn of_servers(view: &View) -> Vec<MetricFamily> {
             }),
         ),
         gauge(
+            "landfall_destinations_unused",
+            "Declared destinations with a network that nobody is on but the proxy, by server.",
+            servers().filter_map(|(name, server)| {
+                let facts = server.facts.as_ref()?;
+                let unused = facts.destinations.iter().filter(|(_, destination)| destination.is_unused()).count();
+                Some((at(name), whole(unused as u64)))
+            }),
+        ),
+        gauge(
             "landfall_refusals",
             "What is refused on a server at present: blocked deletions, adoptions nobody asked for, and the like.",
             servers().map(|(name, server)| (at(name), whole(server.report.summary.refused as u64))),

@@ -3,7 +3,9 @@
 mod answers;
 mod approve;
 mod cluster;
+mod compose;
 mod controller;
+mod coolify;
 mod doctor;
 mod drift;
 mod facts;
@@ -12,6 +14,7 @@ mod guard;
 mod hidden;
 mod host;
 mod keep;
+mod leaving;
 mod lifecycle;
 mod notify;
 mod observe;

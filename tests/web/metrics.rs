@@ -82,6 +82,7 @@ fn metrics_keep_to_the_conventions_of_prometheus() {
     assert_eq!(scrape.of("landfall_server_reachable{server=\"default/outpost\"}"), 0.0);
     assert_eq!(scrape.of("landfall_destinations{server=\"default/edge-1\",ready=\"true\"}"), 2.0);
     assert_eq!(scrape.of("landfall_destinations{server=\"default/outpost\",ready=\"unknown\"}"), 1.0);
+    assert_eq!(scrape.of("landfall_destinations_unused{server=\"default/edge-1\"}"), 1.0);
     assert!(scrape.of("landfall_server_last_success_timestamp_seconds{server=\"default/edge-1\"}") > 1.7e9);
     assert!(!scrape.series.contains_key("landfall_server_last_success_timestamp_seconds{server=\"default/outpost\"}"));
     assert_eq!(scrape.of(&format!("landfall_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))), 1.0);
