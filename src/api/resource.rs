@@ -490,7 +490,6 @@ pub struct ServiceSpec {
     pub domains: BTreeMap<String, Vec<String>>,
     /// Managed: port within the containers of a service that the proxy talks to, by the service's name. Absent: the only one that it exposes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(inner(range(min = 1, max = 65535)))]
     pub target_ports: BTreeMap<String, u32>,
 }
 

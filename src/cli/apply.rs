@@ -125,7 +125,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     record::record(context, store.as_ref(), "apply", Some(&manifests), &ended.report, started.elapsed())?;
     if ended.report.servers.iter().all(|server| server.operations.is_empty()) {
         // Seen before anything was done, it holds afterwards.
-        record::note_use(store.as_ref(), &desired, &ended.observed)?;
+        record::note_use(context, store.as_ref(), &desired, &ended.observed)?;
     }
     finish(context, &ended, args.output.into(), args.servers.timeout)
 }

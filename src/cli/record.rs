@@ -127,21 +127,28 @@ async fn batch(store: &dyn Records, by: &str, manifests: Option<&Manifests>, rep
 }
 
 /// Writes down which destinations nobody is on.
-pub(super) fn note_use(context: &Context, store: &Store, desired: &DesiredState, observed: &Observations) {
-    let Ok(mut objects) = store.objects() else { return };
-    let now = jiff::Timestamp::now();
-    let mut batch = Batch::default();
-    for server in desired.servers.values() {
-        if let Some(facts) = facts(desired, server, observed) {
-            batch.objects.extend(records::note_use(&mut objects, &facts, now));
+pub(super) fn note_use(
+    context: &Context,
+    store: &dyn Records,
+    desired: &DesiredState,
+    observed: &Observations,
+) -> Result<(), Error> {
+    context.block_on(async {
+        let Ok(mut objects) = store.objects().await else { return };
+        let now = jiff::Timestamp::now();
+        let mut batch = Batch::default();
+        for server in desired.servers.values() {
+            if let Some(facts) = facts(desired, server, observed) {
+                batch.objects.extend(records::note_use(&mut objects, &facts, now));
+            }
         }
-    }
-    if batch.is_empty() {
-        return;
-    }
-    if let Err(error) = store.record(&batch) {
-        context.warn(&format!("{error}; since when destinations are unused is not in the history"));
-    }
+        if batch.is_empty() {
+            return;
+        }
+        if let Err(error) = store.record(&batch).await {
+            context.warn(&format!("{error}; since when destinations are unused is not in the history"));
+        }
+    })
 }
 
 /// The networks that were made, by the destinations that they are of.

@@ -247,8 +247,8 @@ fn syntax(text: &str) -> Option<(usize, String)> {
 
 /// What a program said last that is no warning.
 fn last_line(said: &str) -> String {
-    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty() && !line.contains("level=warning"));
-    lines.last().unwrap_or("it says nothing").chars().take(2000).collect()
+    let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty() && !line.contains("level=warning"));
+    lines.next_back().unwrap_or("it says nothing").chars().take(2000).collect()
 }
 
 /// Values of a file of variables.

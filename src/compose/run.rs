@@ -5,7 +5,6 @@ use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
-use futures::FutureExt;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
@@ -94,7 +93,7 @@ impl Program {
         };
         let ended = tokio::select! {
             ended = tokio::time::timeout(work.limit, working) => ended,
-            () = socket.serve(engine).map(|()| ()) => unreachable!("it serves for as long as it is waited for"),
+            () = socket.serve(engine) => unreachable!("it serves for as long as it is waited for"),
         };
         let late = ended.is_err();
         let success = match ended {

@@ -1,6 +1,6 @@
 //! Stacks: Docker Compose at work, and what Landfall sees for itself of what came of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -144,14 +144,22 @@ impl Caller<'_> {
         ran: &Ran,
         deadline: Option<Instant>,
     ) -> Result<(), Mishap> {
-        let started = Instant::now();
+        // Since when each was seen to run, without a restart in between.
+        let mut running: BTreeMap<ContainerId, (u64, Instant)> = BTreeMap::new();
         loop {
             let mut waiting = None;
             let mut count = 0;
             for container in self.of_project(project).await? {
                 let Some(detail) = self.look(&container.id).await? else { continue };
                 let service = container.labels.get(stack::SERVICE).cloned().unwrap_or_default();
-                let known = before.contains(&container.id) || started.elapsed() >= STABLE;
+                let restarts = detail.config.restarts;
+                if detail.container.state != ContainerState::Running {
+                    running.remove(&container.id);
+                } else if running.get(&container.id).is_none_or(|(before, _)| *before != restarts) {
+                    running.insert(container.id.clone(), (restarts, Instant::now()));
+                }
+                let stable = running.get(&container.id).is_some_and(|(_, since)| since.elapsed() >= STABLE);
+                let known = before.contains(&container.id) || stable;
                 let ends = made.services.get(&service).is_some_and(|it| it.ends);
                 match judge(&detail, known, ends) {
                     Verdict::Serves => count += 1,
@@ -174,7 +182,7 @@ impl Caller<'_> {
                 (_, Some(deadline)) if Instant::now() < deadline && ran.success => sleep(LOOK).await,
                 (Some(_), Some(_)) => sleep(LOOK).await,
                 // Compose says why; which service it is waiting for tells more than its name.
-                (Some((container, service)), None) if container.state.is_live() => {
+                (Some((container, service)), None) if container.state.is_live() && ran.said.contains("healthy") => {
                     let detail = self.look(&container.id).await?.and_then(|detail| detail.health_output);
                     let words = self.unhealthy(&container.id, &container.name, "is not healthy", detail).await;
                     return Err(to_blame(project, &service, ran, words));
@@ -198,7 +206,7 @@ async fn find(project: &str) -> Result<Program, Mishap> {
     Ok(found.map_err(missing)?)
 }
 
-/// `known`: it has run for a while.
+/// `known`: it has run for a while, or did before.
 fn judge(detail: &WorkloadDetail, known: bool, ends: bool) -> Verdict {
     let code = detail.container.exit.as_ref().map_or(0, |exit| exit.code);
     let checked =
@@ -206,12 +214,10 @@ fn judge(detail: &WorkloadDetail, known: bool, ends: bool) -> Verdict {
     match (detail.container.state, detail.container.health) {
         (ContainerState::Running, Some(Health::Healthy)) => Verdict::Serves,
         (ContainerState::Running, Some(Health::Unhealthy)) => Verdict::Failed("is unhealthy".to_owned()),
-        (ContainerState::Running, _) if !checked && known && detail.config.restarts == 0 => Verdict::Serves,
-        (ContainerState::Running | ContainerState::Restarting, _) if detail.config.restarts > RESTARTS => {
+        (ContainerState::Running, _) if !checked && known => Verdict::Serves,
+        (ContainerState::Running | ContainerState::Restarting, _) if !known && detail.config.restarts > RESTARTS => {
             Verdict::Failed(format!("was restarted {} times", detail.config.restarts))
         }
-        // It was restarted before Compose ran, and runs.
-        (ContainerState::Running, _) if !checked && known && detail.container.state.is_live() => Verdict::Serves,
         (ContainerState::Paused, _) => Verdict::Serves,
         (ContainerState::Exited | ContainerState::Dead, _) if ends && code == 0 => Verdict::Serves,
         (ContainerState::Exited | ContainerState::Dead, _) => Verdict::Failed(format!("exited with code {code}")),

@@ -953,6 +953,7 @@ impl<'a> Resolver<'a> {
     fn service(&mut self, at: usize, spec: &ServiceSpec) -> Option<Run> {
         let ServiceSpec {
             destination: _,
+            server: _,
             additional_destinations: _,
             containers,
             endpoint,

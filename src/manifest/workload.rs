@@ -527,6 +527,11 @@ impl Resolver<'_> {
             }
             routed.insert(service.clone(), found);
         }
+        for (service, port) in spec.target_ports.iter().filter(|(_, port)| !(1..=65_535).contains(*port)) {
+            self.report(at, &["spec".into(), "targetPorts".into(), Step::Key(service)], |span| {
+                Problem::new(span, format!("{port} is no port: from 1 to 65535"))
+            });
+        }
         let ports = spec.target_ports.iter();
         Some(Arc::new(Stack {
             project: compose.project.clone(),

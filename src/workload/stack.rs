@@ -648,11 +648,11 @@ fn uses(line: &str, variable: &str) -> bool {
 /// The line that Compose complains about: `services.web additional properties 'imagee' not allowed`.
 pub fn line_of_complaint(text: &str, complaint: &str) -> Option<usize> {
     let path = complaint.split_whitespace().map(|word| word.trim_matches([':', '"', '\'', '`', ',']));
-    let path = path.filter(|word| {
+    let mut path = path.filter(|word| {
         ["services.", "networks.", "volumes.", "configs.", "secrets."].iter().any(|it| word.starts_with(it))
     });
     let quoted = complaint.split('\'').nth(1);
-    if let Some(path) = path.into_iter().next() {
+    if let Some(path) = path.next() {
         let mut steps: Vec<&str> = path.split('.').collect();
         if let Some(line) = quoted.and_then(|key| line_of(text, &[steps.as_slice(), &[key]].concat())) {
             return Some(line);

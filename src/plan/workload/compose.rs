@@ -478,8 +478,8 @@ pub(in crate::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
     }
     let declared = |project: &str| {
         let members = ctx.server.destinations.iter().flat_map(|it| &it.members);
-        let stacks = members.filter(|member| !ctx.is_deleted(&member.resource)).filter_map(|it| it.stack.as_ref());
-        stacks.into_iter().any(|stack| stack.project == project)
+        let mut stacks = members.filter(|member| !ctx.is_deleted(&member.resource)).filter_map(|it| it.stack.as_ref());
+        stacks.any(|stack| stack.project == project)
     };
     for (project, owner) in stacks.into_iter().filter(|(project, _)| !declared(project)) {
         let Owner { set, object, destination, .. } = owner;
