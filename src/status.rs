@@ -130,7 +130,9 @@ impl<'a> Digest<'a> {
     }
 
     fn notes(&mut self, said: &'a Said<'a>, object: &ObjectKey) {
-        self.refused.extend(said.notes(object, NoteKind::Refused));
+        // What is no longer declared waits for an approval: of what is declared that says nothing.
+        let withheld = |note: &&Note| note.reason == Reason::MassDeletionRefused;
+        self.refused.extend(said.notes(object, NoteKind::Refused).filter(|note| !withheld(note)));
         self.waiting.extend(said.notes(object, NoteKind::Waiting));
     }
 

@@ -77,10 +77,14 @@ pub enum NotifierEvent {
     ServerDown,
     /// It can again.
     ServerBack,
+    /// The manifests as they are now cannot be used; the last good ones stay in force. Told whatever `namespaces` says.
+    ManifestInvalid,
+    /// They can again.
+    ManifestValid,
 }
 
 impl NotifierEvent {
-    pub const ALL: [NotifierEvent; 7] = [
+    pub const ALL: [NotifierEvent; 9] = [
         NotifierEvent::DriftFound,
         NotifierEvent::Healed,
         NotifierEvent::Blocked,
@@ -88,7 +92,14 @@ impl NotifierEvent {
         NotifierEvent::AddressesLow,
         NotifierEvent::ServerDown,
         NotifierEvent::ServerBack,
+        NotifierEvent::ManifestInvalid,
+        NotifierEvent::ManifestValid,
     ];
+
+    /// And about no single object.
+    pub fn is_about_manifests(self) -> bool {
+        matches!(self, NotifierEvent::ManifestInvalid | NotifierEvent::ManifestValid)
+    }
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -99,6 +110,8 @@ impl NotifierEvent {
             NotifierEvent::AddressesLow => "AddressesLow",
             NotifierEvent::ServerDown => "ServerDown",
             NotifierEvent::ServerBack => "ServerBack",
+            NotifierEvent::ManifestInvalid => "ManifestInvalid",
+            NotifierEvent::ManifestValid => "ManifestValid",
         }
     }
 }

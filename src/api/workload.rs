@@ -64,6 +64,7 @@ pub struct FileSpec {
     pub path: String,
     /// The content, written out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-secret" = true))]
     pub value: Option<String>,
     /// Where the content is read from when Landfall runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,5 +164,6 @@ pub struct LoggingSpec {
     pub driver: String,
     /// Options of the driver.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    #[schemars(extend("x-secret" = true))]
     pub options: std::collections::BTreeMap<String, String>,
 }

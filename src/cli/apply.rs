@@ -74,7 +74,7 @@ impl From<Format> for diff::Format {
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let Loaded { manifests, revision } = args.git.load(&args.manifests, &args.state, context)?;
+    let Loaded { manifests, revision, .. } = args.git.load(&args.manifests, &args.state, context)?;
     let selection = args.scope.select(&manifests, context);
     let store = record::store(&args.state, &args.set)?;
     let request = Request {

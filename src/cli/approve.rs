@@ -5,8 +5,9 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::args::{SetArgs, StateArgs};
-use super::client::Controller;
+use super::client::{self, Controller};
 use super::{Context, Error, Exit, apply, record};
+use crate::store;
 
 /// Agrees to the deletions and disconnections that `landfall run` withholds because they are many at once
 ///
@@ -30,8 +31,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let directory = record::directory(&args.state, &args.set)?;
     context.block_on(async {
         let Some(controller) = Controller::of(&directory).await else {
-            return Err(Error::new(format!("no `landfall run` keeps the set {:?} on this machine", args.set.set))
-                .hint("without one, `landfall apply --prune --allow-mass-delete` removes what is no longer declared"));
+            return Err(client::none_found(&args.state, &args.set));
         };
         let pending = controller.get("/api/v1/pending").await?;
         let items = pending["items"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         context.say(&listed(&chosen));
         if !args.yes {
             if !context.can_ask() && args.fingerprint.is_none() {
-                return Err(Error::new("nobody can be asked; nothing was approved")
+                return Err(Error::new("there is no terminal to ask on; nothing was approved")
                     .hint("--yes approves what is listed, FINGERPRINT one list of them"));
             }
             if context.can_ask() && !apply::confirmed("Approve? [y/N] ") {
@@ -61,7 +61,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         for item in &chosen {
             controller.post("/api/v1/approve", &json!({ "fingerprint": item["fingerprint"] })).await?;
         }
-        context.say("Approved. `landfall events -w` shows what becomes of it.");
+        let options = store::options(&args.set.set, args.state.state.as_deref());
+        context.say(&format!("Approved. `landfall events -w{options}` shows what becomes of it."));
         Ok(Exit::Done)
     })?
 }

@@ -14,7 +14,7 @@ use crate::selector::Selector;
 use crate::sources;
 
 /// Where manifests are read from.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ManifestArgs {
     /// Manifest file, directory (searched recursively) or `-` for standard input; repeats
     /// [default: $LANDFALL_MANIFESTS or ./manifests]
@@ -37,9 +37,10 @@ impl ManifestArgs {
         if self.filename.is_empty() { vec![unnamed().0] } else { self.filename.clone() }
     }
 
-    /// Nobody has said where the manifests are.
-    pub(super) fn is_default(&self) -> bool {
-        self.filename.is_empty() && unnamed().1
+    /// Nothing says where the manifests are, and they are not where they usually are.
+    pub(super) fn is_absent(&self) -> bool {
+        let (path, is_default) = unnamed();
+        self.filename.is_empty() && is_default && !path.exists()
     }
 
     /// Reads and validates all of them.

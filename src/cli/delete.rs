@@ -8,12 +8,13 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::apply::{self, Ended, Format, Run};
-use super::args::{self, ServerArgs, SetArgs, StateArgs};
+use super::args::{self, ManifestArgs, ServerArgs, SetArgs, StateArgs};
+use super::repository::{GitArgs, Loaded, in_force};
 use super::{Context, Error, Exit, diff, record, report, servers, target};
 use crate::api::{Kind, ObjectKey, ProxyType};
 use crate::desired::{DesiredMember, DesiredServer, DesiredState, Endpoint, Proxy, ProxyInstance};
 use crate::engine::{ContainerDetail, EngineError, Reader, Writer, connect};
-use crate::manifest::Manifests;
+use crate::manifest::{Manifests, Source};
 use crate::observe::Interest;
 use crate::observed::{
     AddressOf, NetworkId, Observations, ObservedContainer, ObservedNetwork, ObservedState, Unobserved, UnobservedReason,
@@ -49,6 +50,8 @@ pub(super) struct Args {
     /// [default: $LANDFALL_MANIFESTS or ./manifests]
     #[arg(short = 'f', long = "filename", value_name = "PATH")]
     filename: Vec<PathBuf>,
+    #[command(flatten)]
+    git: GitArgs,
     /// Namespace of the object
     #[arg(short, long, value_name = "NS")]
     namespace: Option<String>,
@@ -80,9 +83,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let (manifests, keys) = match &args.kind {
-        Some(kind) => named(args, kind)?,
-        None => in_files(args)?,
+    let (Loaded { manifests, kept: by_controller, .. }, keys) = match &args.kind {
+        Some(kind) => named(args, kind, context)?,
+        None => in_files(args, context)?,
     };
     let desired = concerned(args::desired(&manifests, &args.set.set)?, &manifests, &keys);
     let kept = servers::kept(&args.state)?;
@@ -97,15 +100,34 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     };
     let look = servers::preview(context, &servers::pass(&desired, &request, &kept, &args.servers), &args.servers)?;
     let unknown = unknown(&look.plan);
-    if !unknown.is_empty() && !args.ignore_not_found {
+    request.delete.retain(|key, _| !unknown.contains(key));
+    if unknown.is_empty() || args.ignore_not_found {
+        if request.delete.is_empty() {
+            context.say("Nothing to delete.");
+            return Ok(Exit::Done);
+        }
+        return known(args, context, &manifests, &desired, request, by_controller);
+    }
+    if request.delete.is_empty() {
         servers::complain(context, &look.observed);
         return Err(not_found(&unknown, args));
     }
-    request.delete.retain(|key, _| !unknown.contains(key));
-    if request.delete.is_empty() {
-        context.say("Nothing to delete.");
-        return Ok(Exit::Done);
-    }
+    // What is known goes, and the rest is named.
+    let exit = known(args, context, &manifests, &desired, request, by_controller)?;
+    context.error(&not_found(&unknown, args));
+    Ok(exit.max(Exit::Failed))
+}
+
+/// Deletes what there is.
+fn known(
+    args: &Args,
+    context: &Context,
+    manifests: &Manifests,
+    desired: &DesiredState,
+    mut request: Request,
+    by_controller: bool,
+) -> Result<Exit, Error> {
+    let kept = servers::kept(&args.state)?;
     if args.force {
         for (key, mode) in request.delete.iter_mut().filter(|(key, _)| key.kind == Kind::Destination) {
             if !args.dry_run && !args.yes && !confirmed(context, key)? {
@@ -114,15 +136,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             *mode = DeleteMode::Forced;
         }
     }
-    let pass = servers::pass(&desired, &request, &kept, &args.servers);
+    let pass = servers::pass(desired, &request, &kept, &args.servers);
     let Preview { observed, plan } = servers::preview(context, &pass, &args.servers)?;
-    let everything = args::desired(&manifests, &args.set.set)?;
-    let subjects = warn_of_references(args, context, &everything, &desired, &request, &observed)?;
+    let everything = args::desired(manifests, &args.set.set)?;
+    let subjects = warn_of_references(args, context, &everything, desired, &request, &observed)?;
     if args.dry_run {
         let planned = Report::planned(&plan);
         diff::show(context, &planned, &observed, args.output.into())?;
         context.say(&format!("{} (dry run).", report::sentence(&planned.summary())));
-        let forgotten = forgotten(&desired, &request, &observed);
+        let forgotten = forgotten(desired, &request, &observed);
         return Ok(exit(args, &planned, &request, &observed, &forgotten));
     }
     let run = Run { pass, selection: None, args: &args.servers, context, consent: &|_| true };
@@ -132,7 +154,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     };
     let store = record::store(&args.state, &args.set)?;
     record::record(context, store.as_ref(), "delete", None, &ended.report, started.elapsed())?;
-    let forgotten = forgotten(&desired, &request, &ended.observed);
+    let forgotten = forgotten(desired, &request, &ended.observed);
     let exit = exit(args, &ended.report, &request, &ended.observed, &forgotten);
     for (server, keys) in &forgotten {
         let names: Vec<String> = keys.iter().map(ToString::to_string).collect();
@@ -148,17 +170,18 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let printed = apply::finish(context, &ended, args.output.into(), args.servers.timeout)?;
     if args.kind.is_some() && exit == Exit::Done {
         for declared in request.delete.keys().filter_map(|key| manifests.get(key)) {
+            let who = if by_controller { "`landfall run`" } else { "the next apply" };
             context.warn(&format!(
-                "{} is still declared in {}:{}; remove it there, or the next apply brings it back",
+                "{} is still declared in {}:{}; remove it there, or {who} brings it back",
                 declared.object.key(),
                 declared.location.file,
                 declared.location.line
             ));
         }
     }
-    verify(args, context, &desired, &ended.report, &subjects)?;
+    verify(args, context, desired, &ended.report, &subjects)?;
     if exit == Exit::Done {
-        remaining_volumes(args, context, &desired, &request)?;
+        remaining_volumes(args, context, desired, &request)?;
     }
     Ok(if ended.interrupted { printed } else { exit })
 }
@@ -223,7 +246,7 @@ fn exit(
 }
 
 /// `delete KIND NAME`: the manifests give the context.
-fn named(args: &Args, kind: &str) -> Result<(Manifests, BTreeSet<ObjectKey>), Error> {
+fn named(args: &Args, kind: &str, context: &Context) -> Result<(Loaded, BTreeSet<ObjectKey>), Error> {
     let target = target::parse(kind, &args.names)?;
     if target.names.is_empty() {
         return Err(Error::new(format!("which {}? No name is given", target.kind.as_str().to_lowercase()))
@@ -235,11 +258,12 @@ fn named(args: &Args, kind: &str) -> Result<(Manifests, BTreeSet<ObjectKey>), Er
     if target.kind == Kind::Notifier {
         return Err(Error::new("a notifier is on no server").hint("take it out of the manifests"));
     }
-    let paths = if args.filename.is_empty() { vec![args::unnamed().0] } else { args.filename.clone() };
-    let manifests = args::load(&paths)?;
+    let files = ManifestArgs::of(args.filename.clone());
+    let loaded = args.git.load_or_ask(&files, &args.state, &args.set, context)?;
+    let manifests = &loaded.manifests;
     let mut keys = BTreeSet::new();
     for name in &target.names {
-        let key = match target.find(name, args.namespace.as_deref(), &manifests)? {
+        let key = match target.find(name, args.namespace.as_deref(), manifests)? {
             Some(key) => key,
             // It may be known to a server by its labels.
             None => {
@@ -251,21 +275,36 @@ fn named(args: &Args, kind: &str) -> Result<(Manifests, BTreeSet<ObjectKey>), Er
         };
         keys.insert(key);
     }
-    Ok((manifests, keys))
+    Ok((loaded, keys))
 }
 
-/// `delete -f PATH`: everything declared there but servers and notifiers. The default manifests, where there are some, say what else needs it.
-fn in_files(args: &Args) -> Result<(Manifests, BTreeSet<ObjectKey>), Error> {
+/// `delete -f PATH`: everything declared there but servers and notifiers. The default manifests, where there are some, else those that the controller
+/// keeps, say what else needs it.
+fn in_files(args: &Args, context: &Context) -> Result<(Loaded, BTreeSet<ObjectKey>), Error> {
     let mut input = Vec::new();
     if args.filename.iter().any(|path| path.as_os_str() == "-") {
         std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut input)
             .map_err(|error| Error::new("cannot read standard input").caused_by(&error))?;
     }
-    let (default, _) = args::unnamed();
+    let (default, is_default) = args::unnamed();
     let with_context: Vec<PathBuf> = args.filename.iter().cloned().chain([default.clone()]).collect();
     let (sources, _) = sources::read(&args.filename, &mut input.as_slice());
     let names: BTreeSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
-    let in_context = default.exists().then(|| sources::load(&with_context, &mut input.as_slice()).ok()).flatten();
+    let kept = match is_default && !default.exists() {
+        true => in_force(&args.state, &args.set, context)?,
+        false => None,
+    };
+    let by_controller = kept.is_some();
+    let in_context = match kept {
+        None => default.exists().then(|| sources::load(&with_context, &mut input.as_slice()).ok()).flatten(),
+        Some(kept) => {
+            // A file that is one of those that it keeps declares what it does once.
+            let known = |kept: &Source| sources.iter().any(|source| source.bytes == kept.bytes);
+            let kept = kept.sources.into_iter().map(|it| Source { name: it.name, bytes: it.text.into_bytes() });
+            let all: Vec<Source> = sources.iter().cloned().chain(kept.filter(|it| !known(it))).collect();
+            sources::validate(&args.filename, &all, Vec::new()).ok()
+        }
+    };
     let manifests = match in_context {
         Some(manifests) => manifests,
         None => args::load_with(&args.filename, &mut input.as_slice())?,
@@ -280,7 +319,7 @@ fn in_files(args: &Args) -> Result<(Manifests, BTreeSet<ObjectKey>), Error> {
     if keys.is_empty() {
         return Err(Error::new("the manifests given with -f declare nothing that could be deleted"));
     }
-    Ok((manifests, keys))
+    Ok((Loaded { manifests, revision: None, kept: by_controller }, keys))
 }
 
 /// Without the servers that none of the objects is on. What is not declared may be on any.

@@ -5,10 +5,11 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use super::args::{ManifestArgs, ServerArgs, SetArgs, StateArgs};
+use super::args::{ServerArgs, SetArgs, StateArgs};
 use super::get::{condition_cell, status_cell, word};
 use super::output::style::{BOLD, HINT};
 use super::output::{Cell, Table};
+use super::repository::{Loaded, SourceArgs};
 use super::seen::{self, Seen, age, display_name};
 use super::target::TargetArgs;
 use super::{Context, Error, Exit, record, report, servers};
@@ -30,7 +31,7 @@ pub(super) struct Args {
     #[arg(long)]
     show_secrets: bool,
     #[command(flatten)]
-    manifests: ManifestArgs,
+    source: SourceArgs,
     /// Namespace of the object
     #[arg(short, long, value_name = "NS")]
     namespace: Option<String>,
@@ -44,14 +45,22 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let target = args.target.parse()?;
-    let manifests = args.manifests.load()?;
+    let Loaded { manifests, .. } = args.source.load(&args.state, &args.set, context)?;
+    let mut unknown: Vec<Error> = Vec::new();
     let keys: BTreeSet<ObjectKey> = if target.names.is_empty() {
         let namespace = |key: &ObjectKey| args.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
         seen::keys(&manifests, target.kind).filter(namespace).collect()
     } else {
         let named = target.names.iter().map(|name| target.require(name, args.namespace.as_deref(), &manifests));
-        named.collect::<Result<_, _>>()?
+        named.filter_map(|found| found.map_err(|error| unknown.push(error)).ok()).collect()
     };
+    if let Some(last) = unknown.pop() {
+        if keys.is_empty() {
+            unknown.iter().for_each(|unknown| context.error(unknown));
+            return Err(last);
+        }
+        unknown.push(last);
+    }
     if keys.is_empty() {
         context.say(&format!("No {} found.", target.kind.plural()));
         return Ok(Exit::Done);
@@ -74,7 +83,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         .collect();
     context.print(&described.join("\n\n"))?;
     servers::complain(context, &seen.observed);
-    Ok(if seen.complete() { Exit::Done } else { Exit::Failed })
+    // What is known is shown, and the rest named.
+    unknown.iter().for_each(|unknown| context.error(unknown));
+    Ok(if seen.complete() && unknown.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
 /// The text about one object.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
+use super::args::{self, ScopeArgs, ServerArgs, SetArgs, StateArgs};
 use super::output::DataFormat;
-use super::repository::{GitArgs, Loaded};
+use super::repository::{Loaded, SourceArgs};
 use super::{Context, Error, Exit, record, report, servers};
 use crate::api::{Kind, ObjectKey};
 use crate::desired::DesiredState;
@@ -22,9 +22,7 @@ use crate::report::Report;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    manifests: ManifestArgs,
-    #[command(flatten)]
-    git: GitArgs,
+    source: SourceArgs,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
@@ -67,7 +65,7 @@ pub(super) enum Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let Loaded { manifests, revision } = args.git.load(&args.manifests, &args.state, context)?;
+    let Loaded { manifests, revision, .. } = args.source.load(&args.state, &args.set, context)?;
     let selection = args.scope.select(&manifests, context);
     let mut request =
         Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use http::Uri;
 use serde::Serialize;
 
-use super::args::{ManifestArgs, ServerArgs, SetArgs, desired};
+use super::args::{ServerArgs, SetArgs, StateArgs, desired};
 use super::output::DataFormat;
 use super::output::style::{BAD, BOLD, DIM, GOOD, HINT, UNCERTAIN};
+use super::repository::{Loaded, SourceArgs};
 use super::{Context, Error, Exit, servers, target};
 use crate::api::{Kind, ObjectKey};
 use crate::desired::DesiredState;
@@ -32,7 +33,7 @@ pub(super) struct Args {
     #[arg(value_name = "SERVER|DESTINATION|APPLICATION")]
     object: Option<String>,
     #[command(flatten)]
-    manifests: ManifestArgs,
+    source: SourceArgs,
     /// Namespace of the object
     #[arg(short, long, value_name = "NS")]
     namespace: Option<String>,
@@ -49,6 +50,8 @@ pub(super) struct Args {
     set: SetArgs,
     #[command(flatten)]
     servers: ServerArgs,
+    #[command(flatten)]
+    state: StateArgs,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Format,
@@ -93,7 +96,7 @@ struct Looked {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let manifests = args.manifests.load()?;
+    let Loaded { manifests, .. } = args.source.load(&args.state, &args.set, context)?;
     let object = args.object.as_deref().map(|name| find(name, args.namespace.as_deref(), &manifests)).transpose()?;
     let mut desired = desired(&manifests, &args.set.set)?;
     if let Some(object) = &object {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs, desired};
+use super::args::{ScopeArgs, ServerArgs, SetArgs, StateArgs, desired};
 use super::output::style::{BAD, BOLD, DIM, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
-use super::repository::{GitArgs, Loaded};
+use super::repository::{Loaded, SourceArgs};
 use super::{Context, Error, Exit, record, servers};
 use crate::api::ObjectKey;
 use crate::desired::DesiredState;
@@ -16,7 +16,7 @@ use crate::engine::Reader;
 use crate::observed::{EngineEvent, Observations};
 use crate::plan::{NoteKind, Reason, Request};
 use crate::reconcile::Preview;
-use crate::store::records::unused as unused_on_record;
+use crate::store::records::{CONTENDED, unused as unused_on_record};
 use crate::turns::Turns;
 
 /// Reports what moved away from the manifests, since when, and what no manifest declares
@@ -26,9 +26,7 @@ use crate::turns::Turns;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    manifests: ManifestArgs,
-    #[command(flatten)]
-    git: GitArgs,
+    source: SourceArgs,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
@@ -61,7 +59,7 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let Loaded { manifests, .. } = args.git.load(&args.manifests, &args.state, context)?;
+    let Loaded { manifests, .. } = args.source.load(&args.state, &args.set, context)?;
     let selection = args.scope.select(&manifests, context);
     let mut desired = desired(&manifests, &args.set.set)?;
     if let Some(selection) = &selection {
@@ -84,14 +82,22 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         tracing::warn!("{error}; whether a controller repairs something in vain is not known");
         BTreeMap::new()
     });
-    for (object, server, condition) in record::contended(&record::directory(&args.state, &args.set)?, &recorded) {
+    for (object, server, condition) in
+        record::told_by_controller(&record::directory(&args.state, &args.set)?, &recorded)
+    {
+        let (reason, hint) = match condition.condition_type.as_str() {
+            CONTENDED => {
+                (Reason::Contended, Some("`landfall history` shows what was repaired and when; find what undoes it"))
+            }
+            _ => (Reason::MassDeletionRefused, None),
+        };
         report.notes.push(DriftNote {
             kind: NoteKind::Warning,
-            reason: Reason::Contended,
+            reason,
             server: Some(server),
             object,
             message: condition.message,
-            hint: Some("`landfall history` shows what was repaired and when; find what undoes it".to_owned()),
+            hint: hint.map(str::to_owned),
         });
     }
     if args.unused {

@@ -43,6 +43,18 @@ impl Error {
         self
     }
 
+    /// With words before the message.
+    pub(crate) fn prefixed(mut self, words: impl std::fmt::Display) -> Self {
+        self.message.insert_str(0, &words.to_string());
+        self
+    }
+
+    /// With another hint after the one that there is.
+    pub(crate) fn more_hint(mut self, hint: &str) -> Self {
+        self.hint = Some(self.hint.map_or_else(|| hint.to_owned(), |first| format!("{first}; {hint}")));
+        self
+    }
+
     pub(crate) fn maybe_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint.or(self.hint);
         self

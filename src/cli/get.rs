@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
+use super::args::{self, ScopeArgs, ServerArgs, SetArgs, StateArgs};
 use super::follow::{FOR_EVER, Follower};
 use super::output::style::{BAD, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
+use super::repository::{Loaded, SourceArgs};
 use super::seen::{self, Seen, age, display_name, is_on, short_name};
 use super::storage::{self, Stored};
 use super::target::{self, Target};
@@ -20,7 +21,7 @@ use crate::observed::Snapshot;
 use crate::plan::facts::EndpointFacts;
 use crate::printable::natural;
 use crate::status::NOT_WANTED;
-use crate::store::records::CONTENDED;
+use crate::store::records::{APPROVAL_PENDING, CONTENDED};
 
 /// Shows declared objects with their status as observed now
 ///
@@ -36,7 +37,7 @@ pub(super) struct Args {
     #[arg(value_name = "NAME")]
     pub(super) names: Vec<String>,
     #[command(flatten)]
-    manifests: ManifestArgs,
+    source: SourceArgs,
     #[command(flatten)]
     pub(super) scope: ScopeArgs,
     /// Only what is on this server; several with commas between
@@ -78,7 +79,7 @@ pub(super) enum Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let manifests = args.manifests.load()?;
+    let Loaded { manifests, .. } = args.source.load(&args.state, &args.set, context)?;
     if let Some(stored) = Stored::parse(&args.kind) {
         return storage::run(args, stored, context, &manifests);
     }
@@ -86,9 +87,22 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         return Err(Error::new("`--unused` is for images and volumes").hint("landfall get volumes --unused"));
     }
     let kinds = kinds(&args.kind, &args.names)?;
-    let keys = chosen(args, &manifests, &kinds)?;
+    let Chosen { keys, unknown } = chosen(args, context, &manifests, &kinds)?;
+    let exit = show(args, context, &manifests, &kinds, keys)?;
+    // What is known is shown, and the rest named.
+    unknown.iter().for_each(|unknown| context.error(unknown));
+    Ok(if unknown.is_empty() { exit } else { exit.max(Exit::Failed) })
+}
+
+fn show(
+    args: &Args,
+    context: &Context,
+    manifests: &Manifests,
+    kinds: &[Target],
+    keys: BTreeSet<ObjectKey>,
+) -> Result<Exit, Error> {
     if args.observed {
-        return observation(args, context, &manifests, &keys);
+        return observation(args, context, manifests, &keys);
     }
     if keys.is_empty() {
         if matches!(args.output, Format::Json | Format::Yaml) {
@@ -99,7 +113,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         return Ok(Exit::Done);
     }
     if args.watch {
-        return watch(args, context, &manifests, &kinds, &keys);
+        return watch(args, context, manifests, kinds, &keys);
     }
     if args.output == Format::Name {
         // Declared is declared, whatever the servers say.
@@ -107,7 +121,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         context.print(&names)?;
         return Ok(Exit::Done);
     }
-    let seen = seen::look(context, &manifests, &keys, &args.set, &args.servers, &args.state, false)?;
+    let seen = seen::look(context, manifests, &keys, &args.set, &args.servers, &args.state, false)?;
     let keys = in_order(&keys);
     let objects: Vec<&Object> =
         keys.iter().filter_map(|key| manifests.get(key)).map(|located| &located.object).collect();
@@ -121,7 +135,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             }
         }
         Format::Table | Format::Wide | Format::Name => {
-            context.print(&tables(args, context, &seen, &kinds, &objects, !args.no_headers).join("\n"))?;
+            context.print(&tables(args, context, &seen, kinds, &objects, !args.no_headers).join("\n"))?;
         }
     }
     servers::complain(context, &seen.observed);
@@ -247,10 +261,16 @@ fn print_list(args: &Args, context: &Context, items: &[serde_json::Value]) -> Re
     context.print_data(data_format(args), &list)
 }
 
-/// The keys of the objects asked for, in their order.
-fn chosen(args: &Args, manifests: &Manifests, kinds: &[Target]) -> Result<BTreeSet<ObjectKey>, Error> {
+/// The objects asked for: those that there are, and what to say of each that there is not.
+struct Chosen {
+    keys: BTreeSet<ObjectKey>,
+    unknown: Vec<Error>,
+}
+
+fn chosen(args: &Args, context: &Context, manifests: &Manifests, kinds: &[Target]) -> Result<Chosen, Error> {
     let scope = args.scope.scope();
     let mut keys = BTreeSet::new();
+    let mut unknown = Vec::new();
     for target in kinds {
         if target.names.is_empty() {
             let objects = manifests.objects().map(|located| &located.object);
@@ -259,8 +279,17 @@ fn chosen(args: &Args, manifests: &Manifests, kinds: &[Target]) -> Result<BTreeS
             );
         }
         for name in &target.names {
-            keys.insert(target.require(name, args.scope.namespace.as_deref(), manifests)?);
+            match target.require(name, args.scope.namespace.as_deref(), manifests) {
+                Ok(key) => drop(keys.insert(key)),
+                Err(error) => unknown.push(error),
+            }
         }
+    }
+    if keys.is_empty()
+        && let Some(last) = unknown.pop()
+    {
+        unknown.iter().for_each(|unknown| context.error(unknown));
+        return Err(last);
     }
     if !args.server.is_empty() {
         let target = Target { kind: Kind::Server, names: Vec::new() };
@@ -270,7 +299,7 @@ fn chosen(args: &Args, manifests: &Manifests, kinds: &[Target]) -> Result<BTreeS
         let servers: Vec<_> = servers.iter().filter_map(|server| desired.servers.get(server)).collect();
         keys.retain(|key| servers.iter().any(|server| *key == server.key || is_on(key, server)));
     }
-    Ok(keys)
+    Ok(Chosen { keys, unknown })
 }
 
 /// `get server NAME -o json --observed`
@@ -328,7 +357,7 @@ pub(super) fn condition_cell(condition: &Condition) -> Cell {
     match (condition.condition_type.as_str(), condition.status) {
         ("Reconciling" | "Deleting" | "Progressing", ConditionStatus::True) => Cell::styled(word, UNCERTAIN),
         ("Stalled", ConditionStatus::True) => Cell::styled(word, BAD),
-        (CONTENDED, ConditionStatus::True) => Cell::styled(word, UNCERTAIN),
+        (CONTENDED | APPROVAL_PENDING, ConditionStatus::True) => Cell::styled(word, UNCERTAIN),
         ("Reconciling" | "Stalled" | "Deleting" | "Progressing", ConditionStatus::False) => word.into(),
         // As declared.
         ("Active", ConditionStatus::False) => word.into(),

@@ -1,6 +1,7 @@
 //! `graph -f PATH`
 
-use super::args::{ManifestArgs, ScopeArgs};
+use super::args::{ScopeArgs, SetArgs, StateArgs};
+use super::repository::{Loaded, SourceArgs};
 use super::{Context, Error, Exit};
 use crate::graph::{Graph, dot, mermaid, svg};
 
@@ -10,9 +11,13 @@ use crate::graph::{Graph, dot, mermaid, svg};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    manifests: ManifestArgs,
+    source: SourceArgs,
     #[command(flatten)]
     scope: ScopeArgs,
+    #[command(flatten)]
+    set: SetArgs,
+    #[command(flatten)]
+    state: StateArgs,
     /// Output format
     #[arg(short, long, visible_alias = "format", value_name = "FORMAT", default_value = "mermaid")]
     output: Format,
@@ -29,7 +34,7 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let manifests = args.manifests.load()?;
+    let Loaded { manifests, .. } = args.source.load(&args.state, &args.set, context)?;
     let mut graph = Graph::new(manifests.objects().map(|located| &located.object));
     let scope = args.scope.scope();
     graph.narrow(|key| manifests.get(key).is_some_and(|located| scope.takes(&located.object)));

@@ -8,8 +8,9 @@ use std::time::Duration;
 use futures::stream::SelectAll;
 use futures::{Stream, StreamExt};
 
-use super::args::{self, ManifestArgs, ServerArgs, SetArgs};
+use super::args::{self, ManifestArgs, ServerArgs, SetArgs, StateArgs};
 use super::output::style::{BAD, GOOD, HINT, Style, UNCERTAIN, WARNING};
+use super::repository::{GitArgs, Loaded};
 use super::target;
 use super::{Context, Error, Exit, seen, servers};
 use crate::api::{Kind, ObjectKey};
@@ -59,7 +60,11 @@ pub(super) struct Args {
     #[command(flatten)]
     set: SetArgs,
     #[command(flatten)]
+    git: GitArgs,
+    #[command(flatten)]
     servers: ServerArgs,
+    #[command(flatten)]
+    state: StateArgs,
 }
 
 /// `None`: all of them.
@@ -106,7 +111,7 @@ fn sorted_out(args: &Args) -> (Vec<PathBuf>, bool, Vec<String>) {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let (paths, follow, words) = sorted_out(args);
-    let manifests = ManifestArgs::of(paths).load()?;
+    let Loaded { manifests, .. } = args.git.load_or_ask(&ManifestArgs::of(paths), &args.state, &args.set, context)?;
     let Some((kind, names)) = words.split_first() else {
         return Err(Error::new("no object was named").hint("such as `landfall logs application/frontend`"));
     };

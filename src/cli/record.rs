@@ -21,7 +21,8 @@ use crate::status::Status;
 use crate::store::file::FileRecords;
 use crate::store::file::lock::is_kept;
 use crate::store::records::{
-    self, Batch, CONTENDED, ObjectRecord, PassRecord, declare, operation_events, overlays as overlays_of, protected,
+    self, APPROVAL_PENDING, Batch, CONTENDED, ObjectRecord, PassRecord, declare, operation_events,
+    overlays as overlays_of, protected,
 };
 use crate::store::{Records, StoreError, set_directory, state_directory};
 
@@ -164,8 +165,9 @@ fn made(report: &Report) -> impl Iterator<Item = (&ObjectKey, DestinationType)> 
     })
 }
 
-/// What the controller that keeps the set finds undone again and again: by object and by the server it happens on. Nothing, where none runs.
-pub(super) fn contended(
+/// What only the controller that keeps the set knows: what it finds undone again and again, and what waits for an approval; by object and by the
+/// server it is about. Nothing, where none runs.
+pub(super) fn told_by_controller(
     directory: &Path,
     objects: &BTreeMap<ObjectKey, ObjectRecord>,
 ) -> Vec<(ObjectKey, String, Condition)> {
@@ -175,8 +177,10 @@ pub(super) fn contended(
     let by_server = objects.iter().filter(|(_, record)| record.declared).flat_map(|(object, record)| {
         record.conditions.iter().flat_map(move |(server, all)| all.iter().map(move |it| (object, server, it)))
     });
-    let fought = by_server.filter(|(_, _, it)| it.condition_type == CONTENDED && it.status == ConditionStatus::True);
-    fought.map(|(object, server, condition)| (object.clone(), server.clone(), condition.clone())).collect()
+    let own = [CONTENDED, APPROVAL_PENDING];
+    let told =
+        by_server.filter(|(_, _, it)| own.contains(&it.condition_type.as_str()) && it.status == ConditionStatus::True);
+    told.map(|(object, server, condition)| (object.clone(), server.clone(), condition.clone())).collect()
 }
 
 /// Fills in since when the conditions are so, as far as the record knows: where it says the same.

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::args::{self, ManifestArgs, StateArgs};
-use super::{Context, Error};
+use super::args::{self, ManifestArgs, SetArgs, StateArgs};
+use super::client::{self, Controller};
+use super::{Context, Error, record};
 use crate::git::{self, Address, GitError, Repository, Signatures, Wanted};
-use crate::manifest::Manifests;
+use crate::manifest::{Manifests, Source};
 use crate::sources;
 use crate::store::state_directory;
+use crate::web::InForce;
 
 /// Where manifests are fetched from.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -34,14 +36,64 @@ pub(super) struct GitArgs {
 pub(super) struct Loaded {
     pub(super) manifests: Manifests,
     pub(super) revision: Option<String>,
+    /// They are those that the controller on this machine keeps.
+    pub(super) kept: bool,
+}
+
+/// Where a command that only looks has its manifests from: files, a repository, or the controller beside it.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct SourceArgs {
+    #[command(flatten)]
+    pub(super) manifests: ManifestArgs,
+    #[command(flatten)]
+    pub(super) git: GitArgs,
+}
+
+impl SourceArgs {
+    /// From the repository if one is given, else from files; where there are none, those that the controller of the set keeps.
+    pub(super) fn load(&self, state: &StateArgs, set: &SetArgs, context: &Context) -> Result<Loaded, Error> {
+        self.git.load_or_ask(&self.manifests, state, set, context)
+    }
 }
 
 impl GitArgs {
     /// From the repository if one is given, else from files.
     pub(super) fn load(&self, files: &ManifestArgs, state: &StateArgs, context: &Context) -> Result<Loaded, Error> {
-        let Some(wanted) = self.wanted(false)? else {
-            return Ok(Loaded { manifests: files.load()?, revision: None });
+        match self.fetch(state, context)? {
+            Some(loaded) => Ok(loaded),
+            None => Ok(Loaded { manifests: files.load()?, revision: None, kept: false }),
+        }
+    }
+
+    /// The same, or those that the controller of the set keeps.
+    pub(super) fn load_or_ask(
+        &self,
+        files: &ManifestArgs,
+        state: &StateArgs,
+        set: &SetArgs,
+        context: &Context,
+    ) -> Result<Loaded, Error> {
+        if self.git.is_some() || !files.is_absent() {
+            return self.load(files, state, context);
+        }
+        let Some(InForce { revision, sources, .. }) = in_force(state, set, context)? else {
+            let [path] = files.paths().try_into().unwrap_or_else(|_| [PathBuf::new()]);
+            return Err(client::none_found(state, set)
+                .prefixed(format!("there is no {}, and ", path.display()))
+                .more_hint("manifests are named with -f, --git or $LANDFALL_MANIFESTS"));
         };
+        let read: Vec<Source> =
+            sources.into_iter().map(|it| Source { name: it.name, bytes: it.text.into_bytes() }).collect();
+        let manifests = sources::validate(&[], &read, Vec::new()).map_err(|problems| {
+            args::invalid(&problems)
+                .hint("they are good to the controller, which is of another version than this command")
+        })?;
+        Ok(Loaded { manifests, revision, kept: true })
+    }
+
+    /// From the repository if one is given.
+    fn fetch(&self, state: &StateArgs, context: &Context) -> Result<Option<Loaded>, Error> {
+        let Some(wanted) = self.wanted(false)? else { return Ok(None) };
         let mut repository = Repository::new(&directory(state)?, wanted);
         // Whoever asks for this once wants what is there now: an older revision would be a surprise.
         let checkout = context.block_on(repository.fetch())?.map_err(|error| failed(&error))?;
@@ -49,7 +101,7 @@ impl GitArgs {
         let (read, problems) = checkout.read();
         let manifests =
             sources::validate(&[checkout.name()], &read, problems).map_err(|problems| args::invalid(&problems))?;
-        Ok(Loaded { manifests, revision: Some(checkout.revision.clone()) })
+        Ok(Some(Loaded { manifests, revision: Some(checkout.revision.clone()), kept: false }))
     }
 
     /// `only_forward`: a rewritten branch is not followed.
@@ -73,6 +125,38 @@ impl GitArgs {
         let path = self.path.clone().unwrap_or_default();
         Ok(Some(Wanted { address, branch: self.branch.clone(), path, signatures, only_forward }))
     }
+}
+
+/// What the controller of the set keeps; `None` where there is none.
+pub(super) fn in_force(state: &StateArgs, set: &SetArgs, context: &Context) -> Result<Option<InForce>, Error> {
+    let Ok(directory) = record::directory(state, set) else { return Ok(None) };
+    let asked = context.block_on(async {
+        match Controller::of(&directory).await {
+            Some(controller) => controller.manifests().await.map(Some),
+            None => Ok(None),
+        }
+    })??;
+    let Some(kept) = asked else { return Ok(None) };
+    let problem = kept.problems.first().or(kept.source_problem.as_ref());
+    if kept.generation == 0 {
+        let error = Error::new("the controller of this set has no manifests in force");
+        return Err(match problem {
+            Some(problem) => error.details(kept.problems.join("\n\n")).because(first_line(problem)),
+            None => error.because("it has not read them yet"),
+        });
+    }
+    if let Some(problem) = problem {
+        context.warn(&format!(
+            "the newest manifests are not in force, the last good ones are: {}",
+            first_line(problem).trim_start_matches("error: ")
+        ));
+    }
+    tracing::info!(directory = %directory.display(), revision = kept.revision, "the manifests are those that the controller keeps");
+    Ok(Some(kept))
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 fn directory(state: &StateArgs) -> Result<PathBuf, Error> {

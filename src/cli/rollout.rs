@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 
 use super::apply::{self, Ended, Format, Run};
-use super::args::{self, ManifestArgs, ServerArgs, SetArgs, StateArgs};
+use super::args::{self, ServerArgs, SetArgs, StateArgs};
 use super::follow::{FOR_EVER, Follower};
+use super::repository::{Loaded, SourceArgs};
 use super::seen::{Seen, short_name};
 use super::target::{self, TargetArgs};
 use super::{Context, Error, Exit, record, servers};
@@ -67,7 +68,7 @@ struct WhatArgs {
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
-    manifests: ManifestArgs,
+    source: SourceArgs,
     /// Namespace of the resource
     #[arg(short, long, value_name = "NS")]
     namespace: Option<String>,
@@ -114,7 +115,7 @@ fn managed(what: &WhatArgs, manifests: &Manifests) -> Result<BTreeSet<ObjectKey>
 }
 
 fn status(args: &StatusArgs, context: &Context) -> Result<Exit, Error> {
-    let manifests = args.what.manifests.load()?;
+    let Loaded { manifests, .. } = args.what.source.load(&args.what.state, &args.what.set, context)?;
     let mut waiting = managed(&args.what, &manifests)?;
     let deadline = Instant::now() + args.timeout;
     let look = ServerArgs { timeout: args.timeout.min(Duration::from_secs(30)), concurrency: args::SERVERS_AT_ONCE };
@@ -203,7 +204,7 @@ fn operations(plan: &Plan, key: &ObjectKey) -> usize {
 
 fn restart(args: &RestartArgs, context: &Context) -> Result<Exit, Error> {
     let RestartArgs { what, yes, servers: server_args, output } = args;
-    let manifests = what.manifests.load()?;
+    let Loaded { manifests, .. } = what.source.load(&what.state, &what.set, context)?;
     let keys = managed(what, &manifests)?;
     let selection = Selection::only(keys.clone());
     let desired = selection.narrow(args::desired(&manifests, &what.set.set)?, false);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::args::{ManifestArgs, ServerArgs, SetArgs, desired, invalid};
+use super::args::{ServerArgs, SetArgs, StateArgs, desired, invalid};
 use super::output::DataFormat;
+use super::repository::{Loaded, SourceArgs, in_force};
 use super::{Context, Error, Exit, servers};
 use crate::api::server::DEFAULT_ENDPOINT;
 use crate::api::{API_VERSION, DEFAULT_NAMESPACE, Kind, ObjectKey, Spec};
@@ -28,7 +29,7 @@ pub(super) struct Args {
     #[arg(value_name = "SERVER")]
     server: String,
     #[command(flatten)]
-    manifests: ManifestArgs,
+    source: SourceArgs,
     /// Namespace of the manifests; default: the server's own
     #[arg(short, long, value_name = "NS", value_parser = namespace)]
     namespace: Option<String>,
@@ -36,6 +37,8 @@ pub(super) struct Args {
     set: SetArgs,
     #[command(flatten)]
     servers: ServerArgs,
+    #[command(flatten)]
+    state: StateArgs,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
     output: DataFormat,
@@ -54,7 +57,7 @@ fn namespace(text: &str) -> Result<String, String> {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let endpoint = if args.server.contains("://") { Some(args.server.as_str()) } else { None };
-    let manifests = declared(args)?;
+    let manifests = declared(args, context)?;
     let known = manifests.as_ref().map(|manifests| desired(manifests, &args.set.set)).transpose()?;
     let names: BTreeSet<ObjectKey> =
         manifests.iter().flat_map(Manifests::objects).map(|located| located.object.key()).collect();
@@ -99,11 +102,17 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
 }
 
 /// The manifests, where there are any. Whoever starts with a scan has none, and the shell may just have made the file to write to.
-fn declared(args: &Args) -> Result<Option<Manifests>, Error> {
-    let paths = args.manifests.paths();
-    if args.manifests.is_default() && paths.iter().all(|path| !path.exists()) {
+fn declared(args: &Args, context: &Context) -> Result<Option<Manifests>, Error> {
+    let SourceArgs { manifests, git } = &args.source;
+    let absent = manifests.is_absent();
+    if git.git.is_some() || absent && in_force(&args.state, &args.set, context)?.is_some() {
+        let Loaded { manifests, .. } = args.source.load(&args.state, &args.set, context)?;
+        return Ok(Some(manifests));
+    }
+    if absent {
         return Ok(None);
     }
+    let paths = manifests.paths();
     let (sources, problems) = sources::read(&paths, &mut std::io::stdin().lock());
     if !problems.is_empty() {
         return Err(invalid(&problems));

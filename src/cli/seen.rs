@@ -16,7 +16,7 @@ use crate::plan::{Plan, Request, ownership};
 use crate::reconcile::Preview;
 use crate::report::Report;
 use crate::status::Status;
-use crate::store::records::{CONTENDED, ObjectRecord};
+use crate::store::records::{APPROVAL_PENDING, CONTENDED, ObjectRecord};
 use crate::workload::database::Connection;
 
 pub(super) struct Seen {
@@ -82,8 +82,7 @@ impl Seen {
             BTreeMap::new()
         });
         record::date(&mut status, &recorded);
-        // Only the one who keeps repairing knows that it is in vain.
-        for (object, _, condition) in record::contended(&record::directory(state, set)?, &recorded) {
+        for (object, _, condition) in record::told_by_controller(&record::directory(state, set)?, &recorded) {
             if let Some(conditions) = status.conditions.get_mut(&object)
                 && conditions.iter().all(|known| known.condition_type != condition.condition_type)
             {
@@ -129,9 +128,11 @@ impl Seen {
         match self.status.condition(key, "Ready") {
             // As it should be at this moment, and not for long.
             Some(Condition { status: ConditionStatus::True, .. })
-                if let Some(contended) = self.status.condition(key, CONTENDED) =>
+                if let Some(besides) = [CONTENDED, APPROVAL_PENDING]
+                    .into_iter()
+                    .find_map(|condition_type| self.status.condition(key, condition_type)) =>
             {
-                (ConditionStatus::True, &contended.reason, &contended.message)
+                (ConditionStatus::True, &besides.reason, &besides.message)
             }
             Some(ready) => (ready.status, &ready.reason, &ready.message),
             None => (ConditionStatus::Unknown, "NotObserved", ""),

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use super::args::{ManifestArgs, ServerArgs, SetArgs, StateArgs, desired};
+use super::args::{ServerArgs, SetArgs, StateArgs, desired};
 use super::output::style::{BAD, BOLD, DIM, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
+use super::repository::{Loaded, SourceArgs};
 use super::{Context, Error, Exit, servers, target};
 use crate::api::{Kind, ObjectKey};
 use crate::observe::Interest;
@@ -22,7 +23,7 @@ pub(super) struct Args {
     #[arg(value_name = "SERVER")]
     names: Vec<String>,
     #[command(flatten)]
-    manifests: ManifestArgs,
+    source: SourceArgs,
     /// Namespace of the servers
     #[arg(short, long, value_name = "NS")]
     namespace: Option<String>,
@@ -44,7 +45,7 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let manifests = args.manifests.load()?;
+    let Loaded { manifests, .. } = args.source.load(&args.state, &args.set, context)?;
     let target = target::Target { kind: Kind::Server, names: Vec::new() };
     let names = args.names.iter().map(|name| target.require(name, args.namespace.as_deref(), &manifests));
     let chosen: Vec<ObjectKey> = names.collect::<Result<_, _>>()?;

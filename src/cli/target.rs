@@ -65,8 +65,12 @@ impl Target {
         if found.len() > 1 {
             let namespaces: Vec<&str> = found.iter().map(|key| key.namespace.as_str()).collect();
             let word = self.kind.as_str().to_lowercase();
-            return Err(Error::new(format!("there is a {word} {name:?} in {} namespaces", found.len()))
-                .hint(format!("choose one with -n: {}", namespaces.join(", "))));
+            return Err(Error::new(format!(
+                "there is {} {word} {name:?} in {} namespaces",
+                article(&word),
+                found.len()
+            ))
+            .hint(format!("choose one with -n: {}", namespaces.join(", "))));
         }
         Ok(found.pop())
     }
@@ -84,7 +88,7 @@ impl Target {
     pub(super) fn not_found(&self, name: &str, namespace: Option<&str>, manifests: &Manifests) -> Error {
         let word = self.kind.as_str().to_lowercase();
         let place = namespace.map(|namespace| format!(" in the namespace {namespace:?}")).unwrap_or_default();
-        let error = Error::new(format!("no manifest declares a {word} {name:?}{place}"));
+        let error = Error::new(format!("no manifest declares {} {word} {name:?}{place}", article(&word)));
         let keys: Vec<ObjectKey> = manifests.objects().map(|located| located.object.key()).collect();
         let of_kind = || keys.iter().filter(|key| key.kind == self.kind);
         if let Some(elsewhere) = of_kind().find(|key| key.name == name) {
@@ -95,4 +99,8 @@ impl Target {
             None => error.hint(format!("`landfall get {}` lists what is declared", self.kind.plural())),
         }
     }
+}
+
+fn article(word: &str) -> &'static str {
+    if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }

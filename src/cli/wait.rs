@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::args::{self, ManifestArgs, ServerArgs, SetArgs, StateArgs};
+use super::args::{self, ServerArgs, SetArgs, StateArgs};
 use super::follow::{FOR_EVER, Follower};
+use super::repository::{Loaded, SourceArgs};
 use super::seen::{Seen, short_name};
 use super::target::{self, Target};
 use super::{Context, Error, Exit};
@@ -37,7 +38,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "30s", allow_hyphen_values = true, value_parser = parse_timeout)]
     timeout: Timeout,
     #[command(flatten)]
-    manifests: ManifestArgs,
+    source: SourceArgs,
     #[command(flatten)]
     set: SetArgs,
     #[command(flatten)]
@@ -85,7 +86,7 @@ fn parse_timeout(text: &str) -> Result<Timeout, String> {
 const LOOK: Duration = Duration::from_secs(30);
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let manifests = args.manifests.load()?;
+    let Loaded { manifests, .. } = args.source.load(&args.state, &args.set, context)?;
     let chosen = chosen(args, &manifests)?;
     if chosen.is_empty() {
         return Err(Error::new("there is no such object to wait for"));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::kept::Kept;
 use crate::api::{Condition, ConditionStatus, ObjectKey};
 use crate::desired::DesiredState;
 use crate::manifest::Diagnostic;
@@ -37,6 +38,9 @@ pub struct Content {
     /// What the manifests declare: the last good ones.
     #[serde(skip)]
     pub declared: Arc<DesiredState>,
+    /// The manifests themselves, for the commands of whoever may act.
+    #[serde(skip)]
+    pub sources: Arc<Kept>,
     pub servers: BTreeMap<String, Arc<ServerState>>,
     pub counts: Counts,
     /// Of the controller itself.
@@ -227,6 +231,7 @@ impl Board {
             set: set.to_owned(),
             manifests: ManifestState::default(),
             declared: Arc::new(DesiredState::new(set, BTreeMap::new())),
+            sources: Arc::default(),
             servers: BTreeMap::new(),
             counts: Counts::default(),
             conditions: Vec::new(),

@@ -122,7 +122,15 @@ impl Notifiers {
     pub fn contended(&self, destination: ObjectKey, server: Option<ObjectKey>, message: &str) {
         let event = NotifierEvent::Contended;
         let reason = event.as_str().to_owned();
-        self.tell(vec![Notice { event, object: destination, server, reason, message: message.to_owned() }]);
+        let object = Some(destination);
+        self.tell(vec![Notice { event, object, server, reason, message: message.to_owned() }]);
+    }
+
+    /// The manifests are invalid, for that reason, or valid again.
+    pub fn manifests(&self, reason: Option<&str>, message: &str) {
+        let event = if reason.is_some() { NotifierEvent::ManifestInvalid } else { NotifierEvent::ManifestValid };
+        let reason = reason.unwrap_or(event.as_str()).to_owned();
+        self.tell(vec![Notice { event, object: None, server: None, reason, message: message.to_owned() }]);
     }
 
     /// Tells those who want to know. Never waits.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::backoff::{FIGHT, FREE_REPAIRS, LONGEST_REPAIR_WAIT};
 use super::board::{Levels, ManifestState, ServerState};
 use super::pass::{Done, PassEnded};
-use super::run::Loop;
+use super::run::{Loop, Options};
 use super::state::{Judged, Observed, PassOutcome, SubjectOutcome};
 use super::subject::{InWords, Subject, Touched};
 use crate::api::{Condition, ConditionStatus, ObjectKey};
@@ -19,7 +19,8 @@ use crate::reconcile::Applied;
 use crate::report::json::Document;
 use crate::report::{OperationReport, Outcome, Report, ServerReport};
 use crate::status::Status;
-use crate::store::records::{CONTENDED, EventType};
+use crate::store::approval;
+use crate::store::records::{APPROVAL_PENDING, CONTENDED, EventType};
 use crate::subnets;
 
 /// Of what waits for an approval, in a line of the log.
@@ -81,10 +82,16 @@ impl Loop {
         if let Some(own) = report.servers.iter_mut().find(|own| own.server == *server) {
             own.operations.extend(waiting);
         }
-        let document = report.document();
         if let Some(withheld) = &withheld {
+            // There is somebody to agree here, to that and nothing else.
+            let hint = format!("{} If not, bring the manifests back.", self.way_to_agree(withheld));
+            let own = report.servers.iter_mut().flat_map(|it| &mut it.notes);
+            for note in own.filter(|note| note.reason == Reason::MassDeletionRefused && note.object == *server) {
+                note.hint = Some(hint.clone());
+            }
             self.ask(server, pass, withheld);
         }
+        let document = report.document();
         self.explain(server, pass, &report, &document);
         let status = Status::new(&desired, &observed, &report);
         let usage = match (desired.servers.get(server), observed.get(server)) {
@@ -171,23 +178,15 @@ impl Loop {
         let names: Vec<_> = deletions.chain(disconnections).take(NAMED).collect();
         let more = (withheld.deletions.len() + withheld.disconnections.len()).saturating_sub(NAMED);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        let set = match self.shared.options.set.as_str() {
-            "default" => String::new(),
-            set => format!(" --set {set}"),
-        };
-        let state = match &self.shared.options.state {
-            Some(state) => format!(" --state {}", state.display()),
-            None => String::new(),
-        };
-        let message = format!(
-            "{} wait for somebody to agree: {}{more}. `landfall approve{set}{state} {}`, if they are meant.",
-            Withheld::counts(withheld.deletions.len(), withheld.disconnections.len()),
-            names.join(", "),
-            withheld.fingerprint
-        );
+        let message = format!("{}: {}{more}. {}", waiting(withheld), names.join(", "), self.way_to_agree(withheld));
         tracing::warn!(server = %server.path(), pass, fingerprint = withheld.fingerprint, "{message}");
         let reason = Reason::MassDeletionRefused.as_str();
         self.memory.event(EventType::Warning, Some(server), reason, &message, Some(pass));
+    }
+
+    fn way_to_agree(&self, withheld: &Withheld) -> String {
+        let Options { set, state, .. } = &self.shared.options;
+        format!("`{}`, if that is meant.", approval(&withheld.fingerprint, set, state.as_deref()))
     }
 
     /// Says in the log what is refused or waited for, once for as long as it lasts.
@@ -316,6 +315,16 @@ impl Loop {
         }
         let finished = jiff::Timestamp::now();
         mark_contended(&mut status.conditions, contended);
+        if let (Some(withheld), Some(conditions)) = (&withheld, status.conditions.get_mut(server)) {
+            conditions.push(Condition {
+                condition_type: APPROVAL_PENDING.to_owned(),
+                status: ConditionStatus::True,
+                reason: Reason::MassDeletionRefused.to_string(),
+                message: format!("{}. {}", waiting(withheld), self.way_to_agree(withheld)),
+                observed_generation: None,
+                last_transition_time: None,
+            });
+        }
         self.memory.conditions(server, finished, &mut status.conditions);
         if let Some(facts) = status.servers.get(server).and_then(Option::as_ref) {
             self.memory.networks(facts);
@@ -344,6 +353,13 @@ fn mark_contended(conditions: &mut BTreeMap<ObjectKey, Vec<Condition>>, contende
     }
 }
 
+/// `3 deletions wait for an approval`
+fn waiting(withheld: &Withheld) -> String {
+    let (deletions, disconnections) = (withheld.deletions.len(), withheld.disconnections.len());
+    let verb = if deletions + disconnections == 1 { "waits" } else { "wait" };
+    format!("{} {verb} for an approval", Withheld::counts(deletions, disconnections))
+}
+
 /// What is said of things that something keeps undoing.
 pub(super) fn fought_over(names: &[String]) -> String {
     let more = names.len().saturating_sub(FOUGHT);
@@ -369,12 +385,14 @@ fn objects(desired: &DesiredState) -> BTreeSet<ObjectKey> {
 /// Says in conditions what is wrong with the manifests, or that nothing is.
 pub(super) fn judge_manifests(manifests: &mut ManifestState, now: jiff::Timestamp) {
     let problems = &manifests.problems;
+    let rest = match manifests.loaded {
+        Some(_) => "The last good manifests stay in force.",
+        None => "There were no good ones before, so nothing is done.",
+    };
     let message = match (problems.first(), problems.len()) {
         (None, _) => String::new(),
-        (Some(problem), 1) => format!("{} The last good manifests stay in force.", sentence(problem)),
-        (Some(problem), count) => {
-            format!("{count} problems; the first: {} The last good manifests stay in force.", sentence(problem))
-        }
+        (Some(problem), 1) => format!("{} {rest}", sentence(problem)),
+        (Some(problem), count) => format!("{count} problems; the first: {} {rest}", sentence(problem)),
     };
     let valid = problems.is_empty();
     let condition = |name: &str, holds: bool| {

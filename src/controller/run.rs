@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use super::attempts::Attempts;
 use super::board::Board;
+use super::kept::Kept;
 use super::memory::Memory;
 use super::notify::{Notifiers, Pace};
 use super::outcome::{Showing, fought_over, judge_manifests};
@@ -30,7 +31,7 @@ use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::connect::{self, ConnectOptions};
 use crate::engine::{DockerWriter, EngineError};
 use crate::execute::Limits;
-use crate::manifest::{self, Diagnostic, Manifests};
+use crate::manifest::{self, Diagnostic};
 use crate::notice::Notifier;
 use crate::observe::ObserveLimits;
 use crate::observed::{ContainerId, NetworkId};
@@ -241,12 +242,24 @@ pub(super) struct Reading {
     content: u64,
     /// The files that belong to it beside the manifests.
     inputs: Vec<PathBuf>,
-    notifiers: Vec<Notifier>,
-    result: ManifestsRead,
+    result: Result<Good, Wrong>,
 }
 
-/// The desired state, and what tells the forms of the manifests apart; or what is wrong.
-type ManifestsRead = Result<(DesiredState, BTreeMap<ObjectKey, String>), Vec<Diagnostic>>;
+/// Manifests that can be in force.
+struct Good {
+    desired: DesiredState,
+    /// What tells the forms of the manifests apart.
+    fingerprints: BTreeMap<ObjectKey, String>,
+    notifiers: Vec<Notifier>,
+    sources: Kept,
+}
+
+/// Manifests that cannot.
+struct Wrong {
+    problems: Vec<Diagnostic>,
+    /// What was in force before this process, and its revision; where nothing is in this one.
+    before: Option<(Good, Option<String>)>,
+}
 
 /// The way to one server, kept between passes.
 struct Link {
@@ -401,15 +414,15 @@ impl Loop {
     fn load(&self) {
         let shared = Arc::clone(&self.shared);
         let (known, inputs) = (self.content, self.inputs.clone());
+        let first = shared.board.read().manifests.loaded.is_none();
         tokio::spawn(async move {
             let reading = Arc::clone(&shared);
-            let read = tokio::task::spawn_blocking(move || read_manifests(&reading.options, known, &inputs)).await;
+            let read =
+                tokio::task::spawn_blocking(move || read_manifests(&reading.options, known, &inputs, first)).await;
             let (reading, revision) = read.unwrap_or_else(|panic| {
-                let problem = Diagnostic::of_file("manifests", format!("reading them failed: {panic}"));
-                (
-                    Some(Reading { content: 0, inputs: Vec::new(), notifiers: Vec::new(), result: Err(vec![problem]) }),
-                    None,
-                )
+                let problems = vec![Diagnostic::of_file("manifests", format!("reading them failed: {panic}"))];
+                let result = Err(Wrong { problems, before: None });
+                (Some(Reading { content: 0, inputs: Vec::new(), result }), None)
             });
             let _ = shared.inbox.send(Message::Loaded { reading, revision }).await;
         });
@@ -418,53 +431,41 @@ impl Loop {
     /// A revision is in force once its manifests are, also when they say the same as before.
     fn take_revision(&mut self, revision: Option<String>) {
         let good = self.shared.board.read().manifests.problems.is_empty();
-        if revision.is_some() && revision != self.revision && good {
-            self.revision.clone_from(&revision);
-            self.shared.board.update(|board| board.manifests.revision = revision);
+        if let Some(revision) = revision.filter(|it| good && self.revision.as_ref() != Some(it)) {
+            self.shared.options.manifests.accept(&revision);
+            self.revision = Some(revision.clone());
+            self.shared.board.update(|board| board.manifests.revision = Some(revision));
         }
     }
 
-    fn take_manifests(&mut self, Reading { content, inputs, notifiers, result }: Reading) -> Loaded {
+    fn take_manifests(&mut self, Reading { content, inputs, result }: Reading) -> Loaded {
         self.content = Some(content);
         self.inputs = inputs;
         match result {
-            Ok((desired, fingerprints)) => {
-                if !self.shared.board.read().manifests.problems.is_empty() {
+            Ok(good) => {
+                let again = !self.shared.board.read().manifests.problems.is_empty();
+                let servers = self.put_in_force(good, Vec::new());
+                if again {
                     let message = "The manifests are valid again, and in force.";
                     tracing::info!("{message}");
                     self.memory.event(EventType::Normal, None, "ManifestValid", message, None);
+                    self.shared.notifiers.manifests(None, message);
                 }
-                self.memory.declared(&desired, &fingerprints);
-                self.shared.notifiers.declare(&notifiers);
-                tracing::info!(
-                    servers = desired.servers.len(),
-                    destinations = desired.destinations().count(),
-                    "manifests read"
-                );
-                self.desired = desired;
-                self.desired.share();
-                self.settled.clear();
-                self.contended.clear();
-                self.drifting.clear();
-                self.lay_links();
-                let servers: BTreeSet<_> = self.desired.servers.keys().cloned().collect();
-                let declared = Arc::new(self.desired.clone());
-                self.shared.board.update(|board| {
-                    board.declared = declared;
-                    board.manifests.generation += 1;
-                    board.manifests.problems.clear();
-                    let now = jiff::Timestamp::now();
-                    board.manifests.loaded = Some(now);
-                    judge_manifests(&mut board.manifests, now);
-                    board.servers.retain(|name, _| servers.iter().any(|server| server.path() == *name));
-                });
                 Loaded::Valid { servers }
             }
-            Err(problems) => {
-                let now = jiff::Timestamp::now();
+            Err(Wrong { problems, before }) => {
                 for problem in problems.iter().take(LOGGED_PROBLEMS) {
                     tracing::error!("{problem}");
                 }
+                let loaded = match before {
+                    Some((good, revision)) => {
+                        let servers = self.put_in_force(good, problems.clone());
+                        self.revision.clone_from(&revision);
+                        self.shared.board.update(|board| board.manifests.revision = revision);
+                        Loaded::Valid { servers }
+                    }
+                    None => Loaded::Invalid,
+                };
                 let rest = match self.shared.board.read().manifests.loaded {
                     Some(_) => "the last good ones stay in force",
                     None => "there were no good ones before, so nothing is done",
@@ -472,14 +473,47 @@ impl Loop {
                 tracing::error!(problems = manifest::count(&problems), "the manifests are invalid; {rest}");
                 let first = problems.first().map(ToString::to_string).unwrap_or_default();
                 let message = format!("{} in the manifests; {rest}. {first}", count(&problems));
-                self.memory.event(EventType::Warning, None, Reason::ManifestInvalid.as_str(), &message, None);
+                let reason = Reason::ManifestInvalid.as_str();
+                self.memory.event(EventType::Warning, None, reason, &message, None);
+                self.shared.notifiers.manifests(Some(reason), &message);
                 self.shared.board.update(|board| {
                     board.manifests.problems = problems;
-                    judge_manifests(&mut board.manifests, now);
+                    judge_manifests(&mut board.manifests, jiff::Timestamp::now());
                 });
-                Loaded::Invalid
+                loaded
             }
         }
+    }
+
+    /// From here on these are kept, whatever is wrong with those that there are now; returns the servers that are declared.
+    fn put_in_force(&mut self, good: Good, problems: Vec<Diagnostic>) -> BTreeSet<ObjectKey> {
+        let Good { desired, fingerprints, notifiers, sources } = good;
+        self.memory.declared(&desired, &fingerprints);
+        self.shared.notifiers.declare(&notifiers);
+        tracing::info!(
+            servers = desired.servers.len(),
+            destinations = desired.destinations().count(),
+            "manifests read"
+        );
+        self.desired = desired;
+        self.desired.share();
+        self.settled.clear();
+        self.contended.clear();
+        self.drifting.clear();
+        self.lay_links();
+        let servers: BTreeSet<_> = self.desired.servers.keys().cloned().collect();
+        let declared = Arc::new(self.desired.clone());
+        self.shared.board.update(|board| {
+            board.declared = declared;
+            board.sources = Arc::new(sources);
+            board.manifests.generation += 1;
+            board.manifests.problems = problems;
+            let now = jiff::Timestamp::now();
+            board.manifests.loaded = Some(now);
+            judge_manifests(&mut board.manifests, now);
+            board.servers.retain(|name, _| servers.iter().any(|server| server.path() == *name));
+        });
+        servers
     }
 
     /// Connections for the servers that are declared now; those of servers that are declared as before are kept.
@@ -550,14 +584,19 @@ fn count(problems: &[Diagnostic]) -> String {
     }
 }
 
-/// Reads the source, and its revision. `None` where it says what it said when its hash was `known`.
-fn read_manifests(options: &Options, known: Option<u64>, inputs: &[PathBuf]) -> (Option<Reading>, Option<String>) {
-    let Some(Said { sources: read, problems, names, revision }) = options.manifests.read() else { return (None, None) };
+/// Reads the source, and its revision. `None` where it says what it said when its hash was `known`. `first`: nothing is in force yet.
+fn read_manifests(
+    options: &Options,
+    known: Option<u64>,
+    inputs: &[PathBuf],
+    first: bool,
+) -> (Option<Reading>, Option<String>) {
+    let Some(said) = options.manifests.read() else { return (None, None) };
     let mut hasher = DefaultHasher::new();
-    for source in &read {
+    for source in &said.sources {
         (&source.name, &source.bytes).hash(&mut hasher);
     }
-    for problem in &problems {
+    for problem in &said.problems {
         problem.to_string().hash(&mut hasher);
     }
     let content = |inputs: &[PathBuf]| {
@@ -565,17 +604,28 @@ fn read_manifests(options: &Options, known: Option<u64>, inputs: &[PathBuf]) -> 
         inputs.iter().for_each(|path| (path, std::fs::read(path).ok()).hash(&mut hasher));
         hasher.finish()
     };
+    let revision = said.revision.clone();
     if known == Some(content(inputs)) {
         return (None, revision);
     }
-    let manifests = sources::validate(&names, &read, problems);
-    let notifiers = manifests.as_ref().map(Manifests::notifiers).unwrap_or_default();
-    let result = manifests.and_then(|it| {
-        let mut desired = it.desired(&options.set)?;
-        secrets::read(&mut desired, Generate::Yes);
-        compose::read(&mut desired);
-        Ok((desired, it.fingerprints()))
+    let result = judge(options, said).map_err(|problems| {
+        let before = options.manifests.before().filter(|_| first);
+        let before = before.and_then(|before| {
+            let revision = before.revision.clone();
+            judge(options, before).ok().map(|good| (good, revision))
+        });
+        Wrong { problems, before }
     });
-    let inputs = result.as_ref().map(|(desired, _)| compose::inputs(desired)).unwrap_or_default();
-    (Some(Reading { content: content(&inputs), inputs, notifiers, result }), revision)
+    let inputs = result.as_ref().map(|good| compose::inputs(&good.desired)).unwrap_or_default();
+    (Some(Reading { content: content(&inputs), inputs, result }), revision)
+}
+
+/// What there is to keep, or what is wrong.
+fn judge(options: &Options, said: Said) -> Result<Good, Vec<Diagnostic>> {
+    let manifests = sources::validate(&said.names, &said.sources, said.problems)?;
+    let mut desired = manifests.desired(&options.set)?;
+    secrets::read(&mut desired, Generate::Yes);
+    compose::read(&mut desired);
+    let (fingerprints, notifiers) = (manifests.fingerprints(), manifests.notifiers());
+    Ok(Good { desired, fingerprints, notifiers, sources: Kept::new(&said.sources) })
 }

@@ -62,6 +62,21 @@ impl Source {
         }
     }
 
+    /// What a controller before this one had in force, where that is not what there is now: for when that is wrong, and until something is good.
+    pub fn before(&self) -> Option<Said> {
+        match self {
+            Source::Files { .. } => None,
+            Source::Git(git) => git.now().before.as_deref().map(said),
+        }
+    }
+
+    /// What was read of that revision is in force.
+    pub fn accept(&self, revision: &str) {
+        if let Source::Git(git) = self {
+            git.accept(revision);
+        }
+    }
+
     /// Somebody says that there is something new. Files are read anyway.
     pub fn refresh(&self) {
         if let Source::Git(git) = self {
@@ -79,18 +94,43 @@ struct Followed {
     repository: tokio::sync::Mutex<Repository>,
     now: Mutex<Now>,
     wake: Notify,
+    accepted: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Now {
     checkout: Option<Arc<Checkout>>,
     problem: Option<Diagnostic>,
+    /// In force, and not yet kept as such.
+    accepted: Option<String>,
+    /// In force before this process, until something is in this one.
+    before: Option<Arc<Checkout>>,
 }
 
 impl GitSource {
     pub fn new(repository: Repository) -> Self {
         let now = Mutex::new(Now::default());
-        Self(Arc::new(Followed { repository: tokio::sync::Mutex::new(repository), now, wake: Notify::new() }))
+        let repository = tokio::sync::Mutex::new(repository);
+        Self(Arc::new(Followed { repository, now, wake: Notify::new(), accepted: Notify::new() }))
+    }
+
+    fn accept(&self, revision: &str) {
+        {
+            let mut now = self.now();
+            now.accepted = Some(revision.to_owned());
+            now.before = None;
+        }
+        self.0.accepted.notify_one();
+    }
+
+    /// The next fetch is compared with what is in force now, and the next process begins with it.
+    async fn keep(&self, repository: &Repository) {
+        let accepted = self.now().accepted.take();
+        if let Some(revision) = accepted
+            && let Err(error) = repository.accept(&revision).await
+        {
+            tracing::warn!(%error, "which revision is in force is not remembered");
+        }
     }
 
     /// Fetches soon. Asking again meanwhile asks for nothing more.
@@ -109,11 +149,7 @@ impl GitSource {
         };
         match (checkout, problem) {
             // What went wrong since is on the board: these manifests are as good as before.
-            (Some(checkout), _) => {
-                let (sources, problems) = checkout.read();
-                let revision = Some(checkout.revision.clone());
-                Some(Said { sources, problems, names: vec![checkout.name()], revision })
-            }
+            (Some(checkout), _) => Some(said(&checkout)),
             (None, Some(problem)) => {
                 let names = vec![PathBuf::from(&problem.file)];
                 Some(Said { sources: Vec::new(), problems: vec![problem], names, revision: None })
@@ -136,6 +172,7 @@ impl GitSource {
                 problem: None,
             });
         });
+        let mut first = true;
         loop {
             let began = Instant::now();
             let fetched = tokio::select! {
@@ -147,18 +184,32 @@ impl GitSource {
                 Err(_) if self.now().checkout.is_none() => repository.last_good().await.and_then(Result::ok),
                 _ => None,
             };
+            if let Ok(fetched) = &fetched
+                && std::mem::take(&mut first)
+                && let Some(Ok(before)) = repository.last_good().await
+                && before.revision != fetched.revision
+            {
+                self.now().before = Some(Arc::new(before));
+            }
             let problem = fetched.as_ref().err().map(|error| self.complain(&board, error));
             let checkout = fetched.ok();
             let is_new = self.take(&board, checkout.is_some(), checkout.or(restored), problem);
             if is_new && told.send(()).await.is_err() {
                 return;
             }
-            let wait = jitter.tenth(interval);
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.0.wake.notified() => tokio::time::sleep_until(began + BETWEEN_FETCHES.min(interval)).await,
-                () = told.closed() => return,
+            let mut wait = std::pin::pin!(tokio::time::sleep(jitter.tenth(interval)));
+            loop {
+                tokio::select! {
+                    () = self.0.accepted.notified() => self.keep(&repository).await,
+                    () = &mut wait => break,
+                    () = self.0.wake.notified() => {
+                        tokio::time::sleep_until(began + BETWEEN_FETCHES.min(interval)).await;
+                        break;
+                    }
+                    () = told.closed() => return,
+                }
             }
+            self.keep(&repository).await;
         }
     }
 
@@ -215,4 +266,9 @@ impl GitSource {
         });
         diagnostic
     }
+}
+
+fn said(checkout: &Checkout) -> Said {
+    let (sources, problems) = checkout.read();
+    Said { sources, problems, names: vec![checkout.name()], revision: Some(checkout.revision.clone()) }
 }

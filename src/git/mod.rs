@@ -35,7 +35,7 @@ const MAX_PACK: u64 = 1 << 30;
 const MAX_LISTING: usize = 64 << 20;
 /// What was fetched last.
 const FETCHED: &str = "refs/landfall/fetched";
-/// What was found good last.
+/// What was accepted last: its manifests have been in force.
 const GOOD: &str = "refs/landfall/good";
 
 /// Which part of which repository is wanted, and who must have signed it.
@@ -156,13 +156,17 @@ impl Repository {
             let address = self.address();
             return Err(GitError::Rewritten { address, revision: short(&revision), good: short(&good) });
         }
-        let checkout = self.check_out(&revision).await?;
-        let update = self.git().run(&["update-ref", GOOD, &revision], b"", 0, LOCAL_LIMIT).await;
-        update.map_err(|failure| self.unusable(&failure))?;
-        Ok(checkout)
+        self.check_out(&revision).await
     }
 
-    /// What was found good last, by this process or one before it: for as long as there is nothing newer. Checked like what is new.
+    /// The manifests of that revision are in force: a rewritten history is one without it, and it is what [`Repository::last_good`] finds. A commit
+    /// whose manifests were never in force may disappear from the branch again.
+    pub async fn accept(&self, revision: &str) -> Result<(), GitError> {
+        let update = self.git().run(&["update-ref", GOOD, revision], b"", 0, LOCAL_LIMIT).await;
+        update.map(drop).map_err(|failure| self.unusable(&failure))
+    }
+
+    /// What was accepted last, by this process or one before it: for as long as there is nothing newer. Checked like what is new.
     pub async fn last_good(&mut self) -> Option<Result<Checkout, GitError>> {
         let _lock = match self.lock().await {
             Ok(lock) => lock,

@@ -16,9 +16,8 @@ pub(super) fn documents(root: Node, problems: &mut Vec<Problem>) -> Vec<Node> {
         || matches!(root.get("kind").map(|it| &it.value.content), Some(Content::Text(kind)) if kind == "List");
     match root.content {
         // As `scan -o json` has it.
-        Content::List(nodes)
-            if !nodes.is_empty() && nodes.iter().all(|it| matches!(it.content, Content::Mapping(_))) =>
-        {
+        // None at all where there was nothing to scan.
+        Content::List(nodes) if nodes.iter().all(|it| matches!(it.content, Content::Mapping(_))) => {
             nodes.into_iter().flat_map(|node| documents(node, problems)).collect()
         }
         Content::Mapping(_) if is_list() => {

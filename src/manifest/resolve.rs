@@ -108,8 +108,19 @@ struct Placed {
     at: usize,
     server: ObjectKey,
     destination: DesiredDestination,
+    /// Of its subnets, which of those in the manifest they are.
+    numbers: Vec<usize>,
+    /// They are all of them: with none is anything wrong.
+    whole: bool,
     /// Static addresses, and which resource has them.
     addresses: HashMap<IpAddr, usize>,
+}
+
+impl Placed {
+    /// With their numbers in the manifest.
+    fn subnets(&self) -> impl Iterator<Item = (usize, &DesiredSubnet)> {
+        self.numbers.iter().copied().zip(&self.destination.network.subnets)
+    }
 }
 
 /// Who runs a resource.
@@ -440,13 +451,14 @@ impl<'a> Resolver<'a> {
             deletion_policy,
             suspend,
         } = spec;
-        let subnets: Vec<DesiredSubnet> = network
+        let (numbers, subnets): (Vec<usize>, Vec<DesiredSubnet>) = network
             .subnets
             .listed()
             .iter()
             .enumerate()
-            .filter_map(|(number, subnet)| self.subnet(at, number, subnet, spec))
-            .collect();
+            .filter_map(|(number, subnet)| Some((number, self.subnet(at, number, subnet, spec)?)))
+            .unzip();
+        let whole = subnets.len() == network.subnets.listed().len();
         let aux_addresses = self.aux_addresses(at, network, &subnets);
         self.network(at, spec);
         self.families(at, spec);
@@ -493,7 +505,7 @@ impl<'a> Resolver<'a> {
             suspend: *suspend,
             members: Vec::new(),
         };
-        self.destinations.insert(key, Placed { at, server, destination, addresses: HashMap::new() });
+        self.destinations.insert(key, Placed { at, server, destination, numbers, whole, addresses: HashMap::new() });
     }
 
     fn network(&mut self, at: usize, spec: &DestinationSpec) {
@@ -562,6 +574,7 @@ impl<'a> Resolver<'a> {
         // An adopted network is there already, and its containers with it.
         if let Some(why) = range::unusable(&subnet).filter(|_| !destination.adopt) {
             self.report(at, &path("subnet"), |span| Problem::new(span, why));
+            return None;
         }
         if matches!(subnet, IpNet::V6(_)) && !destination.network.ipv6 {
             self.report(at, &path("subnet"), |span| Problem::new(span, "an IPv6 subnet needs `network.ipv6: true`"));
@@ -662,7 +675,7 @@ impl<'a> Resolver<'a> {
         let mut found = Vec::new();
         for placed in self.destinations.values().filter(|placed| !placed.destination.adopt) {
             let Some(address) = self.servers.get(&placed.server).and_then(range::literal_address) else { continue };
-            for (number, subnet) in placed.destination.network.subnets.iter().enumerate() {
+            for (number, subnet) in placed.subnets() {
                 if subnet.subnet.contains(&address) {
                     found.push((placed.at, number, subnet.subnet, address, placed.server.path()));
                 }
@@ -685,7 +698,7 @@ impl<'a> Resolver<'a> {
         // By server and first address, wider ranges first: what overlaps then overlaps the range that reaches furthest so far.
         let mut ranges: Vec<(&ObjectKey, IpAddr, IpAddr, IpNet, usize, usize)> = Vec::new();
         for placed in self.destinations.values() {
-            for (number, subnet) in placed.destination.network.subnets.iter().enumerate() {
+            for (number, subnet) in placed.subnets() {
                 let range = subnet.subnet;
                 ranges.push((&placed.server, range.network(), range.broadcast(), range, placed.at, number));
             }
@@ -1168,6 +1181,8 @@ impl<'a> Resolver<'a> {
                 }
                 // Whether an address of a range that Docker chooses can be asked for is up to the daemon.
                 None if family.is_empty() => None,
+                // What is wrong with the subnets has been said.
+                None if !placed.whole => None,
                 None => {
                     let subnets: Vec<String> = family.iter().map(|subnet| subnet.subnet.to_string()).collect();
                     Some(format!("{address} is not within {} of destination `{destination}`", subnets.join(", ")))

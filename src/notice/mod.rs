@@ -27,10 +27,12 @@ pub struct Notifier {
 impl Notifier {
     /// Whether it is told of that.
     pub fn takes(&self, notice: &Notice) -> bool {
-        let namespace = &notice.object.namespace;
-        let named = self.spec.namespaces.iter().any(|it| it == "*" || it == namespace);
-        self.spec.events.contains(&notice.event)
-            && (named || self.spec.namespaces.is_empty() && *namespace == self.key.namespace)
+        // What is wrong with the manifests holds up every namespace.
+        let concerned = notice.object.as_ref().is_none_or(|ObjectKey { namespace, .. }| {
+            let named = self.spec.namespaces.iter().any(|it| it == "*" || it == namespace);
+            named || self.spec.namespaces.is_empty() && *namespace == self.key.namespace
+        });
+        self.spec.events.contains(&notice.event) && concerned
     }
 
     pub fn notifier_type(&self) -> NotifierType {
@@ -42,7 +44,8 @@ impl Notifier {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Notice {
     pub event: NotifierEvent,
-    pub object: ObjectKey,
+    /// `None`: the manifests as a whole.
+    pub object: Option<ObjectKey>,
     /// Where; `None` for what is about a server itself.
     pub server: Option<ObjectKey>,
     /// One word in CamelCase.
@@ -82,7 +85,7 @@ pub fn follow(before: Option<&Standing>, seen: Seen<'_>) -> (Standing, Vec<Notic
     let mut notices = Vec::new();
     let own = |event, reason: &str, message: String| Notice {
         event,
-        object: server.clone(),
+        object: Some(server.clone()),
         server: None,
         reason: reason.to_owned(),
         message,
@@ -101,7 +104,7 @@ pub fn follow(before: Option<&Standing>, seen: Seen<'_>) -> (Standing, Vec<Notic
 
     let about = |event, object: &ObjectKey, reason: &str, message: String| Notice {
         event,
-        object: object.clone(),
+        object: Some(object.clone()),
         server: Some(server.clone()),
         reason: reason.to_owned(),
         message,

@@ -12,14 +12,20 @@ const REMEMBERED: usize = 10_000;
 /// Tells repetitions of the same thing.
 #[derive(Debug, Default)]
 pub struct Recent {
-    told: BTreeMap<(NotifierEvent, ObjectKey, String), Duration>,
+    told: BTreeMap<(NotifierEvent, Option<ObjectKey>, String), Duration>,
 }
 
 impl Recent {
-    /// Whether the same was told less than `window` ago. That a server went and came back is told each time: one without the other would
-    /// leave people with the wrong belief.
+    /// Whether the same was told less than `window` ago. That a server went and came back is told each time, and so is what becomes of the
+    /// manifests: one without the other would leave people with the wrong belief.
     pub fn repeats(&mut self, notice: &Notice, now: Duration, window: Duration) -> bool {
-        if matches!(notice.event, NotifierEvent::ServerDown | NotifierEvent::ServerBack) {
+        if matches!(
+            notice.event,
+            NotifierEvent::ServerDown
+                | NotifierEvent::ServerBack
+                | NotifierEvent::ManifestInvalid
+                | NotifierEvent::ManifestValid
+        ) {
             return false;
         }
         self.told.retain(|_, at| now.saturating_sub(*at) < window);
@@ -79,7 +85,7 @@ mod tests {
         let mut recent = Recent::default();
         let notice = |event, name: &str, reason: &str| Notice {
             event,
-            object: ObjectKey::new(Kind::Destination, "shop", name),
+            object: Some(ObjectKey::new(Kind::Destination, "shop", name)),
             server: None,
             reason: reason.to_owned(),
             message: String::new(),

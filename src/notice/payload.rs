@@ -59,17 +59,23 @@ pub fn payload(
 fn bad(event: NotifierEvent) -> bool {
     matches!(
         event,
-        NotifierEvent::Blocked | NotifierEvent::Contended | NotifierEvent::AddressesLow | NotifierEvent::ServerDown
+        NotifierEvent::Blocked
+            | NotifierEvent::Contended
+            | NotifierEvent::AddressesLow
+            | NotifierEvent::ServerDown
+            | NotifierEvent::ManifestInvalid
     )
 }
 
 fn tag(event: NotifierEvent) -> &'static str {
     match event {
-        NotifierEvent::DriftFound | NotifierEvent::Blocked | NotifierEvent::Contended | NotifierEvent::AddressesLow => {
-            "warning"
-        }
+        NotifierEvent::DriftFound
+        | NotifierEvent::Blocked
+        | NotifierEvent::Contended
+        | NotifierEvent::AddressesLow
+        | NotifierEvent::ManifestInvalid => "warning",
         NotifierEvent::ServerDown => "rotating_light",
-        NotifierEvent::Healed | NotifierEvent::ServerBack => "white_check_mark",
+        NotifierEvent::Healed | NotifierEvent::ServerBack | NotifierEvent::ManifestValid => "white_check_mark",
     }
 }
 
@@ -82,8 +88,13 @@ fn title(notice: &Notice) -> String {
         NotifierEvent::AddressesLow => "has few addresses left",
         NotifierEvent::ServerDown => "cannot be reached",
         NotifierEvent::ServerBack => "is back",
+        NotifierEvent::ManifestInvalid => "cannot be used",
+        NotifierEvent::ManifestValid => "can be used again",
     };
-    format!("{} {what}", notice.object)
+    match &notice.object {
+        Some(object) => format!("{object} {what}"),
+        None => format!("The manifests {what}"),
+    }
 }
 
 /// `Destination/shop/web has drifted on infra/edge: The proxy is not on it. (ProxyDetached)`
@@ -106,12 +117,13 @@ fn escape_slack(text: &str) -> String {
 }
 
 fn variables(notice: &Notice, set: &str, time: &str, left_out: u64, text: &str) -> Value {
+    let object = notice.object.as_ref();
     json!({
         "event": notice.event.as_str(),
-        "object": notice.object.to_string(),
-        "kind": notice.object.kind.as_str(),
-        "namespace": notice.object.namespace,
-        "name": notice.object.name,
+        "object": object.map(ToString::to_string).unwrap_or_default(),
+        "kind": object.map(|object| object.kind.as_str()).unwrap_or_default(),
+        "namespace": object.map(|object| object.namespace.as_str()).unwrap_or_default(),
+        "name": object.map(|object| object.name.as_str()).unwrap_or_default(),
         "server": notice.server.as_ref().map(ObjectKey::path).unwrap_or_default(),
         "reason": notice.reason,
         "message": notice.message,
@@ -159,8 +171,8 @@ pub fn check_template(notifier: &Notifier) -> Result<(), TemplateError> {
     for event in NotifierEvent::ALL {
         let notice = Notice {
             event,
-            object: ObjectKey::new(Kind::Destination, "shop", "web"),
-            server: Some(ObjectKey::new(Kind::Server, "infra", "edge")),
+            object: (!event.is_about_manifests()).then(|| ObjectKey::new(Kind::Destination, "shop", "web")),
+            server: (!event.is_about_manifests()).then(|| ObjectKey::new(Kind::Server, "infra", "edge")),
             reason: "ProxyDetached".to_owned(),
             message: "A message may have \"quotes\", back\\slashes\nand more lines.".to_owned(),
         };

@@ -548,29 +548,40 @@ pub fn differences(desired: &DesiredNetwork, network: &ObservedNetwork) -> Vec<F
         let families: BTreeSet<bool> = subnets.iter().map(|subnet| matches!(subnet.subnet, IpNet::V6(_))).collect();
         let declared: BTreeSet<_> = subnets.iter().map(|subnet| subnet.subnet.trunc()).collect();
         // A family that is not declared is left to the daemon.
-        let observed: BTreeSet<_> = host::subnets(network)
-            .into_iter()
-            .map(|subnet| subnet.trunc())
-            .filter(|subnet| families.contains(&matches!(subnet, IpNet::V6(_))))
+        let observed: Vec<(IpNet, &ObservedSubnet)> = network
+            .subnets
+            .iter()
+            .filter_map(|subnet| Some((subnet.subnet.parse::<IpNet>().ok()?.trunc(), subnet)))
+            .filter(|(range, _)| families.contains(&matches!(range, IpNet::V6(_))))
             .collect();
-        compare("subnets", &list(&observed), &list(&declared));
-        for subnet in subnets {
-            let found = network.subnets.iter().find(|observed| {
-                observed.subnet.parse::<IpNet>().is_ok_and(|range| range.trunc() == subnet.subnet.trunc())
-            });
-            let Some(found) = found else { continue };
+        let ranges: BTreeSet<_> = observed.iter().map(|(range, _)| *range).collect();
+        let mut replaced: Vec<_> = observed.iter().filter(|(range, _)| !declared.contains(range)).collect();
+        let mut unpaired = false;
+        for (at, subnet) in subnets.iter().enumerate() {
+            let range = subnet.subnet.trunc();
+            let found = observed.iter().find(|(known, _)| *known == range);
+            // One that is not there stands in the place of one of its family that is no longer declared.
+            let stands_for = |known: &&(IpNet, _)| matches!(known.0, IpNet::V6(_)) == matches!(range, IpNet::V6(_));
+            let found = found.or_else(|| replaced.iter().position(stands_for).map(|at| replaced.remove(at)));
+            let Some((known, found)) = found else {
+                unpaired = true;
+                continue;
+            };
+            compare(&format!("subnets[{at}].subnet"), known, &range);
+            let known_range = found.ip_range.as_deref().and_then(|range| range.parse::<IpNet>().ok());
             if let Some(gateway) = subnet.gateway {
                 // Not every engine tells the one that it chose.
                 let observed = found.gateway.as_deref().and_then(member::address);
-                let range = found.ip_range.as_deref().and_then(|range| range.parse::<IpNet>().ok());
-                let observed = observed.unwrap_or_else(|| implied_gateway(&subnet.subnet, range.as_ref()));
-                compare("subnets.gateway", &observed, &gateway);
+                let observed = observed.unwrap_or_else(|| implied_gateway(known, known_range.as_ref()));
+                compare(&format!("subnets[{at}].gateway"), &observed, &gateway);
             }
             if let Some(range) = subnet.ip_range {
-                let observed = found.ip_range.as_deref().and_then(|range| range.parse::<IpNet>().ok());
-                let observed = observed.map_or("unset".to_owned(), |range| range.trunc().to_string());
-                compare("subnets.ipRange", &observed, &range.trunc());
+                let observed = known_range.map_or("unset".to_owned(), |range| range.trunc().to_string());
+                compare(&format!("subnets[{at}].ipRange"), &observed, &range.trunc());
             }
+        }
+        if unpaired || !replaced.is_empty() {
+            compare("subnets", &list(&ranges), &list(&declared));
         }
     }
     if !aux_addresses.is_empty() {

@@ -135,6 +135,28 @@ pub fn set_directory(state: &Path, set: &str) -> PathBuf {
     state.join("sets").join(set)
 }
 
+/// The command that agrees to what waits for an approval, as it is to be typed: for this set, and with the directory where it is not the usual one.
+pub fn approval(fingerprint: &str, set: &str, state: Option<&Path>) -> String {
+    format!("landfall approve{} {fingerprint}", options(set, state))
+}
+
+/// The options that lead to a set's directory, each with a space before it.
+pub fn options(set: &str, state: Option<&Path>) -> String {
+    let set = if set == "default" { String::new() } else { format!(" --set {set}") };
+    let state = state.map(|state| format!(" --state {}", quoted(&state.display().to_string()))).unwrap_or_default();
+    set + &state
+}
+
+/// For a shell.
+fn quoted(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 fn choose(
     flag: Option<&Path>,
     variable: impl Fn(&'static str) -> Option<PathBuf>,
@@ -150,6 +172,17 @@ fn choose(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_is_for_this_set_and_for_where_its_record_is() {
+        assert_eq!(approval("0a1b", "default", None), "landfall approve 0a1b");
+        assert_eq!(
+            approval("0a1b", "shop", Some(Path::new("/var/lib/landfall"))),
+            "landfall approve --set shop --state /var/lib/landfall 0a1b"
+        );
+        let odd = approval("0a1b", "default", Some(Path::new("/home/o'neil/my state")));
+        assert_eq!(odd, r"landfall approve --state '/home/o'\''neil/my state' 0a1b");
+    }
 
     #[test]
     fn the_flag_wins_then_the_variable_then_the_home_directory() {

@@ -12,6 +12,9 @@ use crate::report::{OperationReport, Outcome, Report};
 /// Type of the condition of what something keeps undoing. It is there only while that is so.
 pub const CONTENDED: &str = "Contended";
 
+/// Type of the condition of a server on which deletions or disconnections wait for an approval. It is there only while they do.
+pub const APPROVAL_PENDING: &str = "ApprovalPending";
+
 /// Operations of one pass that are kept. A pass that does more is a first `apply` of very much, and its log has the rest.
 const OPERATIONS: usize = 200;
 /// Bytes of a message that are kept.
@@ -152,7 +155,10 @@ impl ObjectRecord {
 
 fn badness(condition: &Condition) -> u8 {
     // Of these, True is the bad news.
-    let inverted = matches!(condition.condition_type.as_str(), "Reconciling" | "Stalled" | "Deleting" | CONTENDED);
+    let inverted = matches!(
+        condition.condition_type.as_str(),
+        "Reconciling" | "Stalled" | "Deleting" | CONTENDED | APPROVAL_PENDING
+    );
     match (condition.status, inverted) {
         (ConditionStatus::True, false) | (ConditionStatus::False, true) => 0,
         (ConditionStatus::Unknown, _) => 1,

@@ -2,6 +2,8 @@
 //!
 //! Objects look as `get -o json` prints them, without the `spec`: a manifest may hold what is nobody's business here.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -14,6 +16,7 @@ use super::view::{DestinationView, Filter, ResourceView, ServerView, Standing, V
 use super::{Problem, WebState};
 use crate::api::{Kind, ObjectKey};
 use crate::controller::board::ManifestState;
+use crate::manifest::Source;
 use crate::report::json::Document;
 
 /// How much one answer holds at most.
@@ -126,6 +129,59 @@ pub(super) async fn status(State(state): State<WebState>) -> Json<Overview> {
 
 pub(super) async fn manifests(State(state): State<WebState>) -> Json<ManifestState> {
     Json(state.board.read().manifests.clone())
+}
+
+/// The manifests that are in force, whole.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InForce {
+    /// Counts the sets of manifests that were in force; 0: none was.
+    pub generation: u64,
+    /// Of the repository that they are from.
+    pub revision: Option<String>,
+    pub sources: Vec<Text>,
+    /// What is wrong with those that there are now, where these are older.
+    pub problems: Vec<String>,
+    /// Why the repository cannot be followed.
+    pub source_problem: Option<String>,
+}
+
+/// A file.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Text {
+    pub name: String,
+    pub text: String,
+}
+
+/// Of problems that are told with manifests.
+const PROBLEMS: usize = 20;
+
+pub(super) async fn sources(State(state): State<WebState>) -> Result<Json<InForce>, Problem> {
+    let (manifests, kept) = {
+        let board = state.board.read();
+        (board.manifests.clone(), Arc::clone(&board.sources))
+    };
+    let unpacked = tokio::task::spawn_blocking(move || kept.sources()).await;
+    let sources = unpacked.map_err(|error| error.to_string()).and_then(|it| it.map_err(|error| error.to_string()));
+    let sources = sources.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Unreadable", error))?;
+    // Valid manifests are UTF-8.
+    let is_repository = manifests.source.is_some();
+    let text = |source: Source| Text {
+        // What a manifest names lies beside it, wherever the command is run.
+        name: match std::path::absolute(&source.name) {
+            Ok(path) if !is_repository => path.display().to_string(),
+            _ => source.name,
+        },
+        text: String::from_utf8_lossy(&source.bytes).into_owned(),
+    };
+    let problem = manifests.source.as_ref().and_then(|source| source.problem.as_ref());
+    Ok(Json(InForce {
+        generation: manifests.generation,
+        revision: manifests.revision.clone(),
+        sources: sources.into_iter().map(text).collect(),
+        problems: manifests.problems.iter().take(PROBLEMS).map(ToString::to_string).collect(),
+        source_problem: problem.map(|problem| problem.message.clone()),
+    }))
 }
 
 pub(super) async fn diff(State(state): State<WebState>) -> Json<Document> {

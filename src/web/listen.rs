@@ -141,6 +141,23 @@ pub async fn connect_socket(directory: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(path).await
 }
 
+/// The directories of the sets whose controllers listen on this machine, as far as the kernel's list of sockets tells: those of other users too.
+pub fn controllers() -> Vec<PathBuf> {
+    let listed = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    sockets(&listed).into_iter().filter(|directory| directory.join(SOCKET).exists()).collect()
+}
+
+/// A socket keeps the name that it was bound to: that of the private directory.
+fn sockets(listed: &str) -> Vec<PathBuf> {
+    let bound = listed.lines().filter_map(|line| Path::new(&line[line.find(" /")? + 1..]).parent());
+    let private = format!(".{SOCKET}.");
+    let own = |directory: &Path| directory.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&private));
+    let mut found: Vec<PathBuf> = bound.filter(|it| own(it)).filter_map(Path::parent).map(Path::to_path_buf).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
 /// Made where nobody else can look, closed to others, then moved into place: at no moment can somebody else open it. What a controller that
 /// was killed has left is replaced.
 fn bind_socket(directory: &Path) -> io::Result<UnixListener> {
@@ -149,7 +166,9 @@ fn bind_socket(directory: &Path) -> io::Result<UnixListener> {
     let _ = std::fs::remove_dir_all(&private);
     std::fs::DirBuilder::new().mode(0o700).create(&private)?;
     let made = || {
-        let (path, _open) = addressable(&private, Path::new("s"))?;
+        // By the whole path, where it fits: the kernel's list shows it to whoever looks for a controller.
+        let whole = std::path::absolute(&private).ok().filter(|path| path.as_os_str().len() + 2 <= ADDRESS);
+        let (path, _open) = addressable(whole.as_deref().unwrap_or(&private), Path::new("s"))?;
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(private.join("s"), std::fs::Permissions::from_mode(0o600))?;
         std::fs::rename(private.join("s"), directory.join(SOCKET))?;
@@ -244,5 +263,26 @@ async fn serve(
             }
         }
         () = place.wanted() => tracing::debug!("an idle connection makes room for another"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controllers_are_found_by_the_name_that_their_socket_was_bound_to() {
+        let listed = "Num       RefCount Protocol Flags    Type St Inode Path\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 50001 /var/lib/landfall/sets/default/.landfall.sock.812/s\n\
+            0000000000000000: 00000003 00000000 00000000 0001 03 50002 /var/lib/landfall/sets/default/.landfall.sock.812/s\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01   77 /home/o neil/sets/shop/.landfall.sock.9/s\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 50003 /run/docker.sock\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 50004 @abstract\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 50005 .landfall.sock.1/s\n\
+            0000000000000000: 00000003 00000000 00000000 0001 03 50006\n";
+        assert_eq!(
+            sockets(listed),
+            [Path::new("/home/o neil/sets/shop"), Path::new("/var/lib/landfall/sets/default")].map(Path::to_path_buf)
+        );
     }
 }

@@ -30,8 +30,9 @@ use axum::routing::{get, post};
 use tokio::sync::{Semaphore, mpsc};
 
 pub use answer::Problem;
+pub use api::{InForce, Text};
 pub use guard::{AllowedHosts, Via};
-pub use listen::{BindError, Limits, Listeners, SOCKET, connect_socket, resolve};
+pub use listen::{BindError, Limits, Listeners, SOCKET, connect_socket, controllers, resolve};
 pub use token::{Token, TokenError};
 pub use webhook::{SecretError, Webhook, WebhookSecret};
 
@@ -113,10 +114,16 @@ pub fn router(state: WebState, via: Via) -> Router {
         .route("/api/v1/reconcile", post(act::reconcile))
         .route("/api/v1/approve", post(act::approve))
         .route_layer(middleware::from_fn_with_state((state.clone(), via), guard::authorized));
+    // Manifests may hold secrets in clear: they are for whoever may open the socket, and for nobody over TCP.
+    let own = match via {
+        Via::Socket => Router::new().route("/api/v1/manifests/sources", get(api::sources)),
+        Via::Tcp => Router::new(),
+    };
     // Signed, each in itself.
     let deliveries = Router::new().route("/api/v1/webhook/git", post(webhook::git));
     reading
         .merge(acting)
+        .merge(own)
         .merge(deliveries)
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed)

@@ -16,8 +16,9 @@ use crate::api::RestartPolicy;
 pub struct Difference {
     /// As in the manifest: `env LOG`, `resources.memory`.
     pub field: String,
-    /// As it is; `None` where showing it would show a secret.
+    /// As it is; `None` where showing it would show a secret, which every variable may be.
     pub from: Option<String>,
+    /// As it is to be; without `from`, what is done with it in a word.
     pub to: Option<String>,
     /// The daemon changes it on the running container.
     pub in_place: bool,
@@ -27,7 +28,8 @@ impl Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.from, &self.to) {
             (Some(from), Some(to)) => write!(f, "{}: {from} -> {to}", self.field),
-            _ => write!(f, "{}: changed", self.field),
+            (None, Some(word)) => write!(f, "{}: {word}", self.field),
+            (_, None) => write!(f, "{}: changed", self.field),
         }
     }
 }
@@ -170,13 +172,12 @@ impl Comparison<'_> {
         let missing = SeenValue::default();
         for (name, value) in &self.template.env {
             let seen = self.seen.env.get(name);
-            let field = format!("env {name}");
+            let differs = |to: Option<&str>| {
+                let to = to.map(str::to_owned);
+                Difference { field: format!("env {name}"), from: None, to, in_place: false }
+            };
             match (value, seen) {
-                (_, None) => {
-                    let to = if let Value::Literal(text) = value { Some(text.clone()) } else { None };
-                    let from = to.as_ref().map(|_| "unset".to_owned());
-                    self.found.push(Difference { field, from, to, in_place: false });
-                }
+                (_, None) => self.found.push(differs(Some("added"))),
                 (Value::Literal(text), Some(seen)) => {
                     let same = match (&seen.literal, &seen.fingerprint) {
                         (Some(literal), _) => literal == text,
@@ -184,8 +185,7 @@ impl Comparison<'_> {
                         (None, None) => true,
                     };
                     if !same {
-                        let to = seen.literal.as_ref().map(|_| text.clone());
-                        self.found.push(Difference { field, from: seen.literal.clone(), to, in_place: false });
+                        self.found.push(differs(None));
                     }
                 }
                 (Value::Secret(secret), Some(seen)) => {
@@ -199,7 +199,7 @@ impl Comparison<'_> {
                     if let (Some(wanted), Some(known)) = (wanted, known)
                         && wanted != known
                     {
-                        self.found.push(Difference { field, from: None, to: None, in_place: false });
+                        self.found.push(differs(None));
                     }
                 }
             }
@@ -218,8 +218,8 @@ impl Comparison<'_> {
             if default.is_some() && default == from.as_ref() {
                 continue;
             }
-            let to = from.as_ref().map(|_| default.cloned().unwrap_or_else(|| "unset".to_owned()));
-            self.found.push(Difference { field: format!("env {name}"), from, to, in_place: false });
+            let to = default.is_none().then(|| "removed".to_owned());
+            self.found.push(Difference { field: format!("env {name}"), from: None, to, in_place: false });
         }
     }
 
@@ -282,9 +282,13 @@ impl Comparison<'_> {
         self.differs("extraHosts", set(&seen.extra_hosts), set(&template.extra_hosts), false);
         self.differs("readOnlyRootFilesystem", seen.read_only, template.read_only, false);
         if let Some(logging) = &template.logging {
-            let shown = |it: &super::Logging| format!("{} {:?}", it.driver, it.options);
-            let seen = seen.logging.as_ref().map_or("unset".to_owned(), shown);
-            self.differs("logging", seen, shown(logging), false);
+            // Options may be secrets: drivers that send elsewhere take their tokens there.
+            let driver = seen.logging.as_ref().map_or("unset", |it| it.driver.as_str());
+            self.differs("logging.driver", driver, &logging.driver, false);
+            if seen.logging.as_ref().is_some_and(|it| it.driver == logging.driver && !logging.same_options(it)) {
+                let field = "logging.options".to_owned();
+                self.found.push(Difference { field, from: None, to: None, in_place: false });
+            }
         }
         if let Some(nofile) = template.nofile {
             let seen = seen.nofile.map_or("unset".to_owned(), |it| it.to_string());

@@ -187,7 +187,26 @@ pub struct Healthcheck {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Logging {
     pub driver: String,
+    /// Written out without their values: drivers that send elsewhere take their tokens there.
+    #[serde(serialize_with = "without_values")]
     pub options: BTreeMap<String, String>,
+}
+
+/// In the place of a value that is not written out.
+pub const NOT_SHOWN: &str = "***";
+
+fn without_values<S: serde::Serializer>(options: &BTreeMap<String, String>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(options.keys().map(|name| (name, NOT_SHOWN)))
+}
+
+impl Logging {
+    /// Whether these options are those; what is not shown of them is taken for the same.
+    pub fn same_options(&self, seen: &Self) -> bool {
+        let same = |(name, value): (&String, &String)| {
+            seen.options.get(name).is_some_and(|seen| seen == value || seen == NOT_SHOWN)
+        };
+        self.options.len() == seen.options.len() && self.options.iter().all(same)
+    }
 }
 
 impl Workload {

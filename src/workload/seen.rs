@@ -56,8 +56,8 @@ pub struct SeenValue {
     /// Keyed with the container's id. Not written out: what replays an observation takes it as unchanged.
     #[serde(skip)]
     pub fingerprint: Option<String>,
-    /// Where it is no secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Where the manifest had it written out; it may be a secret all the same.
+    #[serde(skip)]
     pub literal: Option<String>,
 }
 

@@ -5,4 +5,5 @@ mod diagnostics;
 mod doctor;
 mod fleet;
 mod hostile;
+mod planted;
 mod stand_in;

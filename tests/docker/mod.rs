@@ -2,6 +2,7 @@
 
 mod answers;
 mod approve;
+mod beside;
 mod cluster;
 mod compose;
 mod controller;

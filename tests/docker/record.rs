@@ -170,7 +170,7 @@ fn a_mass_deletion_is_shown_and_approved() {
     let nothing = world.run("approve").expect(0);
     assert!(nothing.stderr.contains("Nothing waits for an approval."), "{nothing}");
     world.write("manifests/all.yaml", &(server(&host.endpoint()) + &destinations(&["c"], "Delete")));
-    controller.says("wait for somebody to agree");
+    controller.says("2 deletions wait for an approval");
     let refused = wait_for("what waits", || Some(world.run("approve")).filter(|ran| ran.code == 2));
     for said in ["infra/edge", "remove network a-net", "remove network b-net", "--yes"] {
         assert!(refused.stderr.contains(said), "{said}: {refused}");

@@ -180,3 +180,69 @@ fn a_flood_of_requests_to_fetch_is_few_fetches() {
         assert!((1..=2).contains(&fetches), "{fetches} fetches");
     });
 }
+
+const WRONG: &str = "apiVersion: landfall/v1\nkind: Destinaton\n";
+
+#[test]
+fn a_commit_that_was_never_in_force_may_be_taken_back_by_force_and_nothing_else_may() {
+    let upstream = Upstream::with(&[("server.yaml", &server(NOBODY)), ("web.yaml", &destination("web"))]);
+    let copy = Copy::of_path(&upstream.bare());
+    block_on(async {
+        let following = Following::start(&copy, copy.repository());
+        let good = upstream.commit(&[("data.yaml", &destination("data"))]);
+        following.until("manifests", |board| board.manifests.revision.as_ref() == Some(&good)).await;
+
+        upstream.commit(&[("web.yaml", WRONG)]);
+        following.reload().await;
+        following.until("the problem", |board| !board.manifests.problems.is_empty()).await;
+
+        // The end of the branch goes, and with it nothing that was in force.
+        upstream.work(&["reset", "--quiet", "--hard", &good]);
+        upstream.push(&["--force"]);
+        following.reload().await;
+        following.until("good manifests", |board| board.manifests.problems.is_empty()).await;
+        {
+            let board = following.board.read();
+            assert_eq!(board.manifests.revision.as_ref(), Some(&good));
+            assert_eq!(problem(&board), None);
+            assert_eq!(board.manifests.conditions[0].reason, "ManifestValid");
+            let told = board.recent.iter().map(|event| event.reason.as_str());
+            let told: Vec<_> = told.filter(|reason| reason.starts_with("Manifest")).collect();
+            assert_eq!(told, ["ManifestValid", "ManifestInvalid"]);
+        }
+
+        // Another wrong commit, taken back together with one that was in force.
+        upstream.commit(&[("web.yaml", WRONG)]);
+        following.reload().await;
+        following.until("the problem", |board| !board.manifests.problems.is_empty()).await;
+        upstream.work(&["reset", "--quiet", "--hard", &format!("{good}~1")]);
+        upstream.push(&["--force"]);
+        following.reload().await;
+        following.until("the refusal", |board| problem(board) == Some("HistoryRewritten")).await;
+        assert_eq!(following.board.read().manifests.revision, Some(good));
+    });
+}
+
+#[test]
+fn a_controller_that_starts_on_wrong_manifests_goes_on_with_those_that_were_in_force() {
+    let upstream = Upstream::with(&[("server.yaml", &server(NOBODY)), ("web.yaml", &destination("web"))]);
+    let copy = Copy::of_path(&upstream.bare());
+    let good = super::fetch(&mut copy.repository()).unwrap().revision.clone();
+    let wrong = upstream.commit(&[("web.yaml", WRONG)]);
+    block_on(async {
+        let following = Following::start(&copy, copy.repository());
+        following.until("manifests", |board| board.manifests.revision.as_ref() == Some(&good)).await;
+        following.until("the problem", |board| !board.manifests.problems.is_empty()).await;
+        {
+            let board = following.board.read();
+            assert_eq!(board.declared.destinations().count(), 1);
+            assert_eq!(board.manifests.source.as_ref().unwrap().revision, Some(wrong));
+            assert!(board.manifests.conditions[0].message.ends_with("The last good manifests stay in force."));
+        }
+
+        let next = upstream.commit(&[("web.yaml", &destination("web")), ("data.yaml", &destination("data"))]);
+        following.reload().await;
+        following.until("the next revision", |board| board.manifests.revision.as_ref() == Some(&next)).await;
+        assert_eq!(following.board.read().declared.destinations().count(), 2);
+    });
+}

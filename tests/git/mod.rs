@@ -61,8 +61,13 @@ pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
+/// And takes it for good.
 pub(crate) fn fetch(repository: &mut Repository) -> Result<Checkout, GitError> {
-    block_on(repository.fetch())
+    block_on(async {
+        let checkout = repository.fetch().await?;
+        repository.accept(&checkout.revision).await?;
+        Ok(checkout)
+    })
 }
 
 /// Names and contents, and what was wrong.

@@ -254,7 +254,7 @@ fn what_get_and_scan_print_is_read_back() {
         ("apiVersion: landfall/v1\nkind: List\n", "`items` is missing"),
         ("apiVersion: landfall/v1\nkind: List\nitems: []\n", "no objects are declared"),
         ("apiVersion: landfall/v1\nkind: List\nitems: text\n", "expected a list, found the text `text`"),
-        ("[]", "a document must be a mapping, not a list"),
+        ("[]", "no objects are declared"),
     ] {
         assert_eq!(names(&["-".into()], text).expect_err(text)[0].message, message, "{text}");
     }

@@ -19,7 +19,7 @@ pub(crate) fn server() -> ObjectKey {
 pub(crate) fn notice(event: NotifierEvent, name: &str) -> Notice {
     Notice {
         event,
-        object: destination(name),
+        object: Some(destination(name)),
         server: Some(server()),
         reason: "ProxyDetached".to_owned(),
         message: "The proxy is \"off\" <it>.".to_owned(),

@@ -26,7 +26,7 @@ fn every_field_that_differs_is_named_with_both_values() {
         .expect_nothing_but(
             "
             default/edge-1
-              ! refused Destination/shop/web: spec.network.subnets is 10.0.0.0/24 on the server and 10.42.0.0/24 in the manifest; spec.network.internal is false on the server and true in the manifest; spec.network.ipv6 is false on the server and true in the manifest; spec.network.icc is false on the server and true in the manifest; spec.network.mtu is 1500 on the server and 1450 in the manifest; spec.network.options.com.example is x on the server and y in the manifest; spec.network.labels.team is unset on the server and shop in the manifest. Docker cannot change a network. (ImmutableField)
+              ! refused Destination/shop/web: spec.network.subnets[0].subnet is 10.0.0.0/24 on the server and 10.42.0.0/24 in the manifest; spec.network.internal is false on the server and true in the manifest; spec.network.ipv6 is false on the server and true in the manifest; spec.network.icc is false on the server and true in the manifest; spec.network.mtu is 1500 on the server and 1450 in the manifest; spec.network.options.com.example is x on the server and y in the manifest; spec.network.labels.team is unset on the server and shop in the manifest. Docker cannot change a network. (ImmutableField)
                   hint: change the manifest back, or allow to replace the network: `replacement: WhenEmpty` or `Reattach`
             ",
         );
@@ -76,7 +76,34 @@ fn gateways_and_ranges_are_compared_where_declared() {
         .expect_nothing_but(
             "
             default/edge-1
-              ! refused Destination/shop/web: spec.network.subnets.gateway is 10.42.0.254 on the server and 10.42.0.1 in the manifest; spec.network.subnets.ipRange is unset on the server and 10.42.0.128/25 in the manifest. Docker cannot change a network. (ImmutableField)
+              ! refused Destination/shop/web: spec.network.subnets[0].gateway is 10.42.0.254 on the server and 10.42.0.1 in the manifest; spec.network.subnets[0].ipRange is unset on the server and 10.42.0.128/25 in the manifest. Docker cannot change a network. (ImmutableField)
+                  hint: change the manifest back, or allow to replace the network: `replacement: WhenEmpty` or `Reattach`
+            ",
+        );
+}
+
+/// A subnet that stands in the place of another is compared with that one, field by field; what stays as it is, is not named.
+#[test]
+fn a_subnet_that_changes_names_every_field_of_it_that_differs_and_no_other() {
+    Scenario::without_proxy()
+        .network(
+            network("web-net")
+                .of("web")
+                .subnet("10.42.0.0/24")
+                .gateway("10.42.0.1")
+                .subnet("fd00:42::/64")
+                .gateway("fd00:42::1"),
+        )
+        .destination(destination("web").named("web-net").subnet("fd00:42::/64").subnet("10.43.0.0/24").with(|it| {
+            it.network.ipv6 = false;
+            it.network.subnets[0].gateway = Some("fd00:42::1".parse().unwrap());
+            it.network.subnets[1].gateway = Some("10.43.0.254".parse().unwrap());
+            it.network.subnets[1].ip_range = Some("10.43.0.128/25".parse().unwrap());
+        }))
+        .expect_nothing_but(
+            "
+            default/edge-1
+              ! refused Destination/shop/web: spec.network.subnets[1].subnet is 10.42.0.0/24 on the server and 10.43.0.0/24 in the manifest; spec.network.subnets[1].gateway is 10.42.0.1 on the server and 10.43.0.254 in the manifest; spec.network.subnets[1].ipRange is unset on the server and 10.43.0.128/25 in the manifest. Docker cannot change a network. (ImmutableField)
                   hint: change the manifest back, or allow to replace the network: `replacement: WhenEmpty` or `Reattach`
             ",
         );
@@ -429,7 +456,7 @@ fn an_address_that_the_network_as_it_is_cannot_give_disconnects_nobody() {
     scenario(Replacement::Never).expect_nothing_but(
         "
         default/edge-1
-          ! refused Destination/shop/web: spec.network.subnets is 10.43.0.0/24 on the server and 10.44.0.0/24 in the manifest. Docker cannot change a network. (ImmutableField)
+          ! refused Destination/shop/web: spec.network.subnets[0].subnet is 10.43.0.0/24 on the server and 10.44.0.0/24 in the manifest. Docker cannot change a network. (ImmutableField)
               hint: change the manifest back, or allow to replace the network: `replacement: WhenEmpty` or `Reattach`
           ! refused Application/shop/app: spec.endpoint.ipv4Address is 10.44.0.10, and the network \"web-net\" on the server has 10.43.0.0/24. (AddressUnavailable)
               hint: it is connected as declared once the network is; `replacement` says whether that may happen

@@ -145,7 +145,7 @@ fn a_gateway_that_the_engine_does_not_tell_is_the_one_that_docker_gives() {
     on("20.10.24", declared("10.42.0.9")).network(observed()).expect_nothing_but(
         "
         default/edge-1
-          ! refused Destination/shop/web: spec.network.subnets.gateway is 10.42.0.1 on the server and 10.42.0.9 in the manifest. Docker cannot change a network. (ImmutableField)
+          ! refused Destination/shop/web: spec.network.subnets[0].gateway is 10.42.0.1 on the server and 10.42.0.9 in the manifest. Docker cannot change a network. (ImmutableField)
               hint: change the manifest back, or allow to replace the network: `replacement: WhenEmpty` or `Reattach`
         ",
     );

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::client::over_socket;
 use super::page::{many, outpost, town};
 use super::served::{Served, TOKEN};
 
@@ -132,6 +133,10 @@ fn what_acts_needs_the_token_and_what_reads_does_not() {
             assert_eq!(secured, method == "post", "{method} {path}");
             if path.contains("/webhook/") {
                 // Signed, which tests/web/webhook.rs is about.
+            } else if path.ends_with("/sources") {
+                // On the socket only.
+                served.get(&line).expect(404);
+                over_socket(&served.socket, &format!("GET {line}")).expect(200);
             } else if secured {
                 served.post(&line, &[]).expect(401);
             } else if !path.contains("{file}") && !path.ends_with("/stream") {

@@ -103,6 +103,27 @@ fn what_is_too_much_is_refused() {
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
+/// They may hold what is for nobody who only reads.
+#[test]
+fn the_manifests_themselves_are_read_on_the_socket_and_nowhere_else() {
+    let served = Served::new();
+    let secret = "https://hooks.example.com/not-for-you";
+    served.board.update(|board| {
+        let bytes = format!("url: {secret}\n").into_bytes();
+        let source = landfall::manifest::Source { name: "n.yaml".to_owned(), bytes };
+        board.sources = std::sync::Arc::new(landfall::controller::kept::Kept::new(&[source]));
+    });
+    let told = over_socket(&served.socket, "GET /api/v1/manifests/sources").expect(200).json();
+    assert_eq!(told["sources"][0]["text"], format!("url: {secret}\n"));
+    let authorization = format!("Bearer {TOKEN}");
+    for path in ["/api/v1/manifests/sources", "/api/v1/manifests", "/", "/metrics", "/api/v1/status"] {
+        let headers = [("Authorization", authorization.as_str())];
+        let answer = request(served.address, &format!("GET {path}"), &headers);
+        assert_eq!(answer.status, if path.ends_with("sources") { 404 } else { 200 }, "{path}");
+        assert!(!answer.body.contains(secret), "{path}");
+    }
+}
+
 /// A reverse proxy stands for whoever is not on this machine.
 const BEYOND: (&str, &str) = ("X-Forwarded-For", "203.0.113.7");
 

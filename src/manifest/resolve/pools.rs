@@ -83,7 +83,7 @@ impl Resolver<'_> {
                 }
             }
             // An adopted network is there already, whatever it is.
-            for (number, subnet) in network.subnets.iter().enumerate().filter(|_| !placed.destination.adopt) {
+            for (number, subnet) in placed.subnets().filter(|_| !placed.destination.adopt) {
                 if let Some(range) = server.reserved.iter().find(|range| overlap(range, &subnet.subnet)) {
                     clashes.push((placed.at, number, subnet.subnet, *range, server.key.clone()));
                 }

@@ -3,7 +3,7 @@
 use crate::api::{Condition, ConditionStatus};
 use crate::plan::{BlockerKind, NoteKind};
 use crate::report::json::{NoteDocument, OperationDocument};
-use crate::store::records::{CONTENDED, EventRecord, EventType};
+use crate::store::records::{APPROVAL_PENDING, CONTENDED, EventRecord, EventType};
 use crate::web::view::Standing;
 
 /// How something stands, as a class and as a sign: colours alone say nothing to many.
@@ -219,7 +219,7 @@ fn mark_of(condition: &Condition) -> Mark {
     match (condition.condition_type.as_str(), condition.status) {
         (_, ConditionStatus::Unknown) => UNSURE,
         ("Reconciling" | "Deleting" | "Progressing", ConditionStatus::False) => PLAIN,
-        ("Reconciling" | "Deleting" | "Progressing" | CONTENDED, ConditionStatus::True) => UNSURE,
+        ("Reconciling" | "Deleting" | "Progressing" | CONTENDED | APPROVAL_PENDING, ConditionStatus::True) => UNSURE,
         ("Stalled", ConditionStatus::True) => BAD,
         ("Stalled", ConditionStatus::False) => GOOD,
         ("Active", ConditionStatus::False) => PLAIN,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::parts::{count, href};
 use crate::plan::Withheld;
+use crate::store::approval;
 use crate::web::{Shared, view::View};
 
 /// Deletions of a server that are named, and disconnections.
@@ -92,44 +93,6 @@ fn part(server: &str, withheld: &Withheld, set: &str, state: Option<&Path>) -> P
         deletions: withheld.deletions.iter().take(NAMED).map(line).collect(),
         disconnections: withheld.disconnections.iter().take(NAMED).map(disconnection).collect(),
         more: deletions.saturating_sub(NAMED) + disconnections.saturating_sub(NAMED),
-        command: command(&withheld.fingerprint, set, state),
-    }
-}
-
-/// As it is to be typed, for this set and where its record is.
-fn command(fingerprint: &str, set: &str, state: Option<&Path>) -> String {
-    let mut command = "landfall approve".to_owned();
-    if set != "default" {
-        command.push_str(&format!(" --set {set}"));
-    }
-    if let Some(state) = state {
-        command.push_str(&format!(" --state {}", quoted(&state.display().to_string())));
-    }
-    format!("{command} {fingerprint}")
-}
-
-/// For a shell.
-fn quoted(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_is_for_this_set_and_for_where_its_record_is() {
-        assert_eq!(command("0a1b", "default", None), "landfall approve 0a1b");
-        assert_eq!(
-            command("0a1b", "shop", Some(Path::new("/var/lib/landfall"))),
-            "landfall approve --set shop --state /var/lib/landfall 0a1b"
-        );
-        let odd = command("0a1b", "default", Some(Path::new("/home/o'neil/my state")));
-        assert_eq!(odd, r"landfall approve --state '/home/o'\''neil/my state' 0a1b");
+        command: approval(&withheld.fingerprint, set, state),
     }
 }
