@@ -39,7 +39,7 @@ pub(super) struct Args {
     #[arg(long)]
     unused: bool,
     /// How long nobody has to have been on a destination; `landfall run` and `apply` keep since when that is so
-    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = args::parse_days, requires = "unused")]
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = super::args::parse_days, requires = "unused")]
     unused_for: Duration,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]

@@ -22,7 +22,7 @@ pub use unused::{Unused, unused};
 use crate::api::{Kind, Membership, ObjectKey};
 use crate::desired::{DesiredServer, DesiredState};
 use crate::manifest::Location;
-use crate::observed::{EngineEvent, NetworkId, NetworkScope, Observations, ObservedNetwork, ObservedState};
+use crate::observed::{EngineEvent, NetworkId, NetworkScope, Observations, ObservedNetwork, ObservedState, SwarmState};
 use crate::plan::facts::{SERVICE, facts};
 use crate::plan::{
     Call, Cause, Group, Note, NoteKind, Operation, Plan, Reason, SWARM_SERVICE, ServerPlan, ServerType,
@@ -491,6 +491,9 @@ fn elsewhere(
     events: &[EngineEvent],
     unmanaged: &mut Vec<Unmanaged>,
 ) {
+    if state.engine.swarm == SwarmState::Inactive {
+        return;
+    }
     let declared: BTreeSet<&str> =
         server.destinations.iter().filter_map(|destination| destination.network.name.as_deref()).collect();
     let seen = input.observed.values().flatten().flat_map(|state| &state.networks);

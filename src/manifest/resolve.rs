@@ -696,30 +696,14 @@ impl<'a> Resolver<'a> {
 
     fn subnet_overlaps(&mut self) {
         // By server and first address, wider ranges first: what overlaps then overlaps the range that reaches furthest so far.
-        let mut ranges: Vec<(&ObjectKey, IpAddr, IpAddr, IpNet, usize, usize)> = Vec::new();
+        let mut ranges: Vec<Range<'_>> = Vec::new();
         for placed in self.destinations.values() {
             for (number, subnet) in placed.subnets() {
                 let range = subnet.subnet;
                 ranges.push((&placed.server, range.network(), range.broadcast(), range, placed.at, number));
             }
         }
-        ranges.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(b.2.cmp(&a.2)).then((a.4, a.5).cmp(&(b.4, b.5))));
-        let mut found = Vec::new();
-        let mut widest: Option<(&ObjectKey, IpAddr, IpAddr, IpNet, usize, usize)> = None;
-        for range in ranges {
-            match widest {
-                Some(other) if other.0 == range.0 && other.2 >= range.1 && other.1.is_ipv4() == range.1.is_ipv4() => {
-                    let (later, earlier) =
-                        if (range.4, range.5) > (other.4, other.5) { (range, other) } else { (other, range) };
-                    found.push((later.3, later.4, later.5, earlier.3, earlier.4));
-                    if range.2 > other.2 {
-                        widest = Some(range);
-                    }
-                }
-                _ => widest = Some(range),
-            }
-        }
-        for (range, at, number, other, owner) in found {
+        for (range, at, number, other, owner) in overlapping(ranges) {
             let hint = if owner == at {
                 "both are of this destination".to_owned()
             } else {
@@ -729,6 +713,7 @@ impl<'a> Resolver<'a> {
                 Problem::new(span, format!("{range} overlaps {other} on the same server")).hint(hint)
             });
         }
+        self.swarm_overlaps();
     }
 
     // Resources
@@ -1237,4 +1222,28 @@ fn is_of_one_host(mac: &str) -> bool {
 
 fn subnet_path(number: usize) -> [Step<'static>; 5] {
     [Step::Key("spec"), "network".into(), "subnets".into(), number.into(), "subnet".into()]
+}
+
+/// A range with its group, its first and last address, its object and its number there.
+type Range<'a> = (&'a ObjectKey, IpAddr, IpAddr, IpNet, usize, usize);
+
+/// Of each two of a group that overlap, the later one and what it overlaps.
+fn overlapping(mut ranges: Vec<Range<'_>>) -> Vec<(IpNet, usize, usize, IpNet, usize)> {
+    ranges.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(b.2.cmp(&a.2)).then((a.4, a.5).cmp(&(b.4, b.5))));
+    let mut found = Vec::new();
+    let mut widest: Option<Range<'_>> = None;
+    for range in ranges {
+        match widest {
+            Some(other) if other.0 == range.0 && other.2 >= range.1 && other.1.is_ipv4() == range.1.is_ipv4() => {
+                let (later, earlier) =
+                    if (range.4, range.5) > (other.4, other.5) { (range, other) } else { (other, range) };
+                found.push((later.3, later.4, later.5, earlier.3, earlier.4));
+                if range.2 > other.2 {
+                    widest = Some(range);
+                }
+            }
+            _ => widest = Some(range),
+        }
+    }
+    found
 }

@@ -736,7 +736,7 @@ pub enum Reason {
     StackFileLacks,
     /// Fewer tasks of a Swarm service run than should.
     TasksNotRunning,
-    /// The Swarm lets no container of the node onto its networks: the node is drained or paused, or its managers do not hear of it.
+    /// The Swarm lets no container of the node onto its networks: the node is drained or paused.
     NodeUnavailable,
     /// The server has left its Swarm, or says so for a moment: what was an overlay waits.
     RoleChanged,

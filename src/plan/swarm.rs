@@ -10,7 +10,7 @@ use super::cut::{Stranded, cut};
 use super::deletion::in_set;
 use super::destination::declared_blocker;
 use super::operation::{
-    Blocker, BlockerKind, Call, Cluster, Group, NetworkTarget, Note, NoteKind, OVERLAY, Operation, Reason, ServerPlan,
+    Blocker, BlockerKind, Call, Cluster, Group, NetworkTarget, Note, OVERLAY, Operation, Reason, ServerPlan,
 };
 use super::{Context, DeleteMode, PlanInput, host, ownership};
 use crate::api::{DestinationType, ObjectKey};
@@ -522,9 +522,7 @@ fn next_of(pool: &crate::observed::AddressPool) -> Option<IpNet> {
 /// Takes out whatever would connect a container to a network of the Swarm, or start one that is on such a network, while the Swarm lets none of
 /// the node's onto any: the daemon tries for 20 s, in vain.
 pub(super) fn wait_for_node(ctx: &Context<'_>, plan: &mut ServerPlan) {
-    let Some(node) = ctx.node().filter(|node| !node.up || node.availability != NodeAvailability::Active) else {
-        return;
-    };
+    let Some(node) = ctx.node().filter(|node| node.availability != NodeAvailability::Active) else { return };
     let made: BTreeSet<String> = plan.groups.iter().flat_map(|group| &group.operations).filter_map(overlay).collect();
     let of_swarm = |network: &NetworkTarget| match &network.id {
         Some(id) => id.is_of_swarm(),
@@ -540,18 +538,8 @@ pub(super) fn wait_for_node(ctx: &Context<'_>, plan: &mut ServerPlan) {
     if !plan.groups.iter().flat_map(|group| &group.operations).any(attaches) {
         return;
     }
-    let (state, kind, hint) = match node.availability {
-        NodeAvailability::Drain | NodeAvailability::Pause => (
-            if node.availability == NodeAvailability::Drain { "is drained" } else { "is paused" },
-            NoteKind::Refused,
-            format!("on a manager: docker node update --availability active {}", node.id),
-        ),
-        NodeAvailability::Active => (
-            "is not heard of by its managers",
-            NoteKind::Waiting,
-            "see `docker node ls` on a manager; restart Docker on that node".to_owned(),
-        ),
-    };
+    let state = if node.availability == NodeAvailability::Drain { "is drained" } else { "is paused" };
+    let hint = format!("on a manager: docker node update --availability active {}", node.id);
     let out = cut(plan, |group: &Group| group.operations.iter().any(attaches));
     for operation in out.asked.iter().flat_map(|group| &group.operations).filter(|operation| attaches(operation)) {
         let container = operation.call.container().unwrap_or_default();
@@ -561,7 +549,7 @@ pub(super) fn wait_for_node(ctx: &Context<'_>, plan: &mut ServerPlan) {
         };
         let message =
             format!("The node {} {state}, and the Swarm lets no container of it onto its networks: {what}.", node.name);
-        let note = Note::new(kind, Reason::NodeUnavailable, &operation.object, message).hint(hint.clone());
+        let note = Note::refused(Reason::NodeUnavailable, &operation.object, message).hint(hint.clone());
         if !plan.notes.contains(&note) {
             plan.notes.push(note);
         }

@@ -1,13 +1,15 @@
 //! Whole passes against a real Swarm.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use landfall::api::{DestinationType, Kind};
 use landfall::desired::DesiredServer;
-use landfall::engine::{DockerWriter, EngineError, Writer};
+use landfall::engine::{DockerWriter, EngineError, Reader, Writer};
 use landfall::execute::Limits;
-use landfall::observe::ObserveLimits;
+use landfall::observe::{Interest, ObserveLimits, observe_all};
+use landfall::observed::SwarmState;
 use landfall::plan::{Call, NoteKind, Reason};
 use landfall::reconcile::{Applied, Pass};
 use landfall::store::file::FileJournals;
@@ -18,7 +20,7 @@ use super::real::{apply, engine, preview};
 use super::world::trouble;
 use crate::support::host::{IMAGE, text};
 use crate::support::scenario::{Scenario, application, database, destination};
-use crate::support::{Cluster, Host, wait_for, wait_for_at_most};
+use crate::support::{Cluster, Engine, Host, wait_for, wait_for_at_most};
 
 /// A manager lists a network before it has given it a driver, options and subnets.
 #[tokio::test]
@@ -246,6 +248,57 @@ async fn a_node_that_leaves_its_swarm_and_comes_back_finds_everything_as_it_was(
     assert_eq!(w1.endpoint_of(&app, "own-net")["NetworkID"], id.as_str());
 }
 
+/// Docker 20.10 answers, on the connections that it has, that it is no node of a Swarm, for as long as its containers take to stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_daemon_says_while_it_goes_down_is_asked_again_on_a_new_connection() {
+    let host = Host::builder().engine(Engine::V20).start();
+    host.swarm_init();
+    // Its first process ignores the signal, and is given ten seconds.
+    host.container("slow").stop_signal("SIGTERM").running();
+    let scenario = Scenario::without_proxy().swarm_manager().destination(destination("web").named("web-net"));
+    let server = scenario.desired.servers.values().next().unwrap();
+    let (mine, theirs, known) = (engine(&host), engine(&host), Known::default());
+    let look = async || {
+        let connect = |_: &DesiredServer| Ok(mine.clone());
+        let seen = observe_all([&**server], Interest::declared, connect, &known, ObserveLimits::default()).await;
+        seen.into_values().next().unwrap().map(|state| state.engine.swarm)
+    };
+    assert!(matches!(look().await, Ok(SwarmState::Manager { .. })));
+    let stopped = AtomicBool::new(false);
+    let (lies, believed) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            host.stop_daemon();
+            stopped.store(true, Ordering::Relaxed);
+        });
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| {
+            runtime.block_on(async {
+                // Side by side: a look may take its time, and the daemon does not wait for it.
+                let lies = async {
+                    let mut lies = 0;
+                    while !stopped.load(Ordering::Relaxed) {
+                        lies +=
+                            usize::from(matches!(theirs.info().await, Ok(info) if info.swarm == SwarmState::Inactive));
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    lies
+                };
+                let believed = async {
+                    let mut believed = 0;
+                    while !stopped.load(Ordering::Relaxed) {
+                        believed += usize::from(matches!(look().await, Ok(SwarmState::Inactive)));
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    believed
+                };
+                futures::join!(lies, believed)
+            })
+        })
+    });
+    assert!(lies > 0, "the daemon went down without a lie");
+    assert_eq!(believed, 0, "of {lies}");
+}
+
 #[tokio::test]
 async fn a_server_that_becomes_a_node_of_a_swarm_keeps_its_bridges() {
     let host = Host::start();
@@ -403,7 +456,7 @@ async fn a_rollout_that_fails_is_rolled_back_as_if_landfall_were_not_there_and_o
         let scenario = Scenario::without_proxy().swarm_manager().destination(web);
         let break_it = |spec: &mut Value| {
             spec["TaskTemplate"]["ContainerSpec"]["Command"] = json!(["/bin/sh", "-c", "exit 1"]);
-            spec["UpdateConfig"] = json!({ "Parallelism": 1, "FailureAction": action, "Monitor": 2_000_000_000_u64 });
+            spec["UpdateConfig"] = json!({ "Parallelism": 1, "FailureAction": action, "Monitor": 10_000_000_000_u64 });
         };
         update(&host, "api", break_it);
         let over = |state: &str| host.get("/services/api")["UpdateStatus"]["State"] == state;

@@ -10,6 +10,7 @@ mod coolify;
 mod doctor;
 mod drift;
 mod facts;
+mod figures;
 mod followed;
 mod guard;
 mod hidden;

@@ -7,4 +7,5 @@ mod cut_off;
 mod fleet;
 mod one_connection;
 mod stacks;
+mod swarm;
 mod trouble;

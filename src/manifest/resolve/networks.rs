@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Placed, Resolver};
+use super::{Placed, Resolver, overlapping, subnet_path};
 use crate::api::{DestinationSpec, DestinationType, NetworkSpec, ObjectKey, Spec};
-use crate::desired::{DesiredSubnet, is_host};
+use crate::desired::{DesiredDestination, DesiredSubnet, is_host};
 use crate::manifest::check::quoted;
 use crate::manifest::text::Problem;
 use crate::manifest::tree::Step;
@@ -101,6 +101,61 @@ impl Resolver<'_> {
         found
     }
 
+    /// Overlays with ranges that overlap on servers which are nodes of one Swarm by what is declared: one destination makes a network of the Swarm,
+    /// and one on another server shares it.
+    pub(super) fn swarm_overlaps(&mut self) {
+        let mut ranges = Vec::new();
+        let swarms = self.swarms();
+        for placed in self.destinations.values().filter(|it| is_of_swarm(&it.destination)) {
+            let Some(swarm) = swarms.get(&placed.server) else { continue };
+            for (number, subnet) in placed.destination.network.subnets.iter().enumerate() {
+                let range = subnet.subnet;
+                ranges.push((swarm, range.network(), range.broadcast(), range, placed.at, number));
+            }
+        }
+        let server = |at: usize| self.destinations.values().find(|placed| placed.at == at).map(|it| it.server.clone());
+        let found = overlapping(ranges).into_iter().filter_map(|it| {
+            let (here, there) = (server(it.1)?, server(it.4)?);
+            (here != there).then_some((it, there))
+        });
+        for ((range, at, number, other, owner), there) in found.collect::<Vec<_>>() {
+            let hint = format!("{other} is of {} on {}", self.name(owner), there.path());
+            self.report(at, &subnet_path(number), |span| {
+                Problem::new(span, format!("{range} overlaps {other} on another node of the same Swarm")).hint(hint)
+            });
+        }
+    }
+
+    /// Servers with the first of those that are part of the same Swarm; of the others nothing is known from the manifests.
+    fn swarms(&self) -> HashMap<ObjectKey, ObjectKey> {
+        let of_swarm = || self.destinations.values().filter(|placed| is_of_swarm(&placed.destination));
+        let name = |placed: &Placed| {
+            let it = &placed.destination;
+            it.network.name.clone().map(|name| (it.key.namespace.clone(), name))
+        };
+        // `None`: several make one of that name, each in a Swarm of its own.
+        let mut makers: HashMap<_, Option<&ObjectKey>> = HashMap::new();
+        for placed in of_swarm().filter(|placed| !placed.destination.adopt) {
+            let Some(name) = name(placed) else { continue };
+            makers.entry(name).and_modify(|maker| *maker = None).or_insert(Some(&placed.server));
+        }
+        let sharing = of_swarm().filter(|placed| placed.destination.adopt);
+        let pairs: Vec<(&ObjectKey, &ObjectKey)> =
+            sharing.filter_map(|placed| Some((&placed.server, (*makers.get(&name(placed)?)?)?))).collect();
+        let mut swarms: HashMap<ObjectKey, ObjectKey> = HashMap::new();
+        for (one, other) in pairs {
+            let first = |key: &ObjectKey| swarms.get(key).unwrap_or(key).clone();
+            let (one_first, other_first) = (first(one), first(other));
+            let all = one_first.clone().min(other_first.clone());
+            for swarm in swarms.values_mut().filter(|it| **it == one_first || **it == other_first) {
+                swarm.clone_from(&all);
+            }
+            swarms.insert(one.clone(), all.clone());
+            swarms.insert(other.clone(), all);
+        }
+        swarms
+    }
+
     /// Two bridges of one name on one server: the second one cannot be made.
     pub(super) fn bridge_names(&mut self) {
         let mut taken: HashMap<(&ObjectKey, &str), usize> = HashMap::new();
@@ -133,4 +188,9 @@ impl Resolver<'_> {
 fn bridge_name(spec: &DestinationSpec) -> Option<&str> {
     let name = spec.network.options.get(BRIDGE_NAME)?;
     (spec.destination_type != Some(DestinationType::Swarm)).then_some(name)
+}
+
+/// What is to be an overlay, whatever its server turns out to be.
+fn is_of_swarm(destination: &DesiredDestination) -> bool {
+    destination.asserted_type == Some(DestinationType::Swarm)
 }
