@@ -92,7 +92,7 @@ const TERMINAL: &[&str] =
     &["std::io::stdin", "std::io::stdout", "std::io::stderr", "std::env::args", "std::env::args_os"];
 /// Commands that must not be able to change a server.
 const READ_ONLY_COMMANDS: &[&str] =
-    &["diff", "drift", "scan", "get", "describe", "doctor", "graph", "subnets", "validate"];
+    &["diff", "drift", "scan", "get", "describe", "doctor", "graph", "subnets", "validate", "mcp"];
 
 #[test]
 fn every_module_keeps_to_its_side() {

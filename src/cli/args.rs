@@ -50,7 +50,7 @@ impl ManifestArgs {
 
     /// Reads and validates all of them; what is wrong is the caller's data.
     pub(super) fn read(&self) -> Result<Manifests, Vec<Diagnostic>> {
-        sources::load(&self.paths(), &mut std::io::stdin().lock())
+        sources::load(&self.paths(), &mut std::io::stdin())
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) fn unnamed() -> (PathBuf, bool) {
 
 /// Reads and validates what the paths name.
 pub(super) fn load(paths: &[PathBuf]) -> Result<Manifests, Error> {
-    load_with(paths, &mut std::io::stdin().lock())
+    load_with(paths, &mut std::io::stdin())
 }
 
 /// With something else for standard input.

@@ -22,6 +22,8 @@ mod graph;
 mod history;
 mod listen;
 mod logs;
+mod man;
+mod mcp;
 mod output;
 mod progress;
 mod record;
@@ -104,7 +106,9 @@ enum Command {
     Graph(graph::Args),
     Schema(schema::Args),
     Explain(explain::Args),
+    Mcp(mcp::Args),
     Completion(completion::Args),
+    Man(man::Args),
     Version(version::Args),
 }
 
@@ -130,7 +134,9 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::Graph(args) => graph::run(&args, context),
         Command::Schema(args) => schema::run(&args, context),
         Command::Explain(args) => explain::run(&args, context),
+        Command::Mcp(args) => mcp::run(&args, context),
         Command::Completion(args) => completion::run(&args, context),
+        Command::Man(args) => man::run(&args, context),
         Command::Version(args) => version::run(&args, context),
     }
 }
@@ -168,7 +174,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => output::start_log(cli.global.verbose, args.log_format),
         _ => output::start_logging(cli.global.verbose),
     };
-    if !matches!(cli.command, Command::Schema(_)) {
+    if !matches!(cli.command, Command::Schema(_) | Command::Man(_)) {
         // State and what git checks out for it is nobody else's; no other command writes files.
         rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anstream::AutoStream;
 use serde::Serialize;
@@ -123,11 +123,38 @@ pub(crate) struct Context {
     color: ColorMode,
     verbose: u8,
     runtime: OnceLock<tokio::runtime::Runtime>,
+    /// In place of the standard streams.
+    captured: Option<Mutex<Captured>>,
+}
+
+/// What a command wrote, without colours.
+#[derive(Debug, Default)]
+pub(super) struct Captured {
+    pub(super) data: String,
+    pub(super) said: String,
 }
 
 impl Context {
     pub(super) fn new(color: ColorMode, verbose: u8) -> Self {
-        Self { color, verbose, runtime: OnceLock::new() }
+        Self { color, verbose, runtime: OnceLock::new(), captured: None }
+    }
+
+    /// Keeps what is written, for [`into_captured`](Self::into_captured).
+    pub(super) fn capturing() -> Self {
+        Self { captured: Some(Mutex::default()), ..Self::new(ColorMode::Never, 0) }
+    }
+
+    pub(super) fn into_captured(self) -> Captured {
+        let captured = self.captured.map(|captured| captured.into_inner().unwrap_or_else(PoisonError::into_inner));
+        captured.unwrap_or_default()
+    }
+
+    /// True where it was kept.
+    fn capture(&self, text: &str, of: impl Fn(&mut Captured) -> &mut String) -> bool {
+        let Some(captured) = &self.captured else { return false };
+        let plain = anstream::adapter::strip_str(&style::resolve(text)).to_string();
+        of(&mut captured.lock().unwrap_or_else(PoisonError::into_inner)).push_str(&plain);
+        true
     }
 
     /// How often `-v` was given.
@@ -137,12 +164,15 @@ impl Context {
 
     /// Columns of the terminal that standard output is; `None` where it is none and nothing needs to fit.
     pub(crate) fn width(&self) -> Option<usize> {
+        if self.captured.is_some() {
+            return None;
+        }
         terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0))
     }
 
     /// Whether a person can be asked: standard input is a terminal, and so is what the question is written to.
     pub(crate) fn can_ask(&self) -> bool {
-        io::stdin().is_terminal() && io::stderr().is_terminal()
+        self.captured.is_none() && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// Writes data to standard output. A reader that went away (`| head`) is no error.
@@ -152,6 +182,9 @@ impl Context {
 
     /// For what goes on: false when the reader went away.
     pub(crate) fn print_while_read(&self, text: &str) -> Result<bool, Error> {
+        if self.capture(text, |captured| &mut captured.data) {
+            return Ok(true);
+        }
         let mut stdout = AutoStream::new(io::stdout().lock(), self.choice(&io::stdout()));
         match stdout.write_all(style::resolve(text).as_bytes()).and_then(|()| stdout.flush()) {
             Ok(()) => Ok(true),
@@ -173,6 +206,9 @@ impl Context {
 
     /// Writes text that is not data to standard error; ends the line.
     pub(crate) fn say(&self, text: &str) {
+        if self.capture(&format!("{}\n", text.trim_end()), |captured| &mut captured.said) {
+            return;
+        }
         let mut stderr = AutoStream::new(io::stderr().lock(), self.choice(&io::stderr()));
         // Nowhere is left to complain to.
         let _ = writeln!(stderr, "{}", style::resolve(text.trim_end()));

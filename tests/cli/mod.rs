@@ -3,6 +3,7 @@
 mod basics;
 mod graph;
 mod manifests;
+mod mcp;
 mod record;
 mod reference;
 pub(crate) mod run;
