@@ -47,6 +47,31 @@ pub fn reveal(source: &SecretSource) -> Result<String, String> {
     reader.value(source)
 }
 
+/// Gives the values that are asked for what they are in `declared`, and reads nothing: a value that nothing there names stays without.
+pub fn lend(desired: &mut DesiredState, declared: &DesiredState) {
+    let mut known = BTreeMap::new();
+    for workload in declared.destinations().flat_map(|(_, it)| &it.members).filter_map(|it| it.workload.as_deref()) {
+        for secret in workload.container.values().filter_map(|(_, value)| value.secret()) {
+            known.insert(secret.source.clone(), secret.expose().map(str::to_owned));
+        }
+    }
+    for server in desired.servers.values_mut() {
+        let workloads = server.destinations.iter().flat_map(|it| &it.members).filter_map(|it| it.workload.as_deref());
+        if !workloads.flat_map(|it| it.container.values()).any(|(_, value)| value.is_secret()) {
+            continue;
+        }
+        let members = Arc::make_mut(server).destinations.iter_mut().flat_map(|it| &mut it.members);
+        for secret in
+            members.filter_map(|it| it.workload.as_mut()).flat_map(|it| Arc::make_mut(it).container.secrets_mut())
+        {
+            let value = known.get(&secret.source).cloned().flatten();
+            secret.set(
+                value.ok_or_else(|| format!("{} is named by no manifest in force, so it is not read", secret.source)),
+            );
+        }
+    }
+}
+
 struct Reader {
     generate: Generate,
     values: BTreeMap<SecretSource, Result<String, String>>,

@@ -122,6 +122,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             hosts: listening.hosts.clone(),
             webhook,
             limits: web::Limits::default(),
+            planner: web::Planner::new(
+                servers::options(&args.servers),
+                servers::observation(&args.servers),
+                Arc::clone(&journals) as _,
+            ),
         });
         let listeners = listening.open(&web, &own).await?;
         tokio::spawn(signals.forward(sender.clone()));

@@ -1,6 +1,6 @@
 //! What the loop shows of itself: the state of every server as last seen, and counts of what was done. Written by the loop, read by anyone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::kept::Kept;
 use crate::api::{Condition, ConditionStatus, ObjectKey};
 use crate::desired::DesiredState;
+use crate::git::Commit;
 use crate::manifest::Diagnostic;
 use crate::plan::Withheld;
 use crate::plan::facts::ServerFacts;
@@ -48,6 +49,8 @@ pub struct Content {
     /// What happened last, newest first.
     #[serde(skip)]
     pub recent: VecDeque<EventRecord>,
+    /// What is left as it is because somebody asked for it, and not because the manifests say so.
+    pub suspended: BTreeSet<ObjectKey>,
     pub started: jiff::Timestamp,
     pub stopping: bool,
 }
@@ -82,10 +85,19 @@ pub struct SourceState {
     pub path: String,
     /// The last good one. Its manifests may still be wrong, which the problems say.
     pub revision: Option<String>,
+    /// The latest that were taken, the newest last.
+    pub commits: Vec<Commit>,
     /// The last time that the repository had nothing else to offer.
     pub fetched: Option<jiff::Timestamp>,
     /// Why that is not now.
     pub problem: Option<SourceProblem>,
+}
+
+impl SourceState {
+    /// What is known of a revision.
+    pub fn commit(&self, revision: &str) -> Option<&Commit> {
+        self.commits.iter().find(|it| it.revision == revision)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -114,6 +126,9 @@ pub struct ServerState {
     /// `None`: not observed.
     #[serde(skip)]
     pub facts: Option<ServerFacts>,
+    /// Of a server that does not answer: when it last did, and what was there.
+    #[serde(skip)]
+    pub last_known: Option<Arc<(jiff::Timestamp, ServerFacts)>>,
     pub conditions: BTreeMap<String, Vec<Condition>>,
     /// Deletions that wait for somebody to agree: [`Command::Approve`](super::run::Command::Approve) with their fingerprint.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,6 +176,7 @@ impl ServerState {
             last_success: None,
             report,
             facts,
+            last_known: None,
             conditions: conditions.collect(),
             pending: None,
             usage: None,
@@ -236,6 +252,7 @@ impl Board {
             counts: Counts::default(),
             conditions: Vec::new(),
             recent: VecDeque::new(),
+            suspended: BTreeSet::new(),
             started: jiff::Timestamp::now(),
             stopping: false,
         };
@@ -309,6 +326,12 @@ impl Board {
                 .or_else(|| before.as_ref().and_then(|before| before.last_success));
             if shown.broken > 0 {
                 shown.broken += before.as_ref().map_or(0, |before| before.broken);
+            }
+            if shown.facts.is_none() {
+                shown.last_known = before.as_ref().and_then(|before| match &before.facts {
+                    Some(facts) => Some(Arc::new((before.finished, facts.clone()))),
+                    None => before.last_known.clone(),
+                });
             }
             if !shown.reachable {
                 shown.pending = before.and_then(|before| before.pending.clone());

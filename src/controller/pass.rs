@@ -32,6 +32,8 @@ pub(super) struct Start {
     pub(super) overlays: BTreeSet<ObjectKey>,
     /// Fingerprint of deletions that somebody has agreed to.
     pub(super) approved: Option<String>,
+    /// Resources whose containers are replaced although nothing differs.
+    pub(super) restart: BTreeSet<ObjectKey>,
     pub(super) lane: Lane,
 }
 
@@ -92,13 +94,14 @@ async fn isolated<T>(work: impl Future<Output = Result<T, String>>) -> Result<T,
 
 /// Observes, plans and executes one server.
 async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
-    let Start { pass: _, desired, writers, hold, protected, overlays, approved, lane } = start;
+    let Start { pass: _, desired, writers, hold, protected, overlays, approved, restart, lane } = start;
     let request = Request {
         prune: shared.options.prune,
         allow_mass_delete: shared.options.allow_mass_delete,
         approved: approved.into_iter().collect(),
         protected,
         overlays,
+        restart,
         failed_attempts: desired.servers.keys().next().map(|server| shared.attempts.of(server)).unwrap_or_default(),
         ..Request::default()
     };

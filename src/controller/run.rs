@@ -27,7 +27,7 @@ use super::subject::{About, Subject};
 use super::supervisor;
 use crate::api::ObjectKey;
 use crate::compose;
-use crate::desired::{DesiredServer, DesiredState};
+use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::engine::connect::{self, ConnectOptions};
 use crate::engine::{DockerWriter, EngineError};
 use crate::execute::Limits;
@@ -82,6 +82,12 @@ pub enum Command {
     /// Somebody agrees to the deletions that a fingerprint stands for, and to no others. One that stands for nothing that is pending is
     /// ignored: the [`Board`] says what is.
     Approve { fingerprint: String },
+    /// Every container of a resource that Landfall runs is replaced by a new one.
+    Restart { resource: ObjectKey },
+    /// Leaves a destination or a server as it is, as `suspend: true` does, until this is taken back or the controller ends.
+    Suspend { object: ObjectKey, suspend: bool },
+    /// The same, with who asks for it: that is written down.
+    By { who: String, command: Box<Command> },
     /// Read the manifests now.
     Reload,
     /// The first drains, the second aborts.
@@ -137,6 +143,8 @@ pub async fn run(
         showing: None,
         drifting: BTreeSet::new(),
         deeds: BTreeMap::new(),
+        restarts: BTreeSet::new(),
+        suspended: BTreeSet::new(),
         deadline: None,
         ended: None,
     };
@@ -157,21 +165,12 @@ pub async fn run(
                 supervisor::tell(&[supervisor::Fact::Watchdog]);
                 continue;
             }
-            command = commands.recv() => match command {
-                Some(Command::Reconcile { server }) => {
-                    loop_.shared.attempts.forget(server.as_ref());
-                    Event::ReconcileRequested { server }
+            command = commands.recv() => {
+                for event in loop_.commanded(command.unwrap_or(Command::Stop)) {
+                    loop_.handle(started.elapsed(), event);
                 }
-                Some(Command::Approve { fingerprint }) => {
-                    tracing::info!(fingerprint, "deletions are approved");
-                    Event::Approved { fingerprint }
-                }
-                Some(Command::Reload) => {
-                    loop_.shared.options.manifests.refresh();
-                    Event::SourceChanged
-                }
-                Some(Command::Stop) | None => Event::StopRequested,
-            },
+                continue;
+            }
             Some(message) = events.recv() => match loop_.take(message) {
                 Some(event) => event,
                 None => continue,
@@ -185,6 +184,13 @@ pub async fn run(
         }
         loop_.handle(started.elapsed(), event);
     }
+}
+
+/// Whether the destination, or a destination of the resource, is on the server.
+fn is_on(object: &ObjectKey, server: &DesiredServer) -> bool {
+    let serves =
+        |it: &DesiredDestination| it.key == *object || it.members.iter().any(|member| member.resource == *object);
+    server.destinations.iter().any(serves)
 }
 
 /// What every task needs.
@@ -302,11 +308,108 @@ pub(super) struct Loop {
     pub(super) deeds: BTreeMap<(ObjectKey, NetworkId, ContainerId), jiff::Timestamp>,
     /// Drift that was found and is not put back yet.
     pub(super) drifting: BTreeSet<(ObjectKey, Cause)>,
+    /// Resources whose containers are to be replaced by the next rollout.
+    restarts: BTreeSet<ObjectKey>,
+    /// What is left as it is although the manifests do not say so.
+    suspended: BTreeSet<ObjectKey>,
     deadline: Option<Duration>,
     ended: Option<Ended>,
 }
 
 impl Loop {
+    /// What a command is to the loop.
+    fn commanded(&mut self, command: Command) -> Vec<Event> {
+        match command {
+            Command::By { who, command } => {
+                self.audit(&who, &command);
+                self.commanded(*command)
+            }
+            Command::Reconcile { server } => {
+                self.shared.attempts.forget(server.as_ref());
+                vec![Event::ReconcileRequested { server }]
+            }
+            Command::Approve { fingerprint } => {
+                tracing::info!(fingerprint, "deletions are approved");
+                vec![Event::Approved { fingerprint }]
+            }
+            Command::Restart { resource } => {
+                let events = self.looks_at(|server| is_on(&resource, server));
+                self.restarts.insert(resource);
+                events
+            }
+            Command::Suspend { object, suspend } => {
+                let events = self.looks_at(|server| server.key == object || is_on(&object, server));
+                match suspend {
+                    true => self.suspended.insert(object),
+                    false => self.suspended.remove(&object),
+                };
+                let suspended = self.suspended.clone();
+                self.shared.board.update(|board| board.suspended = suspended);
+                events
+            }
+            Command::Reload => {
+                self.shared.options.manifests.refresh();
+                vec![Event::SourceChanged]
+            }
+            Command::Stop => vec![Event::StopRequested],
+        }
+    }
+
+    /// A pass over each of these servers.
+    fn looks_at(&self, takes: impl Fn(&DesiredServer) -> bool) -> Vec<Event> {
+        let servers = self.desired.servers.iter().filter(|(_, server)| takes(server));
+        servers
+            .map(|(key, _)| {
+                self.shared.attempts.forget(Some(key));
+                Event::ReconcileRequested { server: Some(key.clone()) }
+            })
+            .collect()
+    }
+
+    /// Writes down who has asked for what.
+    fn audit(&self, who: &str, command: &Command) {
+        let (object, reason, message) = match command {
+            Command::Reconcile { server: None } => {
+                (None, "ReconcileRequested", format!("{who} asked for a pass over every server"))
+            }
+            Command::Reconcile { server } => (server.as_ref(), "ReconcileRequested", format!("{who} asked for a pass")),
+            Command::Approve { fingerprint } => {
+                (None, "Approved", format!("{who} approved what {fingerprint} stands for"))
+            }
+            Command::Restart { resource } => {
+                (Some(resource), "RestartRequested", format!("{who} asked for new containers"))
+            }
+            Command::Suspend { object, suspend: true } => {
+                (Some(object), "SuspendRequested", format!("{who} suspended it"))
+            }
+            Command::Suspend { object, .. } => (Some(object), "ResumeRequested", format!("{who} resumed it")),
+            Command::By { .. } | Command::Reload | Command::Stop => return,
+        };
+        tracing::info!(who, reason, object = object.map(ObjectKey::to_string), "asked for");
+        self.memory.event(EventType::Normal, object, reason, &message, None);
+    }
+
+    /// What is declared on the server, with what is suspended from outside of the manifests.
+    fn focused(&self, server: &ObjectKey) -> DesiredState {
+        let mut desired = self.desired.focused(server);
+        if !self.suspended.is_empty()
+            && let Some(declared) = desired.servers.get_mut(server)
+            && (self.suspended.contains(server) || self.suspended.iter().any(|it| is_on(it, declared)))
+        {
+            let declared = Arc::make_mut(declared);
+            declared.suspend |= self.suspended.contains(server);
+            let destinations = declared.destinations.iter_mut();
+            destinations.for_each(|it| it.suspend |= self.suspended.contains(&it.key));
+        }
+        desired
+    }
+
+    /// The resources of the server that are to be restarted.
+    fn restarts_on(&self, server: &ObjectKey) -> BTreeSet<ObjectKey> {
+        let declared = self.desired.servers.get(server);
+        self.restarts.iter().filter(|it| declared.is_some_and(|server| is_on(it, server))).cloned().collect()
+    }
+
     fn handle(&mut self, now: Duration, event: Event) {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             tracing::warn!("passes have outlasted {GRACE:?}; they are cut off");
@@ -548,9 +651,10 @@ impl Loop {
     fn start_pass(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<Subject>, approved: Option<String>) {
         let shared = Arc::clone(&self.shared);
         let (protected, overlays) = (self.memory.protected(), self.memory.overlays());
-        let desired = self.desired.focused(&server);
+        let (desired, restart) = (self.focused(&server), self.restarts_on(&server));
         let writers = Arc::clone(&self.writers);
-        let start = pass::Start { pass, desired, writers, hold, protected, overlays, approved, lane: Lane::Repairs };
+        let lane = Lane::Repairs;
+        let start = pass::Start { pass, desired, writers, hold, protected, overlays, approved, restart, lane };
         let key = server.clone();
         let task = tokio::spawn(async move {
             // What the engines are asked and what is done meanwhile is logged as this pass's.
@@ -562,13 +666,15 @@ impl Loop {
     }
 
     /// Beside the passes, and in nobody's turn: it mostly waits.
-    fn start_rollout(&self, server: ObjectKey, pass: u64, hold: BTreeSet<Subject>) {
+    fn start_rollout(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<Subject>) {
         let shared = Arc::clone(&self.shared);
         let (protected, overlays) = (self.memory.protected(), self.memory.overlays());
-        let desired = self.desired.focused(&server);
+        // Once: what has been replaced is not replaced again.
+        let (desired, restart) = (self.focused(&server), self.restarts_on(&server));
+        self.restarts.retain(|resource| !restart.contains(resource));
         let writers = Arc::clone(&self.writers);
         let lane = Lane::Rollout;
-        let start = pass::Start { pass, desired, writers, hold, protected, overlays, approved: None, lane };
+        let start = pass::Start { pass, desired, writers, hold, protected, overlays, approved: None, restart, lane };
         tokio::spawn(async move {
             let span = tracing::info_span!("rollout", server = %server.path(), pass);
             let ended = pass::run(&shared, start).instrument(span).await;

@@ -17,6 +17,9 @@ use crate::sources;
 /// Fetches that are asked for come no closer than this: a burst of pushes is one fetch or two.
 const BETWEEN_FETCHES: Duration = Duration::from_secs(5);
 
+/// Commits that are remembered.
+const COMMITS: usize = 50;
+
 /// Where manifests come from.
 #[derive(Debug, Clone)]
 pub enum Source {
@@ -168,6 +171,7 @@ impl GitSource {
                 branch: wanted.branch.clone(),
                 path: wanted.path.clone(),
                 revision: None,
+                commits: Vec::new(),
                 fetched: None,
                 problem: None,
             });
@@ -225,6 +229,7 @@ impl GitSource {
             now.checkout = checkout.map(Arc::new);
         }
         let revision = now.checkout.as_ref().map(|it| it.revision.clone());
+        let commit = now.checkout.as_ref().and_then(|it| it.commit.clone());
         drop(now);
         if is_new {
             tracing::info!(revision, before, fetched, "the repository has a revision to follow");
@@ -234,6 +239,11 @@ impl GitSource {
         board.update(|board| {
             if let Some(source) = &mut board.manifests.source {
                 source.revision = revision;
+                if let Some(commit) = commit.filter(|it| source.commit(&it.revision).is_none()) {
+                    source.commits.push(commit);
+                    let older = source.commits.len().saturating_sub(COMMITS);
+                    source.commits.drain(..older);
+                }
                 if fetched {
                     source.fetched = Some(jiff::Timestamp::now());
                     source.problem = None;

@@ -16,6 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -24,6 +25,7 @@ use command::{Failure, Git, REMOTE};
 use tree::{Selection, Tree};
 
 use crate::manifest::{Diagnostic, Source};
+use crate::printable::one_line;
 use crate::sources;
 
 /// The longest fetch.
@@ -303,7 +305,10 @@ impl Repository {
         let lock = write().map_err(|error| self.unusable(&error))?;
         // A path that is a file is the only one in its directory.
         let shown = if tree.is_file { String::new() } else { self.wanted.path.clone() };
-        Ok(Checkout { revision: revision.to_owned(), root, shown, _lock: lock })
+        let log = ["log", "-1", "--no-show-signature", "--format=%an%x00%s%x00%ct", revision];
+        let said = self.git().run(&log, b"", MAX_COMMIT, LOCAL_LIMIT).await.ok();
+        let commit = said.and_then(|said| Commit::parse(revision, &said));
+        Ok(Checkout { revision: revision.to_owned(), commit, root, shown, _lock: lock })
     }
 
     async fn verify(&self, revision: &str) -> Result<(), GitError> {
@@ -386,10 +391,39 @@ fn short(revision: &str) -> String {
     revision.get(..12).unwrap_or(revision).to_owned()
 }
 
+/// What a commit says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Commit {
+    pub revision: String,
+    pub author: String,
+    pub subject: String,
+    /// When it was committed.
+    pub time: jiff::Timestamp,
+}
+
+/// Bytes of an author and a subject together.
+const MAX_COMMIT: usize = 16 << 10;
+/// Characters that are kept of each.
+const SHOWN: usize = 120;
+
+impl Commit {
+    /// `AUTHOR NUL SUBJECT NUL SECONDS`
+    fn parse(revision: &str, output: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(output);
+        let mut parts = text.trim_end().split('\0');
+        let mut word = || Some(one_line(parts.next()?.trim()).chars().take(SHOWN).collect::<String>());
+        let (author, subject, seconds) = (word()?, word()?, word()?);
+        let time = jiff::Timestamp::from_second(seconds.parse().ok()?).ok()?;
+        Some(Self { revision: revision.to_owned(), author, subject, time })
+    }
+}
+
 /// One commit's manifests on this machine, for as long as this value lives. Nothing changes it.
 #[derive(Debug)]
 pub struct Checkout {
     pub revision: String,
+    /// `None`: git has nothing to say about it.
+    pub commit: Option<Commit>,
     root: PathBuf,
     /// The directory within the repository that the root stands for.
     shown: String,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{Graph, LONGEST_LABEL, printable, shorten};
+use super::{Graph, LONGEST_LABEL, State, Tone, printable, shorten};
 use crate::api::Kind;
 
 /// The graph as a Graphviz digraph.
@@ -38,13 +38,16 @@ pub fn dot(graph: &Graph) -> String {
         for destination in &server.destinations {
             let id = format!("d{}", ids.len());
             let look = match destination.remark() {
+                _ if let Some(look) = destination.state.and_then(look_of) => look,
                 Some(_) => ", fillcolor=\"#f1f5f9\", color=\"#94a3b8\", fontcolor=\"#64748b\"",
                 None => "",
             };
             let name = label(&[&destination.key.path(), &destination.subtitle()]);
             let _ = writeln!(text, "    {id} [label={name}, tooltip={}{look}];", quote(&destination.title()));
             if destination.proxied {
-                let _ = writeln!(edges, "  p{s} -> {id} [color=\"#b45309\", penwidth=1.5];");
+                let off = destination.proxy.filter(|state| !state.is_attached());
+                let style = off.map(|state| format!(", style=dashed, label=\"{}\"", state.word())).unwrap_or_default();
+                let _ = writeln!(edges, "  p{s} -> {id} [color=\"#b45309\", penwidth=1.5{style}];");
             }
             ids.insert(&destination.key, id);
         }
@@ -57,9 +60,14 @@ pub fn dot(graph: &Graph) -> String {
             Kind::Service => "fillcolor=\"#ede9fe\", color=\"#6d28d9\"",
             _ => "fillcolor=\"#dbeafe\", color=\"#1d4ed8\"",
         };
-        let name = label(&[member.key.kind.as_str(), &member.key.path()]);
-        let _ = writeln!(text, "  m{m} [label={name}, {look}, tooltip={}];", quote(&member.title()));
-        let style = if member.isolated { "dashed" } else { "solid" };
+        let says = member.state.as_ref().map(|(_, says)| says.as_str());
+        let path = member.key.path();
+        let lines: Vec<&str> = [member.key.kind.as_str(), &path].into_iter().chain(says).collect();
+        let name = label(&lines);
+        let state = member.state.as_ref().and_then(|(state, _)| look_of(*state)).unwrap_or_default();
+        let _ = writeln!(text, "  m{m} [label={name}, {look}{state}, tooltip={}];", quote(&member.title()));
+        let off = member.state.as_ref().is_some_and(|(state, _)| !state.is_attached());
+        let style = if member.isolated || off { "dashed" } else { "solid" };
         if let Some(id) = ids.get(&member.destination) {
             let _ = writeln!(edges, "  {id} -> m{m} [style={style}];");
         }
@@ -73,6 +81,15 @@ pub fn dot(graph: &Graph) -> String {
     text.push_str(&edges);
     text.push_str("}\n");
     text
+}
+
+/// Of what is not as it should be; Graphviz takes the last of equal attributes.
+fn look_of(state: State) -> Option<&'static str> {
+    match state.tone() {
+        Tone::Bad => Some(", fillcolor=\"#fdf0ee\", color=\"#b3261e\", fontcolor=\"#7f1d1d\""),
+        Tone::Unsure => Some(", fillcolor=\"#fdf6e6\", color=\"#b7791f\", fontcolor=\"#5c3900\""),
+        Tone::Plain | Tone::Good => None,
+    }
 }
 
 /// Lines of a label, as a quoted string.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{Graph, LONGEST_LABEL, shorten};
+use super::{Graph, LONGEST_LABEL, State, Tone, shorten};
 use crate::api::Kind;
 
 /// The graph as a mermaid flowchart.
@@ -22,27 +22,40 @@ pub fn mermaid(graph: &Graph) -> String {
         }
         for destination in &server.destinations {
             let id = format!("d{}", ids.len());
-            let class = if destination.remark().is_some() { "inactive" } else { "destination" };
+            let class = match destination.state.map(State::tone) {
+                Some(tone @ (Tone::Bad | Tone::Unsure)) => tone.class(),
+                _ if destination.remark().is_some() => "inactive",
+                _ => "destination",
+            };
             let name = label(&[&destination.key.path(), &destination.subtitle()]);
             let _ = writeln!(text, "    {id}[\"{name}\"]:::{class}");
             if destination.proxied {
-                let _ = writeln!(edges, "  p{s} ==> {id}");
+                let _ = match destination.proxy.filter(|state| !state.is_attached()) {
+                    Some(state) => writeln!(edges, "  p{s} -. {} .-> {id}", state.word()),
+                    None => writeln!(edges, "  p{s} ==> {id}"),
+                };
             }
             ids.insert(&destination.key, id);
         }
         text.push_str("  end\n");
     }
     for (m, member) in graph.members.iter().enumerate() {
+        let tone = member.state.as_ref().map(|(state, _)| state.tone());
         let class = match (member.isolated, member.key.kind) {
+            _ if let Some(tone @ (Tone::Bad | Tone::Unsure)) = tone => tone.class(),
             (true, _) => "isolated",
             (false, Kind::Database) => "database",
             (false, Kind::Service) => "service",
             (false, _) => "application",
         };
-        let name = label(&[member.key.kind.as_str(), &member.key.path()]);
+        let says = member.state.as_ref().map(|(_, says)| says.as_str());
+        let path = member.key.path();
+        let lines: Vec<&str> = [member.key.kind.as_str(), &path].into_iter().chain(says).collect();
+        let name = label(&lines);
+        let off = member.state.as_ref().is_some_and(|(state, _)| !state.is_attached());
         let shape = if member.key.kind == Kind::Database { ("[(", ")]") } else { ("([", "])") };
         let _ = writeln!(text, "  m{m}{}\"{name}\"{}:::{class}", shape.0, shape.1);
-        let line = if member.isolated { "-.-" } else { "---" };
+        let line = if member.isolated || off { "-.-" } else { "---" };
         if let Some(id) = ids.get(&member.destination) {
             let _ = writeln!(edges, "  {id} {line} m{m}");
         }
@@ -60,6 +73,12 @@ pub fn mermaid(graph: &Graph) -> String {
            classDef service fill:#ede9fe,stroke:#6d28d9,color:#1f2937\n  \
            classDef isolated fill:#ffffff,stroke:#6d28d9,color:#1f2937,stroke-dasharray:4 3\n",
     );
+    if graph.servers.iter().any(|server| server.state.is_some()) {
+        text.push_str(
+            "  classDef bad fill:#fdf0ee,stroke:#b3261e,color:#7f1d1d,stroke-dasharray:4 3\n  \
+               classDef unsure fill:#fdf6e6,stroke:#b7791f,color:#5c3900\n",
+        );
+    }
     text
 }
 

@@ -5,13 +5,17 @@
 
 mod dot;
 mod mermaid;
+mod picture;
 mod svg;
+mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use dot::dot;
 pub use mermaid::mermaid;
+pub use picture::{CARDS, Cell, Drawn, Layout, STYLE, fleet, picture};
 pub use svg::svg;
+pub use topology::{DestinationShape, EndShape, Look, ServerShape, State, Tone, destination_state};
 
 use crate::api::{Kind, Object, ObjectKey, ServerRole, Spec};
 use crate::printable::is_obeyed;
@@ -34,6 +38,8 @@ pub struct ServerNode {
     /// A build server takes no destinations.
     pub build: bool,
     pub suspended: bool,
+    /// How it is, where that was looked at.
+    pub state: Option<State>,
     /// In the order of their keys.
     pub destinations: Vec<DestinationNode>,
 }
@@ -49,6 +55,9 @@ pub struct DestinationNode {
     pub proxied: bool,
     pub active: bool,
     pub suspended: bool,
+    /// How it is, and how the proxy is on it, where that was looked at.
+    pub state: Option<State>,
+    pub proxy: Option<State>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +67,8 @@ pub struct MemberNode {
     pub isolated: bool,
     pub destination: ObjectKey,
     pub additional: Vec<ObjectKey>,
+    /// How its containers are, and where, where that was looked at: the worst of them.
+    pub state: Option<(State, String)>,
 }
 
 impl Graph {
@@ -87,6 +98,7 @@ impl Graph {
                     isolated: !placement.connect,
                     destination,
                     additional: placement.additional.iter().map(resolve).collect(),
+                    state: None,
                 };
                 members.insert(key, member);
                 continue;
@@ -100,6 +112,7 @@ impl Graph {
                         proxy,
                         build: spec.role == ServerRole::Build,
                         suspended: spec.suspend,
+                        state: None,
                         destinations: Vec::new(),
                     };
                     servers.insert(key, server);
@@ -112,6 +125,8 @@ impl Graph {
                         proxied: spec.proxy && spec.active,
                         active: spec.active,
                         suspended: spec.suspend,
+                        state: None,
+                        proxy: None,
                     };
                     destinations.insert(key, (spec.server.resolve(Kind::Server, namespace), destination));
                 }
@@ -149,6 +164,30 @@ impl Graph {
     }
 }
 
+impl Graph {
+    /// Adds how everything is.
+    pub fn observe(&mut self, shapes: &[ServerShape]) {
+        let destinations: BTreeMap<&ObjectKey, &DestinationShape> =
+            shapes.iter().flat_map(|server| &server.destinations).map(|shape| (&shape.key, shape)).collect();
+        for server in &mut self.servers {
+            server.state = shapes.iter().find(|shape| shape.key == server.key).map(|shape| shape.state);
+            for destination in &mut server.destinations {
+                let shape = destinations.get(&destination.key);
+                destination.state = shape.map(|shape| shape.state);
+                destination.proxy = shape.and_then(|shape| shape.proxy);
+            }
+        }
+        for member in &mut self.members {
+            let on = std::iter::once(&member.destination).chain(&member.additional);
+            let ends = on.filter_map(|key| destinations.get(key)).flat_map(|shape| &shape.ends);
+            let own: Vec<&EndShape> = ends.filter(|end| end.resource.as_ref() == Some(&member.key)).collect();
+            let worst = own.iter().map(|end| end.state).min();
+            let says = own.iter().filter(|end| Some(end.state) == worst).map(|end| end.says()).next();
+            member.state = worst.zip(says);
+        }
+    }
+}
+
 impl DestinationNode {
     /// What is worth saying beside its name.
     fn remark(&self) -> Option<&'static str> {
@@ -162,7 +201,7 @@ impl DestinationNode {
     /// Its network's name and what is worth saying about it.
     fn subtitle(&self) -> String {
         let network = self.network.as_deref().unwrap_or("generated name");
-        match self.remark() {
+        match self.state.map(State::word).or(self.remark()) {
             Some(remark) => format!("{network}, {remark}"),
             None => network.to_owned(),
         }
@@ -187,7 +226,7 @@ impl ServerNode {
     }
 
     fn subtitle(&self) -> String {
-        match self.remark() {
+        match self.state.map(State::word).or(self.remark()) {
             Some(remark) => format!("{remark}, {}", self.endpoint),
             None => self.endpoint.clone(),
         }

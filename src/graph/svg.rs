@@ -292,7 +292,7 @@ fn tenths_of_em(character: char) -> u32 {
 }
 
 /// As much of a text as fits.
-fn fit(content: &str, width: u32, size: u32) -> String {
+pub(super) fn fit(content: &str, width: u32, size: u32) -> String {
     let budget = width * 10 / size;
     let mut used = 0;
     let fitting = content
@@ -305,7 +305,7 @@ fn fit(content: &str, width: u32, size: u32) -> String {
     shorten(content, fitting.max(2))
 }
 
-fn escape(content: &str) -> String {
+pub(super) fn escape(content: &str) -> String {
     let mut escaped = String::new();
     for character in content.chars() {
         match super::printable(character) {

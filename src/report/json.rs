@@ -68,6 +68,9 @@ pub struct OperationDocument {
     pub message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// As `diff` prints it.
+    #[serde(skip)]
+    pub text: String,
 }
 
 impl OperationDocument {
@@ -188,6 +191,7 @@ fn operation(server: &str, manager: Option<&ObjectKey>, report: &OperationReport
         reason,
         message,
         hint,
+        text: operation.to_string(),
     }
 }
 

@@ -85,7 +85,8 @@ const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"
 
 /// Reading is for whoever has a token, where there is one for it, and for this machine.
 pub(super) async fn readable(State((state, via)): State<(WebState, Via)>, request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+        || request.uri().path() == super::PLAN;
     let Some(token) = state.read_token.as_ref().filter(|_| via == Via::Tcp && reads) else {
         return next.run(request).await;
     };
@@ -112,18 +113,31 @@ fn password(headers: &HeaderMap) -> Option<String> {
     decoded.split_once(':').map(|(_, password)| password.to_owned())
 }
 
-pub(super) async fn authorized(State((state, via)): State<(WebState, Via)>, request: Request, next: Next) -> Response {
+/// Under whose name something is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Actor(pub(super) String);
+
+pub(super) async fn authorized(
+    State((state, via)): State<(WebState, Via)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let mut actor = Actor("a user of this machine".to_owned());
     if via == Via::Tcp {
         let Some(token) = &state.token else {
             let message = "The controller has no token, so nothing can be asked of it over TCP; give it one with \
                            --token-file, or use the socket in its state directory.";
             return Problem::new(StatusCode::FORBIDDEN, "NoToken", message).into_response();
         };
-        if !bearer(request.headers()).is_some_and(|guess| token.is(guess)) {
-            let message = "This needs `Authorization: Bearer TOKEN` with the controller's token.";
-            return Problem::new(StatusCode::UNAUTHORIZED, "Unauthorized", message).into_response();
+        match bearer(request.headers()).and_then(|guess| token.whose(guess)) {
+            Some(whose) => whose.clone_into(&mut actor.0),
+            None => {
+                let message = "This needs `Authorization: Bearer TOKEN` with the controller's token.";
+                return Problem::new(StatusCode::UNAUTHORIZED, "Unauthorized", message).into_response();
+            }
         }
     }
+    request.extensions_mut().insert(actor);
     next.run(request).await
 }
 

@@ -14,6 +14,7 @@ mod listen;
 mod metrics;
 mod page;
 mod places;
+mod plan;
 mod records;
 mod stream;
 mod token;
@@ -33,6 +34,7 @@ pub use answer::Problem;
 pub use api::{InForce, Text};
 pub use guard::{AllowedHosts, Via};
 pub use listen::{BindError, Limits, Listeners, SOCKET, connect_socket, controllers, resolve};
+pub use plan::Planner;
 pub use token::{Token, TokenError};
 pub use webhook::{SecretError, Webhook, WebhookSecret};
 
@@ -42,6 +44,9 @@ use crate::store::Records;
 
 /// The largest body a request may have where its route does not say otherwise.
 const BODY: usize = 64 * 1024;
+
+/// The one request that reads and has a body.
+const PLAN: &str = "/api/v1/plan";
 
 /// Readers of the stream of changes at a time. There are more connections, so that they cannot keep others out.
 const STREAMS: usize = 64;
@@ -69,6 +74,8 @@ pub struct Shared {
     /// `None`: nobody may say that there is something to fetch.
     pub webhook: Option<Webhook>,
     pub limits: Limits,
+    /// With which manifests of others are planned.
+    pub planner: Planner,
 }
 
 impl WebState {
@@ -94,6 +101,7 @@ pub fn router(state: WebState, via: Via) -> Router {
     let reading = Router::new()
         .route("/", get(page::overview))
         .route("/objects/{kind}/{namespace}/{name}", get(page::object))
+        .route("/topology.svg", get(page::topology))
         .route("/assets/{file}", get(page::asset))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -113,21 +121,26 @@ pub fn router(state: WebState, via: Via) -> Router {
     let acting = Router::new()
         .route("/api/v1/reconcile", post(act::reconcile))
         .route("/api/v1/approve", post(act::approve))
+        .route("/api/v1/restart", post(act::restart))
+        .route("/api/v1/suspend", post(act::suspend))
         .route_layer(middleware::from_fn_with_state((state.clone(), via), guard::authorized));
     // Manifests may hold secrets in clear: they are for whoever may open the socket, and for nobody over TCP.
     let own = match via {
         Via::Socket => Router::new().route("/api/v1/manifests/sources", get(api::sources)),
         Via::Tcp => Router::new(),
     };
+    // Changes nothing, so that it is for whoever may read.
+    let planning = Router::new().route("/api/v1/plan", post(plan::plan)).layer(DefaultBodyLimit::max(plan::BODY));
     // Signed, each in itself.
     let deliveries = Router::new().route("/api/v1/webhook/git", post(webhook::git));
     reading
         .merge(acting)
         .merge(own)
         .merge(deliveries)
+        .layer(DefaultBodyLimit::max(BODY))
+        .merge(planning)
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed)
-        .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn_with_state((state.clone(), via), guard::readable))
         .layer(middleware::from_fn_with_state(state.clone(), guard::in_time))
         .layer(middleware::from_fn_with_state((state.clone(), via), guard::named_right))

@@ -4,10 +4,12 @@
 //! the page itself, so that the policy of the headers holds for whatever might slip through.
 
 mod lane;
+mod map;
 mod object;
 mod overview;
 mod parts;
 mod pending;
+mod timeline;
 
 use std::sync::LazyLock;
 
@@ -20,17 +22,21 @@ use sha2::{Digest, Sha256};
 use super::Problem;
 use crate::controller::board::Content;
 
+pub(super) use map::topology;
 pub(super) use object::object;
 pub(super) use overview::overview;
 
 /// Files that pages name, under names that change with the content: they may be kept for ever.
 static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
     [
-        Asset::new("page", "css", "text/css; charset=utf-8", include_str!("page/page.css")),
+        Asset::new("page", "css", "text/css; charset=utf-8", STYLE),
         Asset::new("page", "js", "text/javascript; charset=utf-8", include_str!("page/page.js")),
         Asset::new("icon", "svg", "image/svg+xml", include_str!("page/icon.svg")),
     ]
 });
+
+/// Of the pages, and of the picture on them.
+const STYLE: &str = concat!(include_str!("page/page.css"), include_str!("../graph/topology.css"));
 
 struct Asset {
     name: String,
@@ -65,10 +71,12 @@ struct Frame {
     version: &'static str,
     now: String,
     now_text: String,
+    /// Somebody who has a token can act from here.
+    acts: bool,
 }
 
 impl Frame {
-    fn new(title: String, content: &Content) -> Self {
+    fn new(title: String, content: &Content, acts: bool) -> Self {
         let [style, script, icon] = [&ASSETS[0], &ASSETS[1], &ASSETS[2]].map(|asset| format!("/assets/{}", asset.name));
         let now = jiff::Timestamp::now();
         Self {
@@ -80,6 +88,7 @@ impl Frame {
             version: env!("CARGO_PKG_VERSION"),
             now: now.to_string(),
             now_text: parts::moment(now),
+            acts,
         }
     }
 }

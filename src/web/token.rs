@@ -9,9 +9,21 @@ use subtle::ConstantTimeEq;
 /// Longer than anything that is a token.
 const LONGEST: u64 = 4096;
 
-/// A secret, kept as its hash: what is not kept cannot be shown.
+/// One secret or several, kept as their hashes: what is not kept cannot be shown.
 #[derive(Clone)]
-pub struct Token([u8; 32]);
+pub struct Token(Vec<Known>);
+
+#[derive(Clone)]
+struct Known {
+    /// Whose it is, where that is said.
+    name: Option<String>,
+    hash: [u8; 32],
+}
+
+/// Tokens of one file.
+const MOST: usize = 100;
+/// Characters of a name.
+const LONGEST_NAME: usize = 64;
 
 /// There is no token to be had.
 #[derive(Debug, thiserror::Error)]
@@ -28,19 +40,34 @@ pub enum TokenError {
     TooLong,
     #[error("the token has characters that no HTTP header can carry: only visible ASCII will do")]
     NotAscii,
+    #[error("line {0} is neither `TOKEN` nor `NAME TOKEN`")]
+    Line(usize),
+    #[error("there are more than {MOST} tokens")]
+    TooMany,
 }
 
 impl Token {
-    /// White space around it is not part of it: editors end files with a newline.
+    /// `TOKEN`, or one `NAME TOKEN` a line: what is done with a named one is written down under its name. White space around a token is not
+    /// part of it, for editors end files with a newline.
     pub fn new(text: &str) -> Result<Self, TokenError> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Err(TokenError::Empty);
+        let mut known = Vec::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (name, token) = match words.as_slice() {
+                [] => continue,
+                [token] => (None, *token),
+                [name, token] if name.chars().count() <= LONGEST_NAME => (Some(*name), *token),
+                _ => return Err(TokenError::Line(number)),
+            };
+            if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(TokenError::NotAscii);
+            }
+            if known.len() == MOST {
+                return Err(TokenError::TooMany);
+            }
+            known.push(Known { name: name.map(str::to_owned), hash: Sha256::digest(token).into() });
         }
-        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(TokenError::NotAscii);
-        }
-        Ok(Self(Sha256::digest(text).into()))
+        if known.is_empty() { Err(TokenError::Empty) } else { Ok(Self(known)) }
     }
 
     pub fn read(path: &Path) -> Result<Self, TokenError> {
@@ -59,10 +86,20 @@ impl Token {
         Ok(text)
     }
 
-    /// Takes as long for a wrong guess as for the right one.
     pub fn is(&self, guess: &str) -> bool {
+        self.whose(guess).is_some()
+    }
+
+    /// Under whose name something is done with it. Takes as long for a wrong guess as for the right one.
+    pub fn whose(&self, guess: &str) -> Option<&str> {
         let guess: [u8; 32] = Sha256::digest(guess).into();
-        self.0.ct_eq(&guess).into()
+        let mut found = None;
+        for known in &self.0 {
+            if bool::from(known.hash.ct_eq(&guess)) {
+                found = Some(known);
+            }
+        }
+        found.map(|known| known.name.as_deref().unwrap_or("the holder of the token"))
     }
 }
 
@@ -87,9 +124,18 @@ mod tests {
     }
 
     #[test]
+    fn each_of_several_tokens_is_somebodys() {
+        let token = Token::new("alice first-token\n\n bob  second-token \n").unwrap();
+        assert_eq!((token.whose("first-token"), token.whose("second-token")), (Some("alice"), Some("bob")));
+        assert_eq!((token.whose("alice"), token.whose("alice first-token")), (None, None));
+        assert_eq!(Token::new("unnamed").unwrap().whose("unnamed"), Some("the holder of the token"));
+    }
+
+    #[test]
     fn what_is_no_token_is_refused() {
         assert!(matches!(Token::new(" \n"), Err(TokenError::Empty)));
-        assert!(matches!(Token::new("two words"), Err(TokenError::NotAscii)));
+        assert!(matches!(Token::new("a-token\nmore than two"), Err(TokenError::Line(2))));
+        assert!(matches!(Token::new(&"t\n".repeat(MOST + 1)), Err(TokenError::TooMany)));
         assert!(matches!(Token::new("schlüssel"), Err(TokenError::NotAscii)));
         assert!(matches!(Token::read(Path::new("/dev/zero")), Err(TokenError::TooLong)));
         assert!(matches!(Token::read(Path::new("/nonexistent")), Err(TokenError::Unreadable { .. })));

@@ -108,6 +108,13 @@ impl Value {
         matches!(self, Value::Secret(_))
     }
 
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Value::Literal(_) => None,
+            Value::Secret(secret) => Some(secret),
+        }
+    }
+
     pub fn secret_mut(&mut self) -> Option<&mut Secret> {
         match self {
             Value::Literal(_) => None,

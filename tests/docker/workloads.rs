@@ -350,3 +350,50 @@ fn an_adopted_application_becomes_landfalls_and_is_renamed_and_images_and_volume
     world.run("get images --watch").expect(2);
     world.run("get applications --unused").expect(2);
 }
+
+/// From the page, or with `curl`: new containers once, and not again with every pass.
+#[test]
+fn a_restart_that_a_controller_is_asked_for_replaces_the_containers_once() {
+    use crate::support::wait_for;
+    use crate::web::client;
+    let host = Host::start();
+    // Makes the image.
+    let _ = host.container("none");
+    let spec = "  image: landfall/busybox:test\n  command: [sleep, '1000000']\n  stopSignal: SIGKILL\n";
+    let world = World::new(&manifests(&host, spec));
+    world.write("token", "alice a-token-of-alices\n");
+    let running = crate::web::live::Running::start(&world, &["--token-file", "token"]);
+    let id = || {
+        let seen = host.api("GET", "/containers/shop-frontend-1/json", &json!(null));
+        (seen.status == 200).then(|| seen.body["Id"].as_str().unwrap().to_owned())
+    };
+    let settled = || {
+        let object = running.get("/api/v1/objects/Application/shop/frontend").json();
+        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let so = |name: &str, status: &str| conditions.iter().any(|it| it["type"] == name && it["status"] == status);
+        (so("Ready", "True") && so("Reconciling", "False")).then_some(())
+    };
+    wait_for("it runs", settled);
+    let before = id().unwrap();
+    let post = |path: &str, body: &str| {
+        let address = running.address.to_string();
+        let headers = [
+            ("Host", address.as_str()),
+            ("Authorization", "Bearer a-token-of-alices"),
+            ("Content-Type", "application/json"),
+        ];
+        client::send(client::connect(running.address), &format!("POST {path}"), &headers, body).expect(202);
+    };
+    post("/api/v1/restart", "{\"object\":\"Application/shop/frontend\"}");
+    wait_for("another container runs", || id().filter(|id| *id != before));
+    wait_for("it is through", settled);
+    let after = id().unwrap();
+    // Passes after that find nothing to do.
+    for _ in 0..2 {
+        let passes = || running.get("/api/v1/objects/Server/infra/edge").json()["status"]["lastPass"]["pass"].as_u64();
+        let seen = passes();
+        post("/api/v1/reconcile", "");
+        wait_for("a pass more", || (passes() > seen).then_some(()));
+    }
+    assert_eq!(id().unwrap(), after);
+}

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use landfall::controller::run::Command;
+use landfall::web::Token;
 
 use super::client::{connect, over_socket, request, send};
 use super::served::{Served, TOKEN};
@@ -23,6 +24,50 @@ fn acting_over_tcp_takes_the_token_and_nothing_like_it() {
 
     served.post("/api/v1/reconcile", &[("Authorization", &format!("Bearer {TOKEN}"))]).expect(202);
     assert_eq!(served.asked(), Some(Command::Reconcile { server: None }));
+}
+
+#[test]
+fn what_is_asked_for_is_asked_for_under_the_name_of_its_token() {
+    let mut served = Served::with(Some(Token::new("alice token-of-alice\nbob token-of-bob\n").unwrap()));
+    for (token, who) in [("token-of-alice", "alice"), ("token-of-bob", "bob")] {
+        served.post("/api/v1/reconcile", &[("Authorization", &format!("Bearer {token}"))]).expect(202);
+        assert_eq!(served.who().as_deref(), Some(who));
+    }
+    served.post("/api/v1/reconcile", &[("Authorization", "Bearer alice")]).expect(401);
+    over_socket(&served.socket, "POST /api/v1/reconcile").expect(202);
+    assert_eq!(served.who().as_deref(), Some("a user of this machine"));
+}
+
+#[test]
+fn only_what_is_declared_can_be_suspended_and_only_what_landfall_runs_restarted() {
+    let mut served = Served::new();
+    served.show(&super::page::town());
+    let address = served.address.to_string();
+    let token = format!("Bearer {TOKEN}");
+    let headers = [("Host", address.as_str()), ("Authorization", token.as_str()), ("Content-Type", "application/json")];
+    let description = super::api::described();
+    let post = |path: &str, body: &str, status: u16| {
+        let answer = send(connect(served.address), &format!("POST {path}"), &headers, body).expect(status);
+        super::api::check(&description, path, "post", status, &answer.json());
+        answer.json()["reason"].as_str().unwrap_or_default().to_owned()
+    };
+    for (body, status, reason) in [
+        ("{\"object\":\"Application/shop/frontend\"}", 409, "NotManaged"),
+        ("{\"object\":\"Application/shop/nobody\"}", 404, "NotFound"),
+        ("{\"object\":\"frontend\"}", 400, "BadRequest"),
+    ] {
+        assert_eq!(post("/api/v1/restart", body, status), reason, "{body}");
+    }
+    for (body, status, reason) in [
+        ("{\"object\":\"Application/shop/frontend\",\"suspend\":true}", 400, "BadRequest"),
+        ("{\"object\":\"Destination/shop/nothing\",\"suspend\":true}", 404, "NotFound"),
+        ("{\"object\":\"Destination/shop/web\"}", 400, "BadRequest"),
+        ("{\"object\":\"Destination/shop/web\",\"suspend\":true}", 202, ""),
+    ] {
+        assert_eq!(post("/api/v1/suspend", body, status), reason, "{body}");
+    }
+    let object = "Destination/shop/web".parse().unwrap();
+    assert_eq!(served.asked(), Some(Command::Suspend { object, suspend: true }));
 }
 
 #[test]

@@ -182,6 +182,50 @@ fn deletions_that_wait_are_shown_live_with_the_command_that_lets_them_go() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
+#[test]
+fn what_is_suspended_from_outside_is_left_until_it_is_resumed_and_who_asked_is_written_down() {
+    let host = Host::start();
+    for name in ["traefik", "frontend"] {
+        host.container(name).running();
+    }
+    host.container("orders").label("app", "orders").running();
+    let world = World::new(&(server(&host.endpoint()) + SHOP));
+    world.write("token", "alice a-token-of-alices\n");
+    let running = Running::start(&world, &["--token-file", "token"]);
+    let ready = |of: &str| {
+        let object = running.get(&format!("/api/v1/objects/{of}")).json();
+        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().find(|it| it["type"] == "Ready").map(|it| it["reason"].as_str().unwrap().to_owned())
+    };
+    wait_for("all is well", || (ready("Destination/shop/web")? == "AsDeclared").then_some(()));
+    let suspend = |suspend: bool| {
+        let address = running.address.to_string();
+        let headers = [
+            ("Host", address.as_str()),
+            ("Authorization", "Bearer a-token-of-alices"),
+            ("Content-Type", "application/json"),
+        ];
+        let body = format!("{{\"object\":\"Destination/shop/web\",\"suspend\":{suspend}}}");
+        client::send(client::connect(running.address), "POST /api/v1/suspend", &headers, &body).expect(202);
+    };
+    suspend(true);
+    wait_for("it is suspended", || (ready("Destination/shop/web")? == "Suspended").then_some(()));
+    host.disconnect("web-net", "frontend");
+    // The other destination is still kept, and a pass that puts that right has seen this one too.
+    host.disconnect("data-net", "orders");
+    wait_for("the other is put right", || host.networks_of("orders").contains(&"data-net".to_owned()).then_some(()));
+    assert!(!host.networks_of("frontend").contains(&"web-net".to_owned()), "it was not left as it is");
+    suspend(false);
+    wait_for("it is put right", || host.networks_of("frontend").contains(&"web-net".to_owned()).then_some(()));
+    let events = running.get("/api/v1/events").expect(200).json();
+    let told = |reason: &str, message: &str| {
+        let all = events["items"].as_array().unwrap();
+        assert!(all.iter().any(|it| it["reason"] == reason && it["message"] == message), "{events:#}");
+    };
+    told("SuspendRequested", "alice suspended it");
+    told("ResumeRequested", "alice resumed it");
+}
+
 /// What nobody may see is planted wherever Landfall comes by, and looked for wherever it speaks.
 #[test]
 fn secrets_are_in_no_log_page_answer_or_metric() {

@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use landfall::controller::board::{Board, ServerState};
 use landfall::controller::run::Command;
+use landfall::engine::connect::ConnectOptions;
+use landfall::observe::ObserveLimits;
 use landfall::report::Report;
 use landfall::status::Status;
-use landfall::web::{AllowedHosts, Limits, Listeners, Shared, Token, WebState, Webhook};
+use landfall::store::file::FileJournals;
+use landfall::web::{AllowedHosts, Limits, Listeners, Planner, Shared, Token, WebState, Webhook};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
@@ -71,6 +74,11 @@ impl Served {
             hosts: AllowedHosts(vec!["landfall.example.com".to_owned()]),
             webhook,
             limits,
+            planner: Planner::new(
+                ConnectOptions::default(),
+                ObserveLimits::default(),
+                Arc::new(FileJournals::in_state(state.path())),
+            ),
         });
         let (listeners, address, socket) = runtime.block_on(async {
             let mut listeners = Listeners::default();
@@ -115,7 +123,18 @@ impl Served {
 
     /// What the loop was asked to do.
     pub(crate) fn asked(&mut self) -> Option<Command> {
-        self.commands.try_recv().ok()
+        Some(match self.commands.try_recv().ok()? {
+            Command::By { command, .. } => *command,
+            command => command,
+        })
+    }
+
+    /// Who has asked for something last.
+    pub(crate) fn who(&mut self) -> Option<String> {
+        match self.commands.try_recv().ok()? {
+            Command::By { who, .. } => Some(who),
+            _ => None,
+        }
     }
 }
 

@@ -12,7 +12,6 @@ pub(super) struct Lane {
     pub(super) href: String,
     /// Why it is not ready, or nothing.
     pub(super) says: String,
-    pub(super) server: String,
     /// Class of the wire.
     pub(super) bus: &'static str,
     pub(super) network: String,
@@ -59,7 +58,6 @@ impl Lane {
             name: key.path(),
             href: href(&key.to_string()),
             says,
-            server: destination.server.declared.key.path(),
             bus,
             network,
             network_says,

@@ -9,13 +9,15 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::lane::Lane;
-use super::parts::{ChangeLine, GOOD, Mark, NoteLine, OperationLine, UNSURE, count, href, word};
+use super::map::Map;
+use super::parts::{GOOD, Mark, NoteLine, OperationLine, UNSURE, ago, count, href, moment, short, word};
 use super::pending::{Pending, waiting};
+use super::timeline::{Row, rows};
 use super::{Frame, render};
 use crate::api::{Condition, Kind, ObjectKey};
 use crate::controller::board::Content;
 use crate::plan::{NoteKind, Reason};
-use crate::store::records::CONTENDED;
+use crate::store::records::{CONTENDED, PassRecord};
 use crate::web::answer::Asked;
 use crate::web::view::{DestinationView, Filter, ServerView, Standing, Tally, View};
 use crate::web::{Problem, WebState};
@@ -33,12 +35,22 @@ const CHANGES: usize = 30;
 pub(in crate::web) struct Asking {
     q: String,
     show: String,
-    server: String,
+    pub(super) server: String,
     page: usize,
 }
 
 impl Asking {
-    fn filter(&self) -> Filter {
+    /// Everything of one server.
+    pub(super) fn of_server(server: &str) -> Self {
+        Self { server: server.to_owned(), ..Self::default() }
+    }
+
+    /// Address of the picture of the same.
+    pub(super) fn topology(&self) -> String {
+        self.href(1).replacen('/', "/topology.svg", 1)
+    }
+
+    pub(super) fn filter(&self) -> Filter {
         let standing = match self.show.as_str() {
             "attention" => vec![Standing::NotReady, Standing::Unknown],
             word => Standing::ALL.into_iter().filter(|it| it.label() == word).collect(),
@@ -47,7 +59,7 @@ impl Asking {
         Filter { text: self.q.trim().to_lowercase(), server, standing }
     }
 
-    fn href(&self, page: usize) -> String {
+    pub(super) fn href(&self, page: usize) -> String {
         let pairs = [("q", self.q.as_str()), ("show", &self.show), ("server", &self.server)];
         let page = if page > 1 { page.to_string() } else { String::new() };
         let pairs = pairs.into_iter().chain([("page", page.as_str())]).filter(|(_, value)| !value.is_empty());
@@ -67,6 +79,83 @@ fn encoded(text: &str) -> String {
         }
     }
     encoded
+}
+
+/// Where the manifests come from.
+struct SourceLine {
+    standing: Mark,
+    /// Repository and path, or that they are files.
+    place: String,
+    branch: String,
+    /// What is in force.
+    commit: Option<CommitLine>,
+    /// The newest, where that is another.
+    newest: Option<CommitLine>,
+    read: String,
+    read_text: String,
+    wrong: String,
+}
+
+struct CommitLine {
+    short: String,
+    revision: String,
+    subject: String,
+    author: String,
+    time: String,
+    time_text: String,
+    ago: String,
+}
+
+/// What is known of a revision.
+fn commit_line(content: &Content, revision: &str, now: jiff::Timestamp) -> CommitLine {
+    let commit = content.manifests.source.as_ref().and_then(|source| source.commit(revision));
+    CommitLine {
+        short: short(revision).to_owned(),
+        revision: revision.to_owned(),
+        subject: commit.map(|it| it.subject.clone()).unwrap_or_default(),
+        author: commit.map(|it| it.author.clone()).unwrap_or_default(),
+        time: commit.map(|it| it.time.to_string()).unwrap_or_default(),
+        time_text: commit.map(|it| moment(it.time)).unwrap_or_default(),
+        ago: commit.map(|it| ago(it.time, now)).unwrap_or_default(),
+    }
+}
+
+fn source_line(content: &Content, now: jiff::Timestamp) -> SourceLine {
+    let manifests = &content.manifests;
+    let source = manifests.source.as_ref();
+    let in_force = manifests.revision.as_deref();
+    let newest = source.and_then(|source| source.revision.as_deref()).filter(|it| Some(*it) != in_force);
+    let read = source.and_then(|source| source.fetched).or(manifests.loaded);
+    let mut wrong = Vec::new();
+    if let Some(problem) = source.and_then(|source| source.problem.as_ref()) {
+        wrong.push(format!("{}: {} Since {}.", problem.reason, sentence(&problem.message), ago(problem.since, now)));
+    }
+    if !manifests.problems.is_empty() {
+        let what = count(manifests.problems.len(), "problem");
+        wrong.push(format!("{what} in the newest manifests; what was good before stays in force."));
+    }
+    SourceLine {
+        standing: if wrong.is_empty() { GOOD } else { UNSURE },
+        place: match source {
+            Some(source) if source.path.is_empty() => source.url.clone(),
+            Some(source) => format!("{} · {}", source.url, source.path),
+            None => "Files on the machine of this controller".to_owned(),
+        },
+        branch: source
+            .map(|source| source.branch.clone().unwrap_or_else(|| "default branch".to_owned()))
+            .unwrap_or_default(),
+        commit: in_force.map(|revision| commit_line(content, revision, now)),
+        newest: newest.map(|revision| commit_line(content, revision, now)),
+        read: read.map(|it| it.to_string()).unwrap_or_default(),
+        read_text: read
+            .map(|it| format!("{} {}", if source.is_some() { "fetched" } else { "read" }, ago(it, now)))
+            .unwrap_or_default(),
+        wrong: wrong.join(" "),
+    }
+}
+
+fn sentence(text: &str) -> String {
+    if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }
 
 struct Headline {
@@ -100,15 +189,15 @@ struct ServerPart {
 struct Overview {
     frame: Frame,
     headline: Headline,
+    source: SourceLine,
     pending: Option<Pending>,
+    map: Map,
     tiles: Vec<Tile>,
     problems: Vec<String>,
     problems_say: String,
     notes: Vec<NoteLine>,
     more_notes: usize,
     q: String,
-    show: String,
-    server: String,
     filtered: bool,
     found: usize,
     total: usize,
@@ -121,7 +210,7 @@ struct Overview {
     operations: Vec<OperationLine>,
     more_operations: usize,
     no_operations: &'static str,
-    changes: Vec<ChangeLine>,
+    changes: Vec<Row>,
 }
 
 pub(in crate::web) async fn overview(
@@ -130,10 +219,13 @@ pub(in crate::web) async fn overview(
 ) -> Result<Response, Problem> {
     let view = View::new(state.board.snapshot());
     let pending = Pending::new(&view, &state, None);
-    render(StatusCode::OK, &fill(&view, &asking, pending))
+    let passes = super::timeline::passes(&state).await;
+    let filled = fill(&view, &asking, pending, state.token.is_some(), &passes);
+    render(StatusCode::OK, &filled)
 }
 
-fn fill(view: &View, asking: &Asking, pending: Option<Pending>) -> Overview {
+fn fill(view: &View, asking: &Asking, pending: Option<Pending>, acts: bool, passes: &[PassRecord]) -> Overview {
+    let now = jiff::Timestamp::now();
     let content = view.content();
     let tally = view.total();
     let filter = asking.filter();
@@ -172,18 +264,28 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>) -> Overview {
     });
     let unhealthy: Vec<_> =
         conditions.filter_map(|(server, object, all)| Some((server, object, all.iter().find(down)?))).collect();
-    let more_notes = (notes.len() + unhealthy.len()).saturating_sub(NOTES);
+    let fought: Vec<_> = content
+        .servers
+        .iter()
+        .flat_map(|(server, state)| state.conditions.iter().map(move |(object, all)| (server, object, all)))
+        .filter_map(|(server, object, all)| Some((server, object, all.iter().find(is_fought)?)))
+        .collect();
+    let full: Vec<NoteLine> = view.destinations().filter_map(|it| NoteLine::used_up(&it)).take(NOTES).collect();
+    let more_notes = (notes.len() + unhealthy.len() + fought.len() + full.len()).saturating_sub(NOTES);
     // Lines only for what is shown: there may be tens of thousands.
     let notes = notes.into_iter().map(|note| NoteLine::new(note, linked(view, &note.object)));
     let unhealthy = unhealthy.into_iter().map(|(server, object, down)| NoteLine::unhealthy(object, server, down));
-    let notes: Vec<NoteLine> = notes.chain(unhealthy).take(NOTES).collect();
+    let fought = fought.into_iter().map(|(server, object, it)| NoteLine::contended(object, server, it));
+    let notes: Vec<NoteLine> = notes.chain(fought).chain(unhealthy).chain(full).take(NOTES).collect();
     let problems = &content.manifests.problems;
     let unread = content.manifests.generation == 0;
     let headline = headline(view, tally);
     Overview {
-        frame: Frame::new(format!("{} · Landfall", headline.text), content),
+        frame: Frame::new(format!("{} · Landfall", headline.text), content, acts),
         headline,
+        source: source_line(content, now),
         pending,
+        map: Map::new(view, asking, filtered.then_some(if asking.server.is_empty() { shown } else { &found })),
         tiles: tiles(tally, asking),
         problems: problems.iter().take(NOTES).map(|problem| problem.render(false)).collect(),
         problems_say: format!(
@@ -194,8 +296,6 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>) -> Overview {
         more_notes,
         notes,
         q: asking.q.clone(),
-        show: asking.show.clone(),
-        server: asking.server.clone(),
         filtered,
         found: found.len(),
         total: tally.total(),
@@ -216,12 +316,7 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>) -> Overview {
         } else {
             "Nothing to do: the servers are as the manifests say."
         },
-        changes: content
-            .recent
-            .iter()
-            .take(CHANGES)
-            .map(|event| ChangeLine::new(event, |object| linked(view, object)))
-            .collect(),
+        changes: rows(content.recent.iter(), passes, CHANGES, now, |object| linked(view, object)),
     }
 }
 
@@ -274,13 +369,14 @@ fn headline(view: &View, tally: Tally) -> Headline {
     if looked_at < servers {
         says.push(format!("{} not looked at yet", servers - looked_at));
     }
-    if let Some(loaded) = content.manifests.loaded {
-        says.push(format!("manifests read {}", super::parts::moment(loaded)));
-    }
     if content.stopping {
         says.push("stopping".to_owned());
     }
     Headline { standing, text, says: says.join(" · ") }
+}
+
+fn is_fought(condition: &&Condition) -> bool {
+    condition.condition_type == CONTENDED && condition.status == crate::api::ConditionStatus::True
 }
 
 /// How many objects something keeps undoing.

@@ -3,8 +3,8 @@
 use crate::api::{Condition, ConditionStatus};
 use crate::plan::{BlockerKind, NoteKind};
 use crate::report::json::{NoteDocument, OperationDocument};
-use crate::store::records::{APPROVAL_PENDING, CONTENDED, EventRecord, EventType};
-use crate::web::view::Standing;
+use crate::store::records::{APPROVAL_PENDING, CONTENDED};
+use crate::web::view::{DestinationView, Standing};
 
 /// How something stands, as a class and as a sign: colours alone say nothing to many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,22 @@ pub(super) fn moment(time: jiff::Timestamp) -> String {
 
 fn moment_of(text: &str) -> String {
     text.parse().map_or_else(|_| text.to_owned(), moment)
+}
+
+/// `5 s ago`, `3 min ago`, `4 h ago`, `12 days ago`.
+pub(super) fn ago(time: jiff::Timestamp, now: jiff::Timestamp) -> String {
+    match now.as_second().saturating_sub(time.as_second()).max(0) {
+        0..5 => "just now".to_owned(),
+        seconds @ 5..90 => format!("{seconds} s ago"),
+        seconds @ 90..5_400 => format!("{} min ago", seconds / 60),
+        seconds @ 5_400..172_800 => format!("{} h ago", seconds / 3_600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+/// Of a revision, what people read.
+pub(super) fn short(revision: &str) -> &str {
+    revision.get(..10).unwrap_or(revision)
 }
 
 /// `1 server`, `2 servers`.
@@ -105,6 +121,29 @@ impl NoteLine {
 }
 
 impl NoteLine {
+    /// Something that is put back again and again.
+    pub(super) fn contended(object: &str, server: &str, condition: &Condition) -> Self {
+        Self { class: UNSURE.class, sign: UNSURE.sign, kind: "Contended", ..Self::unhealthy(object, server, condition) }
+    }
+
+    /// A destination whose addresses are used up, or nearly.
+    pub(super) fn used_up(destination: &DestinationView<'_>) -> Option<Self> {
+        let use_of = super::object::subnets(destination).into_iter().find(|it| it.is_nearly_full)?;
+        let object = destination.key().to_string();
+        Some(Self {
+            class: UNSURE.class,
+            sign: UNSURE.sign,
+            kind: "Addresses",
+            reason: "AddressesRunningOut".to_owned(),
+            href: Some(href(&object)),
+            object,
+            server: destination.server.declared.key.path(),
+            message: format!("{} has {} of {} addresses left.", use_of.subnet, use_of.free, use_of.total),
+            hint: Some("`landfall subnets` shows who has them; a larger range takes another network".to_owned()),
+            blockers: Vec::new(),
+        })
+    }
+
     /// Something that is as declared and serves nobody.
     pub(super) fn unhealthy(object: &str, server: &str, condition: &Condition) -> Self {
         Self {
@@ -131,55 +170,28 @@ pub(super) struct OperationLine {
     pub(super) class: &'static str,
     pub(super) sign: &'static str,
     pub(super) text: String,
-    pub(super) object: String,
+    pub(super) differences: Vec<String>,
     pub(super) server: String,
-    pub(super) cause: &'static str,
     pub(super) outcome: &'static str,
     pub(super) message: Option<String>,
 }
 
 impl OperationLine {
     pub(super) fn new(operation: &OperationDocument) -> Self {
-        let sign = match operation.op {
-            "CreateNetwork" | "ConnectEndpoint" | "CreateContainer" | "CreateService" => "+",
-            "RemoveNetwork" | "DisconnectEndpoint" | "RemoveContainer" | "RemoveService" => "−",
+        let (sign, text) = operation.text.split_once(' ').unwrap_or(("~", &operation.text));
+        let sign = match sign {
+            "+" => "+",
+            "-" => "−",
             _ => "~",
         };
-        let parts = [Some(operation.op), operation.container.as_deref(), operation.network.as_deref()];
         Self {
             class: if operation.outcome == "Failed" { "failed" } else { "outstanding" },
             sign,
-            text: parts.into_iter().flatten().collect::<Vec<_>>().join(" "),
-            object: operation.object.clone(),
+            text: text.to_owned(),
+            differences: operation.differences.iter().map(ToString::to_string).collect(),
             server: operation.server.clone(),
-            cause: operation.cause,
             outcome: operation.outcome,
             message: operation.message.clone(),
-        }
-    }
-}
-
-pub(super) struct ChangeLine {
-    pub(super) class: &'static str,
-    pub(super) time: String,
-    pub(super) time_text: String,
-    pub(super) object: String,
-    pub(super) href: Option<String>,
-    pub(super) reason: String,
-    pub(super) message: String,
-}
-
-impl ChangeLine {
-    pub(super) fn new(event: &EventRecord, linked: impl Fn(&str) -> bool) -> Self {
-        let object = event.object.as_ref().map(ToString::to_string);
-        Self {
-            class: if event.event_type == EventType::Warning { "bad" } else { "plain" },
-            time: event.time.to_string(),
-            time_text: moment(event.time),
-            href: object.as_deref().filter(|object| linked(object)).map(href),
-            object: object.unwrap_or_else(|| "Manifests".to_owned()),
-            reason: event.reason.clone(),
-            message: event.message.clone(),
         }
     }
 }
@@ -192,6 +204,7 @@ pub(super) struct ConditionLine {
     pub(super) message: String,
     pub(super) since: String,
     pub(super) since_text: String,
+    pub(super) since_ago: String,
 }
 
 impl ConditionLine {
@@ -208,6 +221,7 @@ impl ConditionLine {
             status,
             reason: condition.reason.clone(),
             message: condition.message.clone(),
+            since_ago: since.parse().map_or_else(|_| since.clone(), |since| ago(since, jiff::Timestamp::now())),
             since_text: moment_of(&since),
             since,
         }

@@ -27,6 +27,8 @@ pub(super) struct PendingPart {
     /// How many are not named.
     pub(super) more: usize,
     pub(super) command: String,
+    /// Of the request that agrees.
+    pub(super) body: String,
 }
 
 pub(super) struct DeletionLine {
@@ -94,5 +96,6 @@ fn part(server: &str, withheld: &Withheld, set: &str, state: Option<&Path>) -> P
         disconnections: withheld.disconnections.iter().take(NAMED).map(disconnection).collect(),
         more: deletions.saturating_sub(NAMED) + disconnections.saturating_sub(NAMED),
         command: approval(&withheld.fingerprint, set, state),
+        body: serde_json::json!({ "fingerprint": withheld.fingerprint }).to_string(),
     }
 }
