@@ -12,6 +12,7 @@ mod git;
 mod hosts;
 mod manifest;
 mod notify;
+mod packages;
 mod planner;
 mod quickstart;
 mod ssh;
