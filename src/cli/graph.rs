@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             .flat_map(|server| std::iter::once(&server.key).chain(server.destinations.iter().map(|it| &it.key)))
             .cloned()
             .collect();
-        let seen = seen::look(context, &manifests, &drawn, &args.set, &args.servers, &args.state)?;
+        let seen = seen::look(context, &manifests, &drawn, &args.set, &args.servers, &args.state, true)?;
         shapes = observed(&seen, &drawn);
         graph.observe(&shapes);
         servers::complain(context, &seen.observed);
