@@ -171,7 +171,7 @@ fn of_resource(key: &ObjectKey, destinations: &[DestinationView<'_>]) -> Vec<Com
         let seen: Vec<_> = seen.map(|member| &member.endpoint).collect();
         let on = destination.key().path();
         for member in declared {
-            let aliases = member.endpoint.aliases.iter().cloned().collect::<Vec<_>>();
+            let aliases = member.endpoint.aliases.to_vec();
             let observed = seen.first().map(|it| {
                 let own = it.aliases.iter().filter(|alias| aliases.is_empty() || aliases.contains(alias));
                 own.cloned().collect::<Vec<_>>().join(", ")
