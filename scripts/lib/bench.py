@@ -13,6 +13,7 @@ from pathlib import Path
 
 import bench_run
 import bench_ssh
+import bench_workloads
 from harness import Counter, Docker, application, destination, hyperfine, milliseconds, remove_networks, report, rows, run, server, start_container
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -127,7 +128,7 @@ def bench_diff(options):
         report(case, counter.summary())
 
 
-BENCHES = {"start": bench_start, "size": bench_size, "validate": bench_validate, "apply": bench_apply, "diff": bench_diff, **bench_run.BENCHES, **bench_ssh.BENCHES}
+BENCHES = {"start": bench_start, "size": bench_size, "validate": bench_validate, "apply": bench_apply, "diff": bench_diff, **bench_run.BENCHES, **bench_ssh.BENCHES, **bench_workloads.BENCHES}
 
 
 def main():
