@@ -36,6 +36,13 @@ impl World {
         finish(command.envs(environment.iter().copied()), "")
     }
 
+    /// The same as a shell takes it.
+    pub(crate) fn command_line(&self, arguments: &str) -> String {
+        let program = command().get_program().to_string_lossy().into_owned();
+        let path = self.path().display();
+        format!("cd '{path}' && XDG_STATE_HOME='{path}/state' '{program}' {arguments}")
+    }
+
     pub(crate) fn command(&self, arguments: &str) -> Command {
         let state = self.path().join("state");
         let mut command = command();

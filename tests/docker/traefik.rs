@@ -10,7 +10,7 @@ use super::workloads::names;
 use crate::cli::world::World;
 use crate::support::{Host, wait_for};
 
-const TRAEFIK: &str = "landfall/traefik:test";
+pub(super) const TRAEFIK: &str = "landfall/traefik:test";
 /// Where the proxy answers on the host.
 const PORT: u16 = 8080;
 

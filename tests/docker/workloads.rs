@@ -14,7 +14,7 @@ const SPEC: &str = "  image: landfall/busybox:test
   healthcheck: { command: [wget, -q, -O, /dev/null, 'http://127.0.0.1:8080/'], intervalSeconds: 1, retries: 2 }
 ";
 
-fn manifests(host: &Host, spec: &str) -> String {
+pub(super) fn manifests(host: &Host, spec: &str) -> String {
     format!(
         "apiVersion: landfall/v1
 kind: Server
@@ -396,4 +396,65 @@ fn a_restart_that_a_controller_is_asked_for_replaces_the_containers_once() {
         wait_for("a pass more", || (passes() > seen).then_some(()));
     }
     assert_eq!(id().unwrap(), after);
+/// Whoever rolls out is killed in the middle, at two at once, with a hook that fails, and with a port that somebody else has.
+#[test]
+fn what_goes_wrong_in_a_rollout_leaves_the_old_one_serving_and_the_next_one_completes_it() {
+    let host = Host::start();
+    // Makes the image.
+    let _ = host.container("none");
+    let version = |number: &str, more: &str| {
+        format!("{SPEC}  env: [{{ name: VERSION, value: '{number}' }}]\n{more}").replace(
+            "exec httpd",
+            "{ [ $VERSION != slow ] || while [ ! -e /tmp/go ]; do sleep 0.1; done; } && exec httpd",
+        )
+    };
+    let world = World::new(&manifests(&host, &version("one", "")));
+    world.run("apply").expect(0);
+    let declare =
+        |number: &str, more: &str| world.write("manifests/all.yaml", &manifests(&host, &version(number, more)));
+
+    // A hook that fails: nothing was replaced, and nothing of it is left.
+    let hook = |command: &str| format!("  hooks: {{ preDeploy: {{ command: [sh, -c, '{command}'] }} }}\n");
+    declare("two", &hook("echo migrating; exit 3"));
+    let failed = world.run("apply").expect(2).to_string();
+    assert!(
+        failed.contains("HookFailed") && failed.contains("exited with code 3") && failed.contains("migrating"),
+        "{failed}"
+    );
+    assert_eq!((names(&host), answer(&host)), (vec!["shop-frontend-1".to_owned()], "one".to_owned()));
+    // One that passes is run once, on the destination, with the new version's variables.
+    declare("two", &hook("echo $VERSION > /dev/null; [ $VERSION = two ] && ping -c 1 -w 5 frontend"));
+    world.run("apply").expect(0);
+    assert_eq!((names(&host), answer(&host)), (vec!["shop-frontend-1".to_owned()], "two".to_owned()));
+
+    // Killed while the new one gets healthy.
+    declare("slow", "");
+    let mut killed = world.command("apply").spawn().unwrap();
+    crate::support::wait_for("the new version beside the old one", || {
+        let seen = host.api("GET", "/containers/shop-frontend-1-next/json", &json!(null));
+        (seen.status == 200 && seen.body["State"]["Running"] == true).then_some(())
+    });
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let health = |name: &str| host.inspect(name)["State"]["Health"]["Status"].clone();
+    assert_eq!(health("shop-frontend-1"), "healthy");
+    // Two go on where it was at once: whichever does what, it is done once.
+    host.exec("shop-frontend-1-next", &["touch", "/tmp/go"]);
+    let mut both: Vec<_> = (0..2).map(|_| world.command("apply").spawn().unwrap()).collect();
+    both.iter_mut().for_each(|apply| drop(apply.wait().unwrap()));
+    world.run("apply").expect(0);
+    world.run("diff").expect(0);
+    assert_eq!((names(&host), answer(&host)), (vec!["shop-frontend-1".to_owned()], "slow".to_owned()));
+
+    // A port of the server that somebody else has: the old one comes back.
+    host.container("other").publish(80, 8099).running();
+    declare("three", "  ports: [{ containerPort: 8080, hostPort: 8099 }]\n");
+    let taken = world.run("apply").expect(2).to_string();
+    assert!(taken.contains("PortTaken"), "{taken}");
+    crate::support::wait_for("the old one in its place", || (health("shop-frontend-1") == "healthy").then_some(()));
+    host.remove_container("other");
+    assert_eq!((names(&host), answer(&host)), (vec!["shop-frontend-1".to_owned()], "slow".to_owned()));
+    world.run("apply").expect(0);
+    assert_eq!((names(&host), answer(&host)), (vec!["shop-frontend-1".to_owned()], "three".to_owned()));
+    world.run("diff").expect(0);
 }

@@ -479,6 +479,11 @@ impl Host {
 
     /// The same, with whatever `add` puts into its root directory.
     pub(crate) fn import_image_with(&self, image: &str, programs: &[&str], add: impl FnOnce(&Path)) {
+        self.import_image_as(image, programs, &[], add);
+    }
+
+    /// The same, with instructions of a Dockerfile.
+    pub(crate) fn import_image_as(&self, image: &str, programs: &[&str], changes: &[&str], add: impl FnOnce(&Path)) {
         let root = tempfile::tempdir().unwrap();
         let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
         let busybox = busybox.expect("busybox-static is not installed");
@@ -503,7 +508,11 @@ impl Host {
         let tar = Command::new("tar").arg("-C").arg(root.path()).args(["-c", "."]).output().unwrap();
         assert!(tar.status.success(), "{}", String::from_utf8_lossy(&tar.stderr));
         // With its registry: Podman takes an image without one for its own, and looks for it elsewhere.
-        let path = format!("/images/create?fromSrc=-&repo=docker.io/{image}");
+        let mut path = format!("/images/create?fromSrc=-&repo=docker.io/{image}");
+        for change in changes {
+            let encoded: String = change.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            path.push_str(&format!("&changes={encoded}"));
+        }
         self.try_api("POST", &path, "application/x-tar", &tar.stdout).unwrap().expect_success(&path);
     }
 }
@@ -538,7 +547,7 @@ impl Answer {
         self.body["message"].as_str().unwrap_or_default()
     }
 
-    fn expect_success(self, path: &str) -> Value {
+    pub(super) fn expect_success(self, path: &str) -> Value {
         assert!(self.status < 400, "{path}: {} {}", self.status, self.body);
         self.body
     }
