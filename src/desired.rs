@@ -134,6 +134,8 @@ pub struct Proxy {
     pub proxy_type: ProxyType,
     /// Whether it is made to look again; `None`: where its image is Traefik's.
     pub refresh: Option<bool>,
+    /// The application that Landfall runs it as.
+    pub run_by: Option<ObjectKey>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

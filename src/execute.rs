@@ -47,6 +47,8 @@ pub trait Progress: Send + Sync {
     fn finished(&self, _server: &ObjectKey, _operation: &Operation, _outcome: &Outcome) {}
     /// Something on the way: of an operation that consists of many things, in another program's words.
     fn step(&self, _server: &ObjectKey, _text: &str) {}
+    /// How far the pull of an image is: bytes that have come, and bytes that are known of.
+    fn pulled(&self, _server: &ObjectKey, _reference: &str, _come: u64, _known: u64) {}
     /// Asked before each group: what is under way is completed, and the rest is skipped.
     fn stopped(&self) -> bool {
         false
@@ -102,7 +104,15 @@ async fn execute_server(
         tracing::info!(server = plan.server.path(), "{text}");
         progress.step(&plan.server, text);
     };
-    let caller = |engine| Caller { engine, manager: engines.manager, others: &engines.others, limits, step: &step };
+    let caller = |engine| Caller {
+        engine,
+        manager: engines.manager,
+        others: &engines.others,
+        limits,
+        step: &step,
+        server: &plan.server,
+        progress,
+    };
     let mut run = ServerRun {
         server: &plan.server,
         caller: engines.own.map(caller),
@@ -122,14 +132,22 @@ async fn execute_server(
         },
     };
     let mut unfinished: Vec<&Journal> = Vec::new();
-    for group in &plan.groups {
-        if progress.stopped() {
-            run.caller = None;
-            run.manager = None;
+    let mut rest = plan.groups.as_slice();
+    while let Some((group, others)) = rest.split_first() {
+        run.heed();
+        let rollouts = rest.iter().take_while(|group| is_rollout(group)).count();
+        if rollouts > 1 {
+            let (together, later) = rest.split_at(rollouts);
+            for group in run.side_by_side(together).await {
+                unfinished.extend(&group.completes);
+            }
+            rest = later;
+            continue;
         }
         if run.group(group).await != Ended::Done {
             unfinished.extend(&group.completes);
         }
+        rest = others;
     }
     let restored =
         plan.groups.iter().flat_map(|group| &group.completes).filter(|journal| !unfinished.contains(journal));
@@ -196,6 +214,127 @@ struct ServerRun<'a> {
     /// Containers that this plan has made, by the name that they were made with.
     made: BTreeMap<String, ContainerTarget>,
     report: ServerReport,
+}
+
+/// Rollouts of one server that are under way at the same time: what they take is waiting for images and for health.
+const SIDE_BY_SIDE: usize = 8;
+
+/// It makes a managed container, or has one take over; and does not only take one away, which is done in the order of the plan.
+fn is_rollout(group: &Group) -> bool {
+    group.operations.iter().any(|operation| match &operation.call {
+        Call::Workload(call) => {
+            !matches!(**call, WorkloadCall::StopContainer { .. } | WorkloadCall::RemoveContainer { .. })
+        }
+        _ => false,
+    })
+}
+
+/// Those of the groups that wait for none of the others, and the rest, each in their order.
+fn independent(groups: Vec<&Group>) -> (Vec<&Group>, Vec<&Group>) {
+    let mut before: BTreeSet<&ObjectKey> = BTreeSet::new();
+    let (mut now, mut later) = (Vec::new(), Vec::new());
+    for group in groups {
+        let waits = needed(group).iter().any(|object| before.contains(object));
+        before.insert(&group.object);
+        if waits { later.push(group) } else { now.push(group) }
+    }
+    (now, later)
+}
+
+/// The resources of a managed one's group that have to be in place for it: itself as far as it is brought about, and what it depends on.
+fn needed(group: &Group) -> BTreeSet<&ObjectKey> {
+    let calls = group.operations.iter().filter_map(|operation| match &operation.call {
+        Call::Workload(call) => Some(call),
+        _ => None,
+    });
+    let mut needed = BTreeSet::new();
+    for call in calls {
+        needed.insert(&group.object);
+        if let WorkloadCall::CreateContainer { after, .. } = &**call {
+            needed.extend(after);
+        }
+    }
+    needed
+}
+
+impl<'a> ServerRun<'a> {
+    /// Begins nothing more once whoever watches has said so.
+    fn heed(&mut self) {
+        if self.progress.stopped() {
+            self.caller = None;
+            self.manager = None;
+        }
+    }
+
+    /// Rollouts of different resources at the same time, those of one after what it depends on. Returns the groups that did not end well.
+    async fn side_by_side<'g>(&mut self, groups: &'g [Group]) -> Vec<&'g Group> {
+        let mut unfinished = Vec::new();
+        let mut waiting: Vec<&Group> = groups.iter().collect();
+        while !waiting.is_empty() {
+            self.heed();
+            let (now, later) = independent(waiting);
+            waiting = later;
+            let runs: Vec<_> = now
+                .iter()
+                .map(|group| {
+                    let mut run = self.apart();
+                    async move {
+                        let ended = run.group(group).await;
+                        (run, ended)
+                    }
+                    .boxed()
+                })
+                .collect();
+            let known = self.report.operations.iter().filter(|it| is_lacking(it)).count();
+            let done: Vec<(ServerRun<'a>, Ended)> = futures::stream::iter(runs).buffered(SIDE_BY_SIDE).collect().await;
+            for (group, (run, ended)) in now.into_iter().zip(done) {
+                self.join(run, known);
+                if ended != Ended::Done {
+                    unfinished.push(group);
+                }
+            }
+        }
+        unfinished
+    }
+
+    /// The same run for one group beside others: it knows what was brought about until now, and what was not.
+    fn apart(&self) -> Self {
+        ServerRun {
+            server: self.server,
+            caller: self.caller,
+            manager: self.manager,
+            journals: self.journals,
+            progress: self.progress,
+            created: self.created.clone(),
+            connected: self.connected.clone(),
+            updated: self.updated.clone(),
+            made: self.made.clone(),
+            report: ServerReport {
+                server: self.report.server.clone(),
+                server_type: self.report.server_type,
+                manager: self.report.manager.clone(),
+                operations: self.report.operations.iter().filter(|it| is_lacking(it)).cloned().collect(),
+                notes: Vec::new(),
+            },
+        }
+    }
+
+    /// What was done apart; `known`: the operations that it was told of.
+    fn join(&mut self, run: ServerRun<'a>, known: usize) {
+        self.caller = self.caller.and(run.caller);
+        self.manager = self.manager.and(run.manager);
+        self.created.extend(run.created);
+        self.connected.extend(run.connected);
+        self.updated.extend(run.updated);
+        self.made.extend(run.made);
+        self.report.operations.extend(run.report.operations.into_iter().skip(known));
+        self.report.notes.extend(run.report.notes);
+    }
+}
+
+/// It was not done.
+fn is_lacking(report: &OperationReport) -> bool {
+    matches!(report.outcome, Outcome::Failed(_) | Outcome::Skipped)
 }
 
 impl ServerRun<'_> {
@@ -287,20 +426,8 @@ impl ServerRun<'_> {
 
     /// The group goes on with what an earlier one of a managed resource was to bring about, and that failed.
     fn is_without_base(&self, group: &Group) -> bool {
-        let calls = group.operations.iter().filter_map(|operation| match &operation.call {
-            Call::Workload(call) => Some(call),
-            _ => None,
-        });
-        let mut needed = BTreeSet::new();
-        for call in calls {
-            needed.insert(&group.object);
-            if let WorkloadCall::CreateContainer { after, .. } = &**call {
-                needed.extend(after);
-            }
-        }
-        let failed = |report: &OperationReport| {
-            matches!(report.outcome, Outcome::Failed(_) | Outcome::Skipped) && needed.contains(&report.operation.object)
-        };
+        let needed = needed(group);
+        let failed = |report: &OperationReport| is_lacking(report) && needed.contains(&report.operation.object);
         !needed.is_empty() && self.report.operations.iter().any(failed)
     }
 
@@ -493,6 +620,13 @@ impl ServerRun<'_> {
             Call::Workload(call) => {
                 if let Some(network) = call.network_mut().filter(|network| network.id.is_none()) {
                     network.id = Some(self.created.get(&network.name)?.clone());
+                }
+                if let WorkloadCall::CreateContainer { also, .. } = &mut **call {
+                    for (network, _) in also.iter_mut().filter(|(network, _)| network.id.is_none()) {
+                        network.id = self.created.get(&network.name).cloned();
+                    }
+                    // Where one could not be made, the next pass connects.
+                    also.retain(|(network, _)| network.id.is_some());
                 }
                 if let Some(container) = call.container_mut()
                     && let ContainerRef::Created(name) = container

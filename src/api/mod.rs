@@ -17,8 +17,9 @@ pub use destination::{
 pub use meta::{API_VERSION, DEFAULT_NAMESPACE, Kind, Metadata, ObjectKey, ObjectRef};
 pub use notifier::{NotifierEvent, NotifierSpec, NotifierType};
 pub use resource::{
-    ApplicationSpec, ComposeSpec, ContainerSelector, CredentialsSpec, DatabaseEngine, DatabaseSpec, EndpointSpec,
-    EnvVar, HealthcheckSpec, PasswordSpec, PortSpec, PullPolicy, RestartPolicy, ServiceSpec, StorageSpec, VolumeSpec,
+    ApplicationRole, ApplicationSpec, ComposeSpec, ContainerSelector, CredentialsSpec, DatabaseEngine, DatabaseSpec,
+    EndpointSpec, EnvVar, HealthcheckSpec, PasswordSpec, PortSpec, PullPolicy, RestartPolicy, ServiceSpec, StorageSpec,
+    VolumeSpec,
 };
 pub use server::{ProxySpec, ProxyType, ServerRole, ServerSpec, SshSpec, SubnetPoolSpec, TlsSpec};
 

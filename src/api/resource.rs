@@ -69,6 +69,13 @@ pub struct EndpointSpec {
     pub driver_opts: BTreeMap<String, String>,
 }
 
+/// What an application is for, beside its users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ApplicationRole {
+    /// The proxy of its server.
+    Proxy,
+}
+
 /// When to pull an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PullPolicy {
@@ -193,6 +200,10 @@ pub struct ApplicationSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
     pub start_after_repair: bool,
+    /// Managed: `Proxy` makes it the proxy of its server, Traefik or Caddy, on the networks of all active destinations that ask for one. Image,
+    /// command, ports 80 and 443, a volume for certificates and the Docker socket (read-only) are then set where they are not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<ApplicationRole>,
     /// Managed: the image to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
@@ -503,6 +514,7 @@ impl ApplicationSpec {
             containers: Some(containers),
             endpoint: None,
             start_after_repair: false,
+            role: None,
             image: None,
             pull_policy: None,
             command: Vec::new(),

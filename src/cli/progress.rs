@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::storage::bytes;
 use crate::api::ObjectKey;
 use crate::execute::Progress;
 use crate::plan::{Operation, Plan};
@@ -86,6 +87,11 @@ impl Progress for Bars {
 
     fn step(&self, server: &ObjectKey, text: &str) {
         self.with(server, |bar| bar.set_message(one_line(text).into_owned()));
+    }
+
+    fn pulled(&self, server: &ObjectKey, reference: &str, come: u64, known: u64) {
+        let message = format!("pull image {reference}: {} of {}", bytes(come), bytes(known));
+        self.with(server, |bar| bar.set_message(one_line(&message).into_owned()));
     }
 
     fn stopped(&self) -> bool {

@@ -327,7 +327,7 @@ fn table(stored: Stored, items: &[&Item], wide: bool) -> Table {
 }
 
 /// `4.2 MB`, as `docker images` says it.
-fn bytes(size: u64) -> String {
+pub(super) fn bytes(size: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];
     let mut unit = 0;
     let mut scale = 1_u64;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Limits;
 use super::removal::{Depth, Leaving};
+use super::{Limits, Progress};
 use crate::api::ObjectKey;
 use crate::engine::{EngineError, EngineErrorKind, ServiceNetworkUpdate, ServiceUpdate, Writer};
 use crate::observed::{
@@ -141,6 +141,8 @@ pub(super) struct Caller<'a> {
     pub(super) limits: Limits,
     /// Told of what is under way within one call.
     pub(super) step: &'a (dyn Fn(&str) + Sync),
+    pub(super) server: &'a ObjectKey,
+    pub(super) progress: &'a dyn Progress,
 }
 
 impl Caller<'_> {

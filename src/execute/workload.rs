@@ -11,6 +11,8 @@ use crate::observed::{ContainerId, ContainerState, EndpointSettings, Health};
 use crate::plan::workload::call::{ContainerRef, Drain, Readiness, WorkloadCall};
 use crate::plan::{NetworkTarget, Reason};
 use crate::report::Failure;
+use crate::workload::NOWHERE;
+use crate::workload::database::Written;
 use crate::workload::identity::{OBJECT, UID};
 use crate::workload::seen::SeenConfig;
 use crate::workload::{ContainerCreate, ContainerUpdate};
@@ -19,6 +21,8 @@ use crate::workload::{ContainerCreate, ContainerUpdate};
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// Lines of a log that a failure shows.
 const LINES: usize = 10;
+/// Longest look into a volume.
+const READING: Duration = Duration::from_secs(60);
 /// So many restarts of a container without a health check are a failure.
 pub(super) const RESTARTS: u64 = 3;
 
@@ -27,7 +31,8 @@ impl Caller<'_> {
     pub(super) async fn workload(&self, call: &WorkloadCall) -> Result<Done, Mishap> {
         match call {
             WorkloadCall::PullImage { reference } => {
-                self.engine.pull_image(reference, &|_, _| {}).await.map_err(Mishap::from)?;
+                let progress = |come, known| self.progress.pulled(self.server, reference, come, known);
+                self.engine.pull_image(reference, &progress).await.map_err(Mishap::from)?;
             }
             WorkloadCall::CreateVolume { name, labels } => {
                 self.answer(self.engine.create_volume(name, labels)).await?;
@@ -35,8 +40,10 @@ impl Caller<'_> {
             WorkloadCall::RunJob { container, network, settings, timeout } => {
                 self.job(container, network, settings, Duration::from_secs(u64::from(*timeout))).await?;
             }
-            WorkloadCall::CreateContainer { container, network, settings, .. } => {
+            WorkloadCall::CheckData { container, declared } => self.check_data(container, declared).await?,
+            WorkloadCall::CreateContainer { container, network, settings, also, .. } => {
                 let id = self.make(container, network, settings).await?;
+                self.join(&id, also).await?;
                 return Ok(Done { container: Some((container.name.clone(), id)), ..Done::default() });
             }
             WorkloadCall::StartContainer { container, ready, .. } => self.start(container, ready).await?,
@@ -112,6 +119,44 @@ impl Caller<'_> {
         }
     }
 
+    /// Puts a container that was just made on further networks, before it starts.
+    async fn join(&self, id: &ContainerId, also: &[(NetworkTarget, EndpointSettings)]) -> Result<(), Mishap> {
+        for (network, settings) in also {
+            let Some(target) = &network.id else { continue };
+            if let Err(error) = self.answer(self.engine.connect(target, id, settings)).await {
+                let seen = self.look(id).await?;
+                let on = |it: &WorkloadDetail| it.container.endpoints.iter().any(|on| on.network_name == network.name);
+                if !seen.as_ref().is_some_and(on) {
+                    let _ = self.answer(self.engine.remove_container(id, true)).await;
+                    return Err(failure(error).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads from a database's volume what wrote the data, with a container that has nothing else to do. What it cannot read it leaves to the
+    /// labels.
+    async fn check_data(&self, create: &ContainerCreate, declared: &Written) -> Result<(), Mishap> {
+        self.clear_job(create).await?;
+        let nowhere = NetworkTarget { name: NOWHERE.to_owned(), id: None };
+        let id = self.make(create, &nowhere, &EndpointSettings::default()).await?;
+        let ended = self.run_to_end(&id, READING).await;
+        let lines = self.answer(self.engine.log_tail(&id, LINES)).await.unwrap_or_default();
+        self.answer(self.engine.discard_container(&id)).await?;
+        ended?;
+        let Some(before) = lines.iter().find_map(|line| line.parse::<Written>().ok()) else { return Ok(()) };
+        if before.is_read_by(declared) {
+            return Ok(());
+        }
+        let message =
+            format!("The data was written by {before}, and the manifest declares {declared}; nothing was stopped.");
+        let hint = format!(
+            "declare {before} again, or dump the data with it and restore the dump into another `storage.volume`"
+        );
+        Err(Failure { reason: Some(Reason::DataIncompatible), message, hint: Some(hint) }.into())
+    }
+
     async fn start(&self, container: &ContainerRef, ready: &Readiness) -> Result<(), Mishap> {
         let (id, name) = known(container)?;
         let before = self.look(id).await?.map_or(0, |seen| seen.config.restarts);
@@ -121,7 +166,8 @@ impl Caller<'_> {
                 return Err(failure(error).into());
             }
         }
-        self.ready(id, name, ready, before).await
+        // It was started: what undoes that is done where it does not get ready.
+        self.ready(id, name, ready, before).await.map_err(|mishap| Mishap { applied: true, ..mishap })
     }
 
     /// Waits until the container serves: healthy, or without a health check running for a while without a restart.

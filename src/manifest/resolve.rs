@@ -16,7 +16,7 @@ use super::tree::Step;
 use super::{Loaded, Problems, endpoint, range, workload};
 use crate::api::{
     ApplicationSpec, ContainerSelector, DatabaseSpec, DestinationSpec, DestinationType, EndpointSpec, Kind,
-    NotifierSpec, NotifierType, Object, ObjectKey, ObjectRef, Placement, ProxySpec, ServerRole, ServerSpec,
+    NotifierSpec, NotifierType, Object, ObjectKey, ObjectRef, Placement, ProxySpec, ProxyType, ServerRole, ServerSpec,
     ServiceSpec, Spec, SubnetSpec,
 };
 use crate::desired::{
@@ -302,7 +302,7 @@ impl<'a> Resolver<'a> {
                 return None;
             }
         };
-        Some(Proxy { instance, proxy_type: *proxy_type, refresh: *refresh })
+        Some(Proxy { instance, proxy_type: *proxy_type, refresh: *refresh, run_by: None })
     }
 
     // Notifiers
@@ -826,7 +826,59 @@ impl<'a> Resolver<'a> {
         Some((path("server"), ObjectRef(default.resolve(Kind::Destination, &key.namespace).path())))
     }
 
+    /// The proxy that an application with `role: Proxy` is to be: its name and what it is.
+    pub(super) fn proxy_of(&mut self, at: usize, spec: &ApplicationSpec) -> Option<(String, ProxyType)> {
+        let key = self.get(at)?.object.key();
+        let placement = self.get(at)?.object.spec.placement()?;
+        let found = self.quietly(|resolver| {
+            let (path, reference) = resolver.home(at, &placement)?;
+            Some(resolver.reference(at, &path, &reference, Kind::Destination))
+        });
+        let Some(Reference::Found(destination)) = found else { return None };
+        let server = self.destinations.get(&destination)?.server.clone();
+        let declared = self.servers.get(&server)?.proxy.clone();
+        let problem = match &declared {
+            Some(Proxy { run_by: Some(other), .. }) => {
+                Some((format!("{other} is the proxy of {server} already"), "a server has one proxy"))
+            }
+            Some(Proxy { instance: ProxyInstance::Service(name), .. }) => Some((
+                format!("the proxy of {server} is the Swarm service `{name}`"),
+                "take out `spec.proxy` of the Server, or `role`",
+            )),
+            Some(Proxy { instance: ProxyInstance::Container(name), .. })
+                if spec.container_name.as_ref().is_some_and(|own| own != name) =>
+            {
+                Some((
+                    format!("the proxy of {server} is the container `{name}`"),
+                    "give both the same name, or leave out `containerName`",
+                ))
+            }
+            Some(Proxy { proxy_type: ProxyType::Nginx | ProxyType::Other, .. }) if spec.image.is_none() => Some((
+                format!("the proxy of {server} is neither Traefik nor Caddy, and needs an `image`"),
+                "give the `image` and what it needs",
+            )),
+            _ => None,
+        };
+        if let Some((message, hint)) = problem {
+            self.report(at, &["spec".into(), "role".into()], |span| Problem::new(span, message).hint(hint));
+            return None;
+        }
+        let is_caddy = spec.image.as_ref().is_some_and(|image| image.contains("caddy"));
+        let (name, proxy_type, refresh) = match declared {
+            Some(Proxy { instance, proxy_type, refresh, .. }) => (instance.name().to_owned(), proxy_type, refresh),
+            None => {
+                let name = spec.container_name.clone().unwrap_or_else(|| format!("{}-{}", key.namespace, key.name));
+                (name, if is_caddy { ProxyType::Caddy } else { ProxyType::Traefik }, None)
+            }
+        };
+        let instance = ProxyInstance::Container(name.clone());
+        self.servers.get_mut(&server)?.proxy = Some(Proxy { instance, proxy_type, refresh, run_by: Some(key) });
+        Some((name, proxy_type))
+    }
+
     fn application(&mut self, at: usize, spec: &ApplicationSpec, static_address: bool) -> Option<Run> {
+        let as_proxy = self.as_proxy(at, spec);
+        let filled = as_proxy.as_ref().unwrap_or(spec);
         let ApplicationSpec {
             destination: _,
             server: _,
@@ -834,6 +886,7 @@ impl<'a> Resolver<'a> {
             containers,
             endpoint: _,
             start_after_repair: _,
+            role,
             image,
             pull_policy,
             command,
@@ -867,7 +920,8 @@ impl<'a> Resolver<'a> {
             container_name,
         } = spec;
         let managed = [
-            ("image", image.is_some()),
+            ("image", image.is_some() || (role.is_some() && containers.is_none())),
+            ("role", role.is_some()),
             ("pullPolicy", pull_policy.is_some()),
             ("command", !command.is_empty()),
             ("entrypoint", !entrypoint.is_empty()),
@@ -899,7 +953,7 @@ impl<'a> Resolver<'a> {
             ("dependsOn", !depends_on.is_empty()),
             ("containerName", container_name.is_some()),
         ];
-        let workload = self.application_workload(at, spec, static_address);
+        let workload = self.application_workload(at, filled, static_address);
         self.adopted_or_managed(at, "application", containers.as_ref(), "image", &managed, workload)
     }
 

@@ -11,8 +11,9 @@ use super::text::Problem;
 use super::tree::Step;
 use crate::api::meta::{REPLACES, WAS};
 use crate::api::{
-    ApplicationSpec, ComposeSpec, ContainerSelector, DatabaseSpec, EnvVar, FileSpec, HealthcheckSpec, Kind, ObjectKey,
-    ObjectRef, PasswordSpec, PullPolicy, RestartPolicy, RolloutStrategy, ServiceSpec, Spec, ValueFrom, VolumeSpec,
+    ApplicationRole, ApplicationSpec, ComposeSpec, ContainerSelector, DatabaseSpec, EnvVar, FileSpec, HealthcheckSpec,
+    Kind, ObjectKey, ObjectRef, PasswordSpec, PortSpec, ProxyType, PullPolicy, RestartPolicy, RolloutStrategy,
+    ServiceSpec, Spec, ValueFrom, VolumeSpec,
 };
 use crate::plan::Reason;
 use crate::workload::database::{self, Connection};
@@ -25,6 +26,21 @@ use crate::workload::{
 
 /// Seconds that a new container has to become healthy.
 const HEALTH_TIMEOUT: u32 = 120;
+/// What a proxy runs where its manifest does not say. Caddy is the one that reads labels.
+const TRAEFIK: &str = "traefik:v3.6";
+const CADDY: &str = "lucaslorentz/caddy-docker-proxy:2.10-alpine";
+const SOCKET: &str = "/var/run/docker.sock";
+/// HTTP, HTTPS, containers that ask for it, and certificates of Let's Encrypt for whoever names the resolver.
+const TRAEFIK_COMMAND: [&str; 8] = [
+    "traefik",
+    "--entrypoints.web.address=:80",
+    "--entrypoints.websecure.address=:443",
+    "--providers.docker.exposedbydefault=false",
+    "--ping=true",
+    "--certificatesresolvers.letsencrypt.acme.storage=/certificates/acme.json",
+    "--certificatesresolvers.letsencrypt.acme.httpchallenge=true",
+    "--certificatesresolvers.letsencrypt.acme.httpchallenge.entrypoint=web",
+];
 /// Seconds that a hook may take.
 const HOOK_TIMEOUT: u32 = 600;
 /// Seconds between the moment that a proxy lets go of a container and its stop.
@@ -77,7 +93,6 @@ impl Resolver<'_> {
                 .logging
                 .as_ref()
                 .map(|logging| Logging { driver: logging.driver.clone(), options: logging.options.clone() }),
-            nofile: None,
         };
         let routes = self.routes(at, &spec.domains);
         let replicas = spec.replicas.unwrap_or(1);
@@ -112,7 +127,61 @@ impl Resolver<'_> {
             routes,
             port: spec.port.and_then(|port| u16::try_from(port).ok()),
             database: None,
+            is_proxy: spec.role == Some(ApplicationRole::Proxy),
         }))
+    }
+
+    /// An application with `role: Proxy` and what it does not say of itself. `None`: it is none, or what is wrong was reported.
+    pub(super) fn as_proxy(&mut self, at: usize, spec: &ApplicationSpec) -> Option<ApplicationSpec> {
+        if spec.role.is_none() || spec.containers.is_some() {
+            return None;
+        }
+        if !spec.additional_destinations.is_empty() {
+            self.report_key(at, &["spec".into(), "additionalDestinations".into()], |span| {
+                Problem::new(span, "the proxy of a server is on all of its active destinations by itself")
+                    .hint("`destination` is the one that it is made on; take out `additionalDestinations`")
+            });
+        }
+        let (name, proxy_type) = self.proxy_of(at, spec)?;
+        let key = self.get(at)?.object.key();
+        let mut filled = spec.clone();
+        let is_caddy = proxy_type == ProxyType::Caddy;
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let image = if is_caddy { CADDY } else { TRAEFIK };
+        filled.image.get_or_insert_with(|| image.to_owned());
+        filled.container_name = Some(name);
+        if filled.ports.is_empty() {
+            let port = |port: u32, protocol: &str| PortSpec {
+                container_port: port,
+                host_port: Some(port),
+                host_address: None,
+                protocol: protocol.to_owned(),
+            };
+            filled.ports = vec![port(80, "tcp"), port(443, "tcp")];
+            // HTTP/3, which Caddy speaks unasked.
+            filled.ports.extend(is_caddy.then(|| port(443, "udp")));
+        }
+        let certificates = if is_caddy { "/data" } else { "/certificates" };
+        for (mount_path, volume, host_path, read_only) in [
+            (certificates, Some(format!("{}-{}-certificates", key.namespace, key.name)), None, false),
+            (SOCKET, None, Some(SOCKET.to_owned()), true),
+        ] {
+            if filled.volumes.iter().all(|it| it.mount_path.trim_end_matches('/') != mount_path) {
+                filled.volumes.push(VolumeSpec { volume, host_path, mount_path: mount_path.to_owned(), read_only });
+            }
+        }
+        let interval = |command: Vec<String>| HealthcheckSpec {
+            command,
+            interval_seconds: Some(5),
+            timeout_seconds: Some(5),
+            retries: None,
+            start_period_seconds: None,
+        };
+        if proxy_type == ProxyType::Traefik && filled.command.is_empty() {
+            filled.command = words(&TRAEFIK_COMMAND);
+            filled.healthcheck.get_or_insert_with(|| interval(words(&["traefik", "healthcheck", "--ping"])));
+        }
+        Some(filled)
     }
 
     /// What a managed database runs.
@@ -138,6 +207,7 @@ impl Resolver<'_> {
             routes: Vec::new(),
             port: None,
             database: Some(connection),
+            is_proxy: false,
         }))
     }
 

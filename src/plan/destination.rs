@@ -917,6 +917,7 @@ pub(super) fn undeclared<'a>(
         let container = attached.container;
         let service = container.labels.get(host::SWARM_SERVICE).and_then(|name| ctx.host.service_named(name));
         if host::is_proxy(container, ctx.server.proxy.as_ref())
+            || workload::is_own_proxy(ctx, container)
             || container.is_leftover(attached.endpoint)
             || (host::is_task(container) && service.is_some())
         {

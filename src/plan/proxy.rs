@@ -28,12 +28,17 @@ pub(super) fn server_note(ctx: &Context<'_>) -> Option<Note> {
     if wanting == 0 {
         return None;
     }
+    let proxy = ctx.server.proxy.as_ref()?;
+    // What Landfall runs itself it makes rather than waits for.
+    if proxy.run_by.as_ref().is_some_and(|resource| !ctx.is_deleted(resource)) {
+        return None;
+    }
     let waiting = |message: String, field: &str| {
         Note::waiting(Reason::ContainerMissing, &ctx.server.key, message).hint(format!(
             "it is connected as soon as it is there; correct `spec.proxy.{field}` if it goes by another name"
         ))
     };
-    let name = match &ctx.server.proxy.as_ref()?.instance {
+    let name = match &proxy.instance {
         ProxyInstance::Container(name) => name,
         ProxyInstance::Service(name) if ctx.host.service_named(name).is_some() => return None,
         ProxyInstance::Service(name) => {

@@ -290,10 +290,6 @@ impl Comparison<'_> {
                 self.found.push(Difference { field, from: None, to: None, in_place: false });
             }
         }
-        if let Some(nofile) = template.nofile {
-            let seen = seen.nofile.map_or("unset".to_owned(), |it| it.to_string());
-            self.differs("open files", seen, nofile, false);
-        }
     }
 
     /// The daemon raises limits in place and answers 200 to taking one off without doing it; only that of processes goes.

@@ -38,6 +38,15 @@ impl Written {
         digits.parse().ok()
     }
 
+    /// Whether the declared version reads this data: the same engine, and the same major version as far as both are known.
+    pub fn is_read_by(&self, declared: &Written) -> bool {
+        self.engine == declared.engine
+            && match (self.major(), declared.major()) {
+                (Some(before), Some(declared)) => before == declared,
+                _ => true,
+            }
+    }
+
     /// As a label's value.
     pub fn label(&self) -> String {
         format!("{}:{}", self.engine.as_str().to_ascii_lowercase(), self.version)
@@ -95,6 +104,28 @@ pub struct Declared<'a> {
     pub stop_grace: Option<u32>,
 }
 
+/// Where a one-shot container has the volume that it reads.
+pub const READ_AT: &str = "/landfall-data";
+
+/// A shell's script that prints what wrote the data on the volume at [`READ_AT`], as a label has it, and nothing where that cannot be told: of
+/// PostgreSQL from `PG_VERSION`, of MariaDB and MySQL from what their upgrades write down. The other engines leave nothing that a shell could read.
+pub const READ: &str = "cd /landfall-data || exit 0
+for file in PG_VERSION data/PG_VERSION */docker/PG_VERSION; do
+    [ -f \"$file\" ] && echo \"postgresql:$(head -n 1 \"$file\")\" && exit 0
+done
+for file in mariadb_upgrade_info mysql_upgrade_info; do
+    [ -f \"$file\" ] || continue
+    case $(head -n 1 \"$file\" | tr -d '\\0') in
+    *MariaDB*) echo \"mariadb:$(head -n 1 \"$file\" | tr -d '\\0')\" ;;
+    *) echo \"mysql:$(head -n 1 \"$file\" | tr -d '\\0')\" ;;
+    esac
+    exit 0
+done
+[ -f mysql_upgrade_history ] &&
+    echo \"mysql:$(grep -o '\"version\": *\"[0-9.]*' mysql_upgrade_history | tail -n 1 | grep -o '[0-9.]*$')\"
+exit 0
+";
+
 /// Where Landfall puts files into a database's container.
 const DIRECTORY: &str = "/landfall";
 const PASSWORD: &str = "/landfall/password";
@@ -136,9 +167,9 @@ pub fn container(declared: &Declared<'_>) -> (String, ContainerTemplate, Connect
             .collect(),
         healthcheck: Some(Healthcheck {
             test: vec!["CMD-SHELL".to_owned(), health_check(&connection)],
-            interval: Some(10),
+            interval: Some(5),
             timeout: Some(5),
-            retries: Some(5),
+            retries: Some(10),
             start_period: Some(30),
         }),
         ..ContainerTemplate::default()
@@ -224,7 +255,6 @@ fn settings(container: &mut ContainerTemplate, declared: &Declared<'_>, connecti
             env("CLICKHOUSE_USER", username);
             env("CLICKHOUSE_DB", database);
             env("CLICKHOUSE_PASSWORD_FILE", PASSWORD);
-            container.nofile = Some(262_144);
             let before = format!("<config><user>{}</user><password>", Form::Xml.write(username));
             let check = declared.password.clone().within(before, "</password></config>\n", Form::Xml);
             secret_file(container, &format!("{DIRECTORY}/client.xml"), check);
@@ -432,6 +462,20 @@ mod tests {
             );
             assert!(check.contains("grep -qx"), "{engine:?} reads an answer: {check}");
         }
+    }
+
+    #[test]
+    fn what_a_volume_says_is_the_engine_and_its_version() {
+        let written = |text: &str| text.parse::<Written>().map(|it| (it.engine, it.major())).ok();
+        assert_eq!(written("postgresql:14"), Some((DatabaseEngine::PostgreSQL, Some(14))));
+        assert_eq!(written("mariadb:10.11.6-MariaDB"), Some((DatabaseEngine::MariaDB, Some(10))));
+        assert_eq!(written("mysql:"), Some((DatabaseEngine::MySQL, None)));
+        assert_eq!(written("sh: can't open it"), None);
+        let of = |engine, version: &str| Written { engine, version: version.to_owned() };
+        let declared = of(DatabaseEngine::MariaDB, "10.11");
+        assert!(of(DatabaseEngine::MariaDB, "10.6").is_read_by(&declared));
+        assert!(!of(DatabaseEngine::MySQL, "10.6").is_read_by(&declared));
+        assert!(!of(DatabaseEngine::MariaDB, "9").is_read_by(&declared));
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub const DRAIN: &str = "landfall.drain";
 pub const NEXT: &str = "-next";
 /// What a one-shot container before a rollout is called, after the resource.
 pub const JOB: &str = "-predeploy";
+/// What a one-shot container that reads a database's volume is called, after the resource.
+pub const READER: &str = "-readdata";
 
 /// What a container's labels say about it.
 #[derive(Debug, Clone, PartialEq, Eq)]

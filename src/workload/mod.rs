@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::api::{ObjectKey, PullPolicy, RestartPolicy};
 pub use secret::{Secret, SecretSource};
 
+/// The network of a container that needs none.
+pub const NOWHERE: &str = "none";
+
 /// What a managed resource runs on one of its destinations.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Workload {
@@ -37,6 +40,8 @@ pub struct Workload {
     pub port: Option<u16>,
     /// Of a Database: how it is reached.
     pub database: Option<database::Connection>,
+    /// It is the proxy of its server.
+    pub is_proxy: bool,
 }
 
 /// How a new version takes over.
@@ -92,8 +97,6 @@ pub struct ContainerTemplate {
     /// The user's own.
     pub labels: BTreeMap<String, String>,
     pub logging: Option<Logging>,
-    /// Open files, soft and hard: what some databases need.
-    pub nofile: Option<i64>,
 }
 
 /// A value of the manifest, or one that comes from elsewhere and is never shown.

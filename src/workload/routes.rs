@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::api::{ObjectKey, ProxyType};
 
+/// What the proxy that Landfall runs calls the resolver of its certificates.
+pub const RESOLVER: &str = "letsencrypt";
+
 /// A host, and optionally a path, that the proxy routes to an application.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {

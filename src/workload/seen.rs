@@ -34,7 +34,6 @@ pub struct SeenConfig {
     pub cap_drop: Vec<String>,
     pub extra_hosts: Vec<String>,
     pub logging: Option<Logging>,
-    pub nofile: Option<i64>,
     /// How often the daemon has restarted it.
     pub restarts: u64,
     /// RFC 3339, as the daemon gives it.

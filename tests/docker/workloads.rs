@@ -396,6 +396,8 @@ fn a_restart_that_a_controller_is_asked_for_replaces_the_containers_once() {
         wait_for("a pass more", || (passes() > seen).then_some(()));
     }
     assert_eq!(id().unwrap(), after);
+}
+
 /// Whoever rolls out is killed in the middle, at two at once, with a hook that fails, and with a port that somebody else has.
 #[test]
 fn what_goes_wrong_in_a_rollout_leaves_the_old_one_serving_and_the_next_one_completes_it() {
@@ -441,7 +443,9 @@ fn what_goes_wrong_in_a_rollout_leaves_the_old_one_serving_and_the_next_one_comp
     // Two go on where it was at once: whichever does what, it is done once.
     host.exec("shop-frontend-1-next", &["touch", "/tmp/go"]);
     let mut both: Vec<_> = (0..2).map(|_| world.command("apply").spawn().unwrap()).collect();
-    both.iter_mut().for_each(|apply| drop(apply.wait().unwrap()));
+    for apply in &mut both {
+        apply.wait().unwrap();
+    }
     world.run("apply").expect(0);
     world.run("diff").expect(0);
     assert_eq!((names(&host), answer(&host)), (vec!["shop-frontend-1".to_owned()], "slow".to_owned()));

@@ -97,6 +97,7 @@ impl Scenario {
 
     pub fn proxy(mut self, name: &str) -> Self {
         self.server().proxy = Some(Proxy {
+            run_by: None,
             instance: ProxyInstance::Container(name.to_owned()),
             proxy_type: ProxyType::Traefik,
             refresh: None,
@@ -225,6 +226,7 @@ impl Scenario {
     /// The server's proxy is the Swarm service of that name.
     pub fn proxy_service(mut self, name: &str) -> Self {
         self.server().proxy = Some(Proxy {
+            run_by: None,
             instance: ProxyInstance::Service(name.to_owned()),
             proxy_type: ProxyType::Traefik,
             refresh: None,

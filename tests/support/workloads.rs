@@ -61,7 +61,6 @@ fn config(create: &ContainerCreate, id: &ContainerId) -> SeenConfig {
         cap_drop: template.cap_drop.clone(),
         extra_hosts: template.extra_hosts.clone(),
         logging: template.logging.clone(),
-        nofile: template.nofile,
         restarts: 0,
         started: String::new(),
     }
@@ -83,8 +82,25 @@ pub fn perform(state: &mut ObservedState, call: &WorkloadCall) -> Result<(), Str
                 return Err("the job failed".to_owned());
             }
         }
-        WorkloadCall::CreateContainer { container, network, settings, .. } => {
-            create(state, container, network, settings)
+        WorkloadCall::CheckData { .. } => {}
+        WorkloadCall::CreateContainer { container, network, settings, also, .. } => {
+            create(state, container, network, settings);
+            let further: Vec<ObservedEndpoint> = also
+                .iter()
+                .map(|(network, settings)| {
+                    let on = state.networks.iter().find(|it| it.name == network.name).expect("the network is there");
+                    ObservedEndpoint {
+                        network_name: network.name.clone(),
+                        network_id: Some(on.id.clone()),
+                        endpoint_id: String::new(),
+                        ipv4_address: String::new(),
+                        ipv6_address: String::new(),
+                        gw_priority: None,
+                        settings: Some(settings.clone()),
+                    }
+                })
+                .collect();
+            find(state, &ContainerRef::Created(container.name.clone())).endpoints.extend(further);
         }
         WorkloadCall::StartContainer { container, .. } => {
             let container = find(state, container);

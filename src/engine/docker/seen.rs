@@ -93,12 +93,10 @@ wire! {
         "ExtraHosts" extra_hosts: Vec<String>,
         "Tmpfs" tmpfs: BTreeMap<String, String>,
         "LogConfig" logging: LogConfig,
-        "Ulimits" ulimits: Vec<Ulimit>,
     }
     Binding { "HostIp" address: String, "HostPort" port: String, }
     Restart { "Name" name: String, }
     LogConfig { "Type" driver: String, "Config" options: BTreeMap<String, String>, }
-    Ulimit { "Name" name: String, "Soft" soft: i64, }
     MountPoint {
         "Type" kind: String,
         "Name" name: String,
@@ -182,7 +180,6 @@ fn config(seen: Container, id: &str) -> SeenConfig {
         extra_hosts: host.extra_hosts,
         logging: (!host.logging.driver.is_empty())
             .then_some(Logging { driver: host.logging.driver, options: host.logging.options }),
-        nofile: host.ulimits.iter().find(|limit| limit.name == "nofile").map(|limit| limit.soft),
         restarts,
         started: state.started,
     }

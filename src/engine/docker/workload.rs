@@ -22,7 +22,7 @@ use crate::workload::compare::{restart_word, wrapped};
 use crate::workload::identity::{DRAIN, FILES, UID, files_label};
 use crate::workload::seen::{SeenImage, Storage};
 use crate::workload::{
-    ContainerCreate, ContainerTemplate, ContainerUpdate, File, Healthcheck, MountSource, Port, Value,
+    ContainerCreate, ContainerTemplate, ContainerUpdate, File, Healthcheck, MountSource, NOWHERE, Port, Value,
 };
 
 /// Longest wait for an image.
@@ -453,9 +453,11 @@ fn create_body(
     let exposed: Map<String, Json> = template.ports.iter().map(|port| (port.key(), json!({}))).collect();
     body.insert("ExposedPorts".to_owned(), Json::Object(exposed));
     body.insert("HostConfig".to_owned(), host_body(container, network));
-    let endpoint = super::endpoint_request(settings);
-    let endpoint = serde_json::to_value(endpoint).map_err(|error| Failure::Broken(error.to_string()))?;
-    body.insert("NetworkingConfig".to_owned(), json!({ "EndpointsConfig": { network: endpoint } }));
+    if network != NOWHERE {
+        let endpoint = super::endpoint_request(settings);
+        let endpoint = serde_json::to_value(endpoint).map_err(|error| Failure::Broken(error.to_string()))?;
+        body.insert("NetworkingConfig".to_owned(), json!({ "EndpointsConfig": { network: endpoint } }));
+    }
     Ok(Json::Object(body))
 }
 
@@ -529,7 +531,6 @@ fn host_body(container: &ContainerCreate, network: &str) -> Json {
         ("MemorySwap", (resources.memory > 0).then(|| json!(resources.memory))),
         ("PidsLimit", (resources.pids > 0).then(|| json!(resources.pids))),
         ("LogConfig", template.logging.as_ref().map(|it| json!({ "Type": it.driver, "Config": it.options }))),
-        ("Ulimits", template.nofile.map(|it| json!([{ "Name": "nofile", "Soft": it, "Hard": it }]))),
     ];
     if let Json::Object(host) = &mut host {
         host.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));

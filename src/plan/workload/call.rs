@@ -8,8 +8,13 @@ use crate::api::ObjectKey;
 use crate::observed::{ContainerId, EndpointSettings};
 use crate::plan::{ContainerTarget, NetworkTarget};
 use crate::workload::compare::Difference;
+<<<<<<< HEAD
 use crate::workload::stack::Stack;
 use crate::workload::{ContainerCreate, ContainerUpdate};
+=======
+use crate::workload::database::Written;
+use crate::workload::{ContainerCreate, ContainerUpdate, MountSource};
+>>>>>>> a4f085e (plan, execute: an application is the proxy of its server, data is read from its volume before a database is put on it, and rollouts go on side by side)
 
 /// A container that exists, or one that an earlier operation of the plan makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,10 +78,17 @@ pub enum WorkloadCall {
         /// Seconds.
         timeout: u32,
     },
+    /// A one-shot container that reads from a database's volume what wrote the data there. Fails where that is not what is `declared`.
+    CheckData {
+        container: ContainerCreate,
+        declared: Written,
+    },
     CreateContainer {
         container: ContainerCreate,
         network: NetworkTarget,
         settings: EndpointSettings,
+        /// Further networks that it is on from the start.
+        also: Vec<(NetworkTarget, EndpointSettings)>,
         /// What of the container that it takes the place of differs.
         differences: Vec<Difference>,
         /// Resources that have to be in place first: where an earlier operation for one of them failed, this one is skipped.
@@ -139,6 +151,7 @@ impl WorkloadCall {
             WorkloadCall::PullImage { .. } => "PullImage",
             WorkloadCall::CreateVolume { .. } => "CreateVolume",
             WorkloadCall::RunJob { .. } => "RunJob",
+            WorkloadCall::CheckData { .. } => "CheckData",
             WorkloadCall::CreateContainer { .. } => "CreateContainer",
             WorkloadCall::StartContainer { .. } => "StartContainer",
             WorkloadCall::StopContainer { .. } => "StopContainer",
@@ -153,6 +166,7 @@ impl WorkloadCall {
     /// The container that it is about, by name.
     pub fn container(&self) -> Option<&str> {
         match self {
+<<<<<<< HEAD
             WorkloadCall::PullImage { .. }
             | WorkloadCall::CreateVolume { .. }
             | WorkloadCall::ComposeUp(_)
@@ -160,6 +174,12 @@ impl WorkloadCall {
             WorkloadCall::RunJob { container, .. } | WorkloadCall::CreateContainer { container, .. } => {
                 Some(&container.name)
             }
+=======
+            WorkloadCall::PullImage { .. } | WorkloadCall::CreateVolume { .. } => None,
+            WorkloadCall::RunJob { container, .. }
+            | WorkloadCall::CheckData { container, .. }
+            | WorkloadCall::CreateContainer { container, .. } => Some(&container.name),
+>>>>>>> a4f085e (plan, execute: an application is the proxy of its server, data is read from its volume before a database is put on it, and rollouts go on side by side)
             WorkloadCall::StartContainer { container, .. }
             | WorkloadCall::RemoveContainer { container, .. }
             | WorkloadCall::RenameContainer { container, .. } => Some(container.name()),
@@ -175,9 +195,14 @@ impl WorkloadCall {
             WorkloadCall::PullImage { .. }
             | WorkloadCall::CreateVolume { .. }
             | WorkloadCall::RunJob { .. }
+<<<<<<< HEAD
             | WorkloadCall::CreateContainer { .. }
             | WorkloadCall::ComposeUp(_)
             | WorkloadCall::ComposeDown { .. } => None,
+=======
+            | WorkloadCall::CheckData { .. }
+            | WorkloadCall::CreateContainer { .. } => None,
+>>>>>>> a4f085e (plan, execute: an application is the proxy of its server, data is read from its volume before a database is put on it, and rollouts go on side by side)
             WorkloadCall::StartContainer { container, .. }
             | WorkloadCall::RemoveContainer { container, .. }
             | WorkloadCall::RenameContainer { container, .. } => container.existing(),
@@ -239,6 +264,7 @@ impl WorkloadCall {
             self,
             WorkloadCall::PullImage { .. }
                 | WorkloadCall::RunJob { .. }
+                | WorkloadCall::CheckData { .. }
                 | WorkloadCall::StartContainer { .. }
                 | WorkloadCall::StopContainer { .. }
                 | WorkloadCall::ComposeUp(_)
@@ -256,8 +282,18 @@ impl fmt::Display for WorkloadCall {
                 let command = container.template.command.as_deref().unwrap_or_default().join(" ");
                 write!(f, "run {:?} once as {} on {}", command, container.name, network.name)
             }
-            WorkloadCall::CreateContainer { container, network, differences, .. } => {
+            WorkloadCall::CheckData { container, declared } => {
+                let volumes = container.template.mounts.iter().map(|mount| match &mount.source {
+                    MountSource::Volume(name) | MountSource::Path(name) => name.as_str(),
+                });
+                let volumes = volumes.collect::<Vec<_>>().join(", ");
+                write!(f, "check that the data on {volumes} is {declared}'s")
+            }
+            WorkloadCall::CreateContainer { container, network, also, differences, .. } => {
                 write!(f, "create container {} of {} on {}", container.name, container.image, network.name)?;
+                for (network, _) in also {
+                    write!(f, ", {}", network.name)?;
+                }
                 list(f, differences)
             }
             WorkloadCall::StartContainer { container, .. } => write!(f, "start {}", container.name()),

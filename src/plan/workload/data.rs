@@ -1,9 +1,11 @@
 //! What is known of the data on a database's volume: whose it is, and which version of which engine wrote it.
 
+use super::call::WorkloadCall;
 use super::{Managed, Note, Reason};
-use crate::workload::MountSource;
-use crate::workload::database::{Written, written_by_image};
-use crate::workload::identity::{DATA, OBJECT};
+use crate::api::ObjectKey;
+use crate::workload::database::{READ, READ_AT, Written, written_by_image};
+use crate::workload::identity::{self, DATA, OBJECT};
+use crate::workload::{ContainerTemplate, Mount, MountSource};
 
 impl Managed<'_, '_> {
     /// What the volume's data was written by, as a label says it: `postgresql:17-alpine`. `None` where it is no database.
@@ -42,7 +44,7 @@ impl Managed<'_, '_> {
 
     fn volume_of_another(&self, volume: &str) -> Option<Note> {
         let other = self.ctx.host.state.volumes.get(volume)?.get(OBJECT)?;
-        let is = |key: &crate::api::ObjectKey| *other == key.to_string();
+        let is = |key: &ObjectKey| *other == key.to_string();
         // Labels of volumes stay what they were: whoever has it mounted has taken it over under another name.
         let uses = || {
             self.held().into_iter().any(|held| {
@@ -71,12 +73,7 @@ impl Managed<'_, '_> {
         });
         let on_volume = || state.volumes.get(volume)?.get(DATA)?.parse::<Written>().ok();
         let before = of_container.or_else(on_volume)?;
-        let reads = before.engine == declared.engine
-            && match (before.major(), declared.major()) {
-                (Some(before), Some(declared)) => before == declared,
-                _ => true,
-            };
-        if reads {
+        if before.is_read_by(&declared) {
             return None;
         }
         let message =
@@ -86,5 +83,26 @@ impl Managed<'_, '_> {
              restore the dump",
             self.resource()
         )))
+    }
+
+    /// A look into the volume before a container is put on it: a label says what Landfall knows of the data, and this what the data knows.
+    pub(super) fn check_data(&self) -> Option<WorkloadCall> {
+        let connection = self.workload.database.as_ref()?;
+        self.ctx.host.state.volumes.get(&connection.volume)?;
+        let declared = self.written()?;
+        let ObjectKey { namespace, name, .. } = self.resource();
+        let called = format!("{namespace}-{name}{}", identity::READER);
+        let mut container = self.create(0, &called, called.clone(), Vec::new());
+        container.labels.retain(|key, _| key.starts_with("landfall.") && key != identity::REPLICA);
+        let volume = MountSource::Volume(connection.volume.clone());
+        container.template = ContainerTemplate {
+            entrypoint: Some(["/bin/sh", "-c"].map(str::to_owned).into()),
+            command: Some(vec![READ.to_owned()]),
+            user: Some("0".to_owned()),
+            mounts: vec![Mount { target: READ_AT.to_owned(), source: volume, read_only: true }],
+            ..ContainerTemplate::default()
+        };
+        container.drainable = false;
+        Some(WorkloadCall::CheckData { container, declared })
     }
 }

@@ -20,7 +20,7 @@ pub(super) use predecessors::{Origin, predecessors};
 
 use self::call::{Readiness, WorkloadCall};
 use super::member::Target;
-use super::{Call, Cause, Context, Draft, Group, Note, Operation, Reason, host};
+use super::{Call, Cause, Context, Draft, Group, NetworkTarget, Note, Operation, Reason, host};
 use crate::api::{ObjectKey, ProxyType, PullPolicy};
 use crate::desired::{DesiredDestination, DesiredMember, ProxyInstance};
 use crate::observed::{EndpointSettings, ObservedContainer};
@@ -109,6 +109,11 @@ fn labels(
     let mut labels = proxy.map_or_else(BTreeMap::new, |proxy| {
         routes::labels(proxy.proxy_type, &member.resource, network, &workload.routes, workload.port)
     });
+    // The proxy that Landfall runs has a resolver of that name.
+    if proxy.is_some_and(|proxy| proxy.run_by.is_some()) {
+        let tls: Vec<String> = labels.keys().filter(|key| key.ends_with(".tls")).cloned().collect();
+        labels.extend(tls.into_iter().map(|key| (format!("{key}.certresolver"), routes::RESOLVER.to_owned())));
+    }
     labels.extend(workload.container.labels.clone());
     labels
 }
@@ -171,9 +176,20 @@ impl<'a> Managed<'a, '_> {
         let uses = |config: &SeenConfig| {
             config.mounts.iter().any(|it| it.mount.source == MountSource::Volume(connection.volume.clone()))
         };
-        let (id, _) =
-            self.ctx.host.state.workloads.iter().find(|(id, config)| !own.contains(id.as_str()) && uses(config))?;
-        let other = self.ctx.host.container(id)?;
+        let mut others = self
+            .ctx
+            .host
+            .state
+            .workloads
+            .iter()
+            .filter(|(id, config)| !own.contains(id.as_str()) && uses(config))
+            .filter_map(|(id, _)| self.ctx.host.container(id));
+        // A look into the volume that was interrupted is cleared away by the next one.
+        let is_reader = |it: &&ObservedContainer| {
+            it.name.ends_with(identity::READER)
+                && it.labels.get(identity::OBJECT).is_some_and(|object| *object == self.resource().to_string())
+        };
+        let other = others.find(|it| !is_reader(it))?;
         // A container of this very resource on another destination is about to be removed: the volume is free then.
         let message = format!("The volume {:?} is in use by the container {:?}.", connection.volume, other.name);
         Some(
@@ -399,6 +415,41 @@ impl<'a> Managed<'a, '_> {
         super::member::declared_settings(EndpointSettings::default(), &self.member.endpoint, &mark)
     }
 
+    /// Of the server's proxy: the networks of the other destinations that ask for it, so that it serves them from its first moment.
+    fn further_networks(&self) -> Vec<(NetworkTarget, EndpointSettings)> {
+        if !self.workload.is_proxy {
+            return Vec::new();
+        }
+        let purpose = BTreeSet::from([Purpose::Proxy]);
+        let mark = Mark {
+            set: self.ctx.set,
+            source: self.ctx.input.desired.source.as_deref(),
+            made_for: &purpose,
+            name: self.workload.container_name.as_deref(),
+        };
+        let asks = |it: &DesiredDestination| {
+            it.key != self.destination.key && it.proxy && it.active && !it.suspend && !self.ctx.is_deleted(&it.key)
+        };
+        let others = self.ctx.located.iter().filter(|(it, _)| asks(it));
+        others
+            .filter_map(|(destination, located)| {
+                if matches!(located, super::Located::Refused(_)) {
+                    return None;
+                }
+                let target = match located.network() {
+                    Some(network) => NetworkTarget::existing(network),
+                    None => {
+                        let create = super::destination::creation(self.ctx, destination, None);
+                        NetworkTarget { name: create.name, id: None }
+                    }
+                };
+                let endpoint = crate::desired::DesiredEndpoint::default();
+                let settings = super::member::declared_settings(EndpointSettings::default(), &endpoint, &mark);
+                Some((target, settings))
+            })
+            .collect()
+    }
+
     fn readiness(&self) -> Readiness {
         Readiness { timeout: self.workload.rollout.health_timeout, stable: STABLE }
     }
@@ -492,6 +543,14 @@ pub(super) fn in_order(ctx: &Context<'_>, groups: Vec<Group>) -> Vec<Group> {
     let mut groups: Vec<(usize, Group)> = groups.into_iter().map(|group| (depth(&group.object), group)).collect();
     groups.sort_by_key(|(depth, _)| *depth);
     groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// The container is the proxy of the server, run by Landfall, whatever it is called at this moment.
+pub(super) fn is_own_proxy(ctx: &Context<'_>, container: &ObservedContainer) -> bool {
+    let run_by = ctx.server.proxy.as_ref().and_then(|proxy| proxy.run_by.as_ref());
+    run_by.is_some_and(|resource| {
+        identity_of(container).is_some_and(|identity| identity.set == ctx.set && identity.object == *resource)
+    })
 }
 
 impl Context<'_> {

@@ -47,12 +47,12 @@ fn origin(
         return (former && !is_replaced(ctx, destination, &member.resource, identity.replica))
             .then_some(Origin::Former(identity.replica));
     }
-    let named = member.replaces.contains(&container.name);
-    if host::is_task(container)
-        || host::is_one_off(container)
-        || (host::is_proxy(container, ctx.server.proxy.as_ref()) && !named)
-        || is_anothers(ctx, container)
-    {
+    let is_proxy = host::is_proxy(container, ctx.server.proxy.as_ref());
+    // Its name is on the Server, and it was the proxy until now.
+    let was_proxy =
+        is_proxy && member.workload.as_ref().is_some_and(|workload| workload.is_proxy) && is_marked(ctx, container);
+    let named = member.replaces.contains(&container.name) || was_proxy;
+    if host::is_task(container) || host::is_one_off(container) || (is_proxy && !named) || is_anothers(ctx, container) {
         return None;
     }
     let connected = || {
@@ -67,6 +67,15 @@ fn origin(
         })
     };
     (named || connected()).then_some(Origin::Foreign)
+}
+
+/// Landfall has connected it as the server's proxy.
+fn is_marked(ctx: &Context<'_>, container: &ObservedContainer) -> bool {
+    let settings = container.endpoints.iter().filter_map(|endpoint| endpoint.settings.as_ref());
+    settings.map(|settings| &settings.driver_opts).any(|options| {
+        applied::is_own(options, ctx.set)
+            && ownership::made_for(options).is_some_and(|made_for| made_for.contains(&Purpose::Proxy))
+    })
 }
 
 /// The resource has a container of its own in the place of that replica.
@@ -94,8 +103,10 @@ pub fn may_be_replaced(container: &ObservedContainer, member: &DesiredMember) ->
     let settings = container.endpoints.iter().filter_map(|endpoint| endpoint.settings.as_ref());
     let connected =
         |made_for: std::collections::BTreeSet<Purpose>| made_for.contains(&Purpose::Resource(member.resource.clone()));
-    member.workload.is_some()
-        && !container.labels.contains_key(OBJECT)
+    let Some(workload) = &member.workload else { return false };
+    let as_proxy = workload.is_proxy && workload.container_name.as_ref() == Some(&container.name);
+    !container.labels.contains_key(OBJECT)
         && (member.replaces.contains(&container.name)
+            || as_proxy
             || settings.filter_map(|settings| ownership::made_for(&settings.driver_opts)).any(connected))
 }

@@ -234,6 +234,7 @@ impl<'a> Managed<'a, '_> {
         if self.image.local.is_none() || self.image.has_moved() {
             calls.push(WorkloadCall::PullImage { reference: self.workload.image.clone() });
         }
+        calls.extend(self.check_data());
         calls.extend(self.volumes());
         if let Some(hook) = &self.workload.pre_deploy {
             let name = format!("{}-{}{}", self.resource().namespace, self.resource().name, identity::JOB);
@@ -269,6 +270,7 @@ impl<'a> Managed<'a, '_> {
             container: create,
             network: self.target.call(),
             settings,
+            also: self.further_networks(),
             differences,
             after: self.workload.depends_on.clone(),
         };
