@@ -8,13 +8,9 @@ use crate::api::ObjectKey;
 use crate::observed::{ContainerId, EndpointSettings};
 use crate::plan::{ContainerTarget, NetworkTarget};
 use crate::workload::compare::Difference;
-<<<<<<< HEAD
-use crate::workload::stack::Stack;
-use crate::workload::{ContainerCreate, ContainerUpdate};
-=======
 use crate::workload::database::Written;
+use crate::workload::stack::Stack;
 use crate::workload::{ContainerCreate, ContainerUpdate, MountSource};
->>>>>>> a4f085e (plan, execute: an application is the proxy of its server, data is read from its volume before a database is put on it, and rollouts go on side by side)
 
 /// A container that exists, or one that an earlier operation of the plan makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,20 +162,13 @@ impl WorkloadCall {
     /// The container that it is about, by name.
     pub fn container(&self) -> Option<&str> {
         match self {
-<<<<<<< HEAD
             WorkloadCall::PullImage { .. }
             | WorkloadCall::CreateVolume { .. }
             | WorkloadCall::ComposeUp(_)
             | WorkloadCall::ComposeDown { .. } => None,
-            WorkloadCall::RunJob { container, .. } | WorkloadCall::CreateContainer { container, .. } => {
-                Some(&container.name)
-            }
-=======
-            WorkloadCall::PullImage { .. } | WorkloadCall::CreateVolume { .. } => None,
             WorkloadCall::RunJob { container, .. }
             | WorkloadCall::CheckData { container, .. }
             | WorkloadCall::CreateContainer { container, .. } => Some(&container.name),
->>>>>>> a4f085e (plan, execute: an application is the proxy of its server, data is read from its volume before a database is put on it, and rollouts go on side by side)
             WorkloadCall::StartContainer { container, .. }
             | WorkloadCall::RemoveContainer { container, .. }
             | WorkloadCall::RenameContainer { container, .. } => Some(container.name()),
@@ -195,14 +184,10 @@ impl WorkloadCall {
             WorkloadCall::PullImage { .. }
             | WorkloadCall::CreateVolume { .. }
             | WorkloadCall::RunJob { .. }
-<<<<<<< HEAD
+            | WorkloadCall::CheckData { .. }
             | WorkloadCall::CreateContainer { .. }
             | WorkloadCall::ComposeUp(_)
             | WorkloadCall::ComposeDown { .. } => None,
-=======
-            | WorkloadCall::CheckData { .. }
-            | WorkloadCall::CreateContainer { .. } => None,
->>>>>>> a4f085e (plan, execute: an application is the proxy of its server, data is read from its volume before a database is put on it, and rollouts go on side by side)
             WorkloadCall::StartContainer { container, .. }
             | WorkloadCall::RemoveContainer { container, .. }
             | WorkloadCall::RenameContainer { container, .. } => container.existing(),
