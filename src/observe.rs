@@ -330,7 +330,7 @@ fn dangles(endpoint: &ObservedEndpoint, networks: &[ObservedNetwork]) -> bool {
 /// An [`Interest`] on a given server.
 struct Interesting<'a> {
     /// `None`: all.
-    names: Option<&'a BTreeSet<String>>,
+    names: Option<BTreeSet<&'a str>>,
     ids: BTreeSet<&'a NetworkId>,
     /// All that the daemon lists.
     listed: &'a [ObservedNetwork],
@@ -342,15 +342,20 @@ impl<'a> Interesting<'a> {
             return Self { names: None, ids: BTreeSet::new(), listed: networks };
         };
         let ours = |network: &ObservedNetwork| network.labels.keys().any(|label| label.starts_with(OWN_LABELS));
-        let ids = networks.iter().filter(|network| names.contains(&network.name) || ours(network));
-        Self { names: Some(names), ids: ids.map(|network| &network.id).collect(), listed: networks }
+        let of_interest = || networks.iter().filter(|network| names.contains(&network.name) || ours(network));
+        let known = of_interest().map(|network| network.name.as_str());
+        Self {
+            names: Some(names.iter().map(String::as_str).chain(known).collect()),
+            ids: of_interest().map(|network| &network.id).collect(),
+            listed: networks,
+        }
     }
 
     /// By name as well: a container that was never started knows no id, and a pinned one knows one that is gone. Whose a network of a Swarm
     /// is that a worker does not list, only a manager knows.
     fn covers(&self, endpoint: &ObservedEndpoint) -> bool {
         let of_swarm = |id: &NetworkId| id.is_of_swarm() && dangles(endpoint, self.listed);
-        self.names.is_none_or(|names| names.contains(&endpoint.network_name))
+        self.names.as_ref().is_none_or(|names| names.contains(endpoint.network_name.as_str()))
             || endpoint.network_id.as_ref().is_some_and(|id| self.ids.contains(id) || of_swarm(id))
     }
 

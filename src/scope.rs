@@ -183,6 +183,8 @@ mod tests {
             options: BTreeMap::new(),
             labels: BTreeMap::new(),
             replaces: Vec::new(),
+            beside: Vec::new(),
+            generated: false,
         }
     }
 

@@ -258,7 +258,8 @@ pub enum Replacement {
     Never,
     /// Replace the network when nothing but the proxy is on it.
     WhenEmpty,
-    /// Replace the network and reconnect everyone, stopped containers included. Connections break for a moment.
+    /// Replace the network and reconnect everyone, stopped containers included. Connections break for a moment; where only the name changes, everyone is
+    /// on the new network before anyone leaves the old one.
     Reattach,
 }
 

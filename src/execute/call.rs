@@ -256,7 +256,7 @@ impl Caller<'_> {
         made: Option<&NetworkId>,
     ) -> Result<Vec<ObservedNetwork>, EngineError> {
         let made_alike = |network: &ObservedNetwork| {
-            ownership::of(network).is_some_and(|owner| owner.sealed) && is_ours(create, network)
+            ownership::of(network).is_some_and(|owner| owner.sealed) && is_rival(create, network)
         };
         let mut networks = self.networks().await?;
         networks.retain(|network| network.name == create.name || made_alike(network));
@@ -307,6 +307,15 @@ impl Caller<'_> {
         loop {
             let named = self.rivals(create, None).await?;
             refuse_foreign(create, &named)?;
+            if let Some(other) = named.iter().find(|network| network.name != create.name && !create.generated) {
+                let message = format!(
+                    "The network {:?} ({}) was made for the same destination, and was not seen when the plan was made.",
+                    other.name,
+                    other.id.short()
+                );
+                let hint = Some("apply again: it is dealt with as the network of a former name".to_owned());
+                return Err(Failure { reason: Some(Reason::NameAmbiguous), message, hint }.into());
+            }
             match named.as_slice() {
                 [] => return Ok(None),
                 [network] => return Ok(Some(network.id.clone())),
@@ -328,7 +337,7 @@ impl Caller<'_> {
         let deadline = Instant::now() + self.limits.settle;
         loop {
             let networks = self.networks().await?;
-            if networks.iter().any(|network| network.name == create.name || is_ours(create, network)) {
+            if networks.iter().any(|it| it.name == create.name || (create.generated && is_rival(create, it))) {
                 return Ok(Overlap::Rival);
             }
             if networks.iter().any(in_the_way) {
@@ -375,7 +384,8 @@ impl Caller<'_> {
         loop {
             let named = self.rivals(create, Some(made)).await?;
             let Some(own) = named.iter().find(|network| network.id == *made) else { return Ok(None) };
-            let others: Vec<ObservedNetwork> = named.iter().filter(|network| network.id != *made).cloned().collect();
+            let others = named.iter().filter(|network| network.name == create.name || create.generated);
+            let others: Vec<ObservedNetwork> = others.filter(|network| network.id != *made).cloned().collect();
             let Some(oldest) = others.iter().min_by_key(|network| age(network)) else {
                 return Ok(Some(made.clone()));
             };
@@ -750,6 +760,11 @@ const MARKS: [&str; 2] = [ownership::SET, ownership::DESTINATION];
 
 fn is_ours(create: &NetworkCreate, network: &ObservedNetwork) -> bool {
     MARKS.iter().all(|mark| create.labels.contains_key(*mark) && network.labels.get(*mark) == create.labels.get(*mark))
+}
+
+/// Made for the same destination, and not known to the plan.
+fn is_rival(create: &NetworkCreate, network: &ObservedNetwork) -> bool {
+    is_ours(create, network) && !create.beside.contains(&network.id)
 }
 
 /// Oldest first; the id decides between two of the same moment.

@@ -428,8 +428,11 @@ pub(super) fn creation(ctx: &Context<'_>, destination: &DesiredDestination, name
     let mut labels = labels.clone();
     let policy = destination.deletion_policy;
     labels.extend(ownership::labels(&fresh.uid, ctx.set, &destination.key, &name, policy, ctx.source()));
+    let others = ctx.host.verified_of(ctx.set, &destination.key).filter(|network| network.name != name);
     NetworkCreate {
         replaces: Vec::new(),
+        beside: others.map(|network| network.id.clone()).collect(),
+        generated: declared.is_none(),
         name,
         driver: if overlay { OVERLAY } else { "bridge" }.to_owned(),
         attachable: overlay,
@@ -497,6 +500,8 @@ pub(super) fn recreation(network: &ObservedNetwork) -> NetworkCreate {
     options.remove("com.docker.network.driver.overlay.vxlanid_list");
     NetworkCreate {
         replaces: Vec::new(),
+        beside: Vec::new(),
+        generated: false,
         name: network.name.clone(),
         driver: network.driver.clone(),
         attachable: network.attachable,
@@ -795,13 +800,18 @@ pub(super) fn converge<'a>(
                         if why.adopted {
                             draft.notes.extend(adoption::farewell(destination, current));
                         }
-                        handled = replaced.handled;
-                        draft.counted.extend(replaced.counted);
-                        draft.groups.push(replaced.group);
+                        handled = draft.replace(replaced);
                         network = None;
                     }
                     // It cannot be what the manifest says, and whoever belongs on it is looked after all the same.
                     Err(note) => draft.notes.push(note),
+                }
+            }
+            if network.is_some() {
+                match replacement::succeed(ctx, destination, current, &members) {
+                    None => {}
+                    Some(Ok(succeeded)) => handled = draft.replace(succeeded),
+                    Some(Err(note)) => draft.notes.push(note),
                 }
             }
         }
@@ -911,6 +921,7 @@ pub(super) fn undeclared<'a>(
     let Some(network) = located.network().filter(|_| !destination.suspend) else { return };
     let members = member::resolve(ctx, destination, Some(network));
     let replaced = outlook.removed.contains(&network.id);
+    let renamed = destination.network.name.as_ref().is_some_and(|name| *name != network.name);
     service::undeclared(ctx, outlook, destination, network, &members, draft);
     for attached in ctx.host.attached(network) {
         // A leftover is not on the network, and the daemon has nothing to disconnect. A service speaks for its tasks.
@@ -925,6 +936,8 @@ pub(super) fn undeclared<'a>(
         }
         match leaving::fate(ctx, outlook, destination, network, &members, &attached) {
             Fate::Stays => {}
+            // He comes to be on another network than the note would name, which is told by itself.
+            Fate::Reported(_) if replaced && renamed => {}
             Fate::Reported(note) => draft.notes.push(note),
             // A replacement has disconnected everyone already.
             Fate::Leaves(_) if replaced => {}

@@ -29,9 +29,9 @@ pub(super) struct Outlook {
 }
 
 impl Outlook {
-    pub(super) fn of(groups: &[Group]) -> Self {
+    pub(super) fn of<'g>(groups: impl Iterator<Item = &'g Group>) -> Self {
         let mut outlook = Self::default();
-        for operation in groups.iter().flat_map(|group| &group.operations) {
+        for operation in groups.flat_map(|group| &group.operations) {
             for Connection { party, network } in operation.call.connections() {
                 outlook.made.insert((party, network.name.clone()), network);
             }
@@ -494,14 +494,16 @@ impl<'a> Question<'_, 'a> {
             // Most destinations need no more than the first.
             (!matches!(located, Located::Adopted(_))).then(target),
         );
+        let mut undone = false;
         for name in names {
             let key = (party.clone(), name);
             if let Some(network) = self.outlook.made.get(&key) {
                 return Some(Some(Connection { party, network: network.clone() }));
             }
-            if self.outlook.undone.contains(&key) {
-                return None;
-            }
+            undone |= self.outlook.undone.contains(&key);
+        }
+        if undone {
+            return None;
         }
         current.is_some_and(|network| who.is_on(&self.ctx.host, network)).then_some(None)
     }

@@ -118,6 +118,7 @@ fn observed_server(input: &PlanInput<'_>, server: &ServerPlan, state: &ObservedS
                 && !last
                 && operation.undo.is_none()
                 && !simulation.is_stale(&operation.call)
+                && !(operation.cause == Cause::NetworkReplaced && simulation.is_elsewhere(&operation.call))
             {
                 say(format!("disconnecting {} cannot be undone should the rest of its group fail", container.name));
             }
@@ -135,6 +136,13 @@ impl<'a> Simulation<'a> {
         let Call::DisconnectEndpoint { network, container, .. } = call else { return false };
         let stale = self.host.stale(&network.name);
         stale.iter().any(|it| it.container.id == container.id)
+    }
+
+    /// He is on another network as well.
+    fn is_elsewhere(&self, call: &Call) -> bool {
+        let Call::DisconnectEndpoint { network, container, .. } = call else { return false };
+        let left = self.key(network);
+        self.attached.iter().any(|(other, on)| *other != left && on.contains(&container.id))
     }
 
     /// Whoever is disconnected in order to come back is in the journal.

@@ -51,6 +51,7 @@ use self::host::Host;
 use self::leaving::{Departure, Fate, Outlook, Question, Somebody};
 use self::member::{Members, Target};
 use self::ownership::{Mark, Purpose};
+use self::replacement::Replaced;
 use self::swarm::{Swarm, View};
 use crate::api::{Kind, Membership, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState, Endpoint, TcpSecurity};
@@ -350,6 +351,16 @@ impl Draft {
         self.notes.extend(notes);
     }
 
+    /// Takes over what replaces a network, and says who has been dealt with.
+    fn replace<'a>(&mut self, replaced: Replaced<'a>) -> BTreeSet<&'a ContainerId> {
+        let Replaced { groups, departure, handled, counted, notes } = replaced;
+        self.groups.extend(groups);
+        self.departures.extend(departure);
+        self.counted.extend(counted);
+        self.notes.extend(notes);
+        handled
+    }
+
     /// Takes somebody off a network.
     fn leave(&mut self, departure: Departure, call: Call, disruptive: bool) {
         let Departure { object, cause, needs, counted } = departure;
@@ -470,7 +481,7 @@ impl<'a> Parts<'a> {
             parts.draft.add(part);
         }
         parts.draft.notes.extend(pool::low(ctx));
-        let outlook = Outlook::of(&parts.draft.groups);
+        let outlook = Outlook::of(parts.draft.groups.iter().chain(&parts.draft.departures));
         for (destination, located) in ctx.located.iter().filter(|(it, _)| !ctx.is_deleted(&it.key)) {
             destination::undeclared(ctx, &outlook, destination, located, &mut parts.draft);
         }

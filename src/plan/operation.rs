@@ -473,6 +473,12 @@ pub struct NetworkCreate {
     /// Why it is made in the place of another: for people, and no part of the call.
     #[serde(skip)]
     pub replaces: Vec<FieldDifference>,
+    /// Networks of its destination under other names that are there as well, as the plan has it.
+    #[serde(skip)]
+    pub beside: Vec<NetworkId>,
+    /// No manifest says the name: another applier makes the network of the same destination under another one.
+    #[serde(skip)]
+    pub generated: bool,
 }
 
 /// A field that Docker cannot change, with what the server has and what the manifest says.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::deletion::{self, Doomed, Removal};
 use super::leaving::Outlook;
 use super::operation::{Cause, Note, Reason, Withheld, WithheldDeletion, WithheldDisconnection};
-use super::{Context, DeleteMode, Parts, applied, ownership};
+use super::{Context, DeleteMode, Parts, applied, ownership, replacement};
 use crate::api::{DeletionPolicy, ObjectKey};
 use crate::desired::DesiredState;
 use crate::observed::ObservedNetwork;
@@ -236,6 +236,7 @@ fn leftovers<'h, 'a>(ctx: &'h Context<'a>) -> impl Iterator<Item = (&'a Observed
             && !claimed.contains(network.name.as_str())
             && !unclear.contains(destination)
             && !ctx.is_deleted(destination)
+            && !replacement::is_former(ctx, network, destination)
             && ctx.looks_after(network)
             && !ctx.declared_in_swarm(network, destination)
     })

@@ -15,6 +15,8 @@ use super::{ContainerSpec, Subject};
 fn bridge(name: &str) -> NetworkCreate {
     NetworkCreate {
         replaces: Vec::new(),
+        beside: Vec::new(),
+        generated: false,
         name: name.to_owned(),
         driver: "bridge".to_owned(),
         attachable: false,

@@ -87,6 +87,29 @@ async fn reattachment() -> Town {
     town
 }
 
+/// The network gets another name: what is there, and what comes to be there, are beside each other for a while.
+async fn renaming() -> Town {
+    let other = || {
+        let other = destination("web").named("old-net");
+        let other = other.member(application("app").alias("frontend")).member(database("db").alias("db"));
+        Scenario::new().destination(other).destination(destination("other").named("other-net"))
+    };
+    let mut town = applied(other()).await;
+    {
+        let mut world = town.world();
+        let old = world.network_named("old-net").id.clone();
+        let settings = EndpointSettings { aliases: vec!["foreign.internal".to_owned()], ..EndpointSettings::default() };
+        for name in ["foreign", "pinned"] {
+            let foreign = world.run_container(name);
+            world.connect(&old, &foreign, &settings).expect("connects");
+        }
+        let pinned = world.container_named("pinned").id.clone();
+        world.stop_container(&pinned).expect("stops");
+    }
+    town.declare(other().redeclare("web", |web| web.named("new-net").replacement(Replacement::Reattach)));
+    town
+}
+
 /// Two members that run and declare an address each, and one that is given one.
 fn addresses(api: &str, shop: Option<&str>) -> Scenario {
     let shop_member = application("shop").alias("shop");
@@ -243,7 +266,7 @@ macro_rules! scenarios {
     };
 }
 scenarios! {
-    creation repair deletion pruning reattachment exchange handover forced_deletion service_updates deletion_with_a_service service_activation
+    creation repair deletion pruning reattachment renaming exchange handover forced_deletion service_updates deletion_with_a_service service_activation
 }
 
 /// A replacement was interrupted when nobody was back, and one of those who are to come back waits for another reason.

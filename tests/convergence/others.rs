@@ -23,6 +23,11 @@ fn replaced() -> Scenario {
     web().redeclare("web", |web| web.mtu(1400).replacement(Replacement::Reattach))
 }
 
+fn renamed() -> Scenario {
+    let web = destination("web").named("new-net").subnet("10.43.0.0/24").replacement(Replacement::Reattach);
+    self::web().undeclare("web").destination(web.member(application("app").alias("frontend")))
+}
+
 async fn applied() -> Town {
     let mut town = Town::new(web());
     town.world().run_container("app");
@@ -86,6 +91,14 @@ async fn condemned() -> Town {
 }
 
 async fn replacing() -> Town {
+    with_a_stranger(replaced()).await
+}
+
+async fn renaming() -> Town {
+    with_a_stranger(renamed()).await
+}
+
+async fn with_a_stranger(declared: Scenario) -> Town {
     let mut town = applied().await;
     {
         let mut world = town.world();
@@ -93,7 +106,7 @@ async fn replacing() -> Town {
         let foreign = world.run_container("foreign");
         world.connect(&web, &foreign, &EndpointSettings::default()).expect("connects");
     }
-    town.declare(replaced());
+    town.declare(declared);
     town
 }
 
@@ -144,8 +157,17 @@ async fn the_maker_of_the_oldest_gives_way_to_one_in_use() {
 /// Nobody is lost, though one may undo what the other does.
 #[tokio::test(start_paused = true)]
 async fn two_appliers_replace_the_same_network_and_nobody_is_lost() {
+    two_replace(replacing, "web-net", "1400").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_appliers_change_the_name_of_the_same_network_and_nobody_is_lost() {
+    two_replace(renaming, "new-net", "").await;
+}
+
+async fn two_replace(make: impl AsyncFn() -> Town, network: &str, mtu: &str) {
     for seed in 0..60 {
-        let mut town = replacing().await;
+        let mut town = make().await;
         let (one, two) = (town.engine.another(), town.engine.another());
         one.dither(seed);
         two.dither(seed.wrapping_mul(0x9e37_79b9) + 1);
@@ -155,14 +177,11 @@ async fn two_appliers_replace_the_same_network_and_nobody_is_lost() {
         assert_eq!(trouble(&town.apply().await), [""; 0], "seed {seed}");
         {
             let world = town.world();
-            let web = world.network_named("web-net");
-            assert_eq!(
-                web.options.get("com.docker.network.driver.mtu").map(String::as_str),
-                Some("1400"),
-                "seed {seed}"
-            );
+            let web = world.network_named(network);
+            let has = web.options.get("com.docker.network.driver.mtu").map(String::as_str).unwrap_or_default();
+            assert_eq!(has, mtu, "seed {seed}");
             for name in ["traefik", "app", "foreign"] {
-                let endpoint = world.container_named(name).endpoints.get("web-net");
+                let endpoint = world.container_named(name).endpoints.get(network);
                 assert_eq!(endpoint.and_then(|it| it.network_id.as_ref()), Some(&web.id), "seed {seed}: {name}");
             }
         }
@@ -236,6 +255,11 @@ async fn one_of_two_appliers_is_killed_while_both_delete() {
 #[tokio::test(start_paused = true)]
 async fn one_of_two_appliers_is_killed_while_both_replace() {
     one_of_two_is_killed(replacing, false, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_two_appliers_is_killed_while_both_change_the_name() {
+    one_of_two_is_killed(renaming, false, false).await;
 }
 
 #[tokio::test]

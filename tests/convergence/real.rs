@@ -10,7 +10,7 @@ use landfall::engine::{DockerWriter, Reader, Writer};
 use landfall::execute::Limits;
 use landfall::observe::ObserveLimits;
 use landfall::observed::{EndpointSettings, ObservedContainer, ObservedEndpoint};
-use landfall::plan::Request;
+use landfall::plan::{Plan, Request};
 use landfall::reconcile::{Applied, Pass, Preview};
 use landfall::store::file::FileJournals;
 use landfall::store::known::Known;
@@ -112,6 +112,76 @@ async fn a_replacement_keeps_everyone_with_all_they_had() {
     assert_eq!(endpoint(&engine, "db", "web-net").await.0.ipv4_address, "10.42.0.10");
     let third = apply(&engine, &second.desired, &second.request).await;
     assert_eq!(third.report.servers[0].operations, [], "a second apply does nothing");
+}
+
+/// The daemon tells in which order it went, and of what an interrupted pass has left, the next one makes the same.
+#[tokio::test]
+async fn under_another_name_everybody_is_on_the_new_network_before_anybody_leaves_the_old_one() {
+    let host = Host::start();
+    for name in ["traefik", "app", "foreign"] {
+        host.container(name).running();
+    }
+    host.container("db").exited();
+    let engine = engine(&host);
+    let named = |name: &str| {
+        let web = destination("web").named(name).replacement(Replacement::Reattach);
+        Scenario::new().destination(web.member(application("app").alias("frontend")).member(database("db")))
+    };
+    for (former, name, kept) in [("one", "two", usize::MAX), ("two", "three", 2), ("three", "four", 5)] {
+        let (before, after) = (named(former), named(name));
+        assert_eq!(trouble(&apply(&engine, &before.desired, &before.request).await), [""; 0]);
+        let old = endpoint(&engine, "app", former).await.0.network_id.expect("it runs");
+        if !container(&engine, "foreign").await.endpoints.iter().any(|it| it.network_name == former) {
+            let settings = EndpointSettings { aliases: vec!["stranger".to_owned()], ..EndpointSettings::default() };
+            engine.connect(&old, &container(&engine, "foreign").await.id, &settings).await.unwrap();
+        }
+        apply_first(&engine, &after, kept).await;
+        for name in ["traefik", "app", "foreign", "db"] {
+            let on = container(&engine, name).await.endpoints;
+            assert!(on.iter().any(|it| it.network_name != "bridge"), "{name} is on nothing: {on:?}");
+        }
+        assert_eq!(trouble(&apply(&engine, &after.desired, &after.request).await), [""; 0]);
+        let networks = engine.networks().await.unwrap();
+        assert!(networks.iter().all(|network| network.id != old), "{former} is still there");
+        let new = networks.iter().find(|network| network.name == name).expect("it is there").id.clone();
+        let events = engine.recent_events(0).await.unwrap();
+        let at = |id: &str, action: &str, first: bool| {
+            let mut at =
+                events.iter().enumerate().filter(|(_, it)| it.id == id && it.action == action).map(|(at, _)| at);
+            if first { at.next() } else { at.next_back() }.unwrap_or_else(|| panic!("no {action} of {name}"))
+        };
+        let (made, on) = (at(new.as_str(), "create", true), at(new.as_str(), "connect", false));
+        let (off, away) = (at(old.as_str(), "disconnect", true), at(old.as_str(), "destroy", true));
+        assert!(made < on && on < off && off < away, "{name}: {made}, {on}, {off}, {away}");
+        for (who, alias) in [("traefik", None), ("app", Some("frontend")), ("db", None), ("foreign", Some("stranger"))]
+        {
+            let (_, settings) = endpoint(&engine, who, name).await;
+            assert!(alias.is_none_or(|alias| settings.aliases.iter().any(|it| it == alias)), "{who}: {settings:?}");
+        }
+        let again = apply(&engine, &after.desired, &after.request).await;
+        assert_eq!(again.report.servers[0].operations, [], "{name}");
+    }
+    engine.start_container(&container(&engine, "db").await.id).await.unwrap();
+}
+
+/// No more than the first groups of the plan, as of one that is interrupted.
+async fn apply_first(engine: &DockerWriter, scenario: &Scenario, groups: usize) {
+    let state = tempfile::tempdir().unwrap();
+    let journals = Journals::in_state(state.path());
+    let pass = Pass {
+        desired: &scenario.desired,
+        request: &scenario.request,
+        journals: &journals,
+        known: &Known::default(),
+        observe: ObserveLimits::default(),
+        execute: Limits::default(),
+    };
+    let first = |_: &_, mut plan: Plan| {
+        plan.servers.iter_mut().for_each(|server| server.groups.truncate(groups));
+        Some(plan)
+    };
+    let done = pass.apply(|_| Ok(engine.clone()), first, &()).await.unwrap().unwrap();
+    assert_eq!(trouble(&done), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

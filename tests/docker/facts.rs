@@ -32,6 +32,8 @@ fn container_id(id: &str) -> ContainerId {
 fn network(name: &str) -> NetworkCreate {
     NetworkCreate {
         replaces: Vec::new(),
+        beside: Vec::new(),
+        generated: false,
         name: name.to_owned(),
         driver: "bridge".to_owned(),
         attachable: false,

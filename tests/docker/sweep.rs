@@ -38,12 +38,16 @@ spec: { destination: web, containers: { names: [app-0, app-1] }, endpoint: { ali
 ";
 
 fn destination(mtu: u32) -> String {
+    named("web-net", mtu)
+}
+
+fn named(network: &str, mtu: u32) -> String {
     format!(
         "---
 apiVersion: landfall/v1
 kind: Destination
 metadata: {{ name: web }}
-spec: {{ server: infra/edge, network: {{ name: web-net, mtu: {mtu} }}, replacement: Reattach }}
+spec: {{ server: infra/edge, network: {{ name: {network}, mtu: {mtu} }}, replacement: Reattach }}
 "
     )
 }
@@ -54,18 +58,29 @@ enum Scenario {
     Create,
     Reconnect,
     Replace,
+    Rename,
     Delete,
     Prune,
     Force,
 }
 
-const SCENARIOS: [Scenario; 6] =
-    [Scenario::Create, Scenario::Reconnect, Scenario::Replace, Scenario::Delete, Scenario::Prune, Scenario::Force];
+const SCENARIOS: [Scenario; 7] = [
+    Scenario::Create,
+    Scenario::Reconnect,
+    Scenario::Replace,
+    Scenario::Rename,
+    Scenario::Delete,
+    Scenario::Prune,
+    Scenario::Force,
+];
+
+/// Those of the destination, before and after it gets another, and that of the bystander.
+const NETWORKS: [&str; 3] = ["web-net", "new-net", "data-net"];
 
 impl Scenario {
     fn command(self) -> &'static str {
         match self {
-            Self::Create | Self::Reconnect | Self::Replace => "apply --yes",
+            Self::Create | Self::Reconnect | Self::Replace | Self::Rename => "apply --yes",
             Self::Prune => "apply --yes --prune --allow-mass-delete",
             Self::Delete => "delete destination web --yes --ignore-not-found",
             Self::Force => "delete destination web --yes --force --ignore-not-found",
@@ -102,7 +117,9 @@ impl Fault {
 
 fn short() -> Fate {
     let concerned = |entry: &Value| {
-        entry["Name"] == "web-net" || entry["Names"][0].as_str().is_some_and(|name| name.starts_with("/app-"))
+        entry["Name"] == "web-net"
+            || entry["Name"] == "new-net"
+            || entry["Names"][0].as_str().is_some_and(|name| name.starts_with("/app-"))
     };
     Fate::Rewritten(Box::new(move |list| match list {
         Value::Array(entries) => Value::Array(entries.into_iter().filter(|entry| !concerned(entry)).collect()),
@@ -158,8 +175,10 @@ impl Stage {
     fn set_up(&self, scenario: Scenario) {
         self.faulty.heal();
         let _ = std::fs::remove_dir_all(self.world.path().join("state"));
-        self.empty("web-net");
-        self.host.network_ids("web-net").iter().for_each(|id| self.host.remove_network(id));
+        for network in ["web-net", "new-net"] {
+            self.empty(network);
+            self.host.network_ids(network).iter().for_each(|id| self.host.remove_network(id));
+        }
         for name in ["app-0", "app-1"] {
             self.host.start_container(name);
         }
@@ -177,6 +196,7 @@ impl Stage {
                 }
             }
             Scenario::Replace => self.declare(&[&destination(1450), APPLICATION]),
+            Scenario::Rename => self.declare(&[&named("new-net", 1400), APPLICATION]),
             Scenario::Delete => {
                 for name in ["app-0", "app-1"] {
                     self.host.disconnect("web-net", name);
@@ -192,13 +212,13 @@ impl Stage {
     fn look(&self) -> Look {
         let mut look =
             Look { networks: BTreeMap::new(), members: BTreeMap::new(), states: BTreeMap::new(), journals: 0 };
-        for network in ["web-net", "data-net"] {
+        for network in NETWORKS {
             look.networks.insert(network, self.host.network_ids(network).len());
         }
         for name in CONTAINERS {
             let seen = self.host.inspect(name);
             look.states.insert(name, seen["State"]["Status"].to_string());
-            for network in ["web-net", "data-net"] {
+            for network in NETWORKS {
                 let endpoint = &seen["NetworkSettings"]["Networks"][network];
                 if !endpoint.is_null() {
                     let aliases = endpoint["Aliases"].as_array().cloned().unwrap_or_default();

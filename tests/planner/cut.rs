@@ -35,6 +35,8 @@ fn name(network: u8) -> String {
 fn create(network: u8) -> NetworkCreate {
     NetworkCreate {
         replaces: Vec::new(),
+        beside: Vec::new(),
+        generated: false,
         name: name(network),
         driver: "bridge".to_owned(),
         attachable: false,

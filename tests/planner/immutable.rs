@@ -142,12 +142,193 @@ fn a_changed_name_is_an_immutable_field_like_any_other() {
     scenario.redeclare("web", |it| it.replacement(Replacement::WhenEmpty)).expect(
         "
         default/edge-1
-          - disconnect traefik from old-net for Destination/shop/web (NetworkReplaced), disruptive
-          - remove network old-net for Destination/shop/web (NetworkReplaced)
           + create network new-net for Destination/shop/web (NetworkReplaced)
           + connect traefik to new-net for Destination/shop/web (NetworkReplaced)
+          - disconnect traefik from old-net for Destination/shop/web (NetworkReplaced), disruptive
+          - remove network old-net for Destination/shop/web (NetworkReplaced)
         ",
     );
+}
+
+/// A destination with another name for its network, and everyone there is on that.
+fn renamed(subnets: Option<(&str, &str)>) -> Scenario {
+    let made = network("old-net").of("web");
+    let declared = destination("web").named("new-net").replacement(Replacement::Reattach);
+    let (made, declared) = match subnets {
+        Some((old, new)) => (made.subnet(old), declared.subnet(new)),
+        None => (made, declared),
+    };
+    Scenario::new()
+        .network(made)
+        .container(container("traefik").on("bridge").on("old-net").made_for("Proxy"))
+        .container(container("app").on("old-net").alias("front"))
+        .container(container("db").on("old-net").exited())
+        .container(container("job").on("old-net").created())
+        .container(container("old").pinned("old-net").exited())
+        .container(container("guest").on("old-net").alias("x"))
+        .destination(
+            declared
+                .member(application("app").alias("web"))
+                .member(application("job"))
+                .member(database("db"))
+                .member(application("late")),
+        )
+        .container(container("late"))
+}
+
+const RENAMED: &str = "
+    default/edge-1
+      + create network new-net for Destination/shop/web (NetworkReplaced)
+      + connect traefik to new-net for Destination/shop/web (NetworkReplaced)
+      + connect app to new-net as front, web for Destination/shop/web (NetworkReplaced)
+      + connect db to new-net for Destination/shop/web (NetworkReplaced)
+      + connect guest to new-net as x for Destination/shop/web (NetworkReplaced)
+      + connect job to new-net for Destination/shop/web (NetworkReplaced)
+      + connect late to new-net for Application/shop/late (MemberDetached)
+      - disconnect app from old-net for Destination/shop/web (NetworkReplaced), disruptive
+      - disconnect db from old-net for Destination/shop/web (NetworkReplaced)
+      - disconnect guest from old-net for Destination/shop/web (NetworkReplaced), disruptive
+      - disconnect job from old-net for Destination/shop/web (NetworkReplaced)
+      - disconnect traefik from old-net for Destination/shop/web (NetworkReplaced), disruptive
+      - remove network old-net for Destination/shop/web (NetworkReplaced)
+      . unmanaged Destination/shop/web: No resource declares the container \"guest\", which is on \"old-net\": it moves to \"new-net\" with the others. (MembershipForeign)
+          hint: what runs it names \"old-net\": write \"new-net\" there before it is run anew
+    ";
+
+#[test]
+fn everyone_is_on_the_network_of_another_name_before_anybody_leaves_the_old_one() {
+    renamed(None).expect(RENAMED);
+}
+
+#[test]
+fn where_the_networks_of_both_names_cannot_be_the_old_one_goes_first() {
+    renamed(Some(("10.1.0.0/24", "10.1.0.0/24"))).expect(
+        "
+        default/edge-1
+          - disconnect app from old-net for Destination/shop/web (NetworkReplaced), disruptive
+          - disconnect db from old-net for Destination/shop/web (NetworkReplaced)
+          - disconnect guest from old-net for Destination/shop/web (NetworkReplaced), disruptive
+          - disconnect job from old-net for Destination/shop/web (NetworkReplaced)
+          - disconnect traefik from old-net for Destination/shop/web (NetworkReplaced), disruptive
+          - remove network old-net for Destination/shop/web (NetworkReplaced)
+          + create network new-net (10.1.0.0/24) for Destination/shop/web (NetworkReplaced)
+          + connect traefik to new-net for Destination/shop/web (NetworkReplaced)
+          + connect app to new-net as front, web for Destination/shop/web (NetworkReplaced)
+          + connect db to new-net for Destination/shop/web (NetworkReplaced)
+          + connect guest to new-net as x for Destination/shop/web (NetworkReplaced)
+          + connect job to new-net for Destination/shop/web (NetworkReplaced)
+          + connect late to new-net for Application/shop/late (MemberDetached)
+          . unmanaged Destination/shop/web: No resource declares the container \"guest\", which is on \"old-net\": it moves to \"new-net\" with the others. (MembershipForeign)
+              hint: what runs it names \"old-net\": write \"new-net\" there before it is run anew
+        ",
+    );
+    let plan = renamed(Some(("10.1.0.0/24", "10.2.0.0/24"))).plan().to_string();
+    assert!(plan.starts_with("default/edge-1\n  + create network new-net (10.2.0.0/24)"), "{plan}");
+}
+
+/// Nothing has to be written down: everyone is on one of the two at any time, and the former one is known by its labels.
+#[test]
+fn a_change_of_the_name_that_is_killed_at_any_step_is_completed_by_the_next_plan() {
+    let undisturbed = {
+        let mut world = renamed(None);
+        world.apply();
+        world
+    };
+    let planned = renamed(None).plan();
+    let groups = &planned.servers[0].groups;
+    assert!(groups.iter().all(|group| group.journal.is_none()));
+    let calls: Vec<&Call> =
+        groups.iter().flat_map(|group| &group.operations).map(|operation| &operation.call).collect();
+    for killed in 0..=calls.len() {
+        let mut world = renamed(None);
+        for call in &calls[..killed] {
+            simulator::call(world.state(), call);
+        }
+        for container in &world.clone().state().containers {
+            let mut names = container.endpoints.iter().map(|it| it.network_name.as_str());
+            let on_either = names.any(|name| ["old-net", "new-net"].contains(&name));
+            assert!(on_either || container.name == "late", "{} after {killed}", container.name);
+        }
+        world.apply();
+        world.settled();
+        let names: Vec<_> = world.state().networks.iter().map(|it| it.name.clone()).collect();
+        assert!(!names.contains(&"old-net".to_owned()), "killed after {killed} operations: {names:?}");
+        for (now, then) in world.state().containers.iter().zip(&undisturbed.clone().state().containers) {
+            let settings = |it: &landfall::observed::ObservedContainer| {
+                let mut all: Vec<_> =
+                    it.endpoints.iter().map(|it| (it.network_name.clone(), it.settings.clone().unwrap())).collect();
+                all.sort_by(|a, b| a.0.cmp(&b.0));
+                for (_, settings) in &mut all {
+                    settings.aliases.sort();
+                }
+                all
+            };
+            assert_eq!(settings(now), settings(then), "killed after {killed} operations");
+        }
+    }
+}
+
+/// Killed when both are there.
+fn both_there() -> Scenario {
+    let mut world = renamed(None);
+    let planned = world.plan();
+    for group in &planned.servers[0].groups[..3] {
+        simulator::call(world.state(), &group.operations[0].call);
+    }
+    world
+}
+
+#[test]
+fn what_an_interrupted_change_of_the_name_left_is_completed_without_pruning() {
+    both_there().expect(
+        "
+        default/edge-1
+          + connect db to new-net for Destination/shop/web (NetworkReplaced)
+          + connect guest to new-net as x for Destination/shop/web (NetworkReplaced)
+          + connect job to new-net for Destination/shop/web (NetworkReplaced)
+          + connect late to new-net for Application/shop/late (MemberDetached)
+          - disconnect app from old-net for Destination/shop/web (NetworkReplaced), disruptive
+          - disconnect db from old-net for Destination/shop/web (NetworkReplaced)
+          - disconnect guest from old-net for Destination/shop/web (NetworkReplaced), disruptive
+          - disconnect job from old-net for Destination/shop/web (NetworkReplaced)
+          - disconnect traefik from old-net for Destination/shop/web (NetworkReplaced), disruptive
+          - remove network old-net for Destination/shop/web (NetworkReplaced)
+          . unmanaged Destination/shop/web: No resource declares the container \"guest\", which is on \"old-net\": it moves to \"new-net\" with the others. (MembershipForeign)
+              hint: what runs it names \"old-net\": write \"new-net\" there before it is run anew
+        ",
+    );
+    // The leave was taken back meanwhile.
+    let never = both_there().redeclare("web", |it| it.replacement(Replacement::Never)).plan().to_string();
+    assert!(!never.contains("old-net for") && never.contains("`--prune` removes it"), "{never}");
+    // It is back to the former name: the other way round.
+    let mut back = both_there().redeclare("web", |it| it.named("old-net"));
+    back.apply();
+    back.settled();
+    let names: Vec<_> = back.state().networks.iter().map(|it| it.name.clone()).collect();
+    assert!(names.contains(&"old-net".to_owned()) && !names.contains(&"new-net".to_owned()), "{names:?}");
+}
+
+#[test]
+fn the_network_of_a_former_name_that_other_manifests_made_is_left_to_them() {
+    let mut world = both_there();
+    let old = world.state().networks.iter_mut().find(|it| it.name == "old-net").unwrap();
+    old.labels.insert("landfall.source".to_owned(), "git.example.com/other".to_owned());
+    let plan = world.plan().to_string();
+    assert!(!plan.contains("from old-net") && plan.contains("was made from git.example.com/other"), "{plan}");
+}
+
+#[test]
+fn one_who_cannot_be_connected_keeps_everybody_on_the_network_of_the_old_name_and_nobody_off_the_new_one() {
+    let planned = renamed(None).plan();
+    let groups = &planned.servers[0].groups;
+    let last = groups.last().unwrap();
+    let made: Vec<_> = groups.iter().flat_map(|it| &it.operations).flat_map(|it| it.call.connections()).collect();
+    assert!(matches!(last.operations.last().unwrap().call, Call::RemoveNetwork { .. }));
+    assert_eq!(last.needs.len(), 5, "app, db, guest, job and traefik");
+    assert!(last.needs.iter().all(|need| made.contains(need)));
+    for group in &groups[..groups.len() - 1] {
+        assert_eq!((group.operations.len(), group.needs.len()), (1, 0), "{}", group.operations[0]);
+    }
 }
 
 #[test]
@@ -400,11 +581,20 @@ fn an_interrupted_replacement_is_not_mistaken_for_a_new_name() {
     for operation in &group.operations[..2] {
         simulator::call(killed.state(), &operation.call);
     }
-    killed.journal(group.journal.clone().unwrap()).expect(
+    let mut killed = killed.journal(group.journal.clone().unwrap());
+    killed.expect_plan(
         "
         default/edge-1
           + create network web-net for Destination/shop/web (NetworkMissing)
           + connect traefik to web-net for Destination/shop/web (JournalRestore)
+        ",
+    );
+    killed.apply();
+    // Of two, one is what it has been renamed from.
+    killed.expect(
+        "
+        default/edge-1
+          - remove network other-net for Destination/shop/web (NetworkReplaced)
         ",
     );
 }

@@ -294,7 +294,8 @@ proptest! {
             let forced = world.request.delete.get(&group.object) == Some(&DeleteMode::Forced);
             if removal && !creates && !forced {
                 for operation in &group.operations {
-                    let (call, reattach) = (&operation.call, operation.cause == Cause::Undeclared);
+                    let reattach = matches!(operation.cause, Cause::Undeclared | Cause::NetworkReplaced);
+                    let call = &operation.call;
                     let ours = call.container().is_none_or(|name| {
                         name == "traefik" || is_marked(name, call.network().unwrap()) || reattach
                     });

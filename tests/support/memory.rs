@@ -343,6 +343,8 @@ fn no_such_container(id: &ContainerId) -> EngineError {
 pub(crate) fn network(name: &str, driver: &str) -> NetworkCreate {
     NetworkCreate {
         replaces: Vec::new(),
+        beside: Vec::new(),
+        generated: false,
         name: name.to_owned(),
         driver: driver.to_owned(),
         attachable: false,
@@ -453,8 +455,20 @@ impl World {
     }
 
     fn insert_network(&mut self, create: &NetworkCreate) -> NetworkId {
-        let NetworkCreate { name, driver, attachable, internal, ipv4, ipv6, subnets, options, labels, replaces: _ } =
-            create.clone();
+        let NetworkCreate {
+            name,
+            driver,
+            attachable,
+            internal,
+            ipv4,
+            ipv6,
+            subnets,
+            options,
+            labels,
+            replaces: _,
+            beside: _,
+            generated: _,
+        } = create.clone();
         let swarm = driver == "overlay";
         let id = if swarm { format!("{:025}", self.next()) } else { self.fresh_hex() };
         let id = NetworkId::try_from(id).expect("made to be valid");

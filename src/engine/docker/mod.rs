@@ -685,8 +685,20 @@ struct Unique {
 }
 
 fn create_request(network: &NetworkCreate) -> NetworkCreateRequest {
-    let NetworkCreate { name, driver, attachable, internal, ipv4, ipv6, subnets, options, labels, replaces: _ } =
-        network;
+    let NetworkCreate {
+        name,
+        driver,
+        attachable,
+        internal,
+        ipv4,
+        ipv6,
+        subnets,
+        options,
+        labels,
+        replaces: _,
+        beside: _,
+        generated: _,
+    } = network;
     let subnets: Vec<IpamConfig> = subnets
         .iter()
         .map(|subnet| IpamConfig {

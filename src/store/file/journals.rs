@@ -226,6 +226,8 @@ mod tests {
             purpose,
             network: NetworkCreate {
                 replaces: Vec::new(),
+                beside: Vec::new(),
+                generated: false,
                 name: network.to_owned(),
                 driver: "bridge".to_owned(),
                 attachable: false,
