@@ -340,6 +340,15 @@ impl Board {
         });
     }
 
+    /// Counts what was done beside the passes.
+    pub fn refreshed(&self, report: &Report) {
+        self.count(|counts| {
+            for OperationReport { operation, outcome } in report.servers.iter().flat_map(|it| &it.operations) {
+                *counts.operations.entry((operation.call.name(), outcome.name())).or_default() += 1;
+            }
+        });
+    }
+
     /// Resolves with every change from now on.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()

@@ -57,8 +57,12 @@ impl Loop {
             counts.took.add(took);
         });
         let broken = result.is_err();
-        let Done { desired, applied: Applied { observed, mut report }, withheld, waiting, rollout } =
+        let Done { desired, applied: Applied { observed, mut report }, withheld, waiting, rollout, refresh } =
             result.unwrap_or_else(|message| self.broken(server, pass, message));
+        let is_stale = refresh.is_some();
+        if let Some(refresh) = refresh {
+            self.refreshes.insert(server.clone(), refresh);
+        }
         let reachable = matches!(observed.get(server), Some(Ok(_)));
         // What is settled is so from before this pass: what of it differs has moved.
         let unobserved = observed.get(server).and_then(|seen| seen.as_ref().err());
@@ -72,6 +76,7 @@ impl Loop {
                 touched,
                 withheld: withheld.as_ref().map(|withheld| withheld.fingerprint.clone()),
                 rollout,
+                refresh: is_stale,
             }),
             false if broken => PassOutcome::Broken,
             false => PassOutcome::NotObserved,
@@ -136,7 +141,8 @@ impl Loop {
         };
         let unobserved = Unobserved { reason: UnobservedReason::PassFailed, message, hint: None };
         let observed = [(server.clone(), Err(unobserved))].into();
-        Done { desired, applied: Applied { observed, report }, withheld: None, waiting: Vec::new(), rollout: false }
+        let applied = Applied { observed, report };
+        Done { desired, applied, withheld: None, waiting: Vec::new(), rollout: false, refresh: None }
     }
 
     /// What a rollout came to. What there is now is shown by the pass that follows.
@@ -157,10 +163,23 @@ impl Loop {
             tracing::info!(server = %server.path(), pass, ?took, "rollout: {}", report.summary());
         }
         match reachable {
-            true => PassOutcome::Observed(Observed { subjects, touched, withheld: None, rollout: false }),
+            true => PassOutcome::Observed(Observed { subjects, touched, ..Observed::default() }),
             false if broken => PassOutcome::Broken,
             false => PassOutcome::NotObserved,
         }
+    }
+
+    /// The proxy of a server has looked again.
+    pub(super) fn take_refresh(&mut self, server: &ObjectKey, pass: u64, took: Duration, report: &Report) {
+        self.memory.pass(server, pass, took, self.revision.clone(), report, &report.document());
+        for operation in report.servers.iter().flat_map(|it| &it.operations) {
+            let outcome = operation.outcome.name();
+            tracing::info!(server = %server.path(), pass, ?took, operation = %operation.operation, "{outcome}");
+        }
+        for note in report.servers.iter().flat_map(|it| &it.notes) {
+            tracing::warn!(server = %server.path(), pass, reason = note.reason.as_str(), "{}", note.message);
+        }
+        self.shared.board.refreshed(report);
     }
 
     /// Says, once for each list, that deletions or disconnections wait for an approval.

@@ -14,9 +14,11 @@ use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::DockerWriter;
 use crate::engine::connect;
+use crate::execute::{Writers, execute};
 use crate::plan::cut::cut;
-use crate::plan::{Group, Operation, Plan, Request, Withheld};
+use crate::plan::{Call, Group, Operation, Plan, Request, ServerPlan, Withheld};
 use crate::reconcile::{Applied, Pass};
+use crate::report::{Outcome, Report};
 
 /// What one pass starts from.
 pub(super) struct Start {
@@ -62,6 +64,8 @@ pub(super) struct Done {
     pub(super) waiting: Vec<Operation>,
     /// There is something for the other lane.
     pub(super) rollout: bool,
+    /// Has the proxy look again at what was connected.
+    pub(super) refresh: Option<Group>,
 }
 
 /// One pass. A panic in it is one pass that failed, and not the end of the loop.
@@ -108,6 +112,7 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
     let mut withheld = None;
     let mut waiting = Vec::new();
     let mut rollout = false;
+    let mut refresh = None;
     let pass = Pass {
         desired: &desired,
         request: &request,
@@ -131,6 +136,7 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
                     rollout = !others.is_empty();
                     waiting.extend(others);
                 }
+                refresh = plan.servers.iter_mut().find_map(ServerPlan::take_refresh);
                 Some(plan)
             },
             &(),
@@ -139,11 +145,30 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
     match applied {
         Ok(Some(applied)) => {
             shared.attempts.learn(&applied.report);
-            Ok(Done { desired, applied, withheld, waiting, rollout })
+            let operations = applied.report.servers.iter().flat_map(|it| &it.operations);
+            let connected = operations.filter(|it| matches!(it.operation.call, Call::ConnectEndpoint { .. }));
+            let refresh = refresh.filter(|_| connected.clone().any(|it| it.outcome == Outcome::Done));
+            Ok(Done { desired, applied, withheld, waiting, rollout, refresh })
         }
         Ok(None) => Err("the pass was called off".to_owned()),
         Err(error) => Err(format!("no pass is possible: {error}")),
     }
+}
+
+/// Has the proxy of a server look again. What goes wrong is a warning in the report; an error is a panic.
+pub(super) async fn refresh(
+    shared: &Shared,
+    server: &ObjectKey,
+    writer: DockerWriter,
+    group: Group,
+) -> Result<Report, String> {
+    let plan = Plan {
+        set: shared.options.set.clone(),
+        servers: vec![ServerPlan::of_one(server.clone(), group)],
+        notes: Vec::new(),
+    };
+    let writers: Writers = [(server.clone(), Arc::new(writer) as _)].into();
+    isolated(async { Ok(execute(&plan, &writers, &shared.journals, &(), shared.options.execute).await) }).await
 }
 
 /// Takes what is on hold out of the plan, and what cannot be done without it.

@@ -35,7 +35,8 @@ use crate::manifest::{self, Diagnostic};
 use crate::notice::Notifier;
 use crate::observe::ObserveLimits;
 use crate::observed::{ContainerId, NetworkId};
-use crate::plan::{Cause, Reason};
+use crate::plan::{Cause, Group, Reason};
+use crate::report::Report;
 use crate::secrets::{self, Generate};
 use crate::sources;
 use crate::store::known::Known;
@@ -145,6 +146,7 @@ pub async fn run(
         deeds: BTreeMap::new(),
         restarts: BTreeSet::new(),
         suspended: BTreeSet::new(),
+        refreshes: BTreeMap::new(),
         deadline: None,
         ended: None,
     };
@@ -240,6 +242,12 @@ pub(super) enum Message {
         server: ObjectKey,
         ended: Box<PassEnded>,
     },
+    Refreshed {
+        server: ObjectKey,
+        pass: u64,
+        took: Duration,
+        done: Box<Result<Report, String>>,
+    },
 }
 
 /// What the files say.
@@ -312,6 +320,8 @@ pub(super) struct Loop {
     restarts: BTreeSet<ObjectKey>,
     /// What is left as it is although the manifests do not say so.
     suspended: BTreeSet<ObjectKey>,
+    /// What has the proxy of a server look again.
+    pub(super) refreshes: BTreeMap<ObjectKey, Group>,
     deadline: Option<Duration>,
     ended: Option<Ended>,
 }
@@ -425,6 +435,7 @@ impl Loop {
                 Response::Load => self.load(),
                 Response::StartPass { server, pass, hold, approved } => self.start_pass(server, pass, hold, approved),
                 Response::StartRollout { server, pass, hold } => self.start_rollout(server, pass, hold),
+                Response::Refresh { server, pass } => self.start_refresh(server, pass),
                 Response::Contended { server, object, name } => {
                     let message = fought_over(&[name]);
                     tracing::warn!(server = %server.path(), %object, "{message}");
@@ -495,6 +506,15 @@ impl Loop {
             Message::RolloutEnded { server, ended } => {
                 let outcome = self.take_rollout(&server, *ended);
                 Some(Event::RolloutFinished { server, outcome })
+            }
+            Message::Refreshed { server, pass, took, done } => {
+                match *done {
+                    Ok(report) => self.take_refresh(&server, pass, took, &report),
+                    Err(error) => {
+                        tracing::warn!(server = %server.path(), pass, "the proxy does not look again: {error}")
+                    }
+                }
+                Some(Event::Refreshed { server })
             }
         }
     }
@@ -679,6 +699,25 @@ impl Loop {
             let span = tracing::info_span!("rollout", server = %server.path(), pass);
             let ended = pass::run(&shared, start).instrument(span).await;
             let _ = shared.inbox.send(Message::RolloutEnded { server, ended: Box::new(ended) }).await;
+        });
+    }
+}
+
+impl Loop {
+    /// Beside the passes as well: the proxy's container takes its time, and no repair is to wait for it.
+    fn start_refresh(&mut self, server: ObjectKey, pass: u64) {
+        let shared = Arc::clone(&self.shared);
+        let refresh = self.refreshes.remove(&server);
+        let writer = self.writers.get(&server).cloned();
+        tokio::spawn(async move {
+            let span = tracing::info_span!("refresh", server = %server.path(), pass);
+            let started = Instant::now();
+            let done = match refresh.zip(writer) {
+                Some((group, writer)) => pass::refresh(&shared, &server, writer, group).instrument(span).await,
+                None => Err("its server is not declared any more".to_owned()),
+            };
+            let (took, done) = (started.elapsed(), Box::new(done));
+            let _ = shared.inbox.send(Message::Refreshed { server, pass, took, done }).await;
         });
     }
 }

@@ -11,6 +11,8 @@
 //! What may take minutes, such as pulling an image and waiting for health, has a lane of its own beside the passes: one rollout a server at a
 //! time, begun when a pass finds something for it, and followed by another pass.
 //!
+//! A proxy that has to look again does so once a burst of passes, beside them: no repair waits for it.
+//!
 //! What is absent: what a pass does. The loop decides *when*, never *what*.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +28,10 @@ const ECHO: Duration = Duration::from_millis(500);
 const HEARD: usize = 256;
 /// Things of one server whose failures and repairs are remembered.
 const REMEMBERED: usize = 20_000;
+/// Passes that follow each other so soon are of one burst, after which the proxy looks again once.
+const QUIET: Duration = Duration::from_millis(100);
+/// It looks after so long a burst at the latest.
+const LONGEST_BURST: Duration = Duration::from_millis(600);
 /// A server whose look failed and that tells of something is looked at again so long after the failure.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
@@ -64,6 +70,10 @@ pub enum Event {
         server: ObjectKey,
         outcome: PassOutcome,
     },
+    /// The proxy of the server has looked again.
+    Refreshed {
+        server: ObjectKey,
+    },
     /// A signal to stop.
     StopRequested,
 }
@@ -99,6 +109,8 @@ pub struct Observed {
     pub withheld: Option<String>,
     /// There is something for a rollout to do, and nothing holds it back.
     pub rollout: bool,
+    /// The proxy has to look again at what the pass has connected.
+    pub refresh: bool,
 }
 
 /// What became of one thing.
@@ -140,6 +152,8 @@ pub enum Response {
     },
     /// The same for what may take minutes, beside the passes; send [`Event::RolloutFinished`].
     StartRollout { server: ObjectKey, pass: u64, hold: BTreeSet<Subject> },
+    /// Have the proxy look again, for all passes since it last did, beside whatever pass runs; send [`Event::Refreshed`].
+    Refresh { server: ObjectKey, pass: u64 },
     /// Something keeps undoing what is repaired, from now on.
     Contended { server: ObjectKey, object: ObjectKey, name: String },
     /// Start no more; end when the running passes have ended.
@@ -158,6 +172,10 @@ struct Server {
     rolling: bool,
     /// Consecutive rollouts that broke, or came to nothing.
     rollouts: History,
+    /// The proxy has to look again.
+    stale: Option<Stale>,
+    /// It is about to.
+    refreshing: bool,
     resync_at: Duration,
     /// What waits for somebody to agree, as the last pass found it.
     withheld: Option<String>,
@@ -177,6 +195,21 @@ struct Server {
     anew: bool,
 }
 
+/// Since when the proxy does not know what was connected.
+#[derive(Debug, Clone, Copy)]
+struct Stale {
+    first: Duration,
+    last: Duration,
+}
+
+impl Stale {
+    /// A pass that runs may connect some more of what a burst has taken off.
+    fn due(self, running: bool) -> Duration {
+        let longest = self.first + LONGEST_BURST;
+        if running { longest } else { longest.min(self.last + QUIET) }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Watched {
     object: ObjectKey,
@@ -186,7 +219,7 @@ struct Watched {
 
 impl Server {
     fn is_idle(&self) -> bool {
-        !self.running && !self.rolling
+        !self.running && !self.rolling && !self.refreshing && self.stale.is_none()
     }
 
     /// Something happened: what failed may succeed now.
@@ -334,8 +367,15 @@ impl State {
             Event::Tick => {}
             Event::PassFinished { server, outcome } => self.pass_finished(now, &server, outcome, &mut responses),
             Event::RolloutFinished { server, outcome } => self.rollout_finished(now, &server, outcome, &mut responses),
+            Event::Refreshed { server } => {
+                if let Some(server) = self.servers.get_mut(&server) {
+                    server.refreshing = false;
+                }
+            }
         }
         self.start_passes(now, &mut responses);
+        self.start_refreshes(now, &mut responses);
+        self.finish(&mut responses);
         responses
     }
 
@@ -360,6 +400,8 @@ impl State {
         if self.stopping {
             return None;
         }
+        let stale = self.servers.values().filter(|server| !server.refreshing);
+        let refreshes = stale.filter_map(|server| Some(server.stale?.due(server.running)));
         self.servers
             .values()
             .filter(|server| !server.running)
@@ -370,11 +412,15 @@ impl State {
                 let due = held.into_iter().chain(rollouts).fold(server.resync_at, Duration::min);
                 server.unreachable.held_until(now).unwrap_or(due)
             })
+            .chain(refreshes)
             .min()
     }
 
     /// A new manifest is a new chance: every wait begins from nothing.
     fn take_servers(&mut self, now: Duration, declared: BTreeSet<ObjectKey>) {
+        for (_, server) in self.servers.iter_mut().filter(|(key, _)| !declared.contains(key)) {
+            server.stale = None;
+        }
         self.servers.retain(|key, server| declared.contains(key) || !server.is_idle());
         for key in declared {
             let server = self.servers.entry(key).or_default();
@@ -400,8 +446,12 @@ impl State {
                 server.dirty = true;
                 server.anew = true;
             }
-            PassOutcome::Observed(Observed { subjects, touched, withheld, rollout }) => {
+            PassOutcome::Observed(Observed { subjects, touched, withheld, rollout, refresh }) => {
                 server.unreachable.succeeded();
+                if refresh {
+                    let first = server.stale.map_or(now, |stale| stale.first);
+                    server.stale = Some(Stale { first, last: now });
+                }
                 server.withheld = withheld;
                 server.approved.take_if(|approved| used.as_ref() == Some(approved));
                 server.watch(now, longest, key, subjects, &mut self.jitter, responses);
@@ -418,9 +468,6 @@ impl State {
                     self.next_pass += 1;
                 }
             }
-        }
-        if self.stopping && self.servers.values().all(Server::is_idle) {
-            responses.push(Response::Finished);
         }
     }
 
@@ -444,6 +491,23 @@ impl State {
             // Begun again at once, it would go on like that.
             _ => server.rollouts.failed(now, longest, false, &mut self.jitter),
         }
+    }
+
+    /// Has proxies look again whose burst is over. What is stopped leaves none behind that does not know what was connected last.
+    fn start_refreshes(&mut self, now: Duration, responses: &mut Vec<Response>) {
+        for (key, server) in &mut self.servers {
+            let Some(stale) = server.stale.filter(|_| !server.refreshing) else { continue };
+            if now >= stale.due(server.running) || (self.stopping && !server.running) {
+                server.stale = None;
+                server.refreshing = true;
+                responses.push(Response::Refresh { server: key.clone(), pass: self.next_pass });
+                self.next_pass += 1;
+            }
+        }
+    }
+
+    /// Whether there is nothing left to wait for.
+    fn finish(&self, responses: &mut Vec<Response>) {
         if self.stopping && self.servers.values().all(Server::is_idle) {
             responses.push(Response::Finished);
         }
@@ -451,9 +515,6 @@ impl State {
 
     fn start_passes(&mut self, now: Duration, responses: &mut Vec<Response>) {
         if self.stopping {
-            if responses.contains(&Response::Drain) && self.servers.values().all(Server::is_idle) {
-                responses.push(Response::Finished);
-            }
             return;
         }
         for (key, server) in &mut self.servers {
@@ -576,6 +637,63 @@ mod tests {
         assert!(started(&state.handle_event(at(1), hint())).is_empty());
         assert_eq!(started(&state.handle_event(at(2), finished("edge", &[]))).len(), 1);
         assert!(started(&state.handle_event(at(3), finished("edge", &[]))).is_empty());
+    }
+
+    fn connected(name: &str) -> Event {
+        seen(name, Observed { refresh: true, ..Observed::default() })
+    }
+
+    fn refreshes(responses: &[Response]) -> usize {
+        responses.iter().filter(|response| matches!(response, Response::Refresh { .. })).count()
+    }
+
+    #[test]
+    fn the_proxy_looks_again_once_a_burst_of_passes_and_no_pass_waits_for_it() {
+        let millis = Duration::from_millis;
+        let mut state = idle(&["edge"]);
+        let begin = at(1);
+        assert_eq!(started(&state.handle_event(begin, hint())).len(), 1);
+        for step in 1..=4_u32 {
+            // The next one begins as soon as this one has ended, and the proxy waits for what that connects.
+            state.handle_event(begin + millis(100) * step, hint());
+            let responses = state.handle_event(begin + millis(100) * step, connected("edge"));
+            assert_eq!((started(&responses).len(), refreshes(&responses)), (1, 0), "{step}");
+        }
+        let end = begin + millis(450);
+        assert_eq!(refreshes(&state.handle_event(end, finished("edge", &[]))), 0);
+        let due = state.wake_at(end).expect("it is to look again");
+        assert_eq!(due, begin + millis(500));
+        let responses = state.handle_event(due, Event::Tick);
+        assert!(matches!(responses.as_slice(), [Response::Refresh { .. }]), "{responses:?}");
+        // Meanwhile repairs go on, and what they connect is for another look, after this one.
+        assert_eq!(started(&state.handle_event(due, hint())).len(), 1);
+        assert_eq!(refreshes(&state.handle_event(due, connected("edge"))), 0);
+        assert_eq!(refreshes(&state.handle_event(due + at(5), Event::Tick)), 0);
+        assert_eq!(refreshes(&state.handle_event(due + at(6), Event::Refreshed { server: server("edge") })), 1);
+        state.handle_event(due + at(7), Event::Refreshed { server: server("edge") });
+        assert_eq!(refreshes(&state.handle_event(due + at(8), Event::Tick)), 0);
+    }
+
+    #[test]
+    fn a_burst_without_end_does_not_keep_the_proxy_from_looking_again() {
+        let mut state = idle(&["edge"]);
+        state.handle_event(at(1), hint());
+        state.handle_event(at(1), hint());
+        assert_eq!(refreshes(&state.handle_event(at(1), connected("edge"))), 0);
+        let due = state.wake_at(at(1)).expect("it is to look again");
+        assert_eq!(due, at(1) + LONGEST_BURST);
+        assert_eq!(refreshes(&state.handle_event(due, Event::Tick)), 1);
+    }
+
+    #[test]
+    fn a_loop_that_is_stopped_ends_when_the_proxy_has_looked_again() {
+        let mut state = idle(&["edge"]);
+        state.handle_event(at(1), hint());
+        assert!(state.handle_event(at(1), Event::StopRequested).contains(&Response::Drain));
+        let responses = state.handle_event(at(2), connected("edge"));
+        assert_eq!((refreshes(&responses), responses.contains(&Response::Finished)), (1, false), "{responses:?}");
+        let responses = state.handle_event(at(3), Event::Refreshed { server: server("edge") });
+        assert_eq!(responses, [Response::Finished]);
     }
 
     #[test]

@@ -44,6 +44,19 @@ pub(super) fn drop_needless(plan: &mut ServerPlan) {
     }
 }
 
+impl ServerPlan {
+    /// Takes out what has the proxy look again: for several plans together once is enough.
+    pub fn take_refresh(&mut self) -> Option<Group> {
+        self.groups.extract_if(.., |group| is_refresh(group)).last()
+    }
+
+    /// Nothing but one group.
+    pub fn of_one(server: ObjectKey, group: Group) -> Self {
+        let groups = vec![group];
+        Self { server, server_type: None, swarm: None, groups, settled: Vec::new(), withheld: None, notes: Vec::new() }
+    }
+}
+
 pub(super) fn is_refresh(group: &Group) -> bool {
     group.operations.iter().any(|operation| matches!(operation.call, Call::RefreshProxy { .. }))
 }
