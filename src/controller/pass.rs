@@ -168,7 +168,7 @@ pub(super) async fn refresh(
         notes: Vec::new(),
     };
     let writers: Writers = [(server.clone(), Arc::new(writer) as _)].into();
-    isolated(async { Ok(execute(&plan, &writers, &shared.journals, &(), shared.options.execute).await) }).await
+    isolated(async { Ok(execute(&plan, &writers, &*shared.journals, &(), shared.options.execute).await) }).await
 }
 
 /// Takes what is on hold out of the plan, and what cannot be done without it.

@@ -167,7 +167,7 @@ async fn under_another_name_everybody_is_on_the_new_network_before_anybody_leave
 /// No more than the first groups of the plan, as of one that is interrupted.
 async fn apply_first(engine: &DockerWriter, scenario: &Scenario, groups: usize) {
     let state = tempfile::tempdir().unwrap();
-    let journals = Journals::in_state(state.path());
+    let journals = FileJournals::in_state(state.path());
     let pass = Pass {
         desired: &scenario.desired,
         request: &scenario.request,
