@@ -6,6 +6,8 @@
 //!
 //! The calls do not see one moment. Where that could be mistaken for a state that never was, the lists are read again:
 //! - a container of the list that inspection does not find has to be missing from a second list as well;
+//! - a container that was on a network of interest at an earlier look and that no list shows is asked for by its id: only that tells that it is
+//!   gone, and one that is hidden from lists keeps its network;
 //! - an endpoint on a network that is not among the networks may be pinned to a removed one, or the network is newer than the
 //!   list. A second list tells, and of one that is not in that either the engine is asked by its id: some that stand between hide networks from lists.
 //!
@@ -42,6 +44,8 @@ const HIDDEN: usize = 256;
 /// How long a network of a Swarm may be without a driver and addresses before it is taken to stay so.
 const ALLOCATION: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(50);
+/// Of those who were on a network, how many are remembered.
+const MEMBERS: usize = 10_000;
 /// Labels with this prefix are Landfall's own, of whichever set.
 const OWN_LABELS: &str = "landfall.";
 
@@ -95,10 +99,12 @@ pub async fn observe_all<'a, R: Reader>(
         let look = async move {
             let suspects = known.take_suspects(&server.key);
             let recollection = Recollection::new(known.of(&server.key), &suspects, known.is_watched());
+            let members = known.members(&server.key);
             let before = Before {
                 engine: known.take_engine(&server.key),
                 suspects: suspects.containers.clone(),
                 unallocated: known.unallocated(&server.key),
+                members: members.clone(),
             };
             let look = async {
                 let reader = reader?;
@@ -107,7 +113,8 @@ pub async fn observe_all<'a, R: Reader>(
                 if known.was_in_swarm(&server.key).is_some_and(|before| before != part(&seen)) {
                     // A daemon that is going down takes itself for standalone, on the connections that it has: nobody believes it at once.
                     reader.renew();
-                    seen = look(&reader, &interest, Before::default(), &recollection).await?;
+                    let before = Before { members, ..Before::default() };
+                    seen = look(&reader, &interest, before, &recollection).await?;
                 }
                 known.keep_in_swarm(&server.key, part(&seen));
                 let unallocated = seen.state.networks.iter().filter(|network| network.is_unallocated());
@@ -127,8 +134,9 @@ pub async fn observe_all<'a, R: Reader>(
             let seen = seen.unwrap_or_else(|_| Err(too_slow(server, limits.per_server)));
             let learned = recollection.into_known();
             let seen = match seen {
-                Ok(Seen { state, engine }) => {
+                Ok(Seen { state, engine, members }) => {
                     known.replace(&server.key, learned);
+                    known.keep_members(&server.key, members);
                     known.keep_engine(&server.key, engine);
                     Ok(state)
                 }
@@ -167,12 +175,15 @@ struct Before {
     suspects: BTreeSet<ContainerId>,
     /// Networks that were waited for in vain.
     unallocated: BTreeSet<NetworkId>,
+    /// Who was on a network of interest.
+    members: BTreeSet<ContainerId>,
 }
 
 /// What a look has found, and what the engine has told of itself.
 struct Seen {
     state: ObservedState,
     engine: KnownEngine,
+    members: BTreeSet<ContainerId>,
 }
 
 async fn look(
@@ -211,9 +222,15 @@ async fn look(
         let interesting = Interesting::new(interest, &networks);
         inspect(reader, &interesting, recollection, suspects, &mut containers).await?;
         resolve(&mut containers, &networks);
-        Ok((networks, containers))
+        let Missing { found: mut unlisted, unknown: mut members } =
+            missing(reader, &before.members, &containers).await?;
+        resolve(&mut unlisted, &networks);
+        let on = containers.iter().chain(&unlisted);
+        let on = on.filter(|container| container.endpoints.iter().any(|it| interesting.covers(it)));
+        members.extend(on.map(|container| container.id.clone()).take(MEMBERS.saturating_sub(members.len())));
+        Ok((networks, containers, unlisted, members))
     };
-    let ((engine, swarm), (networks, containers)) = match before.engine {
+    let ((engine, swarm), (networks, containers, unlisted, members)) = match before.engine {
         None => futures::try_join!(engine, rest)?,
         Some(told) => {
             let rest = rest.await?;
@@ -222,9 +239,51 @@ async fn look(
         }
     };
     let Swarm { services, nodes, attachments } = swarm;
-    let state =
-        ObservedState { networks, containers, services, nodes, attachments, ..ObservedState::of(engine.info.clone()) };
-    Ok(Seen { state, engine })
+    let state = ObservedState {
+        networks,
+        containers,
+        unlisted,
+        services,
+        nodes,
+        attachments,
+        ..ObservedState::of(engine.info.clone())
+    };
+    Ok(Seen { state, engine, members })
+}
+
+/// Those of whom no list tells any more.
+#[derive(Default)]
+struct Missing {
+    /// They are there all the same.
+    found: Vec<ObservedContainer>,
+    /// They were not asked about, or that is forbidden.
+    unknown: BTreeSet<ContainerId>,
+}
+
+/// Asks for those by their ids who were on a network when the server was last looked at, and whom the lists do not show.
+async fn missing(
+    reader: &(impl Reader + ?Sized),
+    members: &BTreeSet<ContainerId>,
+    listed: &[ObservedContainer],
+) -> Result<Missing, EngineError> {
+    let listed: BTreeSet<&ContainerId> = listed.iter().map(|container| &container.id).collect();
+    // Owned: of borrowed ones the compiler cannot see that the whole may move between threads.
+    let mut asked: Vec<ContainerId> = members.iter().filter(|id| !listed.contains(id)).cloned().collect();
+    let mut missing =
+        Missing { unknown: asked.split_off(asked.len().min(HIDDEN)).into_iter().collect(), ..Missing::default() };
+    let answers = asked.into_iter().map(|id| async move { (reader.container(&id).await, id) });
+    let mut answers = stream::iter(answers).buffer_unordered(INSPECTIONS);
+    while let Some((answer, id)) = answers.next().await {
+        match answer {
+            Ok(Some(detail)) => missing.found.push(detail.container),
+            // It is gone.
+            Ok(None) => {}
+            Err(error) if error.kind == EngineErrorKind::PermissionDenied => drop(missing.unknown.insert(id)),
+            Err(error) => return Err(error),
+        }
+    }
+    missing.found.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(missing)
 }
 
 /// The networks again, until the Swarm has given each of them what it was asked to have. What stays without that is known, and not waited for again.

@@ -41,6 +41,9 @@ pub struct ObservedState {
     pub networks: Vec<ObservedNetwork>,
     /// All containers, whatever their state, in the order of their ids.
     pub containers: Vec<ObservedContainer>,
+    /// Containers that are there, as was told by their ids, and that no list shows: something between hides them. Nothing is done to them, and nothing that they are on is removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlisted: Vec<ObservedContainer>,
     /// Swarm services; empty unless the engine is a manager.
     #[serde(default)]
     pub services: Vec<ObservedService>,
@@ -68,6 +71,7 @@ impl ObservedState {
             engine,
             networks: Vec::new(),
             containers: Vec::new(),
+            unlisted: Vec::new(),
             services: Vec::new(),
             nodes: Vec::new(),
             attachments: Vec::new(),

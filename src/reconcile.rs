@@ -106,8 +106,13 @@ impl Pass<'_> {
             let operations = server.groups.iter().flat_map(|group| &group.operations);
             self.known.forget(
                 &server.server,
-                operations.filter_map(|operation| Some(&operation.call.container_target()?.id)),
+                operations.clone().filter_map(|operation| Some(&operation.call.container_target()?.id)),
             );
+            let connected = operations.filter_map(|operation| match &operation.call {
+                Call::ConnectEndpoint { container, .. } => Some(&container.id),
+                _ => None,
+            });
+            self.known.expect_members(&server.server, connected);
         }
         let report = execute(&plan, &writers, self.journals, progress, self.execute).await;
         Ok(Some(Applied { observed, report }))

@@ -176,6 +176,7 @@ pub(super) fn removal<'a>(
     }));
     // Those on other servers, force leaves alone: whoever typed the name of this destination did not mean to stop anything there.
     blockers.extend(ctx.elsewhere_on(network));
+    blockers.extend(ctx.host.unlisted_on(network));
     blockers.extend(ctx.joined(destination, network));
     blockers.sort();
     if !blockers.is_empty() {
@@ -208,7 +209,12 @@ fn blocked(ctx: &Context<'_>, doomed: Doomed<'_, '_>, blockers: Vec<Blocker>, ev
         let container = ctx.host.container_named(name);
         declared.clone().any(|it| container.is_some_and(|container| member::selects(&it.selector, container)))
     };
+    let hidden = !ctx.host.unlisted_on(network).is_empty();
     let hint = match (mode, evacuation.waits.first()) {
+        _ if hidden => {
+            "something between hides containers from lists: let Landfall see them, or remove them where they are seen"
+                .to_owned()
+        }
         (DeleteMode::Guarded, Some(wait)) => {
             let hint = wait.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
             format!("{}{hint}", wait.message.trim_end_matches('.'))

@@ -277,6 +277,25 @@ impl<'a> Host<'a> {
         blockers.into_iter().collect()
     }
 
+    /// Those on the network whom no list shows: they stand in the way of its removal, whoever connected them.
+    pub(super) fn unlisted_on(&self, network: &ObservedNetwork) -> Vec<Blocker> {
+        let on = |container: &&ObservedContainer| {
+            let mut endpoints = container.endpoints.iter();
+            !is_going(container)
+                && endpoints.any(|endpoint| match &endpoint.network_id {
+                    Some(id) => *id == network.id,
+                    None => endpoint.network_name == network.name || endpoint.network_name == network.id.as_str(),
+                })
+        };
+        let blocker = |container: &ObservedContainer| Blocker {
+            kind: BlockerKind::Container,
+            name: container.name.clone(),
+            state: format!("{}, hidden from lists", container.state.as_str()),
+            server: None,
+        };
+        self.state.unlisted.iter().filter(on).map(blocker).collect()
+    }
+
     /// Networks of the same address space, with what they occupy.
     pub(super) fn overlapping(
         &self,

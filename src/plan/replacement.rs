@@ -114,6 +114,12 @@ pub(super) fn replace<'a>(
              goes with docker service update --network-rm",
         ));
     }
+    let unlisted = ctx.host.unlisted_on(network);
+    if !unlisted.is_empty() {
+        return Err(refuse(format!("{differ}. Something between hides who is on the network."))
+            .blockers(unlisted)
+            .hint("let Landfall see what is listed, or remove it"));
+    }
     let mut ignored = removed.clone();
     ignored.insert(&network.id);
     let mut create = creation(ctx, destination, Some(&network.name));
@@ -460,6 +466,11 @@ fn succeed_one<'a>(
         return Err(note
             .blockers(ctx.host.blockers(former, ctx.server.proxy.as_ref()))
             .hint(format!("take them off: docker service update --network-rm {} NAME", former.name)));
+    }
+    let unlisted = ctx.host.unlisted_on(former);
+    if !unlisted.is_empty() {
+        let note = stays("Something between hides who is on it.".to_owned());
+        return Err(note.blockers(unlisted).hint("let Landfall see what is listed, or remove it"));
     }
     let change = Change { ctx, destination, network: former, made: &made, members, cause: Cause::NetworkReplaced };
     let mut crowd = change.crowd()?;

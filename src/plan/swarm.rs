@@ -119,6 +119,7 @@ fn on_worker(worker: &ObservedState, manager: &ObservedState) -> ObservedState {
     ObservedState {
         networks: networks.into_values().cloned().collect(),
         containers,
+        unlisted: worker.unlisted.clone(),
         services: manager.services.clone(),
         nodes: manager.nodes.clone(),
         attachments: manager.attachments.clone(),

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::api::ObjectKey;
@@ -61,6 +62,8 @@ pub struct Known {
     unallocated: Arc<Mutex<BTreeMap<ObjectKey, BTreeSet<NetworkId>>>>,
     suspects: Arc<Mutex<BTreeMap<ObjectKey, Suspects>>>,
     learning: Arc<Mutex<BTreeSet<ObjectKey>>>,
+    /// Containers that were on networks of interest, whatever their state.
+    members: Arc<Mutex<BTreeMap<ObjectKey, BTreeSet<ContainerId>>>>,
     /// `None`: it ends with the process.
     directory: Option<PathBuf>,
     watched: bool,
@@ -112,6 +115,30 @@ impl Known {
             known.extend(containers);
             self.replace(server, known);
         }
+    }
+
+    /// Who was on a network of interest when the server was last looked at. One that no list shows any more is asked for by its id before it counts as gone.
+    pub fn members(&self, server: &ObjectKey) -> BTreeSet<ContainerId> {
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let load = || self.file(server, ",members").and_then(|path| read(&path).ok()).unwrap_or_default();
+        members.entry(server.clone()).or_insert_with(load).clone()
+    }
+
+    /// Somebody is about to be on one.
+    pub fn expect_members<'a>(&self, server: &ObjectKey, connected: impl IntoIterator<Item = &'a ContainerId>) {
+        let mut members = self.members(server);
+        members.extend(connected.into_iter().cloned());
+        self.keep_members(server, members);
+    }
+
+    pub fn keep_members(&self, server: &ObjectKey, seen: BTreeSet<ContainerId>) {
+        if self.members(server) == seen {
+            return;
+        }
+        if let Some(path) = self.file(server, ",members") {
+            keep(&path, &seen);
+        }
+        self.members.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), seen);
     }
 
     /// Takes it out: a look that fails, for whatever reason, leaves nothing to rely on.
@@ -216,24 +243,33 @@ impl Known {
     }
 
     fn path(&self, server: &ObjectKey) -> Option<PathBuf> {
+        self.file(server, "")
+    }
+
+    fn file(&self, server: &ObjectKey, of: &str) -> Option<PathBuf> {
         // Neither part of the name has a comma.
-        Some(self.directory.as_ref()?.join(format!("{},{}.json", server.namespace, server.name)))
+        Some(self.directory.as_ref()?.join(format!("{},{}{of}.json", server.namespace, server.name)))
     }
 
     fn save(&self, server: &ObjectKey, containers: &KnownContainers) {
-        let Some(path) = self.path(server) else { return };
-        if let Err(error) = write(&path, containers) {
-            tracing::debug!(path = %path.display(), %error, "what is known of the containers is not kept");
-            // What is written there may be less true than nothing.
-            let _ = fs::remove_file(&path);
+        if let Some(path) = self.path(server) {
+            keep(&path, containers);
         }
     }
 }
 
-fn read(path: &Path) -> io::Result<KnownContainers> {
+fn keep(path: &Path, containers: &impl Serialize) {
+    if let Err(error) = write(path, containers) {
+        tracing::debug!(path = %path.display(), %error, "what is known of the containers is not kept");
+        // What is written there may be less true than nothing.
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn read<C: DeserializeOwned>(path: &Path) -> io::Result<C> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(BYTES).read_to_end(&mut bytes)?;
-    let document: Document<KnownContainers> = serde_json::from_slice(&bytes)?;
+    let document: Document<C> = serde_json::from_slice(&bytes)?;
     if document.format_version != FORMAT {
         return Err(io::Error::other("of another version"));
     }
@@ -241,7 +277,7 @@ fn read(path: &Path) -> io::Result<KnownContainers> {
 }
 
 /// Beside its place first, so that a reader never sees half of it.
-fn write(path: &Path, containers: &KnownContainers) -> io::Result<()> {
+fn write(path: &Path, containers: &impl Serialize) -> io::Result<()> {
     let document = Document { format_version: FORMAT.to_owned(), containers };
     path.parent().map_or(Ok(()), fs::create_dir_all)?;
     let beside = path.with_extension(format!("{}.tmp", std::process::id()));
@@ -289,6 +325,17 @@ mod tests {
         Known::in_state(state.path()).forget(&server(), [&id(1)]);
         let left: Vec<_> = Known::in_state(state.path()).of(&server()).into_keys().collect();
         assert_eq!(left, [id(2)]);
+    }
+
+    #[test]
+    fn who_was_on_a_network_the_next_process_knows_too() {
+        let state = tempfile::tempdir().unwrap();
+        let members = BTreeSet::from([id(1), id(2)]);
+        Known::in_state(state.path()).keep_members(&server(), members.clone());
+        let known = Known::in_state(state.path());
+        assert_eq!((known.members(&server()), known.of(&server())), (members, KnownContainers::new()));
+        known.keep_members(&server(), BTreeSet::new());
+        assert_eq!(Known::in_state(state.path()).members(&server()), BTreeSet::new());
     }
 
     #[test]

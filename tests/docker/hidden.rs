@@ -117,6 +117,44 @@ fn what_is_hidden_from_lists_stands_in_the_way_of_a_deletion() {
     }
 }
 
+/// Neither lists nor events tell of it, and it does not run: that it was there is remembered, and its id tells that it still is.
+#[test]
+fn a_stopped_container_that_is_hidden_from_lists_and_events_keeps_its_network() {
+    let Stage { host, faulty, world } = stage("proxy: false");
+    let only =
+        server(&faulty.endpoint()) + STACK.split("---\n").nth(1).map(|it| format!("---\n{it}")).unwrap().as_str();
+    world.write("manifests/all.yaml", &only);
+    host.disconnect("web-net", "shop-0");
+    let ids = host.network_ids("web-net");
+    let hide = || {
+        faulty.rule(|asked| match asked.path.as_str() {
+            "/containers/json" => without(|container| container["Names"][0] == "/shop-1"),
+            "/events" => Fate::Refused(403),
+            _ => Fate::Pass,
+        });
+    };
+    hide();
+    for command in ["delete destination web --yes", "apply --yes --prune --allow-mass-delete"] {
+        if command.starts_with("apply") {
+            // Whoever connected it is not asked: what no manifest declares any more is not Landfall's alone.
+            host.start_container("shop-1");
+            host.disconnect("web-net", "shop-1");
+            host.connect("web-net", "shop-1");
+            host.stop_container("shop-1");
+            world.write("manifests/all.yaml", &server(&faulty.endpoint()));
+        }
+        let ran = world.run(command);
+        assert!(ran.code >= 1 && ran.to_string().contains("shop-1"), "{ran}");
+        assert_eq!(changes(&faulty), Vec::<String>::new(), "{command}: {ran}");
+        assert_eq!(host.network_ids("web-net"), ids);
+        assert!(is_on(&host, "shop-1", "web-net"));
+    }
+    // One that is gone is not waited for.
+    host.remove_container("shop-1");
+    world.run("apply --yes --prune --allow-mass-delete").expect(0);
+    assert!(host.network_ids("web-net").is_empty());
+}
+
 /// The list is short once, right when the executor looks.
 #[test]
 fn a_network_that_one_list_leaves_out_is_not_said_to_be_removed() {
