@@ -205,7 +205,14 @@ async fn look(
         let networks = async { allocated(reader, reader.networks().await?, &before.unallocated).await };
         let lists = async { futures::try_join!(networks, containers) };
         let (lists, mut suspects) = futures::join!(lists, suspects::inspect(reader, &before.suspects));
-        let (mut networks, (mut containers, listed)) = lists?;
+        let (mut networks, (mut containers, mut listed)) = lists?;
+        let Missing { found: mut unlisted, unknown: mut members } =
+            missing(reader, &before.members, &containers).await?;
+        if !unlisted.is_empty() {
+            // A list may be short once; who is in none is hidden.
+            (containers, listed) = (reader.containers().await?, Instant::now());
+            unlisted.retain(|hidden| containers.iter().all(|container| container.id != hidden.id));
+        }
         suspects.retain(|_, suspect| suspect.is_worth_more_than(&containers, listed));
         let inspected = suspects.values().map(|suspect| &suspect.container);
         if containers.iter().chain(inspected).flat_map(|it| &it.endpoints).any(|it| dangles(it, &networks)) {
@@ -222,8 +229,6 @@ async fn look(
         let interesting = Interesting::new(interest, &networks);
         inspect(reader, &interesting, recollection, suspects, &mut containers).await?;
         resolve(&mut containers, &networks);
-        let Missing { found: mut unlisted, unknown: mut members } =
-            missing(reader, &before.members, &containers).await?;
         resolve(&mut unlisted, &networks);
         let on = containers.iter().chain(&unlisted);
         let on = on.filter(|container| container.endpoints.iter().any(|it| interesting.covers(it)));

@@ -127,6 +127,7 @@ fn a_stopped_container_that_is_hidden_from_lists_and_events_keeps_its_network() 
     host.disconnect("web-net", "shop-0");
     let ids = host.network_ids("web-net");
     let hide = || {
+        faulty.take_asked();
         faulty.rule(|asked| match asked.path.as_str() {
             "/containers/json" => without(|container| container["Names"][0] == "/shop-1"),
             "/events" => Fate::Refused(403),
@@ -149,6 +150,18 @@ fn a_stopped_container_that_is_hidden_from_lists_and_events_keeps_its_network() 
         assert_eq!(host.network_ids("web-net"), ids);
         assert!(is_on(&host, "shop-1", "web-net"));
     }
+    // A list that is short once is asked for again.
+    host.disconnect("web-net", "shop-1");
+    world.write("manifests/all.yaml", &(server(&faulty.endpoint()) + STACK));
+    let count = AtomicUsize::new(0);
+    faulty.rule(move |asked| match asked.is("GET", "/containers/json") && count.fetch_add(1, Ordering::SeqCst) == 0 {
+        true => without(|container| container["Names"][0] == "/shop-1"),
+        false => Fate::Pass,
+    });
+    world.run("apply --yes").expect(0);
+    assert!(is_on(&host, "shop-1", "web-net"));
+    faulty.heal();
+    world.write("manifests/all.yaml", &server(&faulty.endpoint()));
     // One that is gone is not waited for.
     host.remove_container("shop-1");
     world.run("apply --yes --prune --allow-mass-delete").expect(0);
