@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::controller::{Controller, until};
 use super::keep::{is_on, shop};
-use crate::cli::world::World;
+use crate::cli::world::{World, server};
 use crate::support::Host;
 
 /// Without anything happening: a fight would be a few operations a second.
@@ -92,4 +92,52 @@ fn fact_18_two_controllers_do_no_harm() {
 #[ignore = "a minute of what the test above does for some seconds"]
 fn fact_18_two_controllers_do_no_harm_for_a_minute() {
     churn(Duration::from_secs(60));
+}
+
+/// Two repositories that know nothing of each other: the same set, other manifests, and one of them has a member on the network of the other.
+#[test]
+fn two_controllers_with_different_manifests_leave_alone_what_the_other_has_made() {
+    let host = Host::start();
+    for name in ["traefik", "frontend", "orders"] {
+        host.container(name).running();
+    }
+    let repository = |network: &str, member: &str| {
+        let destination = format!(
+            "---\napiVersion: landfall/v1\nkind: Destination\nmetadata: {{ name: {network} }}\nspec: {{ server: infra/edge, network: {{ name: {network} }} }}\n"
+        );
+        let application = format!(
+            "---\napiVersion: landfall/v1\nkind: Application\nmetadata: {{ name: {member} }}\nspec: {{ destination: {network}, containers: {{ names: [{member}] }} }}\n"
+        );
+        World::new(&(server(&host.endpoint()) + &destination + &application))
+    };
+    let worlds = [repository("web-net", "frontend"), repository("data-net", "orders")];
+    let mut controllers: Vec<Controller> =
+        worlds.iter().map(|world| Controller::start(world, &["--allow-mass-delete"])).collect();
+    let wanted = [("traefik", "web-net"), ("frontend", "web-net"), ("traefik", "data-net"), ("orders", "data-net")];
+    let converged = || wanted.iter().all(|(container, network)| is_on(&host, container, network));
+    until("convergence", &mut controllers[0], converged);
+    let made = ["web-net", "data-net"].map(|name| host.network_ids(name));
+    assert_eq!(made.each_ref().map(Vec::len), [1, 1]);
+    // Whatever moves is put back by the one whose it is, and the other, which looks each time, takes nothing away.
+    for round in 0..8 {
+        let (container, network) = wanted[round % wanted.len()];
+        host.disconnect(network, container);
+        until("healing", &mut controllers[0], converged);
+    }
+    assert_eq!(["web-net", "data-net"].map(|name| host.network_ids(name)), made);
+    for (world, other) in [(&worlds[0], "data-net"), (&worlds[1], "web-net")] {
+        let history = world.run("history -o json").expect(0).json();
+        let passes = history["items"].as_array().unwrap().iter();
+        let done: Vec<Value> = passes.flat_map(|pass| pass["operations"].as_array().unwrap().clone()).collect();
+        let harm = |it: &&Value| ["RemoveNetwork", "DisconnectEndpoint"].iter().any(|op| it["op"] == *op);
+        assert_eq!(done.iter().filter(harm).count(), 0, "{done:#?}");
+        assert!(done.iter().all(|it| !it.to_string().contains(other)), "it has to do with {other}: {done:#?}");
+        let told = world.run("diff --prune --allow-mass-delete").expect(0);
+        assert!(told.stdout.contains("(OwnershipConflict)") && told.stdout.contains(other), "{told}");
+        assert!(told.stdout.contains("`--source "), "{told}");
+    }
+    for controller in &mut controllers {
+        controller.signal("TERM");
+        assert_eq!(controller.ended(), 0);
+    }
 }

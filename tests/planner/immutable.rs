@@ -665,3 +665,37 @@ fn an_address_that_the_network_as_it_is_cannot_give_disconnects_nobody() {
         ",
     );
 }
+
+/// As other tools have it: fewer labels, another order of subnets and another form of a value change nothing, more labels do.
+#[test]
+fn a_field_in_another_order_or_form_is_no_difference() {
+    let world = |labels: &[(&str, &str)]| {
+        let made = network("web-net").of("web").subnet("fdd1:ac8c:557:7ce2::/64").subnet("10.26.120.0/24");
+        let made =
+            made.label("one", "hello").label("two", "world").option("com.docker.network.bridge.enable_icc", "false");
+        let declared = destination("web").named("web-net").subnet("10.26.120.0/24").subnet("fdd1:ac8c:0557:7ce2::/64");
+        Scenario::without_proxy().network(made).destination(declared.with(|it| {
+            it.network.icc = false;
+            let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            it.network.labels.extend(labels);
+        }))
+    };
+    world(&[("two", "world"), ("one", "hello")]).expect("");
+    world(&[("one", "hello")]).expect("");
+    let plan = world(&[("one", "hello"), ("three", "more")]).plan().to_string();
+    assert!(plan.contains("spec.network.labels.three is unset on the server and more in the manifest"), "{plan}");
+}
+
+#[test]
+fn a_name_that_is_the_beginning_of_another_one_is_another_network() {
+    Scenario::without_proxy()
+        .network(network("shop-foobar").of("long"))
+        .destination(destination("long").named("shop-foobar"))
+        .destination(destination("short").named("shop-foo"))
+        .expect(
+            "
+            default/edge-1
+              + create network shop-foo for Destination/shop/short (NetworkMissing)
+            ",
+        );
+}
