@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
 use super::diff::{self, PruneArgs};
+use super::identity::IdentityArgs;
 use super::progress::Bars;
 use super::repository::{GitArgs, Loaded};
 use super::{Context, Error, Exit, record, report, servers};
@@ -32,6 +33,8 @@ pub(super) struct Args {
     scope: ScopeArgs,
     #[command(flatten)]
     set: SetArgs,
+    #[command(flatten)]
+    identity: IdentityArgs,
     /// Show what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -86,6 +89,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     };
     let generate = if args.dry_run { Generate::No } else { Generate::Yes };
     let mut desired = args::desired_with(&manifests, &args.set.set, generate)?;
+    desired.source = Some(args.identity.identify(&args.manifests, &args.git, &args.state)?);
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, request.prune);
     }

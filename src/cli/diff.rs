@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::args::{self, ScopeArgs, ServerArgs, SetArgs, StateArgs};
+use super::identity::IdentityArgs;
 use super::output::DataFormat;
 use super::repository::{Loaded, SourceArgs};
 use super::{Context, Error, Exit, record, report, servers};
@@ -28,6 +29,8 @@ pub(super) struct Args {
     #[command(flatten)]
     set: SetArgs,
     #[command(flatten)]
+    identity: IdentityArgs,
+    #[command(flatten)]
     pruning: PruneArgs,
     /// Plan from a saved observation instead of asking servers; one file for each server, made by
     /// `get server NAME -o json --observed`; repeats
@@ -49,7 +52,8 @@ pub(super) struct PruneArgs {
     // Labels of what is no longer declared are not known.
     #[arg(long, conflicts_with = "selector")]
     pub(super) prune: bool,
-    /// Remove more than max(1, 20 %) of the set's destinations of a server at once
+    /// Remove more than max(1, 20 %) of the set's destinations of a server at once, or all of them, or disconnect more than max(5, 20 %) of its
+    /// endpoints
     #[arg(long, requires = "prune")]
     pub(super) allow_mass_delete: bool,
 }
@@ -65,7 +69,7 @@ pub(super) enum Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let Loaded { manifests, revision, .. } = args.source.load(&args.state, &args.set, context)?;
+    let Loaded { manifests, revision, kept, .. } = args.source.load(&args.state, &args.set, context)?;
     let selection = args.scope.select(&manifests, context);
     let mut request =
         Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };
@@ -76,6 +80,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         request.protected = record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?;
     }
     let mut desired = args::desired(&manifests, &args.set.set)?;
+    // Those that the controller keeps are its own: what another source has made is told by its passes.
+    if !kept {
+        desired.source = Some(args.identity.identify(&args.source.manifests, &args.source.git, &args.state)?);
+    }
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, request.prune);
     }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::args::{ScopeArgs, ServerArgs, SetArgs, StateArgs, desired};
+use super::identity::IdentityArgs;
 use super::output::style::{BAD, BOLD, DIM, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
 use super::repository::{Loaded, SourceArgs};
@@ -31,6 +32,8 @@ pub(super) struct Args {
     scope: ScopeArgs,
     #[command(flatten)]
     set: SetArgs,
+    #[command(flatten)]
+    identity: IdentityArgs,
     #[command(flatten)]
     servers: ServerArgs,
     #[command(flatten)]
@@ -59,9 +62,13 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let Loaded { manifests, .. } = args.source.load(&args.state, &args.set, context)?;
+    let Loaded { manifests, kept, .. } = args.source.load(&args.state, &args.set, context)?;
     let selection = args.scope.select(&manifests, context);
     let mut desired = desired(&manifests, &args.set.set)?;
+    // Those that the controller keeps are its own: what another source has made is told by its passes.
+    if !kept {
+        desired.source = Some(args.identity.identify(&args.source.manifests, &args.source.git, &args.state)?);
+    }
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, false);
     }

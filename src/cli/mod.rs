@@ -20,6 +20,7 @@ mod follow;
 mod get;
 mod graph;
 mod history;
+mod identity;
 mod listen;
 mod logs;
 mod man;

@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::args::{self, ManifestArgs, ServerArgs, SetArgs, StateArgs};
+use super::identity::IdentityArgs;
 use super::listen::ListenArgs;
 use super::output::LogFormat;
 use super::repository::GitArgs;
@@ -45,6 +46,8 @@ pub(super) struct Args {
     webhook_secret_file: Option<PathBuf>,
     #[command(flatten)]
     set: SetArgs,
+    #[command(flatten)]
+    identity: IdentityArgs,
     /// How often every server is looked at, and the repository fetched, without being told; give or take a tenth
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = args::parse_duration)]
     interval: Duration,
@@ -54,7 +57,8 @@ pub(super) struct Args {
     /// Leave networks that are no longer declared
     #[arg(long)]
     no_prune: bool,
-    /// Remove more than max(1, 20 %) of the set's destinations of a server at once
+    /// Remove more than max(1, 20 %) of the set's destinations of a server at once, or all of them, or disconnect more than max(5, 20 %) of its
+    /// endpoints
     #[arg(long, conflicts_with = "no_prune")]
     allow_mass_delete: bool,
     #[command(flatten)]
@@ -100,6 +104,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         manifests,
         set: args.set.set.clone(),
         state: args.state.state.as_deref().and_then(|path| std::path::absolute(path).ok()),
+        source: Some(args.identity.identify(&args.manifests, &args.git, &args.state)?),
         interval: args.interval,
         prune: !args.no_prune,
         allow_mass_delete: args.allow_mass_delete,

@@ -63,6 +63,8 @@ pub struct Options {
     pub set: String,
     /// The directory of `--state` where it is not the usual one: commands that are shown have to find this controller.
     pub state: Option<PathBuf>,
+    /// Which manifests these are.
+    pub source: Option<String>,
     /// Between two resyncs of a server, and two fetches of a repository, give or take a tenth.
     pub interval: Duration,
     /// Remove what the set owns and the manifests no longer declare.
@@ -771,6 +773,7 @@ fn judge(options: &Options, said: Said) -> Result<Good, Vec<Diagnostic>> {
     let mut desired = manifests.desired(&options.set)?;
     secrets::read(&mut desired, Generate::Yes);
     compose::read(&mut desired);
+    desired.source.clone_from(&options.source);
     let (fingerprints, notifiers) = (manifests.fingerprints(), manifests.notifiers());
     Ok(Good { desired, fingerprints, notifiers, sources: Kept::new(&said.sources) })
 }

@@ -73,6 +73,11 @@ impl Address {
         Ok(Self { raw: text.to_owned(), shown: format!("{scheme}://{shown_user}{host}{plain_path}"), secrets })
     }
 
+    /// As it is known by whatever way it is reached: see [`super::origin::place`].
+    pub fn place(&self) -> (Option<String>, String) {
+        super::origin::place(&self.raw)
+    }
+
     /// For git alone.
     pub(super) fn raw(&self) -> &str {
         &self.raw

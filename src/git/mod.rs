@@ -8,6 +8,7 @@
 
 mod address;
 mod command;
+pub mod origin;
 mod tree;
 
 use std::collections::BTreeMap;

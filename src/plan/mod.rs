@@ -213,7 +213,9 @@ impl<'a> Context<'a> {
 
     /// The next step, where a network or an endpoint was made from these manifests, and `None` where it was from ours.
     fn another_source(&self, source: &str) -> Option<String> {
-        (self.source() != Some(source)).then(|| format!("if these manifests are the same ones: `--source {source}`"))
+        let unknown = self.source().is_none() && !self.request.prune;
+        let another = self.source() != Some(source) && !unknown;
+        another.then(|| format!("if these are the manifests that it was made from: `--source {source}`"))
     }
 
     /// The manifests that are planned for.

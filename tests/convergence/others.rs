@@ -397,3 +397,32 @@ async fn what_cannot_be_created_does_not_hold_up_the_rest() {
     assert_eq!(failed, 1, "{:?}", trouble(&done));
     assert!(town.world().container_named("traefik").endpoints.contains_key("other-net"));
 }
+
+/// Two repositories and one daemon, pass by pass in turn: both have what they declare, and nothing is done twice.
+#[tokio::test]
+async fn two_sources_of_one_set_take_nothing_from_each_other() {
+    let declaring = |source: &str, names: &[&str]| {
+        let mut scenario = Scenario::new().source(source).prune();
+        for name in names {
+            scenario = scenario.destination(destination(name).named(&format!("{name}-net")));
+        }
+        scenario
+    };
+    let mut ours = Town::new(declaring("ours", &["a", "b", "c"]));
+    let mut theirs = Town::new(declaring("theirs", &["x", "y"]));
+    theirs.engine = ours.engine.another();
+    for _ in 0..3 {
+        assert_eq!(trouble(&ours.apply().await), [""; 0]);
+        assert_eq!(trouble(&theirs.apply().await), [""; 0]);
+    }
+    assert_eq!(ours.engine.counts()["CreateNetwork"], 3);
+    assert_eq!(theirs.engine.counts()["CreateNetwork"], 2);
+    ours.declare(declaring("ours", &["a", "b"]));
+    ours.apply().await;
+    theirs.apply().await;
+    assert_eq!(ours.engine.counts()["RemoveNetwork"], 1);
+    assert!(!theirs.engine.counts().contains_key("RemoveNetwork"));
+    let left: Vec<String> =
+        ours.world().networks.values().map(|it| it.name.clone()).filter(|it| it.ends_with("-net")).collect();
+    assert_eq!(left.len(), 4, "{left:?}");
+}

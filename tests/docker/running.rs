@@ -33,6 +33,7 @@ impl Running {
             manifests: Source::Files { paths: vec![directory.join("manifests")], poll: None },
             set: "default".to_owned(),
             state: None,
+            source: None,
             interval: Duration::from_secs(3600),
             prune: true,
             allow_mass_delete: false,

@@ -37,6 +37,7 @@ impl Following {
             state: None,
             manifests: Source::Git(source.clone()),
             set: "default".to_owned(),
+            source: None,
             interval: Duration::from_secs(3600),
             prune: true,
             allow_mass_delete: true,

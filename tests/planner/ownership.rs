@@ -2,7 +2,9 @@
 
 use landfall::api::Kind;
 
-use crate::support::scenario::{Scenario, application, container, destination, edge, hex_id, network};
+use crate::support::scenario::{
+    DestinationBuilder, Scenario, application, container, destination, edge, hex_id, network, operations,
+};
 
 #[test]
 fn a_network_that_landfall_did_not_create_is_left_alone_until_adoption_is_asked_for() {
@@ -267,6 +269,82 @@ fn the_check_digits_fit_one_set_destination_and_name_only() {
     let state = scenario.observed.values().next().unwrap().as_ref().unwrap();
     assert!(of(&state.networks[1]).unwrap().sealed);
     assert!(of(&state.networks[0]).is_none());
+}
+
+#[test]
+fn a_network_and_an_endpoint_say_which_manifests_they_were_made_from() {
+    let mut world =
+        Scenario::new().source("git.example.com/acme/infra//prod").destination(destination("web").named("web-net"));
+    world.apply();
+    let source = "git.example.com/acme/infra//prod";
+    assert_eq!(world.state().networks[1].labels["landfall.source"], source);
+    let endpoint = &world.state().containers[0].endpoints[1];
+    assert_eq!(endpoint.settings.as_ref().unwrap().driver_opts["landfall.source"], source);
+    // Nothing but pruning looks at it: from elsewhere nothing differs.
+    world.source("git.example.com/acme/other").settled();
+}
+
+#[test]
+fn pruning_leaves_what_other_manifests_of_the_same_set_have_made() {
+    let theirs = network("old-net").of("old").label("landfall.source", "git.example.com/acme/shop");
+    let world = Scenario::new()
+        .source("git.example.com/acme/infra")
+        .network(network("web-net").of("web"))
+        .network(theirs)
+        .destination(destination("web").named("web-net").without_proxy())
+        .prune();
+    let left = "
+        default/edge-1
+          . unmanaged Destination/shop/old: The network \"old-net\" of Destination/shop/old was made from git.example.com/acme/shop, and is left alone. (OwnershipConflict)
+              hint: if these are the manifests that it was made from: `--source git.example.com/acme/shop`
+        ";
+    world.clone().expect_nothing_but(left);
+    let mut looking = world.clone();
+    looking.request.prune = false;
+    looking.expect_nothing_but(left);
+    world.clone().source("git.example.com/acme/shop").expect(
+        "
+        default/edge-1
+          - remove network old-net for Destination/shop/old (Undeclared)
+        ",
+    );
+    // Asked for by name, it goes whoever made it.
+    world.clone().delete(Kind::Destination, "old").expect(
+        "
+        default/edge-1
+          - remove network old-net for Destination/shop/old (DeletionRequested)
+        ",
+    );
+    // One from before there was such a label is the set's own.
+    let before = world.network(network("older-net").of("older"));
+    assert_eq!(operations(&before.plan()), 1, "{}", before.plan());
+}
+
+#[test]
+fn an_endpoint_that_other_manifests_have_made_is_left_unless_its_resource_is_declared_here() {
+    let world = |source: &str, web: DestinationBuilder| {
+        Scenario::without_proxy()
+            .source("ours")
+            .network(network("web-net").of("web").label("landfall.source", "theirs"))
+            .network(network("next-net").of("next"))
+            .container(container("app").on("web-net").made_for("Application/shop/app").settings(|it| {
+                it.driver_opts.insert("landfall.source".to_owned(), source.to_owned());
+            }))
+            .destination(web)
+            .destination(destination("next").named("next-net"))
+            .prune()
+    };
+    let web = || destination("web").named("web-net");
+    world("theirs", web()).expect_nothing_but(
+        "
+        default/edge-1
+          . unmanaged Destination/shop/web: \"app\" was put on \"web-net\" from theirs, and is left alone. (OwnershipConflict)
+              hint: if these are the manifests that it was made from: `--source theirs`
+        ",
+    );
+    assert_eq!(operations(&world("ours", web()).plan()), 1);
+    let moved = world("theirs", web()).redeclare("next", |next| next.member(application("app")));
+    assert_eq!(operations(&moved.plan()), 2, "{}", moved.plan());
 }
 
 /// One daemon, declared as two servers: what one of them makes, the other must not prune.

@@ -276,6 +276,11 @@ impl Scenario {
         self
     }
 
+    pub fn source(mut self, source: &str) -> Self {
+        self.desired.source = Some(source.to_owned());
+        self
+    }
+
     pub fn prune(mut self) -> Self {
         self.request.prune = true;
         self
