@@ -481,7 +481,9 @@ fn succeed_one<'a>(
         return Err(stays(format!("{:?} is pinned to another network of that name.", pinned.name))
             .hint(format!("docker network disconnect {} {}", current.name, pinned.name)));
     }
-    if let Some(note) = displaced(destination, &crowd.returning).or_else(|| collision(destination, &crowd.returning)) {
+    if let Some(note) =
+        displaced(destination, &made.create, &crowd.returning).or_else(|| collision(destination, &crowd.returning))
+    {
         return Err(note);
     }
     crowd.in_order(ctx);
