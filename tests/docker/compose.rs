@@ -461,10 +461,6 @@ fn a_bring_up_that_is_killed_is_completed_by_the_next() {
         assert_eq!(host.exec("cms-db-1", &["wget", "-q", "-O", "-", "http://web/"]).trim(), format!("v{number}"));
         world.run("diff").expect(0);
     }
-    let left = std::fs::read_dir(std::env::temp_dir()).unwrap().filter_map(Result::ok);
-    let sockets =
-        left.filter(|entry| entry.path().join("docker.sock").exists() && !entry.path().join("daemon.json").exists());
-    assert!(sockets.count() <= 5, "no more than the killed ones could not remove");
 }
 
 #[test]
