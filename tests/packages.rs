@@ -151,6 +151,7 @@ fn packages_are_made_alike_each_time_with_everything_in_them() {
         "./usr/share/zsh/vendor-completions/_landfall",
         "./usr/share/fish/vendor_completions.d/landfall.fish",
         "./usr/share/landfall/schemas/landfall.json",
+        "./usr/share/landfall/schemas/catalog.json",
         "./usr/share/landfall/grafana/dashboard.json",
     ] {
         assert!(listed.lines().any(|line| line.ends_with(file)), "{file} is missing: {listed}");

@@ -22,10 +22,16 @@ pub fn of_kind(kind: Kind) -> Value {
     let mut schema = object_schema(kind);
     let mut root = Map::new();
     root.insert("$schema".to_owned(), json!(DIALECT));
+    root.insert("$id".to_owned(), json!(id(&kind.as_str().to_lowercase())));
     if let Value::Object(fields) = &mut schema {
         root.append(fields);
     }
     Value::Object(root)
+}
+
+/// By which tools that keep schemas tell them apart: a name, and no address to fetch anything from.
+fn id(name: &str) -> String {
+    format!("urn:{}:{name}", API_VERSION.replace('/', ":"))
 }
 
 /// The schema of a document of any kind.
@@ -46,6 +52,7 @@ pub fn of_any_document() -> Value {
         Kind::ALL.iter().map(|kind| (kind.as_str().to_owned(), object_schema(*kind))).collect();
     json!({
         "$schema": DIALECT,
+        "$id": id("manifest"),
         "title": "Landfall manifest",
         "description": "One document of a Landfall manifest, of any kind.",
         "type": "object",

@@ -28,6 +28,7 @@ fn every_schema_is_a_valid_schema_of_draft_2020_12() {
     for (name, content) in schema::files() {
         let schema: Value = serde_json::from_str(&content).expect("JSON");
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert!(schema["$id"].as_str().is_some_and(|id| id.starts_with("urn:landfall:v1:")), "{name}");
         jsonschema::meta::validate(&schema).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }

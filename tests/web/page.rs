@@ -184,7 +184,7 @@ fn it_is_legible_in_light_and_dark_and_on_a_narrow_screen() {
     {
         let browser = Browser::with(scheme, true);
         for (path, page) in
-            [("/", ""), ("/objects/Destination/shop/mail", "object-"), ("/objects/Server/default/edge-1", "server-")]
+            [("/", "page-"), ("/objects/Destination/shop/mail", "object-"), ("/objects/Server/default/edge-1", "server-")]
         {
             browser.resize(width, 900);
             browser.open(&served.url(path));
@@ -398,6 +398,14 @@ fn the_picture_says_how_everything_is() {
     let parsed = roxmltree::Document::parse(&picture.body).unwrap();
     assert_eq!(parsed.root_element().attribute("role"), Some("img"));
     assert!(picture.body.contains("container fought: contended") && picture.body.contains("prefers-color-scheme"));
+    // The same is in the documentation.
+    let kept = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images/topology.svg");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+        std::fs::write(&kept, &picture.body).unwrap();
+    }
+    let documented = std::fs::read_to_string(&kept).unwrap_or_default();
+    assert!(documented == picture.body, "docs/images/topology.svg is out of date: run with UPDATE_DOCS=1");
     assert!(!served.get("/topology.svg?server=default/edge-1").expect(200).body.contains("fought"));
     // What was there when the server last answered stays visible.
     served.show(&town().unreachable());
