@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::{Host, wait_for};
 
@@ -15,6 +15,8 @@ const AUTH: &str = "eyJ1c2VybmFtZSI6InNob3AiLCJwYXNzd29yZCI6ImNvcnJlY3QtaG9yc2Ui
 pub(crate) struct Registry<'a> {
     host: &'a Host,
     directory: tempfile::TempDir,
+    /// What has started it in the host.
+    serve: Child,
 }
 
 impl<'a> Registry<'a> {
@@ -34,13 +36,9 @@ impl<'a> Registry<'a> {
         fs::write(path("config.yml"), config).unwrap();
         // It ends with the host, whose process 1 takes everything with it.
         let mut serve = host.inside(&["docker-registry", "serve", &path("config.yml")]);
-        serve
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("scripts/test installs it");
-        let registry = Self { host, directory };
+        serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let serve = serve.spawn().expect("scripts/test installs it");
+        let registry = Self { host, directory, serve };
         wait_for("the registry", || {
             let asked = host.run(&["curl", "--silent", "--output", "/dev/null", &format!("http://{ADDRESS}/v2/")]);
             asked.status.success().then_some(())
@@ -101,5 +99,12 @@ impl<'a> Registry<'a> {
 
     fn data(&self) -> PathBuf {
         self.directory.path().join("data/docker/registry/v2")
+    }
+}
+
+impl Drop for Registry<'_> {
+    fn drop(&mut self) {
+        let _ = self.serve.kill();
+        let _ = self.serve.wait();
     }
 }
