@@ -183,9 +183,11 @@ fn it_is_legible_in_light_and_dark_and_on_a_narrow_screen() {
         [(Scheme::Light, 1280, "light"), (Scheme::Dark, 1280, "dark"), (Scheme::Light, 390, "narrow")]
     {
         let browser = Browser::with(scheme, true);
-        for (path, page) in
-            [("/", "page-"), ("/objects/Destination/shop/mail", "object-"), ("/objects/Server/default/edge-1", "server-")]
-        {
+        for (path, page) in [
+            ("/", "page-"),
+            ("/objects/Destination/shop/mail", "object-"),
+            ("/objects/Server/default/edge-1", "server-"),
+        ] {
             browser.resize(width, 900);
             browser.open(&served.url(path));
             browser.until("it is live", "return document.querySelector('#live').dataset.state === 'live'");
