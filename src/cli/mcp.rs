@@ -466,6 +466,8 @@ mod tests {
                 Ok(ReadOnly::Get(_) | ReadOnly::Describe(_) | ReadOnly::Doctor(_) | ReadOnly::Explain(_)) => {
                     assert!(line.words.contains(&"--".to_owned()), "{:?}", line.words);
                 }
+                // Both are values, however they look.
+                Ok(ReadOnly::Diff(args)) => assert!(format!("{args:?}").contains("prune: false"), "{args:?}"),
                 Ok(other) => panic!("{other:?}"),
                 Err(error) => assert_eq!(error.kind(), clap::error::ErrorKind::ValueValidation, "{error}"),
             }
