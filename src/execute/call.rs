@@ -65,12 +65,12 @@ struct Connected {
 }
 
 impl Connected {
-    /// The address that the daemon has given it although it is declared for another.
-    fn trespass(&self, asked: &EndpointSettings, reserved: &Reserved) -> Option<IpAddr> {
+    /// The addresses that the daemon has given it although they are declared for others.
+    fn trespasses(&self, asked: &EndpointSettings, reserved: &Reserved) -> Vec<IpAddr> {
         let asked: Vec<IpAddr> =
             asked.ipv4_address.iter().chain(&asked.ipv6_address).filter_map(|address| address.parse().ok()).collect();
-        let mut given = self.addresses.iter().filter(|address| self.made && !asked.contains(address));
-        given.find(|address| reserved.addresses.contains(address)).copied()
+        let given = self.addresses.iter().filter(|address| self.made && !asked.contains(address));
+        given.filter(|address| reserved.addresses.contains(address)).copied().collect()
     }
 }
 
@@ -102,13 +102,6 @@ pub(super) struct Mishap {
     pub(super) lost: bool,
     /// What was called to remove what the failed call left behind.
     pub(super) cleanup: Vec<(Call, Outcome)>,
-}
-
-impl Mishap {
-    /// Another address may do.
-    fn is_about_address(&self) -> bool {
-        matches!(self.failure.reason, Some(Reason::AddressTaken | Reason::AddressUnavailable))
-    }
 }
 
 impl From<Failure> for Mishap {
@@ -457,20 +450,27 @@ impl Caller<'_> {
         let mut spare = reserved.spare.clone();
         let mut now = self.connect(id, name, container, &wanted).await?;
         let mut evaded = Vec::new();
-        while let Some(taken) = now.trespass(&wanted, reserved) {
-            let Some(at) = spare.iter().position(|spare| spare.is_ipv4() == taken.is_ipv4()) else {
-                return Ok(Some(reserved_given(container, name, &[taken], None)));
-            };
-            let instead = spare.remove(at);
+        loop {
+            let given = now.trespasses(&wanted, reserved);
+            if given.is_empty() {
+                break;
+            }
+            let mut parked = wanted.clone();
+            for taken in &given {
+                let instead = spare.iter().position(|spare| spare.is_ipv4() == taken.is_ipv4());
+                parked = instead.map_or_else(|| parked.clone(), |at| park(&parked, spare.remove(at)));
+            }
+            if parked == wanted {
+                return Ok(Some(reserved_given(container, name, &given, None)));
+            }
             self.disconnect(id, container, false).await?;
-            let parked = park(&wanted, instead);
             match self.connect(id, name, container, &parked).await {
                 Ok(connected) => {
-                    evaded.push(taken);
+                    evaded.extend(given);
                     (now, wanted) = (connected, parked);
                 }
-                Err(mishap) if mishap.is_about_address() => now = self.connect(id, name, container, &wanted).await?,
-                Err(mishap) => return Err(mishap),
+                Err(mishap) if mishap.lost => return Err(mishap),
+                Err(_) => now = self.connect(id, name, container, &wanted).await?,
             }
         }
         let moved = (!evaded.is_empty()).then(|| reserved_given(container, name, &evaded, Some(&now.addresses)));

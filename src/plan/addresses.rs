@@ -123,7 +123,7 @@ pub(super) fn reserved(
 ) -> Reserved {
     let addresses: Vec<IpAddr> =
         members.reservations.against(container).filter(|ip| is_given_out(target, *ip)).collect();
-    let spare = if addresses.is_empty() { Vec::new() } else { spares(ctx, target, members) };
+    let spare = if addresses.is_empty() { Vec::new() } else { spares(ctx, target, members, container) };
     Reserved { addresses, spare }
 }
 
@@ -132,8 +132,11 @@ const SPARES: usize = 4;
 /// How far they are looked for.
 const REACH: usize = 1024;
 
-/// Free addresses of the network, as far as can be seen, those that Docker gives last first.
-fn spares(ctx: &Context<'_>, target: &Target<'_>, members: &Members<'_>) -> Vec<IpAddr> {
+/// Free addresses of the network, as far as can be seen, those that Docker gives last first. Others for each container: a daemon that finds
+/// the IPv6 address of a connection taken may keep the IPv4 address that it had reserved for it.
+fn spares(ctx: &Context<'_>, target: &Target<'_>, members: &Members<'_>, container: &ContainerId) -> Vec<IpAddr> {
+    let rank = members.wanted.iter().position(|wanted| wanted.container.id == *container);
+    let rank = rank.map_or(0, |rank| rank + 1);
     let mut taken: BTreeSet<IpAddr> = members.reservations.0.keys().copied().collect();
     for attached in target.network.map(|network| ctx.host.attached(network)).unwrap_or_default() {
         taken.extend(in_use(&attached));
@@ -149,14 +152,28 @@ fn spares(ctx: &Context<'_>, target: &Target<'_>, members: &Members<'_>) -> Vec<
         let (outside, inside): (Vec<IpAddr>, Vec<IpAddr>) = downwards(&range)
             .filter(is_free)
             .partition(|ip| given_out.as_ref().is_some_and(|given_out| !given_out.contains(ip)));
-        spares.extend(outside.into_iter().chain(inside).take(SPARES));
+        let free: Vec<IpAddr> = outside.into_iter().chain(inside).collect();
+        for round in 0..SPARES {
+            let at = (rank + round * (members.wanted.len() + 1)).checked_rem(free.len());
+            let spare = at.and_then(|at| free.get(at)).copied().filter(|spare| !spares.contains(spare));
+            spares.extend(spare);
+        }
     }
     spares
 }
 
+/// Beyond as many addresses, engines before Docker 27 do not know their way in a range of IPv6.
+const KNOWN: u128 = 0xffff;
+
 /// The last addresses of the range, the very last first.
 fn downwards(range: &IpNet) -> impl Iterator<Item = IpAddr> + use<> {
-    let (first, last) = (range.network(), range.broadcast());
+    let first = range.network();
+    let last = match (first, range.broadcast()) {
+        (IpAddr::V6(first), IpAddr::V6(last)) => {
+            Ipv6Addr::from_bits(last.to_bits().min(first.to_bits().saturating_add(KNOWN))).into()
+        }
+        (_, last) => last,
+    };
     (0..REACH).map_while(move |back| {
         let address = match last {
             IpAddr::V4(last) => Ipv4Addr::from_bits(last.to_bits().checked_sub(u32::try_from(back).ok()?)?).into(),
@@ -180,7 +197,11 @@ pub(super) fn trespasses(
             && declared(endpoint).all(|(_, own)| own.is_ipv4() != ip.is_ipv4())
             && is_unclaimed(ctx, attached, *ip)
     });
-    on.any(|ip| spares(ctx, target, members).iter().any(|spare| spare.is_ipv4() == ip.is_ipv4()))
+    let spare = |ip: IpAddr| {
+        let spares = spares(ctx, target, members, &attached.container.id);
+        spares.iter().any(|spare| spare.is_ipv4() == ip.is_ipv4())
+    };
+    on.any(spare)
 }
 
 /// Takes out of an endpoint's settings what is declared for another, unless people chose it.

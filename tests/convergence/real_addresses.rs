@@ -84,6 +84,32 @@ async fn the_address_of_a_stopped_member_is_kept_and_taken_back_where_it_was_giv
     applied(&host, &web().desired).await;
 }
 
+/// Both kinds at once, on engines that know only the beginning of a range of IPv6, and that lose an address where the other one is taken.
+#[tokio::test]
+async fn addresses_of_both_kinds_are_kept_for_a_stopped_member() {
+    let host = Host::start();
+    let names = ["traefik", "one", "two", "three"];
+    for name in names {
+        host.container(name).running();
+    }
+    let api = host.container("api").exited();
+    let web = destination("web")
+        .named("web-net")
+        .subnet("10.77.0.0/24")
+        .subnet("fd77::/64")
+        .with(|it| it.network.ipv6 = true);
+    let web = names[1..].iter().fold(web, |web, name| web.member(application(name)));
+    let web = web
+        .member(application("api").address("10.77.0.2").with(|it| it.ipv6_address = Some("fd77::2".parse().unwrap())));
+    applied(&host, &Scenario::new().destination(web).desired).await;
+    host.start_container(&api);
+    let kinds = |name: &str| {
+        let endpoint = host.endpoint_of(name, "web-net");
+        ["IPAddress", "GlobalIPv6Address"].map(|kind| endpoint[kind].as_str().unwrap().to_owned())
+    };
+    assert_eq!(kinds("api"), ["10.77.0.2", "fd77::2"]);
+}
+
 #[tokio::test]
 async fn members_exchange_addresses_and_hand_them_over() {
     let host = Host::start();
