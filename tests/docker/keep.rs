@@ -78,7 +78,9 @@ fn a_service_is_put_back_because_its_manager_tells() {
     let world = World::new(&manifests);
     let mut controller = Controller::start(&world, &[]);
     until("convergence", &mut controller, || !networks().is_null());
-    assert_eq!(networks()[0]["DriverOpts"], json!({ "landfall.set": "default", "landfall.for": "Proxy" }));
+    let options = networks()[0]["DriverOpts"].clone();
+    assert_eq!((&options["landfall.set"], &options["landfall.for"]), (&json!("default"), &json!("Proxy")));
+    assert!(options["landfall.source"].as_str().is_some_and(|source| source.ends_with("/manifests")), "{options}");
     let seen = host.get("/services/traefik");
     let mut spec = seen["Spec"].clone();
     spec["TaskTemplate"].as_object_mut().unwrap().remove("Networks");
