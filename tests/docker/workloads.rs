@@ -296,7 +296,7 @@ fn an_adopted_application_becomes_landfalls_and_is_renamed_and_images_and_volume
     let spec = format!("{SPEC}  volumes: [{{ volume: pages, mountPath: /pages }}]\n  containerName: frontend\n");
     world.write("manifests/all.yaml", &application("frontend", "", &spec));
     let planned = world.run("diff").expect(1);
-    for said in ["run by: something else -> Landfall", "networks: bridge, web-net -> web-net", "env TOKEN: changed"] {
+    for said in ["run by: something else -> Landfall", "networks: bridge, web-net -> web-net", "env TOKEN: removed"] {
         assert!(planned.stdout.contains(said), "{said}: {planned}");
     }
     assert!(

@@ -310,7 +310,7 @@ fn what_an_interrupted_change_of_the_name_left_is_completed_without_pruning() {
 
 #[test]
 fn the_network_of_a_former_name_that_other_manifests_made_is_left_to_them() {
-    let mut world = both_there();
+    let mut world = both_there().source("git.example.com/shop");
     let old = world.state().networks.iter_mut().find(|it| it.name == "old-net").unwrap();
     old.labels.insert("landfall.source".to_owned(), "git.example.com/other".to_owned());
     let plan = world.plan().to_string();

@@ -573,7 +573,7 @@ fn what_was_adopted_is_replaced_with_every_field_named_and_asked_for() {
     world.expect_plan(
         "
         default/edge-1
-          + create container shop-frontend-1-next of shop/frontend:1 on web-net (env TOKEN: changed; restart: no -> unless-stopped; healthcheck: none -> \
+          + create container shop-frontend-1-next of shop/frontend:1 on web-net (env TOKEN: removed; restart: no -> unless-stopped; healthcheck: none -> \
          wget -qO- http://127.0.0.1/ every 5; label traefik.enable: true -> unset; run by: Compose project old -> Landfall; networks: bridge, web-net -> web-net) for \
          Application/shop/frontend (WorkloadDiffers)
           + start shop-frontend-1-next for Application/shop/frontend (WorkloadDiffers)
