@@ -100,16 +100,11 @@ async fn execute_server(
     limits: Limits,
 ) -> ServerReport {
     let engines = Engines::new(plan, writers);
-    let step = |text: &str| {
-        tracing::info!(server = plan.server.path(), "{text}");
-        progress.step(&plan.server, text);
-    };
     let caller = |engine| Caller {
         engine,
         manager: engines.manager,
         others: &engines.others,
         limits,
-        step: &step,
         server: &plan.server,
         progress,
     };

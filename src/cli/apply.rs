@@ -88,7 +88,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         ..Request::default()
     };
     let generate = if args.dry_run { Generate::No } else { Generate::Yes };
-    let mut desired = args::desired_with(&manifests, &args.set.set, generate)?;
+    let mut desired = args::desired_with(&manifests, &args.set.set, generate);
     desired.source = Some(args.identity.identify(&args.manifests, &args.git, &args.state)?);
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, request.prune);

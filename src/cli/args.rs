@@ -73,16 +73,16 @@ pub(super) fn load_with(paths: &[PathBuf], stdin: &mut dyn std::io::Read) -> Res
 }
 
 /// What the manifests declare, as the set of that name, with the values that they name.
-pub(crate) fn desired(manifests: &Manifests, set: &str) -> Result<DesiredState, Error> {
+pub(crate) fn desired(manifests: &Manifests, set: &str) -> DesiredState {
     desired_with(manifests, set, Generate::No)
 }
 
 /// The same. `generate`: whether passwords that are to be generated are written down.
-pub(crate) fn desired_with(manifests: &Manifests, set: &str, generate: Generate) -> Result<DesiredState, Error> {
-    let mut desired = manifests.desired(set).map_err(|problems| invalid(&problems))?;
+pub(crate) fn desired_with(manifests: &Manifests, set: &str, generate: Generate) -> DesiredState {
+    let mut desired = manifests.desired(set);
     secrets::read(&mut desired, generate);
     compose::read(&mut desired);
-    Ok(desired)
+    desired
 }
 
 /// For a command that was to do something with them.

@@ -87,7 +87,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         Some(kind) => named(args, kind, context)?,
         None => in_files(args, context)?,
     };
-    let desired = concerned(args::desired(&manifests, &args.set.set)?, &manifests, &keys);
+    let desired = concerned(args::desired(&manifests, &args.set.set), &manifests, &keys);
     let kept = servers::kept(&args.state)?;
 
     // A look first: to find out what is unknown, and to show what refers to what is about to go.
@@ -138,7 +138,7 @@ fn known(
     }
     let pass = servers::pass(desired, &request, &kept, &args.servers);
     let Preview { observed, plan } = servers::preview(context, &pass, &args.servers)?;
-    let everything = args::desired(manifests, &args.set.set)?;
+    let everything = args::desired(manifests, &args.set.set);
     let subjects = warn_of_references(args, context, &everything, desired, &request, &observed)?;
     if args.dry_run {
         let planned = Report::planned(&plan);

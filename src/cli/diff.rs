@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     if request.prune && args.observed.is_empty() {
         request.protected = record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?;
     }
-    let mut desired = args::desired(&manifests, &args.set.set)?;
+    let mut desired = args::desired(&manifests, &args.set.set);
     // Those that the controller keeps are its own: what another source has made is told by its passes.
     if !kept {
         desired.source = Some(args.identity.identify(&args.source.manifests, &args.source.git, &args.state)?);

@@ -98,7 +98,7 @@ struct Looked {
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let Loaded { manifests, .. } = args.source.load(&args.state, &args.set, context)?;
     let object = args.object.as_deref().map(|name| find(name, args.namespace.as_deref(), &manifests)).transpose()?;
-    let mut desired = desired(&manifests, &args.set.set)?;
+    let mut desired = desired(&manifests, &args.set.set);
     if let Some(object) = &object {
         desired.narrow(|key, server| {
             key == object

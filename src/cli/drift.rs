@@ -64,7 +64,7 @@ enum Format {
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let Loaded { manifests, kept, .. } = args.source.load(&args.state, &args.set, context)?;
     let selection = args.scope.select(&manifests, context);
-    let mut desired = desired(&manifests, &args.set.set)?;
+    let mut desired = desired(&manifests, &args.set.set);
     // Those that the controller keeps are its own: what another source has made is told by its passes.
     if !kept {
         desired.source = Some(args.identity.identify(&args.source.manifests, &args.source.git, &args.state)?);

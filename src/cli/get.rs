@@ -295,7 +295,7 @@ fn chosen(args: &Args, context: &Context, manifests: &Manifests, kinds: &[Target
         let target = Target { kind: Kind::Server, names: Vec::new() };
         let required = args.server.iter().map(|name| target.require(name, None, manifests));
         let servers = required.collect::<Result<BTreeSet<_>, _>>()?;
-        let desired = args::desired(manifests, &args.set.set)?;
+        let desired = args::desired(manifests, &args.set.set);
         let servers: Vec<_> = servers.iter().filter_map(|server| desired.servers.get(server)).collect();
         keys.retain(|key| servers.iter().any(|server| *key == server.key || is_on(key, server)));
     }
@@ -321,7 +321,7 @@ fn observation(
             key.name, key.namespace, key.name
         )));
     }
-    let mut desired = args::desired(manifests, &args.set.set)?;
+    let mut desired = args::desired(manifests, &args.set.set);
     desired.narrow(|server, _| server == key);
     let mut observed = servers::observe(context, &desired, &args.servers, |_| Interest::All)?;
     servers::complain(context, &observed);

@@ -112,9 +112,9 @@ async fn batch(store: &dyn Records, by: &str, manifests: Option<&Manifests>, rep
         batch.events.extend(operation_events(&server.server, next, now, report));
     }
     if let Some(manifests) = manifests
-        && let Ok(desired) = manifests.desired(&report.set)
         && let Ok(mut objects) = store.objects().await
     {
+        let desired = manifests.desired(&report.set);
         // Other manifests of the set may be elsewhere: nothing is undeclared for not being among these.
         batch.objects = declare(&mut objects, &desired, &manifests.fingerprints(), false);
         for (key, made) in made(report) {

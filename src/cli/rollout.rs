@@ -98,7 +98,7 @@ fn managed(what: &WhatArgs, manifests: &Manifests) -> Result<BTreeSet<ObjectKey>
     if target.names.is_empty() {
         return Err(Error::new("no resource was named").hint("such as `landfall rollout status application/frontend`"));
     }
-    let desired = args::desired(manifests, &what.set.set)?;
+    let desired = args::desired(manifests, &what.set.set);
     let mut keys = BTreeSet::new();
     for name in &target.names {
         let key = target.require(name, what.namespace.as_deref(), manifests)?;
@@ -207,7 +207,7 @@ fn restart(args: &RestartArgs, context: &Context) -> Result<Exit, Error> {
     let Loaded { manifests, .. } = what.source.load(&what.state, &what.set, context)?;
     let keys = managed(what, &manifests)?;
     let selection = Selection::only(keys.clone());
-    let desired = selection.narrow(args::desired(&manifests, &what.set.set)?, false);
+    let desired = selection.narrow(args::desired(&manifests, &what.set.set), false);
     let request = Request { restart: keys, ..Request::default() };
     let store = record::store(&what.state, &what.set)?;
     let kept = servers::kept(&what.state)?;

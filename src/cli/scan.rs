@@ -58,7 +58,7 @@ fn namespace(text: &str) -> Result<String, String> {
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let endpoint = if args.server.contains("://") { Some(args.server.as_str()) } else { None };
     let manifests = declared(args, context)?;
-    let known = manifests.as_ref().map(|manifests| desired(manifests, &args.set.set)).transpose()?;
+    let known = manifests.as_ref().map(|manifests| desired(manifests, &args.set.set));
     let names: BTreeSet<ObjectKey> =
         manifests.iter().flat_map(Manifests::objects).map(|located| located.object.key()).collect();
     let found = match endpoint {
@@ -166,7 +166,7 @@ fn undeclared(endpoint: &str, set: &str) -> Result<DesiredServer, Error> {
         Error::new(format!("{endpoint:?} cannot be scanned: {first}"))
             .hint("declare the server in a manifest, with all that it takes to get in, and scan it by its name")
     })?;
-    let mut known = desired(&manifests, set)?;
+    let mut known = desired(&manifests, set);
     let key = ObjectKey::new(Kind::Server, DEFAULT_NAMESPACE, "scanned");
     known
         .servers

@@ -52,7 +52,7 @@ pub(super) fn relevant(
     objects: &BTreeSet<ObjectKey>,
     set: &SetArgs,
 ) -> Result<DesiredState, Error> {
-    let mut desired = args::desired(manifests, &set.set)?;
+    let mut desired = args::desired(manifests, &set.set);
     if objects.iter().all(|object| manifests.get(object).is_some()) {
         desired.narrow(|key, server| objects.contains(key) || objects.iter().any(|object| is_on(object, server)));
     }

@@ -109,7 +109,7 @@ pub(super) fn run(args: &Args, stored: Stored, context: &Context, manifests: &Ma
     if args.watch || args.observed {
         return Err(Error::new("images and volumes are listed once: `--watch` and `--observed` are for objects"));
     }
-    let mut desired = args::desired(manifests, &args.set.set)?;
+    let mut desired = args::desired(manifests, &args.set.set);
     let target = Target { kind: Kind::Server, names: Vec::new() };
     let chosen: BTreeSet<ObjectKey> =
         args.server.iter().map(|name| target.require(name, None, manifests)).collect::<Result<_, _>>()?;

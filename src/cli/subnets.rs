@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let target = target::Target { kind: Kind::Server, names: Vec::new() };
     let names = args.names.iter().map(|name| target.require(name, args.namespace.as_deref(), &manifests));
     let chosen: Vec<ObjectKey> = names.collect::<Result<_, _>>()?;
-    let mut desired = desired(&manifests, &args.set.set)?;
+    let mut desired = desired(&manifests, &args.set.set);
     desired.narrow(|key, _| {
         let in_namespace = args.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
         if chosen.is_empty() { in_namespace } else { chosen.contains(key) }

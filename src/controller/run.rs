@@ -703,9 +703,7 @@ impl Loop {
             let _ = shared.inbox.send(Message::RolloutEnded { server, ended: Box::new(ended) }).await;
         });
     }
-}
 
-impl Loop {
     /// Beside the passes as well: the proxy's container takes its time, and no repair is to wait for it.
     fn start_refresh(&mut self, server: ObjectKey, pass: u64) {
         let shared = Arc::clone(&self.shared);
@@ -770,7 +768,7 @@ fn read_manifests(
 /// What there is to keep, or what is wrong.
 fn judge(options: &Options, said: Said) -> Result<Good, Vec<Diagnostic>> {
     let manifests = sources::validate(&said.names, &said.sources, said.problems)?;
-    let mut desired = manifests.desired(&options.set)?;
+    let mut desired = manifests.desired(&options.set);
     secrets::read(&mut desired, Generate::Yes);
     compose::read(&mut desired);
     desired.source.clone_from(&options.source);

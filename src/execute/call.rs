@@ -132,8 +132,6 @@ pub(super) struct Caller<'a> {
     /// The engines of the Swarm's nodes, this one among them: whoever is on a network of the Swarm may be on any.
     pub(super) others: &'a [(&'a ObjectKey, &'a dyn Writer)],
     pub(super) limits: Limits,
-    /// Told of what is under way within one call.
-    pub(super) step: &'a (dyn Fn(&str) + Sync),
     pub(super) server: &'a ObjectKey,
     pub(super) progress: &'a dyn Progress,
 }

@@ -104,7 +104,11 @@ impl Caller<'_> {
     }
 
     async fn run(&self, program: &Program, work: Work<'_>) -> Result<Ran, Mishap> {
-        let ran = program.run(work, self.engine, self.step).await.map_err(|error| Failure {
+        let step = |text: &str| {
+            tracing::info!(server = self.server.path(), "{text}");
+            self.progress.step(self.server, text);
+        };
+        let ran = program.run(work, self.engine, &step).await.map_err(|error| Failure {
             reason: Some(Reason::ComposeMissing),
             message: format!("{} cannot be run: {error}.", program.name()),
             hint: Some(INSTALL.to_owned()),

@@ -77,7 +77,6 @@ pub struct LocatedObject {
 pub struct Manifests {
     objects: BTreeMap<ObjectKey, LocatedObject>,
     servers: BTreeMap<ObjectKey, Arc<DesiredServer>>,
-    unsupported: Vec<Diagnostic>,
     skipped: Vec<Skipped>,
 }
 
@@ -107,12 +106,6 @@ impl Manifests {
         self.objects.iter().map(|(key, located)| (key.clone(), located.object.fingerprint())).collect()
     }
 
-    /// Valid declarations that this version cannot bring about yet. To validate they are warnings; whoever wants to converge gets
-    /// them as errors from [`Manifests::desired`].
-    pub fn unsupported(&self) -> &[Diagnostic] {
-        &self.unsupported
-    }
-
     /// What was left out because it is for other tools.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
@@ -134,13 +127,9 @@ impl Manifests {
             .collect()
     }
 
-    /// What the manifests declare, as the set of that name; or what of it is not supported.
-    pub fn desired(&self, set: &str) -> Result<DesiredState, Vec<Diagnostic>> {
-        if self.unsupported.is_empty() {
-            return Ok(DesiredState::new(set, self.servers.clone()));
-        }
-        let error = |diagnostic: &Diagnostic| Diagnostic { severity: Severity::Error, ..diagnostic.clone() };
-        Err(self.unsupported.iter().map(error).collect())
+    /// What the manifests declare, as the set of that name.
+    pub fn desired(&self, set: &str) -> DesiredState {
+        DesiredState::new(set, self.servers.clone())
     }
 }
 
@@ -158,29 +147,21 @@ struct Loaded {
 /// Problems with the index of their source: the first of them, and how many there are.
 #[derive(Debug, Default)]
 struct Problems {
-    first: Vec<(usize, Severity, Problem)>,
-    errors: usize,
-    warnings: usize,
+    first: Vec<(usize, Problem)>,
+    count: usize,
 }
 
 impl Problems {
     fn error(&mut self, source: usize, problem: Problem) {
-        self.add(source, Severity::Error, problem);
-    }
-
-    fn add(&mut self, source: usize, severity: Severity, problem: Problem) {
-        match severity {
-            Severity::Error => self.errors += 1,
-            Severity::Warning => self.warnings += 1,
-        }
+        self.count += 1;
         if self.first.len() < MAX_PROBLEMS {
-            self.first.push((source, severity, problem));
+            self.first.push((source, problem));
         }
     }
 
     /// Those beyond the first.
     fn further(&self) -> usize {
-        self.errors + self.warnings - self.first.len()
+        self.count - self.first.len()
     }
 }
 
@@ -231,11 +212,11 @@ pub fn load(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
     }
     let resolved = resolve::resolve(&loaded, &broken, &texts, &mut problems);
 
-    let has_errors = problems.errors + undecodable.len() > 0;
+    let has_errors = problems.count + undecodable.len() > 0;
     let further = problems.further() + undecodable.len().saturating_sub(MAX_PROBLEMS);
     undecodable.truncate(MAX_PROBLEMS);
-    let (diagnostics, unsupported) = diagnose(undecodable, problems, &texts, hidden);
     if has_errors {
+        let diagnostics = diagnose(undecodable, problems, &texts, hidden);
         let more = (further > 0).then(|| more(sources, further));
         return Err(diagnostics.into_iter().chain(more).collect());
     }
@@ -243,35 +224,30 @@ pub fn load(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
         let location = locate(&texts, loaded.source, loaded.root.span)?;
         Some((loaded.object.key(), LocatedObject { object: loaded.object, location }))
     });
-    Ok(Manifests { objects: objects.collect(), servers: resolved, unsupported, skipped })
+    Ok(Manifests { objects: objects.collect(), servers: resolved, skipped })
 }
 
 /// Values that are not to be shown, by the index of their source.
 type Hidden = HashMap<usize, Vec<Span>>;
 
-/// All diagnostics in the order of the sources; and the warnings among them.
+/// All diagnostics in the order of the sources.
 fn diagnose(
-    undecodable: Vec<(usize, Diagnostic)>,
+    mut diagnostics: Vec<(usize, Diagnostic)>,
     mut problems: Problems,
     texts: &[Option<Text<'_>>],
     mut hidden: Hidden,
-) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
-    problems.first.sort_by_key(|(source, _, problem)| (*source, problem.span));
-    for (source, _, problem) in &mut problems.first {
+) -> Vec<Diagnostic> {
+    problems.first.sort_by_key(|(source, problem)| (*source, problem.span));
+    for (source, problem) in &mut problems.first {
         hidden.entry(*source).or_default().append(&mut problem.hides);
     }
     hidden.values_mut().for_each(|spans| spans.sort());
-    let (mut diagnostics, mut unsupported) = (undecodable, Vec::new());
-    for (source, severity, problem) in &problems.first {
+    for (source, problem) in &problems.first {
         let Some(Some(text)) = texts.get(*source) else { continue };
-        let diagnostic = text.diagnose(*severity, problem, hidden.get(source).map_or(&[], Vec::as_slice));
-        if *severity == Severity::Warning {
-            unsupported.push(diagnostic.clone());
-        }
-        diagnostics.push((*source, diagnostic));
+        diagnostics.push((*source, text.diagnose(problem, hidden.get(source).map_or(&[], Vec::as_slice))));
     }
     diagnostics.sort_by_key(|(source, _)| *source);
-    (diagnostics.into_iter().map(|(_, diagnostic)| diagnostic).collect(), unsupported)
+    diagnostics.into_iter().map(|(_, diagnostic)| diagnostic).collect()
 }
 
 fn more(sources: &[Source], further: usize) -> Diagnostic {

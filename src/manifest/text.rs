@@ -119,7 +119,7 @@ impl<'a> Text<'a> {
             } else {
                 "save the file as UTF-8"
             };
-            return Err(Box::new(text.diagnose(Severity::Error, &problem.unread().hint(hint), &[])));
+            return Err(Box::new(text.diagnose(&problem.unread().hint(hint), &[])));
         }
         // The parser takes NUL for the end of the file, and YAML allows no control characters but tab and line breaks.
         let control = |c: char| c < ' ' && !matches!(c, '\t' | '\n' | '\r') || c == '\u{7f}';
@@ -128,7 +128,7 @@ impl<'a> Text<'a> {
             let problem = Problem::new(Span::at(at), format!("control character 0x{code:02x} is not allowed"))
                 .unread()
                 .hint("within a double-quoted string write it as an escape, such as \"\\x1b\"");
-            return Err(Box::new(text.diagnose(Severity::Error, &problem, &[])));
+            return Err(Box::new(text.diagnose(&problem, &[])));
         }
         Ok(text)
     }
@@ -156,7 +156,7 @@ impl<'a> Text<'a> {
     }
 
     /// `hidden`: values of the text that are not to be shown, in their order.
-    pub(super) fn diagnose(&self, severity: Severity, problem: &Problem, hidden: &[Span]) -> Diagnostic {
+    pub(super) fn diagnose(&self, problem: &Problem, hidden: &[Span]) -> Diagnostic {
         let start = floor(self.content, problem.span.start);
         let (line, column) = self.position(start);
         let (_, line_start) = self.line_of(start);
@@ -169,7 +169,7 @@ impl<'a> Text<'a> {
         let end = floor(self.content, problem.span.end.clamp(start, line_end));
         let end = self.content.get(start..end).map_or(start, |marked| start + marked.trim_end().len());
         Diagnostic {
-            severity,
+            severity: Severity::Error,
             file: self.name.to_owned(),
             line: Some(line),
             column: Some(column),

@@ -23,7 +23,7 @@ use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::connect::{self, ConnectOptions};
 use crate::engine::{EngineError, EngineErrorKind};
 use crate::execute::Limits;
-use crate::manifest::{self, Diagnostic, Manifests, Source};
+use crate::manifest::{self, Diagnostic, Source};
 use crate::observe::ObserveLimits;
 use crate::plan::Request;
 use crate::reconcile::Pass;
@@ -130,7 +130,7 @@ fn make(
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "ManifestInvalid", "No objects are declared.").into()
         );
     }
-    let mut desired = Manifests::desired(&manifests, set).map_err(|problems| Refusal::invalid(&problems))?;
+    let mut desired = manifests.desired(set);
     desired.source.clone_from(&declared.source);
     secrets::lend(&mut desired, declared);
     let request = Request {

@@ -13,7 +13,7 @@ use crate::cli::run::landfall;
 use crate::support::Host;
 
 fn planned(manifests: &Manifests) -> Plan {
-    let desired = manifests.desired("default").unwrap();
+    let desired = manifests.desired("default");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let connect = |server: &_| reader(server, &ConnectOptions::default());
     let known = Known::default();

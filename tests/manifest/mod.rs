@@ -21,7 +21,7 @@ fn load(text: &str) -> Result<Manifests, Vec<Diagnostic>> {
 }
 
 fn desired(text: &str) -> DesiredState {
-    load(text).and_then(|manifests| manifests.desired("default")).unwrap_or_else(|found| panic!("{found:#?}"))
+    load(text).unwrap_or_else(|found| panic!("{found:#?}")).desired("default")
 }
 
 fn key(text: &str) -> ObjectKey {

@@ -62,7 +62,7 @@ fn the_example_of_a_migration_matches_what_coolify_makes() {
         .container(deployed("plausible-x4k8", "shop", &part("5", "application", "plausible")))
         .container(deployed("events-db-x4k8", "shop", &part("6", "database", "events-db")));
     let sources = [Source { name: "m.yaml".to_owned(), bytes: MANIFESTS.into() }];
-    scenario.desired = manifest::load(&sources).unwrap().desired("default").unwrap();
+    scenario.desired = manifest::load(&sources).unwrap().desired("default");
     let seen = scenario.observed.into_values().next().unwrap();
     let server = scenario.desired.servers.keys().next().unwrap().clone();
     scenario.observed = std::collections::BTreeMap::from([(server, seen)]);

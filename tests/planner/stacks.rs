@@ -43,8 +43,7 @@ spec:
 /// As the shell has it read: two services on the stack's own network. `image` is that of the first.
 fn declare(scenario: &mut Scenario, manifests: &str, image: &str) {
     let sources = [Source { name: "m.yaml".to_owned(), bytes: manifests.as_bytes().to_vec() }];
-    scenario.desired =
-        manifest::load(&sources).unwrap_or_else(|found| panic!("{found:#?}")).desired("default").unwrap();
+    scenario.desired = manifest::load(&sources).unwrap_or_else(|found| panic!("{found:#?}")).desired("default");
     for server in scenario.desired.servers.values_mut().map(Arc::make_mut) {
         let proxy = server.proxy.as_ref().map(|proxy| proxy.proxy_type);
         for destination in &mut server.destinations {

@@ -40,7 +40,7 @@ fn world(manifests: &str) -> Scenario {
 fn declare(scenario: &mut Scenario, manifests: &str) {
     let sources = [Source { name: "m.yaml".to_owned(), bytes: manifests.as_bytes().to_vec() }];
     let loaded = manifest::load(&sources).unwrap_or_else(|found| panic!("{found:#?}"));
-    scenario.desired = loaded.desired("default").unwrap();
+    scenario.desired = loaded.desired("default");
     for member in scenario
         .desired
         .servers

@@ -40,7 +40,7 @@ struct World {
 
 fn declared(manifests: &str) -> DesiredServer {
     let source = Source { name: "all.yaml".to_owned(), bytes: manifests.as_bytes().to_vec() };
-    let desired = load(&[source]).unwrap().desired("default").unwrap();
+    let desired = load(&[source]).unwrap().desired("default");
     let server = desired.servers.values().next().unwrap();
     DesiredServer::clone(server)
 }

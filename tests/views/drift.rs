@@ -87,7 +87,7 @@ fn of_network(second: i64, action: &str, name: &str) -> EngineEvent {
 fn report(manifests: &str, state: ObservedState, events: Vec<EngineEvent>) -> Drift {
     let sources = [Source { name: "manifests/shop team.yaml".to_owned(), bytes: manifests.as_bytes().to_vec() }];
     let manifests = load(&sources).unwrap();
-    let desired = manifests.desired("default").unwrap();
+    let desired = manifests.desired("default");
     let mut observed = Observations::new();
     let mut remembered = BTreeMap::new();
     for (number, key) in desired.servers.keys().enumerate() {

@@ -156,7 +156,7 @@ proptest! {
         let server = "apiVersion: landfall/v1\nkind: Server\nmetadata: { name: edge, namespace: infra }\nspec: { allowedNamespaces: [shop] }\n";
         let source = |name: &str, text: &str| Source { name: name.to_owned(), bytes: text.as_bytes().to_vec() };
         let declared = load(&[source("server.yaml", server)]).unwrap();
-        let desired = declared.desired("default").unwrap();
+        let desired = declared.desired("default");
         let scanned = scan(&ScanInput {
             observed: &state,
             server: ScannedServer::Declared(desired.servers.values().next().unwrap()),
@@ -170,7 +170,7 @@ proptest! {
             let problems: Vec<_> = problems.iter().map(|problem| problem.render(false)).collect();
             TestCaseError::fail(format!("{}\n{yaml}", problems.join("\n")))
         })?;
-        let desired = both.desired("default").unwrap();
+        let desired = both.desired("default");
         let observed = desired.servers.keys().map(|key| (key.clone(), Ok(state.clone()))).collect();
         let request = Request::default();
         let plan = plan(&PlanInput { desired: &desired, observed: &observed, request: &request, ids: &FreshIds::default(), journals: &[] });
@@ -209,7 +209,7 @@ proptest! {
         let meant: BTreeMap<_, _> = scanned.objects().map(|object| (object.key(), object.clone())).collect();
         prop_assert_eq!(read, meant);
 
-        let desired = manifests.desired("default").unwrap();
+        let desired = manifests.desired("default");
         let observed = desired.servers.keys().map(|key| (key.clone(), Ok(state.clone()))).collect();
         let request = Request::default();
         let plan = plan(&PlanInput { desired: &desired, observed: &observed, request: &request, ids: &FreshIds::default(), journals: &[] });

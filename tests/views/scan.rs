@@ -441,7 +441,7 @@ spec: { destination: web, containers: { names: [front] } }
 
 fn scanned_declared(state: &ObservedState, namespace: Option<&str>) -> Scanned {
     let manifests = loaded(DECLARED);
-    let desired = manifests.desired("default").unwrap();
+    let desired = manifests.desired("default");
     let declared: BTreeSet<_> = manifests.objects().map(|located| located.object.key()).collect();
     let server = desired.servers.values().next().unwrap();
     scan(&ScanInput {
@@ -522,7 +522,7 @@ fn a_server_that_is_completely_declared_says_so() {
 #[test]
 fn a_recognised_proxy_is_suggested_where_the_server_declares_none() {
     let manifests = loaded("apiVersion: landfall/v1\nkind: Server\nmetadata: { name: s }\nspec: {}\n");
-    let desired = manifests.desired("default").unwrap();
+    let desired = manifests.desired("default");
     let state = server(
         vec![network("n"), network("m")],
         vec![container("front-proxy", "docker.io/library/traefik:v3.1", &["n"])],

@@ -31,7 +31,7 @@ spec: { server: b, network: { name: web } }
 
 fn desired() -> DesiredState {
     let source = Source { name: "all.yaml".to_owned(), bytes: MANIFESTS.as_bytes().to_vec() };
-    load(&[source]).unwrap().desired("default").unwrap()
+    load(&[source]).unwrap().desired("default")
 }
 
 fn key(desired: &DesiredState, name: &str) -> ObjectKey {
