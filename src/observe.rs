@@ -32,7 +32,7 @@ use crate::observed::{
     ContainerId, NetworkId, Observations, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedNode,
     ObservedService, ObservedState, SwarmAttachment, SwarmState, Unobserved, UnobservedReason,
 };
-use crate::store::known::{Known, KnownContainers, KnownEngine, Suspects};
+use crate::store::known::{Known, KnownContainers, KnownEngine, Suspects, Unlisted};
 use crate::turns::Turns;
 use known::Recollection;
 use suspects::Suspect;
@@ -103,8 +103,8 @@ pub async fn observe_all<'a, R: Reader>(
             let before = Before {
                 engine: known.take_engine(&server.key),
                 suspects: suspects.containers.clone(),
-                unallocated: known.unallocated(&server.key),
                 members: members.clone(),
+                unlisted: if suspects.all { Unlisted::default() } else { known.unlisted(&server.key) },
             };
             let look = async {
                 let reader = reader?;
@@ -117,8 +117,6 @@ pub async fn observe_all<'a, R: Reader>(
                     seen = look(&reader, &interest, before, &recollection).await?;
                 }
                 known.keep_in_swarm(&server.key, part(&seen));
-                let unallocated = seen.state.networks.iter().filter(|network| network.is_unallocated());
-                known.keep_unallocated(&server.key, unallocated.map(|network| network.id.clone()).collect());
                 workloads::see(&reader, Some(server), &mut seen.state).await?;
                 Ok(seen)
             };
@@ -134,9 +132,10 @@ pub async fn observe_all<'a, R: Reader>(
             let seen = seen.unwrap_or_else(|_| Err(too_slow(server, limits.per_server)));
             let learned = recollection.into_known();
             let seen = match seen {
-                Ok(Seen { state, engine, members }) => {
+                Ok(Seen { state, engine, members, unlisted }) => {
                     known.replace(&server.key, learned);
                     known.keep_members(&server.key, members);
+                    known.keep_unlisted(&server.key, unlisted);
                     known.keep_engine(&server.key, engine);
                     Ok(state)
                 }
@@ -173,10 +172,9 @@ pub async fn observe(reader: &(impl Reader + ?Sized), interest: &Interest) -> Re
 struct Before {
     engine: Option<KnownEngine>,
     suspects: BTreeSet<ContainerId>,
-    /// Networks that were waited for in vain.
-    unallocated: BTreeSet<NetworkId>,
     /// Who was on a network of interest.
     members: BTreeSet<ContainerId>,
+    unlisted: Unlisted,
 }
 
 /// What a look has found, and what the engine has told of itself.
@@ -184,6 +182,7 @@ struct Seen {
     state: ObservedState,
     engine: KnownEngine,
     members: BTreeSet<ContainerId>,
+    unlisted: Unlisted,
 }
 
 async fn look(
@@ -202,17 +201,18 @@ async fn look(
     };
     let rest = async {
         let containers = async { Ok((reader.containers().await?, Instant::now())) };
-        let networks = async { allocated(reader, reader.networks().await?, &before.unallocated).await };
+        let networks = async { allocated(reader, reader.networks().await?).await };
         let lists = async { futures::try_join!(networks, containers) };
         let (lists, mut suspects) = futures::join!(lists, suspects::inspect(reader, &before.suspects));
         let (mut networks, (mut containers, mut listed)) = lists?;
-        let Missing { found: mut unlisted, unknown: mut members } =
-            missing(reader, &before.members, &containers).await?;
-        if !unlisted.is_empty() {
-            // A list may be short once; who is in none is hidden.
+        let Missing { found: mut unlisted, unknown: mut members, denied } =
+            missing(reader, &before.members, &before.unlisted.denied, &before.suspects, &containers).await?;
+        if unlisted.iter().any(|container| !before.unlisted.hidden.contains(&container.id)) {
+            // A list may be short once; who is in none is hidden, until one shows him.
             (containers, listed) = (reader.containers().await?, Instant::now());
             unlisted.retain(|hidden| containers.iter().all(|container| container.id != hidden.id));
         }
+        let remembered = Unlisted { hidden: unlisted.iter().map(|it| it.id.clone()).collect(), denied };
         suspects.retain(|_, suspect| suspect.is_worth_more_than(&containers, listed));
         let inspected = suspects.values().map(|suspect| &suspect.container);
         if containers.iter().chain(inspected).flat_map(|it| &it.endpoints).any(|it| dangles(it, &networks)) {
@@ -233,9 +233,9 @@ async fn look(
         let on = containers.iter().chain(&unlisted);
         let on = on.filter(|container| container.endpoints.iter().any(|it| interesting.covers(it)));
         members.extend(on.map(|container| container.id.clone()).take(MEMBERS.saturating_sub(members.len())));
-        Ok((networks, containers, unlisted, members))
+        Ok((networks, containers, unlisted, (members, remembered)))
     };
-    let ((engine, swarm), (networks, containers, unlisted, members)) = match before.engine {
+    let ((engine, swarm), (networks, containers, unlisted, (members, remembered))) = match before.engine {
         None => futures::try_join!(engine, rest)?,
         Some(told) => {
             let rest = rest.await?;
@@ -253,7 +253,7 @@ async fn look(
         attachments,
         ..ObservedState::of(engine.info.clone())
     };
-    Ok(Seen { state, engine, members })
+    Ok(Seen { state, engine, members, unlisted: remembered })
 }
 
 /// Those of whom no list tells any more.
@@ -263,19 +263,28 @@ struct Missing {
     found: Vec<ObservedContainer>,
     /// They were not asked about, or that is forbidden.
     unknown: BTreeSet<ContainerId>,
+    /// Of those, whom it is forbidden to ask about.
+    denied: BTreeSet<ContainerId>,
 }
 
-/// Asks for those by their ids who were on a network when the server was last looked at, and whom the lists do not show.
+/// Asks for those by their ids who were on a network when the server was last looked at, and whom the lists do not show. Whoever it was forbidden
+/// to ask about is not asked about again: that would cost each look as many requests as there are such containers.
 async fn missing(
     reader: &(impl Reader + ?Sized),
     members: &BTreeSet<ContainerId>,
+    denied: &BTreeSet<ContainerId>,
+    suspects: &BTreeSet<ContainerId>,
     listed: &[ObservedContainer],
 ) -> Result<Missing, EngineError> {
     let listed: BTreeSet<&ContainerId> = listed.iter().map(|container| &container.id).collect();
     // Owned: of borrowed ones the compiler cannot see that the whole may move between threads.
-    let mut asked: Vec<ContainerId> = members.iter().filter(|id| !listed.contains(id)).cloned().collect();
-    let mut missing =
-        Missing { unknown: asked.split_off(asked.len().min(HIDDEN)).into_iter().collect(), ..Missing::default() };
+    let absent = members.iter().filter(|id| !listed.contains(id)).cloned();
+    let (denied, asked): (BTreeSet<ContainerId>, BTreeSet<ContainerId>) =
+        absent.partition(|id| denied.contains(id) && !suspects.contains(id));
+    let mut asked: Vec<ContainerId> = asked.into_iter().collect();
+    let not_asked = asked.split_off(asked.len().min(HIDDEN));
+    let unknown = not_asked.into_iter().chain(denied.iter().cloned()).collect();
+    let mut missing = Missing { unknown, denied, ..Missing::default() };
     let answers = asked.into_iter().map(|id| async move { (reader.container(&id).await, id) });
     let mut answers = stream::iter(answers).buffer_unordered(INSPECTIONS);
     while let Some((answer, id)) = answers.next().await {
@@ -283,7 +292,10 @@ async fn missing(
             Ok(Some(detail)) => missing.found.push(detail.container),
             // It is gone.
             Ok(None) => {}
-            Err(error) if error.kind == EngineErrorKind::PermissionDenied => drop(missing.unknown.insert(id)),
+            Err(error) if error.kind == EngineErrorKind::PermissionDenied => {
+                missing.unknown.insert(id.clone());
+                missing.denied.insert(id);
+            }
             Err(error) => return Err(error),
         }
     }
@@ -291,20 +303,27 @@ async fn missing(
     Ok(missing)
 }
 
-/// The networks again, until the Swarm has given each of them what it was asked to have. What stays without that is known, and not waited for again.
+/// The networks again, until the Swarm has given each of them what it was asked to have. One that is older than that takes stays without it, and is
+/// not waited for: a Swarm whose addresses are used up would slow down every look, also those that have nothing to do with the network.
 async fn allocated(
     reader: &(impl Reader + ?Sized),
     mut networks: Vec<ObservedNetwork>,
-    in_vain: &BTreeSet<NetworkId>,
 ) -> Result<Vec<ObservedNetwork>, EngineError> {
     let deadline = Instant::now() + ALLOCATION;
-    while networks.iter().any(|network| network.is_unallocated() && !in_vain.contains(&network.id))
+    while networks.iter().any(|network| network.is_unallocated() && is_new(network, reader.now()))
         && Instant::now() < deadline
     {
         tokio::time::sleep(POLL).await;
         networks = reader.networks().await?;
     }
     Ok(networks)
+}
+
+/// Whether the network was made so recently that the Swarm may still be at it. `now`: since the epoch.
+fn is_new(network: &ObservedNetwork, now: Duration) -> bool {
+    let made: Option<jiff::Timestamp> = network.created.parse().ok();
+    let made = made.and_then(|made| u128::try_from(made.as_nanosecond()).ok());
+    made.is_some_and(|made| now.as_nanos().saturating_sub(made) < ALLOCATION.as_nanos())
 }
 
 /// What a manager tells of its Swarm.

@@ -130,6 +130,8 @@ impl Pass<'_> {
             let limits = ObserveLimits { per_server: self.observe.per_server.min(SUSPICION), ..self.observe };
             let others = self.desired.elsewhere().filter(|server| self.may_manage(&server.key)).take(SUSPECTS);
             let seen = observe_all(others, Interest::declared, &connect, self.known, limits).await;
+            // Repairs of this server wait once for another one that is down, and not at every pass.
+            seen.iter().for_each(|(server, seen)| self.known.keep_silent(server, seen.is_ok()));
             observed.extend(seen.into_iter().filter(|(_, seen)| seen.is_ok()));
         }
         observed
@@ -137,7 +139,7 @@ impl Pass<'_> {
 
     /// Whether the server may be a manager of some Swarm. `run` looks at every server by itself, and knows which are.
     fn may_manage(&self, server: &ObjectKey) -> bool {
-        self.known.was_in_swarm(server).unwrap_or(!self.known.is_watched())
+        self.known.was_in_swarm(server).unwrap_or(!self.known.is_watched()) && !self.known.was_silent(server)
     }
 
     /// The networks of servers that were not looked at, where a destination is to get a range that none of them has. A server that does not

@@ -5,9 +5,8 @@ pub mod docker;
 pub mod error;
 mod transport;
 
-use std::collections::BTreeSet;
-
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -33,6 +32,11 @@ pub trait Reader: Send + Sync {
 
     /// What is asked from here on is asked over new connections: a daemon that is going down answers those it has for a while.
     fn renew(&self) {}
+
+    /// Since the epoch, by the server's clock as far as its answers tell.
+    fn now(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
 
     /// `GET /networks`: every network, in the order of the ids.
     async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError>;

@@ -179,7 +179,10 @@ pub fn makes_bridges(desired: &DesiredState, observed: &Observations, request: &
                 destination.network.name.as_deref() == Some(network.name.as_str())
                     || ownership::of(network).is_some_and(|it| it.destination.as_ref() == Some(&destination.key))
             };
-            destination.asserted_type != Some(DestinationType::Standalone)
+            // What is adopted is somebody else's to make, and may be missing for long.
+            let is_made = !destination.adopt || destination.create_if_missing;
+            is_made
+                && destination.asserted_type != Some(DestinationType::Standalone)
                 && !destination.suspend
                 && !request.overlays.contains(&destination.key)
                 && !request.delete.contains_key(&destination.key)

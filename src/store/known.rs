@@ -7,18 +7,22 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::api::ObjectKey;
-use crate::observed::{ContainerId, ContainerState, EngineInfo, Exit, NetworkId, ObservedEndpoint};
+use crate::observed::{ContainerId, ContainerState, EngineInfo, Exit, ObservedEndpoint};
 
 /// Bytes of one file to read at most: some ten thousand containers.
 const BYTES: u64 = 16 << 20;
 const FORMAT: &str = "1.1";
 /// Containers to suspect by name at most. Where more happens between two looks, every container is suspected.
 const SUSPECTS: usize = 256;
+/// For how long a server that did not answer is not asked again on suspicion.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// What is known of the containers of one server.
 pub type KnownContainers = BTreeMap<ContainerId, Inspected>;
@@ -42,6 +46,15 @@ pub struct Suspects {
     pub containers: BTreeSet<ContainerId>,
 }
 
+/// Containers that no list shows, though they were not seen to be gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unlisted {
+    /// They are there: the server tells of them where it is asked for them by id.
+    pub hidden: BTreeSet<ContainerId>,
+    /// Asking for them by id is forbidden.
+    pub denied: BTreeSet<ContainerId>,
+}
+
 /// What an engine has told of itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnownEngine {
@@ -58,8 +71,9 @@ pub struct Known {
     engines: Arc<Mutex<BTreeMap<ObjectKey, KnownEngine>>>,
     /// Whether each has a part in a Swarm, and whether it ever had.
     parts: Arc<Mutex<BTreeMap<ObjectKey, (bool, bool)>>>,
-    /// Networks of a Swarm that have no addresses.
-    unallocated: Arc<Mutex<BTreeMap<ObjectKey, BTreeSet<NetworkId>>>>,
+    unlisted: Arc<Mutex<BTreeMap<ObjectKey, Unlisted>>>,
+    /// When servers did not answer that were asked on suspicion.
+    silent: Arc<Mutex<BTreeMap<ObjectKey, Instant>>>,
     suspects: Arc<Mutex<BTreeMap<ObjectKey, Suspects>>>,
     learning: Arc<Mutex<BTreeSet<ObjectKey>>>,
     /// Containers that were on networks of interest, whatever their state.
@@ -167,17 +181,32 @@ impl Known {
         *ever |= part;
     }
 
-    /// Networks of a Swarm that had no addresses when the server was last looked at.
-    pub fn unallocated(&self, server: &ObjectKey) -> BTreeSet<NetworkId> {
-        self.unallocated.lock().unwrap_or_else(PoisonError::into_inner).get(server).cloned().unwrap_or_default()
+    /// Who was on a network of interest when the server was last looked at, and in no list.
+    pub fn unlisted(&self, server: &ObjectKey) -> Unlisted {
+        self.unlisted.lock().unwrap_or_else(PoisonError::into_inner).get(server).cloned().unwrap_or_default()
     }
 
-    pub fn keep_unallocated(&self, server: &ObjectKey, networks: BTreeSet<NetworkId>) {
-        let mut unallocated = self.unallocated.lock().unwrap_or_else(PoisonError::into_inner);
-        if networks.is_empty() {
-            unallocated.remove(server);
+    pub fn keep_unlisted(&self, server: &ObjectKey, unlisted: Unlisted) {
+        let mut all = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+        if unlisted == Unlisted::default() {
+            all.remove(server);
         } else {
-            unallocated.insert(server.clone(), networks);
+            all.insert(server.clone(), unlisted);
+        }
+    }
+
+    /// Whether the server was asked on suspicion a moment ago, and did not answer.
+    pub fn was_silent(&self, server: &ObjectKey) -> bool {
+        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        silent.get(server).is_some_and(|at| at.elapsed() < SILENCE)
+    }
+
+    pub fn keep_silent(&self, server: &ObjectKey, answered: bool) {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        if answered {
+            silent.remove(server);
+        } else {
+            silent.insert(server.clone(), Instant::now());
         }
     }
 

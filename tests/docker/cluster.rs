@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cli::world::World;
+use crate::support::faults::Faulty;
 use crate::support::host::{IMAGE, text};
 use crate::support::{Cluster, Host, wait_for, wait_for_at_most};
 
@@ -183,13 +184,18 @@ fn a_swarm_without_addresses_says_so_each_time() {
     host.post("/swarm/init", body);
     host.container("app").running();
     let web = |number: u32| destination(&format!("d{number}"), "m1", &format!("network: {{ name: net-{number} }}"));
-    let world = World::new(&(server("m1", &host) + &web(1)));
+    let faulty = Faulty::before(host.socket());
+    let m1 = server("m1", &host).replace(&host.endpoint(), &faulty.endpoint());
+    let world = World::new(&(m1.clone() + &web(1)));
     world.run("apply --yes").expect(0);
     world.write("manifests/more.yaml", &(web(2) + &application("app", "d2")));
     let failed = world.run("apply --yes").expect(2);
     assert!(failed.stdout.contains("AddressPoolExhausted"), "{failed}");
     for command in ["diff", "apply --yes"] {
+        faulty.take_asked();
         let refused = world.run(command).expect(3);
+        let lists = faulty.take_asked().iter().filter(|asked| asked.is("GET", "/networks")).count();
+        assert!(lists <= 2, "a command waits for addresses that never come: {lists} lists");
         assert!(refused.stdout.contains("no addresses. (AddressPoolExhausted)"), "{refused}");
         assert!(
             !refused.to_string().contains("Nothing to do") && !refused.to_string().contains("No differences"),
@@ -199,7 +205,7 @@ fn a_swarm_without_addresses_says_so_each_time() {
     assert_eq!(host.networks_of("app"), ["bridge"]);
     // Room again.
     host.remove_network("net-1");
-    world.write("manifests/all.yaml", &server("m1", &host));
+    world.write("manifests/all.yaml", &m1);
     wait_for_at_most(Duration::from_secs(120), "the Swarm gives the network addresses", || {
         (world.run("apply --yes").code == 0).then_some(())
     });

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::reader;
 use crate::support::Host;
+use crate::support::faults::{Fate, Faulty};
 
 fn server(name: &str, path: &str) -> DesiredServer {
     DesiredServer {
@@ -140,4 +141,64 @@ async fn connections_are_used_again() {
         reader.networks().await.unwrap();
     }
     assert_eq!((options.requests.reads(), dialer.dialled()), (20, 1));
+}
+
+/// A proxy in front of the daemon that shows a part of the containers only.
+#[tokio::test]
+async fn whom_lists_leave_out_costs_a_look_one_request_and_whom_one_may_not_ask_about_none() {
+    let host = Host::start();
+    host.create_network("web");
+    let ids: Vec<String> =
+        (0..4).map(|number| host.container(&format!("m{number}")).network("web").running()).collect();
+    let faulty = Faulty::before(host.socket());
+    let servers = [server("here", &faulty.socket().display().to_string())];
+    let known = Known::watched();
+    // Which are in no list, how many lists of containers were asked for, and how many containers were asked for by their ids.
+    let look = async || {
+        let options = ConnectOptions::default();
+        let connect = |server: &_| connect::reader(server, &options);
+        let mut all = observe_all(&servers, |_| Interest::All, connect, &known, ObserveLimits::default()).await;
+        let state = all.remove(&servers[0].key).unwrap().unwrap();
+        let asked = faulty.take_asked();
+        let lists = asked.iter().filter(|it| it.path == "/containers/json").count();
+        let inspected = asked.iter().filter(|it| it.path.starts_with("/containers/") && it.path.ends_with("/json"));
+        (state.unlisted.iter().map(|it| it.name.clone()).collect::<Vec<_>>(), lists, inspected.count() - lists)
+    };
+    let hidden = |may_ask: bool| {
+        faulty.rule(move |asked| match asked.path.as_str() {
+            "/containers/json" => Fate::Rewritten(Box::new(|mut list| {
+                let entries = list.as_array_mut().unwrap();
+                entries.retain(|entry| !["/m0", "/m1"].contains(&entry["Names"][0].as_str().unwrap()));
+                list
+            })),
+            path if !may_ask && path.starts_with("/containers/") => Fate::Refused(403),
+            _ => Fate::Pass,
+        });
+    };
+    let both = || vec!["m0".to_owned(), "m1".to_owned()];
+    let sorted = |(mut names, lists, inspected): (Vec<String>, usize, usize)| {
+        names.sort();
+        (names, lists, inspected)
+    };
+    assert_eq!(look().await, (vec![], 1, 4));
+    hidden(true);
+    assert_eq!(sorted(look().await), (both(), 2, 2), "a list may be short once");
+    assert_eq!(sorted(look().await), (both(), 1, 2));
+    hidden(false);
+    assert_eq!(look().await, (vec![], 1, 2));
+    assert_eq!(look().await, (vec![], 1, 0), "what is forbidden once is not tried at each look");
+    assert!(ids[..2].iter().all(|id| known.members(&servers[0].key).iter().any(|it| it.as_str() == id)));
+    // Something happens to one of them.
+    hidden(true);
+    known.suspect(&servers[0].key, ids[0].clone().try_into().unwrap());
+    assert_eq!(look().await.0, ["m0"]);
+    // After a gap in the events nothing that was remembered counts.
+    known.doubt(&servers[0].key);
+    assert_eq!(sorted(look().await).0, both());
+    // Of those who are gone it is asked once.
+    faulty.heal();
+    look().await;
+    ids.iter().for_each(|id| host.remove_container(id));
+    assert_eq!(look().await, (vec![], 1, 4));
+    assert_eq!(look().await, (vec![], 1, 0));
 }

@@ -182,6 +182,10 @@ impl Reader for DockerReader {
         self.transport.renew();
     }
 
+    fn now(&self) -> Duration {
+        self.transport.daemon_time()
+    }
+
     async fn info(&self) -> Result<EngineInfo, EngineError> {
         let info: wire::Info =
             self.get("/info", LARGEST_OBJECT, || "asking for information about the engine".to_owned()).await?;
@@ -458,6 +462,10 @@ impl DockerWriter {
 impl Reader for DockerWriter {
     fn renew(&self) {
         self.reader.renew();
+    }
+
+    fn now(&self) -> Duration {
+        self.reader.now()
     }
 
     async fn info(&self) -> Result<EngineInfo, EngineError> {
