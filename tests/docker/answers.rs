@@ -100,6 +100,41 @@ async fn the_daemons_version_is_asked_once_and_spoken_from_then_on() {
     assert_eq!(canned.asked(), ["GET /networks HTTP/1.1", "GET /v1.44/networks HTTP/1.1", removal.as_str()]);
 }
 
+/// Docker is upgraded, or goes back, while its connections are in use: what was spoken before is refused, and nothing but that.
+#[tokio::test]
+async fn a_daemon_of_another_version_is_spoken_to_in_that_one_from_the_first_request_on() {
+    let speaks: Arc<Mutex<(u16, u16)>> = Arc::new(Mutex::new((24, 41)));
+    let now = Arc::clone(&speaks);
+    let canned = Canned::with(move |line| {
+        let (oldest, newest) = *now.lock().unwrap();
+        let asked = line.split("/v1.").nth(1).and_then(|rest| rest.split('/').next()?.parse().ok()).unwrap_or(newest);
+        let headers = format!("Api-Version: 1.{newest}\r\nContent-Type: application/json\r\n");
+        match (oldest..=newest).contains(&asked) {
+            true => answer("200 OK", &headers, "[]"),
+            false => answer("400 Bad Request", &headers, r#"{"message":"client version is too old or too new"}"#),
+        }
+    });
+    let engine = canned.engine();
+    engine.networks().await.unwrap();
+    *speaks.lock().unwrap() = (44, 52);
+    engine.networks().await.unwrap();
+    engine.remove_network(&id()).await.unwrap();
+    *speaks.lock().unwrap() = (24, 41);
+    engine.remove_network(&id()).await.unwrap();
+    let lines: Vec<String> = canned.asked().iter().map(|line| line.replace(id().as_str(), "ID")).collect();
+    assert_eq!(
+        lines,
+        [
+            "GET /networks HTTP/1.1",
+            "GET /v1.41/networks HTTP/1.1",
+            "GET /v1.52/networks HTTP/1.1",
+            "DELETE /v1.52/networks/ID HTTP/1.1",
+            "DELETE /v1.52/networks/ID HTTP/1.1",
+            "DELETE /v1.41/networks/ID HTTP/1.1",
+        ]
+    );
+}
+
 #[tokio::test]
 async fn a_daemon_from_the_future_is_spoken_to_in_the_newest_version_known() {
     let canned = Canned::answering("200 OK", "Api-Version: 1.99\r\n", "[]");

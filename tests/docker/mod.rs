@@ -19,6 +19,7 @@ mod host;
 mod keep;
 mod leaving;
 mod lifecycle;
+mod minimum;
 mod notify;
 mod observe;
 mod outage;

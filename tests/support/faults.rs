@@ -14,6 +14,8 @@ use tempfile::TempDir;
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) method: String,
+    /// Of the API, major and minor, where the request names one.
+    pub(crate) version: Option<(u32, u32)>,
     /// Without the version of the API and without the query: `/networks/create`.
     pub(crate) path: String,
     pub(crate) query: String,
@@ -221,6 +223,8 @@ fn parse(head: &str, body: &[u8]) -> Asked {
     let method = words.next().unwrap_or_default().to_owned();
     let target = words.next().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let versioned = path.strip_prefix("/v1.").and_then(|rest| rest.find('/').map(|at| &rest[at..]));
-    Asked { method, path: versioned.unwrap_or(path).to_owned(), query: query.to_owned(), body: body.to_vec() }
+    let versioned = path.strip_prefix("/v1.").and_then(|rest| rest.find('/').map(|at| rest.split_at(at)));
+    let version = versioned.and_then(|(minor, _)| Some((1, minor.parse().ok()?)));
+    let path = versioned.map_or(path, |(_, path)| path).to_owned();
+    Asked { method, version, path, query: query.to_owned(), body: body.to_vec() }
 }

@@ -87,6 +87,7 @@ pub(crate) struct HostBuilder {
     engine: Engine,
     config: serde_json::Map<String, Value>,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     lan: Option<Lan>,
 }
 
@@ -113,6 +114,12 @@ impl HostBuilder {
     /// A further argument of dockerd.
     pub(crate) fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// A variable of the daemon's environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -152,6 +159,7 @@ impl Host {
             engine: Engine::chosen(),
             config: serde_json::Map::new(),
             arguments: Vec::new(),
+            environment: Vec::new(),
             lan: None,
         };
         builder.pools(&[("10.200.0.0/13", 28)])
@@ -176,6 +184,7 @@ impl Host {
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("ENGINE", if builder.podman { "podman" } else { "docker" })
             .envs(root.iter().map(|(root, _)| ("ROOT", root)))
+            .envs(builder.environment)
             // An interrupt from the terminal must not stop it before it has cleaned up.
             .process_group(0)
             .stdin(Stdio::piped())

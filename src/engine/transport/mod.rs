@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
@@ -160,7 +160,13 @@ impl Transport {
 
     /// Sends a request whose path has no version yet.
     pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, TransportError> {
-        self.send_in(self.spoken(), request).await
+        let spoken = self.spoken();
+        let answer = self.send_in(spoken, request.clone()).await?;
+        // Another version of the daemon is there since: it refuses what it does not speak, has done nothing, and says what it speaks.
+        if spoken.is_some() && answer.status() == StatusCode::BAD_REQUEST && self.spoken() != spoken {
+            return self.send_in(self.spoken(), request).await;
+        }
+        Ok(answer)
     }
 
     /// Sends a request in the daemon's own version of the API, however new: for what is passed on without being understood.
