@@ -335,11 +335,6 @@ pub fn capacity(subnet: &str, ip_range: Option<&str>) -> Option<u64> {
     hosts(&given, &range)
 }
 
-/// Whether it is time to do something about a range. Small ones are meant to be full.
-pub fn is_nearly_full(total: u64, used: u64) -> bool {
-    total >= 8 && used.saturating_mul(10) >= total.saturating_mul(9)
-}
-
 /// How many addresses of `given` hosts can have; the first and the last of an IPv4 range are none.
 fn hosts(given: &IpNet, range: &IpNet) -> Option<u64> {
     let bits = u32::from(given.max_prefix_len() - given.prefix_len());

@@ -13,7 +13,7 @@ use super::{Frame, render};
 use crate::api::{Condition, Kind, ObjectKey};
 use crate::plan::Reason;
 use crate::store::records::PassRecord;
-use crate::subnets::{capacity, is_nearly_full};
+use crate::subnets::{capacity, is_low};
 use crate::web::view::{DestinationView, View, kind};
 use crate::web::{Problem, WebState};
 
@@ -77,20 +77,20 @@ struct MemberLine {
 }
 
 /// A range, and who has which of its addresses.
-pub(super) struct SubnetLine {
-    pub(super) subnet: String,
+struct SubnetLine {
+    subnet: String,
     gateway: String,
-    pub(super) total: u64,
+    total: u64,
     used: u64,
-    pub(super) free: u64,
+    free: u64,
     /// Of a hundred.
     share: u64,
-    pub(super) is_nearly_full: bool,
+    is_low: bool,
     held: Vec<(String, String)>,
 }
 
 /// The ranges of a destination's network, as far as they can be used up.
-pub(super) fn subnets(destination: &DestinationView<'_>) -> Vec<SubnetLine> {
+fn subnets(destination: &DestinationView<'_>) -> Vec<SubnetLine> {
     let Some(facts) = destination.facts() else { return Vec::new() };
     let Some(network) = &facts.network else { return Vec::new() };
     let members = facts.members.iter().map(|member| &member.endpoint);
@@ -116,7 +116,7 @@ pub(super) fn subnets(destination: &DestinationView<'_>) -> Vec<SubnetLine> {
             used,
             free: total - used,
             share: used * 100 / total.max(1),
-            is_nearly_full: is_nearly_full(total, used),
+            is_low: is_low(Some(total - used), Some(total)),
             held: held.into_iter().take(MEMBERS).map(|(address, name)| (address.to_string(), name)).collect(),
         })
     });

@@ -270,13 +270,12 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>, acts: bool, pass
         .flat_map(|(server, state)| state.conditions.iter().map(move |(object, all)| (server, object, all)))
         .filter_map(|(server, object, all)| Some((server, object, all.iter().find(is_fought)?)))
         .collect();
-    let full: Vec<NoteLine> = view.destinations().filter_map(|it| NoteLine::used_up(&it)).take(NOTES).collect();
-    let more_notes = (notes.len() + unhealthy.len() + fought.len() + full.len()).saturating_sub(NOTES);
+    let more_notes = (notes.len() + unhealthy.len() + fought.len()).saturating_sub(NOTES);
     // Lines only for what is shown: there may be tens of thousands.
     let notes = notes.into_iter().map(|note| NoteLine::new(note, linked(view, &note.object)));
     let unhealthy = unhealthy.into_iter().map(|(server, object, down)| NoteLine::unhealthy(object, server, down));
     let fought = fought.into_iter().map(|(server, object, it)| NoteLine::contended(object, server, it));
-    let notes: Vec<NoteLine> = notes.chain(fought).chain(unhealthy).chain(full).take(NOTES).collect();
+    let notes: Vec<NoteLine> = notes.chain(fought).chain(unhealthy).take(NOTES).collect();
     let problems = &content.manifests.problems;
     let unread = content.manifests.generation == 0;
     let headline = headline(view, tally);

@@ -4,7 +4,7 @@ use crate::api::{Condition, ConditionStatus};
 use crate::plan::{BlockerKind, NoteKind};
 use crate::report::json::{NoteDocument, OperationDocument};
 use crate::store::records::{APPROVAL_PENDING, CONTENDED};
-use crate::web::view::{DestinationView, Standing};
+use crate::web::view::Standing;
 
 /// How something stands, as a class and as a sign: colours alone say nothing to many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,24 +124,6 @@ impl NoteLine {
     /// Something that is put back again and again.
     pub(super) fn contended(object: &str, server: &str, condition: &Condition) -> Self {
         Self { class: UNSURE.class, sign: UNSURE.sign, kind: "Contended", ..Self::unhealthy(object, server, condition) }
-    }
-
-    /// A destination whose addresses are used up, or nearly.
-    pub(super) fn used_up(destination: &DestinationView<'_>) -> Option<Self> {
-        let use_of = super::object::subnets(destination).into_iter().find(|it| it.is_nearly_full)?;
-        let object = destination.key().to_string();
-        Some(Self {
-            class: UNSURE.class,
-            sign: UNSURE.sign,
-            kind: "Addresses",
-            reason: "AddressesRunningOut".to_owned(),
-            href: Some(href(&object)),
-            object,
-            server: destination.server.declared.key.path(),
-            message: format!("{} has {} of {} addresses left.", use_of.subnet, use_of.free, use_of.total),
-            hint: Some("`landfall subnets` shows who has them; a larger range takes another network".to_owned()),
-            blockers: Vec::new(),
-        })
     }
 
     /// Something that is as declared and serves nobody.
