@@ -146,7 +146,8 @@ def main():
         print(f"{name}:", flush=True)
         BENCHES[name](options)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"\n{os.cpu_count()} processors, load average {load}\n")
+    engine = Docker(options.socket).call("GET", "/version")["Version"]
+    print(f"\nDocker {engine}, {os.cpu_count()} processors, load average {load}\n")
     print("| | measured | goal |\n|---|---|---|")
     for what, figure, goal in rows:
         print(f"| {what} | {figure} | {goal} |")

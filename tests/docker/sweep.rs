@@ -14,8 +14,9 @@ use crate::support::faults::{Asked, Fate, Faulty};
 
 /// Of all faults the tests try one in so many.
 const SAMPLE: usize = 61;
-/// Said in the environment by `scripts/faults`.
+/// Said in the environment by `scripts/faults`: one in how many, and beginning with which.
 const EVERY: &str = "LANDFALL_FAULTS_EVERY";
+const FIRST: &str = "LANDFALL_FAULTS_FIRST";
 
 /// Another destination with somebody on it, whom nothing concerns.
 const BYSTANDER: &str = "---
@@ -267,14 +268,16 @@ impl Stage {
 
 #[test]
 fn a_single_fault_at_any_request_loses_nothing_and_the_next_run_completes_it() {
-    let every = std::env::var(EVERY).ok().and_then(|every| every.parse().ok()).unwrap_or(SAMPLE);
+    let told = |name: &str| std::env::var(name).ok().and_then(|told| told.parse().ok());
+    let every = told(EVERY).unwrap_or(SAMPLE);
+    let first = told(FIRST).unwrap_or(0);
     let stage = Stage::new();
     let (mut runs, mut turn, mut differences) = (0, 0, Vec::new());
     for scenario in SCENARIOS {
         let (expected, requests) = stage.undisturbed(scenario);
         for (fault, nth) in FAULTS.into_iter().flat_map(|fault| (1..=requests).map(move |nth| (fault, nth))) {
             turn += 1;
-            if turn % every != 0 {
+            if turn % every != first % every {
                 continue;
             }
             let Some(ran) = stage.disturbed(scenario, fault, nth) else { continue };
