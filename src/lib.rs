@@ -10,6 +10,7 @@
 //! `tests/architecture.rs` holds every module to its side.
 
 // core
+pub mod annotations;
 pub mod api;
 pub mod desired;
 pub mod doctor;
@@ -20,6 +21,7 @@ pub mod notice;
 pub mod observed;
 pub mod plan;
 pub mod printable;
+pub mod reasons;
 pub mod references;
 pub mod report;
 pub mod scan;

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::fmt;
 use std::fmt::Write;
 
 /// Whether a terminal does something else with it than to show it: control characters (C0 but for the end of a line and the tabulator, DEL,
@@ -125,6 +126,24 @@ pub fn natural(one: &str, other: &str) -> Ordering {
         (a, b) = (&a[left..], &b[right..]);
     }
     a.len().cmp(&b.len()).then_with(|| one.cmp(other))
+}
+
+const WIDTH: usize = 80;
+
+/// Words in lines of at most 80 columns, each indented.
+pub fn paragraph(f: &mut fmt::Formatter<'_>, indent: usize, text: &str) -> fmt::Result {
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && indent + line.chars().count() + 1 + word.chars().count() > WIDTH {
+            writeln!(f, "{:indent$}{line}", "")?;
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if line.is_empty() { Ok(()) } else { writeln!(f, "{:indent$}{line}", "") }
 }
 
 #[cfg(test)]

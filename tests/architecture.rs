@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Values in, values out: no IO, clock, randomness or async.
 const CORE: &[&str] = &[
+    "annotations",
     "api",
     "manifest",
     "notice",
@@ -21,6 +22,7 @@ const CORE: &[&str] = &[
     "graph",
     "scan",
     "doctor",
+    "reasons",
     "references",
     "scope",
     "selector",

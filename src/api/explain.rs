@@ -5,6 +5,7 @@ use std::fmt;
 use super::meta::Kind;
 use super::schema::{Field, Form, Shape};
 use crate::manifest::suggest::nearest;
+use crate::printable::paragraph;
 
 /// Everything there is to say about a field, or about a kind as a whole.
 #[derive(Debug)]
@@ -104,24 +105,6 @@ fn choices(shape: &Shape) -> &[super::schema::Choice] {
     }
 }
 
-const WIDTH: usize = 80;
-
-/// Words in lines of at most [`WIDTH`] columns.
-fn paragraph(f: &mut fmt::Formatter<'_>, indent: usize, text: &str) -> fmt::Result {
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() && indent + line.chars().count() + 1 + word.chars().count() > WIDTH {
-            writeln!(f, "{:indent$}{line}", "")?;
-            line.clear();
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    if line.is_empty() { Ok(()) } else { writeln!(f, "{:indent$}{line}", "") }
-}
-
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let required = if self.required && self.path.contains('.') { ", required" } else { "" };
@@ -155,6 +138,44 @@ impl fmt::Display for Explanation {
         }
         Ok(())
     }
+}
+
+impl Explanation {
+    /// The fields below it, all the way down, as an indented tree of names and types.
+    pub fn recursive(&self) -> Recursive<'_> {
+        Recursive(self)
+    }
+
+    /// The names of its fields.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.shape.fields().iter().map(|field| field.name.as_str())
+    }
+}
+
+/// An [`Explanation`] with every field below it.
+#[derive(Debug)]
+pub struct Recursive<'a>(&'a Explanation);
+
+impl fmt::Display for Recursive<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(of) = self;
+        writeln!(f, "{} <{}>\n", of.path, type_words(of.shape))?;
+        paragraph(f, 2, &of.shape.description)?;
+        if !of.shape.fields().is_empty() {
+            writeln!(f, "\nFIELDS")?;
+            tree(f, of.shape, 2)?;
+        }
+        Ok(())
+    }
+}
+
+fn tree(f: &mut fmt::Formatter<'_>, shape: &Shape, indent: usize) -> fmt::Result {
+    for field in shape.fields() {
+        let required = if field.required { ", required" } else { "" };
+        writeln!(f, "{:indent$}{} <{}>{required}", "", field.name, type_words(&field.shape))?;
+        tree(f, &field.shape, indent + 2)?;
+    }
+    Ok(())
 }
 
 fn plain(value: &serde_json::Value) -> String {

@@ -104,7 +104,7 @@ pub(super) fn wrong(problems: &[Diagnostic], consequence: &str) -> Error {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ScopeArgs {
     /// Only objects of this namespace
-    #[arg(short, long, value_name = "NS")]
+    #[arg(short, long, value_name = "NS", add = clap_complete::ArgValueCompleter::new(super::completion::complete_namespaces))]
     pub(crate) namespace: Option<String>,
     /// Objects of all namespaces: the default
     #[arg(short = 'A', long, conflicts_with = "namespace")]

@@ -41,10 +41,10 @@ use crate::workload::{identity, stack};
 #[command(override_usage = "landfall delete [OPTIONS] KIND NAME...\n       landfall delete [OPTIONS] -f PATH...")]
 pub(super) struct Args {
     /// Kind of the object, or KIND/NAME
-    #[arg(value_name = "KIND", required_unless_present = "filename")]
+    #[arg(value_name = "KIND", required_unless_present = "filename", add = clap_complete::ArgValueCompleter::new(super::completion::complete_kinds))]
     kind: Option<String>,
     /// Name of the object, or NAMESPACE/NAME; repeats
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = clap_complete::ArgValueCompleter::new(super::completion::complete_names))]
     names: Vec<String>,
     /// Manifests of what to delete; with KIND and NAME, the manifests that say where it is; repeats
     /// [default: $LANDFALL_MANIFESTS or ./manifests]
@@ -53,7 +53,7 @@ pub(super) struct Args {
     #[command(flatten)]
     git: GitArgs,
     /// Namespace of the object
-    #[arg(short, long, value_name = "NS")]
+    #[arg(short, long, value_name = "NS", add = clap_complete::ArgValueCompleter::new(super::completion::complete_namespaces))]
     namespace: Option<String>,
     #[command(flatten)]
     set: SetArgs,

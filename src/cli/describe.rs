@@ -33,7 +33,7 @@ pub(super) struct Args {
     #[command(flatten)]
     source: SourceArgs,
     /// Namespace of the object
-    #[arg(short, long, value_name = "NS")]
+    #[arg(short, long, value_name = "NS", add = clap_complete::ArgValueCompleter::new(super::completion::complete_namespaces))]
     namespace: Option<String>,
     #[command(flatten)]
     set: SetArgs,

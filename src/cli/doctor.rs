@@ -35,7 +35,7 @@ pub(super) struct Args {
     #[command(flatten)]
     source: SourceArgs,
     /// Namespace of the object
-    #[arg(short, long, value_name = "NS")]
+    #[arg(short, long, value_name = "NS", add = clap_complete::ArgValueCompleter::new(super::completion::complete_namespaces))]
     namespace: Option<String>,
     /// Ask the proxy itself for this address, and explain the answer
     #[arg(long, value_name = "URL", value_parser = parse_url)]

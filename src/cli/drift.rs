@@ -10,6 +10,7 @@ use super::output::style::{BAD, BOLD, DIM, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
 use super::repository::{Loaded, SourceArgs};
 use super::{Context, Error, Exit, record, servers};
+use crate::annotations;
 use crate::api::ObjectKey;
 use crate::desired::DesiredState;
 use crate::drift::{Drift, DriftInput, DriftNote, Since, drift, junit, markdown, sarif, unused};
@@ -53,12 +54,17 @@ pub(super) struct Args {
 enum Format {
     Table,
     Json,
+    Yaml,
     /// For pull requests and job summaries
     Markdown,
     /// XML that CI systems read: a suite a server, a test case an object
     Junit,
     /// SARIF 2.1.0 for code scanning, located in the manifests
     Sarif,
+    /// Annotations of GitHub Actions, at the lines of the manifests
+    Github,
+    /// The code quality report of GitLab
+    Gitlab,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
@@ -118,6 +124,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     match args.output {
         Format::Table => context.print(&text(&report, context.width()))?,
         Format::Json => context.print_data(DataFormat::Json, &report)?,
+        Format::Yaml => context.print_data(DataFormat::Yaml, &report)?,
+        Format::Github => context.print(&annotations::github(&annotations::of_drift(&report)))?,
+        Format::Gitlab => {
+            context.print_data(DataFormat::Json, &annotations::gitlab(&annotations::of_drift(&report)))?;
+        }
         Format::Markdown => context.print(&markdown(&report))?,
         Format::Junit => context.print(&junit(&report))?,
         Format::Sarif => context.print_data(DataFormat::Json, &sarif(&report, env!("CARGO_PKG_VERSION")))?,

@@ -23,7 +23,7 @@ pub(super) struct Args {
     #[arg(long = "for", value_name = "KIND/NAME")]
     about: Option<String>,
     /// Only events about objects of this namespace
-    #[arg(short, long, value_name = "NS")]
+    #[arg(short, long, value_name = "NS", add = clap_complete::ArgValueCompleter::new(super::completion::complete_namespaces))]
     namespace: Option<String>,
     /// Events of all namespaces: the default
     #[arg(short = 'A', long, conflicts_with = "namespace")]

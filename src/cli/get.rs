@@ -1,12 +1,16 @@
 //! `get KIND [NAME]`
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap_complete::ArgValueCompleter;
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::args::{self, ScopeArgs, ServerArgs, SetArgs, StateArgs};
+use super::completion::{complete_kinds, complete_names, complete_servers};
 use super::follow::{FOR_EVER, Follower};
+use super::jsonpath::{Columns, SortBy, Template};
 use super::output::style::{BAD, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
 use super::repository::{Loaded, SourceArgs};
@@ -16,6 +20,7 @@ use super::target::{self, Target};
 use super::{Context, Error, Exit, servers};
 use crate::api::{Condition, ConditionStatus, Kind, Object, ObjectKey, Spec};
 use crate::manifest::Manifests;
+use crate::manifest::suggest::did_you_mean;
 use crate::observe::Interest;
 use crate::observed::Snapshot;
 use crate::plan::facts::EndpointFacts;
@@ -31,17 +36,17 @@ use crate::store::records::{APPROVAL_PENDING, CONTENDED};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Kind of object, several with commas between, KIND/NAME, or `all`
-    #[arg(value_name = "KIND")]
+    #[arg(value_name = "KIND", add = ArgValueCompleter::new(complete_kinds))]
     kind: String,
     /// Name of the object, or NAMESPACE/NAME; repeats
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(complete_names))]
     pub(super) names: Vec<String>,
     #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
     pub(super) scope: ScopeArgs,
     /// Only what is on this server; several with commas between
-    #[arg(long, value_name = "SERVER", value_delimiter = ',')]
+    #[arg(long, value_name = "SERVER", value_delimiter = ',', add = ArgValueCompleter::new(complete_servers))]
     pub(super) server: Vec<String>,
     /// Save the complete observation of one server, for `diff --observed`; needs `-o json`
     #[arg(long)]
@@ -55,27 +60,64 @@ pub(super) struct Args {
     /// Leave out the headings of tables
     #[arg(long)]
     pub(super) no_headers: bool,
+    /// Order by this path into the objects, such as `.metadata.name` or `.status.network.created`; what lacks it comes first
+    #[arg(long, value_name = "PATH", value_parser = SortBy::parse, conflicts_with_all = ["watch", "observed"])]
+    pub(super) sort_by: Option<SortBy>,
     #[command(flatten)]
     pub(super) set: SetArgs,
     #[command(flatten)]
     pub(super) servers: ServerArgs,
     #[command(flatten)]
     state: StateArgs,
-    /// Output format
-    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    /// Output format: table (columns that fit the terminal), wide (more columns, however wide), json, yaml, name (KIND/NAME, one a line),
+    /// jsonpath=TEMPLATE or custom-columns=HEADING:PATH,… as for kubectl
+    #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = Format::parse)]
     pub(super) output: Format,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone)]
 pub(super) enum Format {
-    /// Columns that fit the terminal
     Table,
-    /// More columns, however wide
     Wide,
     Json,
     Yaml,
-    /// KIND/NAME, one a line
     Name,
+    /// `jsonpath={.items[*].metadata.name}`
+    JsonPath(Template),
+    /// `custom-columns=NAME:.metadata.name`
+    Columns(Columns),
+}
+
+impl Format {
+    /// The words that need nothing behind them.
+    const WORDS: [&str; 5] = ["table", "wide", "json", "yaml", "name"];
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let (word, rest) = text.split_once('=').map_or((text, None), |(word, rest)| (word, Some(rest)));
+        match (word, rest) {
+            ("table", None) => Ok(Self::Table),
+            ("wide", None) => Ok(Self::Wide),
+            ("json", None) => Ok(Self::Json),
+            ("yaml", None) => Ok(Self::Yaml),
+            ("name", None) => Ok(Self::Name),
+            ("jsonpath", rest) => Template::parse(rest.unwrap_or_default()).map(Self::JsonPath),
+            ("custom-columns", rest) => Columns::parse(rest.unwrap_or_default()).map(Self::Columns),
+            _ => {
+                let words = Self::WORDS.into_iter().chain(["jsonpath=TEMPLATE", "custom-columns=HEADING:PATH,…"]);
+                let near = did_you_mean(word, Self::WORDS.into_iter().chain(["jsonpath", "custom-columns"]));
+                let near = near.map(|near| format!("; {near}")).unwrap_or_default();
+                Err(format!("there is no such format{near}; formats are {}", words.collect::<Vec<_>>().join(", ")))
+            }
+        }
+    }
+
+    fn is_name(&self) -> bool {
+        matches!(self, Self::Name)
+    }
+
+    pub(super) fn is_wide(&self) -> bool {
+        matches!(self, Self::Wide)
+    }
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
@@ -105,9 +147,7 @@ fn show(
         return observation(args, context, manifests, &keys);
     }
     if keys.is_empty() {
-        if matches!(args.output, Format::Json | Format::Yaml) {
-            print_list(args, context, &[])?;
-        }
+        print_documents(args, context, &[], None)?;
         let what = if kinds.len() == 1 { kinds[0].kind.plural() } else { "objects" };
         context.say(&format!("No {what} found."));
         return Ok(Exit::Done);
@@ -115,7 +155,7 @@ fn show(
     if args.watch {
         return watch(args, context, manifests, kinds, &keys);
     }
-    if args.output == Format::Name {
+    if args.output.is_name() && args.sort_by.is_none() {
         // Declared is declared, whatever the servers say.
         let names: String = in_order(&keys).into_iter().map(|key| short_name(key) + "\n").collect();
         context.print(&names)?;
@@ -123,19 +163,25 @@ fn show(
     }
     let seen = seen::look(context, manifests, &keys, &args.set, &args.servers, &args.state, false)?;
     let keys = in_order(&keys);
-    let objects: Vec<&Object> =
+    let mut objects: Vec<&Object> =
         keys.iter().filter_map(|key| manifests.get(key)).map(|located| &located.object).collect();
+    if let Some(by) = &args.sort_by {
+        let documents = objects.iter().map(|object| seen.document(object)).collect::<Result<Vec<_>, _>>()?;
+        let mut sorted: Vec<_> = objects.into_iter().zip(documents).collect();
+        sorted.sort_by(|(_, a), (_, b)| by.compare(a, b));
+        objects = sorted.into_iter().map(|(object, _)| object).collect();
+    }
     match args.output {
-        Format::Json | Format::Yaml => {
-            let documents = objects.iter().map(|object| seen.document(object)).collect::<Result<Vec<_>, _>>()?;
-            let single = kinds.len() == 1 && kinds[0].names.len() == 1;
-            match documents.as_slice() {
-                [document] if single => context.print_data(data_format(args), document)?,
-                documents => print_list(args, context, documents)?,
-            }
+        Format::Name => {
+            context.print(&objects.iter().map(|object| short_name(&object.key()) + "\n").collect::<String>())?;
         }
-        Format::Table | Format::Wide | Format::Name => {
+        Format::Table | Format::Wide => {
             context.print(&tables(args, context, &seen, kinds, &objects, !args.no_headers).join("\n"))?;
+        }
+        _ => {
+            let documents = objects.iter().map(|object| seen.document(object)).collect::<Result<Vec<_>, _>>()?;
+            let single = (kinds.len() == 1 && kinds[0].names.len() == 1).then(|| documents.first()).flatten();
+            print_documents(args, context, &documents, single)?;
         }
     }
     servers::complain(context, &seen.observed);
@@ -160,7 +206,7 @@ fn tables(
     objects: &[&Object],
     headings: bool,
 ) -> Vec<String> {
-    let wide = args.output == Format::Wide;
+    let wide = args.output.is_wide();
     let width = if wide { None } else { context.width() };
     let mut sections = Vec::new();
     for target in kinds {
@@ -203,7 +249,18 @@ fn watch(
                 }
             }
             let mut read = true;
-            match args.output {
+            match &args.output {
+                Format::JsonPath(template) => {
+                    let lines: String =
+                        changed.iter().map(|object| line(&template.render(&shown[&object.key()]))).collect();
+                    read = context.print_while_read(&lines)?;
+                }
+                Format::Columns(columns) => {
+                    let documents: Vec<_> = changed.iter().map(|object| shown[&object.key()].clone()).collect();
+                    let table = columns.table(&documents);
+                    let table = if first && !args.no_headers { table } else { table.without_headings() };
+                    read = documents.is_empty() || context.print_while_read(&table.render(None))?;
+                }
                 Format::Json | Format::Yaml => {
                     for object in &changed {
                         read &= context.print_data_while_read(data_format(args), &shown[&object.key()])?;
@@ -253,12 +310,32 @@ fn kinds(kinds: &str, names: &[String]) -> Result<Vec<Target>, Error> {
 }
 
 pub(super) fn data_format(args: &Args) -> DataFormat {
-    if args.output == Format::Yaml { DataFormat::Yaml } else { DataFormat::Json }
+    if matches!(args.output, Format::Yaml) { DataFormat::Yaml } else { DataFormat::Json }
 }
 
-fn print_list(args: &Args, context: &Context, items: &[serde_json::Value]) -> Result<(), Error> {
-    let list = json!({ "apiVersion": crate::api::API_VERSION, "kind": "List", "items": items });
-    context.print_data(data_format(args), &list)
+/// For the formats that are made from documents: a list of them, or the one that was asked for by its name.
+pub(super) fn print_documents(
+    args: &Args,
+    context: &Context,
+    documents: &[serde_json::Value],
+    single: Option<&serde_json::Value>,
+) -> Result<(), Error> {
+    let list = || json!({ "apiVersion": crate::api::API_VERSION, "kind": "List", "items": documents });
+    let document = single.map_or_else(|| Cow::Owned(list()), Cow::Borrowed);
+    match &args.output {
+        Format::Json | Format::Yaml => context.print_data(data_format(args), &document),
+        Format::JsonPath(template) => context.print(&template.render(&document)),
+        Format::Columns(columns) => {
+            let table = columns.table(documents);
+            context.print(&if args.no_headers { table.without_headings() } else { table }.render(None))
+        }
+        Format::Table | Format::Wide | Format::Name => Ok(()),
+    }
+}
+
+/// Ended, for what is told one after the other.
+fn line(text: &str) -> String {
+    if text.is_empty() || text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") }
 }
 
 /// The objects asked for: those that there are, and what to say of each that there is not.
@@ -314,7 +391,7 @@ fn observation(
         return Err(Error::new("--observed saves the observation of one server")
             .hint("landfall get server NAME -o json --observed > NAME.json"));
     };
-    if args.output != Format::Json {
+    if !matches!(args.output, Format::Json) {
         // `diff --observed` reads nothing else.
         return Err(Error::new("--observed needs `-o json`").hint(format!(
             "landfall get server {} -n {} -o json --observed > {}.json",

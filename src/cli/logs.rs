@@ -29,10 +29,10 @@ use crate::workload::identity;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Kind of object (application, database, service or destination), or KIND/NAME
-    #[arg(value_name = "KIND")]
+    #[arg(value_name = "KIND", add = clap_complete::ArgValueCompleter::new(super::completion::complete_kinds))]
     kind: Option<String>,
     /// Name of the object, or NAMESPACE/NAME; repeats
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = clap_complete::ArgValueCompleter::new(super::completion::complete_names))]
     names: Vec<String>,
     /// Manifest file, directory (searched recursively) or `-` for standard input; repeats. Without a path, or before KIND/NAME, the same as
     /// `--follow`, as other tools have it
@@ -55,7 +55,7 @@ pub(super) struct Args {
     #[arg(long)]
     no_prefix: bool,
     /// Namespace of the object
-    #[arg(short, long, value_name = "NS")]
+    #[arg(short, long, value_name = "NS", add = clap_complete::ArgValueCompleter::new(super::completion::complete_namespaces))]
     namespace: Option<String>,
     #[command(flatten)]
     set: SetArgs,

@@ -21,6 +21,7 @@ mod get;
 mod graph;
 mod history;
 mod identity;
+mod jsonpath;
 mod listen;
 mod logs;
 mod man;
@@ -157,13 +158,22 @@ pub(crate) enum Exit {
 /// Runs one command line, program name included.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match completion::answered(&arguments) {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(Exit::Failed as u8);
+        }
+    }
     let parsed = Cli::command()
         .color(output::clap_color(&arguments))
         .try_get_matches_from(&arguments)
         .and_then(|matches| <Cli as clap::FromArgMatches>::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
+            suggest(&mut error);
             // Help and version on standard output, usage errors on standard error; a reader that went away is nobody's fault.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { Exit::Failed as u8 } else { Exit::Done as u8 });
@@ -185,6 +195,39 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     });
     log.end();
     ExitCode::from(exit as u8)
+}
+
+/// What other tools call a command, and what it is called here.
+const ELSEWHERE: [(&[&str], &str); 9] = [
+    (&["plan", "preview", "what-if"], "landfall diff` shows what `apply` would do"),
+    (
+        &["status", "list", "ls", "ps", "show"],
+        "landfall get all` lists every object with its status, `landfall describe KIND NAME` shows one",
+    ),
+    (
+        &["destroy", "down", "remove", "rm"],
+        "landfall delete -f DIR` deletes what the manifests declare, `landfall delete KIND NAME` one object",
+    ),
+    (&["import", "export"], "landfall scan SERVER` writes manifests for what is there, with `adopt: true`"),
+    (&["edit", "create", "set", "patch"], "landfall apply -f FILE` brings about what a manifest says: edit the file"),
+    (&["up", "deploy", "sync", "reconcile"], "landfall apply` converges once, `landfall run` keeps it so"),
+    (&["lint", "check", "config", "fmt"], "landfall validate` checks manifests without talking to a server"),
+    (&["restart"], "landfall rollout restart KIND/NAME` replaces the containers of a resource"),
+    (
+        &["watch", "serve", "daemon", "controller", "server"],
+        "landfall run` keeps the servers the way the manifests say",
+    ),
+];
+
+/// Who types the word of another tool is told the one of this tool.
+fn suggest(error: &mut clap::Error) {
+    use clap::error::{ContextKind, ContextValue};
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else { return };
+    let known = ELSEWHERE.iter().find(|(words, _)| words.contains(&typed.to_lowercase().as_str()));
+    if let Some((_, answer)) = known {
+        error.remove(ContextKind::SuggestedSubcommand);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![format!("`{answer}").into()]));
+    }
 }
 
 #[cfg(test)]

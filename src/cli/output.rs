@@ -394,7 +394,7 @@ fn log_filter(verbose: u8) -> tracing_subscriber::filter::EnvFilter {
 /// A table as kubectl prints it: headings in capitals, columns apart by three spaces, no lines.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
-    headings: Vec<&'static str>,
+    headings: Vec<Cow<'static, str>>,
     rows: Vec<Vec<Cell>>,
     dispensable: Vec<&'static str>,
     /// Without its headings.
@@ -428,8 +428,8 @@ const NARROW_GAP: usize = 2;
 const NARROWEST: usize = 8;
 
 impl Table {
-    pub(crate) fn new(headings: impl IntoIterator<Item = &'static str>) -> Self {
-        Self { headings: headings.into_iter().collect(), ..Self::default() }
+    pub(crate) fn new<T: Into<Cow<'static, str>>>(headings: impl IntoIterator<Item = T>) -> Self {
+        Self { headings: headings.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
     /// Columns to leave out, the first one first, where the terminal is too narrow for all.
@@ -492,7 +492,11 @@ impl Table {
     fn render_with(&self, width: Option<usize>, gap: usize) -> String {
         let widths = self.widths(width, gap);
         let mut text = String::new();
-        let headings = self.headings.iter().map(|heading| Cell::styled(*heading, style::BOLD)).collect::<Vec<_>>();
+        let headings = self
+            .headings
+            .iter()
+            .map(|heading| Cell::styled(printable::one_line(heading), style::BOLD))
+            .collect::<Vec<_>>();
         for row in std::iter::once(&headings).filter(|_| !self.bare).chain(&self.rows) {
             let wrapped: Vec<Vec<String>> =
                 row.iter().zip(&widths).map(|(cell, width)| wrap(&cell.text, *width)).collect();
@@ -518,7 +522,7 @@ impl Table {
     }
 
     fn widths(&self, available: Option<usize>, gap: usize) -> Vec<usize> {
-        let shown = |heading: &&str| if self.bare { 0 } else { columns(heading) };
+        let shown = |heading: &Cow<'static, str>| if self.bare { 0 } else { columns(heading) };
         let mut widths: Vec<usize> = self.headings.iter().map(shown).collect();
         let least: Vec<usize> = widths.iter().map(|heading| (*heading).max(NARROWEST)).collect();
         for row in &self.rows {

@@ -70,7 +70,7 @@ struct WhatArgs {
     #[command(flatten)]
     source: SourceArgs,
     /// Namespace of the resource
-    #[arg(short, long, value_name = "NS")]
+    #[arg(short, long, value_name = "NS", add = clap_complete::ArgValueCompleter::new(super::completion::complete_namespaces))]
     namespace: Option<String>,
     #[command(flatten)]
     set: SetArgs,

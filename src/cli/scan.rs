@@ -26,7 +26,7 @@ use crate::sources;
 #[command(after_help = "Example: landfall scan edge-1 > manifests/scanned.yaml && landfall diff")]
 pub(super) struct Args {
     /// A declared server, `[namespace/]name`; or an endpoint such as `unix:///var/run/docker.sock`, which then gets a Server manifest too
-    #[arg(value_name = "SERVER")]
+    #[arg(value_name = "SERVER", add = clap_complete::ArgValueCompleter::new(super::completion::complete_servers))]
     server: String,
     #[command(flatten)]
     source: SourceArgs,

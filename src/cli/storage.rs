@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::args;
-use super::get::{Args, Format, data_format};
+use super::get::{Args, Format, print_documents};
 use super::output::style::UNCERTAIN;
 use super::output::{Cell, Table};
 use super::seen::age;
@@ -125,13 +125,11 @@ pub(super) fn run(args: &Args, stored: Stored, context: &Context, manifests: &Ma
         (args.names.is_empty() || args.names.iter().any(|name| item.is_called(name)))
             && (!args.unused || item.status() == "Unused")
     };
-    let items: Vec<&Item> = items.iter().filter(wanted).collect();
+    let mut items: Vec<&Item> = items.iter().filter(wanted).collect();
+    if let Some(by) = &args.sort_by {
+        items.sort_by(|a, b| by.compare(&a.document(), &b.document()));
+    }
     match args.output {
-        Format::Json | Format::Yaml => {
-            let documents: Vec<Value> = items.iter().map(|item| item.document()).collect();
-            let list = json!({ "apiVersion": API_VERSION, "kind": "List", "items": documents });
-            context.print_data(data_format(args), &list)?;
-        }
         Format::Name => {
             let kind = stored.kind().to_ascii_lowercase();
             context.print(&items.iter().map(|item| format!("{kind}/{}\n", item.name)).collect::<String>())?;
@@ -140,10 +138,14 @@ pub(super) fn run(args: &Args, stored: Stored, context: &Context, manifests: &Ma
             context.say(&format!("No {}s found.", stored.kind().to_ascii_lowercase()));
         }
         Format::Table | Format::Wide => {
-            let wide = args.output == Format::Wide;
+            let wide = args.output.is_wide();
             let table = table(stored, &items, wide);
             let table = if args.no_headers { table.without_headings() } else { table };
             context.print(&table.render(if wide { None } else { context.width() }))?;
+        }
+        Format::Json | Format::Yaml | Format::JsonPath(_) | Format::Columns(_) => {
+            let documents: Vec<Value> = items.iter().map(|item| item.document()).collect();
+            print_documents(args, context, &documents, None)?;
         }
     }
     Ok(if complete { Exit::Done } else { Exit::Failed })

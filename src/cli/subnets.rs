@@ -20,7 +20,7 @@ use crate::subnets::{Map, SharedPool, days_left, is_low, map};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Declared servers, NAME or NAMESPACE/NAME. Default: all
-    #[arg(value_name = "SERVER")]
+    #[arg(value_name = "SERVER", add = clap_complete::ArgValueCompleter::new(super::completion::complete_servers))]
     names: Vec<String>,
     #[command(flatten)]
     source: SourceArgs,

@@ -1,6 +1,9 @@
 //! Objects named on the command line: `KIND NAME`, `KIND/NAME`, singular, plural or short, with or without a namespace.
 
+use clap_complete::ArgValueCompleter;
+
 use super::Error;
+use super::completion::{complete_kinds, complete_names};
 use crate::api::{Kind, ObjectKey};
 use crate::manifest::Manifests;
 use crate::manifest::suggest::did_you_mean;
@@ -9,10 +12,10 @@ use crate::manifest::suggest::did_you_mean;
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct TargetArgs {
     /// Kind of object (server, destination, application, database, service or notifier; plurals and short forms too), or KIND/NAME
-    #[arg(value_name = "KIND")]
+    #[arg(value_name = "KIND", add = ArgValueCompleter::new(complete_kinds))]
     pub(super) kind: String,
     /// Name of the object, or NAMESPACE/NAME
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(complete_names))]
     pub(super) names: Vec<String>,
 }
 

@@ -6,6 +6,7 @@ use super::args::{ManifestArgs, wrong};
 use super::output::DataFormat;
 use super::output::style::styled;
 use super::{Context, Error, Exit};
+use crate::annotations;
 use crate::compose;
 use crate::manifest::{self, Diagnostic, Skipped};
 use crate::printable::one_line;
@@ -24,7 +25,19 @@ pub(super) struct Args {
     manifests: ManifestArgs,
     /// Output format
     #[arg(short, long, value_name = "FORMAT")]
-    output: Option<DataFormat>,
+    output: Option<Format>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Json,
+    Yaml,
+    /// Annotations of GitHub Actions, at the lines of the manifests
+    Github,
+    /// The code quality report of GitLab
+    Gitlab,
+    /// SARIF 2.1.0 for code scanning
+    Sarif,
 }
 
 #[derive(Serialize)]
@@ -51,7 +64,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             let diagnostics = found.as_slice();
             let (objects, skipped) = (Some(manifests.objects().len()), manifests.skipped());
             let verdict = Verdict { valid: true, objects, diagnostics, skipped };
-            context.print_data(format, &verdict)?;
+            tell(context, format, &verdict)?;
         }
         (Ok((manifests, found)), None) => {
             found.iter().for_each(|warning| context.say(&styled(warning)));
@@ -63,12 +76,26 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         }
         (Err(diagnostics), Some(format)) => {
             let verdict = Verdict { valid: false, objects: None, diagnostics: &diagnostics, skipped: &[] };
-            context.print_data(format, &verdict)?;
+            tell(context, format, &verdict)?;
             return Ok(Exit::Failed);
         }
         (Err(diagnostics), None) => return Err(wrong(&diagnostics, "")),
     }
     Ok(Exit::Done)
+}
+
+fn tell(context: &Context, format: Format, verdict: &Verdict) -> Result<(), Error> {
+    let found = || annotations::of_diagnostics(verdict.diagnostics);
+    match format {
+        Format::Json => context.print_data(DataFormat::Json, verdict),
+        Format::Yaml => context.print_data(DataFormat::Yaml, verdict),
+        Format::Github => context.print(&annotations::github(&found())),
+        Format::Gitlab => context.print_data(DataFormat::Json, &annotations::gitlab(&found())),
+        Format::Sarif => {
+            let log = annotations::sarif_of_diagnostics(verdict.diagnostics, env!("CARGO_PKG_VERSION"));
+            context.print_data(DataFormat::Json, &log)
+        }
+    }
 }
 
 /// What was left out, counted and then by name.

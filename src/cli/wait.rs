@@ -23,7 +23,7 @@ use crate::manifest::suggest::did_you_mean;
 )]
 pub(super) struct Args {
     /// Kind of object, or KIND/NAME, which repeats
-    #[arg(value_name = "KIND", required = true)]
+    #[arg(value_name = "KIND", required = true, add = clap_complete::ArgValueCompleter::new(super::completion::complete_objects))]
     objects: Vec<String>,
     /// What to wait for: `condition=Ready`, `condition=Ready=False`, `condition=Ready=Unknown`, or `delete` for the network of a destination
     #[arg(long = "for", value_name = "STATE", value_parser = parse_goal)]
@@ -32,7 +32,7 @@ pub(super) struct Args {
     #[arg(long)]
     all: bool,
     /// Namespace of the objects
-    #[arg(short, long, value_name = "NS")]
+    #[arg(short, long, value_name = "NS", add = clap_complete::ArgValueCompleter::new(super::completion::complete_namespaces))]
     namespace: Option<String>,
     /// How long to wait; 0 looks once, a negative time waits for ever
     #[arg(long, value_name = "DURATION", default_value = "30s", allow_hyphen_values = true, value_parser = parse_timeout)]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::{Drift, Finding};
+use crate::annotations;
 
 /// The report as a SARIF log with one run.
 pub fn sarif(drift: &Drift, version: &str) -> Value {
@@ -20,23 +21,12 @@ pub fn sarif(drift: &Drift, version: &str) -> Value {
             json!({ "level": "error", "message": { "text": format!("{}: {message}", server.name) } })
         })
         .collect();
-    let rules: Vec<Value> = rules
-        .iter()
-        .map(|rule| json!({ "id": rule, "name": rule, "shortDescription": { "text": describe(rule) } }))
-        .collect();
-    json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": { "name": "landfall", "version": version, "semanticVersion": version, "rules": rules } },
-            "columnKind": "unicodeCodePoints",
-            "invocations": [{
-                "executionSuccessful": unreachable.is_empty(),
-                "toolExecutionNotifications": unreachable,
-            }],
-            "results": results,
-        }],
-    })
+    let rules: Vec<Value> = rules.iter().map(|id| annotations::rule(id, version)).collect();
+    let invocation = json!({
+        "executionSuccessful": unreachable.is_empty(),
+        "toolExecutionNotifications": unreachable,
+    });
+    annotations::sarif_log(version, &rules, &invocation, &results)
 }
 
 fn result(finding: &Finding, rules: &[&str]) -> Value {
@@ -55,7 +45,7 @@ fn result(finding: &Finding, rules: &[&str]) -> Value {
         place.insert(
             "physicalLocation".to_owned(),
             json!({
-                "artifactLocation": { "uri": uri(&at.file) },
+                "artifactLocation": { "uri": annotations::uri(&at.file) },
                 "region": { "startLine": at.line, "startColumn": at.column },
             }),
         );
@@ -76,46 +66,4 @@ fn result(finding: &Finding, rules: &[&str]) -> Value {
         "partialFingerprints": { "landfall/v1": parts.join("|") },
         "properties": { "server": server, "network": network, "container": container, "disruptive": disruptive },
     })
-}
-
-/// A path as a URI reference: relative paths stay relative, so that a viewer finds them in its own checkout.
-fn uri(path: &str) -> String {
-    let path = path.strip_prefix("./").unwrap_or(path);
-    let mut uri = String::new();
-    if path.starts_with('/') {
-        uri.push_str("file://");
-    }
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~') {
-            uri.push(char::from(byte));
-        } else {
-            uri.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    uri
-}
-
-fn describe(rule: &str) -> &'static str {
-    match rule {
-        "NetworkMissing" => "The network of a destination does not exist",
-        "NetworkReplaced" | "ImmutableField" => "A field of a network that cannot be changed differs",
-        "ProxyDetached" => "The proxy is not on the network of an active destination",
-        "ProxyUnwanted" => "The proxy is on the network of a destination that is deactivated or asks for none",
-        "MemberDetached" => "A declared member is not on the network",
-        "AddressReserved" => "An endpoint has an address that is declared for another",
-        "AddressTaken" => "A declared address is held by another container",
-        "EndpointDiffers" => "An endpoint lacks something that is declared, or has what is no longer declared",
-        "EndpointStale" => "A container is pinned to a network that no longer exists",
-        "MembershipExclusive" => "An undeclared container is on an exclusive destination",
-        "MemberUndeclared" => "A container is connected for a resource that is no longer declared",
-        "Deactivated" => "A container of a deactivated destination runs",
-        "JournalRestore" => "An interrupted replacement has left a container disconnected",
-        "AdoptionRequired" => "A network of that name exists and was not created by Landfall",
-        "OwnershipConflict" => "A network belongs to another set or destination",
-        "NameAmbiguous" => "A name means several networks or containers",
-        "WrongScope" => "A network is of another kind than its server gives",
-        "NotASwarmManager" => "A Swarm's networks are made by its managers",
-        "SubnetOverlap" => "A declared range overlaps that of another network",
-        _ => "The server is not as the manifests say",
-    }
 }

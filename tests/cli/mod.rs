@@ -2,6 +2,7 @@
 
 mod basics;
 mod graph;
+mod habits;
 mod manifests;
 mod mcp;
 mod record;

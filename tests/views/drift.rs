@@ -1,7 +1,8 @@
 //! `drift`: findings, their dates and every format, literally.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use landfall::annotations::{github, gitlab, of_drift};
 use landfall::api::ObjectKey;
 use landfall::drift::{Drift, DriftInput, drift, junit, markdown, sarif};
 use landfall::manifest::{Source, load};
@@ -483,11 +484,42 @@ fn drift_as_sarif() {
     assert_eq!(run["invocations"][0]["executionSuccessful"], false);
     for result in run["results"].as_array().unwrap() {
         let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
-        assert_eq!(run["tool"]["driver"]["rules"][index]["id"], result["ruleId"]);
+        let rule = &run["tool"]["driver"]["rules"][index];
+        assert_eq!(rule["id"], result["ruleId"]);
+        assert!(rule["helpUri"].as_str().unwrap().starts_with("https://docs.rs/landfall/0.1.0/"), "{rule}");
         let location = &result["locations"][0]["physicalLocation"];
         assert_eq!(location["artifactLocation"]["uri"], "manifests/shop%20team.yaml");
         assert!(location["region"]["startLine"].as_u64() >= Some(1));
     }
+}
+
+#[test]
+fn drift_as_annotations_of_github() {
+    let (state, events) = shop();
+    let text = github(&of_drift(&report(MANIFESTS, state, events)));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[0],
+        "::warning file=manifests/shop team.yaml,line=21,col=1,title=MemberDetached::Database/default/orders: The container \"pg\" is not on \
+         the network \"data-net\"."
+    );
+    let refused = "::error file=manifests/shop team.yaml,line=6,col=1,title=ImmutableField::Destination/default/web: ";
+    assert!(lines.iter().any(|line| line.starts_with(refused)), "what is refused is an error: {text}");
+    let silent = "::error title=ServerUnreachable::default/edge-2: nobody listens at /run/edge-2.sock";
+    assert!(lines.iter().any(|line| line.starts_with(silent)), "a server that cannot be asked is an error: {text}");
+}
+
+#[test]
+fn drift_as_the_code_quality_report_of_gitlab() {
+    let (state, events) = shop();
+    let drift = report(MANIFESTS, state, events);
+    let report = gitlab(&of_drift(&drift));
+    let entries = report.as_array().unwrap();
+    assert_eq!(entries.len(), drift.findings.len() + 1, "each finding, and the server that cannot be asked");
+    let fingerprints: BTreeSet<&str> = entries.iter().map(|it| it["fingerprint"].as_str().unwrap()).collect();
+    assert_eq!(fingerprints.len(), entries.len(), "{report:#}");
+    assert_eq!(entries[0]["location"]["path"], "manifests/shop team.yaml");
+    assert_eq!((&entries[0]["severity"], &entries[0]["check_name"]), (&"minor".into(), &"MemberDetached".into()));
 }
 
 /// Everything is as declared: no finding, whatever else is on the server.
