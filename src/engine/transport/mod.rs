@@ -24,8 +24,11 @@ use crate::observed::ApiVersion;
 const NEWEST: ApiVersion = ApiVersion { major: 1, minor: 54 };
 /// Docker 19.03. Older ones lack fields that decisions rest on.
 pub(super) const OLDEST: ApiVersion = ApiVersion { major: 1, minor: 40 };
-/// More connections than this are not kept; as many as are needed are opened.
-const IDLE_CONNECTIONS: usize = 8;
+/// More connections than this are not kept; as many as are needed are opened. A look at a server takes three.
+const IDLE_CONNECTIONS: usize = 3;
+/// Bytes that are read at once. A buffer that adapts to the lists grows to some hundred thousand bytes and stays as large for as long as the
+/// connection is kept, which times a thousand servers is half a gigabyte.
+const READ_BUFFER: usize = 8 << 10;
 /// Shorter than what daemons and SSH servers grant an idle connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -93,6 +96,7 @@ fn pool(dialer: Arc<dyn Dialer>) -> Client<Connector, Full<Bytes>> {
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .http1_read_buf_exact_size(READ_BUFFER)
         .build(Connector(dialer))
 }
 
