@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -292,17 +293,17 @@ pub enum SwarmState {
 /// Checked on construction: ids go into URL paths, which the client library does not escape.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct NetworkId(String);
+pub struct NetworkId(Arc<str>);
 
 /// Full id of a container: 64 hexadecimal digits. Checked on construction, as [`NetworkId`] is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ContainerId(String);
+pub struct ContainerId(Arc<str>);
 
 /// Full id of a Swarm service: 25 lower-case letters and digits. Checked on construction, as [`NetworkId`] is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ServiceId(String);
+pub struct ServiceId(Arc<str>);
 
 /// An id that is not of the form the engine gives out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -321,7 +322,7 @@ impl TryFrom<String> for NetworkId {
     type Error = InvalidId;
 
     fn try_from(text: String) -> Result<Self, InvalidId> {
-        if is_hex64(&text) || is_swarm_id(&text) { Ok(Self(text)) } else { Err(InvalidId(text)) }
+        if is_hex64(&text) || is_swarm_id(&text) { Ok(Self(text.into())) } else { Err(InvalidId(text)) }
     }
 }
 
@@ -329,7 +330,7 @@ impl TryFrom<String> for ContainerId {
     type Error = InvalidId;
 
     fn try_from(text: String) -> Result<Self, InvalidId> {
-        if is_hex64(&text) { Ok(Self(text)) } else { Err(InvalidId(text)) }
+        if is_hex64(&text) { Ok(Self(text.into())) } else { Err(InvalidId(text)) }
     }
 }
 
@@ -337,7 +338,7 @@ impl TryFrom<String> for ServiceId {
     type Error = InvalidId;
 
     fn try_from(text: String) -> Result<Self, InvalidId> {
-        if is_swarm_id(&text) { Ok(Self(text)) } else { Err(InvalidId(text)) }
+        if is_swarm_id(&text) { Ok(Self(text.into())) } else { Err(InvalidId(text)) }
     }
 }
 
@@ -363,7 +364,7 @@ macro_rules! id_text {
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0
+                id.0.as_ref().to_owned()
             }
         }
 

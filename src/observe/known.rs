@@ -75,9 +75,11 @@ impl Recollection {
         if !is_fresh(known.at, self.now, limit) || !self.is_memorable(listed) || !shows(listed, &known) {
             return false;
         }
-        listed.endpoints.clone_from(&known.endpoints);
+        if !known.complete(&mut listed.endpoints) {
+            return false;
+        }
         if !listed.state.is_live() {
-            listed.exit.clone_from(&known.exit);
+            listed.exit = known.exit.as_deref().cloned();
         }
         content.after.insert(listed.id.clone(), known);
         true
@@ -86,9 +88,7 @@ impl Recollection {
     /// Keeps what an inspection has told of a container that is listed with these endpoints.
     pub(super) fn keep(&self, listed: &[ObservedEndpoint], inspected: &ObservedContainer) {
         if self.is_memorable(inspected) && same(listed, &inspected.endpoints) {
-            let ObservedContainer { state, exit, endpoints, .. } = inspected;
-            let known = Inspected { at: self.now, state: *state, exit: exit.clone(), endpoints: endpoints.clone() };
-            self.content().after.insert(inspected.id.clone(), known);
+            self.content().after.insert(inspected.id.clone(), Inspected::of(self.now, inspected));
         }
     }
 
@@ -114,9 +114,10 @@ impl Recollection {
 
 /// Whether the list shows what is known.
 fn shows(listed: &ObservedContainer, known: &Inspected) -> bool {
-    let code = |exit: &Option<Exit>| exit.as_ref().map(|exit| exit.code);
-    let same_end = listed.state == known.state && (listed.exit.is_none() || code(&listed.exit) == code(&known.exit));
-    same(&listed.endpoints, &known.endpoints)
+    let code = |exit: Option<&Exit>| exit.map(|exit| exit.code);
+    let same_end = listed.state == known.state
+        && (listed.exit.is_none() || code(listed.exit.as_ref()) == code(known.exit.as_deref()));
+    known.is_of(&listed.endpoints)
         && match listed.state.is_live() {
             true => known.state.is_live(),
             false => same_end,
@@ -125,7 +126,7 @@ fn shows(listed: &ObservedContainer, known: &Inspected) -> bool {
 
 /// Whether they are the same endpoints, whatever is known of their settings.
 pub(super) fn same(listed: &[ObservedEndpoint], known: &[ObservedEndpoint]) -> bool {
-    let identity = |endpoint: &ObservedEndpoint| {
+    fn identity(endpoint: &ObservedEndpoint) -> impl PartialEq + '_ {
         let ObservedEndpoint {
             network_name,
             network_id,
@@ -134,9 +135,9 @@ pub(super) fn same(listed: &[ObservedEndpoint], known: &[ObservedEndpoint]) -> b
             ipv6_address,
             gw_priority: _,
             settings: _,
-        } = endpoint.clone();
+        } = endpoint;
         (network_name, network_id, endpoint_id, ipv4_address, ipv6_address)
-    };
+    }
     listed.len() == known.len() && listed.iter().zip(known).all(|(listed, known)| identity(listed) == identity(known))
 }
 

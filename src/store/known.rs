@@ -11,14 +11,17 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::api::ObjectKey;
-use crate::observed::{ContainerId, ContainerState, EngineInfo, Exit, ObservedEndpoint};
+use crate::observed::{
+    ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, NetworkId, ObservedContainer, ObservedEndpoint,
+};
 
 /// Bytes of one file to read at most: some ten thousand containers.
 const BYTES: u64 = 16 << 20;
-const FORMAT: &str = "1.1";
+const FORMAT: &str = "2.0";
 /// Containers to suspect by name at most. Where more happens between two looks, every container is suspected.
 const SUSPECTS: usize = 256;
 /// For how long a server that did not answer is not asked again on suspicion.
@@ -27,15 +30,91 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// What is known of the containers of one server.
 pub type KnownContainers = BTreeMap<ContainerId, Inspected>;
 
-/// What an inspection has told.
+/// What an inspection has told: compactly, for a controller keeps it of every container of a fleet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Inspected {
     /// Seconds since the epoch.
     pub at: u64,
     pub state: ContainerState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit: Option<Exit>,
-    pub endpoints: Vec<ObservedEndpoint>,
+    pub exit: Option<Arc<Exit>>,
+    /// Stands for what a list shows of the endpoints.
+    shown: Fingerprint,
+    /// What it does not show, as JSON: a list of [`Told`], in the order of the endpoints.
+    told: Arc<str>,
+}
+
+/// What an inspection tells of an endpoint beyond the list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Told {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gw_priority: Option<i64>,
+    settings: Option<EndpointSettings>,
+}
+
+/// Half a SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Fingerprint(u128);
+
+impl Fingerprint {
+    /// Of what a list shows of endpoints: which they are, and with what addresses.
+    fn of(endpoints: &[ObservedEndpoint]) -> Self {
+        let mut hasher = Sha256::new();
+        for ObservedEndpoint {
+            network_name,
+            network_id,
+            endpoint_id,
+            ipv4_address,
+            ipv6_address,
+            gw_priority: _,
+            settings: _,
+        } in endpoints
+        {
+            let network_id = network_id.as_ref().map_or("", NetworkId::as_str);
+            for field in [network_name, network_id, endpoint_id, ipv4_address, ipv6_address] {
+                hasher.update((field.len() as u64).to_le_bytes());
+                hasher.update(field);
+            }
+        }
+        let digest: [u8; 32] = hasher.finalize().into();
+        let (half, _) = digest.split_at(16);
+        Self(half.iter().fold(0, |number, byte| number << 8 | u128::from(*byte)))
+    }
+}
+
+impl Inspected {
+    /// `at`: seconds since the epoch.
+    pub fn of(at: u64, container: &ObservedContainer) -> Self {
+        let told = container
+            .endpoints
+            .iter()
+            .map(|endpoint| Told { gw_priority: endpoint.gw_priority, settings: endpoint.settings.clone() });
+        let told = serde_json::to_string(&told.collect::<Vec<_>>()).unwrap_or_default();
+        Self {
+            at,
+            state: container.state,
+            exit: container.exit.clone().map(Arc::new),
+            shown: Fingerprint::of(&container.endpoints),
+            told: told.into(),
+        }
+    }
+
+    /// Whether it is about these endpoints, as a list shows them.
+    pub fn is_of(&self, endpoints: &[ObservedEndpoint]) -> bool {
+        self.shown == Fingerprint::of(endpoints)
+    }
+
+    /// Completes the endpoints of a list that it is about; `false`: it cannot be read.
+    pub fn complete(&self, endpoints: &mut [ObservedEndpoint]) -> bool {
+        let told: Vec<Told> = serde_json::from_str(&self.told).unwrap_or_default();
+        if told.len() != endpoints.len() {
+            return false;
+        }
+        for (endpoint, Told { gw_priority, settings }) in endpoints.iter_mut().zip(told) {
+            (endpoint.gw_priority, endpoint.settings) = (gw_priority, settings);
+        }
+        true
+    }
 }
 
 /// Containers about which more may have happened than the next list shows.
@@ -140,8 +219,12 @@ impl Known {
 
     /// Somebody is about to be on one.
     pub fn expect_members<'a>(&self, server: &ObjectKey, connected: impl IntoIterator<Item = &'a ContainerId>) {
+        let mut connected = connected.into_iter().peekable();
+        if connected.peek().is_none() {
+            return;
+        }
         let mut members = self.members(server);
-        members.extend(connected.into_iter().cloned());
+        members.extend(connected.cloned());
         self.keep_members(server, members);
     }
 
@@ -260,6 +343,11 @@ impl Known {
 
     /// The next look inspects these containers.
     pub fn forget<'a>(&self, server: &ObjectKey, containers: impl IntoIterator<Item = &'a ContainerId>) {
+        let mut containers = containers.into_iter().peekable();
+        // Hardly any pass does anything.
+        if containers.peek().is_none() {
+            return;
+        }
         let mut known = self.of(server);
         for container in containers {
             known.remove(container);
@@ -319,6 +407,8 @@ fn write(path: &Path, containers: &impl Serialize) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::api::Kind;
 
@@ -333,7 +423,10 @@ mod tests {
     fn containers() -> KnownContainers {
         [1, 2]
             .map(|number| {
-                (id(number), Inspected { at: 7, state: ContainerState::Running, exit: None, endpoints: Vec::new() })
+                let container = json!({
+                    "id": id(number), "name": "c", "image": "i", "state": "running", "labels": {}, "network_mode": "m", "endpoints": []
+                });
+                (id(number), Inspected::of(7, &serde_json::from_value(container).unwrap()))
             })
             .into()
     }
