@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use smol_str::SmolStr;
+
 use crate::api::{Condition, ConditionStatus, Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::observed::{Observations, Unobserved};
@@ -177,11 +179,11 @@ impl<'a> Digest<'a> {
     }
 }
 
-fn condition(condition_type: &str, status: ConditionStatus, reason: &str, message: impl Into<String>) -> Condition {
+fn condition(condition_type: &str, status: ConditionStatus, reason: &str, message: impl Into<SmolStr>) -> Condition {
     Condition {
-        condition_type: condition_type.to_owned(),
+        condition_type: condition_type.into(),
         status,
-        reason: reason.to_owned(),
+        reason: reason.into(),
         message: message.into(),
         observed_generation: None,
         last_transition_time: None,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// The only API version there is.
 pub const API_VERSION: &str = "landfall/v1";
@@ -178,13 +179,13 @@ fn default_namespace() -> String {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     pub kind: Kind,
-    pub namespace: String,
-    pub name: String,
+    pub namespace: SmolStr,
+    pub name: SmolStr,
 }
 
 impl ObjectKey {
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
-        Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+        Self { kind, namespace: namespace.into(), name: name.into() }
     }
 
     /// `namespace/name`, as in the label `landfall.destination`.
@@ -205,9 +206,7 @@ impl FromStr for ObjectKey {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut parts = text.split('/');
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(kind), Some(namespace), Some(name), None) => {
-                Ok(Self { kind: kind.parse()?, namespace: namespace.to_owned(), name: name.to_owned() })
-            }
+            (Some(kind), Some(namespace), Some(name), None) => Ok(Self::new(kind.parse()?, namespace, name)),
             _ => Err(format!("{text:?} is not of the form Kind/namespace/name")),
         }
     }

@@ -111,7 +111,7 @@ pub(super) fn complete_servers(current: &OsStr) -> Vec<CompletionCandidate> {
 
 pub(super) fn complete_namespaces(current: &OsStr) -> Vec<CompletionCandidate> {
     let manifests = manifests(&words());
-    beginning(current, keys(manifests.as_ref()).map(|key| key.namespace))
+    beginning(current, keys(manifests.as_ref()).map(|key| key.namespace.to_string()))
 }
 
 /// A step of a path after the other, and the reasons.
@@ -142,7 +142,7 @@ fn names(kinds: &str, namespace: Option<&str>, manifests: Option<&Manifests>) ->
         .collect();
     let is_shared =
         |key: &ObjectKey| fitting.iter().any(|other| other.kind == key.kind && other.name == key.name && other != key);
-    fitting.iter().map(|key| if is_shared(key) { key.path() } else { key.name.clone() }).collect()
+    fitting.iter().map(|key| if is_shared(key) { key.path() } else { key.name.to_string() }).collect()
 }
 
 fn after(words: &[String], options: &[&str]) -> Option<String> {

@@ -169,7 +169,7 @@ fn replay(files: &[PathBuf], desired: &DesiredState, manifests: &Manifests) -> R
         let snapshot = read(file)?;
         let key = ObjectKey::new(Kind::Server, "", "");
         let key = match snapshot.server.split_once('/') {
-            Some((namespace, name)) => ObjectKey { namespace: namespace.to_owned(), name: name.to_owned(), ..key },
+            Some((namespace, name)) => ObjectKey { namespace: namespace.into(), name: name.into(), ..key },
             None => {
                 return Err(Error::new(format!(
                     "{}: {:?} is not a server's namespace/name",

@@ -109,7 +109,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             reason,
             server: Some(server),
             object,
-            message: condition.message,
+            message: condition.message.to_string(),
             hint: hint.map(str::to_owned),
         });
     }

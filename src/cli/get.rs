@@ -482,7 +482,7 @@ fn table(seen: &Seen, kind: Kind, objects: &[&Object], wide: bool, prefixed: boo
     let mut table = Table::new(headings).dispensable(dispensable);
     for object in objects {
         let key = object.key();
-        let name = if prefixed { short_name(&key) } else { key.name.clone() };
+        let name = if prefixed { short_name(&key) } else { key.name.to_string() };
         let (ready, reason, message) = seen.ready(&key);
         let mut cells: Vec<Cell> = vec![key.namespace.as_str().into(), name.into()];
         let more: Vec<Cell> = match &object.spec {
@@ -570,7 +570,7 @@ fn table(seen: &Seen, kind: Kind, objects: &[&Object], wide: bool, prefixed: boo
                 let destinations: Vec<String> = placements
                     .iter()
                     .map(|placed| match placed.destination.namespace == key.namespace {
-                        true => placed.destination.name.clone(),
+                        true => placed.destination.name.to_string(),
                         false => placed.destination.path(),
                     })
                     .collect();

@@ -180,7 +180,7 @@ pub(super) fn told_by_controller(
     let own = [CONTENDED, APPROVAL_PENDING];
     let told =
         by_server.filter(|(_, _, it)| own.contains(&it.condition_type.as_str()) && it.status == ConditionStatus::True);
-    told.map(|(object, server, condition)| (object.clone(), server.clone(), condition.clone())).collect()
+    told.map(|(object, server, condition)| (object.clone(), server.to_string(), condition.clone())).collect()
 }
 
 /// Fills in since when the conditions are so, as far as the record knows: where it says the same.

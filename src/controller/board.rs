@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use serde::Serialize;
+use smol_str::format_smolstr;
 use tokio::sync::watch;
 
 use super::kept::Kept;
@@ -129,7 +130,7 @@ pub struct ServerState {
     /// Of a server that does not answer: when it last did, and what was there.
     #[serde(skip)]
     pub last_known: Option<Arc<(jiff::Timestamp, ServerFacts)>>,
-    pub conditions: BTreeMap<String, Vec<Condition>>,
+    pub conditions: BTreeMap<ObjectKey, Arc<[Condition]>>,
     /// Deletions that wait for somebody to agree: [`Command::Approve`](super::run::Command::Approve) with their fingerprint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending: Option<Withheld>,
@@ -167,7 +168,7 @@ impl ServerState {
     /// `status` and `report`: of a pass over that server alone.
     pub fn new(server: &ObjectKey, pass: u64, finished: jiff::Timestamp, mut status: Status, report: Document) -> Self {
         let facts = status.servers.remove(server).flatten();
-        let conditions = status.conditions.into_iter().map(|(key, conditions)| (key.to_string(), conditions));
+        let conditions = status.conditions.into_iter().map(|(key, conditions)| (key, conditions.into()));
         Self {
             pass,
             finished,
@@ -276,12 +277,12 @@ impl Board {
             let before = before.map(|at| content.conditions.remove(at));
             let since = before.filter(|it| it.status == status).and_then(|it| it.last_transition_time);
             content.conditions.push(Condition {
-                condition_type: condition_type.to_owned(),
+                condition_type: condition_type.into(),
                 status,
-                reason: reason.to_owned(),
-                message: message.to_owned(),
+                reason: reason.into(),
+                message: message.into(),
                 observed_generation: None,
-                last_transition_time: since.or_else(|| Some(format!("{:.0}", jiff::Timestamp::now()))),
+                last_transition_time: since.or_else(|| Some(format_smolstr!("{:.0}", jiff::Timestamp::now()))),
             });
         });
     }

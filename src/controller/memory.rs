@@ -3,9 +3,11 @@
 //!
 //! All of it is written by a [`Recorder`], which neither holds up the loop nor fails it: without a store the loop remembers as long as it runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use smol_str::format_smolstr;
 
 use super::board::{Board, RECENT};
 use crate::api::{Condition, ConditionStatus, Kind, ObjectKey};
@@ -94,32 +96,43 @@ impl Memory {
     }
 
     /// Fills in what conditions say about time and generation, and keeps them. Transitions of a server become events.
+    ///
+    /// What comes back shares its memory with what is kept, and objects of which the same is said share theirs: on most servers that is most of them.
     pub(super) fn conditions(
         &mut self,
         server: &ObjectKey,
         now: jiff::Timestamp,
-        conditions: &mut BTreeMap<ObjectKey, Vec<Condition>>,
-    ) {
+        conditions: BTreeMap<ObjectKey, Vec<Condition>>,
+    ) -> BTreeMap<ObjectKey, Arc<[Condition]>> {
         let mut batch = Batch::default();
-        for (key, conditions) in conditions {
+        let mut said = Said::default();
+        let mut kept = BTreeMap::new();
+        let path = server.path();
+        for (key, mut conditions) in conditions {
             // Not declared any more since the pass began.
-            let Some(record) = self.objects.get_mut(key).filter(|record| record.declared) else {
-                stamp(conditions, &[], None, now);
+            let Some(record) = self.objects.get_mut(&key).filter(|record| record.declared) else {
+                stamp(&mut conditions, &[], None, now);
+                kept.insert(key, said.share(conditions.into()));
                 continue;
             };
-            let before = record.conditions.get(&server.path()).or_else(|| record.conditions.get(""));
-            let before = before.cloned().unwrap_or_default();
-            stamp(conditions, &before, Some(record.generation), now);
-            if key == server {
-                batch.events.extend(reachability(server, &before, conditions, now));
+            let before = record.conditions.get(&path).or_else(|| record.conditions.get("")).cloned();
+            let before = before.unwrap_or_default();
+            stamp(&mut conditions, &before, Some(record.generation), now);
+            if key == *server {
+                batch.events.extend(reachability(server, &before, &conditions, now));
             }
-            if *conditions != before {
-                record.conditions.remove("");
-                record.conditions.insert(server.path(), conditions.clone());
+            let changed = *conditions != *before;
+            let after = said.share(if changed { conditions.into() } else { before });
+            if !record.conditions.get(&path).is_some_and(|known| Arc::ptr_eq(known, &after)) {
+                record.conditions.insert(&path, Arc::clone(&after));
+            }
+            if changed {
                 batch.objects.insert(key.clone(), Some(record.clone()));
             }
+            kept.insert(key, after);
         }
         self.write(batch);
+        kept
     }
 
     /// Writes down what the pass did, and what it newly refused. A pass that did nothing leaves no trace.
@@ -258,6 +271,22 @@ impl Memory {
     }
 }
 
+/// Conditions that were met, so that equal ones are one.
+#[derive(Default)]
+struct Said(HashSet<Arc<[Condition]>>);
+
+impl Said {
+    fn share(&mut self, conditions: Arc<[Condition]>) -> Arc<[Condition]> {
+        match self.0.get(&conditions) {
+            Some(known) => Arc::clone(known),
+            None => {
+                self.0.insert(Arc::clone(&conditions));
+                conditions
+            }
+        }
+    }
+}
+
 /// A condition that says the same as before has changed when that one had.
 fn stamp(conditions: &mut [Condition], before: &[Condition], generation: Option<u64>, now: jiff::Timestamp) {
     for condition in conditions {
@@ -266,7 +295,7 @@ fn stamp(conditions: &mut [Condition], before: &[Condition], generation: Option<
             .find(|it| it.condition_type == condition.condition_type && it.status == condition.status)
             .and_then(|it| it.last_transition_time.clone());
         // To the second, as Kubernetes has it.
-        condition.last_transition_time = same.or_else(|| Some(format!("{now:.0}")));
+        condition.last_transition_time = same.or_else(|| Some(format_smolstr!("{now:.0}")));
         condition.observed_generation = generation.filter(|generation| *generation > 0);
     }
 }
@@ -293,8 +322,8 @@ fn reachability(
         event_type,
         object: Some(server.clone()),
         server: Some(server.clone()),
-        reason: if after.status == ConditionStatus::True { "Reachable".to_owned() } else { after.reason },
-        message: after.message,
+        reason: if after.status == ConditionStatus::True { "Reachable".to_owned() } else { after.reason.to_string() },
+        message: after.message.to_string(),
         pass: None,
     })
 }
@@ -324,6 +353,8 @@ fn tell(board: &Board, place: &str, health: &Health) {
 
 #[cfg(test)]
 mod tests {
+    use smol_str::SmolStr;
+
     use super::*;
 
     fn at(second: i64) -> jiff::Timestamp {
@@ -336,10 +367,10 @@ mod tests {
 
     fn ready(status: ConditionStatus) -> Vec<Condition> {
         vec![Condition {
-            condition_type: "Ready".to_owned(),
+            condition_type: "Ready".into(),
             status,
-            reason: "Any".to_owned(),
-            message: String::new(),
+            reason: "Any".into(),
+            message: SmolStr::default(),
             observed_generation: None,
             last_transition_time: None,
         }]
@@ -351,10 +382,10 @@ mod tests {
 
     fn look(memory: &mut Memory, second: i64, status: ConditionStatus) -> (Option<u64>, String) {
         let web = key(Kind::Destination, "web");
-        let mut conditions = BTreeMap::from([(web.clone(), ready(status))]);
-        memory.conditions(&key(Kind::Server, "edge"), at(second), &mut conditions);
+        let conditions = BTreeMap::from([(web.clone(), ready(status))]);
+        let conditions = memory.conditions(&key(Kind::Server, "edge"), at(second), conditions);
         let condition = &conditions[&web][0];
-        (condition.observed_generation, condition.last_transition_time.clone().unwrap())
+        (condition.observed_generation, condition.last_transition_time.clone().unwrap().to_string())
     }
 
     /// reconcilers.md 17.
@@ -376,7 +407,7 @@ mod tests {
         let server = key(Kind::Server, "edge");
         let reachable = |status| {
             let mut conditions = ready(status);
-            conditions[0].condition_type = "Reachable".to_owned();
+            conditions[0].condition_type = "Reachable".into();
             conditions
         };
         let (up, down) = (reachable(ConditionStatus::True), reachable(ConditionStatus::False));

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use smol_str::format_smolstr;
+
 use super::backoff::{FIGHT, FREE_REPAIRS, LONGEST_REPAIR_WAIT};
 use super::board::{Levels, ManifestState, ServerState};
 use super::pass::{Done, PassEnded};
@@ -336,19 +338,20 @@ impl Loop {
         mark_contended(&mut status.conditions, contended);
         if let (Some(withheld), Some(conditions)) = (&withheld, status.conditions.get_mut(server)) {
             conditions.push(Condition {
-                condition_type: APPROVAL_PENDING.to_owned(),
+                condition_type: APPROVAL_PENDING.into(),
                 status: ConditionStatus::True,
-                reason: Reason::MassDeletionRefused.to_string(),
-                message: format!("{}. {}", waiting(withheld), self.way_to_agree(withheld)),
+                reason: Reason::MassDeletionRefused.as_str().into(),
+                message: format!("{}. {}", waiting(withheld), self.way_to_agree(withheld)).into(),
                 observed_generation: None,
                 last_transition_time: None,
             });
         }
-        self.memory.conditions(server, finished, &mut status.conditions);
+        let conditions = self.memory.conditions(server, finished, std::mem::take(&mut status.conditions));
         if let Some(facts) = status.servers.get(server).and_then(Option::as_ref) {
             self.memory.networks(facts);
         }
         let mut shown = ServerState::new(server, pass, finished, status, document);
+        shown.conditions = conditions;
         shown.pending = withheld;
         shown.usage = usage;
         shown.broken = u32::from(broken);
@@ -361,10 +364,10 @@ fn mark_contended(conditions: &mut BTreeMap<ObjectKey, Vec<Condition>>, contende
     for (object, names) in contended {
         if let Some(conditions) = conditions.get_mut(object) {
             conditions.push(Condition {
-                condition_type: CONTENDED.to_owned(),
+                condition_type: CONTENDED.into(),
                 status: ConditionStatus::True,
-                reason: CONTENDED.to_owned(),
-                message: fought_over(names),
+                reason: CONTENDED.into(),
+                message: fought_over(names).into(),
                 observed_generation: None,
                 last_transition_time: None,
             });
@@ -418,13 +421,14 @@ pub(super) fn judge_manifests(manifests: &mut ManifestState, now: jiff::Timestam
         let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
         let same = manifests.conditions.iter().find(|it| it.condition_type == name && it.status == status);
         Condition {
-            condition_type: name.to_owned(),
+            condition_type: name.into(),
             status,
-            reason: if valid { "ManifestValid".to_owned() } else { Reason::ManifestInvalid.to_string() },
-            message: message.clone(),
+            reason: if valid { "ManifestValid".into() } else { Reason::ManifestInvalid.as_str().into() },
+            message: message.as_str().into(),
             observed_generation: Some(manifests.generation),
             // To the second, as Kubernetes has it.
-            last_transition_time: same.map_or_else(|| Some(format!("{now:.0}")), |it| it.last_transition_time.clone()),
+            last_transition_time: same
+                .map_or_else(|| Some(format_smolstr!("{now:.0}")), |it| it.last_transition_time.clone()),
         }
     };
     manifests.conditions = vec![condition("Ready", valid), condition("Stalled", !valid)];
@@ -465,7 +469,8 @@ mod tests {
         judge_manifests(&mut manifests, at(1));
         let said = |manifests: &ManifestState| {
             let [ready, stalled] = manifests.conditions.as_slice() else { panic!("two conditions") };
-            (ready.status, stalled.status, stalled.reason.clone(), stalled.last_transition_time.clone())
+            let since = stalled.last_transition_time.as_ref().map(ToString::to_string);
+            (ready.status, stalled.status, stalled.reason.to_string(), since)
         };
         let (yes, no) = (ConditionStatus::True, ConditionStatus::False);
         assert_eq!(said(&manifests), (yes, no, "ManifestValid".to_owned(), Some(at(1).to_string())));

@@ -609,7 +609,9 @@ mod tests {
         responses
             .iter()
             .filter_map(|response| match response {
-                Response::StartPass { server, hold, .. } => Some((server.name.clone(), hold.iter().cloned().collect())),
+                Response::StartPass { server, hold, .. } => {
+                    Some((server.name.to_string(), hold.iter().cloned().collect()))
+                }
                 _ => None,
             })
             .collect()

@@ -180,7 +180,7 @@ impl ServerShape {
             (None, Look::None) => "not looked at yet".to_owned(),
             (None, _) => {
                 let ready = conditions(&server.key).iter().find(|it| it.condition_type == "Ready");
-                ready.map_or_else(|| "does not answer".to_owned(), |ready| ready.message.clone())
+                ready.map_or_else(|| "does not answer".to_owned(), |ready| ready.message.to_string())
             }
         };
         let proxy = server.proxy.as_ref().map(|declared| {
@@ -245,8 +245,10 @@ impl DestinationShape {
         let own = conditions(&destination.key);
         let state = destination_state(server, destination, own);
         let says = match ready(own) {
-            Some(ready) if ready.status != ConditionStatus::True && !ready.message.is_empty() => ready.message.clone(),
-            Some(ready) if ready.status != ConditionStatus::True => ready.reason.clone(),
+            Some(ready) if ready.status != ConditionStatus::True && !ready.message.is_empty() => {
+                ready.message.to_string()
+            }
+            Some(ready) if ready.status != ConditionStatus::True => ready.reason.to_string(),
             _ => String::new(),
         };
         let shown = facts.or(last);

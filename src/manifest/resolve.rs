@@ -420,13 +420,14 @@ impl<'a> Resolver<'a> {
             .index
             .keys()
             .filter(|key| key.kind == wanted.kind && self.may_refer(key, namespace) && !self.is_for_builds(key));
-        let mut spelt: Vec<(String, &ObjectKey)> =
-            visible.map(|key| (if key.namespace == namespace { key.name.clone() } else { key.path() }, key)).collect();
+        let mut spelt: Vec<(String, &ObjectKey)> = visible
+            .map(|key| (if key.namespace == namespace { key.name.to_string() } else { key.path() }, key))
+            .collect();
         spelt.sort();
         if let Some((spelling, _)) = spelt.iter().find(|(_, key)| key.name == wanted.name) {
             return Some(format!("did you mean `{spelling}`?"));
         }
-        let word = if wanted.namespace == namespace { wanted.name.clone() } else { wanted.path() };
+        let word = if wanted.namespace == namespace { wanted.name.to_string() } else { wanted.path() };
         did_you_mean(&word, spelt.iter().map(|(spelling, _)| spelling.as_str()))
     }
 

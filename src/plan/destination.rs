@@ -961,6 +961,6 @@ pub(super) fn declared_blocker(destination: &ObjectKey, resource: &ObjectKey) ->
         Kind::Service => BlockerKind::Service,
         Kind::Destination | Kind::Server | Kind::Notifier => BlockerKind::Destination,
     };
-    let name = if resource.namespace == destination.namespace { resource.name.clone() } else { resource.path() };
+    let name = if resource.namespace == destination.namespace { resource.name.to_string() } else { resource.path() };
     Blocker { kind, name, state: "declared".to_owned(), server: None }
 }

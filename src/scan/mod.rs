@@ -248,8 +248,8 @@ fn server_document(context: &Context<'_>, endpoint: &str) -> Document {
 
 fn metadata(key: &ObjectKey) -> Metadata {
     Metadata {
-        name: key.name.clone(),
-        namespace: key.namespace.clone(),
+        name: key.name.to_string(),
+        namespace: key.namespace.to_string(),
         labels: std::collections::BTreeMap::new(),
         annotations: std::collections::BTreeMap::new(),
     }

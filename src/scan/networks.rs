@@ -212,7 +212,7 @@ fn document(context: &Context<'_>, network: &ObservedNetwork, names: &mut Names,
 
 /// `name`, or `namespace/name` from another namespace.
 pub(super) fn reference(key: &ObjectKey, namespace: &str) -> ObjectRef {
-    ObjectRef(if key.namespace == namespace { key.name.clone() } else { key.path() })
+    ObjectRef(if key.namespace == namespace { key.name.to_string() } else { key.path() })
 }
 
 /// The tool that made the network and will want to remove it too.

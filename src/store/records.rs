@@ -1,8 +1,10 @@
 //! What is remembered: events, passes, and what was last known of every object.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::api::{Condition, ConditionStatus, DeletionPolicy, DestinationType, Kind, ObjectKey};
 use crate::desired::DesiredState;
@@ -125,15 +127,53 @@ pub struct ObjectRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused_since: Option<jiff::Timestamp>,
     /// By the path of the server they were seen on: a resource may be on several.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub conditions: BTreeMap<String, Vec<Condition>>,
+    #[serde(default, skip_serializing_if = "Standings::is_empty")]
+    pub conditions: Standings,
+}
+
+/// Conditions by the path of a server. Few, and of every object of a fleet: a sorted list, which a tree's smallest node is ten times as large as.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<SmolStr, Arc<[Condition]>>", into = "BTreeMap<SmolStr, Arc<[Condition]>>")]
+pub struct Standings(Box<[(SmolStr, Arc<[Condition]>)]>);
+
+impl Standings {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&SmolStr, &Arc<[Condition]>)> {
+        self.0.iter().map(|(server, conditions)| (server, conditions))
+    }
+
+    pub fn get(&self, server: &str) -> Option<&Arc<[Condition]>> {
+        self.iter().find_map(|(at, conditions)| (at == server).then_some(conditions))
+    }
+
+    /// In place of what there was of that server, and of none that is named.
+    pub fn insert(&mut self, server: &str, conditions: Arc<[Condition]>) {
+        let others = self.iter().filter(|(at, _)| *at != server && !at.is_empty());
+        let others = others.map(|(at, conditions)| (at.clone(), Arc::clone(conditions)));
+        *self = others.chain([(server.into(), conditions)]).collect::<BTreeMap<_, _>>().into();
+    }
+}
+
+impl From<BTreeMap<SmolStr, Arc<[Condition]>>> for Standings {
+    fn from(conditions: BTreeMap<SmolStr, Arc<[Condition]>>) -> Self {
+        Self(conditions.into_iter().collect())
+    }
+}
+
+impl From<Standings> for BTreeMap<SmolStr, Arc<[Condition]>> {
+    fn from(Standings(conditions): Standings) -> Self {
+        conditions.into_iter().collect()
+    }
 }
 
 impl ObjectRecord {
     /// The conditions over all servers: the worst status of each, since when it is so.
     pub fn merged(&self) -> Vec<Condition> {
         let mut merged: Vec<Condition> = Vec::new();
-        for condition in self.conditions.values().flatten() {
+        for condition in self.conditions.iter().flat_map(|(_, conditions)| conditions.iter()) {
             match merged.iter_mut().find(|it| it.condition_type == condition.condition_type) {
                 None => merged.push(condition.clone()),
                 Some(present) => {
@@ -276,7 +316,7 @@ pub fn declare(
     for (key, record) in objects.iter_mut().filter(|_| complete) {
         if record.declared && !fingerprints.contains_key(key) {
             record.declared = false;
-            record.conditions.clear();
+            record.conditions = Standings::default();
             changed.insert(key.clone(), Some(record.clone()));
         }
     }

@@ -74,7 +74,7 @@ impl<'a> ServerView<'a> {
     }
 
     pub(super) fn conditions(&self, object: &ObjectKey) -> &'a [Condition] {
-        self.state.and_then(|state| state.conditions.get(&object.to_string())).map_or(&[], Vec::as_slice)
+        self.state.and_then(|state| state.conditions.get(object)).map_or(&[], AsRef::as_ref)
     }
 
     pub(super) fn standing(&self) -> Standing {

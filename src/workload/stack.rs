@@ -244,7 +244,7 @@ impl Stack {
                 let routes = self.routes.get(name).map(Vec::as_slice).unwrap_or_default();
                 let mut given: BTreeMap<String, String> = additions.proxy.map_or_else(BTreeMap::new, |proxy| {
                     let id = ObjectKey {
-                        name: format!("{}-{}", additions.object.name, plain(name)),
+                        name: format!("{}-{}", additions.object.name, plain(name)).into(),
                         ..additions.object.clone()
                     };
                     routes::labels(proxy, &id, &home, routes, self.target_ports.get(name).copied())

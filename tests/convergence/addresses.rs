@@ -246,7 +246,7 @@ proptest! {
             let refused: Vec<String> = notes
                 .iter()
                 .filter(|note| note.kind == NoteKind::Refused)
-                .map(|note| note.object.name.clone())
+                .map(|note| note.object.name.to_string())
                 .collect();
             Ok((refused, town))
         })?;

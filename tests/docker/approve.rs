@@ -19,7 +19,7 @@ fn destinations(names: &[&str]) -> String {
 
 fn pending(board: &Content) -> Option<(String, Vec<String>)> {
     let (_, withheld) = board.pending().next()?;
-    let names = withheld.deletions.iter().map(|it| it.destination.name.clone());
+    let names = withheld.deletions.iter().map(|it| it.destination.name.to_string());
     Some((withheld.fingerprint.clone(), names.collect()))
 }
 

@@ -60,7 +60,7 @@ impl Passes {
         let seen = Seen { server: &server, unobserved, report, settled: &self.settled, held: &self.held };
         let (standing, notices) = follow(self.standing.as_ref(), seen);
         self.standing = Some(standing);
-        notices.into_iter().map(|notice| (notice.event, notice.object.unwrap().name)).collect()
+        notices.into_iter().map(|notice| (notice.event, notice.object.unwrap().name.to_string())).collect()
     }
 
     fn seen(&mut self, operations: &[(&str, Outcome)], refused: &[(&str, Reason)]) -> Vec<(NotifierEvent, String)> {

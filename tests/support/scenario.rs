@@ -554,7 +554,7 @@ pub struct MemberBuilder(pub DesiredMember);
 
 fn member(kind: Kind, path: &str) -> MemberBuilder {
     let resource = key(kind, path);
-    let selector = ContainerSelector { names: vec![resource.name.clone()], ..ContainerSelector::default() };
+    let selector = ContainerSelector { names: vec![resource.name.to_string()], ..ContainerSelector::default() };
     MemberBuilder(DesiredMember {
         was: None,
         replaces: Vec::new(),

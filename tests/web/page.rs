@@ -382,14 +382,16 @@ fn the_picture_says_how_everything_is() {
     served.show(&elsewhere(scenario, 7));
     served.board.update(|board| {
         let state = Arc::make_mut(board.servers.get_mut("default/edge-007").unwrap());
-        state.conditions.get_mut("Application/shop/fought").unwrap().push(landfall::api::Condition {
-            condition_type: "Contended".to_owned(),
+        let conditions = state.conditions.get_mut(&"Application/shop/fought".parse().unwrap()).unwrap();
+        let fought = landfall::api::Condition {
+            condition_type: "Contended".into(),
             status: landfall::api::ConditionStatus::True,
-            reason: "Contended".to_owned(),
-            message: "fought on fought-net is undone again and again".to_owned(),
+            reason: "Contended".into(),
+            message: "fought on fought-net is undone again and again".into(),
             observed_generation: None,
             last_transition_time: None,
-        });
+        };
+        *conditions = conditions.iter().cloned().chain([fought]).collect();
     });
     served.show(&outpost());
     let browser = Browser::start();

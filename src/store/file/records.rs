@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -394,10 +395,10 @@ fn conditions_to_objects(transaction: &WriteTransaction) -> Result<(), Failure> 
         let mut objects = transaction.open_table(OBJECTS)?;
         for entry in conditions.iter()? {
             let (key, value) = entry?;
-            let Ok(conditions) = serde_json::from_slice::<Vec<Condition>>(value.value()) else { continue };
+            let Ok(conditions) = serde_json::from_slice::<Arc<[Condition]>>(value.value()) else { continue };
             let record = ObjectRecord {
                 declared: true,
-                conditions: BTreeMap::from([(String::new(), conditions)]),
+                conditions: BTreeMap::from([(Default::default(), conditions)]).into(),
                 ..ObjectRecord::default()
             };
             objects.insert(key.value(), json(&record).as_slice())?;

@@ -38,7 +38,7 @@ impl Lane {
             (_, None) => "It has not been looked at yet.".to_owned(),
             (Standing::Ready, Some(_)) if !destination.declared.active => "Deactivated.".to_owned(),
             (Standing::Ready, Some(_)) => String::new(),
-            (_, Some(ready)) if ready.message.is_empty() => ready.reason.clone(),
+            (_, Some(ready)) if ready.message.is_empty() => ready.reason.to_string(),
             (_, Some(ready)) => format!("{}: {}", ready.reason, ready.message),
         };
         // The server says it once for all of its destinations.

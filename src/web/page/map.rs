@@ -127,7 +127,7 @@ fn groups(view: &View, found: Option<&[DestinationView<'_>]>) -> Vec<(String, Ve
         let asking = Asking::of_server(&key.path());
         let cell =
             Cell { name: key.path(), href: format!("{}#map", asking.href(1)), tone: own.min(of_counts), word, counts };
-        groups.entry(key.namespace.clone()).or_default().push(cell);
+        groups.entry(key.namespace.to_string()).or_default().push(cell);
     }
     groups.into_iter().collect()
 }

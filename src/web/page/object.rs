@@ -249,7 +249,7 @@ fn acts(view: &View, key: &ObjectKey, managed: bool) -> Vec<Act> {
             label: "Restart",
             path: "/api/v1/restart",
             body: named.to_string(),
-            confirm: key.name.clone(),
+            confirm: key.name.to_string(),
             says: format!("Every container of {object} is replaced by a new one, one after another."),
         });
     }
@@ -259,7 +259,7 @@ fn acts(view: &View, key: &ObjectKey, managed: bool) -> Vec<Act> {
             label: if suspended { "Resume" } else { "Suspend" },
             path: "/api/v1/suspend",
             body: serde_json::json!({ "object": object, "suspend": !suspended }).to_string(),
-            confirm: if suspended { String::new() } else { key.name.clone() },
+            confirm: if suspended { String::new() } else { key.name.to_string() },
             says: match suspended {
                 true => format!("{object} is kept as declared again."),
                 false => {

@@ -273,8 +273,9 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>, acts: bool, pass
     let more_notes = (notes.len() + unhealthy.len() + fought.len()).saturating_sub(NOTES);
     // Lines only for what is shown: there may be tens of thousands.
     let notes = notes.into_iter().map(|note| NoteLine::new(note, linked(view, &note.object)));
-    let unhealthy = unhealthy.into_iter().map(|(server, object, down)| NoteLine::unhealthy(object, server, down));
-    let fought = fought.into_iter().map(|(server, object, it)| NoteLine::contended(object, server, it));
+    let unhealthy =
+        unhealthy.into_iter().map(|(server, object, down)| NoteLine::unhealthy(&object.to_string(), server, down));
+    let fought = fought.into_iter().map(|(server, object, it)| NoteLine::contended(&object.to_string(), server, it));
     let notes: Vec<NoteLine> = notes.chain(fought).chain(unhealthy).take(NOTES).collect();
     let problems = &content.manifests.problems;
     let unread = content.manifests.generation == 0;
@@ -380,7 +381,7 @@ fn is_fought(condition: &&Condition) -> bool {
 
 /// How many objects something keeps undoing.
 fn contended(content: &Content) -> usize {
-    let fought = |conditions: &Vec<Condition>| conditions.iter().any(|it| it.condition_type == CONTENDED);
+    let fought = |conditions: &[Condition]| conditions.iter().any(|it| it.condition_type == CONTENDED);
     let objects = content.servers.values().flat_map(|server| &server.conditions);
     objects.filter(|(_, conditions)| fought(conditions)).map(|(object, _)| object).collect::<BTreeSet<_>>().len()
 }

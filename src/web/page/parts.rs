@@ -132,11 +132,11 @@ impl NoteLine {
             class: UNSURE.class,
             sign: UNSURE.sign,
             kind: "Not healthy",
-            reason: condition.reason.clone(),
+            reason: condition.reason.to_string(),
             href: Some(href(object)),
             object: object.to_owned(),
             server: server.to_owned(),
-            message: condition.message.clone(),
+            message: condition.message.to_string(),
             hint: None,
             blockers: Vec::new(),
         }
@@ -199,13 +199,13 @@ impl ConditionLine {
         };
         Self {
             standing: mark_of(condition),
-            name: condition.condition_type.clone(),
+            name: condition.condition_type.to_string(),
             status,
-            reason: condition.reason.clone(),
-            message: condition.message.clone(),
-            since_ago: since.parse().map_or_else(|_| since.clone(), |since| ago(since, jiff::Timestamp::now())),
+            reason: condition.reason.to_string(),
+            message: condition.message.to_string(),
+            since_ago: since.parse().map_or_else(|_| since.to_string(), |since| ago(since, jiff::Timestamp::now())),
             since_text: moment_of(&since),
-            since,
+            since: since.to_string(),
         }
     }
 }

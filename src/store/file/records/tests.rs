@@ -237,12 +237,12 @@ fn an_older_format_is_brought_up_to_date() {
     let dir = tempfile::tempdir().unwrap();
     let store = FileRecords::in_directory(dir.path());
     let condition = Condition {
-        condition_type: "Ready".to_owned(),
+        condition_type: "Ready".into(),
         status: ConditionStatus::True,
-        reason: "AsDeclared".to_owned(),
-        message: String::new(),
+        reason: "AsDeclared".into(),
+        message: Default::default(),
         observed_generation: None,
-        last_transition_time: Some("2026-01-01T00:00:00Z".to_owned()),
+        last_transition_time: Some("2026-01-01T00:00:00Z".into()),
     };
     {
         let database = Database::create(store.path()).unwrap();
@@ -303,12 +303,12 @@ fn a_place_that_cannot_be_written_is_an_error_and_no_panic() {
 fn conditions_of_several_servers_are_merged() {
     let ready = |status, since: &str| {
         vec![Condition {
-            condition_type: "Ready".to_owned(),
+            condition_type: "Ready".into(),
             status,
-            reason: since.to_owned(),
-            message: String::new(),
+            reason: since.into(),
+            message: Default::default(),
             observed_generation: None,
-            last_transition_time: Some(since.to_owned()),
+            last_transition_time: Some(since.into()),
         }]
     };
     let conditions = [
@@ -317,7 +317,8 @@ fn conditions_of_several_servers_are_merged() {
         ("a/3", ready(ConditionStatus::False, "3")),
         ("a/4", ready(ConditionStatus::Unknown, "5")),
     ];
-    let conditions = conditions.into_iter().map(|(server, conditions)| (server.to_owned(), conditions)).collect();
+    let conditions = conditions.map(|(server, conditions)| (server.into(), conditions.into()));
+    let conditions = BTreeMap::from(conditions).into();
     let merged = ObjectRecord { conditions, ..ObjectRecord::default() }.merged();
     assert_eq!(merged.iter().map(|it| it.reason.as_str()).collect::<Vec<_>>(), ["3"]);
 }
