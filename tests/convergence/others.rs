@@ -6,7 +6,7 @@ use landfall::observed::{EndpointSettings, ObservedSubnet};
 use landfall::plan::{NetworkCreate, Reason};
 use landfall::report::Outcome;
 
-use super::world::{Look, Town, trouble};
+use super::world::{Look, Town, trouble, turns};
 use crate::support::memory::{What, When, network};
 use crate::support::scenario::{Scenario, application, destination};
 
@@ -234,6 +234,54 @@ async fn one_of_two_is_killed(make: impl AsyncFn() -> Town, settled: bool, prune
         }
     }
     assert!(killed > calls, "hardly any was killed: {killed}");
+}
+
+/// One applier is killed between the writing of its journal and the end of what it is for, while another that shares its state directory begins at any
+/// moment: who was taken off is known, whatever the other makes of it.
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_is_in_use_is_not_taken_for_done_with_by_another_applier() {
+    for (make, network) in [(true, "web-net"), (false, "new-net")] {
+        let town = || async { if make { replacing().await } else { renaming().await } };
+        let calls = {
+            let town = town().await;
+            town.apply().await;
+            town.engine.mutations().len()
+        };
+        for nth in 1..=calls {
+            for (when, late) in [When::Before, When::After]
+                .into_iter()
+                .flat_map(|when| (0..80).step_by(8).map(move |late| (when, late)))
+            {
+                let told = format!("{network}: killed {when:?} call {nth}, the other {late} turns later");
+                let mut town = town().await;
+                let (one, two) = (town.engine.another(), town.engine.another());
+                one.fault(nth, when, What::Hang);
+                let dies = async {
+                    tokio::select! {
+                        _ = town.apply_slowly_through(&one, 30) => {}
+                        () = one.hung() => {}
+                    }
+                };
+                let other = async {
+                    turns(late).await;
+                    town.apply_slowly_through(&two, 1).await
+                };
+                tokio::join!(dies, other);
+                town.reconnect();
+                assert_eq!(trouble(&town.apply().await), [""; 0], "{told}");
+                {
+                    let world = town.world();
+                    let web = &world.network_named(network).id;
+                    for name in ["traefik", "app", "foreign"] {
+                        let endpoint = world.container_named(name).endpoints.get(network);
+                        assert_eq!(endpoint.and_then(|it| it.network_id.as_ref()), Some(web), "{told}: {name}");
+                    }
+                }
+                town.apply().await;
+                assert_eq!(town.journals().load().expect("readable").journals, [], "{told}");
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

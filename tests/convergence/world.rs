@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use landfall::api::ObjectKey;
 use landfall::desired::DesiredState;
 use landfall::execute::Limits;
 use landfall::observe::ObserveLimits;
 use landfall::observed::{ContainerId, ContainerState, EndpointSettings, ServiceAttachment};
 use landfall::plan::cut::cut;
-use landfall::plan::{Cause, Group, JournalPurpose, Plan, Request};
+use landfall::plan::{Cause, Group, Journal, JournalPurpose, Plan, Request};
 use landfall::reconcile::{Applied, Pass, Preview};
 use landfall::report::Outcome;
 use landfall::store::file::FileJournals;
 use landfall::store::known::Known;
+use landfall::store::{JournalError, Journals, Kept};
 use tempfile::TempDir;
 
 use crate::support::memory::{MemoryEngine, World};
@@ -75,9 +77,24 @@ impl Town {
         self.apply_but_through(&self.engine, left_out).await
     }
 
+    /// With journals that take their time.
+    pub(super) async fn apply_slowly_through(&self, engine: &MemoryEngine, turns: usize) -> Applied {
+        let journals = SlowJournals { journals: self.journals(), turns };
+        self.apply_with(engine, &journals, |_| false).await
+    }
+
     async fn apply_but_through(&self, engine: &MemoryEngine, left_out: impl Fn(&Group) -> bool) -> Applied {
-        let (journals, known) = (self.journals(), Known::in_state(self.state.path()));
-        let pass = Self::pass(&self.desired, &self.request, &journals, &known);
+        self.apply_with(engine, &self.journals(), left_out).await
+    }
+
+    async fn apply_with(
+        &self,
+        engine: &MemoryEngine,
+        journals: &dyn Journals,
+        left_out: impl Fn(&Group) -> bool,
+    ) -> Applied {
+        let known = Known::in_state(self.state.path());
+        let pass = Self::pass(&self.desired, &self.request, journals, &known);
         let decide = |_: &_, mut plan: Plan| {
             for server in &mut plan.servers {
                 cut(server, &left_out);
@@ -91,7 +108,7 @@ impl Town {
     fn pass<'a>(
         desired: &'a DesiredState,
         request: &'a Request,
-        journals: &'a FileJournals,
+        journals: &'a dyn Journals,
         known: &'a Known,
     ) -> Pass<'a> {
         Pass { desired, request, journals, known, observe: ObserveLimits::default(), execute: Limits::default() }
@@ -150,6 +167,43 @@ impl Town {
 
     pub(super) fn world(&self) -> std::sync::MutexGuard<'_, World> {
         self.engine.world()
+    }
+}
+
+/// A disk that lets others go first for a number of turns, before and after everything it does.
+#[derive(Debug)]
+struct SlowJournals {
+    journals: FileJournals,
+    turns: usize,
+}
+
+#[async_trait]
+impl Journals for SlowJournals {
+    async fn load(&self) -> Result<Kept, JournalError> {
+        turns(self.turns).await;
+        let kept = self.journals.load();
+        turns(self.turns).await;
+        kept
+    }
+
+    async fn write(&self, journal: &Journal) -> Result<(), JournalError> {
+        turns(self.turns).await;
+        let written = self.journals.write(journal);
+        turns(self.turns).await;
+        written
+    }
+
+    async fn remove(&self, journal: &Journal) -> Result<(), JournalError> {
+        turns(self.turns).await;
+        let removed = self.journals.remove(journal);
+        turns(self.turns).await;
+        removed
+    }
+}
+
+pub(super) async fn turns(count: usize) {
+    for _ in 0..count {
+        tokio::task::yield_now().await;
     }
 }
 

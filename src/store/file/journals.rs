@@ -1,8 +1,14 @@
 //! [`Journals`] on disk: one file each, complete or not there at all: it is written beside its place, synchronised and renamed.
+//!
+//! Commands and a controller may share the directory. Between the writing of a journal and the first change that it is for, another process finds
+//! everybody in place, and would take it for one that is done with. So whoever has written one keeps its file locked for as long as it is at
+//! work, and nobody else removes it; the lock ends with the process, however that ends.
 
-use std::fs::{self, File};
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -23,10 +29,12 @@ const FORCED: usize = 200;
 
 const FORMAT: &str = "1.0";
 
-/// The directory of journals.
+/// The directory of journals. Clones are one and the same for locks.
 #[derive(Debug, Clone)]
 pub struct FileJournals {
     directory: PathBuf,
+    /// Files of journals that were written here, locked until they are removed.
+    at_work: Arc<Mutex<BTreeMap<PathBuf, File>>>,
 }
 
 #[derive(Debug, Error)]
@@ -53,7 +61,7 @@ struct Document<J> {
 impl FileJournals {
     /// Under the state directory. Nothing is created before there is something to write.
     pub fn in_state(directory: &Path) -> Self {
-        Self { directory: directory.join("journal") }
+        Self { directory: directory.join("journal"), at_work: Arc::default() }
     }
 
     /// Every journal, in the order of the files' names. An error is about the directory.
@@ -76,19 +84,35 @@ impl FileJournals {
     /// Durable when it returns.
     pub fn write(&self, journal: &Journal) -> Result<(), JournalError> {
         let path = self.path(journal);
-        self.write_to(&path, journal).map_err(|io| error("writing the journal", &path, Problem::Io(io)))?;
-        if journal.purpose == JournalPurpose::ForcedDeletion {
-            self.thin_out()?;
+        let file = self.write_to(&path, journal).map_err(|io| error("writing the journal", &path, Problem::Io(io)))?;
+        match journal.purpose {
+            JournalPurpose::Reattach => drop(self.at_work(|files| files.insert(path, file))),
+            JournalPurpose::ForcedDeletion => self.thin_out()?,
+            JournalPurpose::Deactivated => {}
         }
         Ok(())
     }
 
-    /// One that is not there is no error.
+    /// One that is not there is no error. One that another process is at work with stays: that process removes it.
     pub fn remove(&self, journal: &Journal) -> Result<(), JournalError> {
-        self.remove_file(&self.path(journal))
+        let path = self.path(journal);
+        self.at_work(|files| files.remove(&path));
+        if journal.purpose == JournalPurpose::Reattach {
+            let file = File::open(&path);
+            if file.as_ref().is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock))) {
+                tracing::debug!(path = %path.display(), "another process is at work with this journal");
+                return Ok(());
+            }
+        }
+        self.remove_file(&path)
     }
 
-    fn write_to(&self, path: &Path, journal: &Journal) -> io::Result<()> {
+    fn at_work<T>(&self, act: impl FnOnce(&mut BTreeMap<PathBuf, File>) -> T) -> T {
+        act(&mut self.at_work.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the file as it is in its place, locked where the file system knows locks.
+    fn write_to(&self, path: &Path, journal: &Journal) -> io::Result<File> {
         fs::create_dir_all(&self.directory)?;
         crate::store::keep_private(&self.directory);
         let document = Document { format_version: FORMAT.to_owned(), journal };
@@ -96,12 +120,15 @@ impl FileJournals {
         text.push('\n');
         let beside = path.with_extension(format!("{}.tmp", std::process::id()));
         let mut file = File::create(&beside)?;
+        // Before anybody can see it. A file system without locks is no reason to do without the journal.
+        let _ = file.try_lock();
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
         if let Err(error) = written.and_then(|()| fs::rename(&beside, path)) {
             let _ = fs::remove_file(&beside);
             return Err(error);
         }
-        File::open(&self.directory)?.sync_all()
+        File::open(&self.directory)?.sync_all()?;
+        Ok(file)
     }
 
     fn remove_file(&self, path: &Path) -> Result<(), JournalError> {
@@ -256,6 +283,29 @@ mod tests {
         journals.remove(&one).unwrap();
         journals.remove(&one).unwrap();
         assert_eq!(journals.load().unwrap().journals, [two]);
+    }
+
+    #[test]
+    fn a_journal_that_another_one_is_at_work_with_stays_until_that_has_ended() {
+        let state = tempfile::tempdir().unwrap();
+        let [one, two] = [(); 2].map(|()| FileJournals::in_state(state.path()));
+        let open = journal(JournalPurpose::Reattach, "one");
+        one.write(&open).unwrap();
+        two.remove(&open).unwrap();
+        assert_eq!(two.load().unwrap().journals, std::slice::from_ref(&open));
+        // Both are at work with equal ones: that one is through does not take it from the other.
+        two.write(&open).unwrap();
+        one.remove(&open).unwrap();
+        assert_eq!(one.load().unwrap().journals, std::slice::from_ref(&open));
+        // Whoever is killed holds nothing any more.
+        drop(two);
+        one.remove(&open).unwrap();
+        assert_eq!(one.load().unwrap(), Kept::default());
+        // What was stopped by a deactivation waits for the activation, by whomever.
+        let stopped = journal(JournalPurpose::Deactivated, "one");
+        one.write(&stopped).unwrap();
+        FileJournals::in_state(state.path()).remove(&stopped).unwrap();
+        assert_eq!(one.load().unwrap(), Kept::default());
     }
 
     #[test]
