@@ -463,7 +463,7 @@ impl<'a> Resolver<'a> {
         let aux_addresses = self.aux_addresses(at, network, &subnets);
         self.network(at, spec);
         self.families(at, spec);
-        self.bridge_name(at, spec);
+        self.bridge_options(at, spec);
         let server_path = ["spec".into(), "server".into()];
         let Reference::Found(server) = self.reference(at, &server_path, server, Kind::Server) else { return };
         let role = match self.index.get(&server).and_then(|at| self.get(*at)).map(|server| &server.object.spec) {
@@ -1180,8 +1180,13 @@ impl<'a> Resolver<'a> {
                     .hint("one of one's own begins with 02, 06, 0a or 0e")
             });
         }
-        for option in driver_opts.keys() {
+        for (option, value) in driver_opts {
             let path = ["spec".into(), "endpoint".into(), "driverOpts".into(), option.as_str().into()];
+            if option == networks::INTERFACE
+                && let Some(why) = networks::not_an_interface(value, networks::INTERFACE_NAME)
+            {
+                self.report(at, &path, |span| Problem::new(span, why));
+            }
             let message = if option.starts_with(OWN_LABELS) {
                 format!("options that begin with `{OWN_LABELS}` are Landfall's own")
             } else if option.is_empty() || option.contains(',') || option.contains(char::is_whitespace) {

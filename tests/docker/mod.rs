@@ -10,6 +10,7 @@ mod coolify;
 mod databases;
 mod doctor;
 mod drift;
+mod expectations;
 mod facts;
 mod figures;
 mod followed;

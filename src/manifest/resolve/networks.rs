@@ -14,8 +14,18 @@ use crate::manifest::tree::Step;
 
 /// The option that names the bridge of a network.
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+/// The option that says how the names of the containers' interfaces begin; a number follows.
+const INTERFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
+/// The option that names a container's interface.
+pub(super) const INTERFACE: &str = "com.docker.network.endpoint.ifname";
 /// Of Linux.
-const INTERFACE_NAME: usize = 15;
+pub(super) const INTERFACE_NAME: usize = 15;
+const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+/// What the daemon takes for a boolean.
+const BOOLEANS: [&str; 12] = ["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"];
+const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
+/// Linux does no IPv6 over less.
+const IPV6_MTU: u32 = 1280;
 
 impl Resolver<'_> {
     /// Which kinds of addresses the network is to have, and from how many ranges.
@@ -44,25 +54,32 @@ impl Resolver<'_> {
         }
     }
 
-    pub(super) fn bridge_name(&mut self, at: usize, spec: &DestinationSpec) {
-        let Some(name) = bridge_name(spec) else { return };
-        let why = if name.len() > INTERFACE_NAME {
-            format!(
-                "{} is longer than the {INTERFACE_NAME} bytes that Linux allows the name of an interface",
-                quoted(name)
-            )
-        } else if name.is_empty()
-            || name == "."
-            || name == ".."
-            || name.contains(['/', ':'])
-            || name.contains(char::is_whitespace)
-        {
-            format!("{} cannot be the name of an interface", quoted(name))
-        } else {
+    /// What a bridge cannot be made with, or can be made with and then gives its containers an interface that does nothing: of a name that Linux
+    /// does not take the daemon says nothing, and calls the container connected.
+    pub(super) fn bridge_options(&mut self, at: usize, spec: &DestinationSpec) {
+        let network = &spec.network;
+        if let Some(mtu) = network.mtu.filter(|mtu| network.ipv6 && *mtu < IPV6_MTU) {
+            self.report(at, &["spec".into(), "network".into(), "mtu".into()], |span| {
+                Problem::new(span, format!("an MTU of {mtu} carries no IPv6, which needs {IPV6_MTU}"))
+                    .hint("declare a larger one, or leave out `ipv6`")
+            });
+        }
+        if spec.destination_type == Some(DestinationType::Swarm) {
             return;
+        }
+        let problem = |option: &str, value: &str| match option {
+            BRIDGE_NAME => not_an_interface(value, INTERFACE_NAME),
+            INTERFACE_PREFIX => not_an_interface(value, INTERFACE_NAME - 1),
+            MASQUERADE if !BOOLEANS.contains(&value) => Some(format!("{} is neither true nor false", quoted(value))),
+            HOST_BINDING if value.parse::<IpAddr>().is_err() => Some(format!("{} is no IP address", quoted(value))),
+            _ => None,
         };
-        let path = ["spec".into(), "network".into(), "options".into(), BRIDGE_NAME.into()];
-        self.report(at, &path, |span| Problem::new(span, why));
+        for (option, value) in &network.options {
+            if let Some(why) = problem(option, value) {
+                let path = ["spec".into(), "network".into(), "options".into(), option.as_str().into()];
+                self.report(at, &path, |span| Problem::new(span, why));
+            }
+        }
     }
 
     pub(super) fn aux_addresses(
@@ -181,6 +198,26 @@ impl Resolver<'_> {
                     .hint(format!("it is the bridge of {first}"))
             });
         }
+    }
+}
+
+/// Why it cannot be the name of an interface of Linux, or the beginning of one, with at most so many bytes.
+pub(super) fn not_an_interface(name: &str, most: usize) -> Option<String> {
+    let invalid = name.is_empty()
+        || name == "."
+        || name == ".."
+        || name.contains(['/', ':', '%'])
+        || name.contains(char::is_whitespace);
+    match name.len() > most {
+        true if most < INTERFACE_NAME => Some(format!(
+            "{} and a number are longer than the {INTERFACE_NAME} bytes that Linux allows the name of an interface",
+            quoted(name)
+        )),
+        true => Some(format!(
+            "{} is longer than the {INTERFACE_NAME} bytes that Linux allows the name of an interface",
+            quoted(name)
+        )),
+        false => invalid.then(|| format!("{} cannot be the name of an interface", quoted(name))),
     }
 }
 
