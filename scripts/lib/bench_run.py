@@ -14,9 +14,11 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import Docker, application, destination, milliseconds, remove_networks, report, run, server, start_container
+from bench_workloads import TRAEFIK, proxy_image, serve
+from harness import IMAGE, Docker, application, destination, milliseconds, remove_networks, report, run, server, start_container
 
 DISCONNECTS = int(os.environ.get("BENCH_DISCONNECTS", "200"))
+SERVED = int(os.environ.get("BENCH_SERVED", "20"))
 IDLE_SECONDS = int(os.environ.get("BENCH_IDLE_SECONDS", "120"))
 RESYNCS = int(os.environ.get("BENCH_RESYNCS", "60"))
 MANY = 500
@@ -167,6 +169,63 @@ def bench_heal(options):
     for container in ["heal-proxy", *(f"heal-{name}" for name in names)]:
         docker.call("DELETE", f"/containers/{container}?force=1")
     remove_networks(docker, "bench-h")
+    served(options)
+
+
+def served(options):
+    """The same as people see it who are behind a proxy: from a disconnection to the first answer."""
+    what = f"disconnected to the first 200 through Traefik, {SERVED} times"
+    program = Path(os.environ.get("LANDFALL_PROXIES", "target/proxies")) / "traefik"
+    if not program.exists():
+        return report(what, "left out: `scripts/proxies` fetches Traefik")
+    docker = Docker(options.socket)
+    daemon = (Path(options.socket).parent / "dockerd.pid").read_text().strip()
+    labels = {
+        "traefik.enable": "true",
+        "traefik.docker.network": "bench-street",
+        "traefik.http.routers.shop.rule": "PathPrefix(`/`)",
+        "traefik.http.services.shop.loadbalancer.server.port": "8080",
+    }
+    containers = {
+        "street-shop": {"Image": IMAGE, "Cmd": ["/bin/sh", "-c", serve("one")], "Labels": labels, "StopSignal": "SIGKILL"},
+        "street-proxy": {
+            "Image": proxy_image(options, "traefik", str(program)),
+            "Cmd": [*TRAEFIK, "--providers.providersthrottleduration=100ms"],
+            "ExposedPorts": {"80/tcp": {}},
+            "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}, "Binds": [f"{options.socket}:/var/run/docker.sock"]},
+        },
+    }
+    for name, body in containers.items():
+        docker.call("POST", f"/containers/create?name={name}", body)
+        docker.call("POST", f"/containers/{name}/start")
+    directory = options.work / "served"
+    directory.mkdir()
+    proxy = "', proxy: { container: street-proxy, type: Traefik } }"
+    write(directory / "all.yaml", server(options.socket).replace("' }", proxy) + destination("street") + application("shop", "street-shop", "street"))
+    curl = ["nsenter", "--target", daemon, "--net", "curl", "--silent", "--max-time", "1", "--output", "/dev/null", "--write-out", "%{http_code}", "http://127.0.0.1:8080/"]
+
+    def answers():
+        connected = "bench-street" in docker.call("GET", "/containers/street-shop/json")["NetworkSettings"]["Networks"]
+        return connected and subprocess.run(curl, capture_output=True, text=True).stdout == "200"
+
+    def until_answered():
+        deadline = time.monotonic() + PATIENCE
+        while not answers():
+            if time.monotonic() > deadline:
+                sys.exit("nothing behind Traefik answers")
+
+    times = []
+    with controller(options, directory, "--interval", "1h"):
+        until_answered()
+        for _ in range(SERVED):
+            started = time.monotonic()
+            docker.call("POST", "/networks/bench-street/disconnect", {"Container": "street-shop"})
+            until_answered()
+            times.append(time.monotonic() - started)
+    report(what, f"{percentiles(times)}, worst {milliseconds(max(times))}", "about 1 s")
+    for name in containers:
+        docker.call("DELETE", f"/containers/{name}?force=1")
+    remove_networks(docker, "bench-street")
 
 
 def waiting(spans, until):
