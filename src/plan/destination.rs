@@ -122,7 +122,9 @@ pub(super) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) ->
                     Reason::OwnershipConflict,
                     format!("By its labels, the network {:?} belongs to {other}.", network.name),
                 )
-                .hint("choose another network name, or delete that destination first"),
+                .hint(
+                    "choose another network name, and members move there without a gap; deleting that destination first takes them off meanwhile",
+                ),
             )
         }
         Some(_) => in_scope(ctx, destination, network).map_or(Located::Owned(network), Located::Refused),

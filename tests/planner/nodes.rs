@@ -278,7 +278,7 @@ fn destinations_of_one_team_on_several_nodes_share_a_network_that_one_of_them_ma
         "
         default/w1
           ! refused Destination/other/web: By its labels, the network \"web-net\" belongs to Destination/shop/web. (OwnershipConflict)
-              hint: choose another network name, or delete that destination first
+              hint: choose another network name, and members move there without a gap; deleting that destination first takes them off meanwhile
         ",
     );
 }

@@ -79,7 +79,7 @@ fn a_network_of_another_destination_is_an_ownership_conflict_and_is_not_pruned_f
             "
             default/edge-1
               ! refused Destination/shop/web: By its labels, the network \"web-net\" belongs to Destination/shop/old. (OwnershipConflict)
-                  hint: choose another network name, or delete that destination first
+                  hint: choose another network name, and members move there without a gap; deleting that destination first takes them off meanwhile
             ",
         );
 }
