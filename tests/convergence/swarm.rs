@@ -264,6 +264,8 @@ async fn what_a_daemon_says_while_it_goes_down_is_asked_again_on_a_new_connectio
         seen.into_values().next().unwrap().map(|state| state.engine.swarm)
     };
     assert!(matches!(look().await, Ok(SwarmState::Manager { .. })));
+    // Who has a connection is lied to; who only then makes one is not let in.
+    assert!(matches!(theirs.info().await, Ok(info) if matches!(info.swarm, SwarmState::Manager { .. })));
     let stopped = AtomicBool::new(false);
     let (lies, believed) = std::thread::scope(|scope| {
         scope.spawn(|| {
