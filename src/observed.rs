@@ -600,6 +600,9 @@ pub struct ObservedService {
     /// `None`: no rollout is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// When that rollout began, RFC 3339: what tells it from the one before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout_started: Option<String>,
     /// `docker service rollback` has a definition to go back to.
     #[serde(default)]
     pub has_previous: bool,

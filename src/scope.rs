@@ -224,14 +224,7 @@ mod tests {
     }
 
     fn note(kind: NoteKind, object: &str) -> Note {
-        Note {
-            kind,
-            reason: Reason::Undeclared,
-            object: key(object),
-            message: String::new(),
-            hint: None,
-            blockers: Vec::new(),
-        }
+        Note::new(kind, Reason::Undeclared, &key(object), "")
     }
 
     fn selection(namespace: Option<&str>, selector: Option<&str>) -> Selection {

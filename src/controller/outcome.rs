@@ -9,14 +9,14 @@ use super::backoff::{FIGHT, FREE_REPAIRS, LONGEST_REPAIR_WAIT};
 use super::board::{Levels, ManifestState, ServerState};
 use super::pass::{Done, PassEnded};
 use super::run::{Loop, Options};
-use super::state::{Judged, Observed, PassOutcome, SubjectOutcome};
+use super::state::{Fought, Judged, Observed, PassOutcome, SubjectOutcome};
 use super::subject::{InWords, Subject, Touched};
 use crate::api::{Condition, ConditionStatus, ObjectKey};
 use crate::desired::{DesiredServer, DesiredState};
 use crate::manifest::Diagnostic;
 use crate::notice::Seen;
 use crate::observed::{ObservedState, Unobserved, UnobservedReason};
-use crate::plan::{Call, Cause, Note, NoteKind, Operation, Reason, Withheld};
+use crate::plan::{Call, Cause, Note, NoteKind, Operation, Reason, Undone, Withheld};
 use crate::reconcile::Applied;
 use crate::report::json::Document;
 use crate::report::{OperationReport, Outcome, Report, ServerReport};
@@ -299,13 +299,32 @@ impl Loop {
             let fresh = Judged {
                 object: object.clone(),
                 name: InWords(operation).to_string(),
+                advice: advice(report, object, operation),
                 disruptive: operation.disruptive,
                 outcome: judged,
             };
-            let known = subjects.entry(Subject::of(operation)).or_insert(fresh);
+            let repaired = judged == SubjectOutcome::Repaired;
+            let subject = if repaired { Subject::undone(operation) } else { Subject::of(operation) };
+            let known = subjects.entry(subject).or_insert(fresh);
             known.disruptive |= operation.disruptive;
             if matches!(judged, SubjectOutcome::Failed | SubjectOutcome::Undone) {
                 known.outcome = judged;
+            }
+        }
+        for note in report.servers.iter().flat_map(|server| &server.notes) {
+            if !self.settled.contains(&note.object) {
+                continue;
+            }
+            for Undone { service, network, rollout } in &note.undone {
+                let Ok(began) = rollout.parse() else { continue };
+                let judged = Judged {
+                    object: note.object.clone(),
+                    name: format!("the Swarm service {} on {}", service.name, network.name),
+                    advice: advice_for(report, &note.object, &network.name),
+                    disruptive: true,
+                    outcome: SubjectOutcome::UndoneBy(began),
+                };
+                subjects.insert(Subject::attachment(&service.id, network), judged);
             }
         }
         if reachable {
@@ -316,7 +335,7 @@ impl Loop {
     }
 
     /// Shows a pass. `contended`: what something keeps undoing on the server.
-    pub(super) fn show(&mut self, showing: Showing, contended: &BTreeMap<ObjectKey, Vec<String>>) {
+    pub(super) fn show(&mut self, showing: Showing, contended: &BTreeMap<ObjectKey, Vec<Fought>>) {
         let Showing { server, pass, took, reachable, broken, mut status, report, document, withheld, usage } = showing;
         let (server, report) = (&server, &report);
         if report.servers.iter().any(|it| !it.operations.is_empty()) || !reachable {
@@ -360,7 +379,7 @@ impl Loop {
 }
 
 /// The condition `Contended` on what something keeps undoing.
-fn mark_contended(conditions: &mut BTreeMap<ObjectKey, Vec<Condition>>, contended: &BTreeMap<ObjectKey, Vec<String>>) {
+fn mark_contended(conditions: &mut BTreeMap<ObjectKey, Vec<Condition>>, contended: &BTreeMap<ObjectKey, Vec<Fought>>) {
     for (object, names) in contended {
         if let Some(conditions) = conditions.get_mut(object) {
             conditions.push(Condition {
@@ -383,15 +402,31 @@ fn waiting(withheld: &Withheld) -> String {
 }
 
 /// What is said of things that something keeps undoing.
-pub(super) fn fought_over(names: &[String]) -> String {
+pub(super) fn fought_over(fought: &[Fought]) -> String {
+    let names: Vec<&str> = fought.iter().map(|it| it.name.as_str()).collect();
     let more = names.len().saturating_sub(FOUGHT);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    let names = names.iter().take(FOUGHT).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let names = names.into_iter().take(FOUGHT).collect::<Vec<_>>().join(", ");
+    let advice: BTreeSet<&str> = fought.iter().take(FOUGHT).filter_map(|it| it.advice.as_deref()).collect();
+    let advice = advice.into_iter().map(|it| format!(" To end it, {it}.")).collect::<String>();
     format!(
         "Something keeps undoing what is repaired, {FIGHT} times or more within a minute: {names}{more}. It is put back each time, \
-         and after {FREE_REPAIRS} times in a row every {} seconds.",
+         and after {FREE_REPAIRS} times in a row every {} seconds.{advice}",
         LONGEST_REPAIR_WAIT.as_secs()
     )
+}
+
+/// What a note says that keeps others from undoing it.
+fn advice(report: &Report, object: &ObjectKey, operation: &Operation) -> Option<String> {
+    let Call::UpdateService { changes, .. } = &operation.call else { return None };
+    changes.iter().find_map(|change| advice_for(report, object, &change.network.name))
+}
+
+fn advice_for(report: &Report, object: &ObjectKey, network: &str) -> Option<String> {
+    let network = format!("{network:?}");
+    let notes = report.servers.iter().flat_map(|server| &server.notes);
+    let mut lacks = notes.filter(|note| note.reason == Reason::StackFileLacks && note.object == *object);
+    lacks.find(|note| note.message.contains(&network)).and_then(|note| note.hint.clone())
 }
 
 fn is_undone(outcome: &Outcome) -> bool {
@@ -454,7 +489,8 @@ mod tests {
     fn what_something_keeps_undoing_has_a_condition_that_names_it_and_nothing_else_has() {
         let key = |name| ObjectKey::new(Kind::Destination, "shop", name);
         let mut conditions: BTreeMap<_, _> = ["web", "api"].map(|name| (key(name), Vec::new())).into();
-        let names = (1..=7).map(|number| format!("app-{number} on web-net")).collect();
+        let fought = |number| Fought { name: format!("app-{number} on web-net"), advice: None };
+        let names = (1..=7).map(fought).collect();
         mark_contended(&mut conditions, &[(key("web"), names)].into());
         let found = &conditions[&key("web")][0];
         assert_eq!((found.condition_type.as_str(), found.status), ("Contended", ConditionStatus::True));

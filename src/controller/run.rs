@@ -438,8 +438,8 @@ impl Loop {
                 Response::StartPass { server, pass, hold, approved } => self.start_pass(server, pass, hold, approved),
                 Response::StartRollout { server, pass, hold } => self.start_rollout(server, pass, hold),
                 Response::Refresh { server, pass } => self.start_refresh(server, pass),
-                Response::Contended { server, object, name } => {
-                    let message = fought_over(&[name]);
+                Response::Contended { server, object, fought } => {
+                    let message = fought_over(&[fought]);
                     tracing::warn!(server = %server.path(), %object, "{message}");
                     self.memory.happened(EventType::Warning, &server, &object, CONTENDED, &message);
                     self.shared.notifiers.contended(object, Some(server), &message);

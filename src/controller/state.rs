@@ -113,6 +113,15 @@ pub struct Observed {
     pub refresh: bool,
 }
 
+/// What something keeps undoing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fought {
+    /// In words.
+    pub name: String,
+    /// What puts an end to it.
+    pub advice: Option<String>,
+}
+
 /// What became of one thing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
@@ -120,6 +129,8 @@ pub struct Judged {
     pub object: ObjectKey,
     /// In words.
     pub name: String,
+    /// What keeps others from undoing it.
+    pub advice: Option<String>,
     /// A try breaks connections.
     pub disruptive: bool,
     pub outcome: SubjectOutcome,
@@ -133,6 +144,8 @@ pub enum SubjectOutcome {
     Repaired,
     /// It was put back, and undone again before that could be seen.
     Undone,
+    /// A rollout that began then has undone it, and it is put back when that is over.
+    UndoneBy(jiff::Timestamp),
     /// An operation failed.
     Failed,
 }
@@ -155,7 +168,7 @@ pub enum Response {
     /// Have the proxy look again, for all passes since it last did, beside whatever pass runs; send [`Event::Refreshed`].
     Refresh { server: ObjectKey, pass: u64 },
     /// Something keeps undoing what is repaired, from now on.
-    Contended { server: ObjectKey, object: ObjectKey, name: String },
+    Contended { server: ObjectKey, object: ObjectKey, fought: Fought },
     /// Start no more; end when the running passes have ended.
     Drain,
     /// End at once.
@@ -214,7 +227,23 @@ impl Stale {
 struct Watched {
     object: ObjectKey,
     name: String,
+    advice: Option<String>,
     history: History,
+    /// The latest rollout that has undone it, and whether it has been put back since.
+    undone_by: Option<(jiff::Timestamp, bool)>,
+}
+
+impl Watched {
+    /// Remembers the rollout; whether it was counted before.
+    fn is_known(&mut self, rollout: jiff::Timestamp) -> bool {
+        let before = self.undone_by.replace((rollout, false));
+        before.is_some_and(|(known, _)| known == rollout)
+    }
+
+    /// Whether this puts back what a rollout has undone that was counted.
+    fn is_put_back(&mut self) -> bool {
+        self.undone_by.as_mut().is_some_and(|(_, done)| !std::mem::replace(done, true))
+    }
 }
 
 impl Server {
@@ -241,20 +270,25 @@ impl Server {
         jitter: &mut Jitter,
         responses: &mut Vec<Response>,
     ) {
-        for (subject, Judged { object, name, disruptive, outcome }) in subjects {
+        for (subject, Judged { object, name, advice, disruptive, outcome }) in subjects {
             if self.subjects.len() >= REMEMBERED && !self.subjects.contains_key(&subject) {
                 continue;
             }
-            let fresh = Watched { object: object.clone(), name, history: History::default() };
+            let history = History::default();
+            let fresh = Watched { object: object.clone(), name, advice: None, history, undone_by: None };
             let watched = self.subjects.entry(subject).or_insert(fresh);
-            watched.object = object;
+            (watched.object, watched.advice) = (object, advice);
             match outcome {
                 SubjectOutcome::Converged => watched.history.succeeded(),
-                SubjectOutcome::Repaired | SubjectOutcome::Undone => {
+                // Each undoing counts once: when the rollout that has done it is seen, or when it is put back.
+                SubjectOutcome::Repaired if watched.is_put_back() => watched.history.succeeded(),
+                SubjectOutcome::UndoneBy(rollout) if watched.is_known(rollout) => {}
+                SubjectOutcome::Repaired | SubjectOutcome::Undone | SubjectOutcome::UndoneBy(_) => {
                     self.dirty |= outcome == SubjectOutcome::Undone;
                     if watched.history.repaired(now) {
-                        let (object, name) = (watched.object.clone(), watched.name.clone());
-                        responses.push(Response::Contended { server: key.clone(), object, name });
+                        let fought = Fought { name: watched.name.clone(), advice: watched.advice.clone() };
+                        let object = watched.object.clone();
+                        responses.push(Response::Contended { server: key.clone(), object, fought });
                     }
                 }
                 SubjectOutcome::Failed => watched.history.failed(now, longest, disruptive, jitter),
@@ -380,11 +414,14 @@ impl State {
     }
 
     /// What something keeps undoing on the server, by the object that it is for.
-    pub fn contended(&self, now: Duration, server: &ObjectKey) -> BTreeMap<ObjectKey, Vec<String>> {
-        let mut contended: BTreeMap<ObjectKey, Vec<String>> = BTreeMap::new();
+    pub fn contended(&self, now: Duration, server: &ObjectKey) -> BTreeMap<ObjectKey, Vec<Fought>> {
+        let mut contended: BTreeMap<ObjectKey, Vec<Fought>> = BTreeMap::new();
         for watched in self.servers.get(server).into_iter().flat_map(|server| server.subjects.values()) {
             if watched.history.is_contended(now) {
-                contended.entry(watched.object.clone()).or_default().push(watched.name.clone());
+                contended
+                    .entry(watched.object.clone())
+                    .or_default()
+                    .push(Fought { name: watched.name.clone(), advice: watched.advice.clone() });
             }
         }
         contended
@@ -581,7 +618,7 @@ mod tests {
 
     /// Of one resource all of them.
     fn judged(outcome: SubjectOutcome) -> Judged {
-        Judged { object: destination("web"), name: "a on web".to_owned(), disruptive: false, outcome }
+        Judged { object: destination("web"), name: "a on web".to_owned(), advice: None, disruptive: false, outcome }
     }
 
     fn finished(name: &str, outcomes: &[(Subject, SubjectOutcome)]) -> Event {
@@ -895,7 +932,7 @@ mod tests {
         }
         assert_eq!(
             state.contended(at(21), &server("edge")),
-            [(destination("web"), vec!["a on web".to_owned()])].into()
+            [(destination("web"), vec![Fought { name: "a on web".to_owned(), advice: None }])].into()
         );
         // Of the container that takes its place, and of any other, nothing is held back.
         assert_eq!(started(&state.handle_event(at(21), hint())), [("edge".to_owned(), vec![endpoint(7)])]);
@@ -911,6 +948,49 @@ mod tests {
         }
         assert_eq!(now, at(80));
         assert_eq!(state.contended(now, &server("edge")), BTreeMap::new());
+    }
+
+    #[test]
+    fn each_deployment_that_takes_a_service_off_a_network_counts_once_whether_or_not_it_is_put_back_meanwhile() {
+        let mut state = idle(&["edge"]);
+        let attachment =
+            || Subject::Attachment { network: OnNetwork::Id(network(1)), service: "s".repeat(25).try_into().unwrap() };
+        let rollout = |number: u64| {
+            let began = jiff::Timestamp::from_second(i64::try_from(number).unwrap()).unwrap();
+            SubjectOutcome::UndoneBy(began)
+        };
+        let mut said = Vec::new();
+        for number in 0..6 {
+            let now = at(9 * number + 1);
+            // It is looked at more than once while the rollout lasts.
+            for _ in 0..3 {
+                state.handle_event(now, hint());
+                let seen = finished("edge", &[(attachment(), rollout(number))]);
+                said.extend(
+                    state
+                        .handle_event(now, seen)
+                        .into_iter()
+                        .filter(|it| matches!(it, Response::Contended { .. }))
+                        .map(|_| number),
+                );
+            }
+            // Some are over before the next begins, and it is put back.
+            if number % 2 == 0 {
+                state.handle_event(now, hint());
+                let back = finished("edge", &[(attachment(), SubjectOutcome::Repaired)]);
+                assert_eq!(contended(&state.handle_event(now, back)), 0, "{number}");
+            }
+        }
+        assert_eq!(said, [4], "with the fifth, and once");
+        // What is put back without that a rollout was seen counts as well.
+        let mut state = idle(&["edge"]);
+        let mut count = 0;
+        for number in 0..5 {
+            state.handle_event(at(number), hint());
+            let back = finished("edge", &[(attachment(), SubjectOutcome::Repaired)]);
+            count += contended(&state.handle_event(at(number), back));
+        }
+        assert_eq!(count, 1);
     }
 
     #[test]

@@ -17,6 +17,11 @@ pub enum Subject {
     Container(ContainerId),
     Network(NetworkId),
     Service(ServiceId),
+    /// A Swarm service on a network: what a deployment of others undoes.
+    Attachment {
+        network: OnNetwork,
+        service: ServiceId,
+    },
     /// The network of a destination, which does not exist yet. Its name may be drawn anew each time.
     Creation(ObjectKey),
     /// What is run for a resource.
@@ -56,6 +61,21 @@ impl Subject {
         }
     }
 
+    /// What is fought over: as [`Subject::of`], but for a Swarm service the network that it is put on.
+    pub fn undone(operation: &Operation) -> Self {
+        match &operation.call {
+            Call::UpdateService { service, changes } => match changes.as_slice() {
+                [change] if change.attachment.is_some() => Self::attachment(&service.id, &change.network),
+                _ => Self::of(operation),
+            },
+            _ => Self::of(operation),
+        }
+    }
+
+    pub fn attachment(service: &ServiceId, network: &NetworkTarget) -> Self {
+        Self::Attachment { network: network.into(), service: service.clone() }
+    }
+
     /// Whether what happened may have changed what becomes of it.
     pub fn concerns(&self, about: &About) -> bool {
         match self {
@@ -67,14 +87,18 @@ impl Subject {
             Self::Network(network) => about.network.as_ref() == Some(network),
             // A network that came or went: it may have had the name, the subnet or the last of the pool.
             Self::Creation(_) => about.is_network_itself(),
-            Self::Service(_) | Self::Workload(_) => false,
+            Self::Service(_) | Self::Attachment { .. } | Self::Workload(_) => false,
         }
     }
 }
 
 /// Whether the group has to do with one of them.
 pub fn is_about_any(group: &Group, subjects: &BTreeSet<Subject>) -> bool {
-    !subjects.is_empty() && group.operations.iter().any(|operation| subjects.contains(&Subject::of(operation)))
+    let is_one = |operation: &Operation| {
+        subjects.contains(&Subject::of(operation))
+            || operation.parts().iter().any(|part| subjects.contains(&Subject::undone(part)))
+    };
+    !subjects.is_empty() && group.operations.iter().any(is_one)
 }
 
 /// In a sentence: `frontend on web-net`.
@@ -91,6 +115,10 @@ impl fmt::Display for InWords<'_> {
             }
             Call::CreateNetwork(create) => write!(f, "the network {}", create.name),
             Call::RemoveNetwork { network } => write!(f, "the network {}", network.name),
+            Call::UpdateService { service, changes } if changes.len() == 1 => {
+                let network = changes.iter().map(|change| change.network.name.as_str()).collect::<String>();
+                write!(f, "the Swarm service {} on {network}", service.name)
+            }
             Call::UpdateService { service, .. } | Call::ScaleService { service, .. } => {
                 write!(f, "the Swarm service {}", service.name)
             }

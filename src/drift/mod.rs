@@ -363,7 +363,7 @@ fn notes<'a>(
     report: &mut Drift,
 ) {
     for note in notes {
-        let Note { kind, reason, object, message, hint, blockers: _ } = note;
+        let Note { kind, reason, object, message, hint, .. } = note;
         match kind {
             NoteKind::Refused => {
                 let network = network_of(input.desired, object);

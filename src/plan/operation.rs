@@ -618,11 +618,31 @@ pub struct Note {
     pub hint: Option<String>,
     #[serde(default)]
     pub blockers: Vec<Blocker>,
+    /// What a rollout of others has undone, and what is put back when it is over.
+    #[serde(skip)]
+    pub undone: Vec<Undone>,
+}
+
+/// A network that a Swarm service lacks while a rollout of it is under way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Undone {
+    pub service: ServiceTarget,
+    pub network: NetworkTarget,
+    /// When the rollout began, as the engine says it.
+    pub rollout: String,
 }
 
 impl Note {
     pub fn new(kind: NoteKind, reason: Reason, object: &ObjectKey, message: impl Into<String>) -> Self {
-        Self { kind, reason, object: object.clone(), message: message.into(), hint: None, blockers: Vec::new() }
+        Self {
+            kind,
+            reason,
+            object: object.clone(),
+            message: message.into(),
+            hint: None,
+            blockers: Vec::new(),
+            undone: Vec::new(),
+        }
     }
 
     pub fn refused(reason: Reason, object: &ObjectKey, message: impl Into<String>) -> Self {

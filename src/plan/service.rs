@@ -16,7 +16,7 @@ use super::leaving::{Fate, Outlook, Question, Somebody};
 use super::member::{Members, Target, WantedService};
 use super::operation::{
     BlockerKind, Call, Cause, Connection, Group, Journal, JournalPurpose, JournalService, NetworkChange, NetworkTarget,
-    Note, NoteKind, Operation, Reason, ServerPlan, ServiceTarget,
+    Note, NoteKind, Operation, Reason, ServerPlan, ServiceTarget, Undone,
 };
 use super::ownership::Mark;
 use super::{Context, Draft};
@@ -316,8 +316,13 @@ pub(super) fn wait_for_rollouts(ctx: &Context<'_>, plan: &mut ServerPlan) {
         let Some((service, rollout)) = rollouts(group) else { continue };
         for operation in &group.operations {
             let note = rollout_note(&operation.object, service, rollout, operation.cause);
-            if !plan.notes.contains(&note) {
-                plan.notes.push(note);
+            let undone = undone(operation, service);
+            let same = |it: &&mut Note| {
+                (it.kind, it.reason, &it.object, &it.message) == (note.kind, note.reason, &note.object, &note.message)
+            };
+            match plan.notes.iter_mut().find(same) {
+                Some(known) => known.undone.extend(undone),
+                None => plan.notes.push(Note { undone: undone.into_iter().collect(), ..note }),
             }
         }
     }
@@ -327,6 +332,17 @@ pub(super) fn wait_for_rollouts(ctx: &Context<'_>, plan: &mut ServerPlan) {
         Note::waiting(Reason::RolloutInProgress, &group.object, message)
     };
     plan.notes.extend(out.stranded.into_iter().map(waits));
+}
+
+/// The network that the operation was to put the service on again.
+fn undone(operation: &Operation, service: &ObservedService) -> Option<Undone> {
+    let Call::UpdateService { service: target, changes } = &operation.call else { return None };
+    let rollout = service.rollout_started.clone()?;
+    let lacks = |change: &&NetworkChange| {
+        change.attachment.is_some() && matches!(change.cause, Cause::MemberDetached | Cause::ProxyDetached)
+    };
+    let change = changes.iter().find(lacks)?;
+    Some(Undone { service: target.clone(), network: change.network.clone(), rollout })
 }
 
 /// Nodes of a Swarm share its services, and each has a plan of its own: what is updated for one of them is not updated for another in the same

@@ -208,7 +208,7 @@ fn changes(call: &Call) -> Vec<ChangeDocument> {
 }
 
 fn note(server: Option<&str>, note: &Note) -> NoteDocument {
-    let Note { kind, reason, object, message, hint, blockers } = note;
+    let Note { kind, reason, object, message, hint, blockers, undone: _ } = note;
     NoteDocument {
         kind: *kind,
         reason: *reason,

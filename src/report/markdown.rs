@@ -73,7 +73,7 @@ fn fenced(text: &mut String, lines: &str) {
 }
 
 fn notes(text: &mut String, notes: &[Note]) {
-    for Note { kind, reason, object, message, hint, blockers } in notes {
+    for Note { kind, reason, object, message, hint, blockers, .. } in notes {
         let word = match kind {
             NoteKind::Refused => "**Refused**",
             NoteKind::Waiting => "Waiting",

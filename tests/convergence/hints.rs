@@ -122,7 +122,7 @@ impl Controller {
             };
             touched.add(&it.operation.call);
             let (object, name) = (it.operation.object.clone(), it.operation.to_string());
-            let judged = Judged { object, name, disruptive: it.operation.disruptive, outcome };
+            let judged = Judged { object, name, advice: None, disruptive: it.operation.disruptive, outcome };
             let known = subjects.entry(Subject::of(&it.operation)).or_insert(judged);
             if outcome == SubjectOutcome::Failed {
                 known.outcome = outcome;

@@ -260,6 +260,13 @@ fn stack_deployments_and_landfall_do_not_take_a_service_down_between_them() {
     });
     controller.signal("TERM");
     assert_eq!(controller.ended(), 0);
+    let events = world.run("events -o json").expect(0).stdout;
+    let contended = events.lines().filter(|line| line.contains("\"Contended\"")).collect::<Vec<_>>();
+    if deployments >= 5 {
+        let [contended] = contended.as_slice() else { panic!("told once: {contended:?}") };
+        assert!(contended.contains("the Swarm service shop_api on web-net"), "{contended}");
+        assert!(contended.contains("in the stack file: `networks: { web-net: { external: true } }`"), "{contended}");
+    }
     let told = world.run("diff").expect(0);
     assert!(told.stdout.contains("(StackFileLacks)") && told.stdout.contains("external: true"), "{told}");
     figure(&format!(

@@ -153,6 +153,22 @@ fn nothing_of_a_service_changes_while_a_rollout_of_it_is_under_way() {
 }
 
 #[test]
+fn what_a_rollout_of_others_has_undone_is_named_with_that_rollout() {
+    let mut scenario = manager()
+        .network(network("web-net").of("web").overlay())
+        .service("shop_api", &[], 3)
+        .destination(destination("web").named("web-net").member(application("api").swarm_service("shop_api")));
+    let api = scenario.state().services.last_mut().unwrap();
+    (api.rollout, api.rollout_started) = (Some(Rollout::Updating), Some("2026-01-01T00:00:00Z".to_owned()));
+    let plan = scenario.plan();
+    let notes = plan.servers[0].notes.iter().filter(|note| note.reason == landfall::plan::Reason::RolloutInProgress);
+    let undone: Vec<_> = notes.flat_map(|note| &note.undone).collect();
+    let [undone] = undone.as_slice() else { panic!("{plan}") };
+    assert_eq!((undone.service.name.as_str(), undone.network.name.as_str()), ("shop_api", "web-net"));
+    assert_eq!(undone.rollout, "2026-01-01T00:00:00Z");
+}
+
+#[test]
 fn a_deletion_that_would_change_a_service_in_the_middle_of_a_rollout_is_refused() {
     let mut scenario = manager()
         .proxy_service("edge")

@@ -776,6 +776,7 @@ impl World {
             networks: Vec::new(),
             replicas: Some(0),
             rollout: None,
+            rollout_started: None,
             has_previous: false,
             tasks: None,
             failure: None,

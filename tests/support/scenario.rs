@@ -214,6 +214,7 @@ impl Scenario {
             networks: ids,
             replicas: Some(replicas),
             rollout: None,
+            rollout_started: None,
             has_previous: false,
             tasks: None,
             failure: None,

@@ -377,6 +377,7 @@ fn overlays_are_declared_with_their_services_and_tasks_are_not_members_of_their_
         networks: vec![ServiceNetwork { target: net.id.as_str().to_owned(), attachment: ServiceAttachment::default() }],
         replicas: Some(1),
         rollout: None,
+        rollout_started: None,
         has_previous: false,
         tasks: None,
         failure: None,

@@ -389,7 +389,7 @@ wire!(Service {
     "ServiceStatus" tasks: Option<ServiceStatus>,
 });
 wire!(PreviousSpec { "Name" name: String, });
-wire!(UpdateStatus { "State" state: String, });
+wire!(UpdateStatus { "State" state: String, "StartedAt" started: String, });
 wire!(ServiceStatus { "RunningTasks" running: u64, "DesiredTasks" desired: u64, });
 wire!(ServiceSpec {
     "Name" name: String,
@@ -437,6 +437,7 @@ impl TryFrom<Service> for ObservedService {
             labels,
             networks,
             replicas,
+            rollout_started: rollout.map(|_| service.update.started).filter(|started| !started.is_empty()),
             rollout,
             has_previous,
             tasks,
