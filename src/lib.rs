@@ -40,6 +40,7 @@ pub mod git;
 pub mod ids;
 pub mod observe;
 mod post;
+mod program;
 pub mod reconcile;
 pub mod secrets;
 pub mod sources;

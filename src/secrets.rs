@@ -1,20 +1,23 @@
 //! Values that manifests name and do not hold: read last, from the environment, from files and from files that SOPS has encrypted.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use crate::desired::{DesiredServer, DesiredState};
+use crate::manifest::Base;
+use crate::program::ask;
 use crate::workload::{Secret, SecretSource, Workload};
 
 /// Bytes of one value at most.
 const LARGEST: u64 = 1 << 20;
 /// Characters of a generated password: 32 of CUID2's alphabet are some 160 bits.
 const PASSWORD: u16 = 32;
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 /// Whether a password that is to be generated may be written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +28,10 @@ pub enum Generate {
 }
 
 /// Reads every value of what is planned for. One that cannot be had stays without, and says why; whatever needs it is refused.
-pub fn read(desired: &mut DesiredState, generate: Generate) {
-    let mut reader = Reader { generate, values: BTreeMap::new(), decrypted: BTreeMap::new() };
+///
+/// `base`: where the files are.
+pub fn read(desired: &mut DesiredState, base: &Base, generate: Generate) {
+    let mut reader = Reader { base, generate, values: BTreeMap::new(), decrypted: BTreeMap::new() };
     let named = |workload: &Workload| workload.container.values().any(|(_, value)| value.is_secret());
     let names = |server: &DesiredServer| {
         let members = server.destinations.iter().flat_map(|it| &it.members);
@@ -42,9 +47,25 @@ pub fn read(desired: &mut DesiredState, generate: Generate) {
 }
 
 /// Reads one value, to be shown to whoever has asked for it.
-pub fn reveal(source: &SecretSource) -> Result<String, String> {
-    let mut reader = Reader { generate: Generate::No, values: BTreeMap::new(), decrypted: BTreeMap::new() };
+pub fn reveal(source: &SecretSource, base: &Base) -> Result<String, String> {
+    let mut reader = Reader { base, generate: Generate::No, values: BTreeMap::new(), decrypted: BTreeMap::new() };
     reader.value(source)
+}
+
+/// The files that values are read from, as manifests name them.
+pub fn files(desired: &DesiredState) -> BTreeSet<String> {
+    let workloads = desired.destinations().flat_map(|(_, it)| &it.members).filter_map(|it| it.workload.as_deref());
+    let secrets = workloads.flat_map(|it| it.container.values()).filter_map(|(_, value)| value.secret());
+    secrets.filter_map(|secret| file_of(&secret.source)).map(str::to_owned).collect()
+}
+
+fn file_of(source: &SecretSource) -> Option<&str> {
+    match source {
+        SecretSource::Env(_) => None,
+        SecretSource::File { path, .. } => Some(path),
+        SecretSource::Sops { file, .. } => Some(file),
+        SecretSource::Rendered { within, .. } => file_of(within),
+    }
 }
 
 /// Gives the values that are asked for what they are in `declared`, and reads nothing: a value that nothing there names stays without.
@@ -72,14 +93,15 @@ pub fn lend(desired: &mut DesiredState, declared: &DesiredState) {
     }
 }
 
-struct Reader {
+struct Reader<'a> {
+    base: &'a Base,
     generate: Generate,
     values: BTreeMap<SecretSource, Result<String, String>>,
     /// Files that SOPS has decrypted, as JSON.
     decrypted: BTreeMap<String, Result<serde_json::Value, String>>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn fill(&mut self, secret: &mut Secret) {
         let value = self.value(&secret.source.clone());
         secret.set(value);
@@ -104,18 +126,25 @@ impl Reader {
     }
 
     fn file(&self, path: &str, generate: bool) -> Result<String, String> {
-        match read_file(Path::new(path)) {
+        let unreadable = |why: String| format!("the file {path} cannot be read: {why}");
+        if generate && self.base.is_of_commit(path) {
+            return Err(format!(
+                "a password cannot be generated into the file {path}: it is one of the repository; name an absolute path"
+            ));
+        }
+        let place = self.base.path(path).map_err(unreadable)?;
+        match read_file(&place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && generate => match self.generate {
-                Generate::Yes => write_password(Path::new(path))
+                Generate::Yes => write_password(&place)
                     .map_err(|error| format!("a password could not be written to the file {path}: {error}")),
                 Generate::No => Ok("(generated)".to_owned()),
             },
-            read => read.map_err(|error| format!("the file {path} cannot be read: {}", plain(&error))),
+            read => read.map_err(|error| unreadable(plain(&error))),
         }
     }
 
     fn sops(&mut self, file: &str, key: &str) -> Result<String, String> {
-        let document = self.decrypted.entry(file.to_owned()).or_insert_with(|| decrypt(file)).clone()?;
+        let document = self.decrypted.entry(file.to_owned()).or_insert_with(|| decrypt(file, self.base)).clone()?;
         let found = key.split('.').try_fold(&document, |value, part| value.get(part));
         match found {
             Some(serde_json::Value::String(text)) => Ok(text.clone()),
@@ -126,10 +155,14 @@ impl Reader {
     }
 }
 
-/// One trailing line break is how editors end a file, and no part of the value.
+/// One trailing line break is how editors end a file, and no part of the value. A pipe that nothing is written to is not waited for.
 fn read_file(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    file.take(LARGEST + 1).read_to_string(&mut text)?;
     if text.len() as u64 > LARGEST {
         return Err(io::Error::other("it is larger than 1 MiB"));
     }
@@ -156,22 +189,19 @@ fn write_password(path: &Path) -> io::Result<String> {
 }
 
 /// `sops` decrypts with whatever keys its own configuration leads to, age among them.
-fn decrypt(file: &str) -> Result<serde_json::Value, String> {
-    let output = Command::new("sops")
-        .args(["--decrypt", "--output-type", "json", "--"])
-        .arg(file)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => format!("{file} needs the program `sops`, which is not installed"),
-            _ => format!("sops cannot be run: {}", plain(&error)),
-        })?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it says nothing").to_owned();
-        return Err(format!("sops cannot decrypt {file}: {line}"));
+fn decrypt(file: &str, base: &Base) -> Result<serde_json::Value, String> {
+    let place = base.path(file).map_err(|why| format!("sops cannot decrypt {file}: {why}"))?;
+    let mut command = Command::new("sops");
+    command.args(["--decrypt", "--output-type", "json", "--"]).arg(&place);
+    let answer = ask(&mut command).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!("{file} needs the program `sops`, which is not installed"),
+        _ => format!("sops cannot be run: {}", plain(&error)),
+    })?;
+    if !answer.success {
+        let said = answer.stderr.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it says nothing");
+        return Err(format!("sops cannot decrypt {file}: {}", said.replace(&*place.to_string_lossy(), file)));
     }
-    serde_json::from_slice(&output.stdout).map_err(|_| format!("what sops makes of {file} is no JSON"))
+    serde_json::from_str(&answer.stdout).map_err(|_| format!("what sops makes of {file} is no JSON"))
 }
 
 fn plain(error: &io::Error) -> String {
@@ -183,8 +213,9 @@ fn plain(error: &io::Error) -> String {
 mod tests {
     use super::*;
 
-    fn reader(generate: Generate) -> Reader {
-        Reader { generate, values: BTreeMap::new(), decrypted: BTreeMap::new() }
+    fn reader(generate: Generate) -> Reader<'static> {
+        static HERE: std::sync::LazyLock<Base> = std::sync::LazyLock::new(Base::default);
+        Reader { base: &HERE, generate, values: BTreeMap::new(), decrypted: BTreeMap::new() }
     }
 
     #[test]

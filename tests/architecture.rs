@@ -41,6 +41,7 @@ const SHELL: &[&str] = &[
     "ids",
     "post",
     "reconcile",
+    "program",
     "secrets",
     "controller",
     "store",

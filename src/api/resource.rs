@@ -371,7 +371,7 @@ pub struct PasswordSpec {
     /// Environment variable of the Landfall process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<String>,
-    /// File on the machine that Landfall runs on, relative to the manifest.
+    /// File, relative to the manifest: with `--git` one of the commit, else of the machine that Landfall runs on, as is any absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// Key of a file that is encrypted with SOPS.

@@ -12,7 +12,7 @@ pub struct ValueFrom {
     /// Environment variable of the Landfall process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<String>,
-    /// File on the machine that Landfall runs on, relative to the manifest. A trailing newline is not part of the value.
+    /// File, relative to the manifest: with `--git` one of the commit, else of the machine that Landfall runs on, as is any absolute path. A trailing newline is not part of the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// Key of a file that is encrypted with SOPS, relative to the manifest. `sops` decrypts it.

@@ -80,8 +80,8 @@ pub(crate) fn desired(manifests: &Manifests, set: &str) -> DesiredState {
 /// The same. `generate`: whether passwords that are to be generated are written down.
 pub(crate) fn desired_with(manifests: &Manifests, set: &str, generate: Generate) -> DesiredState {
     let mut desired = manifests.desired(set);
-    secrets::read(&mut desired, generate);
-    compose::read(&mut desired);
+    secrets::read(&mut desired, manifests.base(), generate);
+    compose::read(&mut desired, manifests.base());
     desired
 }
 

@@ -15,7 +15,7 @@ use super::target::TargetArgs;
 use super::{Context, Error, Exit, record, report, servers};
 use crate::api::{ConditionStatus, Kind, Object, ObjectKey, Spec};
 use crate::engine::connect;
-use crate::manifest::LocatedObject;
+use crate::manifest::{Base, LocatedObject};
 use crate::plan::facts::{EndpointFacts, NetworkFacts, SubnetFacts};
 use crate::plan::{Blocker, DeleteMode, FreshIds, Note, NoteKind, Operation, PlanInput, Request, plan};
 use crate::printable::{natural, one_line};
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         .filter_map(|key| manifests.get(key))
         .map(|located| {
             let mut page = Page::new(&seen, context.width());
-            page.show_secrets = args.show_secrets;
+            page.reveal = args.show_secrets.then(|| manifests.base());
             let page = page.object(located);
             page + &Page::new(&seen, context.width()).events(&located.object.key(), &events)
         })
@@ -93,7 +93,8 @@ struct Page<'a> {
     seen: &'a Seen,
     width: Option<usize>,
     text: String,
-    show_secrets: bool,
+    /// Secrets are shown: where their files are.
+    reveal: Option<&'a Base>,
 }
 
 /// Of one object.
@@ -106,7 +107,7 @@ const VALUES: usize = 18;
 
 impl<'a> Page<'a> {
     fn new(seen: &'a Seen, width: Option<usize>) -> Self {
-        Self { seen, width, text: String::new(), show_secrets: false }
+        Self { seen, width, text: String::new(), reveal: None }
     }
 
     fn object(mut self, located: &LocatedObject) -> String {
@@ -332,9 +333,9 @@ impl<'a> Page<'a> {
     fn resource(&mut self, key: &ObjectKey) {
         let seen = self.seen;
         if let Some(connection) = seen.connection(key) {
-            let url = match self.show_secrets {
-                false => connection.masked_url(),
-                true => reveal(&connection.url()).unwrap_or_else(|why| format!("<unknown>: {why}")),
+            let url = match self.reveal {
+                None => connection.masked_url(),
+                Some(base) => reveal(&connection.url(), base).unwrap_or_else(|why| format!("<unknown>: {why}")),
             };
             self.field("Connection URL", &url);
         }

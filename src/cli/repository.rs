@@ -1,11 +1,12 @@
 //! `--git URL`: manifests from a repository.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::args::{self, ManifestArgs, SetArgs, StateArgs};
 use super::client::{self, Controller};
 use super::{Context, Error, record};
-use crate::git::{self, Address, GitError, Repository, Signatures, Wanted};
+use crate::git::{self, Address, GitError, Named, Repository, Signatures, Wanted};
 use crate::manifest::{Manifests, Source};
 use crate::sources;
 use crate::store::state_directory;
@@ -76,7 +77,7 @@ impl GitArgs {
         if self.git.is_some() || !files.is_absent() {
             return self.load(files, state, context);
         }
-        let Some(InForce { revision, sources, .. }) = in_force(state, set, context)? else {
+        let Some(InForce { revision, sources, commit, .. }) = in_force(state, set, context)? else {
             let [path] = files.paths().try_into().unwrap_or_else(|_| [PathBuf::new()]);
             return Err(client::none_found(state, set)
                 .prefixed(format!("there is no {}, and ", path.display()))
@@ -88,6 +89,10 @@ impl GitArgs {
             args::invalid(&problems)
                 .hint("they are good to the controller, which is of another version than this command")
         })?;
+        let manifests = match commit {
+            Some(commit) => manifests.with_base(commit.base()),
+            None => manifests,
+        };
         Ok(Loaded { manifests, revision, kept: true })
     }
 
@@ -98,9 +103,13 @@ impl GitArgs {
         // Whoever asks for this once wants what is there now: an older revision would be a surprise.
         let checkout = context.block_on(repository.fetch())?.map_err(|error| failed(&error))?;
         tracing::info!(revision = checkout.revision, "fetched");
+        let checkout = Arc::new(checkout);
         let (read, problems) = checkout.read();
         let manifests =
             sources::validate(&[checkout.name()], &read, problems).map_err(|problems| args::invalid(&problems))?;
+        let named = Named::by(&manifests.desired(""));
+        context.block_on(checkout.provide(&named))?.map_err(|error| failed(&error))?;
+        let manifests = manifests.with_base(checkout.base());
         Ok(Some(Loaded { manifests, revision: Some(checkout.revision.clone()), kept: false }))
     }
 

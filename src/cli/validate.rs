@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     // What `diff` cannot plan for is no more valid here than there.
     let read = args.manifests.read().and_then(|manifests| {
         let mut desired = manifests.desired("default");
-        compose::read(&mut desired);
+        compose::read(&mut desired, manifests.base());
         let found = stack::diagnostics(&desired);
         if manifest::count(&found) > 0 { Err(found) } else { Ok((manifests, found)) }
     });

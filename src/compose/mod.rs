@@ -5,17 +5,13 @@ mod run;
 mod socket;
 
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-pub use read::{inputs, read};
+pub use read::{files, inputs, lend, read, words};
 pub use run::{Ran, Work};
 
-/// For one question to the program.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Bytes of an answer at most.
-const LARGEST: u64 = 8 << 20;
+use crate::program::ask;
+
 /// The first version that says what is under way as JSON.
 const TELLS_JSON: (u32, u32) = (2, 29);
 
@@ -83,56 +79,6 @@ fn is_about_another(variable: &OsStr) -> bool {
 fn numbers(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.split(['.', '-', '+']);
     Some((parts.next()?.parse().ok()?, parts.next().and_then(|minor| minor.parse().ok()).unwrap_or(0)))
-}
-
-struct Answer {
-    success: bool,
-    stdout: String,
-    stderr: String,
-}
-
-/// Runs a command to its end, which has to come soon.
-fn ask(command: &mut Command) -> io::Result<Answer> {
-    wait(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
-}
-
-/// The same, with something to read.
-fn tell(command: &mut Command, input: String) -> io::Result<Answer> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that does not read is ended when its time is over, and the thread with it.
-        std::thread::spawn(move || stdin.write_all(input.as_bytes()));
-    }
-    wait(child)
-}
-
-fn wait(mut child: Child) -> io::Result<Answer> {
-    let collect = |stream: Option<Box<dyn Read + Send>>| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            if let Some(stream) = stream {
-                // What comes beyond is not read, and the program ends when it notices.
-                let _ = stream.take(LARGEST).read_to_end(&mut bytes);
-            }
-            String::from_utf8_lossy(&bytes).into_owned()
-        })
-    };
-    let stdout = collect(child.stdout.take().map(|it| Box::new(it) as _));
-    let stderr = collect(child.stderr.take().map(|it| Box::new(it) as _));
-    let deadline = Instant::now() + PATIENCE;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if Instant::now() >= deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("it did not end within {PATIENCE:?}")));
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    let text = |thread: std::thread::JoinHandle<String>| thread.join().unwrap_or_default();
-    Ok(Answer { success: status.success(), stdout: text(stdout), stderr: text(stderr) })
 }
 
 #[cfg(test)]

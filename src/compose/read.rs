@@ -9,10 +9,12 @@ use std::sync::Arc;
 use saphyr_parser::Parser;
 use serde_json::Value;
 
-use super::{INSTALL, Program, ask, tell};
+use super::{INSTALL, Program};
 use crate::desired::{DesiredDestination, DesiredMember, DesiredServer, DesiredState, Endpoint};
 use crate::engine::connect::{ContextEnvironment, ContextTarget, context};
+use crate::manifest::Base;
 use crate::plan::Reason;
+use crate::program::{ask, tell};
 use crate::workload::stack::{self, Additions, Made, Model, Stack, Unmade};
 
 /// Bytes of a compose file.
@@ -21,11 +23,15 @@ const LARGEST_FILE: u64 = 1 << 20;
 const FURTHER_FILES: usize = 64;
 /// Files that are read at once. Each is a few short-lived processes.
 const AT_ONCE: usize = 4;
+/// After these words Compose quotes what it could not read.
+const QUOTING: &[&str] = &["unterminated quoted value", "in variable name near"];
 /// Values of variables that are shorter are no secrets, and words of messages.
 const SECRET: usize = 4;
 
 /// Has Compose read every file of what is planned for. One that cannot be read says why; whatever needs it is refused.
-pub fn read(desired: &mut DesiredState) {
+///
+/// `base`: where the files are.
+pub fn read(desired: &mut DesiredState, base: &Base) {
     let set = desired.set.clone();
     let declares =
         |server: &DesiredServer| server.destinations.iter().flat_map(|it| &it.members).any(|it| it.stack.is_some());
@@ -37,7 +43,8 @@ pub fn read(desired: &mut DesiredState) {
     let program = Program::find();
     let mut work = Vec::new();
     for server in &servers {
-        let local = is_local(&server.endpoint);
+        // The files of a commit go when the next one is in force: a container cannot have them mounted.
+        let local = base.part().is_none() && is_local(&server.endpoint);
         for destination in &server.destinations {
             work.extend(
                 destination
@@ -57,7 +64,9 @@ pub fn read(desired: &mut DesiredState) {
             line: None,
         });
         let made = match program {
-            Ok(program) => Making { program, set: &set, server, destination, member, stack, local: *local }.make(),
+            Ok(program) => {
+                Making { program, base, set: &set, server, destination, member, stack, local: *local }.make()
+            }
             Err(missing) => Err(missing),
         };
         Some(Arc::new(Stack { made, ..stack.clone() }))
@@ -78,23 +87,86 @@ pub fn read(desired: &mut DesiredState) {
     }
 }
 
-/// The files that the stacks are made of, as far as their compose files name them.
-pub fn inputs(desired: &DesiredState) -> Vec<PathBuf> {
+/// Gives stacks what was made of them in `declared`, and reads nothing: one that is another there stays without.
+pub fn lend(desired: &mut DesiredState, declared: &DesiredState) {
+    for (key, server) in &mut desired.servers {
+        if server.destinations.iter().flat_map(|it| &it.members).all(|it| it.stack.is_none()) {
+            continue;
+        }
+        let known = declared.servers.get(key);
+        for destination in &mut Arc::make_mut(server).destinations {
+            let known = known.and_then(|it| it.destinations.iter().find(|it| it.key == destination.key));
+            for member in destination.members.iter_mut().filter(|it| it.stack.is_some()) {
+                let known = known.and_then(|it| it.members.iter().find(|it| is_the_same_stack(it, member)));
+                let Some(stack) = member.stack.as_mut().map(Arc::make_mut) else { continue };
+                stack.made = match known.and_then(|it| it.stack.as_ref()) {
+                    Some(known) => known.made.clone(),
+                    None => Err(Unmade {
+                        reason: Reason::ComposeInvalid,
+                        message: format!(
+                            "The stack {} is not declared like this by the manifests in force, and no file is read for a request.",
+                            stack.project
+                        ),
+                        hint: "`landfall diff` reads the compose file, where it is".to_owned(),
+                        line: None,
+                    }),
+                };
+            }
+        }
+    }
+}
+
+/// Whether what is made of the one is what is made of the other. A request has no directory that the file could be seen from.
+fn is_the_same_stack(declared: &DesiredMember, asked: &DesiredMember) -> bool {
+    let (Some(declared_stack), Some(stack)) = (&declared.stack, &asked.stack) else { return false };
+    let same_file = |declared: &str, asked: &str| {
+        Path::new(declared).ends_with(asked.trim_start_matches("./").trim_start_matches("../"))
+    };
+    let same_variables = match (&declared_stack.env_file, &stack.env_file) {
+        (None, None) => true,
+        (Some(declared), Some(asked)) => same_file(declared, asked),
+        _ => false,
+    };
+    declared.resource == asked.resource
+        && (declared.connect, &declared.endpoint.aliases) == (asked.connect, &asked.endpoint.aliases)
+        && declared_stack.project == stack.project
+        && declared_stack.routes == stack.routes
+        && declared_stack.target_ports == stack.target_ports
+        && same_file(&declared_stack.file, &stack.file)
+        && same_variables
+}
+
+/// The stacks that are brought up, once for each member that has one.
+fn stacks(desired: &DesiredState) -> impl Iterator<Item = &Stack> {
     let members = desired.destinations().flat_map(|(_, destination)| &destination.members);
+    members.filter_map(|member| member.stack.as_deref())
+}
+
+/// The compose files with their files of variables, as manifests name them.
+pub fn files(desired: &DesiredState) -> BTreeSet<(String, Option<String>)> {
+    stacks(desired).map(|stack| (stack.file.clone(), stack.env_file.clone())).collect()
+}
+
+/// The files of this machine that the stacks are made of, as far as their compose files name them.
+pub fn inputs(desired: &DesiredState) -> Vec<PathBuf> {
     let mut found = BTreeSet::new();
-    for stack in members.filter_map(|member| member.stack.as_deref()) {
+    for stack in stacks(desired) {
         let file = PathBuf::from(&stack.file);
         let beside = |name: &str| file.parent().unwrap_or(Path::new("")).join(name);
         found.insert(stack.env_file.as_ref().map_or_else(|| beside(".env"), PathBuf::from));
         let mut text = String::new();
         let _ = std::fs::File::open(&file).and_then(|open| open.take(LARGEST_FILE).read_to_string(&mut text));
         // Files of variables, configurations, and whatever is included or extended: words that are names of files.
-        let words = text.split(|c: char| c.is_whitespace() || "\"'[]{},:".contains(c));
-        let named = words.filter(|word| word.contains(['.', '/']) && !word.ends_with('/')).map(beside);
+        let named = words(&text).filter(|word| word.contains(['.', '/']) && !word.ends_with('/')).map(beside);
         found.extend(named.filter(|path| path.is_file()).take(FURTHER_FILES));
         found.insert(file);
     }
     found.into_iter().collect()
+}
+
+/// What may be names of files in a compose file.
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c.is_whitespace() || "\"'[]{},:".contains(c)).filter(|word| !word.is_empty())
 }
 
 /// Whether paths of this machine are paths of the server.
@@ -110,6 +182,7 @@ fn is_local(endpoint: &Endpoint) -> bool {
 
 struct Making<'a> {
     program: &'a Program,
+    base: &'a Base,
     set: &'a str,
     server: &'a DesiredServer,
     destination: &'a DesiredDestination,
@@ -167,7 +240,7 @@ impl Making<'_> {
             model: Model::new(&completed),
             findings,
             version: self.program.version.clone(),
-            directory: directory.display().to_string(),
+            directory: self.base.lasting().unwrap_or(&directory).display().to_string(),
             builds,
         })
     }
@@ -191,8 +264,9 @@ impl Making<'_> {
     }
 
     fn absolute(&self, path: &str) -> Result<PathBuf, Unmade> {
-        std::fs::canonicalize(path).map_err(|error| {
-            let message = format!("{path} cannot be read: {}", plain(&error));
+        let place = self.base.path(path);
+        place.and_then(|place| std::fs::canonicalize(place).map_err(|error| plain(&error))).map_err(|why| {
+            let message = format!("{path} cannot be read: {why}");
             Unmade {
                 reason: Reason::ComposeInvalid,
                 message: format!("The stack {} cannot be read: {message}.", self.stack.project),
@@ -228,6 +302,10 @@ impl Making<'_> {
     /// What Compose has against the file, with the line where that can be told.
     fn refusal(&self, said: &str, text: &str, file: &Path) -> Unmade {
         let shown = last_line(said).replace(&file.display().to_string(), &self.stack.file);
+        let shown = match self.base.part() {
+            Some(_) => shown.replace(&format!("{}/", self.base.root().display()), ""),
+            None => shown,
+        };
         // Of syntax Compose counts the lines of the block, and not of the file.
         if let Some((line, what)) = syntax(text) {
             return self.invalid(format!("it is no YAML: {what}"), Some(line));
@@ -255,16 +333,52 @@ fn last_line(said: &str) -> String {
 fn secrets(file: &Path) -> BTreeSet<String> {
     let mut text = String::new();
     let _ = std::fs::File::open(file).and_then(|open| open.take(LARGEST_FILE).read_to_string(&mut text));
-    let values =
-        text.lines().filter_map(|line| line.split_once('=')).map(|(_, value)| value.trim().trim_matches(['"', '\'']));
+    let values = text
+        .lines()
+        .filter_map(|line| line.split_once(['=', ':']))
+        .map(|(_, value)| value.trim().trim_matches(['"', '\'']));
     values.filter(|value| value.len() >= SECRET).map(str::to_owned).collect()
 }
 
 fn masked(text: &str, secrets: &BTreeSet<String>) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
+    let text = secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"));
+    text.lines().map(without_values).collect::<Vec<_>>().join("\n")
+}
+
+/// Of what Compose cannot read in a file of variables, it shows the rest of the line or of the file.
+fn without_values(line: &str) -> String {
+    let shown = QUOTING.iter().filter_map(|words| line.find(words).map(|at| at + words.len())).min();
+    match shown.and_then(|at| line.get(..at)) {
+        Some(before) => format!("{before} ***"),
+        None => line.to_owned(),
+    }
 }
 
 fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_compose_quotes_of_a_file_of_variables_is_not_shown() {
+        let none = BTreeSet::new();
+        for (said, shown) in [
+            (
+                "failed to read v.env: line 2: unterminated quoted value \"s3cret",
+                "failed to read v.env: line 2: unterminated quoted value ***",
+            ),
+            (
+                "failed to read .env: line 1: unexpected character \"!\" in variable name near \"A!=s3cret\\nB=s3cret\"",
+                "failed to read .env: line 1: unexpected character \"!\" in variable name near ***",
+            ),
+            ("services.web.image must be a string", "services.web.image must be a string"),
+        ] {
+            assert_eq!(masked(said, &none), shown);
+        }
+        assert_eq!(masked("level=warning A\nno s3cret", &["s3cret".to_owned()].into()), "level=warning A\nno ***");
+    }
 }

@@ -6,14 +6,18 @@ use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
-use crate::manifest::Source;
+use crate::manifest::{Base, Source};
 
 /// Manifests that do not change.
 #[derive(Debug, Default)]
-pub struct Kept(Vec<u8>);
+pub struct Kept {
+    packed: Vec<u8>,
+    base: Base,
+}
 
 impl Kept {
-    pub fn new(sources: &[Source]) -> Self {
+    /// `base`: where the files are that they name.
+    pub fn new(sources: &[Source], base: Base) -> Self {
         let mut packed = DeflateEncoder::new(Vec::new(), Compression::fast());
         let write = |packed: &mut DeflateEncoder<Vec<u8>>, bytes: &[u8]| {
             packed.write_all(&(bytes.len() as u64).to_le_bytes())?;
@@ -24,15 +28,19 @@ impl Kept {
             write(&mut packed, source.name.as_bytes())?;
             write(&mut packed, &source.bytes)
         });
-        Self(packed.finish().unwrap_or_default())
+        Self { packed: packed.finish().unwrap_or_default(), base }
+    }
+
+    pub fn base(&self) -> &Base {
+        &self.base
     }
 
     /// As they were.
     pub fn sources(&self) -> io::Result<Vec<Source>> {
-        if self.0.is_empty() {
+        if self.packed.is_empty() {
             return Ok(Vec::new());
         }
-        let mut packed = DeflateDecoder::new(self.0.as_slice());
+        let mut packed = DeflateDecoder::new(self.packed.as_slice());
         let mut sources = Vec::new();
         while let Some(name) = part(&mut packed)? {
             let bytes = part(&mut packed)?.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -68,10 +76,10 @@ mod tests {
         };
         let sources: Vec<Source> =
             (0..1000).map(source).chain([Source { name: "empty.yaml".to_owned(), bytes: Vec::new() }]).collect();
-        let kept = Kept::new(&sources);
+        let kept = Kept::new(&sources, Base::default());
         assert_eq!(kept.sources().unwrap(), sources);
         let plain: usize = sources.iter().map(|source| source.bytes.len()).sum();
-        assert!(kept.0.len() * 5 < plain, "{} of {plain}", kept.0.len());
+        assert!(kept.packed.len() * 5 < plain, "{} of {plain}", kept.packed.len());
         assert_eq!(Kept::default().sources().unwrap(), []);
     }
 }

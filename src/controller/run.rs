@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -31,6 +33,7 @@ use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::engine::connect::{self, ConnectOptions};
 use crate::engine::{DockerWriter, EngineError};
 use crate::execute::Limits;
+use crate::git::{Checkout, Named};
 use crate::manifest::{self, Diagnostic};
 use crate::notice::Notifier;
 use crate::observe::ObserveLimits;
@@ -47,6 +50,8 @@ use crate::turns::Turns;
 
 /// Events that wait to be handled. Hints beyond it are dropped: each says the same as the next resync.
 const BACKLOG: usize = 1024;
+/// Bytes of a file that is no manifest.
+const MAX_INPUT: u64 = 8 << 20;
 /// Problems of one reading of the manifests that are logged one by one; the status and `validate` have them all.
 const LOGGED_PROBLEMS: usize = 20;
 /// Disconnections that are remembered for the record. Those that nothing is put back for are forgotten with the others.
@@ -136,7 +141,7 @@ pub async fn run(
         }),
         desired: DesiredState::default(),
         content: None,
-        inputs: Vec::new(),
+        inputs: Inputs::default(),
         revision: None,
         links: BTreeMap::new(),
         writers: Arc::default(),
@@ -252,12 +257,43 @@ pub(super) enum Message {
     },
 }
 
+/// Files that are no manifests, and that the desired state is made of as well.
+#[derive(Debug, Clone, Default)]
+struct Inputs {
+    /// Of this machine.
+    files: Vec<PathBuf>,
+    /// Of the commit.
+    named: BTreeSet<String>,
+}
+
+impl Inputs {
+    fn of(good: &Good, checkout: Option<&Checkout>) -> Self {
+        let named = checkout.map(Checkout::provided).unwrap_or_default();
+        let of_commit = |path: &Path| good.sources.base().is_of_commit(&path.to_string_lossy());
+        let values = secrets::files(&good.desired).into_iter().map(PathBuf::from);
+        let files = compose::inputs(&good.desired).into_iter().chain(values).filter(|path| !of_commit(path)).collect();
+        Self { files, named }
+    }
+
+    fn hash(&self, checkout: Option<&Checkout>, hasher: &mut DefaultHasher) {
+        for path in &self.files {
+            // As much as is read of any of them, and of nothing that is not a file.
+            let mut bytes = Vec::new();
+            let read = std::fs::metadata(path).is_ok_and(|it| it.is_file())
+                && std::fs::File::open(path).and_then(|file| file.take(MAX_INPUT).read_to_end(&mut bytes)).is_ok();
+            (path, read.then_some(bytes)).hash(hasher);
+        }
+        for path in &self.named {
+            (path, checkout.and_then(|it| it.object(path))).hash(hasher);
+        }
+    }
+}
+
 /// What the files say.
 pub(super) struct Reading {
     /// Hash of their names and bytes, and of what could not be read.
     content: u64,
-    /// The files that belong to it beside the manifests.
-    inputs: Vec<PathBuf>,
+    inputs: Inputs,
     result: Result<Good, Wrong>,
 }
 
@@ -300,8 +336,7 @@ pub(super) struct Loop {
     pub(super) desired: DesiredState,
     /// Hash of what was read last, good or bad.
     content: Option<u64>,
-    /// Files that are no manifests, and that the desired state is made of as well.
-    inputs: Vec<PathBuf>,
+    inputs: Inputs,
     /// Of the repository, where the last good set is from one.
     pub(super) revision: Option<String>,
     links: BTreeMap<ObjectKey, Link>,
@@ -547,7 +582,7 @@ impl Loop {
             let (reading, revision) = read.unwrap_or_else(|panic| {
                 let problems = vec![Diagnostic::of_file("manifests", format!("reading them failed: {panic}"))];
                 let result = Err(Wrong { problems, before: None });
-                (Some(Reading { content: 0, inputs: Vec::new(), result }), None)
+                (Some(Reading { content: 0, inputs: Inputs::default(), result }), None)
             });
             let _ = shared.inbox.send(Message::Loaded { reading, revision }).await;
         });
@@ -733,7 +768,7 @@ fn count(problems: &[Diagnostic]) -> String {
 fn read_manifests(
     options: &Options,
     known: Option<u64>,
-    inputs: &[PathBuf],
+    inputs: &Inputs,
     first: bool,
 ) -> (Option<Reading>, Option<String>) {
     let Some(said) = options.manifests.read() else { return (None, None) };
@@ -744,9 +779,10 @@ fn read_manifests(
     for problem in &said.problems {
         problem.to_string().hash(&mut hasher);
     }
-    let content = |inputs: &[PathBuf]| {
+    let checkout = said.checkout.clone();
+    let content = |inputs: &Inputs| {
         let mut hasher = hasher.clone();
-        inputs.iter().for_each(|path| (path, std::fs::read(path).ok()).hash(&mut hasher));
+        inputs.hash(checkout.as_deref(), &mut hasher);
         hasher.finish()
     };
     let revision = said.revision.clone();
@@ -761,7 +797,7 @@ fn read_manifests(
         });
         Wrong { problems, before }
     });
-    let inputs = result.as_ref().map(|good| compose::inputs(&good.desired)).unwrap_or_default();
+    let inputs = result.as_ref().map(|good| Inputs::of(good, checkout.as_deref())).unwrap_or_default();
     (Some(Reading { content: content(&inputs), inputs, result }), revision)
 }
 
@@ -769,9 +805,18 @@ fn read_manifests(
 fn judge(options: &Options, said: Said) -> Result<Good, Vec<Diagnostic>> {
     let manifests = sources::validate(&said.names, &said.sources, said.problems)?;
     let mut desired = manifests.desired(&options.set);
-    secrets::read(&mut desired, Generate::Yes);
-    compose::read(&mut desired);
+    let manifests = match &said.checkout {
+        None => manifests,
+        Some(checkout) => {
+            // This thread is one that may wait.
+            let provided = Handle::current().block_on(checkout.provide(&Named::by(&desired)));
+            provided.map_err(|error| vec![error.diagnostic()])?;
+            manifests.with_base(checkout.base())
+        }
+    };
+    secrets::read(&mut desired, manifests.base(), Generate::Yes);
+    compose::read(&mut desired, manifests.base());
     desired.source.clone_from(&options.source);
     let (fingerprints, notifiers) = (manifests.fingerprints(), manifests.notifiers());
-    Ok(Good { desired, fingerprints, notifiers, sources: Kept::new(&said.sources) })
+    Ok(Good { desired, fingerprints, notifiers, sources: Kept::new(&said.sources, manifests.base().clone()) })
 }

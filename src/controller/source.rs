@@ -39,6 +39,8 @@ pub struct Said {
     pub names: Vec<PathBuf>,
     /// Of the repository.
     pub revision: Option<String>,
+    /// The commit, of a repository: it has the files that the manifests name.
+    pub checkout: Option<Arc<Checkout>>,
 }
 
 impl Source {
@@ -59,7 +61,7 @@ impl Source {
         match self {
             Source::Files { paths, .. } => {
                 let (sources, problems) = sources::read(paths, &mut std::io::empty());
-                Some(Said { sources, problems, names: paths.clone(), revision: None })
+                Some(Said { sources, problems, names: paths.clone(), revision: None, checkout: None })
             }
             Source::Git(git) => git.read(),
         }
@@ -69,7 +71,7 @@ impl Source {
     pub fn before(&self) -> Option<Said> {
         match self {
             Source::Files { .. } => None,
-            Source::Git(git) => git.now().before.as_deref().map(said),
+            Source::Git(git) => git.now().before.as_ref().map(said),
         }
     }
 
@@ -155,7 +157,7 @@ impl GitSource {
             (Some(checkout), _) => Some(said(&checkout)),
             (None, Some(problem)) => {
                 let names = vec![PathBuf::from(&problem.file)];
-                Some(Said { sources: Vec::new(), problems: vec![problem], names, revision: None })
+                Some(Said { sources: Vec::new(), problems: vec![problem], names, revision: None, checkout: None })
             }
             (None, None) => None,
         }
@@ -278,7 +280,8 @@ impl GitSource {
     }
 }
 
-fn said(checkout: &Checkout) -> Said {
+fn said(checkout: &Arc<Checkout>) -> Said {
     let (sources, problems) = checkout.read();
-    Said { sources, problems, names: vec![checkout.name()], revision: Some(checkout.revision.clone()) }
+    let revision = Some(checkout.revision.clone());
+    Said { sources, problems, names: vec![checkout.name()], revision, checkout: Some(Arc::clone(checkout)) }
 }

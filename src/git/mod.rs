@@ -8,13 +8,15 @@
 
 mod address;
 mod command;
+mod named;
 pub mod origin;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -23,6 +25,7 @@ use thiserror::Error;
 
 pub use address::Address;
 use command::{Failure, Git, REMOTE};
+pub use named::Named;
 use tree::{Selection, Tree};
 
 use crate::manifest::{Diagnostic, Source};
@@ -276,7 +279,7 @@ impl Repository {
     async fn check_out(&mut self, revision: &str) -> Result<Checkout, GitError> {
         self.verify(revision).await?;
         let tree = self.tree(revision).await?;
-        let selection = self.select(revision, &tree).await?;
+        let (selection, links) = self.select(revision, &tree).await?;
         for path in &selection.submodules {
             tracing::warn!(address = %self.wanted.address, path, "a submodule is another repository, and not read");
         }
@@ -285,31 +288,44 @@ impl Repository {
         let objects = tree::objects(&output, contents.len()).map_err(|message| self.refused(revision, message))?;
 
         self.made += 1;
-        let root =
-            self.directory.join("checkouts").join(format!("{}-{}-{}", short(revision), std::process::id(), self.made));
+        let checkouts = self.directory.join("checkouts");
+        // As programs will name it that are told of files in it.
+        let checkouts = fs::canonicalize(checkouts).map_err(|error| self.unusable(&error))?;
+        let root = checkouts.join(format!("{}-{}-{}", short(revision), std::process::id(), self.made));
+        // A path that is a file is the only one in its directory.
+        let shown = if tree.is_file { String::new() } else { self.wanted.path.clone() };
+        let part = root.join(&shown);
         let write = || -> io::Result<File> {
             let lock = File::create(lock_of(&root))?;
             lock.lock()?;
-            fs::create_dir_all(&root)?;
+            fs::create_dir_all(&part)?;
             for (path, content) in selection.files.keys().zip(objects) {
-                let path = root.join(path);
-                fs::create_dir_all(path.parent().unwrap_or(&root))?;
+                let path = part.join(path);
+                fs::create_dir_all(path.parent().unwrap_or(&part))?;
                 fs::write(path, content)?;
             }
             for (path, target) in &selection.links {
-                let path = root.join(path);
-                fs::create_dir_all(path.parent().unwrap_or(&root))?;
+                let path = part.join(path);
+                fs::create_dir_all(path.parent().unwrap_or(&part))?;
                 std::os::unix::fs::symlink(if target.is_empty() { "." } else { target }, path)?;
             }
             Ok(lock)
         };
         let lock = write().map_err(|error| self.unusable(&error))?;
-        // A path that is a file is the only one in its directory.
-        let shown = if tree.is_file { String::new() } else { self.wanted.path.clone() };
         let log = ["log", "-1", "--no-show-signature", "--format=%an%x00%s%x00%ct", revision];
         let said = self.git().run(&log, b"", MAX_COMMIT, LOCAL_LIMIT).await.ok();
         let commit = said.and_then(|said| Commit::parse(revision, &said));
-        Ok(Checkout { revision: revision.to_owned(), commit, root, shown, _lock: lock })
+        let Listed { entries: tree, .. } = tree;
+        let copy = Copy { wanted: self.wanted.clone(), directory: self.directory.clone(), tree, links };
+        Ok(Checkout {
+            revision: revision.to_owned(),
+            commit,
+            root,
+            shown,
+            copy,
+            provided: Mutex::default(),
+            _lock: lock,
+        })
     }
 
     async fn verify(&self, revision: &str) -> Result<(), GitError> {
@@ -355,7 +371,7 @@ impl Repository {
         Ok(Listed { entries, is_file })
     }
 
-    async fn select(&self, revision: &str, tree: &Listed) -> Result<Selection, GitError> {
+    async fn select(&self, revision: &str, tree: &Listed) -> Result<(Selection, tree::Links), GitError> {
         let refused = |message: String| self.refused(revision, message);
         let links = tree::links(&tree.entries).map_err(refused)?;
         let objects: Vec<&str> = links.iter().map(|(_, object)| *object).collect();
@@ -366,7 +382,8 @@ impl Repository {
             let target = std::str::from_utf8(target).map_err(|_| refused(format!("{path} leads to no valid name")))?;
             by_path.insert((*path).to_owned(), target.to_owned());
         }
-        tree::select(&tree.entries, by_path).map_err(refused)
+        let selection = tree::select(&tree.entries, &by_path).map_err(refused)?;
+        Ok((selection, by_path))
     }
 
     /// The contents of objects, as `git cat-file --batch` has them.
@@ -419,15 +436,28 @@ impl Commit {
     }
 }
 
+/// Where the files of a commit come from.
+#[derive(Debug)]
+struct Copy {
+    wanted: Wanted,
+    directory: PathBuf,
+    tree: Tree,
+    links: tree::Links,
+}
+
 /// One commit's manifests on this machine, for as long as this value lives. Nothing changes it.
 #[derive(Debug)]
 pub struct Checkout {
     pub revision: String,
     /// `None`: git has nothing to say about it.
     pub commit: Option<Commit>,
+    /// What is in here is named as in the repository.
     root: PathBuf,
-    /// The directory within the repository that the root stands for.
+    /// The directory within the repository that is read; empty: all of it.
     shown: String,
+    copy: Copy,
+    /// Files that were looked for to be written out, from the root of what is read.
+    provided: Mutex<BTreeSet<String>>,
     /// Tells other processes that it is in use.
     _lock: File,
 }
@@ -435,10 +465,9 @@ pub struct Checkout {
 impl Checkout {
     /// Reads the manifests. They are named as in the repository.
     pub fn read(&self) -> (Vec<Source>, Vec<Diagnostic>) {
-        let (mut sources, mut problems) = sources::read(std::slice::from_ref(&self.root), &mut io::empty());
+        let (mut sources, mut problems) = sources::read(&[self.root.join(&self.shown)], &mut io::empty());
         let named = |name: &mut String| {
-            let below = Path::new(name.as_str()).strip_prefix(&self.root).map(|rest| Path::new(&self.shown).join(rest));
-            if let Ok(path) = below {
+            if let Ok(path) = Path::new(name.as_str()).strip_prefix(&self.root) {
                 *name = if path.as_os_str().is_empty() { ".".to_owned() } else { path.display().to_string() };
             }
         };

@@ -34,6 +34,9 @@ pub(super) enum EntryKind {
 
 pub(super) type Tree = BTreeMap<String, Entry>;
 
+/// Where each symbolic link leads, as it is written in the tree.
+pub(super) type Links = BTreeMap<String, String>;
+
 /// Reads `git ls-tree -r -z -l`.
 pub(super) fn parse(listing: &[u8]) -> Result<Tree, String> {
     let mut tree = Tree::new();
@@ -71,7 +74,7 @@ fn is_manifest(path: &str) -> bool {
 
 /// Where a link leads.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// To an entry, or to nothing; within the part that is read.
     Inside(String),
     Outside,
@@ -79,7 +82,7 @@ enum Place {
 }
 
 /// Follows a path through the links of the tree, as the kernel would.
-fn follow(path: &str, links: &BTreeMap<String, String>) -> Place {
+pub(super) fn follow(path: &str, links: &Links) -> Place {
     let mut ahead: Vec<String> = path.rsplit('/').map(str::to_owned).collect();
     let mut here: Vec<String> = Vec::new();
     let mut hops = 0;
@@ -130,15 +133,15 @@ pub(super) fn links(tree: &Tree) -> Result<Vec<(&str, &str)>, String> {
 }
 
 /// Chooses what is written out. `targets`: of every link.
-pub(super) fn select(tree: &Tree, targets: BTreeMap<String, String>) -> Result<Selection, String> {
+pub(super) fn select(tree: &Tree, targets: &Links) -> Result<Selection, String> {
     let mut files: BTreeSet<&str> = tree
         .iter()
         .filter(|(path, it)| it.kind == EntryKind::File && is_manifest(path))
         .map(|(p, _)| p.as_str())
         .collect();
     let mut links = BTreeMap::new();
-    for (path, target) in &targets {
-        let place = match follow(path, &targets) {
+    for (path, target) in targets {
+        let place = match follow(path, targets) {
             Place::Inside(place) => place,
             Place::Outside => {
                 return Err(format!("the symbolic link {path} leads outside of what is read (to {target})"));
@@ -203,7 +206,7 @@ mod tests {
         let mut entries: Vec<_> = files.iter().map(|path| (*path, EntryKind::File)).collect();
         entries.extend(links.iter().map(|(path, _)| (*path, EntryKind::Link)));
         let targets = links.iter().map(|(path, target)| ((*path).to_owned(), (*target).to_owned())).collect();
-        let selection = select(&tree(&entries), targets)?;
+        let selection = select(&tree(&entries), &targets)?;
         Ok((selection.files.into_keys().collect(), selection.links.into_iter().collect()))
     }
 

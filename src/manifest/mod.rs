@@ -5,6 +5,7 @@
 //! bytes ─ text ─► text ─ tree ─► located nodes ─ check ─► objects ─ resolve ─► DesiredState
 //! ```
 
+mod base;
 mod check;
 mod diagnostic;
 mod endpoint;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use base::Base;
 pub use diagnostic::{Diagnostic, Severity, count};
 
 use crate::api::{Kind, Object, ObjectKey, Spec};
@@ -78,6 +80,7 @@ pub struct Manifests {
     objects: BTreeMap<ObjectKey, LocatedObject>,
     servers: BTreeMap<ObjectKey, Arc<DesiredServer>>,
     skipped: Vec<Skipped>,
+    base: Base,
 }
 
 /// Something among the manifests that is for another tool.
@@ -114,6 +117,17 @@ impl Manifests {
     /// Adds what was left out before anything was read of it.
     pub(crate) fn skip(&mut self, files: Vec<Skipped>) {
         self.skipped.splice(0..0, files);
+    }
+
+    /// Where the files are that they name.
+    pub fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// The same manifests, with the files that they name there.
+    #[must_use]
+    pub fn with_base(self, base: Base) -> Self {
+        Self { base, ..self }
     }
 
     /// Whom `run` tells, in the order of their keys.
@@ -224,7 +238,7 @@ pub fn load(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
         let location = locate(&texts, loaded.source, loaded.root.span)?;
         Some((loaded.object.key(), LocatedObject { object: loaded.object, location }))
     });
-    Ok(Manifests { objects: objects.collect(), servers: resolved, skipped })
+    Ok(Manifests { objects: objects.collect(), servers: resolved, skipped, base: Base::default() })
 }
 
 /// Values that are not to be shown, by the index of their source.

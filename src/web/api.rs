@@ -2,6 +2,7 @@
 //!
 //! Objects look as `get -o json` prints them, without the `spec`: a manifest may hold what is nobody's business here.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Json;
@@ -16,7 +17,7 @@ use super::view::{DestinationView, Filter, ResourceView, ServerView, Standing, V
 use super::{Problem, WebState};
 use crate::api::{Kind, ObjectKey};
 use crate::controller::board::ManifestState;
-use crate::manifest::Source;
+use crate::manifest::{Base, Source};
 use crate::report::json::Document;
 
 /// How much one answer holds at most.
@@ -144,6 +145,32 @@ pub struct InForce {
     pub problems: Vec<String>,
     /// Why the repository cannot be followed.
     pub source_problem: Option<String>,
+    /// Where the files are that they name, if they are of a repository.
+    #[serde(default)]
+    pub commit: Option<CommitFiles>,
+}
+
+/// Files of the commit that is in force, on the controller's machine.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CommitFiles {
+    /// They are named as in the repository from here.
+    root: PathBuf,
+    /// The part of the repository that is read; empty: all of it.
+    part: PathBuf,
+    /// A directory that stays when the commit is not in force any more.
+    lasting: PathBuf,
+}
+
+impl CommitFiles {
+    fn of(base: &Base) -> Option<Self> {
+        let (part, lasting) = (base.part()?.to_owned(), base.lasting()?.to_owned());
+        Some(Self { root: base.root().to_owned(), part, lasting })
+    }
+
+    /// For as long as the commit stays in force.
+    pub fn base(self) -> Base {
+        Base::of_commit(self.root, self.part, self.lasting, None)
+    }
 }
 
 /// A file.
@@ -161,6 +188,7 @@ pub(super) async fn sources(State(state): State<WebState>) -> Result<Json<InForc
         let board = state.board.read();
         (board.manifests.clone(), Arc::clone(&board.sources))
     };
+    let commit = CommitFiles::of(kept.base());
     let unpacked = tokio::task::spawn_blocking(move || kept.sources()).await;
     let sources = unpacked.map_err(|error| error.to_string()).and_then(|it| it.map_err(|error| error.to_string()));
     let sources = sources.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Unreadable", error))?;
@@ -181,6 +209,7 @@ pub(super) async fn sources(State(state): State<WebState>) -> Result<Json<InForc
         sources: sources.into_iter().map(text).collect(),
         problems: manifests.problems.iter().take(PROBLEMS).map(ToString::to_string).collect(),
         source_problem: problem.map(|problem| problem.message.clone()),
+        commit,
     }))
 }
 

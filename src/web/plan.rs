@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use super::answer::Asked;
 use super::{Problem, WebState};
 use crate::api::ObjectKey;
+use crate::compose;
 use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::connect::{self, ConnectOptions};
 use crate::engine::{EngineError, EngineErrorKind};
@@ -133,6 +134,7 @@ fn make(
     let mut desired = manifests.desired(set);
     desired.source.clone_from(&declared.source);
     secrets::lend(&mut desired, declared);
+    compose::lend(&mut desired, declared);
     let request = Request {
         prune,
         protected: protected(objects).cloned().collect(),

@@ -2,6 +2,7 @@
 
 mod fetch;
 mod follow;
+mod named;
 mod pushed;
 mod refusals;
 mod signed;

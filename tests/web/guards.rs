@@ -156,7 +156,8 @@ fn the_manifests_themselves_are_read_on_the_socket_and_nowhere_else() {
     served.board.update(|board| {
         let bytes = format!("url: {secret}\n").into_bytes();
         let source = landfall::manifest::Source { name: "n.yaml".to_owned(), bytes };
-        board.sources = std::sync::Arc::new(landfall::controller::kept::Kept::new(&[source]));
+        board.sources =
+            std::sync::Arc::new(landfall::controller::kept::Kept::new(&[source], landfall::manifest::Base::default()));
     });
     let told = over_socket(&served.socket, "GET /api/v1/manifests/sources").expect(200).json();
     assert_eq!(told["sources"][0]["text"], format!("url: {secret}\n"));
