@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use landfall::engine::connect::{ConnectOptions, UnixDialer};
-use landfall::engine::{DockerWriter, EngineError, EngineErrorKind, Reader, ServiceUpdate, Watcher, Writer};
+use landfall::engine::{
+    DockerWriter, EngineError, EngineErrorKind, LogRequest, Reader, ServiceUpdate, Watcher, Writer,
+};
 use landfall::observed::{ContainerId, EndpointSettings, NetworkId, ServiceId};
 use landfall::plan::NetworkCreate;
+use landfall::workload::{ContainerCreate, ContainerTemplate, ContainerUpdate};
 
 /// Three gigabytes are as good as no end.
 const SENT: usize = 3 << 30;
@@ -50,7 +53,10 @@ fn answer(mut stream: std::os::unix::net::UnixStream, status: &str, begin: &str,
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK");
             continue;
         }
-        let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n\r\n{begin}");
+        let _ = match status.contains("\r\n") {
+            true => write!(stream, "HTTP/1.1 {status}{begin}"),
+            false => write!(stream, "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n\r\n{begin}"),
+        };
         let mut left = SENT;
         while left > 0 && stream.write_all(piece.as_bytes()).is_ok() {
             left = left.saturating_sub(piece.len());
@@ -95,6 +101,29 @@ async fn calls(engine: &DockerWriter) -> Vec<(&'static str, Result<(), EngineErr
         }
         Ok(())
     };
+    let logs = async {
+        let request = LogRequest { follow: false, tail: Some(10), since: None, timestamps: false };
+        let mut lines = engine.logs(&container(), request).await?;
+        // Who follows a log reads it line by line and keeps none of it.
+        let mut left = 10_000;
+        while let Some(line) = lines.next().await {
+            line?;
+            left -= 1;
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let made = ContainerCreate {
+        name: "web".to_owned(),
+        image: "web:1".to_owned(),
+        labels: std::collections::BTreeMap::new(),
+        template: ContainerTemplate::default(),
+        inherited: Vec::new(),
+        drainable: false,
+    };
+    let limits = ContainerUpdate { restart: None, nano_cpus: Some(1), memory: None, pids: None };
     let settings = EndpointSettings::default();
     vec![
         ("info", engine.info().await.map(drop)),
@@ -103,8 +132,30 @@ async fn calls(engine: &DockerWriter) -> Vec<(&'static str, Result<(), EngineErr
         ("container", engine.container(&container()).await.map(drop)),
         ("services", engine.services().await.map(drop)),
         ("task", engine.task("abc").await.map(drop)),
+        ("network", engine.network(&network()).await.map(drop)),
+        ("network by name", engine.network_named("web").await.map(drop)),
+        ("containers on", engine.containers_on(&network()).await.map(drop)),
+        ("nodes", engine.nodes().await.map(drop)),
+        ("attachments", engine.attachments().await.map(drop)),
+        ("failure", engine.failure(&service()).await.map(drop)),
+        ("workload", engine.workload(&container()).await.map(drop)),
+        ("image", engine.image("web:1").await.map(drop)),
+        ("remote digest", engine.remote_digest("web:1").await.map(drop)),
+        ("log tail", engine.log_tail(&container(), 10).await.map(drop)),
+        ("volumes", engine.volumes().await.map(drop)),
+        ("storage", engine.storage().await.map(drop)),
         ("recent events", engine.recent_events(0).await.map(drop)),
         ("events", events.await),
+        ("logs", logs.await),
+        ("pull", engine.pull_image("web:1", &|_, _| ()).await),
+        ("create container", engine.create_container(&made, "web", &settings).await.map(drop)),
+        ("remove container", engine.remove_container(&container(), true).await),
+        ("discard", engine.discard_container(&container()).await),
+        ("rename", engine.rename_container(&container(), "web").await),
+        ("update container", engine.update_container(&container(), &limits).await),
+        ("create volume", engine.create_volume("web", &std::collections::BTreeMap::new()).await),
+        ("exec", engine.exec(&container(), &["true"]).await.map(drop)),
+        ("exec output", engine.exec_output(&container(), &["true"], 1000).await.map(drop)),
         ("create", engine.create_network(&create()).await.map(drop)),
         ("connect", engine.connect(&network(), &container(), &settings).await),
         ("disconnect", engine.disconnect(&network(), &container(), true).await),
@@ -116,10 +167,22 @@ async fn calls(engine: &DockerWriter) -> Vec<(&'static str, Result<(), EngineErr
     ]
 }
 
+/// Calls whose answer is needed whole.
+const NEEDED: &[&str] =
+    &["info", "networks", "containers", "create", "create container", "storage", "volumes", "image", "exec"];
+
 #[tokio::test]
 #[ignore = "run by the test below"]
 async fn every_call_against_every_flood() {
-    let floods: [(&str, &str, &str); 9] = [
+    // With a line break: the beginning of the head itself.
+    let floods: [(&str, &str, &str); 16] = [
+        ("200 OK\r\n", "", "X-More: header\r\n"),
+        ("200 OK\r\nX-Long: ", "", "x"),
+        ("200 OK\r\nContent-Length: 9999999999999\r\n\r\n", "", "x"),
+        ("200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1;", "extension"),
+        ("200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "2\r\n[]\r\n0\r\n", "X-More: trailer\r\n"),
+        ("200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "", "1\r\n{\r\n"),
+        ("100 Continue\r\n\r\n", "", "HTTP/1.1 100 Continue\r\n\r\n"),
         ("200 OK", "", "x"),
         ("200 OK", "[", " "),
         ("200 OK", "[{\"Id\":\"", "0"),
@@ -136,7 +199,7 @@ async fn every_call_against_every_flood() {
         for (call, said) in calls(&flood.engine()).await {
             let tells = match &said {
                 // What was asked for is done; that more is said of it than there is to say changes nothing.
-                Ok(()) => status.starts_with("20") && !["info", "networks", "containers", "create"].contains(&call),
+                Ok(()) => status.starts_with("20") && (!NEEDED.contains(&call) || begin.contains("[]")),
                 Err(error) => error.to_string().len() < 1_000 && error.kind != EngineErrorKind::NotFound,
             };
             assert!(tells, "{status} {begin}{again}: {call}: {said:?}");

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::run::{Ran, command, finish};
 use crate::support::repository::{Http, HttpForge, Upstream};
@@ -34,7 +34,23 @@ const PLANTED: &[&str] = &[
     "PLANTED-passphrase",
     "PLANTED-on-a-wrong-line",
     "PLANTED-in-a-wrong-field",
+    "PLANTED-database-password",
+    "PLANTED-compose-variable",
+    "PLANTED-compose-environment",
+    "PLANTED-compose-env-file",
+    "PLANTED-compose-unterminated",
+    "PLANTED-posted-value",
 ];
+
+/// A stack with secrets in each of the places where Compose takes them from.
+const STACK: &str = "services:
+  web:
+    image: landfall/busybox:test
+    command: [sleep, '1000000']
+    stop_signal: SIGKILL
+    env_file: variables.env
+    environment: { A: '${VARIABLE}', B: PLANTED-compose-environment }
+";
 
 fn manifests(host: &Host, value: &str, replicas: usize) -> String {
     format!(
@@ -71,7 +87,24 @@ spec:
   files:
     - {{ path: /run/a, value: PLANTED-file-value }}
     - {{ path: /run/b, valueFrom: {{ file: /{dir}/file-file }} }}
+    - {{ path: /run/c, valueFrom: {{ database: {{ name: orders, field: url }} }} }}
   logging: {{ driver: json-file, options: {{ tag: PLANTED-log-option }} }}
+---
+apiVersion: landfall/v1
+kind: Database
+metadata: {{ name: orders, namespace: shop }}
+spec:
+  destination: web
+  engine: PostgreSQL
+  version: '17'
+  credentials: {{ password: {{ file: /{dir}/database-password }} }}
+---
+apiVersion: landfall/v1
+kind: Service
+metadata: {{ name: cms, namespace: shop }}
+spec:
+  destination: web
+  compose: {{ project: cms, file: /{dir}/stack/compose.yaml, healthTimeoutSeconds: 20 }}
 ---
 apiVersion: landfall/v1
 kind: Notifier
@@ -181,13 +214,39 @@ impl Drop for Running {
     }
 }
 
+/// Everything that an assistant is told by the tools of `mcp`.
+fn assistant(landfall: &dyn Fn(&str) -> std::process::Command, search: &mut Search) {
+    let begin = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" } });
+    let call = |id: usize, tool: &str, arguments: Value| json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "name": tool, "arguments": arguments } });
+    let mut messages = vec![
+        json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": begin }),
+        json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
+    ];
+    let of = |kind: &str, name: &str| json!({ "kind": kind, "name": name });
+    let calls = [
+        ("list", json!({})),
+        ("list", of("application", "shop/app")),
+        ("describe", of("application", "shop/app")),
+        ("describe", of("database", "shop/orders")),
+        ("describe", of("notifier", "shop/hook")),
+        ("diff", json!({})),
+        ("drift", json!({})),
+        ("doctor", json!({})),
+    ];
+    messages.extend(calls.into_iter().enumerate().map(|(number, (tool, arguments))| call(number + 1, tool, arguments)));
+    let input: String = messages.iter().map(|message| format!("{message}\n")).collect();
+    let ran = finish(&mut landfall("mcp -vvv"), &input);
+    assert_eq!(ran.stdout.lines().count(), 9, "{ran}");
+    search.ran("mcp", &ran);
+}
+
 #[test]
 fn planted_secrets_are_nowhere_but_where_they_belong() {
     let host = Host::start();
     // Makes the image.
     let _ = host.container("none");
     let planted = directory(&host);
-    std::fs::create_dir(&planted).unwrap();
+    std::fs::create_dir_all(planted.join("stack")).unwrap();
     for (name, content) in [
         ("env-file", "PLANTED-env-file"),
         ("file-file", "PLANTED-file-file"),
@@ -195,6 +254,10 @@ fn planted_secrets_are_nowhere_but_where_they_belong() {
         ("secret", "PLANTED-webhook-secret"),
         ("act", "PLANTED-act-token"),
         ("read", "PLANTED-read-token"),
+        ("database-password", "PLANTED-database-password"),
+        ("stack/compose.yaml", STACK),
+        ("stack/.env", "VARIABLE=PLANTED-compose-variable\n"),
+        ("stack/variables.env", "C=PLANTED-compose-env-file\n"),
     ] {
         std::fs::write(planted.join(name), content).unwrap();
     }
@@ -225,6 +288,7 @@ fn planted_secrets_are_nowhere_but_where_they_belong() {
         host.get("/containers/json").to_string().contains("shop-app-1") && !host.networks_of("shop-app-1").is_empty()
     };
     wait_for("the application", || runs().then_some(()));
+    wait_for("the stack", || host.get("/containers/json").to_string().contains("cms-web-1").then_some(()));
     // Something to tell of, and something that fails to be told.
     host.disconnect("web-net", "shop-app-1");
     running.says("not told");
@@ -255,6 +319,18 @@ fn planted_secrets_are_nowhere_but_where_they_belong() {
         "describe destination web -n shop",
         "describe application app -n shop -vvv",
         "describe notifier",
+        "describe all -n shop",
+        "describe database orders -n shop -vvv",
+        "describe service cms -n shop -vvv",
+        "explain application.spec.env",
+        "explain database.spec.credentials",
+        "get servers,destinations -o yaml",
+        "get images",
+        "get volumes -o json",
+        "doctor -o json",
+        "doctor --possible -vvv",
+        "subnets -o json",
+        "graph --observed",
         "graph",
         "graph -o dot",
         "graph -o svg",
@@ -281,6 +357,14 @@ fn planted_secrets_are_nowhere_but_where_they_belong() {
     for pass in history["items"].as_array().unwrap().iter().take(20) {
         said(&mut search, &format!("history {}", pass["pass"]));
     }
+    // Words of a file of variables that Compose cannot read.
+    std::fs::write(planted.join("stack/variables.env"), "C=\"PLANTED-compose-unterminated\n").unwrap();
+    for arguments in ["validate", "diff -vvv", "apply --yes -vvv", "describe service cms -n shop", "drift -o json"] {
+        let ran = said(&mut search, arguments);
+        assert!(ran.to_string().contains("variables.env") || arguments.starts_with("drift"), "{ran}");
+    }
+    std::fs::write(planted.join("stack/variables.env"), "C=PLANTED-compose-env-file\n").unwrap();
+    assistant(&landfall, &mut search);
     next(&(manifests(&host, "PLANTED-env-value", 1) + WRONG));
     for arguments in ["validate", "validate -o json", "validate -o yaml", "diff", "apply", "get all"] {
         assert_eq!(said(&mut search, arguments).code, 2);
@@ -299,6 +383,8 @@ fn planted_secrets_are_nowhere_but_where_they_belong() {
     for object in ["Server/infra/edge", "Server/infra/far", "Destination/shop/web", "Application/shop/app"] {
         paths.extend([format!("/objects/{object}"), format!("/api/v1/objects/{object}")]);
     }
+    paths.extend(["/api/v1/objects/Database/shop/orders", "/api/v1/objects/Service/shop/cms"].map(str::to_owned));
+    paths.extend(["/objects/Database/shop/orders", "/objects/Service/shop/cms", "/topology.svg"].map(str::to_owned));
     for path in &paths {
         let answer = client::request(address, &format!("GET {path}"), &headers);
         search.look(path, format!("{:?}{}", answer.headers, answer.body).as_bytes());
@@ -308,6 +394,20 @@ fn planted_secrets_are_nowhere_but_where_they_belong() {
         let answer = client::request(address, line, &[("Authorization", "Bearer PLANTED-act-tokem")]);
         search.look(line, answer.body.as_bytes());
     }
+    let posted = manifests(&host, "PLANTED-posted-value", 2);
+    let plan = "POST /api/v1/plan?prune=true";
+    let authority = address.to_string();
+    let post = |body: &str| {
+        let headers = [("Host", authority.as_str()), headers[0], ("Content-Type", "application/yaml")];
+        client::send(client::connect(address), plan, &headers, body)
+    };
+    let planned = post(&posted);
+    assert_eq!(planned.status, 200, "{planned:?}");
+    search.look(plan, planned.body.as_bytes());
+    assert!(!planned.body.contains("bug in Landfall") && !planned.body.contains("ComposeInvalid"), "{}", planned.body);
+    let wrong = post(&(posted + WRONG));
+    assert_eq!(wrong.status, 422, "{wrong:?}");
+    search.look("POST /api/v1/plan of what is wrong", wrong.body.as_bytes());
     let log = running.says("the manifests are invalid");
     search.look("the log of run -vvv", log.as_bytes());
     search.files(&home.path().join("state"));

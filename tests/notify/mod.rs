@@ -1,6 +1,7 @@
 //! Who is told what, how often, and what becomes of it when the other side does not listen.
 
 mod deliver;
+mod manifests;
 pub(crate) mod receiver;
 mod transitions;
 
