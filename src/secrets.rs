@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
 use crate::manifest::Base;
 use crate::program::ask;
@@ -50,6 +51,32 @@ pub fn read(desired: &mut DesiredState, base: &Base, generate: Generate) {
 pub fn reveal(source: &SecretSource, base: &Base) -> Result<String, String> {
     let mut reader = Reader { base, generate: Generate::No, values: BTreeMap::new(), decrypted: BTreeMap::new() };
     reader.value(source)
+}
+
+/// Values that are not to be had here: the resource that needs each, and why. Nothing is decrypted for that.
+pub fn missing(desired: &DesiredState, base: &Base) -> Vec<(ObjectKey, String)> {
+    let mut found = BTreeSet::new();
+    for member in desired.destinations().flat_map(|(_, destination)| &destination.members) {
+        let Some(workload) = member.workload.as_deref() else { continue };
+        for (place, value) in workload.container.values() {
+            if let Some(why) = value.secret().and_then(|secret| absence(&secret.source, base)) {
+                found.insert((member.resource.clone(), format!("the value of {place} is missing: {why}")));
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
+fn absence(source: &SecretSource, base: &Base) -> Option<String> {
+    let mut reader = Reader { base, generate: Generate::No, values: BTreeMap::new(), decrypted: BTreeMap::new() };
+    match source {
+        SecretSource::Env(_) | SecretSource::File { .. } => reader.value(source).err(),
+        SecretSource::Sops { file, .. } => {
+            let found = base.path(file).and_then(|place| fs::metadata(place).map_err(|error| plain(&error)));
+            found.err().map(|why| format!("the file {file} cannot be read: {why}"))
+        }
+        SecretSource::Rendered { within, .. } => absence(within, base),
+    }
 }
 
 /// The files that values are read from, as manifests name them.

@@ -7,9 +7,13 @@ use super::output::DataFormat;
 use super::output::style::styled;
 use super::{Context, Error, Exit};
 use crate::annotations;
+use crate::api::ObjectKey;
 use crate::compose;
-use crate::manifest::{self, Diagnostic, Skipped};
+use crate::desired::DesiredState;
+use crate::manifest::{self, Diagnostic, Manifests, Severity, Skipped};
+use crate::plan::Reason;
 use crate::printable::one_line;
+use crate::secrets;
 use crate::workload::stack;
 
 /// Of what was skipped, by name.
@@ -18,7 +22,7 @@ const LISTED: usize = 100;
 /// Checks manifests without talking to any server
 ///
 /// Syntax, schema and references: every problem of all files is reported at once, each with its place. Compose files of managed services are
-/// read by Docker Compose, where it is installed.
+/// read by Docker Compose, where it is installed. Values from elsewhere that are missing here are told as warnings.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -56,7 +60,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let read = args.manifests.read().and_then(|manifests| {
         let mut desired = manifests.desired("default");
         compose::read(&mut desired, manifests.base());
-        let found = stack::diagnostics(&desired);
+        let mut found = stack::diagnostics(&desired);
+        found.extend(missing_values(&manifests, &desired));
         if manifest::count(&found) > 0 { Err(found) } else { Ok((manifests, found)) }
     });
     match (read, args.output) {
@@ -113,4 +118,19 @@ fn skipped(all: &[Skipped]) -> String {
         text.push_str(&format!("  and {} more\n", all.len() - LISTED));
     }
     text
+}
+
+/// What is not here may be where the manifests are applied: a warning.
+fn missing_values(manifests: &Manifests, desired: &DesiredState) -> Vec<Diagnostic> {
+    let missing = secrets::missing(desired, manifests.base()).into_iter();
+    let warning = |(resource, why): (ObjectKey, String)| {
+        let location = &manifests.get(&resource)?.location;
+        let problem = Diagnostic::of_file(&location.file, format!("{why} ({:?})", Reason::SecretMissing));
+        let (line, column) = (Some(location.line), Some(location.column));
+        Some(
+            Diagnostic { severity: Severity::Warning, line, column, ..problem }
+                .with_hint(format!("`apply` refuses {resource} unless the value is there, where that runs")),
+        )
+    };
+    missing.filter_map(warning).collect()
 }

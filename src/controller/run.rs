@@ -797,7 +797,11 @@ fn read_manifests(
         });
         Wrong { problems, before }
     });
-    let inputs = result.as_ref().map(|good| Inputs::of(good, checkout.as_deref())).unwrap_or_default();
+    let inputs = match &result {
+        Ok(good) => Inputs::of(good, checkout.as_deref()),
+        // Where it was refused for a file that it names, the next commit may have that as it should be.
+        Err(_) => Inputs { named: checkout.as_deref().map(Checkout::provided).unwrap_or_default(), files: Vec::new() },
+    };
     (Some(Reading { content: content(&inputs), inputs, result }), revision)
 }
 

@@ -54,6 +54,12 @@ impl Checkout {
             wanted.file(file, true);
             variables.iter().for_each(|path| wanted.file(path, false));
         }
+        let written = self.write_out(&mut wanted).await;
+        self.provided.lock().unwrap_or_else(PoisonError::into_inner).extend(wanted.asked);
+        written
+    }
+
+    async fn write_out(&self, wanted: &mut Wishes<'_>) -> Result<(), GitError> {
         let refused = |message: String| GitError::Refused {
             address: self.copy.wanted.address.to_string(),
             revision: short(&self.revision),
@@ -82,7 +88,6 @@ impl Checkout {
                 }
             }
         }
-        self.provided.lock().unwrap_or_else(PoisonError::into_inner).extend(wanted.asked);
         Ok(())
     }
 
@@ -142,16 +147,19 @@ impl Wishes<'_> {
         let (root, part) = (self.base.root(), self.base.part().unwrap_or(Path::new("")));
         let Ok(place) = self.base.path(path) else { return };
         if let Some(path) = place.strip_prefix(root.join(part)).ok().and_then(Path::to_str) {
-            self.ask(path, compose);
+            self.ask(path, compose, u64::MAX);
         }
     }
 
-    fn ask(&mut self, path: &str, compose: bool) {
+    /// `most`: a file that is larger is none that is meant.
+    fn ask(&mut self, path: &str, compose: bool, most: u64) {
         if self.found > MOST || self.asked.len() > MOST_ASKED || !self.asked.insert(path.to_owned()) {
             return;
         }
         let Place::Inside(place) = tree::follow(path, &self.copy.links) else { return };
-        if let Some(entry) = self.copy.tree.get(&place).filter(|entry| entry.kind == EntryKind::File) {
+        if let Some(entry) =
+            self.copy.tree.get(&place).filter(|entry| entry.kind == EntryKind::File && entry.size <= most)
+        {
             self.found += 1;
             self.next.push(Wish { path: path.to_owned(), place, entry, compose });
         }
@@ -172,12 +180,12 @@ impl Wishes<'_> {
             .take_while(|path| path.starts_with(&below))
             .filter(variables)
             .collect();
-        self.ask(&format!("{below}.env"), false);
-        beside.into_iter().for_each(|path| self.ask(path, false));
+        self.ask(&format!("{below}.env"), false, LARGEST);
+        beside.into_iter().for_each(|path| self.ask(path, false, LARGEST));
         for word in compose::words(text) {
             let Some(path) = within(&below, word) else { continue };
             let is_yaml = [".yaml", ".yml"].iter().any(|end| path.ends_with(end));
-            self.ask(&path, is_yaml);
+            self.ask(&path, is_yaml, LARGEST);
         }
     }
 }

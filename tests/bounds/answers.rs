@@ -175,14 +175,14 @@ const NEEDED: &[&str] =
 #[ignore = "run by the test below"]
 async fn every_call_against_every_flood() {
     // With a line break: the beginning of the head itself.
-    let floods: [(&str, &str, &str); 16] = [
+    let chunk = format!("400\r\n{}\r\n", "{".repeat(0x400));
+    let floods: [(&str, &str, &str); 15] = [
         ("200 OK\r\n", "", "X-More: header\r\n"),
         ("200 OK\r\nX-Long: ", "", "x"),
         ("200 OK\r\nContent-Length: 9999999999999\r\n\r\n", "", "x"),
         ("200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1;", "extension"),
         ("200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "2\r\n[]\r\n0\r\n", "X-More: trailer\r\n"),
-        ("200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "", "1\r\n{\r\n"),
-        ("100 Continue\r\n\r\n", "", "HTTP/1.1 100 Continue\r\n\r\n"),
+        ("200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "", &chunk),
         ("200 OK", "", "x"),
         ("200 OK", "[", " "),
         ("200 OK", "[{\"Id\":\"", "0"),

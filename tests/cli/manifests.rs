@@ -97,6 +97,40 @@ fn a_compose_file_is_read_to_validate_as_it_is_to_diff() {
 }
 
 #[test]
+fn a_value_that_is_missing_is_told_by_validate_as_by_diff_and_may_be_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let input = format!(
+        "{SERVER}---
+{{ apiVersion: landfall/v1, kind: Destination, metadata: {{ name: web }}, spec: {{ server: a, network: {{ name: web }} }} }}
+---
+apiVersion: landfall/v1
+kind: Application
+metadata: {{ name: app }}
+spec:
+  destination: web
+  image: example/app:1
+  env:
+    - {{ name: A, valueFrom: {{ file: /nonexistent/token }} }}
+    - {{ name: B, valueFrom: {{ env: LANDFALL_TEST_NOT_SET }} }}
+    - {{ name: C, valueFrom: {{ sops: {{ file: /nonexistent/sealed, key: c }} }} }}
+    - {{ name: D, valueFrom: {{ file: /etc/hostname }} }}
+"
+    );
+    let ran = landfall_with_input(directory.path(), ["validate", "-f", "-"], &input).expect(0);
+    for expected in [
+        "warning: the value of env A is missing: the file /nonexistent/token cannot be read: no such file or directory (SecretMissing)",
+        "warning: the value of env B is missing: the environment variable LANDFALL_TEST_NOT_SET is not set (SecretMissing)",
+        "warning: the value of env C is missing: the file /nonexistent/sealed cannot be read: no such file or directory (SecretMissing)",
+        "3 objects are valid",
+    ] {
+        assert!(ran.to_string().contains(expected), "{expected}\n{ran}");
+    }
+    assert!(!ran.to_string().contains("env D"), "{ran}");
+    let json = landfall_with_input(directory.path(), ["validate", "-f", "-", "-o", "json"], &input).expect(0).json();
+    assert_eq!((&json["valid"], json["diagnostics"].as_array().unwrap().len()), (&true.into(), 3), "{json:#}");
+}
+
+#[test]
 fn schema_prints_one_kind_or_any_document() {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(landfall(directory.path(), ["schema", "dest"]).expect(0).json()["title"], "Destination");

@@ -179,7 +179,9 @@ fn rollouts_that_fail_end_with_landfall_as_they_do_without() {
         let deadline = Instant::now() + Duration::from_secs(120);
         let mut last = Instant::now();
         while state(&host, name) != "rollback_completed" || running(&host, name) < 3 {
-            assert!(Instant::now() < deadline, "{name}: {} with {} tasks", state(&host, name), running(&host, name));
+            if Instant::now() > deadline {
+                return Err(format!("{} with {} tasks", state(&host, name), running(&host, name)));
+            }
             if let Some(world) = world {
                 let applied = world.run("apply --yes");
                 // The rollback is over: now it is Landfall's turn.
@@ -195,10 +197,10 @@ fn rollouts_that_fail_end_with_landfall_as_they_do_without() {
             (state(&host, name).ends_with("completed") && running(&host, name) == 3).then_some(())
         });
         let spec = host.get(&format!("/services/{name}"))["Spec"]["TaskTemplate"]["ContainerSpec"]["Command"].clone();
-        (spec, running(&host, name))
+        Ok((spec, running(&host, name)))
     };
     let rounds = rounds(1);
-    let mut same = 0;
+    let (mut same, mut otherwise) = (0, Vec::new());
     let good = json!(["/bin/sh", "-c", "trap exit TERM; while :; do sleep 0.1; done"]);
     for round in 0..rounds {
         let (alone, tended) = (format!("alone-{round}"), format!("tended-{round}"));
@@ -214,14 +216,25 @@ fn rollouts_that_fail_end_with_landfall_as_they_do_without() {
                 .replace(&format!("names: [{tended}]"), &format!("swarmServices: [{tended}]"));
         let world = World::new(&manifests);
         let with = ends(&tended, Some(&world));
-        assert_eq!(without, (good.clone(), 3));
-        same += usize::from(with == without);
+        // Swarm by itself does not always come to an end in time: that says nothing of Landfall.
+        match without == Ok((good.clone(), 3)) {
+            true => {
+                same += usize::from(with == without);
+                assert_eq!(with, without, "round {round}");
+            }
+            false => otherwise.push(format!("without {without:?}, with {with:?}")),
+        }
         for name in [&alone, &tended] {
             host.delete(&format!("/services/{name}"));
         }
     }
-    figure(&format!("{rounds} rollouts with automatic rollback while `apply` runs each second: {same} end as without"));
-    assert_eq!(same, rounds);
+    figure(&format!(
+        "{rounds} rollouts with automatic rollback while `apply` runs each second: {same} end as without, and {} are not compared, for Swarm \
+         by itself did not end with the former definition: {otherwise:?}",
+        otherwise.len()
+    ));
+    assert_eq!(same + otherwise.len(), rounds);
+    assert!(same > 0, "nothing was compared");
 }
 
 /// `docker stack deploy` writes the definition anew, without the network: Landfall puts it back when the rollout of each is over, and never into it.

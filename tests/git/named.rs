@@ -189,12 +189,18 @@ fn a_commit_that_changes_nothing_but_a_file_that_is_named_comes_into_force() {
         .commit(&[("clusters/prod/values/token", "rotated\n"), ("clusters/prod/stack/variables", "OF_FILE=second\n")]);
     until("shop-app-1", "TOKEN=rotated");
     until("cms-web-1", "OF_FILE=second");
+    // A commit whose file is too large is not in force, and the next one is another try though the manifests are the same.
+    upstream.commit(&[("clusters/prod/values/token", &"x".repeat((1 << 20) + 1))]);
+    let events = || commands.run(&["events"]).stdout;
+    wait_for("the commit is refused", || events().contains("larger than 1 MiB").then_some(()));
+    upstream.commit(&[("clusters/prod/values/token", "small again\n")]);
+    until("shop-app-1", "TOKEN=small again");
     // A file that is gone is a problem of that commit, which says so; what runs goes on.
     upstream.work(&["rm", "--quiet", "clusters/prod/values/token"]);
     upstream.commit_with(&[]);
     let get = || commands.run(&["describe", "application", "app", "-n", "shop"]);
     wait_for("the missing file", || get().stdout.contains("values/token").then_some(()));
-    until("shop-app-1", "TOKEN=rotated");
+    until("shop-app-1", "TOKEN=small again");
     running.kill().unwrap();
     running.wait().unwrap();
 }

@@ -2,6 +2,7 @@
 
 use super::receiver::Receiver;
 use crate::cli::world::World;
+use crate::support::wait_for;
 use crate::web::live::Running;
 
 const SERVER: &str = "apiVersion: landfall/v1
@@ -10,7 +11,7 @@ metadata: { name: edge, namespace: infra }
 spec: { endpoint: 'unix:///nonexistent/docker.sock' }
 ";
 const WRONG: &str = "---
-{ apiVersion: landfall/v1, kind: Destination, metadata: { name: web }, spec: { server: infra/edge, networc: { name: s3cr3t } } }
+{ apiVersion: landfall/v1, kind: Destination, metadata: { name: web, namespace: infra }, spec: { server: infra/edge, networc: { name: s3cr3t } } }
 ";
 
 #[test]
@@ -30,6 +31,7 @@ fn that_manifests_are_invalid_and_that_they_are_valid_again_is_told_each_time() 
         assert_eq!(told.len(), count, "{told:?}");
         told.iter().map(|it| it.json()).map(|it| (text(&it["event"]), text(&it["message"]))).collect()
     };
+    wait_for("the manifests are in force", || running.log().contains("manifests read").then_some(()));
     for round in 1..=2 {
         world.write("manifests/all.yaml", &format!("{good}{WRONG}"));
         running.reload();
