@@ -274,6 +274,16 @@ mod tests {
     }
 
     #[test]
+    fn a_repository_is_no_place_for_a_generated_password() {
+        let base = Base::of_commit("/nonexistent".into(), "".into(), "/".into(), None);
+        for generate in [Generate::No, Generate::Yes] {
+            let mut reader = Reader { base: &base, ..reader(generate) };
+            let said = reader.value(&SecretSource::File { path: "a/b".to_owned(), generate: true }).unwrap_err();
+            assert!(said.contains("name an absolute path"), "{said}");
+        }
+    }
+
+    #[test]
     fn a_secret_within_a_text_is_written_as_the_text_needs_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("password");

@@ -15,7 +15,7 @@ use crate::engine::connect::{ContextEnvironment, ContextTarget, context};
 use crate::manifest::Base;
 use crate::plan::Reason;
 use crate::program::{ask, tell};
-use crate::workload::stack::{self, Additions, Made, Model, Stack, Unmade};
+use crate::workload::stack::{self, Additions, Made, Model, Paths, Stack, Unmade};
 
 /// Bytes of a compose file.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -216,7 +216,9 @@ impl Making<'_> {
             return Err(self.invalid("it has no services".to_owned(), None));
         }
         let paths = if self.local { None } else { Some(question(&["--no-path-resolution"])?.0) };
-        let mut findings = stack::findings(stack, &text, &model, paths.as_ref(), &said);
+        let of_commit = self.base.part().is_some();
+        let paths = paths.as_ref().map(|model| Paths { model, of_commit });
+        let mut findings = stack::findings(stack, &text, &model, paths, &said);
         findings.sort_by_key(|finding| !finding.refused);
         let builds = model["services"]
             .as_object()

@@ -392,7 +392,7 @@ fn plain(service: &str) -> String {
 
 /// What can be found out about a stack by itself. `model` is what Compose makes of the file, `paths` the same with paths as they are written,
 /// where that matters; `said` is what Compose said meanwhile; `text` is the file.
-pub fn findings(stack: &Stack, text: &str, model: &Value, paths: Option<&Value>, said: &str) -> Vec<Finding> {
+pub fn findings(stack: &Stack, text: &str, model: &Value, paths: Option<Paths<'_>>, said: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     let services = || model.get("services").and_then(Value::as_object).into_iter().flatten();
     let networks = model.get("networks").and_then(Value::as_object).into_iter().flatten();
@@ -474,9 +474,27 @@ pub fn findings(stack: &Stack, text: &str, model: &Value, paths: Option<&Value>,
     found
 }
 
-/// Directories and files that are on this machine, where the containers are on another.
-fn unreachable_paths(text: &str, model: &Value) -> Vec<Finding> {
+/// The model with its paths as the file has them.
+#[derive(Debug, Clone, Copy)]
+pub struct Paths<'a> {
+    pub model: &'a Value,
+    /// They are of a commit, and not of this machine.
+    pub of_commit: bool,
+}
+
+/// Directories and files that are on this machine, where the containers are on another, or of a commit.
+fn unreachable_paths(text: &str, Paths { model, of_commit }: Paths<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
+    let (of, directory, lacks) = match of_commit {
+        true => {
+            ("of the repository", "no directory of the repository stays on the server", "the server does not keep it")
+        }
+        false => (
+            "of the machine that Landfall runs on",
+            "the server has an empty directory there",
+            "the server does not have it",
+        ),
+    };
     let relative = |path: &str| !path.starts_with('/');
     for (name, service) in model.get("services").and_then(Value::as_object).into_iter().flatten() {
         let mounts = service.get("volumes").and_then(Value::as_array).into_iter().flatten();
@@ -486,7 +504,7 @@ fn unreachable_paths(text: &str, model: &Value) -> Vec<Finding> {
                 found.push(Finding {
                     reason: Reason::ComposeInvalid,
                     refused: true,
-                    message: format!("the service `{name}` mounts `{source}`, a path of the machine that Landfall runs on: the server has an empty directory there"),
+                    message: format!("the service `{name}` mounts `{source}`, a path {of}: {directory}"),
                     hint: "use a volume, or an absolute path of the server".to_owned(),
                     line: line_with(text, &["services", name, "volumes"], source),
                 });
@@ -496,7 +514,7 @@ fn unreachable_paths(text: &str, model: &Value) -> Vec<Finding> {
             found.push(Finding {
                 reason: Reason::ComposeInvalid,
                 refused: true,
-                message: format!("the service `{name}` is built from a directory of the machine that Landfall runs on, and not on the server"),
+                message: format!("the service `{name}` is built from a directory {of}, and not on the server"),
                 hint: "build the image elsewhere, push it to a registry, and name it with `image`".to_owned(),
                 line: line_of(text, &["services", name, "build"]),
             });
@@ -508,7 +526,7 @@ fn unreachable_paths(text: &str, model: &Value) -> Vec<Finding> {
                 found.push(Finding {
                     reason: Reason::ComposeInvalid,
                     refused: true,
-                    message: format!("`{kind}` mounts `{file}` for `{name}`, a file of the machine that Landfall runs on: the server does not have it"),
+                    message: format!("`{kind}` mounts `{file}` for `{name}`, a file {of}: {lacks}"),
                     hint: "give the content with `content` or `environment` instead of `file`".to_owned(),
                     line: line_of(text, &[kind, name, "file"]),
                 });
@@ -788,7 +806,7 @@ networks:
         } });
         let said =
             "time=\"now\" level=warning msg=\"The \\\"TAG\\\" variable is not set. Defaulting to a blank string.\"";
-        let found = findings(&stack(), FILE, &model, Some(&paths), said);
+        let found = findings(&stack(), FILE, &model, Some(Paths { model: &paths, of_commit: false }), said);
         let short: Vec<_> = found.iter().map(|it| (it.reason, it.refused, it.line)).collect();
         assert_eq!(
             short,

@@ -347,7 +347,12 @@ impl DockerWriter {
 struct PullSteps {
     rest: Vec<u8>,
     layers: BTreeMap<String, (u64, u64)>,
+    /// Bytes so far.
+    told: usize,
 }
+
+/// More than the steps of any pull come to: a daemon tells of a layer ten times a second at most, some 200 bytes each.
+const MOST_STEPS: usize = 64 << 20;
 
 /// A line longer than this is no step, and an image has no more layers than that.
 const LONGEST_STEP: usize = 64 << 10;
@@ -370,10 +375,15 @@ impl PullSteps {
             current: u64,
             total: u64,
         }
+        self.told = self.told.saturating_add(piece.len());
+        if self.told > MOST_STEPS {
+            return Err(Failure::Unreadable(format!("more than {} MiB of steps", MOST_STEPS >> 20)));
+        }
         self.rest.extend_from_slice(piece);
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            let step: Step = serde_json::from_slice(&line).unwrap_or_default();
+        let complete = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let lines: Vec<u8> = self.rest.drain(..complete).collect();
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let step: Step = serde_json::from_slice(line).unwrap_or_default();
             if !step.error.is_empty() {
                 return Err(Failure::Refused { status: 200, message: step.error.chars().take(500).collect() });
             }
