@@ -68,6 +68,7 @@ const CORE_CRATES: &[&str] = &[
     "secrecy",
     "serde",
     "serde_json",
+    "smol_str",
     "serde_yaml",
     "sha2",
     "strsim",

@@ -171,11 +171,14 @@ async fn calls(engine: &DockerWriter) -> Vec<(&'static str, Result<(), EngineErr
 const NEEDED: &[&str] =
     &["info", "networks", "containers", "create", "create container", "storage", "volumes", "image", "exec"];
 
+/// What a server may not tell, as one that is no manager or a filter that forbids it: then it is not known.
+const OPTIONAL: &[&str] = &["nodes", "attachments", "failure"];
+
 #[tokio::test]
 #[ignore = "run by the test below"]
 async fn every_call_against_every_flood() {
     // With a line break: the beginning of the head itself.
-    let chunk = format!("400\r\n{}\r\n", "{".repeat(0x400));
+    let chunk = format!("4000\r\n{}\r\n", "{".repeat(0x4000));
     let floods: [(&str, &str, &str); 15] = [
         ("200 OK\r\n", "", "X-More: header\r\n"),
         ("200 OK\r\nX-Long: ", "", "x"),
@@ -199,6 +202,7 @@ async fn every_call_against_every_flood() {
         for (call, said) in calls(&flood.engine()).await {
             let tells = match &said {
                 // What was asked for is done; that more is said of it than there is to say changes nothing.
+                Ok(()) if OPTIONAL.contains(&call) => true,
                 Ok(()) => status.starts_with("20") && (!NEEDED.contains(&call) || begin.contains("[]")),
                 Err(error) => error.to_string().len() < 1_000 && error.kind != EngineErrorKind::NotFound,
             };

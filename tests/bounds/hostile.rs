@@ -76,6 +76,14 @@ fn clean(arguments: &str, ran: &Ran) {
     }
 }
 
+/// A command of a workflow is a line that begins with it: there is none but Landfall's, and nothing of others ends one.
+#[track_caller]
+fn commands_of_a_workflow(ran: &Ran) {
+    let own = ["::error ", "::warning ", "::error::", "::warning::"];
+    let foreign = ran.stdout.lines().find(|line| !own.iter().any(|begin| line.starts_with(begin)));
+    assert_eq!(foreign, None, "{ran}");
+}
+
 #[test]
 fn what_a_server_says_is_never_obeyed_by_the_terminal() {
     let world = World::new(&(server("PLACE") + SHOP));
@@ -109,6 +117,8 @@ fn what_a_server_says_is_never_obeyed_by_the_terminal() {
         "drift -o markdown",
         "drift -o junit",
         "drift -o sarif",
+        "drift -o github",
+        "drift -o gitlab",
         "apply --yes",
         "apply --yes -o json",
         "apply --yes -vvv",
@@ -142,6 +152,9 @@ fn what_a_server_says_is_never_obeyed_by_the_terminal() {
         }
         if arguments.contains("markdown") {
             assert_eq!(live(&ran.stdout), Vec::<String>::new(), "{}", ran.stdout);
+        }
+        if arguments.ends_with("github") {
+            commands_of_a_workflow(&ran);
         }
         if arguments.ends_with("junit") || arguments.ends_with("svg") {
             assert_eq!(foreign_elements(&ran.stdout), [""; 0], "{arguments}: {}", ran.stdout);
@@ -235,10 +248,17 @@ fn what_files_are_called_and_say_is_never_obeyed_by_the_terminal() {
         world.write(&format!("manifests/raw-{number}.yaml"), &format!("a: {name}\n"));
         tried += 2;
     }
-    for arguments in ["validate", "validate -o json", "diff", "graph", "run --once"] {
+    let formats = ["validate -o github", "validate -o gitlab", "validate -o sarif", "validate -o yaml"];
+    for arguments in ["validate", "validate -o json", "diff", "graph", "run --once"].into_iter().chain(formats) {
         let ran = world.run(arguments);
         assert_ne!(ran.code, 0, "{arguments}");
         clean(arguments, &ran);
+        if arguments.ends_with("github") {
+            commands_of_a_workflow(&ran);
+        }
+        if arguments.ends_with("gitlab") || arguments.ends_with("sarif") {
+            ran.json();
+        }
     }
     println!("{tried} hostile files");
 }
