@@ -222,7 +222,7 @@ pub(super) struct Shared {
 pub(super) enum Message {
     Loaded {
         /// `None`: as read before.
-        reading: Option<Reading>,
+        reading: Option<Box<Reading>>,
         /// Of the repository.
         revision: Option<String>,
     },
@@ -525,7 +525,7 @@ impl Loop {
                 Some(Event::Hint { server, about: None })
             }
             Message::Loaded { reading, revision } => {
-                let loaded = reading.map_or(Loaded::Unchanged, |reading| self.take_manifests(reading));
+                let loaded = reading.map_or(Loaded::Unchanged, |reading| self.take_manifests(*reading));
                 self.take_revision(revision);
                 Some(Event::Loaded(loaded))
             }
@@ -584,7 +584,7 @@ impl Loop {
                 let result = Err(Wrong { problems, before: None });
                 (Some(Reading { content: 0, inputs: Inputs::default(), result }), None)
             });
-            let _ = shared.inbox.send(Message::Loaded { reading, revision }).await;
+            let _ = shared.inbox.send(Message::Loaded { reading: reading.map(Box::new), revision }).await;
         });
     }
 
