@@ -524,7 +524,14 @@ impl Caller<'_> {
             return Err(failed(Reason::Contended, message));
         };
         let have = endpoint.settings.clone().unwrap_or_default();
-        let differs = differences(settings, &have);
+        // A deploy tool that is just bringing the container up has connected it itself, with all that is declared: only Landfall's mark is missing,
+        // and neither is anything wrong nor is the endpoint Landfall's. Of a container that does not run the daemon answers that as it would a success.
+        let by_another = !have.driver_opts.contains_key(ownership::SET);
+        let mut wanted = settings.clone();
+        if by_another {
+            wanted.driver_opts.retain(|option, _| !option.starts_with(ownership::OWN));
+        }
+        let differs = differences(&wanted, &have);
         if !differs.is_empty() {
             let message = format!(
                 "The container {} is connected to {name:?}, but not as it should be: {}.",
@@ -535,7 +542,7 @@ impl Caller<'_> {
         }
         let addresses = [&endpoint.ipv4_address, &endpoint.ipv6_address];
         Ok(Connected {
-            made: applied,
+            made: applied && !(by_another && settings.driver_opts.contains_key(ownership::SET)),
             addresses: addresses.into_iter().filter_map(|address| address.parse().ok()).collect(),
             warning: other_mac(settings, &have, &container.name, name),
         })

@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 use crate::api::{DeletionPolicy, Kind, ObjectKey};
 use crate::observed::{EndpointSettings, ObservedNetwork, ServiceAttachment};
 
+/// What Landfall's own labels and driver options begin with.
+pub const OWN: &str = "landfall.";
 /// The set an object belongs to: a label on networks, a driver option on endpoints.
 pub const SET: &str = "landfall.set";
 /// `namespace/name` of the destination whose network it is.

@@ -1,5 +1,7 @@
 //! The executor by itself, on plans written by hand.
 
+use std::collections::BTreeMap;
+
 use landfall::engine::EngineErrorKind;
 use landfall::observed::{ContainerState, EndpointSettings, ObservedSubnet};
 use landfall::plan::{Call, Cause, Group, NetworkCreate, Reason};
@@ -205,19 +207,24 @@ async fn a_call_that_hangs_ends_and_its_outcome_is_looked_for() {
 #[tokio::test]
 async fn connected_by_somebody_else_as_wanted_is_done_and_otherwise_is_said() {
     let engine = MemoryEngine::new();
-    for name in ["as-wanted", "otherwise"] {
+    for name in ["as-wanted", "otherwise", "by-another"] {
         engine.world().run_container(name);
     }
-    engine.world().create_container("otherwise-stopped", "default");
+    for name in ["otherwise-stopped", "by-another-stopped"] {
+        engine.world().create_container(name, "default");
+    }
     let wanted = EndpointSettings { aliases: vec!["shop".to_owned()], ..marked() };
-    let names = ["as-wanted", "otherwise", "otherwise-stopped"];
+    // As `docker compose up` does it while it brings a container up.
+    let unmarked = EndpointSettings { driver_opts: BTreeMap::new(), ..wanted.clone() };
+    let names = ["as-wanted", "otherwise", "otherwise-stopped", "by-another", "by-another-stopped"];
     let network = engine.world().create_network(&web_net("mine")).expect("creates");
     let groups = names.map(|name| {
         let world = engine.world();
         let call = connect(at(&world, "web-net"), who(&world, name), wanted.clone());
         group(vec![operation(call, Cause::MemberDetached, None)])
     });
-    for (name, settings) in names.into_iter().zip([wanted.clone(), marked(), marked()]) {
+    let by_others = [wanted.clone(), marked(), marked(), unmarked.clone(), unmarked];
+    for (name, settings) in names.into_iter().zip(by_others) {
         let id = id_of(&engine.world(), name);
         engine.world().connect(&network, &id, &settings).expect("connects");
     }
@@ -228,6 +235,8 @@ async fn connected_by_somebody_else_as_wanted_is_done_and_otherwise_is_said() {
             "ConnectEndpoint web-net as-wanted: done",
             "ConnectEndpoint web-net otherwise: failed, EndpointDiffers",
             "ConnectEndpoint web-net otherwise-stopped: failed, EndpointDiffers",
+            "ConnectEndpoint web-net by-another: done",
+            "ConnectEndpoint web-net by-another-stopped: done",
         ]
     );
 }
