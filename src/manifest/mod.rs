@@ -20,6 +20,7 @@ mod tree;
 mod workload;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -147,15 +148,19 @@ impl Manifests {
     }
 }
 
-/// An object with the tree it was made from.
+/// An object and where it was found.
 #[derive(Debug)]
 struct Loaded {
     /// Index of its source.
     source: usize,
-    root: Node,
+    /// The bytes of the source that were parsed together.
+    part: Range<usize>,
+    /// The document's own.
+    span: Span,
     object: Object,
-    /// Parts of the document were wrong and left out: what seems to be missing may have been among them.
-    partial: bool,
+    /// Parts of the document were wrong and left out: what seems to be missing may have been among them. The tree that is left. Of all others
+    /// there is none, for it takes ten times as much memory as the document: it is made again where something has to be located.
+    partial: Option<Box<Node>>,
 }
 
 /// Problems with the index of their source: the first of them, and how many there are.
@@ -171,6 +176,11 @@ impl Problems {
         if self.first.len() < MAX_PROBLEMS {
             self.first.push((source, problem));
         }
+    }
+
+    /// Whether further ones are counted, and not kept.
+    fn is_full(&self) -> bool {
+        self.first.len() == MAX_PROBLEMS
     }
 
     /// Those beyond the first.
@@ -196,9 +206,9 @@ pub fn load(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
                 texts.push(None);
             }
             Ok(text) => {
-                tree::documents(text.content, |around, root, found| {
+                tree::documents(text.content, |part, root, found| {
                     if root.is_none()
-                        && let Some(tool) = foreign::tool_of_text(around)
+                        && let Some(tool) = text.content.get(part.clone()).and_then(foreign::tool_of_text)
                     {
                         skipped.push(Skipped { file: text.name.to_owned(), line: None, what: tool });
                         return;
@@ -214,7 +224,7 @@ pub fn load(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
                             skipped.push(Skipped { file: text.name.to_owned(), line, what: tool });
                             continue;
                         }
-                        let secrets = object(source, root, &mut own, &mut loaded, &mut broken);
+                        let secrets = object((source, part), root, &mut own, &mut loaded, &mut broken);
                         hidden.entry(source).or_default().extend(secrets);
                         own.into_iter().for_each(|problem| problems.error(source, problem));
                     }
@@ -235,7 +245,7 @@ pub fn load(sources: &[Source]) -> Result<Manifests, Vec<Diagnostic>> {
         return Err(diagnostics.into_iter().chain(more).collect());
     }
     let objects = loaded.into_iter().filter_map(|loaded| {
-        let location = locate(&texts, loaded.source, loaded.root.span)?;
+        let location = locate(&texts, loaded.source, loaded.span)?;
         Some((loaded.object.key(), LocatedObject { object: loaded.object, location }))
     });
     Ok(Manifests { objects: objects.collect(), servers: resolved, skipped, base: Base::default() })
@@ -279,7 +289,7 @@ fn locate(texts: &[Option<Text<'_>>], source: usize, span: Span) -> Option<Locat
 
 /// Checks one document and makes the object; returns its secrets. Also of what is partly wrong: a wrong field must not hide what is wrong beside it.
 fn object(
-    source: usize,
+    (source, part): (usize, &Range<usize>),
     mut root: Node,
     problems: &mut Vec<Problem>,
     loaded: &mut Vec<Loaded>,
@@ -294,19 +304,23 @@ fn object(
         return secrets;
     };
     let partial = !problems.is_empty();
-    let mut part = |name: &str| value.get_mut(name).map(Value::take).unwrap_or_default();
-    let (metadata, spec) = (part("metadata"), part("spec"));
+    let span = root.span;
+    let mut take = |name: &str| value.get_mut(name).map(Value::take).unwrap_or_default();
+    let (metadata, spec) = (take("metadata"), take("spec"));
     let named = metadata.get("name").and_then(Value::as_str).map(|name| {
         let namespace = metadata.get("namespace").and_then(Value::as_str).unwrap_or(crate::api::DEFAULT_NAMESPACE);
         ObjectKey::new(kind, namespace, name)
     });
     match decode(kind, metadata, spec) {
-        Ok(object) => loaded.push(Loaded { source, root, object, partial }),
+        Ok(object) => {
+            let partial = partial.then(|| Box::new(root));
+            loaded.push(Loaded { source, part: part.clone(), span, object, partial });
+        }
         Err(error) => {
             broken.extend(named);
             if !partial {
                 // The schema and the types are made of the same source; this would be a mistake in the program.
-                problems.push(Problem::new(root.span, format!("the document cannot be read: {error}")));
+                problems.push(Problem::new(span, format!("the document cannot be read: {error}")));
             }
         }
     }

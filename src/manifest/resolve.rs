@@ -12,8 +12,8 @@ use ipnet::IpNet;
 use super::check::quoted;
 use super::suggest::did_you_mean;
 use super::text::{Problem, Span, Text};
-use super::tree::Step;
-use super::{Loaded, Problems, endpoint, range, workload};
+use super::tree::{self, Node, Step};
+use super::{Loaded, Problems, check, endpoint, range, workload};
 use crate::api::{
     ApplicationSpec, ContainerSelector, DatabaseSpec, DestinationSpec, DestinationType, EndpointSpec, Kind,
     NotifierSpec, NotifierType, Object, ObjectKey, ObjectRef, Placement, ProxySpec, ProxyType, ServerRole, ServerSpec,
@@ -59,6 +59,7 @@ pub(super) fn resolve(
         destinations: BTreeMap::new(),
         suggestions: SUGGESTIONS,
         quiet: false,
+        parsed: None,
     };
     let unique = resolver.unique();
     let of = |kind: Kind| {
@@ -101,6 +102,8 @@ pub(super) struct Resolver<'a> {
     suggestions: usize,
     /// What is wrong is reported where it is.
     quiet: bool,
+    /// The part of a source that was parsed again last, and its documents: a part of many tends to have many problems.
+    parsed: Option<((usize, usize), Vec<Node>)>,
 }
 
 /// A destination whose server is known.
@@ -147,20 +150,46 @@ impl<'a> Resolver<'a> {
 
     pub(super) fn report(&mut self, at: usize, path: &[Step<'_>], problem: impl FnOnce(Span) -> Problem) {
         if let Some(loaded) = self.get(at).filter(|_| !self.quiet) {
-            self.problems.error(loaded.source, problem(loaded.root.locate(path)));
+            let span = self.locate(loaded, path, Node::locate);
+            self.problems.error(loaded.source, problem(span));
         }
     }
 
     /// About the field rather than its value.
     pub(super) fn report_key(&mut self, at: usize, path: &[Step<'_>], problem: impl FnOnce(Span) -> Problem) {
         if let Some(loaded) = self.get(at).filter(|_| !self.quiet) {
-            self.problems.error(loaded.source, problem(loaded.root.locate_key(path)));
+            let span = self.locate(loaded, path, Node::locate_key);
+            self.problems.error(loaded.source, problem(span));
         }
+    }
+
+    /// Where something is in the document of an object, for which the document is parsed again.
+    fn locate<'p>(
+        &mut self,
+        loaded: &'a Loaded,
+        path: &[Step<'p>],
+        locate: impl Fn(&Node, &[Step<'p>]) -> Span,
+    ) -> Span {
+        if let Some(root) = &loaded.partial {
+            return locate(root, path);
+        }
+        let text = self.texts.get(loaded.source).and_then(Option::as_ref);
+        let (Some(text), false) = (text, self.problems.is_full()) else { return loaded.span };
+        let at = (loaded.source, loaded.part.start);
+        if self.parsed.as_ref().is_none_or(|(parsed, _)| *parsed != at) {
+            let mut roots = Vec::new();
+            tree::documents_of(text.content, &loaded.part, |_, root, _| {
+                roots.extend(root.into_iter().flat_map(|root| check::documents(root, &mut Vec::new())));
+            });
+            self.parsed = Some((at, roots));
+        }
+        let mut roots = self.parsed.iter().flat_map(|(_, roots)| roots);
+        roots.find(|root| root.span == loaded.span).map_or(loaded.span, |root| locate(root, path))
     }
 
     /// About something that is not there; it may have been among what was wrong with the document.
     pub(super) fn report_absent(&mut self, at: usize, path: &[Step<'_>], problem: impl FnOnce(Span) -> Problem) {
-        if self.get(at).is_some_and(|loaded| !loaded.partial) {
+        if self.get(at).is_some_and(|loaded| loaded.partial.is_none()) {
             self.report_key(at, path, problem);
         }
     }
@@ -219,7 +248,7 @@ impl<'a> Resolver<'a> {
     /// `Destination/shop/web (web.yaml:3:1)`
     fn name(&self, at: usize) -> String {
         let Some(loaded) = self.get(at) else { return String::new() };
-        match super::locate(self.texts, loaded.source, loaded.root.span) {
+        match super::locate(self.texts, loaded.source, loaded.span) {
             Some(location) => format!("{} ({location})", loaded.object.key()),
             None => loaded.object.key().to_string(),
         }
@@ -382,7 +411,7 @@ impl<'a> Resolver<'a> {
             return Reference::Found(key);
         }
         // A document that is partly wrong may have said what is missed here. The other team's errors are among the same diagnostics.
-        let partial = self.index.get(&key).and_then(|at| self.get(*at)).is_some_and(|loaded| loaded.partial);
+        let partial = self.index.get(&key).and_then(|at| self.get(*at)).is_some_and(|loaded| loaded.partial.is_some());
         if partial || key.namespace == namespace && self.broken.contains(&key) {
             return Reference::Broken;
         }
@@ -1211,7 +1240,7 @@ impl<'a> Resolver<'a> {
         let v6 = endpoint.ipv6_address.map(|address| ("ipv6Address", IpAddr::V6(address)));
         for (field, address) in v4.into_iter().chain(v6) {
             let Some(placed) = self.destinations.get(key) else { return };
-            let partial = self.get(placed.at).is_some_and(|loaded| loaded.partial);
+            let partial = self.get(placed.at).is_some_and(|loaded| loaded.partial.is_some());
             let subnets = &placed.destination.network.subnets;
             let family: Vec<&DesiredSubnet> =
                 subnets.iter().filter(|subnet| subnet.subnet.addr().is_ipv4() == address.is_ipv4()).collect();

@@ -98,55 +98,63 @@ impl Node {
     }
 }
 
-/// Parses the documents of a text, handing on each with the text around it and the problems found in it; one that cannot be parsed is `None`.
-/// Empty documents are skipped.
-pub(super) fn documents(text: &str, mut each: impl FnMut(&str, Option<Node>, Vec<Problem>)) {
-    for (number, chunk) in chunks(text).enumerate() {
+/// Parses the documents of a text, handing on each with the part of the text around it and the problems found in it; one that cannot be parsed
+/// is `None`. Empty documents are skipped.
+pub(super) fn documents(text: &str, mut each: impl FnMut(&Range<usize>, Option<Node>, Vec<Problem>)) {
+    for (number, part) in chunks(text).enumerate() {
         if number == MAX_DOCUMENTS {
             let problem =
-                Problem::new(Span::at(chunk.start), format!("the file has more than {MAX_DOCUMENTS} documents"))
+                Problem::new(Span::at(part.start), format!("the file has more than {MAX_DOCUMENTS} documents"))
                     .hint("split it into several files of one directory");
-            each("", None, vec![problem]);
+            each(&(part.start..part.start), None, vec![problem]);
             return;
         }
-        let Some(content) = text.get(chunk.clone()) else { continue };
-        let mut builder = Builder::new(text, &chunk);
-        for event in &mut Parser::new_from_str(content) {
-            match event {
-                Ok((event, span)) => {
-                    let span = builder.cursor.span(span);
-                    if let Err(problem) = builder.event(event, span) {
-                        builder.problems.push(*problem);
-                        builder.broken = true;
-                        break;
-                    }
-                    if builder.finished {
-                        let (root, problems) = builder.take();
-                        if root.is_some() || !problems.is_empty() {
-                            each(content, root, problems);
-                        }
-                    }
-                }
-                Err(error) => {
-                    if let Some(root) = json::document(text, chunk.start, chunk.end) {
-                        builder = Builder::new(text, &chunk);
-                        builder.json(root);
-                        break;
-                    }
-                    let at = builder.cursor.byte(*error.marker());
-                    let problem =
-                        builder.unclosed(at, chunk.end).unwrap_or_else(|| syntax_error(text, at, error.info()));
-                    builder.problems.push(problem);
+        documents_of(text, &part, &mut each);
+    }
+}
+
+/// The documents of one part of a text, as [`documents`] hands them on.
+pub(super) fn documents_of(
+    text: &str,
+    part: &Range<usize>,
+    mut each: impl FnMut(&Range<usize>, Option<Node>, Vec<Problem>),
+) {
+    let Some(content) = text.get(part.clone()) else { return };
+    let mut each = |builder: &mut Builder<'_>| {
+        let (root, problems) = builder.take();
+        if root.is_some() || !problems.is_empty() {
+            each(part, root, problems);
+        }
+    };
+    let mut builder = Builder::new(text, part);
+    for event in &mut Parser::new_from_str(content) {
+        match event {
+            Ok((event, span)) => {
+                let span = builder.cursor.span(span);
+                if let Err(problem) = builder.event(event, span) {
+                    builder.problems.push(*problem);
                     builder.broken = true;
                     break;
                 }
+                if builder.finished {
+                    each(&mut builder);
+                }
+            }
+            Err(error) => {
+                if let Some(root) = json::document(text, part.start, part.end) {
+                    builder = Builder::new(text, part);
+                    builder.json(root);
+                    break;
+                }
+                let at = builder.cursor.byte(*error.marker());
+                let problem = builder.unclosed(at, part.end).unwrap_or_else(|| syntax_error(text, at, error.info()));
+                builder.problems.push(problem);
+                builder.broken = true;
+                break;
             }
         }
-        let (root, problems) = builder.take();
-        if root.is_some() || !problems.is_empty() {
-            each(content, root, problems);
-        }
     }
+    each(&mut builder);
 }
 
 /// Cuts a text where documents begin, so that one that cannot be parsed does not take the others with it. A line that begins with
