@@ -1,10 +1,11 @@
 //! Many servers at once, but not all: they take turns, and one that keeps everybody waiting loses its turn without losing its work.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Work that has not ended after this is waiting for somebody else, and goes on beside the others: a dozen servers that hang must not hold
 /// up the one that answers.
@@ -12,31 +13,61 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub struct Turns {
-    free: Semaphore,
+    free: Arc<Semaphore>,
+    /// For those that do not wait for the others.
+    urgent: Arc<Semaphore>,
 }
+
+/// Whose turn it is. Ends when dropped.
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "held for as long as the turn lasts")] Option<OwnedSemaphorePermit>);
+
+/// Of those that do not wait for the others, so many at once.
+const URGENT: usize = 8;
 
 impl Turns {
     /// For so many at the same time, at least one.
     pub fn new(at_once: usize) -> Self {
-        Self { free: Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)) }
+        let free = Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { free, urgent: Arc::new(Semaphore::new(URGENT)) }
+    }
+
+    /// Waits for a turn. The second value: it did not have to be waited for with the others, because `urgent` was notified, be it meanwhile.
+    pub async fn turn(&self, urgent: &Notify) -> (Turn, bool) {
+        let jump = async {
+            urgent.notified().await;
+            Arc::clone(&self.urgent).acquire_owned().await
+        };
+        tokio::select! {
+            biased;
+            turn = jump => (Turn(turn.ok()), true),
+            turn = Arc::clone(&self.free).acquire_owned() => (Turn(turn.ok()), false),
+        }
     }
 
     /// Waits for its turn, then works. Bounds on the work itself begin with the turn.
     pub async fn take<F: Future>(&self, work: F) -> F::Output {
-        let turn = self.free.acquire().await;
-        let mut work = pin!(work);
-        match tokio::time::timeout(PATIENCE, work.as_mut()).await {
-            Ok(output) => output,
-            Err(_) => {
-                drop(turn);
-                work.await
-            }
-        }
+        let turn = Turn(Arc::clone(&self.free).acquire_owned().await.ok());
+        turn.work(work).await
     }
 
     /// All of it; what comes back is in the order of what was given.
     pub async fn all<F: Future>(&self, works: impl IntoIterator<Item = F>) -> Vec<F::Output> {
         join_all(works.into_iter().map(|work| self.take(work))).await
+    }
+}
+
+impl Turn {
+    /// Works, and gives the turn to another where that takes long.
+    pub async fn work<F: Future>(self, work: F) -> F::Output {
+        let mut work = pin!(work);
+        match tokio::time::timeout(PATIENCE, work.as_mut()).await {
+            Ok(output) => output,
+            Err(_) => {
+                drop(self);
+                work.await
+            }
+        }
     }
 }
 
@@ -76,6 +107,23 @@ mod tests {
         let ended = Turns::new(4).all(works).await;
         assert_eq!((ended[9].1 - started).as_secs(), 4, "after two rounds of patience");
         assert_eq!(started.elapsed().as_secs(), 32);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_urgent_waits_for_none_of_the_others() {
+        let turns = Turns::new(1);
+        let (calm, urgent) = (Notify::new(), Notify::new());
+        let (held, jumped) = turns.turn(&calm).await;
+        assert!(!jumped);
+        let waits = turns.turn(&urgent);
+        let told = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            urgent.notify_one();
+        };
+        let ((_, jumped), ()) = futures::join!(waits, told);
+        assert!(jumped, "it became urgent while it waited");
+        drop(held);
+        assert!(!turns.turn(&calm).await.1);
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! `apply -f PATH`
 
-use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
@@ -83,8 +83,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let request = Request {
         prune: args.pruning.prune,
         allow_mass_delete: args.pruning.allow_mass_delete,
-        overlays: record::overlays(context, store.as_ref())?,
-        protected: if args.pruning.prune { record::protecting(context, store.as_ref())? } else { BTreeSet::new() },
+        overlays: record::overlays(context, store.as_ref())?.into(),
+        protected: if args.pruning.prune {
+            record::protecting(context, store.as_ref())?.into()
+        } else {
+            Arc::default()
+        },
         ..Request::default()
     };
     let generate = if args.dry_run { Generate::No } else { Generate::Yes };

@@ -94,8 +94,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let mut request = Request {
         delete: keys.iter().map(|key| (key.clone(), DeleteMode::Guarded)).collect(),
         only_delete: true,
-        overlays: record::overlays(context, record::store(&args.state, &args.set)?.as_ref())?,
-        protected: record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?,
+        overlays: record::overlays(context, record::store(&args.state, &args.set)?.as_ref())?.into(),
+        protected: record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?.into(),
         ..Request::default()
     };
     let look = servers::preview(context, &servers::pass(&desired, &request, &kept, &args.servers), &args.servers)?;

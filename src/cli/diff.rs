@@ -74,10 +74,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let mut request =
         Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };
     if args.observed.is_empty() {
-        request.overlays = record::overlays(context, record::store(&args.state, &args.set)?.as_ref())?;
+        request.overlays = record::overlays(context, record::store(&args.state, &args.set)?.as_ref())?.into();
     }
     if request.prune && args.observed.is_empty() {
-        request.protected = record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?;
+        request.protected = record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?.into();
     }
     let mut desired = args::desired(&manifests, &args.set.set);
     // Those that the controller keeps are its own: what another source has made is told by its passes.
@@ -136,7 +136,7 @@ fn pruning(
         true => record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?,
         false => BTreeSet::new(),
     };
-    let request = Request { prune: true, allow_mass_delete: true, protected, ..request.clone() };
+    let request = Request { prune: true, allow_mass_delete: true, protected: protected.into(), ..request.clone() };
     let journals = if args.observed.is_empty() { servers::kept(&args.state)?.journals(context)? } else { Vec::new() };
     let ids = FreshIds::default();
     Ok(plan(&PlanInput { desired, observed, request: &request, ids: &ids, journals: &journals }))

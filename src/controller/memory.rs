@@ -10,7 +10,7 @@ use std::time::Duration;
 use smol_str::format_smolstr;
 
 use super::board::{Board, RECENT};
-use crate::api::{Condition, ConditionStatus, Kind, ObjectKey};
+use crate::api::{Condition, ConditionStatus, DestinationType, Kind, ObjectKey};
 use crate::desired::DesiredState;
 use crate::plan::facts::ServerFacts;
 use crate::plan::{Note, NoteKind, Reason};
@@ -31,6 +31,8 @@ pub(super) struct Memory {
     /// Where what happens is shown too.
     board: Option<Board>,
     objects: BTreeMap<ObjectKey, ObjectRecord>,
+    protected: Arc<BTreeSet<ObjectKey>>,
+    overlays: Arc<BTreeSet<ObjectKey>>,
     /// What each server refused in its last pass.
     refused: BTreeMap<ObjectKey, BTreeSet<(ObjectKey, &'static str)>>,
 }
@@ -51,11 +53,26 @@ impl Memory {
         let board = board.clone();
         let place = store.place();
         let recorder = Some(Recorder::start(store, move |health| tell(&board, &place, &health)));
-        (Self { recorder, board: shown, objects, refused: BTreeMap::new() }, next_pass)
+        let mut memory = Self { recorder, board: shown, objects, ..Self::forgetful() };
+        memory.recall();
+        (memory, next_pass)
     }
 
     fn forgetful() -> Self {
-        Self { recorder: None, board: None, objects: BTreeMap::new(), refused: BTreeMap::new() }
+        Self {
+            recorder: None,
+            board: None,
+            objects: BTreeMap::new(),
+            protected: Arc::default(),
+            overlays: Arc::default(),
+            refused: BTreeMap::new(),
+        }
+    }
+
+    /// Finds again what every pass asks for: looking through all objects for each would take a fleet the square of its size.
+    fn recall(&mut self) {
+        self.protected = Arc::new(protected(&self.objects).cloned().collect());
+        self.overlays = Arc::new(overlays(&self.objects).cloned().collect());
     }
 
     /// Waits for what is still to be written, for a moment.
@@ -66,13 +83,13 @@ impl Memory {
     }
 
     /// Destinations that no manifest need declare to be protected from pruning.
-    pub(super) fn protected(&self) -> BTreeSet<ObjectKey> {
-        protected(&self.objects).cloned().collect()
+    pub(super) fn protected(&self) -> Arc<BTreeSet<ObjectKey>> {
+        Arc::clone(&self.protected)
     }
 
     /// Destinations whose network was one of a Swarm when it was last seen.
-    pub(super) fn overlays(&self) -> BTreeSet<ObjectKey> {
-        overlays(&self.objects).cloned().collect()
+    pub(super) fn overlays(&self) -> Arc<BTreeSet<ObjectKey>> {
+        Arc::clone(&self.overlays)
     }
 
     /// Keeps of which kind the networks are that were seen.
@@ -82,6 +99,10 @@ impl Memory {
             let seen = Some(facts.destination_type);
             if let Some(record) = self.objects.get_mut(key).filter(|it| it.declared && it.network_type != seen) {
                 record.network_type = seen;
+                match seen {
+                    Some(DestinationType::Swarm) => Arc::make_mut(&mut self.overlays).insert(key.clone()),
+                    _ => self.overlays.contains(key) && Arc::make_mut(&mut self.overlays).remove(key),
+                };
                 batch.objects.insert(key.clone(), Some(record.clone()));
             }
         }
@@ -92,6 +113,7 @@ impl Memory {
     /// Takes the manifests that are in force now.
     pub(super) fn declared(&mut self, desired: &DesiredState, fingerprints: &BTreeMap<ObjectKey, String>) {
         let changed = declare(&mut self.objects, desired, fingerprints, true);
+        self.recall();
         self.write(Batch { objects: changed, ..Batch::default() });
     }
 

@@ -27,11 +27,13 @@ pub(super) struct Start {
     pub(super) desired: DesiredState,
     /// Of every declared server to which a way could be laid: a pass over a node of a Swarm looks at the others.
     pub(super) writers: Arc<BTreeMap<ObjectKey, DockerWriter>>,
+    /// In place of the one that it shares with other passes.
+    pub(super) own: Option<DockerWriter>,
     /// What waits.
     pub(super) hold: BTreeSet<Subject>,
     /// Destinations that their last known policy protects from pruning.
-    pub(super) protected: BTreeSet<ObjectKey>,
-    pub(super) overlays: BTreeSet<ObjectKey>,
+    pub(super) protected: Arc<BTreeSet<ObjectKey>>,
+    pub(super) overlays: Arc<BTreeSet<ObjectKey>>,
     /// Fingerprint of deletions that somebody has agreed to.
     pub(super) approved: Option<String>,
     /// Resources whose containers are replaced although nothing differs.
@@ -98,7 +100,7 @@ async fn isolated<T>(work: impl Future<Output = Result<T, String>>) -> Result<T,
 
 /// Observes, plans and executes one server.
 async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
-    let Start { pass: _, desired, writers, hold, protected, overlays, approved, restart, lane } = start;
+    let Start { pass: _, desired, writers, own, hold, protected, overlays, approved, restart, lane } = start;
     let request = Request {
         prune: shared.options.prune,
         allow_mass_delete: shared.options.allow_mass_delete,
@@ -121,7 +123,9 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
         observe: shared.options.observe,
         execute: shared.options.execute,
     };
-    let connect = |server: &DesiredServer| match writers.get(&server.key) {
+    let own = own.as_ref().filter(|_| desired.servers.len() == 1);
+    let own = |server: &DesiredServer| own.filter(|_| desired.servers.contains_key(&server.key));
+    let connect = |server: &DesiredServer| match own(server).or_else(|| writers.get(&server.key)) {
         Some(writer) => Ok(writer.clone()),
         None => connect::writer(server, &shared.options.connect),
     };

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -58,6 +58,8 @@ const LOGGED_PROBLEMS: usize = 20;
 const DEEDS: usize = 4_096;
 /// How long running passes may take to end after the first signal.
 const GRACE: Duration = Duration::from_secs(30);
+/// Threads for passes at most: each has memory of its own.
+const THREADS: usize = 8;
 /// How long the loop sleeps with nothing to wait for.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -120,6 +122,7 @@ pub async fn run(
     mut commands: mpsc::Receiver<Command>,
 ) -> Ended {
     let (inbox, mut events) = mpsc::channel(BACKLOG);
+    let (hints, mut heard) = mpsc::channel(BACKLOG);
     let mut changes = options.manifests.changes(&board, options.interval, options.seed);
     let (memory, first_pass) = Memory::begin(store, &board).await;
     let notifiers = Notifiers::new(board.clone(), Pace::default());
@@ -138,7 +141,10 @@ pub async fn run(
             notifiers,
             board,
             inbox,
+            hints,
         }),
+        background: Background::start(),
+        hinted: BTreeSet::new(),
         desired: DesiredState::default(),
         content: None,
         inputs: Inputs::default(),
@@ -180,7 +186,7 @@ pub async fn run(
                 }
                 continue;
             }
-            Some(message) = events.recv() => match loop_.take(message) {
+            Some(message) = either(&mut heard, &mut events) => match loop_.take(message) {
                 Some(event) => event,
                 None => continue,
             },
@@ -192,6 +198,43 @@ pub async fn run(
             supervisor::tell(&[supervisor::Fact::Ready]);
         }
         loop_.handle(started.elapsed(), event);
+    }
+}
+
+/// The next of both, whichever there is more of: what has happened does not wait behind a thousand passes that have ended, nor these for a flood.
+async fn either(one: &mut mpsc::Receiver<Message>, other: &mut mpsc::Receiver<Message>) -> Option<Message> {
+    tokio::select! {
+        Some(message) = one.recv() => Some(message),
+        Some(message) = other.recv() => Some(message),
+        else => None,
+    }
+}
+
+/// Threads for passes that are not urgent. The loop, and what heals, have one of their own, and wait for none of a thousand servers that are
+/// looked at again.
+struct Background(Option<Runtime>);
+
+impl Background {
+    /// One thread for each processor but the loop's. Where they cannot be had, everything is done on the loop's.
+    fn start() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads((threads - 1).clamp(1, THREADS)).thread_name("passes").enable_all();
+        let runtime = runtime.build().inspect_err(|error| tracing::warn!(%error, "there are no threads for passes"));
+        Self(runtime.ok())
+    }
+
+    fn handle(&self) -> Handle {
+        self.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // It may be dropped where nothing may be waited for.
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -215,6 +258,8 @@ pub(super) struct Shared {
     pub(super) notifiers: Notifiers,
     pub(super) board: Board,
     pub(super) inbox: mpsc::Sender<Message>,
+    /// For what servers tell.
+    hints: mpsc::Sender<Message>,
     pub(super) turns: Turns,
 }
 
@@ -317,9 +362,17 @@ struct Wrong {
 struct Link {
     declared: Arc<DesiredServer>,
     writer: DockerWriter,
+    /// Over connections that are not served by the threads of the background.
+    urgent: Option<DockerWriter>,
     events: JoinHandle<()>,
     /// Has the stream of events opened anew.
     doubt: Arc<Notify>,
+}
+
+impl Link {
+    fn urgent(&mut self) -> DockerWriter {
+        self.urgent.get_or_insert_with(|| self.writer.beside()).clone()
+    }
 }
 
 impl Drop for Link {
@@ -342,7 +395,11 @@ pub(super) struct Loop {
     links: BTreeMap<ObjectKey, Link>,
     /// Of all links, for the passes.
     writers: Arc<BTreeMap<ObjectKey, DockerWriter>>,
-    passes: BTreeMap<ObjectKey, JoinHandle<()>>,
+    /// Passes that are started, with what has one begin at once that still waits for its turn.
+    passes: BTreeMap<ObjectKey, Arc<Notify>>,
+    background: Background,
+    /// Servers that have told of something since their last pass was started.
+    hinted: BTreeSet<ObjectKey>,
     /// Objects that have been as declared since the manifests last changed: what moves now is drift.
     pub(super) settled: BTreeSet<ObjectKey>,
     /// Objects that something keeps changing back, by server.
@@ -507,6 +564,8 @@ impl Loop {
                 }
                 match about.as_ref() {
                     Some(about) => {
+                        self.hinted.insert(server.clone());
+                        self.passes.get(&server).into_iter().for_each(|urgent| urgent.notify_one());
                         about.container.iter().for_each(|id| self.shared.known.suspect(&server, id.clone()));
                     }
                     None => self.shared.known.doubt(&server),
@@ -687,7 +746,7 @@ impl Loop {
             match connect::writer(server, &self.shared.options.connect) {
                 Ok(writer) => {
                     let doubt = Arc::new(Notify::new());
-                    let inbox = self.shared.inbox.clone();
+                    let inbox = self.shared.hints.clone();
                     let events = tokio::spawn(listen(
                         key.clone(),
                         writer.clone(),
@@ -695,7 +754,10 @@ impl Loop {
                         inbox,
                         self.shared.board.clone(),
                     ));
-                    self.links.insert(key.clone(), Link { declared: Arc::clone(server), writer, events, doubt });
+                    self.links.insert(
+                        key.clone(),
+                        Link { declared: Arc::clone(server), writer, urgent: None, events, doubt },
+                    );
                 }
                 // The pass says so in its report.
                 Err(error) => tracing::error!(server = %key.path(), %error, "no connection"),
@@ -711,15 +773,36 @@ impl Loop {
         let (desired, restart) = (self.focused(&server), self.restarts_on(&server));
         let writers = Arc::clone(&self.writers);
         let lane = Lane::Repairs;
-        let start = pass::Start { pass, desired, writers, hold, protected, overlays, approved, restart, lane };
-        let key = server.clone();
-        let task = tokio::spawn(async move {
+        let own = self.links.get_mut(&server).map(Link::urgent);
+        let start =
+            pass::Start { pass, desired, writers, own: None, hold, protected, overlays, approved, restart, lane };
+        let urgent = Arc::new(Notify::new());
+        if self.hinted.remove(&server) {
+            urgent.notify_one();
+        }
+        let background = self.background.handle();
+        self.passes.insert(server.clone(), Arc::clone(&urgent));
+        tokio::spawn(async move {
             // What the engines are asked and what is done meanwhile is logged as this pass's.
             let span = tracing::info_span!("pass", server = %server.path(), pass);
-            let ended = shared.turns.take(pass::run(&shared, start)).instrument(span).await;
+            let (turn, is_urgent) = shared.turns.turn(&urgent).await;
+            let ended = if is_urgent {
+                let start = pass::Start { own, ..start };
+                turn.work(pass::run(&shared, start)).instrument(span).await
+            } else {
+                let working = Arc::clone(&shared);
+                let work = async move { turn.work(pass::run(&working, start)).await };
+                // Ends with this task.
+                let mut tasks = JoinSet::new();
+                tasks.spawn_on(work.instrument(span), &background);
+                match tasks.join_next().await {
+                    Some(Ok(ended)) => ended,
+                    // The threads are gone, and so is the loop.
+                    Some(Err(_)) | None => return,
+                }
+            };
             let _ = shared.inbox.send(Message::PassEnded { server, ended: Box::new(ended) }).await;
         });
-        self.passes.insert(key, task);
     }
 
     /// Beside the passes, and in nobody's turn: it mostly waits.
@@ -731,8 +814,9 @@ impl Loop {
         self.restarts.retain(|resource| !restart.contains(resource));
         let writers = Arc::clone(&self.writers);
         let lane = Lane::Rollout;
-        let start = pass::Start { pass, desired, writers, hold, protected, overlays, approved: None, restart, lane };
-        tokio::spawn(async move {
+        let (approved, own) = (None, None);
+        let start = pass::Start { pass, desired, writers, own, hold, protected, overlays, approved, restart, lane };
+        self.background.handle().spawn(async move {
             let span = tracing::info_span!("rollout", server = %server.path(), pass);
             let ended = pass::run(&shared, start).instrument(span).await;
             let _ = shared.inbox.send(Message::RolloutEnded { server, ended: Box::new(ended) }).await;

@@ -34,6 +34,7 @@ pub mod workload;
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub use applied::{is_mac_address_on_record, park};
 pub use deletion::RESOURCES_REMAIN;
@@ -81,9 +82,9 @@ pub struct Request {
     /// Fingerprints of [`Withheld`] deletions that somebody has agreed to.
     pub approved: BTreeSet<String>,
     /// Destinations whose policy was last known to be Orphan: undeclared, they are left, whatever their networks' labels say.
-    pub protected: BTreeSet<ObjectKey>,
+    pub protected: Arc<BTreeSet<ObjectKey>>,
     /// Destinations whose network was one of a Swarm when it was last seen.
-    pub overlays: BTreeSet<ObjectKey>,
+    pub overlays: Arc<BTreeSet<ObjectKey>>,
     /// Objects to delete. They are still in the desired state, which says where they are, unless they are known to the servers' labels only.
     pub delete: BTreeMap<ObjectKey, DeleteMode>,
     /// Plan for nothing but the objects in `delete`.

@@ -137,8 +137,8 @@ fn make(
     compose::lend(&mut desired, declared);
     let request = Request {
         prune,
-        protected: protected(objects).cloned().collect(),
-        overlays: overlays(objects).cloned().collect(),
+        protected: Arc::new(protected(objects).cloned().collect()),
+        overlays: Arc::new(overlays(objects).cloned().collect()),
         ..Request::default()
     };
     let pass = Pass {

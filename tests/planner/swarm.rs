@@ -181,7 +181,7 @@ fn what_was_an_overlay_never_becomes_a_bridge() {
     waits(repaired(), "Server/default/m1 lists it");
     // Nobody else is declared, and the set has a record.
     let mut recorded = Scenario::new().container(container("app")).destination(web());
-    recorded.request.overlays = ["Destination/shop/web".parse().unwrap()].into();
+    recorded.request.overlays = std::sync::Arc::new(["Destination/shop/web".parse().unwrap()].into());
     waits(recorded, "it was one when it was last seen");
 
     // It is to be a bridge from now on.

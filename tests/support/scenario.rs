@@ -289,7 +289,7 @@ impl Scenario {
 
     /// The destination's policy was last known to be Orphan.
     pub fn remembered_orphan(mut self, path: &str) -> Self {
-        self.request.protected.insert(key(Kind::Destination, path));
+        Arc::make_mut(&mut self.request.protected).insert(key(Kind::Destination, path));
         self
     }
 

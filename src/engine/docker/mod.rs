@@ -400,6 +400,12 @@ impl DockerWriter {
         Self { reader: DockerReader::new(server, dialer, options) }
     }
 
+    /// The same daemon over connections of its own, of which nothing is opened yet.
+    pub fn beside(&self) -> Self {
+        let transport = Arc::new(self.reader.transport.beside());
+        Self { reader: DockerReader { transport, ..self.reader.clone() } }
+    }
+
     /// A call that changes something, and whose answer has nothing to say but that it did.
     async fn change(
         &self,

@@ -125,6 +125,15 @@ impl Transport {
         }
     }
 
+    /// The same daemon, and what is known of it, with connections of its own.
+    pub(super) fn beside(&self) -> Self {
+        let beside = Self::new(Arc::clone(&self.dialer), Arc::clone(&self.counter));
+        beside.version.store(self.version.load(Ordering::Relaxed), Ordering::Relaxed);
+        beside.clock_skew.store(self.clock_skew.load(Ordering::Relaxed), Ordering::Relaxed);
+        beside.podman.store(self.podman.load(Ordering::Relaxed), Ordering::Relaxed);
+        beside
+    }
+
     /// Keeps none of the connections that there are: what is sent from here on goes over new ones.
     pub(super) fn renew(&self) {
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = pool(Arc::clone(&self.dialer));
