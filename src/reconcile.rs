@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::FutureExt;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 
 use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
@@ -15,7 +16,7 @@ use crate::engine::{EngineError, Reader, Writer};
 use crate::execute::{Limits, Progress, Writers, execute};
 use crate::ids::fresh_ids;
 use crate::observe::{Interest, ObserveLimits, observe_all};
-use crate::observed::{Observations, ObservedNetwork, ObservedState};
+use crate::observed::{Observations, ObservedNetwork, ObservedState, SwarmState};
 use crate::plan::{
     Call, FreshIds, Journal, Plan, PlanInput, Request, makes_bridges, plan, wants_elsewhere, wants_neighbours,
 };
@@ -71,6 +72,62 @@ impl Pass<'_> {
         Ok(Preview { observed, plan })
     }
 
+    /// Observes and plans as [`preview`](Self::preview) does, and hands on what there is of each server as soon as it can be planned for, in no
+    /// particular order: what was seen of one is let go before all have answered. `each` also gets what the servers that it is about declare.
+    ///
+    /// Servers for whose plan others matter come together, at the end.
+    pub async fn survey<R: Reader>(
+        &self,
+        connect: impl Fn(&DesiredServer) -> Result<R, EngineError>,
+        mut each: impl FnMut(&DesiredState, Preview),
+    ) -> Result<(), JournalError> {
+        let kept = self.journals.load().await?;
+        let mut desired = self.desired.clone();
+        desired.share();
+        let turns = Turns::new(self.observe.concurrency);
+        let looks = desired.servers.values().map(|server| {
+            let look = observe_all([server.as_ref()], Interest::declared, &connect, self.known, self.observe);
+            turns.take(look).boxed_local()
+        });
+        let mut looks: FuturesUnordered<_> = looks.collect();
+        let mut together = Observations::new();
+        while let Some(observed) = looks.next().await {
+            let Some(server) = observed.keys().next() else { continue };
+            let focused = desired.focused(server);
+            let pass = Pass { desired: &focused, ..*self };
+            if pass.stands_alone(&observed) {
+                let plan = pass.plan(&observed, &FreshIds::default(), &kept, &Neighbours::new());
+                each(&focused, Preview { observed, plan });
+            } else {
+                together.extend(observed);
+            }
+        }
+        drop(looks);
+        if !together.is_empty() {
+            desired.narrow(|server, _| together.contains_key(server));
+            let pass = Pass { desired: &desired, ..*self };
+            let observed = pass.complete(together, &connect).await;
+            let neighbours = pass.neighbours(&observed, &connect).await;
+            let plan = pass.plan(&observed, &FreshIds::default(), &kept, &neighbours);
+            each(&desired, Preview { observed, plan });
+        }
+        Ok(())
+    }
+
+    /// Whether the plan is the same whatever is on other servers, and theirs whatever is on this one. All of them have been seen.
+    fn stands_alone(&self, observed: &Observations) -> bool {
+        let standalone =
+            |seen: &Result<ObservedState, _>| matches!(seen, Ok(state) if state.engine.swarm == SwarmState::Inactive);
+        // Who plans without is shown what pruning would do.
+        let pruning = Request { prune: true, ..self.request.clone() };
+        let servers = || self.desired.servers.values();
+        observed.values().all(standalone)
+            && !wants_elsewhere(self.desired, observed, &pruning)
+            && !makes_bridges(self.desired, observed, self.request)
+            && servers()
+                .all(|it| wants_neighbours(it, observed, &self.desired.set, self.desired.all_servers()).is_empty())
+    }
+
     /// Observes, plans, lets `decide` cut the plan down or call it off (`None`), and carries it out.
     pub async fn apply<W: Writer + Clone + 'static>(
         &self,
@@ -120,7 +177,16 @@ impl Pass<'_> {
 
     async fn look<R: Reader>(&self, connect: impl Fn(&DesiredServer) -> Result<R, EngineError>) -> Observations {
         let servers = self.desired.servers.values().map(AsRef::as_ref);
-        let mut observed = observe_all(servers, Interest::declared, &connect, self.known, self.observe).await;
+        let observed = observe_all(servers, Interest::declared, &connect, self.known, self.observe).await;
+        self.complete(observed, connect).await
+    }
+
+    /// Also looks at others, where they matter to the plan.
+    async fn complete<R: Reader>(
+        &self,
+        mut observed: Observations,
+        connect: impl Fn(&DesiredServer) -> Result<R, EngineError>,
+    ) -> Observations {
         // The nodes of a Swarm are looked at together, for its managers make its networks and containers on any node may be on them.
         if wants_elsewhere(self.desired, &observed, self.request) {
             let elsewhere = self.desired.elsewhere();

@@ -12,7 +12,7 @@ use crate::api::{Kind, ObjectKey};
 use crate::desired::DesiredState;
 use crate::manifest::Manifests;
 use crate::observed::{Observations, Snapshot, Unobserved, UnobservedReason};
-use crate::plan::{FreshIds, Plan, PlanInput, Request, plan};
+use crate::plan::{FreshIds, Journal, Plan, PlanInput, Request, plan};
 use crate::reconcile::Preview;
 use crate::report::Report;
 
@@ -87,9 +87,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, request.prune);
     }
-    let Preview { observed, plan } = if args.observed.is_empty() {
+    let prunes = !request.prune && args.scope.selector.is_none();
+    let mut found =
+        Found { pruning: prunes.then(|| Pruning::new(args, context, &request)).transpose()?, ..Found::of(&desired) };
+    if args.observed.is_empty() {
         let kept = servers::kept(&args.state)?;
-        servers::preview(context, &servers::pass(&desired, &request, &kept, &args.servers), &args.servers)?
+        let pass = servers::pass(&desired, &request, &kept, &args.servers);
+        servers::survey(context, &pass, &args.servers, |desired, preview| found.take(desired, preview))?;
     } else {
         // Nothing that is kept on this machine takes part: the plan is to come out the same everywhere.
         let observed = replay(&args.observed, &desired, &manifests)?;
@@ -101,19 +105,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             journals: &[],
         };
         let plan = plan(&input);
-        Preview { observed, plan }
-    };
-    let plan = match &selection {
+        found.take(&desired, Preview { observed, plan });
+    }
+    let Found { plan, pruned: more, unobserved: observed, pruning } = found;
+    let restrict = |plan: Plan| match &selection {
         Some(selection) => selection.restrict(plan),
         None => plan,
     };
-    let mut planned = Report { revision, ..Report::planned(&plan) };
-    if !request.prune && args.scope.selector.is_none() {
-        let pruning = pruning(args, context, &request, &desired, &observed)?;
-        planned = planned.with_prune(&match &selection {
-            Some(selection) => selection.restrict(pruning),
-            None => pruning,
-        });
+    let mut planned = Report { revision, ..Report::planned(&restrict(plan)) };
+    if pruning.is_some() {
+        planned = planned.with_prune(&restrict(more));
     }
     show(context, &planned, &observed, args.output)?;
     if planned.tally() == crate::report::Tally::default() {
@@ -124,22 +125,53 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     Ok(report::exit(&planned, true))
 }
 
-/// The same plan with everything removed that pruning would remove, however much that is.
-fn pruning(
-    args: &Args,
-    context: &Context,
-    request: &Request,
-    desired: &DesiredState,
-    observed: &Observations,
-) -> Result<Plan, Error> {
-    let protected = match args.observed.is_empty() {
-        true => record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?,
-        false => BTreeSet::new(),
-    };
-    let request = Request { prune: true, allow_mass_delete: true, protected: protected.into(), ..request.clone() };
-    let journals = if args.observed.is_empty() { servers::kept(&args.state)?.journals(context)? } else { Vec::new() };
-    let ids = FreshIds::default();
-    Ok(plan(&PlanInput { desired, observed, request: &request, ids: &ids, journals: &journals }))
+/// What is to be shown of the servers that were looked at: little of each, for there may be a thousand.
+struct Found {
+    plan: Plan,
+    /// The same with everything removed that pruning would remove.
+    pruned: Plan,
+    unobserved: Observations,
+    pruning: Option<Pruning>,
+}
+
+impl Found {
+    fn of(desired: &DesiredState) -> Self {
+        let nothing = Plan { set: desired.set.clone(), servers: Vec::new(), notes: Vec::new() };
+        Self { plan: nothing.clone(), pruned: nothing, unobserved: Observations::new(), pruning: None }
+    }
+
+    fn take(&mut self, desired: &DesiredState, Preview { observed, plan }: Preview) {
+        if let Some(pruning) = &self.pruning {
+            self.pruned.extend(pruning.plan(desired, &observed));
+        }
+        self.plan.extend(plan);
+        self.unobserved.extend(observed.into_iter().filter(|(_, seen)| seen.is_err()));
+    }
+}
+
+/// How to plan with everything removed that pruning would remove, however much that is.
+struct Pruning {
+    request: Request,
+    journals: Vec<Journal>,
+}
+
+impl Pruning {
+    fn new(args: &Args, context: &Context, request: &Request) -> Result<Self, Error> {
+        let (protected, journals) = match args.observed.is_empty() {
+            true => (
+                record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?,
+                servers::kept(&args.state)?.journals(context)?,
+            ),
+            false => (BTreeSet::new(), Vec::new()),
+        };
+        let request = Request { prune: true, allow_mass_delete: true, protected: protected.into(), ..request.clone() };
+        Ok(Self { request, journals })
+    }
+
+    fn plan(&self, desired: &DesiredState, observed: &Observations) -> Plan {
+        let Self { request, journals } = self;
+        plan(&PlanInput { desired, observed, request, ids: &FreshIds::default(), journals })
+    }
 }
 
 fn pruned(report: &Report) -> String {

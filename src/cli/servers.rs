@@ -85,6 +85,16 @@ pub(super) fn preview(context: &Context, pass: &Pass<'_>, args: &ServerArgs) -> 
     context.block_on(pass.preview(reader(options(args))))?.map_err(|error| journal_error(&error))
 }
 
+/// The same for one server after the other, as far as that is the same.
+pub(super) fn survey(
+    context: &Context,
+    pass: &Pass<'_>,
+    args: &ServerArgs,
+    each: impl FnMut(&DesiredState, Preview),
+) -> Result<(), Error> {
+    context.block_on(pass.survey(reader(options(args)), each))?.map_err(|error| journal_error(&error))
+}
+
 pub(super) fn journal_error(error: &dyn std::error::Error) -> Error {
     Error::new("the journals of interrupted changes cannot be read; nothing was done").caused_by(error)
 }

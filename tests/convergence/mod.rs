@@ -9,5 +9,6 @@ mod looks;
 mod others;
 mod real;
 mod real_addresses;
+mod survey;
 mod swarm;
 mod world;
