@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// Gives back what a look at a server has used, and takes less of the processor where much is small. See `.cargo/config.toml`.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     landfall::cli::main(std::env::args_os())
 }
