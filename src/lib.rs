@@ -12,6 +12,7 @@
 // core
 pub mod annotations;
 pub mod api;
+pub mod backup;
 pub mod desired;
 pub mod doctor;
 pub mod drift;
@@ -29,6 +30,7 @@ pub mod scope;
 pub mod selector;
 pub mod status;
 pub mod subnets;
+pub mod usage;
 pub mod workload;
 // shell
 pub mod cli;
@@ -47,5 +49,6 @@ pub mod sources;
 pub mod store;
 #[cfg(feature = "otel")]
 mod traces;
+pub mod transfer;
 pub mod turns;
 pub mod web;

@@ -19,7 +19,7 @@ mod suspects;
 mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -34,6 +34,7 @@ use crate::observed::{
 };
 use crate::store::known::{Known, KnownContainers, KnownEngine, Suspects, Unlisted};
 use crate::turns::Turns;
+use crate::workload::identity::has_expired;
 use known::Recollection;
 use suspects::Suspect;
 
@@ -213,6 +214,8 @@ async fn look(
             unlisted.retain(|hidden| containers.iter().all(|container| container.id != hidden.id));
         }
         let remembered = Unlisted { hidden: unlisted.iter().map(|it| it.id.clone()).collect(), denied };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        containers.retain(|it| !has_expired(&it.labels, now));
         suspects.retain(|_, suspect| suspect.is_worth_more_than(&containers, listed));
         let inspected = suspects.values().map(|suspect| &suspect.container);
         if containers.iter().chain(inspected).flat_map(|it| &it.endpoints).any(|it| dangles(it, &networks)) {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 const CORE: &[&str] = &[
     "annotations",
     "api",
+    "backup",
     "manifest",
     "notice",
     "desired",
@@ -28,6 +29,7 @@ const CORE: &[&str] = &[
     "selector",
     "status",
     "subnets",
+    "usage",
     "workload",
 ];
 /// Everything that touches the world.
@@ -46,6 +48,7 @@ const SHELL: &[&str] = &[
     "controller",
     "store",
     "traces",
+    "transfer",
     "turns",
     "web",
     "cli",
@@ -96,7 +99,7 @@ const TERMINAL: &[&str] =
     &["std::io::stdin", "std::io::stdout", "std::io::stderr", "std::env::args", "std::env::args_os"];
 /// Commands that must not be able to change a server.
 const READ_ONLY_COMMANDS: &[&str] =
-    &["diff", "drift", "scan", "get", "describe", "doctor", "graph", "subnets", "validate", "mcp"];
+    &["diff", "drift", "scan", "get", "describe", "doctor", "graph", "subnets", "top", "validate", "mcp"];
 
 #[test]
 fn every_module_keeps_to_its_side() {

@@ -9,7 +9,7 @@ use super::diff::{self, PruneArgs};
 use super::identity::IdentityArgs;
 use super::progress::Bars;
 use super::repository::{GitArgs, Loaded};
-use super::{Context, Error, Exit, record, report, servers};
+use super::{Context, Error, Exit, record, report, servers, transfer};
 use crate::engine::connect;
 use crate::observed::Observations;
 use crate::plan::{Call, Cause, NoteKind, Plan, Request};
@@ -107,6 +107,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         return Ok(report::exit(&planned, false));
     }
 
+    let servers = desired.servers.values().map(AsRef::as_ref);
+    transfer::recover(&transfer::state(&args.state)?, servers, &args.servers, context)?;
     let consent = |plan: &Plan| args.yes || !context.can_ask() || agreed(context, plan);
     let run = Run { pass, selection: selection.as_ref(), args: &args.servers, context, consent: &consent };
     let started = Instant::now();

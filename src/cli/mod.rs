@@ -6,6 +6,7 @@
 mod apply;
 mod approve;
 mod args;
+mod backup;
 mod client;
 mod completion;
 mod delete;
@@ -22,6 +23,7 @@ mod graph;
 mod history;
 mod identity;
 mod jsonpath;
+mod keeper;
 mod listen;
 mod logs;
 mod man;
@@ -31,6 +33,7 @@ mod progress;
 mod record;
 mod report;
 mod repository;
+mod restore;
 mod rollout;
 mod run;
 mod scan;
@@ -40,6 +43,8 @@ mod servers;
 mod storage;
 mod subnets;
 mod target;
+mod top;
+mod transfer;
 mod validate;
 mod version;
 mod wait;
@@ -102,8 +107,11 @@ enum Command {
     History(history::Args),
     Approve(approve::Args),
     Delete(delete::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Doctor(doctor::Args),
     Subnets(subnets::Args),
+    Top(top::Args),
     Scan(scan::Args),
     Graph(graph::Args),
     Schema(schema::Args),
@@ -130,8 +138,11 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::History(args) => history::run(&args, context),
         Command::Approve(args) => approve::run(&args, context),
         Command::Delete(args) => delete::run(&args, context),
+        Command::Backup(args) => backup::run(&args, context),
+        Command::Restore(args) => restore::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Subnets(args) => subnets::run(&args, context),
+        Command::Top(args) => top::run(&args, context),
         Command::Scan(args) => scan::run(&args, context),
         Command::Graph(args) => graph::run(&args, context),
         Command::Schema(args) => schema::run(&args, context),

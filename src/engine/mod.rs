@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use hyper::body::Bytes;
+use tokio::sync::mpsc;
 
 pub use crate::observed::EngineEvent;
 use crate::observed::{
@@ -17,6 +19,7 @@ use crate::observed::{
     ObservedService, ObservedTask, ServiceAttachment, ServiceId, SwarmAttachment,
 };
 use crate::plan::NetworkCreate;
+use crate::usage::Sample;
 use crate::workload::seen::{SeenConfig, SeenImage, SeenVolume, Storage};
 use crate::workload::{ContainerCreate, ContainerUpdate};
 pub use connect::BoxedStream;
@@ -114,6 +117,21 @@ pub trait Reader: Send + Sync {
         _request: LogRequest,
     ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
         Err(EngineError::unsupported("reading the log of a container"))
+    }
+
+    /// `GET /containers/{id}/archive`: what is at that path, as a tar archive that comes piece by piece. Also of a container that was never started.
+    async fn archive(&self, _id: &ContainerId, _path: &str) -> Result<Chunks, EngineError> {
+        Err(EngineError::unsupported("reading files of a container"))
+    }
+
+    /// `GET /system/df`: bytes that each volume takes, by name. The daemon walks through all of them.
+    async fn volume_sizes(&self) -> Result<BTreeMap<String, u64>, EngineError> {
+        Err(EngineError::unsupported("measuring the volumes"))
+    }
+
+    /// `GET /containers/{id}/stats`: what it has used so far. `Ok(None)` where it is gone or does not run.
+    async fn usage(&self, _id: &ContainerId) -> Result<Option<Sample>, EngineError> {
+        Err(EngineError::unsupported("measuring a container"))
     }
 
     /// `GET /volumes`: every volume, by name.
@@ -227,6 +245,27 @@ pub trait Writer: Reader {
         Err(EngineError::unsupported("running a command in a container"))
     }
 
+    /// The same, with streams: `input` is what the command reads, to its end, and what it prints goes to `output` as fast as that is taken.
+    async fn pipe(
+        &self,
+        _container: &ContainerId,
+        _command: &[&str],
+        _input: Option<Chunks>,
+        _output: mpsc::Sender<Bytes>,
+    ) -> Result<Piped, EngineError> {
+        Err(EngineError::unsupported("running a command in a container"))
+    }
+
+    /// `PUT /containers/{id}/archive`: unpacks a tar archive at that path, owners as numbers. Also of a container that was never started.
+    async fn unpack(&self, _container: &ContainerId, _path: &str, _content: Chunks) -> Result<(), EngineError> {
+        Err(EngineError::unsupported("writing files of a container"))
+    }
+
+    /// `DELETE /volumes/{name}`. One that is gone is no error.
+    async fn remove_volume(&self, _name: &str) -> Result<(), EngineError> {
+        Err(EngineError::unsupported("removing a volume"))
+    }
+
     /// A stream of bytes to the daemon, for a program that speaks to it by itself.
     async fn stream(&self) -> Result<BoxedStream, EngineError> {
         Err(EngineError::unsupported("opening a stream to the daemon"))
@@ -256,6 +295,17 @@ pub struct ServiceNetworkUpdate<'a> {
     pub name: &'a str,
     /// `None`: off.
     pub attachment: Option<&'a ServiceAttachment>,
+}
+
+/// Bytes as they come. Ends with the first error.
+pub type Chunks = BoxStream<'static, std::io::Result<Bytes>>;
+
+/// How a command ended whose input and output were streams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piped {
+    pub code: i64,
+    /// The last of what it printed on standard error.
+    pub complaint: String,
 }
 
 /// Which part of a container's log is asked for.

@@ -30,6 +30,11 @@ pub const FILES: &str = "landfall.files";
 pub const DATA: &str = "landfall.data";
 /// Path of the file that makes its health check fail, where the check was wrapped.
 pub const DRAIN: &str = "landfall.drain";
+/// On a container that is never started: ids of containers that are stopped while their volumes are copied, with commas between. Nobody starts
+/// them meanwhile.
+pub const HOLDS: &str = "landfall.holds";
+/// Until when that counts, in seconds since the epoch: who copies may be no more.
+pub const HELD_UNTIL: &str = "landfall.held-until";
 /// What a new container is called until the old one is gone.
 pub const NEXT: &str = "-next";
 /// What a one-shot container before a rollout is called, after the resource.
@@ -60,6 +65,17 @@ pub fn of(name: &str, labels: &BTreeMap<String, String>) -> Option<Identity> {
     let sealed = digits == check_digits(&set, &object, &destination, base)
         || digits == check_digits(&set, &object, &destination, name);
     sealed.then_some(Identity { set, object, destination, replica, uid })
+}
+
+/// Whether that container keeps the other one stopped.
+pub fn holds(labels: &BTreeMap<String, String>, id: &str) -> bool {
+    labels.get(HOLDS).is_some_and(|held| held.split(',').any(|held| held == id))
+}
+
+/// Whether it kept others stopped, and counts no more. `now` in seconds since the epoch.
+pub fn has_expired(labels: &BTreeMap<String, String>, now: u64) -> bool {
+    labels.contains_key(HOLDS)
+        && labels.get(HELD_UNTIL).and_then(|until| until.parse::<u64>().ok()).is_none_or(|until| until < now)
 }
 
 /// The name without what marks a container that has not taken over yet.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod approve;
+mod backup;
 mod beside;
 mod cluster;
 mod compose;
@@ -37,6 +38,7 @@ mod soak;
 mod subnets;
 mod supervised;
 mod sweep;
+mod top;
 mod traefik;
 mod two;
 mod workloads;

@@ -93,6 +93,12 @@ impl<'a> ContainerBuilder<'a> {
         self
     }
 
+    /// A volume of that name.
+    pub(crate) fn volume(mut self, volume: &str, target: &str) -> Self {
+        self.binds.push(format!("{volume}:{target}"));
+        self
+    }
+
     pub(crate) fn mac_address(mut self, address: &str) -> Self {
         self.mac_address = Some(address.to_owned());
         self

@@ -9,6 +9,7 @@ use std::process::Command;
 use super::Host;
 
 pub(crate) const IMAGE: &str = "landfall/databases:test";
+const PROGRAMS: [&str; 6] = ["postgres", "initdb", "psql", "pg_dump", "pg_dumpall", "pg_restore"];
 const ENTRY: &str = include_str!("databases.sh");
 
 /// PostgreSQL's programs, whichever version Debian has.
@@ -27,10 +28,11 @@ pub(crate) fn postgres_version() -> String {
 pub(crate) fn import(host: &Host) {
     let postgres = postgres();
     let version = postgres_version();
-    let of_postgres = ["postgres", "initdb", "psql"].map(|name| postgres.join("bin").join(name).display().to_string());
+    let of_postgres = PROGRAMS.map(|name| postgres.join("bin").join(name).display().to_string());
     let others = [
         "/usr/sbin/mariadbd",
         "/usr/bin/mariadb",
+        "/usr/bin/mariadb-dump",
         "/usr/bin/my_print_defaults",
         "/usr/bin/resolveip",
         "/usr/sbin/clickhouse-server",
@@ -38,7 +40,7 @@ pub(crate) fn import(host: &Host) {
     ];
     let programs: Vec<&str> = of_postgres.iter().map(String::as_str).chain(others).collect();
     host.import_image_as(IMAGE, &programs, &["ENTRYPOINT [\"/entry\"]"], |root| {
-        for (name, program) in ["postgres", "initdb", "psql"].iter().zip(&of_postgres) {
+        for (name, program) in PROGRAMS.iter().zip(&of_postgres) {
             symlink(program, root.join("usr/bin").join(name)).unwrap();
         }
         for directory in ["etc", "var/lib", "run", "usr/share/postgresql", "usr/share/zoneinfo"] {

@@ -23,12 +23,14 @@ postgres)
 mariadb)
     data=/var/lib/mysql
     if [ ! -d "$data/mysql" ]; then
+        mkdir -p "$data"
         chown mysql "$data"
         mariadb-install-db --user=mysql --datadir="$data" --auth-root-authentication-method=normal --skip-test-db --skip-name-resolve --force > /tmp/install 2>&1 || { cat /tmp/install; exit 1; }
         password=$(cat "$MARIADB_ROOT_PASSWORD_FILE")
         {
             echo "CREATE USER 'root'@'%' IDENTIFIED BY '$password';"
             echo "GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION;"
+            echo "DROP USER IF EXISTS 'root'@'127.0.0.1', 'root'@'::1';"
             echo "ALTER USER 'root'@'localhost' IDENTIFIED BY '$password';"
             echo "CREATE DATABASE IF NOT EXISTS \`$MARIADB_DATABASE\`;"
             [ -z "$MARIADB_USER" ] || {

@@ -13,9 +13,11 @@ mod budget;
 mod classify;
 mod events;
 mod logs;
+mod pipe;
 mod registry;
 mod seen;
 mod service;
+mod stats;
 mod wire;
 mod workload;
 
@@ -33,18 +35,20 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 
 use super::connect::{BoxedStream, ConnectOptions, DialError, Dialer};
 use super::transport::{Answer, Transport, TransportError};
 use super::{
-    ContainerDetail, EngineError, EngineErrorKind, EngineEvent, LogLine, LogRequest, NetworkDetail, Reader,
-    ServiceUpdate, Watcher, WorkloadDetail, Writer,
+    Chunks, ContainerDetail, EngineError, EngineErrorKind, EngineEvent, LogLine, LogRequest, NetworkDetail, Piped,
+    Reader, ServiceUpdate, Watcher, WorkloadDetail, Writer,
 };
 use crate::observed::{
     ContainerId, EndpointSettings, EngineInfo, NetworkId, ObservedContainer, ObservedNetwork, ObservedNode,
     ObservedService, ObservedTask, ServiceId, SwarmAttachment,
 };
 use crate::plan::NetworkCreate;
+use crate::usage::Sample;
 use crate::workload::seen::{SeenImage, SeenVolume, Storage};
 use crate::workload::{ContainerCreate, ContainerUpdate};
 use classify::{Failure, Operation};
@@ -321,6 +325,18 @@ impl Reader for DockerReader {
         logs::logs(self, id, request).await
     }
 
+    async fn usage(&self, container: &ContainerId) -> Result<Option<Sample>, EngineError> {
+        self.sampled(container).await
+    }
+
+    async fn archive(&self, container: &ContainerId, path: &str) -> Result<Chunks, EngineError> {
+        self.packed(container, path).await
+    }
+
+    async fn volume_sizes(&self) -> Result<BTreeMap<String, u64>, EngineError> {
+        self.sizes_of_volumes().await
+    }
+
     async fn volumes(&self) -> Result<Vec<SeenVolume>, EngineError> {
         let volumes: wire::Volumes = self.get("/volumes", LARGEST_LIST, || "listing the volumes".to_owned()).await?;
         Ok(volumes.into())
@@ -542,6 +558,22 @@ impl Reader for DockerWriter {
         self.reader.volumes().await
     }
 
+    async fn usage(&self, container: &ContainerId) -> Result<Option<Sample>, EngineError> {
+        self.reader.usage(container).await
+    }
+
+    async fn storage(&self) -> Result<Storage, EngineError> {
+        self.reader.storage().await
+    }
+
+    async fn archive(&self, container: &ContainerId, path: &str) -> Result<Chunks, EngineError> {
+        self.reader.archive(container, path).await
+    }
+
+    async fn volume_sizes(&self) -> Result<BTreeMap<String, u64>, EngineError> {
+        self.reader.volume_sizes().await
+    }
+
     async fn recent_events(&self, since: i64) -> Result<Vec<EngineEvent>, EngineError> {
         self.reader.recent_events(since).await
     }
@@ -656,6 +688,24 @@ impl Writer for DockerWriter {
 
     async fn exec_output(&self, container: &ContainerId, command: &[&str], most: usize) -> Result<String, EngineError> {
         self.printed_by(container, command, most).await
+    }
+
+    async fn pipe(
+        &self,
+        container: &ContainerId,
+        command: &[&str],
+        input: Option<Chunks>,
+        output: mpsc::Sender<Bytes>,
+    ) -> Result<Piped, EngineError> {
+        self.piped(container, command, input, output).await
+    }
+
+    async fn unpack(&self, container: &ContainerId, path: &str, content: Chunks) -> Result<(), EngineError> {
+        self.unpacked(container, path, content).await
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        self.drop_volume(name).await
     }
 
     async fn stream(&self) -> Result<BoxedStream, EngineError> {

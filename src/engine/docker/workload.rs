@@ -100,6 +100,30 @@ impl DockerReader {
         })
     }
 
+    pub(super) async fn sizes_of_volumes(&self) -> Result<BTreeMap<String, u64>, EngineError> {
+        #[derive(Deserialize, Default)]
+        #[serde(default, rename_all = "PascalCase")]
+        struct Usage {
+            volumes: Option<Vec<Volume>>,
+        }
+        #[derive(Deserialize, Default)]
+        #[serde(default, rename_all = "PascalCase")]
+        struct Volume {
+            name: String,
+            usage_data: Option<Used>,
+        }
+        #[derive(Deserialize, Default)]
+        #[serde(default, rename_all = "PascalCase")]
+        struct Used {
+            size: i64,
+        }
+        // Older engines do not know the parameter and measure everything.
+        let usage: Usage =
+            self.get("/system/df?type=volume", LARGEST_LIST, || "measuring the volumes".to_owned()).await?;
+        let size = |volume: Volume| Some((volume.name, u64::try_from(volume.usage_data?.size).ok()?));
+        Ok(usage.volumes.into_iter().flatten().filter_map(size).collect())
+    }
+
     /// A reference goes into a path. Manifests are checked when they are read; this is for whatever else names an image.
     fn check_reference(&self, reference: &str) -> Result<(), EngineError> {
         let fits = |c: char| c.is_ascii_alphanumeric() || "_.:@/-".contains(c);
@@ -269,6 +293,19 @@ impl DockerWriter {
         let what = format!("creating volume {name}");
         let body = json!({ "Name": name, "Labels": labels });
         self.change(Operation::ChangeContainer, what, Method::POST, "/volumes/create", &body).await
+    }
+
+    pub(super) async fn drop_volume(&self, name: &str) -> Result<(), EngineError> {
+        let what = format!("removing volume {name}");
+        if !super::is_plain(name) {
+            let odd = super::wire::Odd(format!("the volume name {name:?} cannot be put into a request"));
+            return self.reader.understood(Err(odd), &what);
+        }
+        let path = format!("/volumes/{name}");
+        match self.change(Operation::ChangeContainer, what, Method::DELETE, &path, &()).await {
+            Err(error) if error.kind == EngineErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     pub(super) async fn run_in(&self, id: &ContainerId, command: &[&str]) -> Result<i64, EngineError> {

@@ -207,6 +207,16 @@ impl Transport {
         Ok(answer)
     }
 
+    /// A request of a connection outside of the pool: its path with the version, and counted.
+    pub(super) fn addressed<B>(&self, request: Request<B>) -> Result<Request<B>, TransportError> {
+        let (mut parts, body) = request.into_parts();
+        if let Some(version) = self.spoken() {
+            parts.uri = versioned(&parts.uri, version)?;
+        }
+        self.counter.count(&parts.method);
+        Ok(Request::from_parts(parts, body))
+    }
+
     async fn exchange(&self, mut request: Request<Full<Bytes>>) -> Result<Answer, TransportError> {
         let mut connection = capture_connection(&mut request);
         let client = self.client();

@@ -79,6 +79,16 @@ impl<'a> Managed<'a, '_> {
         if !matches!(state, ContainerState::Created | ContainerState::Exited) || is_started(draft, current) {
             return;
         }
+        let containers = &self.ctx.host.state.containers;
+        if let Some(holder) = containers.iter().find(|it| identity::holds(&it.labels, current.container.id.as_str())) {
+            let message = format!("{} is stopped while its volumes are copied.", current.container.name);
+            let note = Note::waiting(Reason::LeftStopped, self.resource(), message);
+            draft.notes.push(note.hint(format!(
+                "it is started when the copy is done; if nobody copies any more: docker rm {}",
+                holder.name
+            )));
+            return;
+        }
         let attempt = self.attempt(current.container.id.as_str());
         if let Some(note) = self.given_up(&attempt) {
             draft.notes.push(note);

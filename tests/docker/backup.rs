@@ -1,0 +1,336 @@
+//! Backups of real databases and of volumes with everything that a file system can hold, and what is left of them when something goes wrong.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use super::controller::{Controller, until};
+use crate::cli::run::finish;
+use crate::cli::world::World;
+use crate::support::databases::{IMAGE, import, postgres_version};
+use crate::support::{Host, wait_for};
+
+const DESTINATION: &str = "---
+apiVersion: landfall/v1
+kind: Destination
+metadata: { name: web }
+spec: { server: edge, network: { name: web-net } }
+";
+
+fn server(host: &Host) -> String {
+    format!(
+        "apiVersion: landfall/v1\nkind: Server\nmetadata: {{ name: edge }}\nspec: {{ endpoint: '{}' }}\n{DESTINATION}",
+        host.endpoint()
+    )
+}
+
+fn databases(host: &Host) -> String {
+    let database = |name: &str, spec: &str| {
+        format!(
+            "---\napiVersion: landfall/v1\nkind: Database\nmetadata: {{ name: {name} }}\nspec:\n  destination: web\n  image: {IMAGE}\n  \
+             credentials: {{ username: keeper, database: goods, password: {{ file: ../secrets/{name}, generate: true }} }}\n  \
+             stopGracePeriodSeconds: 5\n{spec}\n"
+        )
+    };
+    let postgres = database("orders", &format!("  engine: PostgreSQL\n  version: '{}'", postgres_version()));
+    let mariadb = database("catalog", "  engine: MariaDB\n  version: '10.11'\n  args: [--innodb-buffer-pool-size=32M]");
+    server(host) + &postgres + &mariadb
+}
+
+/// The only line of standard output: the path of the archive.
+fn path_of(world: &World, printed: &str) -> PathBuf {
+    world.path().join(printed.trim())
+}
+
+fn sql(host: &Host, database: &str, statement: &str) -> String {
+    let line = match database {
+        "orders" => {
+            "PGPASSWORD=$(cat /landfall/password) psql -h 127.0.0.1 -U keeper -d goods -P pager=off -qtAc \"$0\""
+        }
+        _ => "MYSQL_PWD=$(cat /landfall/password) mariadb -h 127.0.0.1 -u keeper -D goods -B -N -e \"$0\"",
+    };
+    host.exec(&format!("default-{database}"), &["sh", "-c", line, statement]).trim().to_owned()
+}
+
+/// The recovery of the source documents: the destination is deleted by mistake with everything on it, made again under the same name, its
+/// resources are deployed again, and their data is restored.
+#[test]
+fn databases_answer_the_same_after_everything_was_lost_and_restored() {
+    let host = Host::start();
+    import(&host);
+    let world = World::new(&databases(&host));
+    world.run("apply --timeout 120s").expect(0);
+    sql(&host, "orders", "create schema s; create table s.t (n serial primary key, note text)");
+    sql(&host, "orders", "insert into s.t (note) select 'it''s ' || g || chr(10) from generate_series(1, 1000) g");
+    sql(&host, "orders", "create role reader password 'r'; grant select on s.t to reader");
+    sql(
+        &host,
+        "catalog",
+        "create table t (n int primary key, b varbinary(8), note varchar(20)); insert into t values (1, x'00ff0a', 'ä'), (2, null, '')",
+    );
+    let answers = || {
+        (
+            sql(&host, "orders", "select count(*), sum(n), md5(string_agg(note, ',' order by n)) from s.t"),
+            sql(&host, "orders", "select nextval('s.t_n_seq'), has_table_privilege('reader', 's.t', 'select')"),
+            sql(&host, "catalog", "select n, hex(b), note from t order by n"),
+        )
+    };
+    let before = answers();
+    assert!(before.0.starts_with("1000|500500|"), "{before:?}");
+    world.run("backup database orders --to kept").expect(0);
+    let printed = world.run("backup database catalog --to kept -o name").expect(0);
+    let archive = path_of(&world, &printed.stdout);
+    assert!(archive.join("manifest.json").is_file(), "{printed}");
+    for name in ["orders", "catalog"] {
+        let secret = std::fs::read_to_string(world.path().join("secrets").join(name)).unwrap();
+        let manifest = std::fs::read_to_string(archive.join("manifest.json")).unwrap();
+        assert!(!manifest.contains(secret.trim()));
+    }
+    let verified = world.run("backup verify database orders --from kept").expect(0);
+    assert!(verified.stdout.contains("goods.s.t: 1000 rows"), "{verified}");
+    let verified = world.run("backup verify database catalog --from kept").expect(0);
+    assert!(verified.stdout.contains("goods.t: 2 rows"), "{verified}");
+    assert_eq!(super::workloads::names(&host), ["default-catalog", "default-orders"], "nothing is left of the trial");
+
+    // Data that is there is not written over.
+    let refused = world.run("restore database orders --from kept").expect(3);
+    assert!(refused.stderr.contains("there is data already: 1 tables, among them goods.s.t"), "{refused}");
+
+    for name in ["orders", "catalog"] {
+        host.remove_container(&format!("default-{name}"));
+        host.delete(&format!("/volumes/default-{name}-data"));
+    }
+    host.remove_network("web-net");
+    world.run("apply --timeout 120s").expect(0);
+    assert_eq!(sql(&host, "orders", "select count(*) from pg_tables where schemaname = 's'"), "0");
+    world.run("restore database orders --from kept").expect(0);
+    world.run("restore database catalog --from kept").expect(0);
+    let mut expected = before.clone();
+    // The sequence was asked before.
+    expected.1 = expected.1.replace("1001|", "1002|");
+    assert_eq!(answers(), expected);
+
+    // Replaced, with what was there kept; a dump that is no good leaves what is there.
+    sql(&host, "orders", "insert into s.t (note) values ('later')");
+    world.run("restore database orders --from kept --replace").expect(0);
+    assert_eq!(sql(&host, "orders", "select count(*) from s.t"), "1000");
+    let newest = newest(&world.path().join("kept/database/default/orders"));
+    damage(&newest.join("database-0.pgdump.zst"));
+    let damaged = world.run("restore database orders --from kept --replace").expect(2);
+    assert!(damaged.stderr.contains("its checksum is not the one that was written down"), "{damaged}");
+    world.run("backup verify database orders --from kept").expect(2);
+    assert_eq!(sql(&host, "orders", "select count(*) from s.t"), "1000");
+    world.run("diff").expect(0);
+}
+
+fn newest(shelf: &Path) -> PathBuf {
+    let mut names: Vec<_> =
+        std::fs::read_dir(shelf).unwrap().map(|it| it.unwrap().path()).filter(|it| it.is_dir()).collect();
+    names.sort();
+    names.pop().unwrap()
+}
+
+fn damage(file: &Path) {
+    let mut bytes = std::fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(file, bytes).unwrap();
+}
+
+fn application(host: &Host) -> String {
+    server(host)
+        + "---
+apiVersion: landfall/v1
+kind: Application
+metadata: { name: shop }
+spec:
+  destination: web
+  image: landfall/busybox:test
+  command: [sleep, '1000000']
+  stopSignal: SIGKILL
+  volumes: [{ volume: uploads, mountPath: /data }]
+"
+}
+
+/// An application with a volume, and where the volume is on this machine.
+fn with_volume() -> (Host, World, PathBuf) {
+    let host = Host::start();
+    // Makes the image.
+    let _ = host.container("none");
+    let world = World::new(&application(&host));
+    world.run("apply").expect(0);
+    let volume = host.data_directory().join("volumes/uploads/_data");
+    (host, world, volume)
+}
+
+fn shell(directory: &Path, script: &str) -> String {
+    let output = Command::new("sh").args(["-ec", script]).current_dir(directory).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Everything about the files that a backup keeps.
+const LOOK: &str = "find . -mindepth 1 -printf '%P %y %m %U:%G %l %Ts\\n' | LC_ALL=C sort; find . -type f ! -name hole -exec sha256sum {} + | LC_ALL=C sort; \
+                    stat -c '%h %n' hard one; stat -c %a:%u .";
+
+#[test]
+fn files_come_back_as_they_were_whatever_they_are() {
+    let (host, world, volume) = with_volume();
+    shell(
+        &volume,
+        "mkdir -p deep/er 'with space' && echo one >one && ln one hard && ln -s ../outside soft && ln -s one dangling
+         printf '%s' content >\"$(printf 'new\\nline')\" && mkfifo pipe && : >empty
+         head -c 3000000 /dev/urandom >deep/er/large && truncate -s 20M hole && printf end >>hole
+         long=$(printf 'd%.0s' $(seq 120)) && mkdir -p $long/$long && echo far >$long/$long/file
+         chown 1234:70000 one && chown -h 7:7 soft && chmod 4755 deep/er/large && chmod 1777 'with space' && chmod 000 empty
+         touch -d '2001-02-03 04:05:06' one deep && chmod 0750 . && chown 999 .",
+    );
+    let before = shell(&volume, LOOK);
+    assert!(before.contains("one f 644 1234:70000") && before.contains("2 hard"), "{before}");
+    let backed_up = world.run("backup app shop").expect(0);
+    assert!(backed_up.stdout.contains("while it was stopped: volume uploads"), "{backed_up}");
+    assert_eq!(host.state("default-shop-1"), "running");
+    let verified = world.run("backup verify app shop").expect(0);
+    assert!(verified.stdout.contains("all as they were"), "{verified}");
+
+    let refused = world.run("restore app shop").expect(3);
+    assert!(refused.stderr.contains("there is data already: files in the volume uploads"), "{refused}");
+    shell(&volume, "rm -r deep one && echo other >stray && echo changed >empty");
+    let restored = world.run("restore app shop --replace").expect(0);
+    assert_eq!(shell(&volume, LOOK), before);
+    assert_eq!(host.state("default-shop-1"), "running");
+    assert!(restored.stderr.contains("what was there before is in ./backups/application/default/shop/"), "{restored}");
+    let volumes = host.get("/volumes")["Volumes"].as_array().unwrap().len();
+    assert_eq!((super::workloads::names(&host).len(), volumes), (1, 1), "no helper is left");
+    world.run("diff").expect(0);
+
+    // Lost as a whole, and put into an empty one.
+    let older = world.path().join("backups/application/default/shop");
+    let first = {
+        let mut names: Vec<_> =
+            std::fs::read_dir(&older).unwrap().map(|it| it.unwrap().path()).filter(|it| it.is_dir()).collect();
+        names.sort();
+        names[0].clone()
+    };
+    host.remove_container("default-shop-1");
+    host.delete("/volumes/uploads");
+    world.run("apply").expect(0);
+    world.run(&format!("restore app shop --from {}", first.display())).expect(0);
+    assert_eq!(shell(&volume, LOOK), before);
+}
+
+#[test]
+fn an_encrypted_backup_opens_with_its_key_alone_and_only_as_many_as_wanted_stay() {
+    let (_host, world, volume) = with_volume();
+    shell(&volume, "echo 'very secret text' >file");
+    let key = landfall::transfer::Identities::generate();
+    world.write("key", &format!("{key}\n"));
+    let recipient = landfall::transfer::Identities::read(&world.path().join("key")).unwrap().recipients();
+    let recipient = recipient.names().join("");
+    for _ in 0..3 {
+        world.run(&format!("backup app shop --to kept --keep 2 --live --encrypt-to {recipient}")).expect(0);
+    }
+    let shelf = world.path().join("kept/application/default/shop");
+    assert_eq!(shell(&shelf, "ls -d 2*/ | wc -l").trim(), "2");
+    let files = shell(&shelf, "cat 2*/volume-0.tar.zst | head -c 21");
+    assert_eq!(files, "age-encryption.org/v1");
+    let closed = world.run("backup verify app shop --from kept").expect(2);
+    assert!(closed.stderr.contains("--identity or SOPS_AGE_KEY_FILE"), "{closed}");
+    world.run("backup verify app shop --from kept --identity key").expect(0);
+    shell(&volume, "rm file");
+    world.run_with(&[("SOPS_AGE_KEY_FILE", "key")], "restore app shop --from kept").expect(0);
+    assert_eq!(shell(&volume, "cat file"), "very secret text\n");
+    let live = world.run("backup app shop --live").expect(0);
+    assert!(live.stderr.contains("files may be of different moments"), "{live}");
+}
+
+#[test]
+fn what_was_stopped_for_a_copy_that_was_killed_is_started_by_the_next_command() {
+    let (host, world, volume) = with_volume();
+    shell(&volume, "head -c 60000000 /dev/urandom >large");
+    let mut backup = world.command("backup app shop").spawn().unwrap();
+    wait_for("the application is stopped for the copy", || (host.state("default-shop-1") == "exited").then_some(()));
+    backup.kill().unwrap();
+    backup.wait().unwrap();
+    assert_eq!(host.state("default-shop-1"), "exited");
+    let shelf = world.path().join("backups/application/default/shop");
+    assert_eq!(shell(&shelf, "ls").trim(), "", "nothing is there that could be taken for a backup");
+    let none = world.run("backup verify app shop").expect(2);
+    assert!(none.stderr.contains("there is no backup of Application/default/shop"), "{none}");
+    assert!(none.stderr.contains("started again: default-shop-1"), "{none}");
+    assert_eq!(host.state("default-shop-1"), "running");
+    world.run("backup app shop").expect(0);
+    let left = shell(&shelf, "ls -A");
+    assert!(!left.contains("partial"), "{left}");
+    world.run("backup verify app shop").expect(0);
+}
+
+#[test]
+fn a_full_disk_leaves_no_backup_and_the_application_running() {
+    let (host, world, volume) = with_volume();
+    shell(&volume, "head -c 8000000 /dev/urandom >large");
+    std::fs::create_dir(world.path().join("small")).unwrap();
+    let backup = |more: &str| {
+        let line = world.command_line(&format!("backup app shop --to small {more}"));
+        let script = format!("mount -t tmpfs -o size=4m none small && {{ {line}; code=$?; ls -R small; exit $code; }}");
+        finish(Command::new("unshare").args(["-m", "sh", "-c", &script]).current_dir(world.path()), "")
+    };
+    let measured = backup("").expect(2);
+    assert!(
+        measured.stderr.contains("there are 7 MiB of data") && measured.stderr.contains("--no-space-check"),
+        "{measured}"
+    );
+    let full = backup("--no-space-check").expect(2);
+    assert!(full.stderr.contains("No space left on device") && full.stderr.contains("BackupFailed"), "{full}");
+    assert!(!full.stdout.contains("manifest") && !full.stdout.contains("volume-0"), "{full}");
+    assert_eq!(host.state("default-shop-1"), "running");
+    let left = host.get("/containers/json?all=1");
+    assert_eq!(left.as_array().unwrap().len(), 1, "{left}");
+}
+
+/// Adopted: nothing but the live container says what it is.
+#[test]
+fn an_adopted_application_is_backed_up_and_a_container_beside_it_is_not_written_over() {
+    let host = Host::start();
+    host.create_network("web-net");
+    host.post("/volumes/create", json!({ "Name": "shared" }));
+    let volume = host.data_directory().join("volumes/shared/_data");
+    host.container("shop").network("web-net").volume("shared", "/data").running();
+    shell(&volume, "echo text >file");
+    let manifests = server(&host).replace("{ name: web-net } }", "{ name: web-net }, adopt: true }")
+        + "---\napiVersion: landfall/v1\nkind: Application\nmetadata: { name: shop }\nspec: { destination: web, containers: { names: [shop] } }\n";
+    let world = World::new(&manifests);
+    world.run("backup app shop").expect(0);
+    assert_eq!(host.state("shop"), "running");
+    host.container("writer").volume("shared", "/data").running();
+    let refused = world.run("backup app shop").expect(2);
+    assert!(
+        refused
+            .stderr
+            .contains("writer, which is not of Application/default/shop, runs and writes to the volume shared"),
+        "{refused}"
+    );
+    let refused = world.run("restore app shop --replace --no-backup").expect(3);
+    assert!(refused.stderr.contains("stop it first"), "{refused}");
+    assert_eq!(shell(&volume, "cat file"), "text\n");
+}
+
+/// A controller is beside it, which starts what is stopped, and does not while it is copied; and does so after a crash.
+#[test]
+fn a_controller_leaves_stopped_what_is_copied_and_starts_it_when_the_copy_was_killed() {
+    let (host, world, volume) = with_volume();
+    shell(&volume, "head -c 60000000 /dev/urandom >large");
+    let mut controller = Controller::start(&world, &[]);
+    until("the first pass", &mut controller, || host.state("default-shop-1") == "running");
+    let backed_up = world.run("backup app shop").expect(0);
+    assert!(backed_up.stdout.contains("while it was stopped"), "{backed_up}");
+    assert_eq!(host.state("default-shop-1"), "running");
+    let mut backup = world.command("backup app shop").spawn().unwrap();
+    wait_for("the application is stopped for the copy", || (host.state("default-shop-1") == "exited").then_some(()));
+    backup.kill().unwrap();
+    backup.wait().unwrap();
+    until("started again", &mut controller, || host.state("default-shop-1") == "running");
+    controller.signal("TERM");
+    assert_eq!(controller.ended(), 0);
+}
