@@ -107,7 +107,7 @@ enum Command {
     History(history::Args),
     Approve(approve::Args),
     Delete(delete::Args),
-    Backup(backup::Args),
+    Backup(Box<backup::Args>),
     Restore(restore::Args),
     Doctor(doctor::Args),
     Subnets(subnets::Args),
