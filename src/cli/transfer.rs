@@ -14,7 +14,7 @@ use super::target;
 use super::{Context, Error, servers};
 use crate::api::{DatabaseEngine, Kind, ObjectKey, Spec};
 use crate::desired::DesiredServer;
-use crate::engine::{DockerWriter, connect};
+use crate::engine::{DockerReader, DockerWriter, connect};
 use crate::printable::one_line;
 use crate::store::state_directory;
 use crate::transfer::directory::{Archive, Shelf};
@@ -49,6 +49,7 @@ pub(super) struct Chosen {
     pub(super) object: ObjectKey,
     pub(super) server: std::sync::Arc<DesiredServer>,
     pub(super) writer: DockerWriter,
+    reader: DockerReader,
     set: String,
     engine: Option<DatabaseEngine>,
 }
@@ -107,13 +108,14 @@ impl Chosen {
             Spec::Database(spec) if located.object.key() == object => spec.engine,
             _ => None,
         });
-        let writer = connect::writer(&server, &servers::options(server_args))?;
-        Ok(Self { object, server, writer, set: set.set.clone(), engine })
+        let options = servers::options(server_args);
+        let (writer, reader) = (connect::writer(&server, &options)?, connect::reader(&server, &options)?);
+        Ok(Self { object, server, writer, reader, set: set.set.clone(), engine })
     }
 
     /// What it has on its server now.
     pub(super) async fn find(&self) -> Result<Resource, TransferError> {
-        Resource::find(&self.writer, &self.server, &self.object, &self.set, self.engine).await
+        Resource::find(&self.reader, &self.server, &self.object, &self.set, self.engine).await
     }
 }
 

@@ -562,10 +562,6 @@ impl Reader for DockerWriter {
         self.reader.usage(container).await
     }
 
-    async fn storage(&self) -> Result<Storage, EngineError> {
-        self.reader.storage().await
-    }
-
     async fn archive(&self, container: &ContainerId, path: &str) -> Result<Chunks, EngineError> {
         self.reader.archive(container, path).await
     }
