@@ -21,6 +21,8 @@ pub const LONGEST_REPAIR_WAIT: Duration = Duration::from_secs(30);
 pub const REPAIR_MEMORY: Duration = Duration::from_secs(120);
 /// So many repairs…
 pub const FIGHT: usize = 5;
+/// Of a Swarm service on a network so many: that it is taken off is a rollout, and so is that it is put back, and a minute has room for few.
+pub const FIGHT_OF_ROLLOUTS: usize = 3;
 /// …within this time say that something else keeps undoing them.
 pub const FIGHT_WITHIN: Duration = Duration::from_secs(60);
 
@@ -96,6 +98,11 @@ impl History {
 
     /// It had moved and was put back. True: from now on it is contended.
     pub fn repaired(&mut self, now: Duration) -> bool {
+        self.undone(now, FIGHT)
+    }
+
+    /// The same. `fight`: so many within a minute are contention, [`FIGHT`] at most.
+    pub fn undone(&mut self, now: Duration, fight: usize) -> bool {
         self.succeeded();
         let forgotten = self.recent.back().is_none_or(|last| now.saturating_sub(*last) > REPAIR_MEMORY);
         self.repairs = if forgotten { 1 } else { self.repairs.saturating_add(1) };
@@ -107,8 +114,8 @@ impl History {
             now + FIRST_REPAIR_WAIT.saturating_mul(2u32.saturating_pow(extra - 1)).min(LONGEST_REPAIR_WAIT)
         });
         let before = self.is_contended(now);
-        let often = self.recent.len() == FIGHT
-            && self.recent.front().is_some_and(|first| now.saturating_sub(*first) <= FIGHT_WITHIN);
+        let first = self.recent.iter().rev().nth(fight.saturating_sub(1));
+        let often = first.is_some_and(|first| now.saturating_sub(*first) <= FIGHT_WITHIN);
         if often || before {
             self.contended_until = Some(now + FIGHT_WITHIN);
         }

@@ -407,10 +407,11 @@ pub(super) fn fought_over(fought: &[Fought]) -> String {
     let more = names.len().saturating_sub(FOUGHT);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     let names = names.into_iter().take(FOUGHT).collect::<Vec<_>>().join(", ");
+    let times = fought.iter().map(|it| it.times).min().unwrap_or(FIGHT);
     let advice: BTreeSet<&str> = fought.iter().take(FOUGHT).filter_map(|it| it.advice.as_deref()).collect();
     let advice = advice.into_iter().map(|it| format!(" To end it, {it}.")).collect::<String>();
     format!(
-        "Something keeps undoing what is repaired, {FIGHT} times or more within a minute: {names}{more}. It is put back each time, \
+        "Something keeps undoing what is repaired, {times} times or more within a minute: {names}{more}. It is put back each time, \
          and after {FREE_REPAIRS} times in a row every {} seconds.{advice}",
         LONGEST_REPAIR_WAIT.as_secs()
     )
@@ -489,7 +490,7 @@ mod tests {
     fn what_something_keeps_undoing_has_a_condition_that_names_it_and_nothing_else_has() {
         let key = |name| ObjectKey::new(Kind::Destination, "shop", name);
         let mut conditions: BTreeMap<_, _> = ["web", "api"].map(|name| (key(name), Vec::new())).into();
-        let fought = |number| Fought { name: format!("app-{number} on web-net"), advice: None };
+        let fought = |number| Fought { name: format!("app-{number} on web-net"), advice: None, times: FIGHT };
         let names = (1..=7).map(fought).collect();
         mark_contended(&mut conditions, &[(key("web"), names)].into());
         let found = &conditions[&key("web")][0];

@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::backoff::{History, Jitter, LONGEST_RETRY};
+use super::backoff::{FIGHT, FIGHT_OF_ROLLOUTS, History, Jitter, LONGEST_RETRY};
 pub use super::subject::{About, Subject, Touched};
 use crate::api::ObjectKey;
 
@@ -120,6 +120,8 @@ pub struct Fought {
     pub name: String,
     /// What puts an end to it.
     pub advice: Option<String>,
+    /// So many times within a minute, or more.
+    pub times: usize,
 }
 
 /// What became of one thing.
@@ -228,12 +230,18 @@ struct Watched {
     object: ObjectKey,
     name: String,
     advice: Option<String>,
+    /// So many undoings within a minute are contention.
+    fight: usize,
     history: History,
     /// The latest rollout that has undone it, and whether it has been put back since.
     undone_by: Option<(jiff::Timestamp, bool)>,
 }
 
 impl Watched {
+    fn fought(&self) -> Fought {
+        Fought { name: self.name.clone(), advice: self.advice.clone(), times: self.fight }
+    }
+
     /// Remembers the rollout; whether it was counted before.
     fn is_known(&mut self, rollout: jiff::Timestamp) -> bool {
         let before = self.undone_by.replace((rollout, false));
@@ -274,8 +282,9 @@ impl Server {
             if self.subjects.len() >= REMEMBERED && !self.subjects.contains_key(&subject) {
                 continue;
             }
+            let fight = if matches!(subject, Subject::Attachment { .. }) { FIGHT_OF_ROLLOUTS } else { FIGHT };
             let history = History::default();
-            let fresh = Watched { object: object.clone(), name, advice: None, history, undone_by: None };
+            let fresh = Watched { object: object.clone(), name, advice: None, fight, history, undone_by: None };
             let watched = self.subjects.entry(subject).or_insert(fresh);
             (watched.object, watched.advice) = (object, advice);
             match outcome {
@@ -285,8 +294,8 @@ impl Server {
                 SubjectOutcome::UndoneBy(rollout) if watched.is_known(rollout) => {}
                 SubjectOutcome::Repaired | SubjectOutcome::Undone | SubjectOutcome::UndoneBy(_) => {
                     self.dirty |= outcome == SubjectOutcome::Undone;
-                    if watched.history.repaired(now) {
-                        let fought = Fought { name: watched.name.clone(), advice: watched.advice.clone() };
+                    if watched.history.undone(now, watched.fight) {
+                        let fought = watched.fought();
                         let object = watched.object.clone();
                         responses.push(Response::Contended { server: key.clone(), object, fought });
                     }
@@ -418,10 +427,7 @@ impl State {
         let mut contended: BTreeMap<ObjectKey, Vec<Fought>> = BTreeMap::new();
         for watched in self.servers.get(server).into_iter().flat_map(|server| server.subjects.values()) {
             if watched.history.is_contended(now) {
-                contended
-                    .entry(watched.object.clone())
-                    .or_default()
-                    .push(Fought { name: watched.name.clone(), advice: watched.advice.clone() });
+                contended.entry(watched.object.clone()).or_default().push(watched.fought());
             }
         }
         contended
@@ -932,7 +938,7 @@ mod tests {
         }
         assert_eq!(
             state.contended(at(21), &server("edge")),
-            [(destination("web"), vec![Fought { name: "a on web".to_owned(), advice: None }])].into()
+            [(destination("web"), vec![Fought { name: "a on web".to_owned(), advice: None, times: FIGHT }])].into()
         );
         // Of the container that takes its place, and of any other, nothing is held back.
         assert_eq!(started(&state.handle_event(at(21), hint())), [("edge".to_owned(), vec![endpoint(7)])]);
@@ -981,7 +987,7 @@ mod tests {
                 assert_eq!(contended(&state.handle_event(now, back)), 0, "{number}");
             }
         }
-        assert_eq!(said, [4], "with the fifth, and once");
+        assert_eq!(said, [2], "with the third, and once");
         // What is put back without that a rollout was seen counts as well.
         let mut state = idle(&["edge"]);
         let mut count = 0;
