@@ -40,7 +40,7 @@ struct WriteArgs {
     #[command(flatten)]
     what: transfer::WhatArgs,
     /// Directory for the archives of all objects
-    #[arg(long, value_name = "DIR", default_value = transfer::ROOT)]
+    #[arg(long, value_name = "DIR", default_value = transfer::ROOT, value_parser = transfer::parse_directory)]
     to: PathBuf,
     /// How many archives of the object stay: older ones are removed once the new one is complete
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -66,7 +66,7 @@ struct VerifyArgs {
     #[command(flatten)]
     what: transfer::WhatArgs,
     /// The archive, or the directory with the archives of all objects, of which the newest is taken
-    #[arg(long, value_name = "DIR", default_value = transfer::ROOT)]
+    #[arg(long, value_name = "DIR", default_value = transfer::ROOT, value_parser = transfer::parse_directory)]
     from: PathBuf,
     /// Key of age for an encrypted archive
     #[arg(long, value_name = "FILE")]

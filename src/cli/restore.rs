@@ -21,7 +21,7 @@ pub(super) struct Args {
     #[command(flatten)]
     what: transfer::WhatArgs,
     /// The archive, or the directory with the archives of all objects, of which the newest is taken
-    #[arg(long, value_name = "DIR", default_value = transfer::ROOT)]
+    #[arg(long, value_name = "DIR", default_value = transfer::ROOT, value_parser = transfer::parse_directory)]
     from: PathBuf,
     /// Replace the data that is there
     #[arg(long)]

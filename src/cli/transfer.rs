@@ -27,6 +27,15 @@ pub(super) const ROOT: &str = "./backups";
 /// The variable with the file of keys that `sops` uses as well.
 const KEYS: &str = "SOPS_AGE_KEY_FILE";
 
+/// A directory; an address would be taken for one, and the archive be where nobody looks for it.
+pub(super) fn parse_directory(text: &str) -> Result<PathBuf, String> {
+    let is_scheme = |scheme: &str| !scheme.is_empty() && scheme.chars().all(|it| it.is_ascii_alphanumeric());
+    if text.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)) {
+        return Err("archives are read and written in directories of this machine; mount what is elsewhere (rclone, sshfs), or copy the archive there: it is a directory".to_owned());
+    }
+    Ok(text.into())
+}
+
 /// The resource.
 #[derive(Debug, clap::Args)]
 pub(super) struct WhatArgs {

@@ -183,3 +183,17 @@ fn bash_completes_with_the_script_that_is_printed() {
     bash.args(["--norc", "-c", script]).current_dir(world.path()).env("PATH", path);
     assert_eq!(finish(&mut bash, "").expect(0).stdout, "edge-10\n");
 }
+
+#[test]
+fn an_address_is_no_directory_for_archives() {
+    let world = World::new(MANIFESTS);
+    for arguments in [
+        "backup app/x --to s3://bucket/backups",
+        "backup verify app/x --from ssh://host/backups",
+        "restore app/x --from s3://bucket/backups",
+    ] {
+        let ran = world.run(arguments).expect(2);
+        assert!(ran.stderr.contains("in directories of this machine"), "{ran}");
+    }
+    assert!(!world.path().join("s3:").exists());
+}
