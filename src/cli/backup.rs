@@ -185,10 +185,11 @@ fn try_out(args: &VerifyArgs, context: &Context) -> Result<Exit, Error> {
             let mut text =
                 format!("{} is good: every checksum is right, and it was restored\n", archive.directory.display());
             for (table, rows) in &found.tables {
-                text.push_str(&format!("  {table}: {rows} rows\n"));
+                text.push_str(&format!("  {table}: {rows} row{}\n", if *rows == 1 { "" } else { "s" }));
             }
             for (volume, entries) in &found.volumes {
-                text.push_str(&format!("  volume {volume}: {entries} entries, all as they were\n"));
+                let entries = if *entries == 1 { "1 entry".to_owned() } else { format!("{entries} entries") };
+                text.push_str(&format!("  volume {volume}: {entries}, all as they were\n"));
             }
             context.print(&text)?;
         }
