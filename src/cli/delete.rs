@@ -34,7 +34,7 @@ use crate::workload::{identity, stack};
 ///
 /// A destination is deleted only when no declared resource names it and no container, running or not, is attached to its network but the
 /// proxy. Otherwise every blocker is named and the exit code is 3. Deleting a resource disconnects what Landfall connected for it.
-/// Containers and volumes are never removed.
+/// The containers of what Landfall runs itself are stopped and removed; those of others, and volumes, never.
 ///
 /// With KIND and NAME, the manifests say where the object is; without, everything in the manifests given with -f is deleted.
 #[derive(Debug, clap::Args)]

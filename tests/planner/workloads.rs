@@ -491,6 +491,74 @@ fn a_renamed_application_is_moved_by_a_rollout_and_killed_anywhere_in_it_somebod
     assert_eq!(crashed, 5, "create, start, stop, remove and rename");
 }
 
+const TWO: &str = "apiVersion: landfall/v1
+kind: Destination
+metadata: { name: other, namespace: shop }
+spec: { server: default/edge-1, network: { name: other-net, subnets: [{ subnet: 10.43.0.0/24 }] } }
+---
+";
+
+fn on(destination: &str) -> String {
+    let spec = format!("  image: shop/frontend:1\n  port: 80\n{CHECK}");
+    TWO.to_owned()
+        + &renamed("frontend", "", &spec).replace("destination: web\n", &format!("destination: {destination}\n"))
+}
+
+#[test]
+fn an_application_that_moves_is_replaced_there_and_killed_anywhere_in_it_somebody_serves() {
+    let mut crashed = 0;
+    for calls in 0..20 {
+        let mut world = world(&on("web"));
+        settle(&mut world);
+        declare(&mut world, &on("other"));
+        have_images(&mut world);
+        let mut world = world.prune();
+        if calls == 0 {
+            let plan = world.plan().to_string();
+            let at = |text: &str| plan.find(text).unwrap_or_else(|| panic!("{text}: {plan}"));
+            assert!(plan.contains("destination: shop/web -> shop/other"), "{plan}");
+            assert!(at("start shop-frontend-1-next") < at("stop shop-frontend-1"), "{plan}");
+            assert!(!plan.contains("refused") && !plan.contains("unmanaged"), "{plan}");
+        }
+        let plan = world.plan();
+        let mut left = calls;
+        let watch = &mut |world: &Scenario| assert!(serving(world) >= 1, "after {calls} calls nobody serves");
+        if execute(&mut world, &plan, &mut left, watch) {
+            break;
+        }
+        crashed += 1;
+        settle(&mut world);
+        assert_eq!(containers(&world), ["shop-frontend-1 shop/frontend:1 running"], "killed after {calls} calls");
+        world.expect_plan("");
+    }
+    assert!(crashed >= 5, "create, start, stop, remove and rename: {crashed}");
+}
+
+/// Whoever cannot be where it is declared stays where it is.
+#[test]
+fn an_application_stays_while_the_destination_that_it_moves_to_is_refused() {
+    for renamed in [false, true] {
+        let mut world = world(&on("web").replace("other-net", "former-net"));
+        settle(&mut world);
+        let manifests = if renamed {
+            // The destination has another name, and keeps the network, which is another destination's by its labels.
+            on("other")
+                .replace("name: web, namespace: shop", "name: gone, namespace: shop")
+                .replace("web-net, subnets: [{ subnet: 10.42.0.0/24 }]", "gone-net")
+                .replace("other-net, subnets: [{ subnet: 10.43.0.0/24 }]", "web-net")
+        } else {
+            world = world.network(network("other-net").subnet("10.43.0.0/24"));
+            on("other")
+        };
+        declare(&mut world, &manifests);
+        have_images(&mut world);
+        let world = world.prune();
+        let plan = world.plan().to_string();
+        assert!(plan.contains("refused Destination/shop/other"), "{plan}");
+        assert!(!plan.contains("stop shop-frontend-1") && !plan.contains("remove container"), "{plan}");
+    }
+}
+
 #[test]
 fn a_renamed_application_that_runs_under_both_names_keeps_the_new_one_and_prunes_the_old() {
     let spec = "  image: shop/frontend:1\n";

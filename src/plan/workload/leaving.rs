@@ -56,24 +56,24 @@ fn other_source<'c>(ctx: &Context<'_>, container: &'c ObservedContainer) -> Opti
 }
 
 fn is_declared(ctx: &Context<'_>, identity: &Identity, container: &ObservedContainer) -> bool {
-    let on = ctx.server.destinations.iter().find(|it| it.key == identity.destination);
-    on.is_some_and(|destination| {
+    ctx.server.destinations.iter().any(|destination| {
+        let here = destination.key == identity.destination;
         destination.members.iter().any(|member| {
             member.workload.is_some()
                 && !ctx.is_deleted(&member.resource)
-                && (member.resource == identity.object || is_taken_over(ctx, destination, member, container))
+                && ((here && member.resource == identity.object) || is_taken_over(ctx, destination, member, container))
         })
     })
 }
 
-/// The resource has another name now, and its own container has not taken over yet.
+/// The resource has another name or destination now, and its own container has not taken over yet.
 fn is_taken_over(
     ctx: &Context<'_>,
     destination: &DesiredDestination,
     member: &DesiredMember,
     container: &ObservedContainer,
 ) -> bool {
-    member.was.is_some() && predecessors(ctx, destination, member).iter().any(|(other, _)| other.id == container.id)
+    predecessors(ctx, destination, member).iter().any(|(other, _)| other.id == container.id)
 }
 
 /// A suspended destination is left as it is, with everything on it.

@@ -289,8 +289,14 @@ impl<'a> Managed<'a, '_> {
         match origin {
             Origin::Own => Vec::new(),
             Origin::Former(_) => {
-                let was = self.member.was.as_ref().map(ToString::to_string).unwrap_or_default();
-                vec![differs("resource", was, self.resource().to_string())]
+                let identity = identity_of(container);
+                match identity.filter(|it| it.destination != self.destination.key) {
+                    Some(it) => vec![differs("destination", it.destination.path(), self.destination.key.path())],
+                    None => {
+                        let was = self.member.was.as_ref().map(ToString::to_string).unwrap_or_default();
+                        vec![differs("resource", was, self.resource().to_string())]
+                    }
+                }
             }
             Origin::Foreign => {
                 let project = container.labels.get(host::COMPOSE_PROJECT);

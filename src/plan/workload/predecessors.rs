@@ -11,7 +11,7 @@ use crate::workload::identity::{self, OBJECT};
 pub(in crate::plan) enum Origin {
     /// Landfall made it for the resource.
     Own,
-    /// Landfall made it for the resource under its former name, as this replica.
+    /// Landfall made it, as this replica, for the resource under its former name or on the destination that it was on before.
     Former(u32),
     /// Something else made it, and the resource was adopted: Landfall has connected it for the resource, or the manifest names it.
     Foreign,
@@ -40,10 +40,11 @@ fn origin(
     container: &ObservedContainer,
 ) -> Option<Origin> {
     if container.labels.contains_key(OBJECT) {
-        let identity = identity_of(container).filter(|it| it.set == ctx.set && it.destination == destination.key)?;
+        let identity = identity_of(container).filter(|it| it.set == ctx.set)?;
         // One that had not taken over under the former name never will.
         let served = identity::base_name(&container.name) == container.name;
-        let former = member.was.as_ref() == Some(&identity.object) && served;
+        let renamed = identity.destination == destination.key && member.was.as_ref() == Some(&identity.object);
+        let former = served && (renamed || has_moved_to(ctx, destination, &member.resource, &identity));
         return (former && !is_replaced(ctx, destination, &member.resource, identity.replica))
             .then_some(Origin::Former(identity.replica));
     }
@@ -67,6 +68,23 @@ fn origin(
         })
     };
     (named || connected()).then_some(Origin::Foreign)
+}
+
+/// The resource is no longer declared on the destination that the container was made for, and this is the first one that it is on.
+fn has_moved_to(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    resource: &ObjectKey,
+    identity: &identity::Identity,
+) -> bool {
+    let runs = |it: &&DesiredDestination| {
+        it.members.iter().any(|member| member.resource == *resource && member.workload.is_some())
+    };
+    let mut destinations = ctx.server.destinations.iter().filter(runs);
+    identity.object == *resource
+        && ctx.server.destinations.iter().filter(runs).all(|it| it.key != identity.destination)
+        && destinations.next().is_some_and(|first| first.key == destination.key)
+        && !super::leaving::is_left_alone(ctx, identity)
 }
 
 /// Landfall has connected it as the server's proxy.
