@@ -1,9 +1,8 @@
 //! Containers of resources that are not declared any more, or that are to be deleted.
 
 use super::call::{ContainerRef, WorkloadCall};
-use super::{
-    Call, Cause, Context, DesiredDestination, DesiredMember, Group, Note, Operation, Reason, identity_of, predecessors,
-};
+use super::predecessors::takes_the_place_of;
+use super::{Call, Cause, Context, Group, Note, Operation, Reason, identity_of};
 use crate::observed::ObservedContainer;
 use crate::plan::{ContainerTarget, ownership};
 use crate::workload::identity::Identity;
@@ -55,25 +54,17 @@ fn other_source<'c>(ctx: &Context<'_>, container: &'c ObservedContainer) -> Opti
     Some((source, ctx.another_source(source)?))
 }
 
+/// On its destination, or under another name or on another destination where its own container has not taken over yet.
 fn is_declared(ctx: &Context<'_>, identity: &Identity, container: &ObservedContainer) -> bool {
     ctx.server.destinations.iter().any(|destination| {
         let here = destination.key == identity.destination;
         destination.members.iter().any(|member| {
             member.workload.is_some()
                 && !ctx.is_deleted(&member.resource)
-                && ((here && member.resource == identity.object) || is_taken_over(ctx, destination, member, container))
+                && ((here && member.resource == identity.object)
+                    || takes_the_place_of(ctx, destination, member, container, identity))
         })
     })
-}
-
-/// The resource has another name or destination now, and its own container has not taken over yet.
-fn is_taken_over(
-    ctx: &Context<'_>,
-    destination: &DesiredDestination,
-    member: &DesiredMember,
-    container: &ObservedContainer,
-) -> bool {
-    predecessors(ctx, destination, member).iter().any(|(other, _)| other.id == container.id)
 }
 
 /// A suspended destination is left as it is, with everything on it.

@@ -33,6 +33,20 @@ pub(in crate::plan) fn predecessors<'a>(
     found
 }
 
+/// Whether a container that Landfall made is one of them.
+pub(super) fn takes_the_place_of(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    member: &DesiredMember,
+    container: &ObservedContainer,
+    identity: &identity::Identity,
+) -> bool {
+    // Asked of every container for every member: what the names tell comes first.
+    (member.resource == identity.object || member.was.as_ref() == Some(&identity.object))
+        && !host::is_going(container)
+        && former(ctx, destination, member, container, identity).is_some()
+}
+
 fn origin(
     ctx: &Context<'_>,
     destination: &DesiredDestination,
@@ -41,12 +55,7 @@ fn origin(
 ) -> Option<Origin> {
     if container.labels.contains_key(OBJECT) {
         let identity = identity_of(container).filter(|it| it.set == ctx.set)?;
-        // One that had not taken over under the former name never will.
-        let served = identity::base_name(&container.name) == container.name;
-        let renamed = identity.destination == destination.key && member.was.as_ref() == Some(&identity.object);
-        let former = served && (renamed || has_moved_to(ctx, destination, &member.resource, &identity));
-        return (former && !is_replaced(ctx, destination, &member.resource, identity.replica))
-            .then_some(Origin::Former(identity.replica));
+        return former(ctx, destination, member, container, &identity);
     }
     let is_proxy = host::is_proxy(container, ctx.server.proxy.as_ref());
     // Its name is on the Server, and it was the proxy until now.
@@ -70,6 +79,22 @@ fn origin(
     (named || connected()).then_some(Origin::Foreign)
 }
 
+/// Made for the resource under its former name or on its former destination, and serving until its own one does.
+fn former(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    member: &DesiredMember,
+    container: &ObservedContainer,
+    identity: &identity::Identity,
+) -> Option<Origin> {
+    // One that had not taken over by then never will.
+    let served = identity::base_name(&container.name) == container.name;
+    let renamed = identity.destination == destination.key && member.was.as_ref() == Some(&identity.object);
+    let former = served && (renamed || has_moved_to(ctx, destination, &member.resource, identity));
+    (former && !is_replaced(ctx, destination, &member.resource, identity.replica))
+        .then_some(Origin::Former(identity.replica))
+}
+
 /// The resource is no longer declared on the destination that the container was made for, and this is the first one that it is on.
 fn has_moved_to(
     ctx: &Context<'_>,
@@ -77,14 +102,14 @@ fn has_moved_to(
     resource: &ObjectKey,
     identity: &identity::Identity,
 ) -> bool {
+    if identity.object != *resource || super::leaving::is_left_alone(ctx, identity) {
+        return false;
+    }
     let runs = |it: &&DesiredDestination| {
         it.members.iter().any(|member| member.resource == *resource && member.workload.is_some())
     };
-    let mut destinations = ctx.server.destinations.iter().filter(runs);
-    identity.object == *resource
-        && ctx.server.destinations.iter().filter(runs).all(|it| it.key != identity.destination)
-        && destinations.next().is_some_and(|first| first.key == destination.key)
-        && !super::leaving::is_left_alone(ctx, identity)
+    let on: Vec<&ObjectKey> = ctx.server.destinations.iter().filter(runs).map(|it| &it.key).collect();
+    on.first() == Some(&&destination.key) && !on.contains(&&identity.destination)
 }
 
 /// Landfall has connected it as the server's proxy.
