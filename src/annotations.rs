@@ -60,27 +60,15 @@ pub fn of_drift(drift: &Drift) -> Vec<Annotation> {
 }
 
 fn of_finding(finding: &Finding) -> Annotation {
-    let mut message = format!("{}: {}", finding.object, finding.message);
-    if let Some(since) = &finding.since {
-        let _ = write!(message, " Since {:.0} ({}).", since.time, since.event);
-    }
     let at = finding.location.as_ref();
-    let part = |part: &Option<String>| part.clone().unwrap_or_default();
     Annotation {
         severity: if finding.refused { Severity::Error } else { Severity::Warning },
         rule: finding.reason.to_owned(),
-        message: with_hint(&message, finding.hint.as_deref()),
+        message: format!("{}: {}", finding.object, finding.text()),
         file: at.map(|at| at.file.clone()).filter(|file| file != "<stdin>"),
         line: at.map(|at| at.line),
         column: at.map(|at| at.column),
-        identity: [
-            part(&finding.server),
-            finding.object.to_string(),
-            finding.reason.to_owned(),
-            part(&finding.network),
-            part(&finding.container),
-        ]
-        .join("|"),
+        identity: finding.identity(),
     }
 }
 
@@ -92,10 +80,7 @@ fn with_hint(message: &str, hint: Option<&str>) -> String {
 pub fn github(annotations: &[Annotation]) -> String {
     let mut text = String::new();
     for annotation in annotations {
-        let command = match annotation.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
+        let command = annotation.severity.as_str();
         let mut properties = Vec::new();
         if let Some(file) = &annotation.file {
             properties.push(format!("file={}", property(relative(file))));
@@ -157,7 +142,7 @@ pub fn sarif_of_diagnostics(diagnostics: &[Diagnostic], version: &str) -> Value 
             let mut result = json!({
                 "ruleId": annotation.rule,
                 "ruleIndex": 0,
-                "level": match annotation.severity { Severity::Error => "error", Severity::Warning => "warning" },
+                "level": annotation.severity.as_str(),
                 "message": { "text": annotation.message },
                 "partialFingerprints": { "landfall/v1": annotation.identity },
             });

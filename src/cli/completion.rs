@@ -44,7 +44,8 @@ pub(super) fn answered(arguments: &[OsString]) -> clap::error::Result<bool> {
 
 /// The words of the command line that is being completed.
 fn words() -> Vec<String> {
-    std::env::args().skip_while(|word| word != "--").skip(2).collect()
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    words.skip_while(|word| word != "--").skip(2).collect()
 }
 
 /// What the words name with `-f`, else what is usual, else what the controller beside them keeps.

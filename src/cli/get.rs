@@ -115,6 +115,11 @@ impl Format {
         matches!(self, Self::Name)
     }
 
+    /// Made from what `-o json` prints.
+    fn is_of_documents(&self) -> bool {
+        matches!(self, Self::Json | Self::Yaml | Self::JsonPath(_) | Self::Columns(_))
+    }
+
     pub(super) fn is_wide(&self) -> bool {
         matches!(self, Self::Wide)
     }
@@ -165,11 +170,14 @@ fn show(
     let keys = in_order(&keys);
     let mut objects: Vec<&Object> =
         keys.iter().filter_map(|key| manifests.get(key)).map(|located| &located.object).collect();
+    let mut documents = Vec::new();
+    if args.sort_by.is_some() || args.output.is_of_documents() {
+        documents = objects.iter().map(|object| seen.document(object)).collect::<Result<_, _>>()?;
+    }
     if let Some(by) = &args.sort_by {
-        let documents = objects.iter().map(|object| seen.document(object)).collect::<Result<Vec<_>, _>>()?;
         let mut sorted: Vec<_> = objects.into_iter().zip(documents).collect();
         sorted.sort_by(|(_, a), (_, b)| by.compare(a, b));
-        objects = sorted.into_iter().map(|(object, _)| object).collect();
+        (objects, documents) = sorted.into_iter().unzip();
     }
     match args.output {
         Format::Name => {
@@ -178,8 +186,7 @@ fn show(
         Format::Table | Format::Wide => {
             context.print(&tables(args, context, &seen, kinds, &objects, !args.no_headers).join("\n"))?;
         }
-        _ => {
-            let documents = objects.iter().map(|object| seen.document(object)).collect::<Result<Vec<_>, _>>()?;
+        Format::Json | Format::Yaml | Format::JsonPath(_) | Format::Columns(_) => {
             let single = (kinds.len() == 1 && kinds[0].names.len() == 1).then(|| documents.first()).flatten();
             print_documents(args, context, &documents, single)?;
         }

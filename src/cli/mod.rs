@@ -210,23 +210,23 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// What other tools call a command, and what it is called here.
 const ELSEWHERE: [(&[&str], &str); 9] = [
-    (&["plan", "preview", "what-if"], "landfall diff` shows what `apply` would do"),
+    (&["plan", "preview", "what-if"], "`landfall diff` shows what `apply` would do"),
     (
         &["status", "list", "ls", "ps", "show"],
-        "landfall get all` lists every object with its status, `landfall describe KIND NAME` shows one",
+        "`landfall get all` lists every object with its status, `landfall describe KIND NAME` shows one",
     ),
     (
         &["destroy", "down", "remove", "rm"],
-        "landfall delete -f DIR` deletes what the manifests declare, `landfall delete KIND NAME` one object",
+        "`landfall delete -f DIR` deletes what the manifests declare, `landfall delete KIND NAME` one object",
     ),
-    (&["import", "export"], "landfall scan SERVER` writes manifests for what is there, with `adopt: true`"),
-    (&["edit", "create", "set", "patch"], "landfall apply -f FILE` brings about what a manifest says: edit the file"),
-    (&["up", "deploy", "sync", "reconcile"], "landfall apply` converges once, `landfall run` keeps it so"),
-    (&["lint", "check", "config", "fmt"], "landfall validate` checks manifests without talking to a server"),
-    (&["restart"], "landfall rollout restart KIND/NAME` replaces the containers of a resource"),
+    (&["import", "export"], "`landfall scan SERVER` writes manifests for what is there, with `adopt: true`"),
+    (&["edit", "create", "set", "patch"], "`landfall apply -f FILE` brings about what a manifest says: edit the file"),
+    (&["up", "deploy", "sync", "reconcile"], "`landfall apply` converges once, `landfall run` keeps it so"),
+    (&["lint", "check", "config", "fmt"], "`landfall validate` checks manifests without talking to a server"),
+    (&["restart"], "`landfall rollout restart KIND/NAME` replaces the containers of a resource"),
     (
         &["watch", "serve", "daemon", "controller", "server"],
-        "landfall run` keeps the servers the way the manifests say",
+        "`landfall run` keeps the servers the way the manifests say",
     ),
 ];
 
@@ -237,7 +237,7 @@ fn suggest(error: &mut clap::Error) {
     let known = ELSEWHERE.iter().find(|(words, _)| words.contains(&typed.to_lowercase().as_str()));
     if let Some((_, answer)) = known {
         error.remove(ContextKind::SuggestedSubcommand);
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![format!("`{answer}").into()]));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![(*answer).into()]));
     }
 }
 

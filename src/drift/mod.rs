@@ -106,6 +106,27 @@ pub struct Finding {
     pub location: Option<Location>,
 }
 
+impl Finding {
+    /// What it is the same finding by, from one run to the next.
+    pub fn identity(&self) -> String {
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        let object = self.object.to_string();
+        [part(&self.server), object, self.reason.to_owned(), part(&self.network), part(&self.container)].join("|")
+    }
+
+    /// The message, since when, and what to do.
+    pub fn text(&self) -> String {
+        let mut text = self.message.clone();
+        if let Some(since) = &self.since {
+            text.push_str(&format!(" Since {:.0} ({}).", since.time, since.event));
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!(" Hint: {hint}"));
+        }
+        text
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum UnmanagedKind {
     Container,

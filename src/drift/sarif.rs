@@ -30,15 +30,7 @@ pub fn sarif(drift: &Drift, version: &str) -> Value {
 }
 
 fn result(finding: &Finding, rules: &[&str]) -> Value {
-    let Finding { server, object, reason, refused, disruptive, message, hint, network, container, since, location } =
-        finding;
-    let mut text = message.clone();
-    if let Some(since) = since {
-        text.push_str(&format!(" Since {:.0} ({}).", since.time, since.event));
-    }
-    if let Some(hint) = hint {
-        text.push_str(&format!(" Hint: {hint}"));
-    }
+    let Finding { server, object, reason, refused, disruptive, network, container, location, .. } = finding;
     let server = server.as_deref().unwrap_or_default();
     let mut place = Map::new();
     if let Some(at) = location {
@@ -54,16 +46,13 @@ fn result(finding: &Finding, rules: &[&str]) -> Value {
         "logicalLocations".to_owned(),
         json!([{ "fullyQualifiedName": object.to_string(), "name": object.name, "kind": "resource" }]),
     );
-    // What it is the same finding by, from one run to the next.
-    let parts =
-        [server, &object.to_string(), reason, network.as_deref().unwrap_or(""), container.as_deref().unwrap_or("")];
     json!({
         "ruleId": reason,
         "ruleIndex": rules.iter().position(|rule| rule == reason),
         "level": if *refused { "error" } else { "warning" },
-        "message": { "text": text },
+        "message": { "text": finding.text() },
         "locations": [place],
-        "partialFingerprints": { "landfall/v1": parts.join("|") },
+        "partialFingerprints": { "landfall/v1": finding.identity() },
         "properties": { "server": server, "network": network, "container": container, "disruptive": disruptive },
     })
 }
