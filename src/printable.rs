@@ -26,7 +26,17 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_obeyed)
 }
 
-/// The same for what is to stay on its line.
+/// A word of a command line, for a shell to read as one.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=@%+,-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// [`printable`] for what is to stay on its line.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, |character| matches!(character, '\n' | '\t') || is_obeyed(character))
 }

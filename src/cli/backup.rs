@@ -1,6 +1,7 @@
 //! `backup KIND NAME` and `backup verify KIND NAME`
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -117,13 +118,17 @@ fn write(args: &WriteArgs, context: &Context) -> Result<Exit, Error> {
         encryption,
         keep: args.keep,
         unmeasured: args.no_space_check,
+        before_restore: false,
     };
+    let started = Instant::now();
     let spinner = Spinner::new(context);
     let done = context.block_on(async {
         let resource = chosen.find().await?;
         backup::backup(&chosen.writer, &resource, &options, &spinner, transfer::interrupted()).await
     })?;
     spinner.clear();
+    let outcome = done.as_ref().map(|done| format!("backed up to {}", done.archive.directory.display()));
+    chosen.record(context, &transfer::BACKUP, started, outcome)?;
     let done = done.map_err(|error| failed(&error, &format!("{} was not backed up (BackupFailed)", chosen.object)))?;
     let Archive { directory, manifest } = &done.archive;
     for warning in &manifest.warnings {

@@ -21,7 +21,7 @@ use crate::status::Status;
 use crate::store::file::FileRecords;
 use crate::store::file::lock::is_kept;
 use crate::store::records::{
-    self, APPROVAL_PENDING, Batch, CONTENDED, ObjectRecord, PassRecord, declare, operation_events,
+    self, APPROVAL_PENDING, Batch, CONTENDED, ObjectRecord, PassRecord, Transfer, declare, operation_events,
     overlays as overlays_of, protected,
 };
 use crate::store::{Records, StoreError, set_directory, state_directory};
@@ -72,27 +72,43 @@ pub(super) fn record(
 ) -> Result<(), Error> {
     context.block_on(async {
         let batch = batch(store, by, manifests, report, took).await;
-        let mut written = store.record(&batch).await;
-        if matches!(written, Err(StoreError::Corrupt { .. })) {
-            written = match store.prepare().await {
-                Ok(aside) => {
-                    if let Some(aside) = aside {
-                        context.warn(&format!("the history could not be read; it is now {aside}"));
-                    }
-                    store.record(&batch).await
-                }
-                Err(error) => Err(error),
-            };
-        }
-        if let Err(error) = written {
-            context.warn(&format!("{error}; this is not in the history"));
-        }
+        write(context, store, &batch).await;
     })
+}
+
+/// Writes down that a command has copied data, or put it back.
+pub(super) fn record_transfer(context: &Context, store: &dyn Records, transfer: &Transfer<'_>) -> Result<(), Error> {
+    context.block_on(async {
+        let batch = transfer.batch(next_pass(store).await, jiff::Timestamp::now());
+        write(context, store, &batch).await;
+    })
+}
+
+async fn write(context: &Context, store: &dyn Records, batch: &Batch) {
+    let mut written = store.record(batch).await;
+    if matches!(written, Err(StoreError::Corrupt { .. })) {
+        written = match store.prepare().await {
+            Ok(aside) => {
+                if let Some(aside) = aside {
+                    context.warn(&format!("the history could not be read; it is now {aside}"));
+                }
+                store.record(batch).await
+            }
+            Err(error) => Err(error),
+        };
+    }
+    if let Err(error) = written {
+        context.warn(&format!("{error}; this is not in the history"));
+    }
+}
+
+async fn next_pass(store: &dyn Records) -> u64 {
+    store.passes(1).await.ok().and_then(|passes| passes.first().map(|it| it.pass + 1)).unwrap_or(1)
 }
 
 async fn batch(store: &dyn Records, by: &str, manifests: Option<&Manifests>, report: &Report, took: Duration) -> Batch {
     let now = jiff::Timestamp::now();
-    let first = store.passes(1).await.ok().and_then(|passes| passes.first().map(|it| it.pass + 1)).unwrap_or(1);
+    let first = next_pass(store).await;
     let mut batch = Batch::default();
     let document = report.document();
     let servers = report.servers.iter().filter(|server| !server.operations.is_empty());

@@ -1,11 +1,13 @@
 //! `restore KIND NAME`
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use super::args::{ServerArgs, SetArgs, StateArgs};
 use super::repository::SourceArgs;
 use super::transfer::{self, Chosen, Spinner, failed};
 use super::{Context, Error, Exit};
+use crate::printable::shell_word;
 use crate::transfer::directory::Archive;
 use crate::transfer::restore::{self, Present};
 use crate::transfer::source::Resource;
@@ -55,6 +57,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         );
         return Ok(Exit::Refused);
     }
+    let started = Instant::now();
     let spinner = Spinner::new(context);
     let work = Work { args, chosen: &chosen, archive: &archive, spinner: &spinner };
     let restored = context.block_on(work.run())?;
@@ -62,10 +65,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     for warning in spinner.warnings() {
         context.warn(&warning);
     }
+    let outcome = restored.as_ref().map(|before| {
+        let replaced = before.as_ref().map(|it| format!("; what was there before is in {}", it.directory.display()));
+        format!("restored from {}{}", archive.directory.display(), replaced.unwrap_or_default())
+    });
+    chosen.record(context, &transfer::RESTORE, started, outcome)?;
     match restored {
         Ok(before) => {
             if let Some(before) = before {
-                context.say(&format!("what was there before is in {}", before.directory.display()));
+                context.say(&work.way_back(&before));
             }
             context.print(&format!("{} restored from {}\n", chosen.object, archive.directory.display()))?;
             Ok(Exit::Done)
@@ -86,6 +94,25 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Where the data is that was replaced, and how it comes back.
+    fn way_back(&self, before: &Archive) -> String {
+        let object = &self.chosen.object;
+        let mut command = format!(
+            "landfall restore {} {}/{} --from {} --replace",
+            object.kind.as_str().to_lowercase(),
+            object.namespace,
+            object.name,
+            shell_word(&before.directory.display().to_string())
+        );
+        if let Some(file) = self.args.identity.as_ref().filter(|_| before.manifest.is_encrypted()) {
+            command.push_str(&format!(" --identity {}", shell_word(&file.display().to_string())));
+        }
+        format!(
+            "what was there before is in {}, and is no backup that `--keep` removes; `{command}` puts it back",
+            before.directory.display()
+        )
+    }
+
     /// Answers with the backup of what was replaced.
     async fn run(&self) -> Result<Option<Archive>, TransferError> {
         let Self { args, chosen, archive, spinner } = self;
@@ -132,7 +159,10 @@ impl Work<'_> {
         encryption: Encryption,
     ) -> Result<Archive, TransferError> {
         // Beside the others, if that is where this one is from.
-        let root = if Archive::is_at(&self.args.from) { PathBuf::from(transfer::ROOT) } else { self.args.from.clone() };
+        let root = match Archive::is_at(&self.args.from) {
+            true => self.archive.root().unwrap_or_else(|| PathBuf::from(transfer::ROOT)),
+            false => self.args.from.clone(),
+        };
         let options = backup::Options {
             root,
             state: state.to_owned(),
@@ -141,6 +171,7 @@ impl Work<'_> {
             encryption,
             keep: None,
             unmeasured: false,
+            before_restore: true,
         };
         let done = backup::backup(&self.chosen.writer, resource, &options, self.spinner, transfer::interrupted());
         Ok(done.await?.archive)
@@ -154,8 +185,7 @@ impl Work<'_> {
         before: &Archive,
         options: restore::Options,
     ) -> TransferError {
-        let place = before.directory.display();
-        self.spinner.warn(&format!("what was there before is in {place}"));
+        self.spinner.warn(&self.way_back(before));
         if before.manifest.database.is_some() {
             return error;
         }

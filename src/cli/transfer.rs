@@ -3,20 +3,22 @@
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{self, ServerArgs, SetArgs, StateArgs};
 use super::repository::{Loaded, SourceArgs};
 use super::target;
-use super::{Context, Error, servers};
+use super::{Context, Error, record, servers};
 use crate::api::{DatabaseEngine, Kind, ObjectKey, Spec};
 use crate::desired::DesiredServer;
 use crate::engine::{DockerReader, DockerWriter, connect};
 use crate::printable::one_line;
-use crate::store::state_directory;
+use crate::store::records::Transfer;
+use crate::store::{Records, state_directory};
 use crate::transfer::directory::{Archive, Shelf};
 use crate::transfer::halt::Record;
 use crate::transfer::source::Resource;
@@ -56,8 +58,11 @@ pub(super) struct WhatArgs {
 /// A resource on one server, and a way to it.
 pub(super) struct Chosen {
     pub(super) object: ObjectKey,
-    pub(super) server: std::sync::Arc<DesiredServer>,
+    pub(super) server: Arc<DesiredServer>,
     pub(super) writer: DockerWriter,
+    /// Of the manifests, where they are from a repository.
+    revision: Option<String>,
+    records: Arc<dyn Records>,
     reader: DockerReader,
     set: String,
     engine: Option<DatabaseEngine>,
@@ -73,7 +78,7 @@ impl Chosen {
         state_args: &StateArgs,
         context: &Context,
     ) -> Result<Self, Error> {
-        let Loaded { manifests, .. } = source.load(state_args, set, context)?;
+        let Loaded { manifests, revision, .. } = source.load(state_args, set, context)?;
         let Some(kind) = &what.kind else {
             return Err(Error::new("no resource was named").hint("such as `database orders`"));
         };
@@ -104,7 +109,7 @@ impl Chosen {
         let of_object = desired.servers.values().filter(|server| has(server));
         let found: Vec<_> = of_object.filter(|it| wanted.as_ref().is_none_or(|key| it.key == *key)).collect();
         let server = match found.as_slice() {
-            [server] => std::sync::Arc::clone(server),
+            [server] => Arc::clone(server),
             [] => return Err(Error::new(format!("{object} is on no such server"))),
             several => {
                 let names: BTreeSet<String> = several.iter().map(|it| it.key.path()).collect();
@@ -119,7 +124,35 @@ impl Chosen {
         });
         let options = servers::options(server_args);
         let (writer, reader) = (connect::writer(&server, &options)?, connect::reader(&server, &options)?);
-        Ok(Self { object, server, writer, reader, set: set.set.clone(), engine })
+        let records = record::store(state_args, set)?;
+        Ok(Self { object, server, writer, revision, records, reader, set: set.set.clone(), engine })
+    }
+
+    /// Writes down what was done, or why it was not; a refusal, which touches nothing, is no part of the history.
+    pub(super) fn record(
+        &self,
+        context: &Context,
+        deed: &Deed,
+        started: Instant,
+        outcome: Result<String, &TransferError>,
+    ) -> Result<(), Error> {
+        let outcome = match outcome {
+            Ok(message) => Ok(message),
+            Err(error) if error.is_refusal() => return Ok(()),
+            Err(error) => Err(error.to_string()),
+        };
+        let transfer = Transfer {
+            by: deed.by,
+            op: deed.op,
+            cause: deed.cause,
+            reasons: deed.reasons,
+            object: &self.object,
+            server: &self.server.key,
+            revision: self.revision.clone(),
+            took: started.elapsed(),
+            outcome,
+        };
+        record::record_transfer(context, self.records.as_ref(), &transfer)
     }
 
     /// What it has on its server now.
@@ -127,6 +160,20 @@ impl Chosen {
         Resource::find(&self.reader, &self.server, &self.object, &self.set, self.engine).await
     }
 }
+
+/// What a command does, in the words of the history.
+pub(super) struct Deed {
+    by: &'static str,
+    op: &'static str,
+    cause: &'static str,
+    /// In the case of success and of failure.
+    reasons: (&'static str, &'static str),
+}
+
+pub(super) const BACKUP: Deed =
+    Deed { by: "backup", op: "BackUp", cause: "Requested", reasons: ("BackedUp", "BackupFailed") };
+pub(super) const RESTORE: Deed =
+    Deed { by: "restore", op: "Restore", cause: "Requested", reasons: ("Restored", "RestoreFailed") };
 
 /// Starts what commands that are no more have stopped for a copy.
 pub(super) fn recover<'a>(

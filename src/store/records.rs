@@ -337,6 +337,59 @@ pub fn declare(
     changed
 }
 
+/// Data of an object that was copied, or put back.
+#[derive(Debug, Clone)]
+pub struct Transfer<'a> {
+    /// What made it: `backup`, `restore`, `run`.
+    pub by: &'a str,
+    /// `BackUp`, `Restore`, `CopyVolume`.
+    pub op: &'static str,
+    pub cause: &'static str,
+    /// The event's reason, in the case of success and of failure.
+    pub reasons: (&'static str, &'static str),
+    pub object: &'a ObjectKey,
+    pub server: &'a ObjectKey,
+    pub revision: Option<String>,
+    pub took: std::time::Duration,
+    /// What came of it, or why nothing did. An archive is named.
+    pub outcome: Result<String, String>,
+}
+
+impl Transfer<'_> {
+    /// As a pass of that number, and an event.
+    pub fn batch(&self, pass: u64, now: jiff::Timestamp) -> Batch {
+        let (outcome, event_type, reason, message) = match &self.outcome {
+            Ok(message) => ("Done", EventType::Normal, self.reasons.0, message),
+            Err(message) => ("Failed", EventType::Warning, self.reasons.1, message),
+        };
+        let operation = serde_json::json!({
+            "op": self.op, "server": self.server.path(), "object": self.object.to_string(), "cause": self.cause,
+            "disruptive": false, "outcome": outcome, "message": message,
+        });
+        let record = PassRecord {
+            time: now,
+            pass,
+            by: self.by.to_owned(),
+            server: self.server.clone(),
+            revision: self.revision.clone(),
+            duration_ms: u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            operations: vec![operation],
+            omitted: 0,
+        };
+        let event = EventRecord {
+            id: 0,
+            time: now,
+            event_type,
+            object: Some(self.object.clone()),
+            server: Some(self.server.clone()),
+            reason: reason.to_owned(),
+            message: message.clone(),
+            pass: Some(pass),
+        };
+        Batch { passes: vec![record], events: vec![event], objects: BTreeMap::new() }
+    }
+}
+
 /// The operations of a pass as events.
 pub fn operation_events(server: &ObjectKey, pass: u64, now: jiff::Timestamp, report: &Report) -> Vec<EventRecord> {
     let all = report.servers.iter().filter(|it| it.server == *server).flat_map(|it| &it.operations);

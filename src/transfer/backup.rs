@@ -31,6 +31,8 @@ pub struct Options {
     pub keep: Option<u32>,
     /// Space is not measured first.
     pub unmeasured: bool,
+    /// It is what a restore replaces, and no backup.
+    pub before_restore: bool,
 }
 
 /// What came of it.
@@ -53,6 +55,7 @@ pub async fn backup(
         return Err(resource.absent());
     }
     let shelf = Shelf::of(&options.root, &resource.object);
+    let shelf = if options.before_restore { shelf.before_restore() } else { shelf };
     let draft = shelf.begin()?;
     let run = Run { engine, resource, options, watch, draft: &draft };
     let manifest = match resource.engine.and_then(Tool::of) {
@@ -60,7 +63,7 @@ pub async fn backup(
             dumped = run.dump(tool) => dumped?,
             () = interrupted => return Err(TransferError::Interrupted),
         },
-        None => run.copy(&shelf, interrupted).await?,
+        None => run.copy(interrupted).await?,
     };
     let archive = draft.complete(manifest)?;
     let removed = shelf.prune(options.keep)?;
@@ -154,7 +157,7 @@ impl Run<'_> {
         Ok(written.part(file.to_owned(), content, &self.options.encryption))
     }
 
-    async fn copy(&self, shelf: &Shelf, interrupted: impl Future<Output = ()>) -> Result<Manifest, TransferError> {
+    async fn copy(&self, interrupted: impl Future<Output = ()>) -> Result<Manifest, TransferError> {
         let Resource { object, volumes, others, not_covered, .. } = self.resource;
         if volumes.is_empty() {
             return Err(TransferError::failed(
@@ -169,7 +172,7 @@ impl Run<'_> {
                 "stop it, or copy while it writes with --live",
             ));
         }
-        self.has_room(self.size(shelf).await)?;
+        self.has_room(self.size().await)?;
         let halted = Halted::of(self.resource);
         if self.options.live || halted.containers.is_empty() {
             let consistency = if halted.containers.is_empty() && others.is_empty() {
@@ -251,8 +254,8 @@ impl Run<'_> {
         Ok(parts)
     }
 
-    /// Bytes that the archive may take: what the last one took of the same size, else all there is.
-    async fn size(&self, _shelf: &Shelf) -> Option<u64> {
+    /// Bytes that the volumes take.
+    async fn size(&self) -> Option<u64> {
         if self.options.unmeasured {
             return None;
         }

@@ -16,6 +16,8 @@ const PARTIAL: &str = ".partial";
 const LARGEST_MANIFEST: u64 = 64 << 20;
 /// As the name of a directory: sorts by time.
 const TIME: &str = "%Y%m%dT%H%M%SZ";
+/// Within the shelf of an object: what a restore has replaced. Never taken for the newest backup, and no number of backups to keep counts it.
+const BEFORE_RESTORE: &str = "before-restore";
 
 /// The archives of one object.
 #[derive(Debug, Clone)]
@@ -44,6 +46,11 @@ impl Shelf {
     pub fn of(root: &Path, object: &ObjectKey) -> Self {
         let kind = object.kind.as_str().to_lowercase();
         Self { directory: root.join(kind).join(&object.namespace).join(&object.name) }
+    }
+
+    /// Beside the backups of that object: what restores have replaced.
+    pub fn before_restore(&self) -> Self {
+        Self { directory: self.directory.join(BEFORE_RESTORE) }
     }
 
     pub fn path(&self) -> &Path {
@@ -146,6 +153,15 @@ impl Archive {
         directory.join(MANIFEST).is_file()
     }
 
+    /// The directory of the archives of all objects that it is among; `None` where it lies by itself.
+    pub fn root(&self) -> Option<PathBuf> {
+        let object = self.object()?;
+        let shelf = self.directory.parent()?;
+        let shelf = if shelf.ends_with(BEFORE_RESTORE) { shelf.parent()? } else { shelf };
+        let root = shelf.ancestors().nth(3)?;
+        (Shelf::of(root, &object).path() == shelf).then(|| root.to_owned())
+    }
+
     /// The key of the object that it is of.
     pub fn object(&self) -> Option<ObjectKey> {
         self.manifest.object.parse().ok()
@@ -241,5 +257,22 @@ mod tests {
         assert_eq!(shelf.names().unwrap(), names[2..]);
         let all = fs::read_dir(shelf.path()).unwrap().count();
         assert_eq!(all, 2, "the lock and the archive");
+    }
+
+    #[test]
+    fn what_a_restore_has_replaced_is_no_backup_whatever_its_time() {
+        let root = tempfile::tempdir().unwrap();
+        let shelf = Shelf::of(root.path(), &ObjectKey::new(Kind::Application, "shop", "web"));
+        let backup = shelf.begin().unwrap().complete(manifest()).unwrap();
+        let copies: Vec<_> =
+            (0..2).map(|_| shelf.before_restore().begin().unwrap().complete(manifest()).unwrap()).collect();
+        assert_eq!(shelf.newest().unwrap().unwrap().directory, backup.directory);
+        assert!(shelf.prune(Some(1)).unwrap().is_empty());
+        assert!(copies.iter().all(|copy| Archive::open(&copy.directory).is_ok()));
+        for archive in [&backup, &copies[0]] {
+            assert_eq!(archive.root().as_deref(), Some(root.path()));
+        }
+        let elsewhere = Archive { directory: "/srv/one".into(), manifest: manifest() };
+        assert_eq!(elsewhere.root(), None);
     }
 }

@@ -10,6 +10,7 @@ use super::identity::{Applied, FIELDS, FILES, UID, files_label};
 use super::seen::{SeenConfig, SeenImage, SeenValue};
 use super::{ContainerTemplate, Healthcheck, Mount, Port, Resources, Value};
 use crate::api::RestartPolicy;
+use crate::printable::shell_word;
 
 /// A field that differs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -352,7 +353,7 @@ pub fn wrapped(check: &Healthcheck, drain: &str) -> Option<Healthcheck> {
     let line = match check.test.split_first() {
         Some((kind, [line])) if kind == "CMD-SHELL" => line.clone(),
         Some((kind, words)) if kind == "CMD" && !words.is_empty() => {
-            words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+            words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
         }
         _ => return None,
     };
@@ -374,22 +375,13 @@ fn unwrapped(check: &Healthcheck) -> Healthcheck {
     }
 }
 
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=@%+,-".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
 /// One line for a check, whichever of its two forms it has.
 fn show_check(check: &Healthcheck) -> String {
     let line = match check.test.split_first() {
         None => "none".to_owned(),
         Some((kind, _)) if kind == "NONE" => "none".to_owned(),
         Some((kind, [line])) if kind == "CMD-SHELL" => line.clone(),
-        Some((_, words)) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+        Some((_, words)) => words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" "),
     };
     let mut text = line;
     for (name, value) in [

@@ -115,6 +115,15 @@ fn databases_answer_the_same_after_everything_was_lost_and_restored() {
     sql(&host, "orders", "insert into s.t (note) values ('later')");
     world.run("restore database orders --from kept --replace").expect(0);
     assert_eq!(sql(&host, "orders", "select count(*) from s.t"), "1000");
+    // The same again: it is the backup that is taken, not what the first one has replaced.
+    sql(&host, "orders", "delete from s.t");
+    let again = world.run("restore database orders --from kept --replace").expect(0);
+    assert_eq!(sql(&host, "orders", "select count(*) from s.t"), "1000");
+    let way_back = again.stderr.split('`').find(|it| it.starts_with("landfall restore")).expect("a command").to_owned();
+    world.run("backup database orders --to kept --keep 1").expect(0);
+    world.run(&way_back["landfall ".len()..]).expect(0);
+    assert_eq!(sql(&host, "orders", "select count(*) from s.t"), "0", "what the last restore has replaced");
+    world.run("restore database orders --from kept --replace").expect(0);
     let newest = newest(&world.path().join("kept/database/default/orders"));
     damage(&newest.join("database-0.pgdump.zst"));
     let damaged = world.run("restore database orders --from kept --replace").expect(2);
@@ -122,11 +131,34 @@ fn databases_answer_the_same_after_everything_was_lost_and_restored() {
     world.run("backup verify database orders --from kept").expect(2);
     assert_eq!(sql(&host, "orders", "select count(*) from s.t"), "1000");
     world.run("diff").expect(0);
+
+    // All of it is in the history, by the names of the archives.
+    let events = world.run("events --for database/orders -o json").expect(0);
+    let events: serde_json::Value = serde_json::from_str(&events.stdout).unwrap();
+    let events: Vec<(String, String)> = events["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["reason"].as_str().unwrap().to_owned(), it["message"].as_str().unwrap().to_owned()))
+        .filter(|(reason, _)| matches!(reason.as_str(), "BackedUp" | "Restored" | "RestoreFailed" | "BackupFailed"))
+        .collect();
+    let reasons: Vec<&str> = events.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(
+        reasons,
+        ["BackedUp", "Restored", "Restored", "Restored", "BackedUp", "Restored", "Restored", "RestoreFailed"]
+    );
+    assert!(events[2].1.starts_with("restored from kept/database/default/orders/2"), "{events:?}");
+    assert!(events[2].1.contains("what was there before is in kept/database/default/orders/before-restore/"));
+    let history = world.run("history").expect(0);
+    assert!(history.stdout.contains("restore") && history.stdout.contains("backup"), "{history}");
 }
 
 fn newest(shelf: &Path) -> PathBuf {
-    let mut names: Vec<_> =
-        std::fs::read_dir(shelf).unwrap().map(|it| it.unwrap().path()).filter(|it| it.is_dir()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(shelf)
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .filter(|it| it.join("manifest.json").is_file())
+        .collect();
     names.sort();
     names.pop().unwrap()
 }
@@ -200,7 +232,10 @@ fn files_come_back_as_they_were_whatever_they_are() {
     let restored = world.run("restore app shop --replace").expect(0);
     assert_eq!(shell(&volume, LOOK), before);
     assert_eq!(host.state("default-shop-1"), "running");
-    assert!(restored.stderr.contains("what was there before is in ./backups/application/default/shop/"), "{restored}");
+    assert!(
+        restored.stderr.contains("what was there before is in ./backups/application/default/shop/before-restore/"),
+        "{restored}"
+    );
     let volumes = host.get("/volumes")["Volumes"].as_array().unwrap().len();
     assert_eq!((super::workloads::names(&host).len(), volumes), (1, 1), "no helper is left");
     world.run("diff").expect(0);
