@@ -9,7 +9,7 @@ use super::client::{self, Controller};
 use super::{Context, Error, Exit, apply, record};
 use crate::store;
 
-/// Agrees to the deletions and disconnections that `landfall run` withholds because they are many at once
+/// Agrees to the deletions, disconnections and removals that `landfall run` withholds because they are many at once
 ///
 /// Shows what would go, asks, and lets exactly that go: another list is not agreed to. Without FINGERPRINT, everything that waits.
 /// Where nothing waits there is nothing to do. Bringing the manifests back is the other answer.
@@ -80,6 +80,10 @@ fn listed(items: &[&Value]) -> String {
                 word(&deletion["network"]),
                 word(&deletion["destination"])
             );
+        }
+        for removal in list("removals") {
+            let _ =
+                writeln!(text, "  - remove the container {} of {}", word(&removal["name"]), word(&removal["object"]));
         }
         for disconnection in list("disconnections") {
             let _ = writeln!(

@@ -4,6 +4,7 @@ mod attempts;
 pub mod backoff;
 pub mod board;
 mod files;
+mod gone;
 pub mod kept;
 pub mod memory;
 pub mod notify;

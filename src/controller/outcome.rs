@@ -196,8 +196,9 @@ impl Loop {
         }
         let deletions = withheld.deletions.iter().map(|it| it.destination.to_string());
         let disconnections = withheld.disconnections.iter().map(|it| format!("{:?} from {:?}", it.name, it.network));
-        let names: Vec<_> = deletions.chain(disconnections).take(NAMED).collect();
-        let more = (withheld.deletions.len() + withheld.disconnections.len()).saturating_sub(NAMED);
+        let removals = withheld.removals.iter().map(|it| format!("the container {:?}", it.name));
+        let names: Vec<_> = deletions.chain(removals).chain(disconnections).take(NAMED).collect();
+        let more = withheld.counts().total().saturating_sub(NAMED);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         let message = format!("{}: {}{more}. {}", waiting(withheld), names.join(", "), self.way_to_agree(withheld));
         tracing::warn!(server = %server.path(), pass, fingerprint = withheld.fingerprint, "{message}");
@@ -396,9 +397,9 @@ fn mark_contended(conditions: &mut BTreeMap<ObjectKey, Vec<Condition>>, contende
 
 /// `3 deletions wait for an approval`
 fn waiting(withheld: &Withheld) -> String {
-    let (deletions, disconnections) = (withheld.deletions.len(), withheld.disconnections.len());
-    let verb = if deletions + disconnections == 1 { "waits" } else { "wait" };
-    format!("{} {verb} for an approval", Withheld::counts(deletions, disconnections))
+    let counts = withheld.counts();
+    let verb = if counts.total() == 1 { "waits" } else { "wait" };
+    format!("{counts} {verb} for an approval")
 }
 
 /// What is said of things that something keeps undoing.
@@ -435,7 +436,7 @@ fn is_undone(outcome: &Outcome) -> bool {
 }
 
 /// The destinations of the state and the resources on them.
-fn objects(desired: &DesiredState) -> BTreeSet<ObjectKey> {
+pub(super) fn objects(desired: &DesiredState) -> BTreeSet<ObjectKey> {
     let destinations = desired.destinations().map(|(_, destination)| destination);
     destinations.flat_map(|it| it.members.iter().map(|member| &member.resource).chain([&it.key])).cloned().collect()
 }

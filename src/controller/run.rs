@@ -17,10 +17,11 @@ use tracing::Instrument;
 
 use super::attempts::Attempts;
 use super::board::Board;
+use super::gone::Gone;
 use super::kept::Kept;
 use super::memory::Memory;
 use super::notify::{Notifiers, Pace};
-use super::outcome::{Showing, fought_over, judge_manifests};
+use super::outcome::{Showing, fought_over, judge_manifests, objects};
 use super::pass::{self, Lane, PassEnded};
 use super::source::{Said, Source};
 use super::state::{Event, Loaded, PassOutcome, Response, State};
@@ -148,6 +149,7 @@ pub async fn run(
         desired: DesiredState::default(),
         content: None,
         inputs: Inputs::default(),
+        gone: Gone::default(),
         revision: None,
         links: BTreeMap::new(),
         writers: Arc::default(),
@@ -238,6 +240,11 @@ impl Drop for Background {
     }
 }
 
+/// Every object that is declared.
+fn declared(desired: &DesiredState) -> BTreeSet<ObjectKey> {
+    desired.servers.keys().cloned().chain(objects(desired)).collect()
+}
+
 /// Whether the destination, or a destination of the resource, is on the server.
 fn is_on(object: &ObjectKey, server: &DesiredServer) -> bool {
     let serves =
@@ -271,6 +278,8 @@ pub(super) enum Message {
         /// Of the repository.
         revision: Option<String>,
     },
+    /// What was read is to be confirmed.
+    ReadAgain,
     Hint {
         server: ObjectKey,
         /// `None`: anything may have happened.
@@ -390,6 +399,8 @@ pub(super) struct Loop {
     /// Hash of what was read last, good or bad.
     content: Option<u64>,
     inputs: Inputs,
+    /// What is in force and in no file any more.
+    gone: Gone,
     /// Of the repository, where the last good set is from one.
     pub(super) revision: Option<String>,
     links: BTreeMap<ObjectKey, Link>,
@@ -584,10 +595,17 @@ impl Loop {
                 Some(Event::Hint { server, about: None })
             }
             Message::Loaded { reading, revision } => {
-                let loaded = reading.map_or(Loaded::Unchanged, |reading| self.take_manifests(*reading));
+                let loaded = match reading {
+                    Some(reading) => self.take_manifests(*reading),
+                    None => {
+                        self.gone.clear();
+                        Loaded::Unchanged
+                    }
+                };
                 self.take_revision(revision);
                 Some(Event::Loaded(loaded))
             }
+            Message::ReadAgain => Some(Event::SourceChanged),
             Message::PassEnded { server, ended } => {
                 self.passes.remove(&server);
                 let (outcome, showing) = self.take_pass(&server, *ended);
@@ -658,6 +676,12 @@ impl Loop {
     }
 
     fn take_manifests(&mut self, Reading { content, inputs, result }: Reading) -> Loaded {
+        if let Ok(good) = &result
+            && self.is_too_soon(&good.desired)
+        {
+            return Loaded::Unchanged;
+        }
+        self.gone.clear();
         self.content = Some(content);
         self.inputs = inputs;
         match result {
@@ -702,6 +726,28 @@ impl Loop {
                 loaded
             }
         }
+    }
+
+    /// Whether files declare less than what is in force, and have not done so for long. They are read again when they have.
+    fn is_too_soon(&mut self, desired: &DesiredState) -> bool {
+        if matches!(self.shared.options.manifests, Source::Git(_)) {
+            return false;
+        }
+        let (before, now) = (declared(&self.desired), declared(desired));
+        let gone: BTreeSet<ObjectKey> = before.difference(&now).cloned().collect();
+        let Some(wait) = self.gone.wait(&gone, Instant::now()) else { return false };
+        let first = gone.first().map(ToString::to_string).unwrap_or_default();
+        tracing::info!(
+            objects = gone.len(),
+            first,
+            "the files do not declare these objects any more; they are read again in {wait:.1?} before that is believed"
+        );
+        let inbox = self.shared.inbox.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let _ = inbox.send(Message::ReadAgain).await;
+        });
+        true
     }
 
     /// From here on these are kept, whatever is wrong with those that there are now; returns the servers that are declared.

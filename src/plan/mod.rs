@@ -456,6 +456,8 @@ struct Parts<'a> {
     removals: Vec<Removal<'a>>,
     settled: Vec<Journal>,
     notes: Vec<Note>,
+    /// Containers and stacks that Landfall runs for what is no longer declared, or is to be deleted.
+    retired: Vec<Group>,
 }
 
 impl<'a> Parts<'a> {
@@ -468,7 +470,12 @@ impl<'a> Parts<'a> {
             removals: requested.removals,
             settled: Vec::new(),
             notes: requested.notes,
+            retired: Vec::new(),
         };
+        for (groups, notes) in [workload::leaving(ctx), workload::stacks_leaving(ctx)] {
+            parts.retired.extend(groups);
+            parts.notes.extend(notes);
+        }
         if ctx.request.only_delete {
             return parts;
         }
@@ -501,7 +508,7 @@ impl<'a> Parts<'a> {
 
     /// Puts everything in its order.
     fn assemble(self, ctx: &Context<'_>, plan: &mut ServerPlan) {
-        let Parts { draft, requested, removals, settled, mut notes } = self;
+        let Parts { draft, requested, removals, settled, mut notes, retired } = self;
         plan.settled = settled;
         // What is in the way of a new network goes first, everything else last: a pass that is interrupted has done the useful part.
         notes.extend(removals.iter().filter_map(|removal| removal.warning.clone()));
@@ -517,17 +524,12 @@ impl<'a> Parts<'a> {
         // Repairs before what may take minutes.
         let slow: Vec<Group> = groups.extract_if(.., |group| group.is_of_workload()).collect();
         arrange::free_first(ctx, &mut groups);
-        let (retired, undeclared) = workload::leaving(ctx);
-        notes.extend(undeclared);
-        let (taken_down, undeclared) = workload::stacks_leaving(ctx);
-        notes.extend(undeclared);
         plan.groups.extend(first.into_iter().map(|removal| removal.group));
         let refresh = refresh::group(ctx, &groups);
         plan.groups.extend(groups);
         plan.groups.extend(refresh);
         plan.groups.extend(workload::in_order(ctx, slow));
         plan.groups.extend(retired);
-        plan.groups.extend(taken_down);
         plan.groups.extend(last.into_iter().map(|removal| removal.group));
         service::wait_for_rollouts(ctx, plan);
         swarm::wait_for_node(ctx, plan);

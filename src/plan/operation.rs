@@ -52,7 +52,7 @@ pub struct ServerPlan {
     pub notes: Vec<Note>,
 }
 
-/// Deletions and disconnections that are more than a pass makes unasked: all of them or none.
+/// Deletions, disconnections and removals of containers that are more than a pass makes unasked: all of them or none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Withheld {
     /// Stands for exactly this list on this server: who agrees to it agrees to nothing else.
@@ -60,19 +60,72 @@ pub struct Withheld {
     pub deletions: Vec<WithheldDeletion>,
     /// Of endpoints that Landfall made for what the manifests no longer have, those on networks that would be removed included.
     pub disconnections: Vec<WithheldDisconnection>,
+    /// Containers that Landfall runs for resources that the manifests no longer have.
+    pub removals: Vec<WithheldRemoval>,
+}
+
+/// How many there are of each kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WithheldCounts {
+    pub deletions: usize,
+    pub disconnections: usize,
+    pub removals: usize,
+}
+
+impl WithheldCounts {
+    pub fn total(self) -> usize {
+        self.deletions + self.disconnections + self.removals
+    }
+}
+
+impl std::iter::Sum for WithheldCounts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |a, b| Self {
+            deletions: a.deletions + b.deletions,
+            disconnections: a.disconnections + b.disconnections,
+            removals: a.removals + b.removals,
+        })
+    }
+}
+
+/// `2 deletions, 1 disconnection and 3 removals of containers`
+impl std::fmt::Display for WithheldCounts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = |count: usize, one: &str, many: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            count => Some(format!("{count} {many}")),
+        };
+        let words = [
+            word(self.deletions, "deletion", "deletions"),
+            word(self.disconnections, "disconnection", "disconnections"),
+            word(self.removals, "removal of a container", "removals of containers"),
+        ];
+        let words: Vec<_> = words.into_iter().flatten().collect();
+        match words.split_last() {
+            None => Ok(()),
+            Some((only, [])) => f.write_str(only),
+            Some((last, others)) => write!(f, "{} and {last}", others.join(", ")),
+        }
+    }
 }
 
 impl Withheld {
-    /// How many there are of each kind: `2 deletions and 1 disconnection`.
-    pub fn counts(deletions: usize, disconnections: usize) -> String {
-        let word = |count: usize, word: &str| match count {
-            0 => None,
-            1 => Some(format!("1 {word}")),
-            count => Some(format!("{count} {word}s")),
-        };
-        let words = [word(deletions, "deletion"), word(disconnections, "disconnection")];
-        words.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+    pub fn counts(&self) -> WithheldCounts {
+        WithheldCounts {
+            deletions: self.deletions.len(),
+            disconnections: self.disconnections.len(),
+            removals: self.removals.len(),
+        }
     }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct WithheldRemoval {
+    /// The resource that it was made for.
+    pub object: ObjectKey,
+    pub name: String,
+    pub id: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

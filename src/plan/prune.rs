@@ -6,11 +6,13 @@ use sha2::{Digest, Sha256};
 
 use super::deletion::{self, Doomed, Removal};
 use super::leaving::Outlook;
-use super::operation::{Cause, Note, Reason, Withheld, WithheldDeletion, WithheldDisconnection};
+use super::operation::{Call, Cause, Note, Reason, Withheld, WithheldDeletion, WithheldDisconnection, WithheldRemoval};
+use super::workload::{call::WorkloadCall, identity_of};
 use super::{Context, DeleteMode, Parts, applied, ownership, replacement};
 use crate::api::{DeletionPolicy, ObjectKey};
 use crate::desired::DesiredState;
-use crate::observed::ObservedNetwork;
+use crate::observed::{ObservedContainer, ObservedNetwork};
+use crate::workload::stack;
 
 #[derive(Default)]
 pub(super) struct Pruned<'a> {
@@ -73,6 +75,11 @@ fn endpoints_unasked(made: usize) -> usize {
     (made / 5).max(5)
 }
 
+/// How many of `run` containers one pass may remove unasked: as many as endpoints.
+fn containers_unasked(run: usize) -> usize {
+    endpoints_unasked(run)
+}
+
 /// What pruning does not do unasked, and the note that says so.
 pub(super) struct TooMuch {
     pub(super) list: Withheld,
@@ -85,13 +92,15 @@ pub(super) fn withheld(ctx: &Context<'_>, parts: &Parts<'_>) -> Option<TooMuch> 
     let removals: Vec<&Removal<'_>> = counted.clone().filter(|removal| !removal.succeeded).collect();
     let disconnections: Vec<&WithheldDisconnection> =
         counted.flat_map(|removal| &removal.counted).chain(&parts.draft.counted).collect();
-    let (owned, made) = (owned(ctx), made(ctx));
+    let retired = retired(parts);
+    let (owned, made, run) = (owned(ctx), made(ctx), run(ctx));
     let networks = removals.len() > networks_unasked(owned);
     let endpoints = disconnections.len() > endpoints_unasked(made);
-    if ctx.request.allow_mass_delete || !(networks || endpoints) {
+    let containers = retired.len() > containers_unasked(run);
+    if ctx.request.allow_mass_delete || !(networks || endpoints || containers) {
         return None;
     }
-    let list = list(ctx, &removals, &disconnections);
+    let list = list(ctx, &removals, &disconnections, retired);
     if ctx.request.approved.contains(&list.fingerprint) {
         return None;
     }
@@ -117,6 +126,16 @@ pub(super) fn withheld(ctx: &Context<'_>, parts: &Parts<'_>) -> Option<TooMuch> 
             names.len(),
             ctx.set,
             endpoints_unasked(made),
+            some(&names)
+        ));
+    }
+    if containers {
+        let names: Vec<_> = list.removals.iter().map(|it| format!("{:?} of {}", it.name, it.object)).collect();
+        excess.push(format!(
+            "remove {} of the {run} containers that the set {:?} runs, more than {}: {}",
+            names.len(),
+            ctx.set,
+            containers_unasked(run),
             some(&names)
         ));
     }
@@ -151,6 +170,38 @@ fn made(ctx: &Context<'_>) -> usize {
     let services = ctx.host.state.services.iter().flat_map(|service| &service.networks);
     let attachments = services.map(|network| &network.attachment.driver_opts);
     settings.chain(attachments).filter(|options| applied::is_own(options, ctx.set)).count()
+}
+
+/// Containers that the set runs.
+fn run(ctx: &Context<'_>) -> usize {
+    let of_stack = |it: &ObservedContainer| stack::owner(&it.labels).is_some_and(|owner| owner.set == ctx.set);
+    let of_resource = |it: &ObservedContainer| identity_of(it).is_some_and(|identity| identity.set == ctx.set);
+    ctx.host.state.containers.iter().filter(|it| of_resource(it) || of_stack(it)).count()
+}
+
+/// Containers that go because no manifest declares what they run.
+fn retired(parts: &Parts<'_>) -> Vec<WithheldRemoval> {
+    let operations = parts.retired.iter().flat_map(|group| &group.operations);
+    let undeclared = operations.filter(|operation| operation.cause == Cause::Undeclared);
+    let mut retired: Vec<_> = undeclared
+        .flat_map(|operation| {
+            let containers = match &operation.call {
+                Call::Workload(call) => match call.as_ref() {
+                    WorkloadCall::RemoveContainer { container, .. } => container.existing().into_iter().collect(),
+                    WorkloadCall::ComposeDown { stack, .. } => stack.iter().collect(),
+                    _ => Vec::new(),
+                },
+                _ => Vec::new(),
+            };
+            containers.into_iter().map(|container| WithheldRemoval {
+                object: operation.object.clone(),
+                name: container.name.clone(),
+                id: container.id.to_string(),
+            })
+        })
+        .collect();
+    retired.sort();
+    retired
 }
 
 /// Why a network that was made for `destination` is left over: not every destination is gone because its network is.
@@ -198,7 +249,12 @@ fn declared_elsewhere(ctx: &Context<'_>, network: &ObservedNetwork, destination:
     }
 }
 
-fn list(ctx: &Context<'_>, removals: &[&Removal<'_>], disconnections: &[&WithheldDisconnection]) -> Withheld {
+fn list(
+    ctx: &Context<'_>,
+    removals: &[&Removal<'_>],
+    disconnections: &[&WithheldDisconnection],
+    retired: Vec<WithheldRemoval>,
+) -> Withheld {
     let mut deletions: Vec<_> = removals
         .iter()
         .map(|removal| WithheldDeletion {
@@ -218,9 +274,12 @@ fn list(ctx: &Context<'_>, removals: &[&Removal<'_>], disconnections: &[&Withhel
     for disconnection in &disconnections {
         hasher.update(format!("{} {} {}\n", disconnection.destination, disconnection.network_id, disconnection.id));
     }
+    for removal in &retired {
+        hasher.update(format!("{} {}\n", removal.object, removal.id));
+    }
     let digits = hasher.finalize();
     let fingerprint = digits.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Withheld { fingerprint, deletions, disconnections }
+    Withheld { fingerprint, deletions, disconnections, removals: retired }
 }
 
 /// Networks that the set verifiably owns and no declared destination of this server uses.

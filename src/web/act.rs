@@ -49,6 +49,7 @@ pub(super) async fn pending(State(state): State<WebState>) -> Json<serde_json::V
                 "fingerprint": withheld.fingerprint,
                 "deletions": withheld.deletions,
                 "disconnections": withheld.disconnections,
+                "removals": withheld.removals,
             })
         })
         .collect();

@@ -163,6 +163,38 @@ fn pain_43_manifests_are_followed_without_a_restart_and_wrong_ones_change_nothin
     assert_eq!(host.network_ids("data-net").len(), 1);
 }
 
+#[test]
+fn a_file_that_is_away_for_a_moment_deletes_nothing_and_one_that_stays_away_does() {
+    let (host, world) = shop();
+    world.write(
+        "manifests/more.yaml",
+        "apiVersion: landfall/v1\nkind: Destination\nmetadata: { name: more, namespace: shop }\nspec: { server: infra/edge, network: { name: more-net } }\n",
+    );
+    let mut controller = Controller::start(&world, &[]);
+    until("convergence", &mut controller, || {
+        host.network_ids("more-net").len() == 1 && is_on(&host, "frontend", "web-net")
+    });
+    let before = host.network_ids("more-net");
+    let (there, away) = (world.path().join("manifests/more.yaml"), world.path().join("more.yaml"));
+
+    std::fs::rename(&there, &away).unwrap();
+    controller.says("the files do not declare these objects any more");
+    std::fs::rename(&away, &there).unwrap();
+    // What is healed after it was back was healed by a pass that could have pruned.
+    host.disconnect("web-net", "frontend");
+    until("a repair", &mut controller, || is_on(&host, "frontend", "web-net"));
+    world.write(
+        "manifests/other.yaml",
+        "apiVersion: landfall/v1\nkind: Destination\nmetadata: { name: other, namespace: shop }\nspec: { server: infra/edge, network: { name: other-net } }\n",
+    );
+    until("a reading after it was back", &mut controller, || host.network_ids("other-net").len() == 1);
+    assert_eq!(host.network_ids("more-net"), before, "it was away for a moment only");
+
+    std::fs::remove_file(&there).unwrap();
+    until("pruning", &mut controller, || host.network_ids("more-net").is_empty());
+    assert_eq!(host.network_ids("other-net").len(), 1);
+}
+
 /// In a user namespace of its own that allows no inotify instance, the files cannot be watched.
 #[test]
 fn files_that_cannot_be_watched_are_compared_instead() {

@@ -357,6 +357,42 @@ fn what_is_no_longer_declared_is_stopped_and_removed_by_prune_only() {
     assert!(containers(&world).is_empty());
 }
 
+fn several(count: usize) -> String {
+    let application = |number: usize| {
+        format!(
+            "---\napiVersion: landfall/v1\nkind: Application\nmetadata: {{ name: app{number}, namespace: shop }}\nspec: {{ destination: web, image: \"shop/app:1\" }}\n"
+        )
+    };
+    DESTINATION.to_owned() + &(0..count).map(application).collect::<String>()
+}
+
+#[test]
+fn more_containers_than_a_pass_removes_unasked_wait_for_an_approval_that_names_each() {
+    let mut few = world(&several(8)).prune();
+    settle(&mut few);
+    declare(&mut few, &several(3));
+    settle(&mut few);
+    assert_eq!(containers(&few).len(), 3, "five are not too many: {:?}", containers(&few));
+
+    let mut many = world(&several(8)).prune();
+    settle(&mut many);
+    declare(&mut many, &several(2));
+    let plan = many.plan();
+    let withheld = plan.servers[0].withheld.clone().unwrap();
+    let names: Vec<_> = withheld.removals.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["shop-app2-1", "shop-app3-1", "shop-app4-1", "shop-app5-1", "shop-app6-1", "shop-app7-1"]);
+    assert_eq!(plan.servers[0].groups, [], "all of it or nothing: {plan}");
+    let text = plan.to_string();
+    assert!(text.contains("remove 6 of the 8 containers that the set \"default\" runs, more than 5: "), "{text}");
+    assert!(!text.contains("`--prune` stops"), "that is what was asked for: {text}");
+
+    settle(&mut many);
+    assert_eq!(containers(&many).len(), 8);
+    let mut agreed = many.approve(&withheld.fingerprint);
+    settle(&mut agreed);
+    assert_eq!(containers(&agreed), ["shop-app0-1 shop/app:1 running", "shop-app1-1 shop/app:1 running"]);
+}
+
 #[test]
 fn an_application_waits_for_its_database_and_is_started_after_it() {
     let database = "---\napiVersion: landfall/v1\nkind: Database\nmetadata: { name: orders, namespace: shop }\nspec:\n  destination: web\n  engine: PostgreSQL\n  version: \"16\"\n  credentials: { password: { env: PASSWORD } }\n";

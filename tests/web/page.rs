@@ -167,6 +167,7 @@ pub(super) fn waiting(served: &Served, names: &[&str]) {
             fingerprint: format!("0a1b2c3d4e5f{:04x}", names.len()),
             deletions: names.iter().map(deletion).collect(),
             disconnections: Vec::new(),
+            removals: Vec::new(),
         });
     });
 }

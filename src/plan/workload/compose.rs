@@ -499,6 +499,10 @@ pub(in crate::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
             continue;
         }
         let Some(cause) = cause_of_leaving(ctx, &identity) else {
+            // The note on what is withheld names it.
+            if ctx.withheld {
+                continue;
+            }
             let message =
                 format!("No manifest declares {} any more, and its stack {project:?} exists.", identity.object);
             notes.push(

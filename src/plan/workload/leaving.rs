@@ -32,6 +32,8 @@ pub(in crate::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
         }
         match cause_of_leaving(ctx, &identity) {
             Some(cause) => groups.push(remove(container, &identity, cause)),
+            // The note on what is withheld names it.
+            None if ctx.withheld => {}
             None => notes.push(
                 Note::unmanaged(
                     Reason::Undeclared,

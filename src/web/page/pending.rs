@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::parts::{count, href};
-use crate::plan::Withheld;
+use crate::plan::{Withheld, WithheldCounts};
 use crate::store::approval;
 use crate::web::{Shared, view::View};
 
-/// Deletions of a server that are named, and disconnections.
+/// Deletions of a server that are named, and as many disconnections and removals.
 const NAMED: usize = 50;
 
 /// What waits, on one server or on all.
@@ -24,6 +24,7 @@ pub(super) struct PendingPart {
     pub(super) href: String,
     pub(super) deletions: Vec<DeletionLine>,
     pub(super) disconnections: Vec<DisconnectionLine>,
+    pub(super) removals: Vec<RemovalLine>,
     /// How many are not named.
     pub(super) more: usize,
     pub(super) command: String,
@@ -39,6 +40,11 @@ pub(super) struct DeletionLine {
 pub(super) struct DisconnectionLine {
     pub(super) name: String,
     pub(super) network: String,
+}
+
+pub(super) struct RemovalLine {
+    pub(super) name: String,
+    pub(super) object: String,
 }
 
 impl Pending {
@@ -59,16 +65,14 @@ impl Pending {
 
 /// `3 deletions wait for your approval`
 pub(super) fn waiting<'a>(all: impl Iterator<Item = &'a Withheld>) -> String {
-    let (deletions, disconnections) = all.fold((0, 0), |(deletions, disconnections), withheld| {
-        (deletions + withheld.deletions.len(), disconnections + withheld.disconnections.len())
-    });
-    let verb = if deletions + disconnections == 1 { "waits" } else { "wait" };
-    format!("{} {verb} for your approval", Withheld::counts(deletions, disconnections))
+    let counts: WithheldCounts = all.map(Withheld::counts).sum();
+    let verb = if counts.total() == 1 { "waits" } else { "wait" };
+    format!("{counts} {verb} for your approval")
 }
 
-fn verb<'a>(all: impl Iterator<Item = &'a Withheld> + Clone) -> &'static str {
-    let deleted = all.clone().any(|withheld| !withheld.deletions.is_empty());
-    match (deleted, all.into_iter().any(|withheld| !withheld.disconnections.is_empty())) {
+fn verb<'a>(all: impl Iterator<Item = &'a Withheld>) -> &'static str {
+    let counts: WithheldCounts = all.map(Withheld::counts).sum();
+    match (counts.deletions + counts.removals > 0, counts.disconnections > 0) {
         (true, true) => "deleted or disconnected",
         (false, true) => "disconnected",
         (_, false) => "deleted",
@@ -84,17 +88,21 @@ fn part(server: &str, withheld: &Withheld, set: &str, state: Option<&Path>) -> P
         name: it.name.clone(),
         network: it.network.clone(),
     };
-    let (deletions, disconnections) = (withheld.deletions.len(), withheld.disconnections.len());
+    let WithheldCounts { deletions, disconnections, removals } = withheld.counts();
     let deleted = (deletions > 0).then(|| format!("{} would be deleted", count(deletions, "network")));
     let off = (disconnections > 0).then(|| format!("{} would be disconnected", count(disconnections, "endpoint")));
+    let removed = (removals > 0).then(|| format!("{} would be removed", count(removals, "container")));
+    let removal =
+        |it: &crate::plan::WithheldRemoval| RemovalLine { name: it.name.clone(), object: it.object.to_string() };
     PendingPart {
         id: format!("pending-{}", withheld.fingerprint),
-        text: deleted.into_iter().chain(off).collect::<Vec<_>>().join(" and "),
+        text: deleted.into_iter().chain(off).chain(removed).collect::<Vec<_>>().join(" and "),
         server: server.to_owned(),
         href: href(&format!("Server/{server}")),
         deletions: withheld.deletions.iter().take(NAMED).map(line).collect(),
         disconnections: withheld.disconnections.iter().take(NAMED).map(disconnection).collect(),
-        more: deletions.saturating_sub(NAMED) + disconnections.saturating_sub(NAMED),
+        removals: withheld.removals.iter().take(NAMED).map(removal).collect(),
+        more: [deletions, disconnections, removals].iter().map(|count| count.saturating_sub(NAMED)).sum(),
         command: approval(&withheld.fingerprint, set, state),
         body: serde_json::json!({ "fingerprint": withheld.fingerprint }).to_string(),
     }
