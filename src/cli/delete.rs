@@ -9,6 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::apply::{self, Ended, Format, Run};
 use super::args::{self, ManifestArgs, ServerArgs, SetArgs, StateArgs};
+use super::pause::Paused;
 use super::repository::{GitArgs, Loaded, in_force};
 use super::{Context, Error, Exit, diff, record, report, servers, target};
 use crate::api::{Kind, ObjectKey, ProxyType};
@@ -149,7 +150,18 @@ fn known(
     }
     let run = Run { pass, selection: None, args: &args.servers, context, consent: &|_| true };
     let started = std::time::Instant::now();
-    let Some(mut ended) = context.block_on(persistent(&run, &request))?? else {
+    let touched = touched(desired, &request);
+    let directory = record::directory(&args.state, &args.set)?;
+    let (ended, kept) = context.block_on(async {
+        let paused = Paused::of(&directory, touched, context).await?;
+        let ended = persistent(&run, &request).await;
+        let kept = paused.is_some();
+        if let Some(paused) = paused {
+            paused.end(context).await;
+        }
+        Ok::<_, Error>((ended, kept))
+    })??;
+    let Some(mut ended) = ended? else {
         return Ok(apply::called_off(context));
     };
     let store = record::store(&args.state, &args.set)?;
@@ -170,9 +182,13 @@ fn known(
     let printed = apply::finish(context, &ended, args.output.into(), args.servers.timeout)?;
     if args.kind.is_some() && exit == Exit::Done {
         for declared in request.delete.keys().filter_map(|key| manifests.get(key)) {
-            let who = if by_controller { "`landfall run`" } else { "the next apply" };
+            let who = match (kept, by_controller) {
+                (true, _) => "`landfall run`, which looks after it, makes it again at once",
+                (false, true) => "`landfall run` brings it back",
+                (false, false) => "the next apply brings it back",
+            };
             context.warn(&format!(
-                "{} is still declared in {}:{}; remove it there, or {who} brings it back",
+                "{} is still declared in {}:{}; remove it there, or {who}",
                 declared.object.key(),
                 declared.location.file,
                 declared.location.line
@@ -184,6 +200,14 @@ fn known(
         remaining_volumes(args, context, desired, &request)?;
     }
     Ok(if ended.interrupted { printed } else { exit })
+}
+
+/// The destinations that are deleted, and those of the resources that are.
+fn touched(desired: &DesiredState, request: &Request) -> BTreeSet<ObjectKey> {
+    let deleted = |key: &ObjectKey| request.delete.contains_key(key);
+    let destinations = desired.destinations().map(|(_, destination)| destination);
+    let touched = destinations.filter(|it| deleted(&it.key) || it.members.iter().any(|it| deleted(&it.resource)));
+    touched.map(|it| it.key.clone()).collect()
 }
 
 /// Looks at a server before a destination on it is forgotten by force, and the wait between two of them: one failure of a connection is no

@@ -29,6 +29,7 @@ mod logs;
 mod man;
 mod mcp;
 mod output;
+mod pause;
 mod progress;
 mod record;
 mod report;

@@ -164,6 +164,28 @@ fn pain_43_manifests_are_followed_without_a_restart_and_wrong_ones_change_nothin
 }
 
 #[test]
+fn a_deletion_beside_the_controller_is_not_undone_halfway_and_says_what_comes_back() {
+    let (host, world) = shop();
+    let mut controller = Controller::start(&world, &[]);
+    let converged = || is_on(&host, "frontend", "web-net") && is_on(&host, "traefik", "web-net");
+    until("convergence", &mut controller, converged);
+    let before = host.network_ids("web-net");
+
+    let ran = world.run("delete destination web -n shop --force --yes").expect(0);
+    assert!(ran.to_string().contains("`landfall run`, which looks after it, makes it again at once"), "{ran}");
+    assert!(!ran.to_string().contains("failed"), "{ran}");
+    until("the destination again", &mut controller, || {
+        let ids = host.network_ids("web-net");
+        ids.len() == 1 && ids != before
+    });
+    // Nothing is left suspended. The force has stopped `frontend`, so there is another one.
+    host.container("frontend-2").label("app", "frontend").running();
+    world.run("wait destination/web -n shop --for condition=Ready --timeout 60s").expect(0);
+    let ran = world.run("get destination web -n shop -o json").expect(0);
+    assert!(!ran.to_string().contains("Suspended"), "{ran}");
+}
+
+#[test]
 fn a_file_that_is_away_for_a_moment_deletes_nothing_and_one_that_stays_away_does() {
     let (host, world) = shop();
     world.write(
