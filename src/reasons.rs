@@ -21,12 +21,15 @@ pub struct Explained {
     pub remedy: Option<String>,
 }
 
+/// Conditions, and the words that only they have, are in this one.
+const STATUS_PAGE: &str = include_str!("../docs/reference/status.md");
+
 /// Every word that is explained, reasons first.
 pub fn all() -> impl Iterator<Item = Explained> {
-    reasons().chain(causes())
+    reasons().chain(causes()).chain(words()).chain(conditions())
 }
 
-/// A reason or a cause, however its letters are written. `None` where there is none of that name.
+/// A reason, a cause or a condition, however its letters are written. `None` where there is none of that name.
 pub fn explain(word: &str) -> Option<Explained> {
     let called = |it: &Explained| it.word.eq_ignore_ascii_case(word);
     let (reason, cause) = (reasons().find(called), causes().find(called));
@@ -36,7 +39,7 @@ pub fn explain(word: &str) -> Option<Explained> {
             reason.means.extend(cause.means.into_iter().map(|text| format!("As the cause of an operation: {text}")));
             Some(reason)
         }
-        (reason, cause) => reason.or(cause),
+        (reason, cause) => reason.or(cause).or_else(|| words().chain(conditions()).find(called)),
     }
 }
 
@@ -73,12 +76,38 @@ fn reasons() -> impl Iterator<Item = Explained> {
 }
 
 fn causes() -> impl Iterator<Item = Explained> {
-    let table = PLAN_PAGE.split("| cause | |").nth(1).unwrap_or_default();
-    let rows = table.lines().skip_while(|line| !line.starts_with("| `")).take_while(|line| line.starts_with('|'));
-    rows.filter_map(|row| {
-        let (word, means) = row.trim_matches(['|', ' ']).split_once(" | ")?;
-        Some(Explained { word: word.trim_matches('`').to_owned(), means: vec![sentence(means)], remedy: None })
+    rows(PLAN_PAGE, "| cause | |").filter_map(|row| {
+        let (word, means) = row.split_once(" | ")?;
+        Some(explained(word, sentence(means)))
     })
+}
+
+fn words() -> impl Iterator<Item = Explained> {
+    rows(STATUS_PAGE, "| word | of | |").filter_map(|row| {
+        let (word, rest) = row.split_once(" | ")?;
+        let (of, means) = rest.split_once(" | ")?;
+        Some(explained(word, format!("As the reason of {of}: {}", sentence(means))))
+    })
+}
+
+fn conditions() -> impl Iterator<Item = Explained> {
+    rows(STATUS_PAGE, "| condition | of | is True when |").filter_map(|row| {
+        let (word, rest) = row.split_once(" | ")?;
+        let (of, means) = rest.split_once(" | ")?;
+        let of = if of == "every kind" { "all kinds" } else { of };
+        Some(explained(word, format!("A condition of {of}. It is True when this holds: {means}.")))
+    })
+}
+
+fn explained(word: &str, means: String) -> Explained {
+    Explained { word: word.trim_matches('`').to_owned(), means: vec![means], remedy: None }
+}
+
+/// The rows of the table with that heading, without the lines at their ends.
+fn rows(page: &'static str, heading: &str) -> impl Iterator<Item = &'static str> {
+    let table = page.split(heading).nth(1).unwrap_or_default();
+    let rows = table.lines().skip_while(|line| !line.starts_with("| `")).take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches(['|', ' ']))
 }
 
 fn sentence(text: &str) -> String {
@@ -123,6 +152,27 @@ mod tests {
         assert_eq!(cause.means, ["A declared member is not on the network."]);
         let both = explain("ProxyStale").unwrap();
         assert!(both.means.len() > 1 && both.means.last().unwrap().starts_with("As the cause of an operation: "));
+    }
+
+    #[test]
+    fn what_conditions_say_is_explained_and_so_are_they() {
+        let said = explain("notrunning").unwrap();
+        assert!(said.means[0].starts_with("As the reason of `Healthy`, "), "{said:?}");
+        let condition = explain("Ready").unwrap();
+        assert!(condition.means[0].starts_with("A condition of all kinds. It is True when"), "{condition:?}");
+        // Every word that the code has in conditions, so that one more does not go unexplained.
+        let code = [include_str!("status.rs"), include_str!("plan/facts.rs")].concat();
+        let quoted = code.split('"').skip(1).step_by(2);
+        let is_word = |text: &&str| {
+            text.len() > 3
+                && text.starts_with(|it: char| it.is_ascii_uppercase())
+                && text.chars().all(char::is_alphanumeric)
+        };
+        let words: std::collections::BTreeSet<&str> = quoted.filter(is_word).collect();
+        assert!(words.len() > 20, "{words:?}");
+        for word in words {
+            assert!(explain(word).is_some(), "{word}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::api::{Kind, ObjectKey};
 use crate::desired::DesiredState;
 use crate::manifest::Manifests;
 use crate::observed::{Observations, Snapshot, Unobserved, UnobservedReason};
-use crate::plan::{FreshIds, Journal, Plan, PlanInput, Request, plan};
+use crate::plan::{FreshIds, Journal, Note, NoteKind, Plan, PlanInput, Reason, Request, plan};
 use crate::reconcile::Preview;
 use crate::report::Report;
 
@@ -107,7 +107,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         let plan = plan(&input);
         found.take(&desired, Preview { observed, plan });
     }
-    let Found { plan, pruned: more, unobserved: observed, pruning } = found;
+    let Found { mut plan, pruned: more, unpruned, unobserved: observed, pruning } = found;
+    unpromised(&mut plan, &unpruned);
     let restrict = |plan: Plan| match &selection {
         Some(selection) => selection.restrict(plan),
         None => plan,
@@ -130,6 +131,8 @@ struct Found {
     plan: Plan,
     /// The same with everything removed that pruning would remove.
     pruned: Plan,
+    /// What pruning says it would not do: too much at once, by server, and what was refused, by object.
+    unpruned: Vec<Note>,
     unobserved: Observations,
     pruning: Option<Pruning>,
 }
@@ -137,19 +140,32 @@ struct Found {
 impl Found {
     fn of(desired: &DesiredState) -> Self {
         let nothing = Plan { set: desired.set.clone(), servers: Vec::new(), notes: Vec::new() };
-        Self { plan: nothing.clone(), pruned: nothing, unobserved: Observations::new(), pruning: None }
+        Self {
+            plan: nothing.clone(),
+            pruned: nothing,
+            unpruned: Vec::new(),
+            unobserved: Observations::new(),
+            pruning: None,
+        }
     }
 
     fn take(&mut self, desired: &DesiredState, Preview { observed, plan }: Preview) {
         if let Some(pruning) = &self.pruning {
-            self.pruned.extend(pruning.plan(desired, &observed));
+            let pruned = pruning.plan(desired, &observed);
+            self.unpruned.extend(refused(&pruned));
+            let too_much = pruned.servers.iter().any(|server| server.withheld.is_some());
+            let whole = if too_much { pruning.unlimited(desired, &observed) } else { pruned };
+            if too_much {
+                self.unpruned.extend(refused(&whole));
+            }
+            self.pruned.extend(whole);
         }
         self.plan.extend(plan);
         self.unobserved.extend(observed.into_iter().filter(|(_, seen)| seen.is_err()));
     }
 }
 
-/// How to plan with everything removed that pruning would remove, however much that is.
+/// How to plan with everything removed that pruning would remove.
 struct Pruning {
     request: Request,
     journals: Vec<Journal>,
@@ -164,13 +180,42 @@ impl Pruning {
             ),
             false => (BTreeSet::new(), Vec::new()),
         };
-        let request = Request { prune: true, allow_mass_delete: true, protected: protected.into(), ..request.clone() };
+        let request = Request { prune: true, protected: protected.into(), ..request.clone() };
         Ok(Self { request, journals })
     }
 
     fn plan(&self, desired: &DesiredState, observed: &Observations) -> Plan {
-        let Self { request, journals } = self;
+        self.plan_for(&self.request, desired, observed)
+    }
+
+    /// However much that is.
+    fn unlimited(&self, desired: &DesiredState, observed: &Observations) -> Plan {
+        self.plan_for(&Request { allow_mass_delete: true, ..self.request.clone() }, desired, observed)
+    }
+
+    fn plan_for(&self, request: &Request, desired: &DesiredState, observed: &Observations) -> Plan {
+        let journals = &self.journals;
         plan(&PlanInput { desired, observed, request, ids: &FreshIds::default(), journals })
+    }
+}
+
+fn refused(plan: &Plan) -> impl Iterator<Item = Note> {
+    let notes = plan.servers.iter().flat_map(|server| &server.notes).chain(&plan.notes);
+    notes.filter(|note| note.kind == NoteKind::Refused).cloned()
+}
+
+/// What is said without `--prune` of what is left over promises nothing that `--prune` then refuses.
+fn unpromised(plan: &mut Plan, unpruned: &[Note]) {
+    for server in &mut plan.servers {
+        let mass = unpruned.iter().find(|it| it.reason == Reason::MassDeletionRefused && it.object == server.server);
+        for note in server.notes.iter_mut().filter(|it| it.reason == Reason::Undeclared) {
+            let own = unpruned.iter().find(|it| it.object == note.object && it.reason != Reason::MassDeletionRefused);
+            note.hint = match (own, mass) {
+                (Some(own), _) => Some(format!("`--prune` would be refused: {}", own.message)),
+                (None, Some(_)) => Some("`--prune` refuses as much at once without `--allow-mass-delete`".to_owned()),
+                (None, None) => continue,
+            };
+        }
     }
 }
 

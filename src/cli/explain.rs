@@ -7,7 +7,7 @@ use super::{Context, Error, Exit};
 use crate::api::explain;
 use crate::reasons;
 
-/// Explains a kind or a field of a manifest, or a reason that a plan, a status or an event gives
+/// Explains a kind or a field of a manifest, or a reason or condition that a plan, a status or an event gives
 ///
 /// `landfall explain destination` lists the fields of a destination, `landfall explain destination.spec.network.mtu` explains one,
 /// `landfall explain MassDeletionRefused` says what that means and what to do about it.

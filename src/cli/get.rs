@@ -126,6 +126,10 @@ impl Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
+    // A word that means nothing is told before manifests are read.
+    if Stored::parse(&args.kind).is_none() {
+        kinds(&args.kind, &args.names)?;
+    }
     let Loaded { manifests, .. } = args.source.load(&args.state, &args.set, context)?;
     if let Some(stored) = Stored::parse(&args.kind) {
         return storage::run(args, stored, context, &manifests);
@@ -301,7 +305,7 @@ fn kinds(kinds: &str, names: &[String]) -> Result<Vec<Target>, Error> {
             }
             targets.extend(Kind::ALL.into_iter().map(|kind| Target { kind, names: Vec::new() }));
         } else {
-            targets.push(target::parse(kind, names)?);
+            targets.push(target::parse(kind, names).map_err(|error| unknown(kind).unwrap_or(error))?);
         }
     }
     let mut merged: Vec<Target> = Vec::new();
@@ -314,6 +318,27 @@ fn kinds(kinds: &str, names: &[String]) -> Result<Vec<Target>, Error> {
         }
     }
     Ok(merged)
+}
+
+/// Beside the kinds of manifests there are some that only `get` knows. `None`: it is one of the former.
+fn unknown(word: &str) -> Option<Error> {
+    let word = word.split('/').next().unwrap_or(word).to_lowercase();
+    if word.parse::<Kind>().is_ok() {
+        return None;
+    }
+    if Stored::parse(&word).is_some() {
+        return Some(
+            Error::new(format!("{word} cannot be listed together with other kinds"))
+                .hint(format!("landfall get {word}")),
+        );
+    }
+    let kinds = || Kind::ALL.iter().map(|kind| kind.plural()).chain(["images", "volumes", "all"]);
+    let error = Error::new(format!("unknown kind {word:?}; there are {}", kinds().collect::<Vec<_>>().join(", ")));
+    let near = did_you_mean(&word, kinds().flat_map(|kind| [kind, kind.trim_end_matches('s')]));
+    Some(match near {
+        Some(hint) => error.hint(hint),
+        None => error,
+    })
 }
 
 pub(super) fn data_format(args: &Args) -> DataFormat {

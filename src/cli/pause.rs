@@ -45,7 +45,9 @@ impl Paused {
         let deadline = Instant::now() + PATIENCE;
         while join_all(paused.destinations.iter().map(|it| paused.is_suspended(it))).await.contains(&Some(false)) {
             if Instant::now() >= deadline {
-                context.warn("`landfall run` is still at work on what this command changes; the two may undo each other's work");
+                context.warn(
+                    "`landfall run` is still at work on what this command changes; the two may undo each other's work",
+                );
                 break;
             }
             tokio::time::sleep(BETWEEN_LOOKS).await;
@@ -57,7 +59,9 @@ impl Paused {
     pub(super) async fn end(self, context: &Context) {
         for destination in &self.destinations {
             if let Err(error) = self.ask(destination, false).await {
-                context.warn(&format!("{destination} stays suspended in `landfall run` until it is resumed there: {error}"));
+                context.warn(&format!(
+                    "{destination} stays suspended in `landfall run` until it is resumed there: {error}"
+                ));
             }
         }
     }

@@ -474,7 +474,9 @@ impl<'a> Parts<'a> {
         };
         for (groups, notes) in [workload::leaving(ctx), workload::stacks_leaving(ctx)] {
             parts.retired.extend(groups);
-            parts.notes.extend(notes);
+            // A deletion of one object says nothing of what else is left over.
+            let concerns = |note: &Note| !ctx.request.only_delete || ctx.is_deleted(&note.object);
+            parts.notes.extend(notes.into_iter().filter(concerns));
         }
         if ctx.request.only_delete {
             return parts;
