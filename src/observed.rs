@@ -434,6 +434,9 @@ pub struct ObservedSubnet {
     pub aux_addresses: BTreeMap<String, String>,
 }
 
+/// Seconds that a container without a health check has to run without a restart before it counts as serving in the place of another.
+pub const STABLE: u32 = 5;
+
 /// From `GET /containers/json?all=1`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ObservedContainer {
@@ -448,11 +451,22 @@ pub struct ObservedContainer {
     /// What its health check says; `None` where it has none, and while it does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// For how many seconds it has run since it was last started. `None` where it does not run, where that is a minute ago or longer, and where
+    /// the daemon does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up: Option<u32>,
+    /// How often the daemon has restarted it by itself; from container inspect.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u64,
     pub labels: BTreeMap<String, String>,
     /// `HostConfig.NetworkMode`: `host`, `none` and `container:…` cannot be connected to a network.
     pub network_mode: String,
     /// One per network, in the order of the networks' names.
     pub endpoints: Vec<ObservedEndpoint>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What a container's health check says.
@@ -501,7 +515,27 @@ impl Exit {
 impl ObservedContainer {
     /// It runs, and its health check, if it has one, has passed.
     pub fn is_serving(&self) -> bool {
-        self.state == ContainerState::Running && matches!(self.health, None | Some(Health::Healthy))
+        self.state == ContainerState::Running
+            && matches!(self.health, None | Some(Health::Healthy))
+            && !self.is_restarting()
+    }
+
+    /// It serves, and has done so for long enough to take the place of another: one that ends as soon as it is started runs for a moment as well.
+    pub fn has_settled(&self) -> bool {
+        self.is_serving() && self.settles_in().is_none()
+    }
+
+    /// For how many seconds it has to go on running before it counts as settled. `None`: it has run for long enough, its health check has passed,
+    /// or it does not run.
+    pub fn settles_in(&self) -> Option<u32> {
+        let runs = self.state == ContainerState::Running && self.health != Some(Health::Healthy);
+        let up = self.up.filter(|_| runs)?;
+        STABLE.checked_sub(up).filter(|left| *left > 0)
+    }
+
+    /// It ends again and again, and the daemon starts it again: it is between two starts, or has just been started for another time.
+    pub fn is_restarting(&self) -> bool {
+        self.state == ContainerState::Restarting || (self.restarts > 0 && self.settles_in().is_some())
     }
 
     /// The entry was left behind by a connect that failed while the container ran: the container is not on the network, and the entry

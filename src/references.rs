@@ -336,6 +336,8 @@ mod tests {
                 state: ContainerState::Running,
                 exit: None,
                 health: None,
+                up: None,
+                restarts: 0,
                 labels: BTreeMap::new(),
                 network_mode: "bridge".to_owned(),
                 endpoints,

@@ -367,7 +367,9 @@ impl Looked<'_> {
             let proxy = proxy.or_else(|| self.server.proxy.as_ref().map(|proxy| proxy.instance.name().to_owned()));
             format!("{} {word}.", proxy.unwrap_or_else(|| "The proxy".to_owned()))
         };
-        let lacking = facts.proxy.as_ref().filter(|proxy| proxy.tasks.is_some()).and_then(EndpointFacts::trouble);
+        // A proxy that restarts serves nobody; one that is stopped may be so on purpose, and is connected all the same.
+        let serves_nobody = |proxy: &&EndpointFacts| proxy.tasks.is_some() || proxy.is_restarting();
+        let lacking = facts.proxy.as_ref().filter(serves_nobody).and_then(EndpointFacts::trouble);
         let found = match (wanted, connected) {
             (true, true) if let Some((reason, message)) = lacking => {
                 condition("ProxyConnected", ConditionStatus::False, reason, message)

@@ -72,8 +72,11 @@ impl Loop {
         let held: BTreeSet<ObjectKey> = waiting.iter().flat_map(Operation::objects).cloned().collect();
         self.shared.notifiers.passed(Seen { server, unobserved, report: &report, settled, held: &held });
         let (subjects, touched) = self.judge(&desired, &report, reachable, &held);
+        let notes = report.servers.iter().flat_map(|it| &it.notes);
+        let again = notes.filter_map(|note| note.again).min().map(|seconds| Duration::from_secs(seconds.into()));
         let outcome = match reachable {
             true => PassOutcome::Observed(Observed {
+                again,
                 subjects,
                 touched,
                 withheld: withheld.as_ref().map(|withheld| withheld.fingerprint.clone()),

@@ -111,6 +111,8 @@ pub struct Observed {
     pub rollout: bool,
     /// The proxy has to look again at what the pass has connected.
     pub refresh: bool,
+    /// So long after the pass, time alone may have put an end to something that is waited for.
+    pub again: Option<Duration>,
 }
 
 /// What something keeps undoing.
@@ -192,6 +194,8 @@ struct Server {
     /// It is about to.
     refreshing: bool,
     resync_at: Duration,
+    /// When something that is waited for may be over, though nothing tells of that.
+    again_at: Option<Duration>,
     /// What waits for somebody to agree, as the last pass found it.
     withheld: Option<String>,
     /// Agreed to, and good for one pass that sees the server.
@@ -452,7 +456,7 @@ impl State {
                 let held = server.subjects.values().filter_map(|it| it.history.due_at(now)).min();
                 // What a rollout waits for is found again by a pass.
                 let rollouts = server.rollouts.due_at(now).filter(|_| !server.rolling);
-                let due = held.into_iter().chain(rollouts).fold(server.resync_at, Duration::min);
+                let due = held.into_iter().chain(rollouts).chain(server.again_at).fold(server.resync_at, Duration::min);
                 server.unreachable.held_until(now).unwrap_or(due)
             })
             .chain(refreshes)
@@ -489,8 +493,9 @@ impl State {
                 server.dirty = true;
                 server.anew = true;
             }
-            PassOutcome::Observed(Observed { subjects, touched, withheld, rollout, refresh }) => {
+            PassOutcome::Observed(Observed { subjects, touched, withheld, rollout, refresh, again }) => {
                 server.unreachable.succeeded();
+                server.again_at = again.map(|after| now + after);
                 if refresh {
                     let first = server.stale.map_or(now, |stale| stale.first);
                     server.stale = Some(Stale { first, last: now });
@@ -566,7 +571,8 @@ impl State {
                 continue;
             }
             let due = server.subjects.values_mut().map(|it| usize::from(it.history.take_due(now))).sum::<usize>()
-                + usize::from(!server.rolling && server.rollouts.take_due(now));
+                + usize::from(!server.rolling && server.rollouts.take_due(now))
+                + usize::from(server.again_at.take_if(|at| *at <= now).is_some());
             if !server.dirty && due == 0 && now < server.resync_at {
                 continue;
             }
@@ -682,6 +688,19 @@ mod tests {
         assert!(started(&state.handle_event(at(1), hint())).is_empty());
         assert_eq!(started(&state.handle_event(at(2), finished("edge", &[]))).len(), 1);
         assert!(started(&state.handle_event(at(3), finished("edge", &[]))).is_empty());
+    }
+
+    #[test]
+    fn what_is_only_a_matter_of_time_is_looked_at_again_when_that_is_over() {
+        let mut state = idle(&["edge"]);
+        assert_eq!(started(&state.handle_event(at(1), hint())).len(), 1);
+        let waits = seen("edge", Observed { again: Some(at(5)), ..Observed::default() });
+        assert!(started(&state.handle_event(at(2), waits)).is_empty());
+        assert_eq!(state.wake_at(at(2)), Some(at(7)));
+        assert!(started(&state.handle_event(at(6), Event::Tick)).is_empty());
+        assert_eq!(started(&state.handle_event(at(7), Event::Tick)).len(), 1);
+        state.handle_event(at(7), finished("edge", &[]));
+        assert!(state.wake_at(at(7)) > Some(at(30)), "nothing is waited for any more");
     }
 
     fn connected(name: &str) -> Event {

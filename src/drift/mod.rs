@@ -90,7 +90,7 @@ pub struct Finding {
     pub object: ObjectKey,
     /// A cause, as of an operation, or the reason of a refusal.
     pub reason: &'static str,
-    /// Landfall will not repair it by itself.
+    /// Landfall was asked for it, and will not do it as things are.
     pub refused: bool,
     /// The repair breaks connections.
     pub disruptive: bool,
@@ -385,33 +385,36 @@ fn notes<'a>(
 ) {
     for note in notes {
         let Note { kind, reason, object, message, hint, .. } = note;
+        let refused = *kind == NoteKind::Refused;
         match kind {
-            NoteKind::Refused => {
+            NoteKind::Refused | NoteKind::Warning if refused || note.finding.is_some() => {
                 let network = network_of(input.desired, object);
                 report.findings.push(Finding {
                     server: server.map(str::to_owned),
                     object: object.clone(),
                     reason: reason.as_str(),
-                    refused: true,
+                    refused,
                     disruptive: false,
                     message: message.clone(),
                     hint: hint.clone(),
                     since: since::of_refusal(*reason, network.as_deref(), state, events),
                     network,
-                    container: None,
+                    container: note.finding.clone(),
                     location: input.locations.get(object).cloned(),
                 });
             }
             // Found anew, with names in fields of their own.
             NoteKind::Unmanaged => {}
-            NoteKind::Waiting | NoteKind::Suspended | NoteKind::Warning => report.notes.push(DriftNote {
-                kind: *kind,
-                reason: *reason,
-                server: server.map(str::to_owned),
-                object: object.clone(),
-                message: message.clone(),
-                hint: hint.clone(),
-            }),
+            NoteKind::Refused | NoteKind::Waiting | NoteKind::Suspended | NoteKind::Warning => {
+                report.notes.push(DriftNote {
+                    kind: *kind,
+                    reason: *reason,
+                    server: server.map(str::to_owned),
+                    object: object.clone(),
+                    message: message.clone(),
+                    hint: hint.clone(),
+                })
+            }
         }
     }
 }

@@ -78,6 +78,7 @@ impl Recollection {
         if !known.complete(&mut listed.endpoints) {
             return false;
         }
+        listed.restarts = known.restarts;
         if !listed.state.is_live() {
             listed.exit = known.exit.as_deref().cloned();
         }

@@ -112,6 +112,7 @@ words!(Reason {
     RolloutInterrupts,
     StackFileLacks,
     TasksNotRunning,
+    Restarting,
     NodeUnavailable,
     RoleChanged,
     RolloutInProgress,

@@ -163,11 +163,18 @@ impl EndpointFacts {
             return Some((TASKS_NOT_RUNNING, format!("{running} of {desired} tasks of {container} run{why}.")));
         }
         match *health {
+            _ if self.is_restarting() => {
+                Some(("Restarting", format!("{container} ends again and again after it was started.")))
+            }
             _ if !self.is_running() => Some(("NotRunning", format!("{container} is {state}."))),
             Some("unhealthy") => Some(("Unhealthy", format!("The health check of {container} fails."))),
             Some("starting") => Some(("Starting", format!("The health check of {container} has not passed yet."))),
             _ => None,
         }
+    }
+
+    pub fn is_restarting(&self) -> bool {
+        self.state == ContainerState::Restarting.as_str()
     }
 
     /// A service speaks for its tasks, whatever they are doing.
@@ -356,7 +363,7 @@ fn endpoint(container: &ObservedContainer, attached: Option<&Attached<'_>>) -> E
         container: container.name.clone(),
         container_id: container.id.to_string(),
         endpoint_id: attached.map(|attached| attached.endpoint.endpoint_id.clone()).unwrap_or_default(),
-        state: container.state.as_str(),
+        state: if container.is_restarting() { ContainerState::Restarting } else { container.state }.as_str(),
         tasks: None,
         failure: None,
         health: container.health.map(Health::as_str),

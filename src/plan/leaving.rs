@@ -18,7 +18,9 @@ use super::operation::{Call, Cause, Connection, Group, NetworkTarget, Note, Part
 use super::ownership::{self, Purpose};
 use crate::api::{ContainerSelector, Membership, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredMember, DesiredServer, ProxyInstance};
-use crate::observed::{ContainerState, NetworkId, ObservedContainer, ObservedNetwork, ObservedService, ObservedState};
+use crate::observed::{
+    ContainerState, NetworkId, ObservedContainer, ObservedNetwork, ObservedService, ObservedState, STABLE, TaskCount,
+};
 
 /// What a plan changes about who is on which network. Networks go by their names, for one may be made anew.
 #[derive(Debug, Default)]
@@ -92,15 +94,45 @@ impl<'a> Somebody<'a> {
     }
 
     /// What stands in the way of his taking over from another.
-    fn unfit(&self) -> Option<String> {
+    fn unfit(&self) -> Option<Lack> {
         match self {
-            Somebody::Container(container) if container.is_serving() => None,
-            Somebody::Container(ObservedContainer { name, health: Some(health), .. }) => {
-                Some(format!("the health check of {name:?} says {}", health.as_str()))
+            Somebody::Container(container) if container.has_settled() => None,
+            Somebody::Container(container) if container.is_restarting() => {
+                Some(Lack::of(format!("{:?} restarts again and again", container.name)).again(container.settles_in()))
             }
-            Somebody::Container(container) => Some(format!("{:?} is {}", container.name, container.state.as_str())),
-            Somebody::Service(_) => None,
+            Somebody::Container(ObservedContainer { name, health: Some(health), .. }) => {
+                Some(Lack::of(format!("the health check of {name:?} says {}", health.as_str())))
+            }
+            Somebody::Container(container) => match container.settles_in() {
+                Some(left) => {
+                    let message = format!("{:?} has not run for {STABLE} s yet", container.name);
+                    Some(Lack { reason: Reason::RolloutInProgress, ..Lack::of(message) }.again(Some(left)))
+                }
+                None => Some(Lack::of(format!("{:?} is {}", container.name, container.state.as_str()))),
+            },
+            Somebody::Service(service) => service.tasks.filter(|_| service.lacks_tasks()).map(|tasks| {
+                let TaskCount { running, desired } = tasks;
+                Lack::of(format!("{running} of {desired} tasks of the Swarm service {:?} run", service.name))
+            }),
         }
+    }
+}
+
+/// Why nobody has taken the place of somebody yet.
+struct Lack {
+    reason: Reason,
+    message: String,
+    /// In so many seconds time alone may have put an end to it.
+    again: Option<u32>,
+}
+
+impl Lack {
+    fn of(message: String) -> Self {
+        Self { reason: Reason::ContainerMissing, message, again: None }
+    }
+
+    fn again(self, seconds: Option<u32>) -> Self {
+        Self { again: seconds, ..self }
     }
 }
 
@@ -416,27 +448,29 @@ impl<'a> Question<'_, 'a> {
             ProxyInstance::Service(name) => self.ctx.host.service_named(name).map(Somebody::Service),
         };
         let lack = match found {
-            None => format!("there is no {name:?}"),
+            None => Lack::of(format!("there is no {name:?}")),
             Some(found) => match self.takes_over(found, home) {
                 Ok(needs) => return Standing::Served { why: Why::Replaced, needs: needs.into_iter().collect() },
                 Err(lack) => lack,
             },
         };
         let note = Note::waiting(
-            Reason::ContainerMissing,
+            lack.reason,
             &home.key,
-            format!("{:?} stays on {:?} as a proxy of the server: {lack}.", self.who.name(), self.name),
+            format!("{:?} stays on {:?} as a proxy of the server: {}.", self.who.name(), self.name, lack.message),
         );
-        Standing::Waits(note.hint(format!("it is disconnected once {name:?} runs and is connected")))
+        let hint = format!("it is disconnected once {name:?} runs and is connected");
+        Standing::Waits(note.hint(hint).again(lack.again))
     }
 
     /// The connections by which others serve for a resource on a destination, as far as the plan makes them, or what is wanting.
-    fn served(&self, declared: &DesiredMember, destination: &'a DesiredDestination) -> Result<Vec<Connection>, String> {
+    fn served(&self, declared: &DesiredMember, destination: &'a DesiredDestination) -> Result<Vec<Connection>, Lack> {
         let ContainerSelector { names, swarm_services, .. } = &declared.selector;
         let host = &self.ctx.host;
         if !swarm_services.is_empty() {
             let service = |name: &String| {
-                let service = host.service_named(name).ok_or_else(|| format!("there is no Swarm service {name:?}"))?;
+                let missing = || Lack::of(format!("there is no Swarm service {name:?}"));
+                let service = host.service_named(name).ok_or_else(missing)?;
                 self.takes_over(Somebody::Service(service), destination)
             };
             return Ok(swarm_services
@@ -460,20 +494,20 @@ impl<'a> Question<'_, 'a> {
             }
             let first = tried.into_iter().reduce(|first, next| if first.is_ok() { first } else { next });
             return first
-                .unwrap_or_else(|| Err("no container matches".to_owned()))
+                .unwrap_or_else(|| Err(Lack::of("no container matches".to_owned())))
                 .map(|need| need.into_iter().collect());
         }
         let mut needs = Vec::new();
         for name in required {
             let container = found.iter().find(|container| container.name == *name);
-            let container = container.ok_or_else(|| format!("there is no container {name:?}"))?;
+            let container = container.ok_or_else(|| Lack::of(format!("there is no container {name:?}")))?;
             needs.extend(self.takes_over(Somebody::Container(container), destination)?);
         }
         Ok(needs)
     }
 
     /// Whether somebody serves on a destination: at present, or by a connection that the plan makes.
-    fn takes_over(&self, who: Somebody<'a>, destination: &DesiredDestination) -> Result<Option<Connection>, String> {
+    fn takes_over(&self, who: Somebody<'a>, destination: &DesiredDestination) -> Result<Option<Connection>, Lack> {
         // What has done its work keeps no stranger on an exclusive destination.
         if !self.is_marked() && who.is_done() {
             return Ok(None);
@@ -481,7 +515,8 @@ impl<'a> Question<'_, 'a> {
         if let Some(lack) = who.unfit() {
             return Err(lack);
         }
-        self.in_place(who, destination).ok_or_else(|| format!("{:?} is not on {}", who.name(), destination.key))
+        self.in_place(who, destination)
+            .ok_or_else(|| Lack::of(format!("{:?} is not on {}", who.name(), destination.key)))
     }
 
     /// Whether somebody is on the destination's network: `Some(None)` at present, else by a connection that the plan makes.
@@ -583,10 +618,12 @@ impl<'a> Question<'_, 'a> {
             return Standing::Dropped;
         }
         for (server, (destination, declared)) in places {
-            let (reason, lack) = match self.ctx.input.observed.get(&server.key) {
-                Some(Ok(state)) if serves(state, destination, declared) => continue,
-                Some(Ok(_)) => (Reason::ContainerMissing, String::new()),
-                Some(Err(_)) | None => (Reason::ServerUnreachable, format!(" {} was not looked at.", server.key)),
+            let (reason, lack, again) = match self.ctx.input.observed.get(&server.key) {
+                Some(Ok(state)) => match serves(state, destination, declared) {
+                    Ok(()) => continue,
+                    Err(again) => (Reason::ContainerMissing, String::new(), again),
+                },
+                Some(Err(_)) | None => (Reason::ServerUnreachable, format!(" {} was not looked at.", server.key), None),
             };
             return Standing::Waits(
                 Note::waiting(
@@ -604,7 +641,8 @@ impl<'a> Question<'_, 'a> {
                     "remove {:?} from {} when it is not needed there any more",
                     self.who.name(),
                     self.ctx.server.key
-                )),
+                ))
+                .again(again),
             );
         }
         Standing::Served { why: Why::Moved, needs: Vec::new() }
@@ -631,18 +669,20 @@ impl<'a> Question<'_, 'a> {
         )
     }
 
-    fn waits_for_successor(&self, resource: &ObjectKey, destination: &DesiredDestination, lack: &str) -> Note {
+    fn waits_for_successor(&self, resource: &ObjectKey, destination: &DesiredDestination, lack: &Lack) -> Note {
         let where_ = if self.is_home(destination) { String::new() } else { format!(" on {}", destination.key) };
+        let Lack { reason, message, again } = lack;
         Note::waiting(
-            Reason::ContainerMissing,
+            *reason,
             resource,
             format!(
-                "{:?} stays on {:?} until another container takes its place{where_}: {lack}.",
+                "{:?} stays on {:?} until another container takes its place{where_}: {message}.",
                 self.who.name(),
                 self.name
             ),
         )
         .hint(format!("it is disconnected once what {resource} declares runs and is connected"))
+        .again(*again)
     }
 }
 
@@ -662,8 +702,13 @@ fn places<'a>(
         .collect()
 }
 
-/// Whether on another server something serves for a resource on a destination.
-fn serves(state: &ObservedState, destination: &DesiredDestination, declared: &DesiredMember) -> bool {
+/// Whether on another server something serves for a resource on a destination; else in how many seconds that may be so, where that is a matter
+/// of time.
+fn serves(
+    state: &ObservedState,
+    destination: &DesiredDestination,
+    declared: &DesiredMember,
+) -> Result<(), Option<u32>> {
     let is_network = |network: &&ObservedNetwork| match &destination.network.name {
         Some(name) => network.name == *name,
         None => ownership::of(network).is_some_and(|owner| owner.destination.as_ref() == Some(&destination.key)),
@@ -675,8 +720,14 @@ fn serves(state: &ObservedState, destination: &DesiredDestination, declared: &De
             .iter()
             .any(|endpoint| networks.iter().any(|network| endpoint.network_id.as_ref() == Some(&network.id)))
     };
-    let mut containers = state.containers.iter().filter(|it| it.is_serving() && !host::is_going(it));
     let mut services = state.services.iter().filter(|it| declared.selector.swarm_services.contains(&it.name));
-    containers.any(|it| member::selects(&declared.selector, it) && on_it(&it))
-        || services.any(|service| networks.iter().any(|network| service.is_on(network)))
+    if services.any(|service| !service.lacks_tasks() && networks.iter().any(|network| service.is_on(network))) {
+        return Ok(());
+    }
+    let mut containers: Vec<&ObservedContainer> = state.containers.iter().collect();
+    containers.retain(|it| !host::is_going(it) && member::selects(&declared.selector, it) && on_it(it));
+    match containers.iter().any(|it| it.has_settled()) {
+        true => Ok(()),
+        false => Err(containers.iter().filter_map(|it| it.settles_in()).min()),
+    }
 }

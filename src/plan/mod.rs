@@ -14,6 +14,7 @@ mod destination;
 pub mod display;
 pub mod facts;
 mod feasible;
+mod findings;
 mod host;
 mod leaving;
 pub mod lint;
@@ -503,6 +504,7 @@ impl<'a> Parts<'a> {
         parts.removals.extend(pruned.removals);
         parts.notes.extend(pruned.notes);
         parts.draft.notes.extend(stranded(ctx));
+        parts.draft.notes.extend(findings::notes(ctx));
         parts.settled.extend(start::forgotten(ctx));
         parts.settled.append(&mut parts.draft.settled);
         parts

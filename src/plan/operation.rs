@@ -687,6 +687,12 @@ pub struct Note {
     /// What a rollout of others has undone, and what is put back when it is over.
     #[serde(skip)]
     pub undone: Vec<Undone>,
+    /// In so many seconds it may be over, though nothing tells of that.
+    #[serde(skip)]
+    pub again: Option<u32>,
+    /// Name of a container with which something is wrong that no operation puts right: `drift` counts it.
+    #[serde(skip)]
+    pub finding: Option<String>,
 }
 
 /// A network that a Swarm service lacks while a rollout of it is under way.
@@ -708,6 +714,8 @@ impl Note {
             hint: None,
             blockers: Vec::new(),
             undone: Vec::new(),
+            again: None,
+            finding: None,
         }
     }
 
@@ -727,9 +735,20 @@ impl Note {
         Self::new(NoteKind::Warning, reason, object, message)
     }
 
+    /// A warning about a container that `drift` counts.
+    pub fn finding(reason: Reason, object: &ObjectKey, container: &str, message: impl Into<String>) -> Self {
+        Self { finding: Some(container.to_owned()), ..Self::warning(reason, object, message) }
+    }
+
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn again(mut self, seconds: Option<u32>) -> Self {
+        self.again = seconds;
         self
     }
 
@@ -828,6 +847,8 @@ pub enum Reason {
     StackFileLacks,
     /// Fewer tasks of a Swarm service run than should.
     TasksNotRunning,
+    /// A container ends again and again, and the daemon starts it again.
+    Restarting,
     /// The Swarm lets no container of the node onto its networks: the node is drained or paused.
     NodeUnavailable,
     /// The server has left its Swarm, or says so for a moment: what was an overlay waits.

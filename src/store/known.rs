@@ -38,6 +38,8 @@ pub struct Inspected {
     pub state: ContainerState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Arc<Exit>>,
+    #[serde(default)]
+    pub restarts: u64,
     /// Stands for what a list shows of the endpoints.
     shown: Fingerprint,
     /// What it does not show, as JSON: a list of [`Told`], in the order of the endpoints.
@@ -94,6 +96,7 @@ impl Inspected {
             at,
             state: container.state,
             exit: container.exit.clone().map(Arc::new),
+            restarts: container.restarts,
             shown: Fingerprint::of(&container.endpoints),
             told: told.into(),
         }

@@ -16,6 +16,7 @@ mod facts;
 mod figures;
 mod followed;
 mod guard;
+mod harm;
 mod hidden;
 mod host;
 mod keep;

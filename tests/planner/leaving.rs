@@ -1,7 +1,7 @@
 //! Nobody is let go before somebody else serves.
 
 use landfall::api::DestinationType;
-use landfall::observed::Health;
+use landfall::observed::{ContainerState, Health};
 use landfall::plan::{Call, Plan};
 
 use crate::support::scenario::{
@@ -82,6 +82,91 @@ fn a_container_that_a_deploy_tool_has_renamed_stays_until_the_new_one_serves() {
           - disconnect app_replaced_ab12 from web-net for Application/shop/app (MemberReplaced), disruptive
         ",
     );
+}
+
+/// What ends as soon as it starts runs for a moment as well.
+#[test]
+fn a_successor_is_connected_at_once_and_the_old_one_goes_when_the_new_one_has_run_for_five_seconds() {
+    let stays = |lack: &str, reason: &str| {
+        format!(
+            "
+            default/edge-1
+              + connect app to web-net as app-web for Application/shop/app (MemberDetached)
+              ? waiting Application/shop/app: \"app_replaced_ab12\" stays on \"web-net\" until another container takes its place: {lack}. ({reason})
+                  hint: it is disconnected once what Application/shop/app declares runs and is connected
+            "
+        )
+    };
+    let again = |new: ContainerBuilder| renamed().container(new.recreated()).plan().servers[0].notes[0].again;
+    let new = || container("app").recreated();
+    for up in [0, 1, 4] {
+        let stays = stays("\"app\" has not run for 5 s yet", "RolloutInProgress");
+        renamed().container(new().up(up)).expect(&stays);
+        assert_eq!(again(new().up(up)), Some(5 - up));
+    }
+    for settled in [new().up(5), new().up(59), new().restarts(40), new().up(0).health(Health::Healthy)] {
+        let plan = renamed().container(settled).plan();
+        assert_eq!(disconnected(&plan), ["app_replaced_ab12 web-net"], "{plan}");
+    }
+    // A long time ago it was restarted, and now it restarts.
+    for restarting in [new().up(4).restarts(3), new().state(ContainerState::Restarting)] {
+        let plan = renamed().container(restarting).plan();
+        assert_eq!(disconnected(&plan), [""; 0], "{plan}");
+        assert!(plan.to_string().contains("its place: \"app\" restarts again and again. (ContainerMissing)"), "{plan}");
+    }
+    let unhealthy = new().up(2).health(Health::Starting);
+    renamed().container(unhealthy).expect(&stays("the health check of \"app\" says starting", "ContainerMissing"));
+}
+
+#[test]
+fn a_container_without_a_rival_is_connected_and_waits_for_nothing() {
+    let world = running().redeclare("web", |_| web().member(application("job"))).container(container("job").up(0));
+    world.expect(
+        "
+        default/edge-1
+          + connect job to web-net for Application/shop/job (MemberDetached)
+        ",
+    );
+}
+
+#[test]
+fn a_proxy_takes_over_when_it_has_run_for_five_seconds() {
+    let world = |new: ContainerBuilder| running().proxy("caddy").container(new);
+    world(container("caddy").up(3)).expect(
+        "
+        default/edge-1
+          + connect caddy to web-net for Destination/shop/web (ProxyDetached)
+          ? waiting Destination/shop/web: \"traefik\" stays on \"web-net\" as a proxy of the server: \"caddy\" has not run for 5 s yet. (RolloutInProgress)
+              hint: it is disconnected once \"caddy\" runs and is connected
+        ",
+    );
+    let plan = world(container("caddy").on("web-net").made_for("Proxy").up(5)).plan();
+    assert_eq!(disconnected(&plan), ["traefik web-net"], "{plan}");
+    let plan = world(container("caddy").on("web-net").made_for("Proxy").state(ContainerState::Restarting)).plan();
+    assert_eq!(operations(&plan), 0, "{plan}");
+}
+
+/// It is as declared as far as Landfall can see to it, and serves nobody.
+#[test]
+fn a_declared_container_that_restarts_again_and_again_is_told() {
+    let mut world = running();
+    world.state().containers.clear();
+    let world = world
+        .container(container("traefik").on("web-net").made_for("Proxy").up(1).restarts(7))
+        .container(app().state(ContainerState::Restarting));
+    world.expect_nothing_but(
+        "
+        default/edge-1
+          * warning Server/default/edge-1: The proxy \"traefik\" ends again and again after it was started. (Restarting)
+              hint: docker logs traefik
+          * warning Application/shop/app: The container \"app\" ends again and again after it was started. (Restarting)
+              hint: docker logs app
+        ",
+    );
+    // A container that has ended, well or not, and one that was restarted once and runs are none of these.
+    let calm =
+        running().container(app().exited()).container(container("traefik").on("web-net").made_for("Proxy").restarts(7));
+    assert_eq!(calm.plan().to_string(), "");
 }
 
 #[test]

@@ -824,6 +824,8 @@ impl World {
             state: container.state,
             exit: None,
             health: None,
+            up: None,
+            restarts: 0,
             labels: container.labels.clone(),
             network_mode: container.network_mode.clone(),
             endpoints: container.endpoints.iter().filter(|(_, it)| settings || !it.leftover).map(endpoint).collect(),

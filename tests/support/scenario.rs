@@ -772,6 +772,8 @@ pub fn container(name: &str) -> ContainerBuilder {
             state: ContainerState::Running,
             exit: None,
             health: None,
+            up: None,
+            restarts: 0,
             labels: BTreeMap::new(),
             network_mode: "default".to_owned(),
             endpoints: Vec::new(),
@@ -807,6 +809,18 @@ impl ContainerBuilder {
 
     pub fn health(mut self, health: Health) -> Self {
         self.container.health = Some(health);
+        self
+    }
+
+    /// It was started so many seconds ago.
+    pub fn up(mut self, seconds: u32) -> Self {
+        self.container.up = Some(seconds);
+        self
+    }
+
+    /// The daemon has restarted it so many times.
+    pub fn restarts(mut self, restarts: u64) -> Self {
+        self.container.restarts = restarts;
         self
     }
 

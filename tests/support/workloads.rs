@@ -213,6 +213,8 @@ fn compose_up(state: &mut ObservedState, up: &ComposeUp) {
                 state: ContainerState::Running,
                 exit: None,
                 health: None,
+                up: None,
+                restarts: 0,
                 labels,
                 network_mode: format!("{project}_default"),
                 endpoints,
@@ -247,6 +249,8 @@ fn create(
         state: ContainerState::Created,
         exit: None,
         health: None,
+        up: None,
+        restarts: 0,
         labels,
         network_mode: network.name.clone(),
         endpoints: vec![ObservedEndpoint {

@@ -84,6 +84,8 @@ pub(super) fn container(name: &str, image: &str, networks: &[&str]) -> ObservedC
         state: ContainerState::Running,
         exit: None,
         health: None,
+        up: None,
+        restarts: 0,
         labels: [].into(),
         network_mode: (*networks.first().unwrap_or(&"default")).to_owned(),
         endpoints: networks

@@ -254,6 +254,8 @@ impl TryFrom<ListedContainer> for ObservedContainer {
             state: state(&container.state),
             exit: exit_code(&container.status).map(|code| Exit { code, ..Exit::default() }),
             health: listed_health(&container.status),
+            up: listed_uptime(&container.status),
+            restarts: 0,
             name,
             image: container.image,
             labels: container.labels,
@@ -268,6 +270,7 @@ wire!(InspectedContainer {
     "Id" id: String,
     "Name" name: String,
     "State" state: State,
+    "RestartCount" restarts: u64,
     "Config" config: Config,
     "HostConfig" host: HostConfig,
     "NetworkSettings" network_settings: NetworkSettings,
@@ -303,6 +306,9 @@ impl TryFrom<InspectedContainer> for ContainerDetail {
             state,
             exit: ended.then_some(Exit { code, error, oom_killed }),
             health: self::health(&health.status).filter(|_| state == ContainerState::Running),
+            // Only the daemon's own clock tells, and in the list it does.
+            up: None,
+            restarts: container.restarts,
             labels: container.config.labels,
             network_mode: container.host.network_mode,
             endpoints,
@@ -320,6 +326,17 @@ fn exit_code(status: &str) -> Option<i64> {
 fn listed_health(status: &str) -> Option<Health> {
     let (_, words) = status.strip_prefix("Up ")?.strip_suffix(')')?.rsplit_once('(')?;
     health(words.strip_prefix("health: ").unwrap_or(words))
+}
+
+/// The list has it in words only, and to the second for the first minute: `Up Less than a second`, `Up 1 second`, `Up 12 seconds (healthy)`.
+fn listed_uptime(status: &str) -> Option<u32> {
+    let words = status.strip_prefix("Up ")?;
+    if words.starts_with("Less than a second") {
+        return Some(0);
+    }
+    let (count, unit) = words.split_once(' ')?;
+    let unit = unit.split(' ').next()?;
+    matches!(unit, "second" | "seconds").then(|| count.parse().ok())?
 }
 
 fn health(word: &str) -> Option<Health> {
@@ -609,6 +626,27 @@ mod tests {
         assert_eq!(inspected(json!({ "Status": "running", "Health": { "Status": "none" } })), None);
         assert_eq!(inspected(json!({ "Status": "running", "Health": null })), None);
         assert_eq!(inspected(json!({ "Status": "exited", "Health": { "Status": "unhealthy" } })), None);
+    }
+
+    #[test]
+    fn how_long_a_container_has_run_is_in_the_list_for_a_minute() {
+        for (status, up) in [
+            ("Up Less than a second", Some(0)),
+            ("Up Less than a second (health: starting)", Some(0)),
+            ("Up 1 second", Some(1)),
+            ("Up 5 seconds", Some(5)),
+            ("Up 59 seconds (healthy)", Some(59)),
+            ("Up About a minute", None),
+            ("Up 2 minutes (healthy)", None),
+            ("Up 3 seconds (Paused)", Some(3)),
+            ("Restarting (1) 3 seconds ago", None),
+            ("Exited (0) 3 seconds ago", None),
+            ("Up 99999999999 seconds", None),
+            ("Up", None),
+            ("", None),
+        ] {
+            assert_eq!(listed_uptime(status), up, "{status}");
+        }
     }
 
     #[test]

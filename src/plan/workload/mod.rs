@@ -23,15 +23,12 @@ use super::member::Target;
 use super::{Call, Cause, Context, Draft, Group, NetworkTarget, Note, Operation, Reason, host};
 use crate::api::{ObjectKey, ProxyType, PullPolicy};
 use crate::desired::{DesiredDestination, DesiredMember, ProxyInstance};
-use crate::observed::{EndpointSettings, ObservedContainer};
+use crate::observed::{EndpointSettings, ObservedContainer, STABLE};
 use crate::plan::ownership::{self, Mark, Purpose};
 use crate::workload::compare::{Declared, Difference, differences};
 use crate::workload::identity::{self, Applied, Identity};
 use crate::workload::seen::{ImageState, SeenConfig};
 use crate::workload::{ContainerCreate, MountSource, Workload, routes};
-
-/// Seconds that a container without a health check has to run without a restart before it counts as serving.
-const STABLE: u32 = 5;
 
 /// A managed resource on a destination, while it is planned for.
 struct Managed<'a, 'c> {
@@ -230,14 +227,9 @@ impl<'a> Managed<'a, '_> {
             // It is planned before this one, and this one is skipped if that fails.
             return None;
         }
-        Some(
-            Note::waiting(
-                Reason::ContainerMissing,
-                self.resource(),
-                format!("{missing}, which it depends on, is not available."),
-            )
-            .hint("it is started as soon as that is"),
-        )
+        let message = format!("{missing}, which it depends on, is not available.");
+        let note = Note::waiting(Reason::ContainerMissing, self.resource(), message);
+        Some(note.hint("it is started as soon as that is").again(self.ctx.settles_in(missing)))
     }
 
     /// Every own container, whichever its slot, and those that own ones take the place of.
@@ -560,7 +552,20 @@ pub(super) fn is_own_proxy(ctx: &Context<'_>, container: &ObservedContainer) -> 
 }
 
 impl Context<'_> {
-    /// Whether a resource serves: each of its replicas runs, and is healthy where it has a health check.
+    /// When a container of the resource that has just been started counts, in seconds.
+    fn settles_in(&self, resource: &ObjectKey) -> Option<u32> {
+        let members = self.input.desired.all_servers().flat_map(|server| {
+            let members = server.destinations.iter().flat_map(|it| &it.members);
+            members.filter(|it| it.resource == *resource).map(move |member| (&server.key, member))
+        });
+        let containers = members.filter_map(|(server, member)| {
+            let state = self.input.observed.get(server)?.as_ref().ok()?;
+            Some(state.containers.iter().filter(|it| super::member::selects(&member.selector, it)))
+        });
+        containers.flatten().filter_map(ObservedContainer::settles_in).max()
+    }
+
+    /// Whether a resource serves: each of its replicas runs, and is healthy where it has a health check or has run for a moment where it has none.
     pub(super) fn is_available(&self, resource: &ObjectKey) -> bool {
         let servers = self.input.desired.all_servers();
         let mut found = false;
@@ -570,7 +575,7 @@ impl Context<'_> {
                 let serving = state
                     .containers
                     .iter()
-                    .filter(|container| super::member::selects(&member.selector, container) && container.is_serving())
+                    .filter(|container| super::member::selects(&member.selector, container) && container.has_settled())
                     .count();
                 let wanted = member.workload.as_ref().map_or(1, |workload| workload.replicas as usize);
                 found = true;

@@ -188,7 +188,7 @@ impl<'a> Managed<'a, '_> {
             operations.push(self.make_room(current, cause));
             live = false;
         }
-        if !next.container.is_serving() || !operations.is_empty() {
+        if !next.container.has_settled() || !operations.is_empty() {
             // A container that runs already is waited for; one that never gets healthy goes.
             let undo = WorkloadCall::RemoveContainer { container: existing(next), force: true };
             let start = WorkloadCall::StartContainer { container: existing(next), ready: self.readiness(), attempt };
