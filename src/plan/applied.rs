@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::ownership::SET;
+use super::ownership::{FOUND, SET};
 use crate::observed::EndpointSettings;
 
 /// Aliases, separated by commas: no alias contains one.
@@ -28,6 +28,18 @@ pub(super) type DriverOptions = BTreeMap<String, String>;
 /// Whether the set put it there.
 pub(super) fn is_own(options: &DriverOptions, set: &str) -> bool {
     options.get(SET).is_some_and(|marked| marked == set)
+}
+
+/// Remembers of an endpoint that is connected again who made it in the first place.
+pub(super) fn keep_found(before: &DriverOptions, options: &mut DriverOptions, set: &str) {
+    if !is_own(before, set) {
+        options.insert(FOUND.to_owned(), "true".to_owned());
+    }
+}
+
+/// Whether somebody else made it in the first place, and Landfall has only connected it again.
+pub(super) fn is_found(options: &DriverOptions) -> bool {
+    options.contains_key(FOUND)
 }
 
 /// The record under `key`; `None` where the set kept none.

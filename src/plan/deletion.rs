@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::destination::{Located, ambiguous, declared_blocker, recreation};
 use super::host::{self, Attached};
-use super::leaving::{Outlook, Question, Somebody, Verdict, Why};
+use super::leaving::{self, Outlook, Question, Somebody, Verdict, Why};
 use super::member;
 use super::operation::{
     Blocker, BlockerKind, Call, Cause, Connection, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose,
@@ -121,6 +121,8 @@ impl Evacuation<'_> {
                 self.waits.push(note);
                 false
             }
+            // It is one of those that stand in the way, as any other that Landfall did not put there.
+            Verdict::Leaves { why: Why::Undeclared, .. } if question.was_there_before() => false,
             Verdict::Leaves { why: Why::Undeclared, .. } if question.of_another_source(destination).is_some() => {
                 self.waits.extend(question.of_another_source(destination));
                 false
@@ -512,8 +514,9 @@ fn members<'a>(
             }
             let resource = &member.resource;
             let name = &container.name;
-            let marked =
-                attached.endpoint.settings.as_ref().is_some_and(|settings| ownership::is_marked(settings, ctx.set));
+            let options = attached.endpoint.settings.as_ref().map(|settings| &settings.driver_opts);
+            let marked = options.is_some_and(|options| applied::is_own(options, ctx.set))
+                && !leaving::is_at_home(container, options, &network.name, Some(network));
             if destination.suspend || ctx.is_deleted(&destination.key) {
                 let why = if destination.suspend { "is suspended" } else { "is not deleted" };
                 deletions.notes.push(Note::warning(
@@ -586,7 +589,7 @@ fn member_services(
                         network.name, destination.key
                     ),
                 ));
-            } else if ownership::is_marked_service(attachment, ctx.set) {
+            } else if ownership::is_marked_service(attachment, ctx.set) && !applied::is_found(&attachment.driver_opts) {
                 deletions.groups.push(service::detach(resource, service, network, Cause::DeletionRequested));
             } else {
                 deletions.notes.push(

@@ -255,11 +255,12 @@ impl<'a> Host<'a> {
         services
     }
 
-    /// Whatever stands in the way of removing the network: everything on it but the proxy.
+    /// Whatever stands in the way of removing the network: everything on it but the proxy, and that too where it would be on no network then.
     pub(super) fn blockers(&self, network: &ObservedNetwork, proxy: Option<&Proxy>) -> Vec<Blocker> {
         let mut blockers: BTreeSet<Blocker> = BTreeSet::new();
         for Attached { container, .. } in self.attached(network).into_iter().chain(self.stale(&network.name)) {
-            if !is_proxy(container, proxy) && !self.is_bygone(container, network) {
+            let is_led_off = is_proxy(container, proxy) && !has_nothing_else(container, network);
+            if !is_led_off && !self.is_bygone(container, network) {
                 let kind = if is_task(container) { BlockerKind::SwarmTask } else { BlockerKind::Container };
                 let state = container.state.as_str().to_owned();
                 blockers.insert(Blocker { kind, name: container.name.clone(), state, server: None });
@@ -341,6 +342,15 @@ pub(super) fn is_proxy(container: &ObservedContainer, proxy: Option<&Proxy>) -> 
         }
         None => false,
     }
+}
+
+/// It was not made on the bridge that every container is on by default, and without the network it would be on none.
+pub(super) fn has_nothing_else(container: &ObservedContainer, network: &ObservedNetwork) -> bool {
+    let is_it = |endpoint: &ObservedEndpoint| match &endpoint.network_id {
+        Some(id) => *id == network.id,
+        None => endpoint.network_name == network.name,
+    };
+    !matches!(container.network_mode.as_str(), "default" | "bridge" | "") && container.endpoints.iter().all(is_it)
 }
 
 /// Run by a Swarm service: whatever is done to it is undone by the next task.

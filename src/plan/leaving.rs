@@ -16,11 +16,13 @@ use super::host::{self, Attached, Host};
 use super::member::{self, Members};
 use super::operation::{Call, Cause, Connection, Group, NetworkTarget, Note, Party, Reason, WithheldDisconnection};
 use super::ownership::{self, Purpose};
+use super::workload;
 use crate::api::{ContainerSelector, Membership, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredMember, DesiredServer, ProxyInstance};
 use crate::observed::{
     ContainerState, NetworkId, ObservedContainer, ObservedNetwork, ObservedService, ObservedState, STABLE, TaskCount,
 };
+use crate::workload::stack;
 
 /// What a plan changes about who is on which network. Networks go by their names, for one may be made anew.
 #[derive(Debug, Default)]
@@ -202,6 +204,23 @@ pub(super) fn gives_way<'a>(
     leaves(&Outlook::default()) || leaves(&taken)
 }
 
+/// Whether a container that something else runs was put on a network by what runs it, however Landfall has connected it again since: the endpoint
+/// says so, or the container was made on that network. So has one that would be on no network at all without it.
+pub(super) fn is_at_home(
+    container: &ObservedContainer,
+    options: Option<&BTreeMap<String, String>>,
+    name: &str,
+    network: Option<&ObservedNetwork>,
+) -> bool {
+    if workload::identity_of(container).is_some() || stack::owner(&container.labels).is_some() {
+        return false;
+    }
+    let mode = container.network_mode.as_str();
+    options.is_some_and(applied::is_found)
+        || mode == name
+        || network.is_some_and(|network| mode == network.id.as_str() || host::has_nothing_else(container, network))
+}
+
 /// Nobody declares it, and Landfall did not connect it.
 fn foreign(destination: &DesiredDestination, container: &ObservedContainer, network: &ObservedNetwork) -> Note {
     Note::unmanaged(
@@ -281,7 +300,8 @@ impl<'a> Question<'_, 'a> {
         let marked = self.is_marked();
         if marked
             && why == Why::Undeclared
-            && let Some(note) = self.of_another_source(&destination.key)
+            && let Some(note) =
+                self.of_another_source(&destination.key).or_else(|| self.found_there(&destination.key, exclusive))
         {
             return Fate::Reported(note);
         }
@@ -320,6 +340,37 @@ impl<'a> Question<'_, 'a> {
             let message = format!("{what}{name:?} was put on {on:?} from {source}, and is left alone.");
             Note::unmanaged(Reason::OwnershipConflict, object, message).hint(hint)
         })
+    }
+
+    /// Landfall did not put him there, whatever it has done to his endpoint since. An exclusive destination is rid of him all the same.
+    fn found_there(&self, object: &ObjectKey, exclusive: bool) -> Option<Note> {
+        let (name, on) = (self.who.name(), self.name);
+        if exclusive || !self.was_there_before() {
+            return None;
+        }
+        let (what, off) = match self.who {
+            Somebody::Container(_) => {
+                (format!("the container {name:?}"), format!("docker network disconnect {on} {name}"))
+            }
+            Somebody::Service(_) => {
+                (format!("the Swarm service {name:?}"), format!("docker service update --network-rm {on} {name}"))
+            }
+        };
+        let message = format!(
+            "No resource declares {what} any more, which was on {on:?} before Landfall connected it: it stays there."
+        );
+        Some(
+            Note::unmanaged(Reason::MembershipForeign, object, message)
+                .hint(format!("declare it, or take it off: {off}")),
+        )
+    }
+
+    /// Whether whoever made him put him on the network, and not Landfall.
+    pub(super) fn was_there_before(&self) -> bool {
+        match self.who {
+            Somebody::Container(container) => is_at_home(container, self.options, self.name, self.network),
+            Somebody::Service(_) => self.options.is_some_and(applied::is_found),
+        }
     }
 
     pub(super) fn counted(&self, object: &ObjectKey) -> Option<WithheldDisconnection> {

@@ -417,14 +417,22 @@ pub(super) fn returning_settings(
         Some(wanted) => {
             let mut made_for = wanted.made_for.clone();
             made_for.extend(proxy.then_some(Purpose::Proxy));
-            declared_settings(before, &wanted.endpoint, &ctx.mark(&made_for, container))
+            declared_again(before, &wanted.endpoint, &ctx.mark(&made_for, container))
         }
         None if proxy => {
             let made_for = [Purpose::Proxy].into();
-            declared_settings(before, &DesiredEndpoint::default(), &ctx.mark(&made_for, container))
+            declared_again(before, &DesiredEndpoint::default(), &ctx.mark(&made_for, container))
         }
         None => before,
     }
+}
+
+/// The same as [`declared_settings`], for an endpoint that there was before, whoever made it.
+fn declared_again(before: EndpointSettings, endpoint: &DesiredEndpoint, mark: &Mark<'_>) -> EndpointSettings {
+    let options = before.driver_opts.clone();
+    let mut settings = declared_settings(before, endpoint, mark);
+    applied::keep_found(&options, &mut settings.driver_opts, mark.set);
+    settings
 }
 
 /// Whether an endpoint lacks something that is declared, or has something of Landfall's that no longer is. One that was not inspected is taken
@@ -489,9 +497,15 @@ pub(super) fn converge<'a>(
     };
     let operation =
         |call, cause, disruptive, undo| Operation { object: wanted.object.clone(), call, cause, disruptive, undo };
-    let settings = |mut base: EndpointSettings| {
+    let settings = |before: Option<EndpointSettings>| {
+        let existed = before.is_some();
+        let mut base = before.unwrap_or_default();
         addresses::let_go(&mut base, &reserved, ctx.set);
-        let mut settings = declared_settings(base, &wanted.endpoint, &ctx.mark(&wanted.made_for, container));
+        let mark = ctx.mark(&wanted.made_for, container);
+        let mut settings = match existed {
+            true => declared_again(base, &wanted.endpoint, &mark),
+            false => declared_settings(base, &wanted.endpoint, &mark),
+        };
         settings.gw_priority = settings.gw_priority.or_else(|| route::below_the_others(ctx, target, container));
         settings
     };
@@ -499,7 +513,7 @@ pub(super) fn converge<'a>(
         let journals = ctx.journals_listing(&destination.key, &container.id);
         let journalled = journals.last().and_then(|journal| journalled_settings(journal, &container.id));
         let cause = if journalled.is_some() { Cause::JournalRestore } else { cause };
-        let settings = settings(journalled.unwrap_or_default());
+        let settings = settings(journalled);
         return Ok(Some(Group {
             object: wanted.object.clone(),
             operations: vec![operation(connect(settings, reserved.clone()), cause, false, None)],
@@ -519,7 +533,7 @@ pub(super) fn converge<'a>(
         container: ContainerTarget::of(container),
         force: attached.stale && live,
     };
-    let connect = connect(settings(before.clone()), reserved.clone());
+    let connect = connect(settings(Some(before.clone())), reserved.clone());
     Ok(Some(Group {
         object: wanted.object.clone(),
         operations: vec![operation(disconnect, cause, live, undo), operation(connect, cause, false, None)],

@@ -29,8 +29,11 @@ pub const NAME: &str = "landfall.name";
 /// Which manifests a network or an endpoint was made from: a label on networks, a driver option on endpoints. Nothing but pruning looks at it.
 pub const SOURCE: &str = "landfall.source";
 
+/// Driver option of an endpoint that somebody else had made before Landfall connected it again, for an alias or because the network was made anew.
+pub const FOUND: &str = "landfall.found";
+
 /// Driver options that only say where an endpoint comes from: one that another applier of the set has made for something else is as good.
-pub const NOTES: [&str; 3] = [MADE_FOR, NAME, SOURCE];
+pub const NOTES: [&str; 4] = [MADE_FOR, NAME, SOURCE, FOUND];
 
 /// What Landfall writes on an endpoint that it makes.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use super::host;
 use super::member::{self, Members, Target, Wanted, WantedService};
 use super::operation::{Call, Cause, ContainerTarget, Group, Note, Operation, Reason};
 use super::ownership::{self, Purpose};
-use super::{Context, Draft, service};
+use super::{Context, Draft, applied, leaving, service};
 use crate::api::DestinationType;
 use crate::desired::{DesiredDestination, ProxyInstance};
 use crate::observed::{ContainerId, ObservedContainer, ObservedService};
@@ -87,10 +87,9 @@ pub(super) fn converge<'a>(
     let Some(container) = container(ctx).filter(|container| !handled.contains(&container.id)) else { return };
     let declared = members.wanted.iter().find(|wanted| wanted.container.id == container.id);
     let attached = ctx.host.attachment(container, target.network, &target.create.name);
-    let marked = attached
-        .as_ref()
-        .and_then(|attached| attached.endpoint.settings.as_ref())
-        .is_some_and(|settings| ownership::is_marked(settings, ctx.set));
+    let options = attached.as_ref().and_then(|attached| Some(&attached.endpoint.settings.as_ref()?.driver_opts));
+    let marked = options.is_some_and(|options| applied::is_own(options, ctx.set))
+        && !leaving::is_at_home(container, options, &target.create.name, target.network);
     match belongs(ctx, destination, marked) {
         Some(true) => {
             let wanted = Wanted {
@@ -173,7 +172,9 @@ fn converge_service<'a>(
     }
     let on = target.network.filter(|network| service.is_on(network));
     let attachment = on.and_then(|network| service.attachment(network));
-    let marked = attachment.is_some_and(|attachment| ownership::is_marked_service(attachment, ctx.set));
+    let marked = attachment.is_some_and(|attachment| {
+        ownership::is_marked_service(attachment, ctx.set) && !applied::is_found(&attachment.driver_opts)
+    });
     let declared = members.services.iter().find(|wanted| wanted.service.id == service.id);
     match (belongs(ctx, destination, marked), declared, on) {
         (Some(true), _, _) => {

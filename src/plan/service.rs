@@ -74,6 +74,9 @@ pub(super) fn attach(
     applied::apply_aliases(has, driver_opts, &aliases, ctx.set);
     let mark = Mark { set: ctx.set, source: ctx.source(), made_for: &wanted.made_for, name: None };
     mark.write(&mut attachment.driver_opts);
+    if let Some(before) = before {
+        applied::keep_found(&before.driver_opts, &mut attachment.driver_opts, ctx.set);
+    }
     draft.notes.extend(stack_file(target, wanted, &aliases));
     draft.groups.push(update(wanted.object, wanted.service, target.call(), Some(attachment), cause));
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::controller::{Controller, until};
 use super::keep::{is_on, shop};
+use crate::cli::world::{World, server};
 use crate::support::Host;
 
 fn rename(host: &Host, container: &str, to: &str) {
@@ -53,6 +54,77 @@ fn a_successor_that_crashes_again_and_again_takes_nobodys_place_and_one_that_run
     let took = begun.elapsed();
     assert!(Duration::from_secs(4) < took && took < Duration::from_secs(12), "{took:?}");
     world.run("drift").expect(0);
+    controller.signal("TERM");
+    assert_eq!(controller.ended(), 0);
+}
+
+fn destination(name: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: landfall/v1\nkind: Destination\nmetadata: {{ name: {name} }}\nspec: {{ server: infra/edge, {spec} }}\n"
+    )
+}
+
+const APP: &str = "---
+apiVersion: landfall/v1
+kind: Application
+metadata: { name: app }
+spec: { destination: web, containers: { labels: { com.docker.compose.project: shop } }, endpoint: { aliases: [app-web] } }
+";
+
+/// What Compose has made on its own network, which was made anew as Landfall's, or which Landfall has given an alias on a network of its own that was
+/// made anew since.
+#[test]
+fn what_something_else_runs_on_a_network_keeps_it_when_its_manifests_go() {
+    let host = Host::start();
+    host.container("traefik").running();
+    let compose = |name: &str, network: &str| {
+        host.container(name).label("com.docker.compose.project", "shop").network(network).running();
+    };
+    host.create_network("shop_default");
+    compose("adopted", "shop_default");
+    let on = |container: &str, network: &str| is_on(&host, container, network);
+    let adopted = destination("web", "network: { name: shop_default }, adopt: true, takeOwnership: true");
+    let aside = destination("aside", "network: { name: aside-net }, proxy: false");
+    let world = World::new(&(server(&host.endpoint()) + &adopted + &aside + APP));
+    world.run("apply --yes").expect(0);
+    assert!(host.inspect_network("shop_default")["Labels"]["landfall.set"].is_string());
+
+    // The resource goes, then the destination.
+    world.write("manifests/all.yaml", &(server(&host.endpoint()) + &adopted + &aside));
+    let said = world.run("apply --prune --yes").expect(0);
+    assert!(said.to_string().contains("before Landfall connected it: it stays there"), "{said}");
+    assert!(on("adopted", "shop_default"));
+    world.write("manifests/all.yaml", &(server(&host.endpoint()) + &aside));
+    let said = world.run("apply --prune --yes --allow-mass-delete").expect(3);
+    assert!(said.to_string().contains("Container adopted, running"), "{said}");
+    assert!(on("adopted", "shop_default") && on("traefik", "shop_default"));
+    let mut controller = Controller::start(&world, &[]);
+    controller.says("You must delete all resources");
+    assert!(on("adopted", "shop_default"));
+
+    // One of Landfall's own, on which Compose has put its container, and that is made anew.
+    let own = |subnet: &str| {
+        destination(
+            "web",
+            &format!("network: {{ name: web-net, subnets: [{{ subnet: {subnet} }}] }}, replacement: Reattach"),
+        )
+    };
+    let declare = |manifests: &str| {
+        world.write("manifests/all.yaml", &(server(&host.endpoint()) + manifests + &aside));
+    };
+    declare(&own("10.42.0.0/24"));
+    until("making the network", &mut controller, || !host.network_ids("web-net").is_empty());
+    compose("own", "web-net");
+    declare(&(own("10.42.0.0/24") + APP));
+    let aliased = || host.endpoint_of("own", "web-net")["Aliases"].to_string().contains("app-web");
+    until("giving it the alias", &mut controller, aliased);
+    declare(&(own("10.43.0.0/24") + APP));
+    let anew = || host.inspect_network("web-net")["IPAM"].to_string().contains("10.43.0.0/24") && on("own", "web-net");
+    until("making the network anew", &mut controller, || !host.network_ids("web-net").is_empty() && anew());
+    declare("");
+    controller.says("You must delete all resources");
+    world.run("apply --prune --yes --allow-mass-delete").expect(3);
+    assert!(on("own", "web-net"));
     controller.signal("TERM");
     assert_eq!(controller.ended(), 0);
 }

@@ -46,7 +46,7 @@ fn pain_27_28_a_reconnect_keeps_aliases_addresses_mac_and_driver_options() {
             "mac_address": "02:00:00:00:00:01",
             "driver_opts": {
                 "com.example": "x", "landfall.aliases": "new", "landfall.set": "default", "landfall.for": "Database/shop/db",
-                "landfall.name": "db"
+                "landfall.name": "db", "landfall.found": "true"
             },
             "gw_priority": 7,
         })

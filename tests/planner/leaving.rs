@@ -603,3 +603,83 @@ fn swarm_services_stay_as_containers_do() {
     let dropped = manager("api").redeclare("web", |it| it.with(|it| it.members.clear()));
     assert_eq!(operations(&dropped.plan()), 1);
 }
+
+/// Compose made it on that network, which Landfall made anew later, or gave it an alias there.
+fn at_home() -> ContainerBuilder {
+    app().network_mode("web-net")
+}
+
+#[test]
+fn who_was_on_the_network_before_landfall_connected_him_stays_there_when_nobody_declares_him_any_more() {
+    let unmade =
+        |it: ContainerBuilder| it.settings(|it| drop(it.driver_opts.insert("landfall.found".into(), "true".into())));
+    for there in [at_home(), unmade(app()), app().network_mode("shop_default")] {
+        let world = running().container(there).redeclare("web", |_| destination("web").named("web-net"));
+        world.expect_nothing_but(
+            "
+            default/edge-1
+              . unmanaged Destination/shop/web: No resource declares the container \"app\" any more, which was on \"web-net\" before Landfall connected it: it stays there. (MembershipForeign)
+                  hint: declare it, or take it off: docker network disconnect web-net app
+            ",
+        );
+    }
+    // With another network beside, the one that Landfall has added goes.
+    let elsewhere = running()
+        .network(network("shop_default"))
+        .container(app().network_mode("shop_default").on("shop_default"))
+        .redeclare("web", |_| destination("web").named("web-net"));
+    assert_eq!(disconnected(&elsewhere.plan()), ["app web-net"]);
+    // Whoever has taken its place does so here as well.
+    let mut replaced = running();
+    replaced.state().containers.retain(|it| it.name != "app");
+    let replaced = replaced.container(at_home().renamed("app-old")).container(container("app").recreated());
+    assert_eq!(disconnected(&replaced.plan()), ["app-old web-net"]);
+}
+
+#[test]
+fn a_network_stays_while_somebody_is_on_it_who_was_there_before_landfall_connected_him() {
+    let world = || {
+        running()
+            .network(network("other-net").of("other"))
+            .destination(destination("other").named("other-net").without_proxy())
+    };
+    world().container(at_home()).undeclare("web").expect_nothing_but(
+        "
+        default/edge-1
+          ! refused Destination/shop/web: You must delete all resources before deleting this destination. (ResourcesRemain)
+              Container app, running
+              hint: remove what is listed, or stop and disconnect it all: landfall delete destination web -n shop --force
+        ",
+    );
+    let gone = world().container(app()).undeclare("web");
+    assert_eq!(disconnected(&gone.plan()), ["app web-net", "traefik web-net"]);
+    // The proxy of a compose file that names no other network.
+    let proxy = || container("traefik").on("web-net").made_for("Proxy").network_mode("web-net");
+    let plan = world().container(app()).container(proxy()).undeclare("web").plan();
+    assert!(plan.to_string().contains("Container traefik, running"), "{plan}");
+    assert_eq!(operations(&plan), 0, "{plan}");
+}
+
+#[test]
+fn what_is_connected_again_keeps_in_mind_who_made_the_endpoint() {
+    let world = |app: ContainerBuilder| {
+        Scenario::without_proxy().network(network("web-net").of("web")).container(app).destination(web())
+    };
+    let found = |plan: &Plan| {
+        let operations = plan.servers.iter().flat_map(|server| &server.groups).flat_map(|group| &group.operations);
+        let mut connections = operations.filter_map(|it| match &it.call {
+            Call::ConnectEndpoint { settings, .. } => Some(settings.driver_opts.contains_key("landfall.found")),
+            _ => None,
+        });
+        connections.next()
+    };
+    assert_eq!(found(&world(container("app").on("web-net")).plan()), Some(true));
+    assert_eq!(found(&world(container("app").on("web-net").made_for("Application/shop/app")).plan()), Some(false));
+    assert_eq!(found(&world(container("app")).plan()), Some(false));
+    assert_eq!(found(&world(container("app").pinned("web-net")).plan()), Some(true));
+    let taken = Scenario::without_proxy()
+        .network(network("web-net"))
+        .container(container("app").on("web-net").alias("app-web"))
+        .destination(web().adopt().take_ownership());
+    assert_eq!(found(&taken.plan()), Some(true));
+}
