@@ -11,7 +11,7 @@ use crate::api::ObjectKey;
 use crate::compose;
 use crate::desired::DesiredState;
 use crate::manifest::{self, Diagnostic, Manifests, Severity, Skipped};
-use crate::plan::Reason;
+use crate::plan::{self, Reason};
 use crate::printable::one_line;
 use crate::secrets;
 use crate::workload::stack;
@@ -62,6 +62,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         compose::read(&mut desired, manifests.base());
         let mut found = stack::diagnostics(&desired);
         found.extend(missing_values(&manifests, &desired));
+        found.extend(named_twice(&manifests, &desired));
         if manifest::count(&found) > 0 { Err(found) } else { Ok((manifests, found)) }
     });
     match (read, args.output) {
@@ -120,17 +121,26 @@ fn skipped(all: &[Skipped]) -> String {
     text
 }
 
+/// Both get what both declare, which is hardly meant: a warning.
+fn named_twice(manifests: &Manifests, desired: &DesiredState) -> Vec<Diagnostic> {
+    let found = plan::named_twice(desired).into_iter();
+    let told = found.filter_map(|(resource, what)| warning(manifests, &resource, what, Reason::OwnershipConflict));
+    told.map(|it| it.with_hint("have one resource declare it, with the aliases and destinations of both")).collect()
+}
+
+fn warning(manifests: &Manifests, resource: &ObjectKey, what: String, reason: Reason) -> Option<Diagnostic> {
+    let location = &manifests.get(resource)?.location;
+    let problem = Diagnostic::of_file(&location.file, format!("{what} ({reason:?})"));
+    let (line, column) = (Some(location.line), Some(location.column));
+    Some(Diagnostic { severity: Severity::Warning, line, column, ..problem })
+}
+
 /// What is not here may be where the manifests are applied: a warning.
 fn missing_values(manifests: &Manifests, desired: &DesiredState) -> Vec<Diagnostic> {
     let missing = secrets::missing(desired, manifests.base()).into_iter();
-    let warning = |(resource, why): (ObjectKey, String)| {
-        let location = &manifests.get(&resource)?.location;
-        let problem = Diagnostic::of_file(&location.file, format!("{why} ({:?})", Reason::SecretMissing));
-        let (line, column) = (Some(location.line), Some(location.column));
-        Some(
-            Diagnostic { severity: Severity::Warning, line, column, ..problem }
-                .with_hint(format!("`apply` refuses {resource} unless the value is there, where that runs")),
-        )
-    };
-    missing.filter_map(warning).collect()
+    let told = missing.filter_map(|(resource, why)| {
+        let told = warning(manifests, &resource, why, Reason::SecretMissing)?;
+        Some(told.with_hint(format!("`apply` refuses {resource} unless the value is there, where that runs")))
+    });
+    told.collect()
 }

@@ -516,7 +516,7 @@ fn members<'a>(
             let name = &container.name;
             let options = attached.endpoint.settings.as_ref().map(|settings| &settings.driver_opts);
             let marked = options.is_some_and(|options| applied::is_own(options, ctx.set))
-                && !leaving::is_at_home(container, options, &network.name, Some(network));
+                && !leaving::is_at_home(&ctx.host, container, options, &network.name, Some(network));
             if destination.suspend || ctx.is_deleted(&destination.key) {
                 let why = if destination.suspend { "is suspended" } else { "is not deleted" };
                 deletions.notes.push(Note::warning(

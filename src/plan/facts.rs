@@ -298,7 +298,7 @@ fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination)
 /// The image of a container that Landfall runs, with its digest where the daemon knows one: of a tag, that is what is in use.
 fn image(ctx: &Context<'_>, container: &ObservedContainer) -> Option<String> {
     let config = ctx.host.state.workloads.get(&container.id)?;
-    super::workload::identity_of(container)?;
+    ctx.host.identities.get(container)?;
     let reference = &container.image;
     let local = ctx.host.state.images.get(reference).and_then(|image| image.local.as_ref());
     let digest = local

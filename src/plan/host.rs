@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::operation::{Blocker, BlockerKind, Note, Reason, ServerType};
 use super::ownership::{self, Ownership};
 use super::service;
+use super::workload::Identities;
 use crate::api::ObjectKey;
 use crate::desired::{Proxy, ProxyInstance};
 use crate::observed::{
@@ -46,6 +47,8 @@ pub(super) struct Host<'a> {
     /// Endpoints that carry no id, or the id of a network that does not exist.
     endpoints_by_name: HashMap<&'a str, Vec<Attached<'a>>>,
     containers_by_name: HashMap<&'a str, &'a ObservedContainer>,
+    /// Whose the containers are that Landfall runs.
+    pub(super) identities: Identities<'a>,
 }
 
 impl<'a> Host<'a> {
@@ -60,6 +63,7 @@ impl<'a> Host<'a> {
             endpoints_by_network: HashMap::new(),
             endpoints_by_name: HashMap::new(),
             containers_by_name: HashMap::new(),
+            identities: Identities::of(&state.containers),
         };
         for network in &state.networks {
             host.networks_by_name.entry(&network.name).or_default().push(network);

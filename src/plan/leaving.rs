@@ -16,7 +16,6 @@ use super::host::{self, Attached, Host};
 use super::member::{self, Members};
 use super::operation::{Call, Cause, Connection, Group, NetworkTarget, Note, Party, Reason, WithheldDisconnection};
 use super::ownership::{self, Purpose};
-use super::workload;
 use crate::api::{ContainerSelector, Membership, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredMember, DesiredServer, ProxyInstance};
 use crate::observed::{
@@ -207,12 +206,13 @@ pub(super) fn gives_way<'a>(
 /// Whether a container that something else runs was put on a network by what runs it, however Landfall has connected it again since: the endpoint
 /// says so, or the container was made on that network. So has one that would be on no network at all without it.
 pub(super) fn is_at_home(
+    host: &Host<'_>,
     container: &ObservedContainer,
     options: Option<&BTreeMap<String, String>>,
     name: &str,
     network: Option<&ObservedNetwork>,
 ) -> bool {
-    if workload::identity_of(container).is_some() || stack::owner(&container.labels).is_some() {
+    if host.identities.get(container).is_some() || stack::owner(&container.labels).is_some() {
         return false;
     }
     let mode = container.network_mode.as_str();
@@ -368,7 +368,9 @@ impl<'a> Question<'_, 'a> {
     /// Whether whoever made him put him on the network, and not Landfall.
     pub(super) fn was_there_before(&self) -> bool {
         match self.who {
-            Somebody::Container(container) => is_at_home(container, self.options, self.name, self.network),
+            Somebody::Container(container) => {
+                is_at_home(&self.ctx.host, container, self.options, self.name, self.network)
+            }
             Somebody::Service(_) => self.options.is_some_and(applied::is_found),
         }
     }
@@ -532,7 +534,12 @@ impl<'a> Question<'_, 'a> {
                 .flatten()
                 .collect());
         }
-        let found = member::matching(host, &declared.selector);
+        let mut found = member::matching(host, &declared.selector);
+        if declared.workload.is_some() {
+            // Nobody takes his own place, and none that carries a copy of the labels takes anybody's.
+            let is_own = |it: &ObservedContainer| host.identities.get(it).is_some_and(|it| it.set == self.ctx.set);
+            found.retain(|it| is_own(it) && Somebody::Container(it).party() != self.who.party());
+        }
         let recorded = self.options.and_then(|options| options.get(ownership::NAME));
         let own: Vec<&String> = names.iter().filter(|name| recorded == Some(name)).collect();
         let required = if own.is_empty() { names.iter().collect() } else { own };

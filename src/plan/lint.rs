@@ -246,7 +246,7 @@ impl<'a> Simulation<'a> {
                 let Some(target) = call.target() else { return };
                 self.container(&target.id, &target.name, say);
                 let observed = self.state.containers.iter().find(|it| it.id == target.id);
-                let identity = observed.and_then(super::workload::identity_of);
+                let identity = observed.and_then(|it| self.host.identities.get(it));
                 // What ran a resource while it was adopted goes where the resource says so.
                 let handed_over = || {
                     let mut members = input.desired.destinations().flat_map(|(_, it)| &it.members);

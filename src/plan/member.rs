@@ -86,7 +86,7 @@ pub(super) fn resolve<'a>(
         let mut found = matching(&ctx.host, &member.selector);
         if member.workload.is_some() {
             // Of another set, or with labels that were copied: not what Landfall runs for this one.
-            found.retain(|it| super::workload::identity_of(it).is_some_and(|identity| identity.set == ctx.set));
+            found.retain(|it| ctx.host.identities.get(it).is_some_and(|identity| identity.set == ctx.set));
         }
         if member.stack.is_some() {
             found.retain(|it| stack::owner(&it.labels).is_some_and(|owner| owner.set == ctx.set));

@@ -40,6 +40,7 @@ use std::sync::Arc;
 pub use applied::{is_mac_address_on_record, park};
 pub use deletion::RESOURCES_REMAIN;
 pub use destination::{UNALLOCATED, differences as immutable_differences};
+pub use findings::named_twice;
 pub use host::{SWARM_SERVICE, is_one_off, overlap, subnets as ranges};
 pub use member::selects;
 pub use operation::*;

@@ -89,7 +89,7 @@ pub(super) fn converge<'a>(
     let attached = ctx.host.attachment(container, target.network, &target.create.name);
     let options = attached.as_ref().and_then(|attached| Some(&attached.endpoint.settings.as_ref()?.driver_opts));
     let marked = options.is_some_and(|options| applied::is_own(options, ctx.set))
-        && !leaving::is_at_home(container, options, &target.create.name, target.network);
+        && !leaving::is_at_home(&ctx.host, container, options, &target.create.name, target.network);
     match belongs(ctx, destination, marked) {
         Some(true) => {
             let wanted = Wanted {

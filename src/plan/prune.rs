@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::deletion::{self, Doomed, Removal};
 use super::leaving::Outlook;
 use super::operation::{Call, Cause, Note, Reason, Withheld, WithheldDeletion, WithheldDisconnection, WithheldRemoval};
-use super::workload::{call::WorkloadCall, identity_of};
+use super::workload::call::WorkloadCall;
 use super::{Context, DeleteMode, Parts, applied, ownership, replacement};
 use crate::api::{DeletionPolicy, ObjectKey};
 use crate::desired::DesiredState;
@@ -175,7 +175,8 @@ fn made(ctx: &Context<'_>) -> usize {
 /// Containers that the set runs.
 fn run(ctx: &Context<'_>) -> usize {
     let of_stack = |it: &ObservedContainer| stack::owner(&it.labels).is_some_and(|owner| owner.set == ctx.set);
-    let of_resource = |it: &ObservedContainer| identity_of(it).is_some_and(|identity| identity.set == ctx.set);
+    let of_resource =
+        |it: &ObservedContainer| ctx.host.identities.get(it).is_some_and(|identity| identity.set == ctx.set);
     ctx.host.state.containers.iter().filter(|it| of_resource(it) || of_stack(it)).count()
 }
 

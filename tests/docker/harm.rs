@@ -128,3 +128,59 @@ fn what_something_else_runs_on_a_network_keeps_it_when_its_manifests_go() {
     controller.signal("TERM");
     assert_eq!(controller.ended(), 0);
 }
+
+const MANAGED: &str = "---
+apiVersion: landfall/v1
+kind: Application
+metadata: { name: api }
+spec: { destination: web, image: 'landfall/busybox:test', command: [sleep, '1000000'], stopSignal: SIGKILL }
+---
+apiVersion: landfall/v1
+kind: Application
+metadata: { name: other }
+spec: { destination: web, containers: { names: [default-api-1] } }
+";
+
+#[test]
+fn a_container_that_landfall_runs_and_a_person_renames_serves_on_and_gets_its_name_back() {
+    let host = Host::start();
+    host.container("traefik").running();
+    let web = destination("web", "network: { name: web-net }");
+    let world = World::new(&(server(&host.endpoint()) + &web + MANAGED));
+    world.run("apply --yes").expect(0);
+    let validated = world.run("validate").expect(0);
+    let drift = world.run("drift").expect(1);
+    for told in [validated, drift] {
+        assert!(told.to_string().contains("the container \"default-api-1\""), "{told}");
+        assert!(told.to_string().contains("Application/default/api"), "{told}");
+    }
+    let made = host.inspect("default-api-1")["Id"].clone();
+    rename(&host, "default-api-1", "mine");
+    let plan = world.run("diff").expect(1);
+    assert!(plan.stdout.contains("rename mine to default-api-1") && !plan.stdout.contains("disconnect"), "{plan}");
+    // A copy of its labels is somebody else's, whatever becomes of the original.
+    let labels = host.inspect("mine")["Config"]["Labels"].as_object().unwrap().clone();
+    let copy = labels
+        .iter()
+        .fold(host.container("copy").network("web-net"), |it, (key, value)| it.label(key, value.as_str().unwrap()));
+    copy.running();
+    let mut controller = Controller::start(&world, &[]);
+    let is_back = || host.api("GET", "/containers/default-api-1/json", &Value::Null).status == 200;
+    until("giving it its name back", &mut controller, is_back);
+    assert_eq!(host.inspect("default-api-1")["Id"], made);
+    assert!(is_on(&host, "default-api-1", "web-net") && is_on(&host, "copy", "web-net"));
+    let told = world.run("drift").expect(1);
+    assert!(
+        told.to_string().contains("The container \"copy\" carries the labels of Application/default/api"),
+        "{told}"
+    );
+    // Renamed and no longer declared, it goes as any other.
+    rename(&host, "default-api-1", "mine");
+    world.write("manifests/all.yaml", &(server(&host.endpoint()) + &web));
+    let there = |name: &str| host.api("GET", &format!("/containers/{name}/json"), &Value::Null).status == 200;
+    let gone = || !there("mine") && !there("default-api-1");
+    until("removing it", &mut controller, gone);
+    assert_eq!(host.state("copy"), "running");
+    controller.signal("TERM");
+    assert_eq!(controller.ended(), 0);
+}

@@ -159,3 +159,25 @@ fn an_id_in_the_place_of_a_name_is_told_with_the_name() {
     let plan = scenario.destination(member("another")).plan().to_string();
     assert!(plan.contains("correct `spec.containers` if it goes by another name"), "{plan}");
 }
+
+#[test]
+fn a_selector_that_means_the_container_of_another_resource_is_obeyed_and_told() {
+    let world = |members: [crate::support::scenario::MemberBuilder; 2]| {
+        let [one, other] = members;
+        Scenario::without_proxy()
+            .network(network("web-net").of("web"))
+            .container(container("api").label("tier", "back").on("web-net").marked())
+            .destination(destination("web").named("web-net").member(one).member(other))
+    };
+    let told = "
+        default/edge-1
+          * warning Application/shop/shop: Application/shop/shop selects the container \"api\", which Application/shop/api names as its own. (OwnershipConflict)
+              hint: have one resource declare it, with the aliases and destinations of both; correct `spec.containers` if another container is meant
+        ";
+    world([application("api"), application("shop").labelled("tier", "back")]).expect_nothing_but(told);
+    // Of two that both name it, one is told.
+    world([application("api"), application("shop").containers(&["api"])]).expect_nothing_but(told);
+    // Labels that several have in common are no claim to a container.
+    let common = [application("web").labelled("tier", "back"), application("shop").labelled("tier", "back")];
+    assert_eq!(world(common).plan().to_string(), "");
+}

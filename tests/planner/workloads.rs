@@ -738,6 +738,87 @@ fn a_container_that_another_set_made_or_whose_labels_were_copied_is_never_touche
     assert!(!plan.contains("container shop-frontend-1"), "{plan}");
 }
 
+fn rename(world: &mut Scenario, name: &str, to: &str) {
+    let container = world.state().containers.iter_mut().find(|it| it.name == name).unwrap();
+    to.clone_into(&mut container.name);
+}
+
+#[test]
+fn a_container_that_a_person_has_renamed_stays_connected_and_gets_its_name_back() {
+    let mut world = world(&application("  image: shop/frontend:1\n"));
+    settle(&mut world);
+    rename(&mut world, "shop-frontend-1", "experiment");
+    assert_eq!(
+        world.plan().to_string(),
+        "default/edge-1\n  ~ rename experiment to shop-frontend-1 for Application/shop/frontend (WorkloadDiffers)\n"
+    );
+    // Somebody else has the name by now: it serves on as it is.
+    let mut taken = world.clone().container(container("shop-frontend-1"));
+    let plan = taken.plan().to_string();
+    assert!(
+        plan.contains(
+            "refused Application/shop/frontend: The container \"shop-frontend-1\" was renamed to \"experiment\""
+        ),
+        "{plan}"
+    );
+    assert_eq!(crate::support::scenario::operations(&taken.plan()), 0, "{plan}");
+    declare(&mut taken, &application("  image: shop/frontend:2\n"));
+    have_images(&mut taken);
+    assert_eq!(crate::support::scenario::operations(&taken.plan()), 0, "{}", taken.plan());
+    // Changed as well, it is replaced as any other.
+    let mut changed = world.clone();
+    declare(&mut changed, &application("  image: shop/frontend:2\n"));
+    have_images(&mut changed);
+    settle(&mut changed);
+    assert_eq!(containers(&changed), ["shop-frontend-1 shop/frontend:2 running"]);
+    // Nobody declares it any more, and it is not forgotten.
+    let mut gone = world.clone();
+    declare(&mut gone, DESTINATION);
+    let plan = gone.prune().plan().to_string();
+    assert!(plan.contains("stop experiment") && plan.contains("remove container experiment"), "{plan}");
+    settle(&mut world);
+    assert_eq!(containers(&world), ["shop-frontend-1 shop/frontend:1 running"]);
+}
+
+#[test]
+fn a_renamed_container_that_no_longer_proves_whose_it_is_is_told_and_stays_until_its_successor_serves() {
+    let mut world = world(&application("  image: shop/frontend:1\n"));
+    settle(&mut world);
+    rename(&mut world, "shop-frontend-1", "experiment");
+    let own = world.state().containers.iter_mut().find(|it| it.name == "experiment").unwrap();
+    for endpoint in &mut own.endpoints {
+        endpoint.settings.as_mut().unwrap().driver_opts.remove("landfall.name");
+    }
+    let plan = world.clone().prune().plan().to_string();
+    assert!(!plan.contains("disconnect experiment"), "{plan}");
+    assert!(plan.contains("The container \"experiment\" carries the labels of Application/shop/frontend"), "{plan}");
+    assert!(plan.contains("create container shop-frontend-1"), "{plan}");
+    let mut world = world.prune();
+    settle(&mut world);
+    let seen: Vec<String> = containers(&world);
+    assert_eq!(seen, ["experiment shop/frontend:1 running", "shop-frontend-1 shop/frontend:1 running"]);
+    assert!(world.plan().to_string().contains("carries the labels of"), "it is not forgotten");
+}
+
+#[test]
+fn an_adopted_resource_that_means_what_landfall_runs_for_another_one_is_told() {
+    let other = "---\napiVersion: landfall/v1\nkind: Application\nmetadata: { name: second, namespace: shop }\nspec: { destination: web, containers: { names: [shop-frontend-1] } }\n";
+    let manifests = application("  image: shop/frontend:1\n") + other;
+    let mut world = world(&manifests);
+    settle(&mut world);
+    let plan = world.plan().to_string();
+    let told = "warning Application/shop/second: Application/shop/second selects the container \"shop-frontend-1\", which Landfall runs for Application/shop/frontend. (OwnershipConflict)";
+    assert!(plan.contains(told), "{plan}");
+    let named = landfall::plan::named_twice(&world.desired);
+    let said: Vec<String> = named.into_iter().map(|(resource, what)| format!("{resource}: {what}")).collect();
+    assert_eq!(
+        said,
+        [
+            "Application/shop/second: Application/shop/second names the container \"shop-frontend-1\", which Landfall is to run for Application/shop/frontend"
+        ]
+    );
+}
+
 #[test]
 fn swapping_the_main_destination_with_an_additional_one_plans_nothing() {
     let second = "---\napiVersion: landfall/v1\nkind: Destination\nmetadata: { name: far, namespace: shop }\nspec: { server: default/edge-1, network: { name: far-net } }\n";

@@ -2,7 +2,7 @@
 
 use super::call::{ContainerRef, WorkloadCall};
 use super::predecessors::takes_the_place_of;
-use super::{Call, Cause, Context, Group, Note, Operation, Reason, identity_of};
+use super::{Call, Cause, Context, Group, Note, Operation, Reason};
 use crate::observed::ObservedContainer;
 use crate::plan::{ContainerTarget, ownership};
 use crate::workload::identity::Identity;
@@ -13,11 +13,11 @@ pub(in crate::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
     let mut containers: Vec<&ObservedContainer> = ctx.host.state.containers.iter().collect();
     containers.sort_by(|a, b| a.name.cmp(&b.name));
     for container in containers {
-        let Some(identity) = identity_of(container).filter(|it| it.set == ctx.set && !is_declared(ctx, it, container))
-        else {
+        let identity = ctx.host.identities.get(container);
+        let Some(identity) = identity.filter(|it| it.set == ctx.set && !is_declared(ctx, it, container)) else {
             continue;
         };
-        if is_left_alone(ctx, &identity) {
+        if is_left_alone(ctx, identity) {
             continue;
         }
         if !ctx.is_deleted(&identity.object)
@@ -30,8 +30,8 @@ pub(in crate::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
             notes.push(Note::unmanaged(Reason::OwnershipConflict, &identity.object, message).hint(hint));
             continue;
         }
-        match cause_of_leaving(ctx, &identity) {
-            Some(cause) => groups.push(remove(container, &identity, cause)),
+        match cause_of_leaving(ctx, identity) {
+            Some(cause) => groups.push(remove(container, identity, cause)),
             // The note on what is withheld names it.
             None if ctx.withheld => {}
             None => notes.push(

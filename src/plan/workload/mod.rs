@@ -7,6 +7,7 @@
 pub mod call;
 mod compose;
 mod data;
+mod known;
 mod leaving;
 mod predecessors;
 mod rollout;
@@ -14,6 +15,7 @@ mod rollout;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use compose::{is_of_stack, leaving as stacks_leaving};
+pub(super) use known::Identities;
 pub(super) use leaving::leaving;
 pub use predecessors::may_be_replaced;
 pub(super) use predecessors::{Origin, predecessors};
@@ -62,11 +64,6 @@ impl Held<'_> {
     fn is_foreign(&self) -> bool {
         matches!(self.origin, Origin::Foreign)
     }
-}
-
-/// Whose container it is, where it is one that a set runs for a resource.
-pub(super) fn identity_of(container: &ObservedContainer) -> Option<Identity> {
-    identity::of(&container.name, &container.labels)
 }
 
 /// Everything that brings the managed resources of one destination to what the manifest says.
@@ -247,8 +244,8 @@ impl<'a> Managed<'a, '_> {
         held
     }
 
-    fn identity(&self, container: &ObservedContainer) -> Option<Identity> {
-        identity_of(container).filter(|it| {
+    fn identity(&self, container: &ObservedContainer) -> Option<&Identity> {
+        self.ctx.host.identities.get(container).filter(|it| {
             it.set == self.ctx.set && it.object == *self.resource() && it.destination == self.destination.key
         })
     }
@@ -281,7 +278,7 @@ impl<'a> Managed<'a, '_> {
         match origin {
             Origin::Own => Vec::new(),
             Origin::Former(_) => {
-                let identity = identity_of(container);
+                let identity = self.ctx.host.identities.get(container);
                 match identity.filter(|it| it.destination != self.destination.key) {
                     Some(it) => vec![differs("destination", it.destination.path(), self.destination.key.path())],
                     None => {
@@ -547,7 +544,8 @@ pub(super) fn in_order(ctx: &Context<'_>, groups: Vec<Group>) -> Vec<Group> {
 pub(super) fn is_own_proxy(ctx: &Context<'_>, container: &ObservedContainer) -> bool {
     let run_by = ctx.server.proxy.as_ref().and_then(|proxy| proxy.run_by.as_ref());
     run_by.is_some_and(|resource| {
-        identity_of(container).is_some_and(|identity| identity.set == ctx.set && identity.object == *resource)
+        let identity = ctx.host.identities.get(container);
+        identity.is_some_and(|identity| identity.set == ctx.set && identity.object == *resource)
     })
 }
 

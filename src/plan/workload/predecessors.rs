@@ -1,6 +1,6 @@
 //! Containers that a resource's own take the place of: those of its former name, and those that ran it while it was adopted.
 
-use super::{Context, DesiredDestination, DesiredMember, ObservedContainer, host, identity_of};
+use super::{Context, DesiredDestination, DesiredMember, ObservedContainer, host};
 use crate::api::ObjectKey;
 use crate::plan::ownership::{self, Purpose};
 use crate::plan::{applied, member};
@@ -54,8 +54,8 @@ fn origin(
     container: &ObservedContainer,
 ) -> Option<Origin> {
     if container.labels.contains_key(OBJECT) {
-        let identity = identity_of(container).filter(|it| it.set == ctx.set)?;
-        return former(ctx, destination, member, container, &identity);
+        let identity = ctx.host.identities.get(container).filter(|it| it.set == ctx.set)?;
+        return former(ctx, destination, member, container, identity);
     }
     let is_proxy = host::is_proxy(container, ctx.server.proxy.as_ref());
     // Its name is on the Server, and it was the proxy until now.
@@ -126,7 +126,7 @@ fn is_replaced(ctx: &Context<'_>, destination: &DesiredDestination, resource: &O
     ctx.host.state.containers.iter().any(|container| {
         identity::base_name(&container.name) == container.name
             && !host::is_going(container)
-            && identity_of(container).is_some_and(|it| {
+            && ctx.host.identities.get(container).is_some_and(|it| {
                 it.set == ctx.set
                     && it.object == *resource
                     && it.destination == destination.key

@@ -50,7 +50,7 @@ impl<'a> Managed<'a, '_> {
             (None, Some(next)) => self.take_over(&name, None, &next, draft),
             (Some(current), Some(next)) if current.fits() => {
                 draft.groups.push(self.remove_unfit(&next));
-                self.keep(&current, &name, draft);
+                self.keep(&current, draft);
             }
             (Some(current), Some(next)) => self.take_over(&name, Some(&current), &next, draft),
             (Some(current), None) => self.single(replica, &name, &current, prepare, draft),
@@ -59,7 +59,7 @@ impl<'a> Managed<'a, '_> {
 
     fn single(&self, replica: u32, name: &str, current: &Held<'a>, prepare: bool, draft: &mut Draft) {
         if current.fits() {
-            return self.keep(current, name, draft);
+            return self.keep(current, draft);
         }
         if current.differences.iter().all(|difference| difference.in_place) {
             let update = WorkloadCall::UpdateContainer {
@@ -68,13 +68,22 @@ impl<'a> Managed<'a, '_> {
                 differences: current.differences.clone(),
             };
             draft.groups.push(self.group(vec![self.operation(update, Cause::WorkloadDiffers, false, None)]));
-            return self.keep(current, name, draft);
+            return self.keep(current, draft);
         }
         self.replace(replica, name, current, prepare, draft);
     }
 
     /// A container that is as declared: running, under its name.
-    fn keep(&self, current: &Held<'a>, _name: &str, draft: &mut Draft) {
+    fn keep(&self, current: &Held<'a>, draft: &mut Draft) {
+        if let Some(former) = self.ctx.host.identities.former_name(current.container) {
+            match self.ctx.host.container_named(former) {
+                Some(_) => draft.notes.push(self.renamed(current, former)),
+                None => {
+                    let rename = WorkloadCall::RenameContainer { container: existing(current), to: former.to_owned() };
+                    draft.groups.push(self.group(vec![self.operation(rename, Cause::WorkloadDiffers, false, None)]));
+                }
+            }
+        }
         let state = current.container.state;
         if !matches!(state, ContainerState::Created | ContainerState::Exited) || is_started(draft, current) {
             return;
@@ -96,6 +105,16 @@ impl<'a> Managed<'a, '_> {
         }
         let start = WorkloadCall::StartContainer { container: existing(current), ready: self.readiness(), attempt };
         draft.groups.push(self.group(vec![self.operation(start, Cause::WorkloadStopped, false, None)]));
+    }
+
+    /// Somebody has renamed it, and something else has its name by now.
+    fn renamed(&self, current: &Held<'a>, former: &str) -> Note {
+        let name = &current.container.name;
+        let message =
+            format!("The container {former:?} was renamed to {name:?}, and another container is called {former:?}.");
+        Note::refused(Reason::NameTaken, self.resource(), message).hint(format!(
+            "remove or rename that one, and Landfall gives {name:?} its name back; until then it serves on"
+        ))
     }
 
     fn first(&self, replica: u32, name: &str, prepare: bool, draft: &mut Draft) {
@@ -131,6 +150,12 @@ impl<'a> Managed<'a, '_> {
     /// A new container in the place of one that differs in what cannot be changed in place.
     fn replace(&self, replica: u32, name: &str, current: &Held<'a>, prepare: bool, draft: &mut Draft) {
         let called = format!("{name}{}", identity::NEXT);
+        if let Some(former) = self.ctx.host.identities.former_name(current.container)
+            && self.ctx.host.container_named(name).is_some()
+        {
+            draft.notes.push(self.renamed(current, former));
+            return;
+        }
         if let Some(other) = self.ctx.host.container_named(&called).filter(|it| self.identity(it).is_none()) {
             draft.notes.push(self.name_taken(&called, &other.name));
             return;
