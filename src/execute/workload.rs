@@ -23,6 +23,8 @@ pub(super) const LOOK: Duration = Duration::from_millis(250);
 const LINES: usize = 10;
 /// Longest look into a volume.
 const READING: Duration = Duration::from_secs(60);
+/// How long the daemon may take for a removal that another has asked for.
+const REMOVAL: Duration = Duration::from_secs(10);
 /// So many restarts of a container without a health check are a failure.
 pub(super) const RESTARTS: u64 = 3;
 
@@ -58,7 +60,9 @@ impl Caller<'_> {
             WorkloadCall::RemoveContainer { container, force } => {
                 let (id, _) = known(container)?;
                 let removed = self.answer(self.engine.remove_container(id, *force)).await;
-                self.unless(removed, id, |seen| seen.is_none()).await?;
+                if let Err(error) = removed {
+                    self.is_removed(id).await?.then_some(()).ok_or_else(|| failure(error))?;
+                }
             }
             WorkloadCall::RenameContainer { container, to } => {
                 let (id, _) = known(container)?;
@@ -95,6 +99,21 @@ impl Caller<'_> {
         let Err(error) = called else { return Ok(()) };
         let seen = self.look(id).await?;
         if is_done(seen.as_ref()) { Ok(()) } else { Err(failure(error).into()) }
+    }
+
+    /// Whether the container is gone, or on its way out by another's doing: while the daemon removes it for one, it refuses the other.
+    async fn is_removed(&self, id: &ContainerId) -> Result<bool, Mishap> {
+        let going =
+            |seen: &WorkloadDetail| matches!(seen.container.state, ContainerState::Removing | ContainerState::Dead);
+        let deadline = Instant::now() + REMOVAL;
+        loop {
+            match self.look(id).await? {
+                None => return Ok(true),
+                Some(seen) if !going(&seen) => return Ok(false),
+                Some(_) if Instant::now() >= deadline => return Ok(false),
+                Some(_) => sleep(LOOK).await,
+            }
+        }
     }
 
     /// The container of that name: made here, or by a call whose answer did not come.

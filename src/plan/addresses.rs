@@ -19,7 +19,7 @@ use super::member::{self, Members, Target, Wanted};
 use super::operation::{Note, Reason, Reserved};
 use super::{Context, ownership, proxy};
 use crate::desired::{DesiredDestination, DesiredEndpoint, implied_gateway, is_host};
-use crate::observed::{ApiVersion, ContainerId, EndpointSettings, ObservedContainer, ObservedSubnet};
+use crate::observed::{ApiVersion, ContainerId, EndpointSettings, ObservedContainer, ObservedSubnet, STABLE};
 
 /// Who declares which address.
 #[derive(Debug, Default)]
@@ -349,15 +349,19 @@ impl<'a> Check<'_, 'a> {
         let settings = holder.endpoint.settings.as_ref();
         let own = settings.is_some_and(|it| ownership::is_marked(it, self.ctx.set));
         let declared = self.members.declared.contains(&holder.container.id);
-        let hint = if own && !declared && !host::is_proxy(holder.container, self.ctx.server.proxy.as_ref()) {
-            match self.ctx.request.prune {
-                true => {
-                    format!("{name} leaves as soon as {} runs, and is healthy if it has a check", wanted.container.name)
-                }
-                false => format!("`--prune` disconnects {name}, which no resource declares any more"),
-            }
-        } else {
-            format!("declare another address, or free it: docker network disconnect {on} {name}")
+        let leaves = own && !declared && !host::is_proxy(holder.container, self.ctx.server.proxy.as_ref());
+        if leaves && self.ctx.request.prune {
+            // An ordinary deployment: nothing is wrong, and nobody has to do anything.
+            let hint = format!(
+                "{name} leaves as soon as {} has run for {STABLE} s, or is healthy if it has a health check",
+                wanted.container.name
+            );
+            let again = wanted.container.settles_in();
+            return Err(Note::waiting(Reason::AddressTaken, wanted.object, message).hint(hint).again(again));
+        }
+        let hint = match leaves {
+            true => format!("`--prune` disconnects {name}, which no resource declares any more"),
+            false => format!("declare another address, or free it: docker network disconnect {on} {name}"),
         };
         Err(Note::refused(Reason::AddressTaken, wanted.object, message).hint(hint))
     }

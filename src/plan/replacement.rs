@@ -165,7 +165,10 @@ pub(super) fn replace<'a>(
         && uncreatable(ctx, destination, &create, removed).is_none()
         && overlap(ctx, destination, removed).is_none();
     let create = NetworkCreate { replaces: why.differences.to_vec(), ..create };
-    Ok(if beside { change.beside(crowd, Some(create)) } else { change.in_turn(crowd, create) })
+    let renumbered = renumbered(destination, network, &create, &crowd.returning);
+    let mut replaced = if beside { change.beside(crowd, Some(create)) } else { change.in_turn(crowd, create) };
+    replaced.notes.extend(renumbered);
+    Ok(replaced)
 }
 
 /// Somebody on the old network.
@@ -488,6 +491,27 @@ fn succeed_one<'a>(
     }
     crowd.in_order(ctx);
     Ok(change.beside(crowd, None))
+}
+
+/// The daemon chooses the range of the new network, and with it the addresses of all who are on it.
+fn renumbered(
+    destination: &DesiredDestination,
+    network: &ObservedNetwork,
+    create: &NetworkCreate,
+    returning: &[Returning<'_>],
+) -> Option<Note> {
+    if !create.subnets.is_empty() || network.subnets.is_empty() || returning.is_empty() {
+        return None;
+    }
+    let ranges: Vec<&str> = network.subnets.iter().map(|it| it.subnet.as_str()).collect();
+    let message = format!(
+        "The network {:?} has {} now, and is made anew without a declared subnet: the daemon may choose another, and the addresses of all containers on it change.",
+        network.name,
+        ranges.join(", ")
+    );
+    let kept: Vec<String> = ranges.iter().map(|range| format!("{{ subnet: {range} }}")).collect();
+    let hint = format!("to keep it, declare it: `network: {{ subnets: [{}] }}`", kept.join(", "));
+    Some(Note::warning(Reason::ImmutableField, &destination.key, message).hint(hint))
 }
 
 /// A static address that two of them are to have.

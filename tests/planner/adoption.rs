@@ -126,6 +126,26 @@ fn ownership_is_taken_as_a_replacement_with_reattachment() {
 }
 
 #[test]
+fn that_addresses_change_because_no_subnet_is_declared_is_told_beforehand() {
+    let world = |subnets: &[&str]| {
+        let web = destination("web").named("shop_default").adopt().take_ownership();
+        let web = subnets.iter().fold(web, |web, subnet| web.subnet(subnet));
+        let world = Scenario::without_proxy().network(network("shop_default").subnet("172.30.0.0/16"));
+        world.container(container("app").on("shop_default")).destination(web).plan().to_string()
+    };
+    let told = world(&[]);
+    assert!(
+        told.contains("The network \"shop_default\" has 172.30.0.0/16 now, and is made anew without a declared subnet"),
+        "{told}"
+    );
+    assert!(
+        told.contains("hint: to keep it, declare it: `network: { subnets: [{ subnet: 172.30.0.0/16 }] }`"),
+        "{told}"
+    );
+    assert!(!world(&["172.30.0.0/16"]).contains("without a declared subnet"));
+}
+
+#[test]
 fn services_on_it_keep_an_adopted_network_as_it_is() {
     Scenario::without_proxy()
         .swarm_manager()

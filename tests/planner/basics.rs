@@ -386,6 +386,8 @@ fn a_container_that_two_resources_mean_gets_what_both_declare() {
             "
             default/edge-1
               + connect app to web-net as one, two for Application/shop/app (MemberDetached)
+              * warning Service/shop/app: Service/shop/app selects the container \"app\", which Application/shop/app names as its own. (OwnershipConflict)
+                  hint: have one resource declare it, with the aliases and destinations of both; correct `spec.containers` if another container is meant
             ",
         );
 }

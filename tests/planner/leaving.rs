@@ -216,7 +216,7 @@ fn a_static_address_is_handed_over_to_a_successor_that_serves() {
     );
     let plan = world(container("app").health(Health::Starting)).plan();
     assert_eq!(operations(&plan), 0, "{plan}");
-    assert!(plan.to_string().contains("which the container \"app_old\" holds"), "{plan}");
+    assert!(plan.to_string().contains("waiting Application/shop/app: spec.endpoint.ipv4Address is 10.42.0.10, which the container \"app_old\" holds"), "{plan}");
 }
 
 #[test]

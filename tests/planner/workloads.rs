@@ -733,6 +733,7 @@ fn a_container_that_another_set_made_or_whose_labels_were_copied_is_never_touche
     let mut world = world.set("other");
     let plan = world.plan().to_string();
     assert!(plan.contains("NameTaken") && !plan.contains("create container") && !plan.contains("- "), "{plan}");
+    assert!(plan.contains("which Landfall runs for Application/shop/frontend of the set \"default\""), "{plan}");
     declare(&mut world, &theirs(DESTINATION));
     let plan = world.set("other").prune().plan().to_string();
     assert!(!plan.contains("container shop-frontend-1"), "{plan}");

@@ -4,8 +4,8 @@ use sha2::{Digest, Sha256};
 
 use super::call::{ContainerRef, Drain, WorkloadCall};
 use super::{Cause, ContainerCreate, Difference, Draft, Group, Held, Managed, Note, Operation, Reason};
-use crate::observed::ContainerState;
-use crate::plan::ContainerTarget;
+use crate::observed::{ContainerState, ObservedContainer};
+use crate::plan::{ContainerTarget, ownership};
 use crate::workload::identity::{self, DRAIN};
 use crate::workload::seen::SeenConfig;
 use crate::workload::{ContainerTemplate, ContainerUpdate, MountSource, Order};
@@ -119,7 +119,7 @@ impl<'a> Managed<'a, '_> {
 
     fn first(&self, replica: u32, name: &str, prepare: bool, draft: &mut Draft) {
         if let Some(other) = self.ctx.host.container_named(name) {
-            draft.notes.push(self.name_taken(name, &other.name));
+            draft.notes.push(self.name_taken(name, other));
             return;
         }
         let attempt = self.attempt("");
@@ -135,7 +135,19 @@ impl<'a> Managed<'a, '_> {
         draft.groups.push(self.group(operations));
     }
 
-    fn name_taken(&self, name: &str, other: &str) -> Note {
+    fn name_taken(&self, name: &str, other: &ObservedContainer) -> Note {
+        let labels = &other.labels;
+        if let Some(identity) = self.ctx.host.identities.get(other).filter(|it| it.set != self.ctx.set) {
+            let (set, object) = (&identity.set, &identity.object);
+            let from = labels.get(ownership::SOURCE).map(|source| format!(", from {source}")).unwrap_or_default();
+            let message = format!(
+                "A container named {name:?} exists, which Landfall runs for {object} of the set {set:?}{from}."
+            );
+            return Note::refused(Reason::NameTaken, self.resource(), message).hint(format!(
+                "give one of the two another `containerName`; if they are one and the same, apply with `--set {set}`"
+            ));
+        }
+        let other = &other.name;
         Note::refused(
             Reason::NameTaken,
             self.resource(),
@@ -157,7 +169,7 @@ impl<'a> Managed<'a, '_> {
             return;
         }
         if let Some(other) = self.ctx.host.container_named(&called).filter(|it| self.identity(it).is_none()) {
-            draft.notes.push(self.name_taken(&called, &other.name));
+            draft.notes.push(self.name_taken(&called, other));
             return;
         }
         let attempt = self.attempt(current.container.id.as_str());
