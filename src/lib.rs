@@ -28,6 +28,7 @@ pub mod report;
 pub mod scan;
 pub mod scope;
 pub mod selector;
+pub mod standing;
 pub mod status;
 pub mod subnets;
 pub mod usage;

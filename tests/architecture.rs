@@ -28,6 +28,7 @@ const CORE: &[&str] = &[
     "scope",
     "selector",
     "status",
+    "standing",
     "subnets",
     "usage",
     "workload",

@@ -10,15 +10,16 @@ use tokio::sync::watch;
 
 use super::kept::Kept;
 use crate::api::{Condition, ConditionStatus, ObjectKey};
-use crate::desired::DesiredState;
+use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::git::Commit;
 use crate::manifest::Diagnostic;
 use crate::plan::Withheld;
 use crate::plan::facts::ServerFacts;
 use crate::report::json::Document;
 use crate::report::{OperationReport, Outcome, Report};
+use crate::standing::Tally;
 use crate::status::Status;
-use crate::store::records::EventRecord;
+use crate::store::records::{CONTENDED, EventRecord};
 use crate::subnets::{ServerUse, is_low};
 
 /// What was done last that is shown without asking the history.
@@ -137,6 +138,42 @@ pub struct ServerState {
     /// How much of its addresses is used.
     #[serde(skip)]
     pub usage: Option<Levels>,
+    /// Of its conditions, what the page and the metrics want of every server each time.
+    #[serde(skip)]
+    pub digest: Option<Digest>,
+}
+
+/// What is counted once a pass: a page that counts the conditions of a thousand servers each time takes most of a second.
+#[derive(Debug, Clone)]
+pub struct Digest {
+    /// What was declared then. It holds for nothing else.
+    pub of: Arc<DesiredServer>,
+    /// How the declared destinations stand.
+    pub destinations: Tally,
+    /// Objects that do not run, or not well, and those that something keeps undoing.
+    pub attention: Vec<ObjectKey>,
+}
+
+impl Digest {
+    pub fn new(of: &Arc<DesiredServer>, conditions: &BTreeMap<ObjectKey, Arc<[Condition]>>) -> Self {
+        let of_destination = |it: &DesiredDestination| conditions.get(&it.key).map_or(&[][..], AsRef::as_ref);
+        let attention = conditions.iter().filter(|(_, all)| all.iter().any(|it| is_down(it) || is_contended(it)));
+        Self {
+            of: Arc::clone(of),
+            destinations: Tally::count(of.destinations.iter().map(of_destination)),
+            attention: attention.map(|(object, _)| object.clone()).collect(),
+        }
+    }
+}
+
+/// Whether it says that a container does not run, or not well.
+pub fn is_down(condition: &Condition) -> bool {
+    condition.condition_type == "Healthy" && matches!(&*condition.reason, "NotRunning" | "Unhealthy")
+}
+
+/// Whether it says that something keeps undoing what is repaired.
+pub fn is_contended(condition: &Condition) -> bool {
+    condition.condition_type == CONTENDED && condition.status == ConditionStatus::True
 }
 
 /// How much of a server's addresses is left.
@@ -181,6 +218,7 @@ impl ServerState {
             conditions: conditions.collect(),
             pending: None,
             usage: None,
+            digest: None,
         }
     }
 }
@@ -337,6 +375,7 @@ impl Board {
             if !shown.reachable {
                 shown.pending = before.and_then(|before| before.pending.clone());
             }
+            shown.digest = board.declared.servers.get(server).map(|declared| Digest::new(declared, &shown.conditions));
             board.servers.insert(name, Arc::new(shown));
         });
     }

@@ -3,61 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::api::{Condition, ConditionStatus, Kind, ObjectKey};
-use crate::controller::board::{Content, ServerState};
+use crate::controller::board::{Content, Digest, ServerState};
 use crate::desired::{DesiredDestination, DesiredServer};
 use crate::plan::facts::{DestinationFacts, ServerFacts};
 use crate::report::json::{Document, FORMAT_VERSION, NoteDocument, OperationDocument, ServerDocument, Summary};
+pub(super) use crate::standing::{Standing, Tally};
 
 /// A moment of the board.
 pub(super) struct View {
     content: Content,
-}
-
-/// Whether an object is ready. The order is that of attention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
-    NotReady,
-    Unknown,
-    Ready,
-}
-
-impl Standing {
-    pub(super) const ALL: [Self; 3] = [Self::NotReady, Self::Unknown, Self::Ready];
-
-    pub(super) fn of(conditions: &[Condition]) -> Self {
-        match conditions.iter().find(|it| it.condition_type == "Ready").map(|it| it.status) {
-            Some(ConditionStatus::True) => Self::Ready,
-            Some(ConditionStatus::False) => Self::NotReady,
-            Some(ConditionStatus::Unknown) | None => Self::Unknown,
-        }
-    }
-
-    /// As in filters and in metrics.
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            Self::NotReady => "false",
-            Self::Unknown => "unknown",
-            Self::Ready => "true",
-        }
-    }
-}
-
-/// How many stand how.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally([usize; 3]);
-
-impl Tally {
-    fn add(&mut self, standing: Standing) {
-        self.0[standing as usize] += 1;
-    }
-
-    pub(super) fn of(&self, standing: Standing) -> usize {
-        self.0[standing as usize]
-    }
-
-    pub(super) fn total(&self) -> usize {
-        self.0.iter().sum()
-    }
 }
 
 /// A declared server.
@@ -79,6 +33,33 @@ impl<'a> ServerView<'a> {
 
     pub(super) fn standing(&self) -> Standing {
         Standing::of(self.conditions(&self.declared.key))
+    }
+
+    /// What was counted of it when its last pass ended, unless something else is declared since.
+    fn digest(&self) -> Option<&'a Digest> {
+        let digest = self.state?.digest.as_ref()?;
+        std::ptr::eq(&raw const *digest.of, self.declared).then_some(digest)
+    }
+
+    /// How its destinations stand.
+    pub(super) fn tally(self) -> Tally {
+        match self.digest() {
+            Some(digest) => digest.destinations,
+            None => Tally::count(self.destinations().map(|destination| destination.conditions())),
+        }
+    }
+
+    /// Whether it, or something on it, is that object.
+    pub(super) fn declares(&self, object: &ObjectKey) -> bool {
+        match (self.digest(), self.state) {
+            (Some(_), Some(state)) => state.conditions.contains_key(object),
+            _ => {
+                let of = |it: &DesiredDestination| {
+                    it.key == *object || it.members.iter().any(|member| member.resource == *object)
+                };
+                self.declared.key == *object || self.declared.destinations.iter().any(of)
+            }
+        }
     }
 
     pub(super) fn destinations(self) -> impl Iterator<Item = DestinationView<'a>> {
@@ -216,14 +197,15 @@ impl View {
     }
 
     pub(super) fn servers(&self) -> impl Iterator<Item = ServerView<'_>> {
-        self.content.declared.servers.values().map(|declared| ServerView {
-            declared,
-            state: self.content.servers.get(&declared.key.path()).map(AsRef::as_ref),
-        })
+        self.content.declared.servers.values().map(|declared| self.view(declared))
     }
 
     pub(super) fn server(&self, key: &ObjectKey) -> Option<ServerView<'_>> {
-        self.servers().find(|server| server.declared.key == *key)
+        self.content.declared.servers.get(key).map(|declared| self.view(declared))
+    }
+
+    fn view<'a>(&'a self, declared: &'a DesiredServer) -> ServerView<'a> {
+        ServerView { declared, state: self.content.servers.get(&declared.key.path()).map(AsRef::as_ref) }
     }
 
     pub(super) fn destinations(&self) -> impl Iterator<Item = DestinationView<'_>> {
@@ -231,39 +213,37 @@ impl View {
     }
 
     pub(super) fn destination(&self, key: &ObjectKey) -> Option<DestinationView<'_>> {
-        self.destinations().find(|destination| destination.declared.key == *key)
+        let server = self.servers().find(|server| server.declares(key))?;
+        server.destinations().find(|destination| destination.declared.key == *key)
     }
 
     /// In the order of their keys.
     pub(super) fn resources(&self) -> Vec<ResourceView<'_>> {
-        let mut found: BTreeMap<&ObjectKey, Vec<DestinationView<'_>>> = BTreeMap::new();
-        for destination in self.destinations() {
-            for member in &destination.declared.members {
-                found.entry(&member.resource).or_default().push(destination);
-            }
-        }
-        found.into_iter().map(|(key, destinations)| ResourceView { key, destinations }).collect()
+        resources(self.destinations(), |_| true)
     }
 
     pub(super) fn resource(&self, key: &ObjectKey) -> Option<ResourceView<'_>> {
-        self.resources().into_iter().find(|resource| resource.key == key)
+        let servers = self.servers().filter(|server| server.declares(key));
+        resources(servers.flat_map(ServerView::destinations), |resource| resource == key).pop()
+    }
+
+    /// Objects that somebody has to look at although they may be connected, each with the path of its server.
+    pub(super) fn attention(&self) -> impl Iterator<Item = (&str, &ObjectKey, &[Condition])> {
+        self.content.servers.iter().flat_map(|(server, state)| {
+            let objects = state.digest.iter().flat_map(|digest| &digest.attention);
+            objects.filter_map(move |object| Some((server.as_str(), object, state.conditions.get(object)?.as_ref())))
+        })
     }
 
     /// How the destinations of each server stand.
     pub(super) fn standing(&self) -> BTreeMap<String, Tally> {
-        let mut all = BTreeMap::new();
-        for server in self.servers() {
-            let mut tally = Tally::default();
-            server.destinations().for_each(|destination| tally.add(destination.standing()));
-            all.insert(server.declared.key.path(), tally);
-        }
-        all
+        self.servers().map(|server| (server.declared.key.path(), server.tally())).collect()
     }
 
     pub(super) fn total(&self) -> Tally {
-        let mut tally = Tally::default();
-        self.destinations().for_each(|destination| tally.add(destination.standing()));
-        tally
+        let mut total = Tally::default();
+        self.servers().for_each(|server| total.add(server.tally()));
+        total
     }
 
     /// What is not as declared.
@@ -313,6 +293,19 @@ impl View {
         summary.unreachable = document.servers.iter().filter(|server| !server.reachable).count();
         document
     }
+}
+
+fn resources<'a>(
+    destinations: impl Iterator<Item = DestinationView<'a>>,
+    takes: impl Fn(&ObjectKey) -> bool,
+) -> Vec<ResourceView<'a>> {
+    let mut found: BTreeMap<&ObjectKey, Vec<DestinationView<'_>>> = BTreeMap::new();
+    for destination in destinations {
+        for member in destination.declared.members.iter().filter(|member| takes(&member.resource)) {
+            found.entry(&member.resource).or_default().push(destination);
+        }
+    }
+    found.into_iter().map(|(key, destinations)| ResourceView { key, destinations }).collect()
 }
 
 /// `destination`, `Destination`, `application`, …

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use landfall::api::{Kind, ObjectKey};
+use landfall::controller::board::Digest;
 use landfall::controller::run::Command;
 use landfall::observed::NetworkId;
 use landfall::plan::{Withheld, WithheldDeletion, WithheldDisconnection};
@@ -393,6 +394,8 @@ fn the_picture_says_how_everything_is() {
             last_transition_time: None,
         };
         *conditions = conditions.iter().cloned().chain([fought]).collect();
+        let declared = board.declared.servers.values().find(|it| it.key.path() == "default/edge-007").unwrap();
+        state.digest = Some(Digest::new(declared, &state.conditions));
     });
     served.show(&outpost());
     let browser = Browser::start();

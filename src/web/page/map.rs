@@ -104,14 +104,8 @@ fn groups(view: &View, found: Option<&[DestinationView<'_>]>) -> Vec<(String, Ve
         if wanted.as_ref().is_some_and(|wanted| !wanted.contains(key)) {
             continue;
         }
-        let mut counts = [0; 4];
-        for destination in server.destinations() {
-            counts[match destination.standing() {
-                Standing::NotReady => 0,
-                Standing::Unknown => 1,
-                Standing::Ready => 3,
-            }] += 1;
-        }
+        let tally = server.tally();
+        let counts = [tally.of(Standing::NotReady), tally.of(Standing::Unknown), 0, tally.of(Standing::Ready)];
         let (own, word) = match (server.state, server.standing()) {
             (None, _) => (Tone::Unsure, "not looked at yet"),
             (Some(state), _) if !state.reachable => (Tone::Bad, "unreachable"),

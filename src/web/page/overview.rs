@@ -15,9 +15,9 @@ use super::pending::{Pending, waiting};
 use super::timeline::{Row, rows};
 use super::{Frame, render};
 use crate::api::{Condition, Kind, ObjectKey};
-use crate::controller::board::Content;
+use crate::controller::board::{Content, is_contended, is_down};
 use crate::plan::{NoteKind, Reason};
-use crate::store::records::{CONTENDED, PassRecord};
+use crate::store::records::PassRecord;
 use crate::web::answer::Asked;
 use crate::web::view::{DestinationView, Filter, ServerView, Standing, Tally, View};
 use crate::web::{Problem, WebState};
@@ -258,18 +258,11 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>, acts: bool, pass
         .collect();
     notes.sort_by_key(|note| note.kind);
     // Whatever runs it does not, or not well: what is connected is not all that matters.
-    let down = |it: &&Condition| it.condition_type == "Healthy" && matches!(&*it.reason, "NotRunning" | "Unhealthy");
-    let conditions = content.servers.iter().flat_map(|(server, state)| {
-        state.conditions.iter().map(move |(object, conditions)| (server, object, conditions))
-    });
-    let unhealthy: Vec<_> =
-        conditions.filter_map(|(server, object, all)| Some((server, object, all.iter().find(down)?))).collect();
-    let fought: Vec<_> = content
-        .servers
-        .iter()
-        .flat_map(|(server, state)| state.conditions.iter().map(move |(object, all)| (server, object, all)))
-        .filter_map(|(server, object, all)| Some((server, object, all.iter().find(is_fought)?)))
-        .collect();
+    let attention = |of: fn(&Condition) -> bool| {
+        view.attention().filter_map(move |(server, object, all)| Some((server, object, all.iter().find(|it| of(it))?)))
+    };
+    let unhealthy: Vec<_> = attention(is_down).collect();
+    let fought: Vec<_> = attention(is_contended).collect();
     let more_notes = (notes.len() + unhealthy.len() + fought.len()).saturating_sub(NOTES);
     // Lines only for what is shown: there may be tens of thousands.
     let notes = notes.into_iter().map(|note| NoteLine::new(note, linked(view, &note.object)));
@@ -325,11 +318,8 @@ fn linked(view: &View, object: &str) -> bool {
     let Ok(key) = object.parse::<ObjectKey>() else { return false };
     match key.kind {
         Kind::Server => view.server(&key).is_some(),
-        Kind::Destination => view.destination(&key).is_some(),
-        Kind::Application | Kind::Database | Kind::Service => {
-            view.destinations().any(|it| it.declared.members.iter().any(|member| member.resource == key))
-        }
         Kind::Notifier => false,
+        _ => view.servers().any(|server| server.declares(&key)),
     }
 }
 
@@ -352,7 +342,7 @@ fn headline(view: &View, tally: Tally) -> Headline {
         (UNSURE, "The manifests are invalid; the last good ones are in force".to_owned())
     } else if content.pending().next().is_some() {
         (UNSURE, waiting(content.pending().map(|(_, withheld)| withheld)))
-    } else if let fought @ 1.. = contended(content) {
+    } else if let fought @ 1.. = contended(view) {
         let are = if fought == 1 { "is" } else { "are" };
         (UNSURE, format!("{} {are} undone again and again", count(fought, "object")))
     } else if total == 0 {
@@ -375,15 +365,10 @@ fn headline(view: &View, tally: Tally) -> Headline {
     Headline { standing, text, says: says.join(" · ") }
 }
 
-fn is_fought(condition: &&Condition) -> bool {
-    condition.condition_type == CONTENDED && condition.status == crate::api::ConditionStatus::True
-}
-
 /// How many objects something keeps undoing.
-fn contended(content: &Content) -> usize {
-    let fought = |conditions: &[Condition]| conditions.iter().any(|it| it.condition_type == CONTENDED);
-    let objects = content.servers.values().flat_map(|server| &server.conditions);
-    objects.filter(|(_, conditions)| fought(conditions)).map(|(object, _)| object).collect::<BTreeSet<_>>().len()
+fn contended(view: &View) -> usize {
+    let fought = view.attention().filter(|(_, _, all)| all.iter().any(is_contended));
+    fought.map(|(_, object, _)| object).collect::<BTreeSet<_>>().len()
 }
 
 fn tiles(tally: Tally, asking: &Asking) -> Vec<Tile> {
