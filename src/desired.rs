@@ -12,6 +12,7 @@ use crate::api::{
     ContainerSelector, DeletionPolicy, DestinationType, Membership, ObjectKey, ProxyType, Replacement, ServerRole,
     SshSpec, TlsSpec,
 };
+use crate::backup::policy::Policy;
 use crate::workload::Workload;
 use crate::workload::database::Connection;
 use crate::workload::stack::Stack;
@@ -247,6 +248,8 @@ pub struct DesiredMember {
     pub was: Option<ObjectKey>,
     /// Containers of these names, which something else made, ran it before.
     pub replaces: Vec<String>,
+    /// Copies of its data.
+    pub backup: Option<Arc<Policy>>,
     /// A stack of Docker Compose that Landfall brings up. It has its containers on networks of its own, whatever `connect` says.
     pub stack: Option<Arc<Stack>>,
 }

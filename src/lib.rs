@@ -17,6 +17,7 @@ pub mod desired;
 pub mod doctor;
 pub mod drift;
 pub mod graph;
+pub mod instance;
 pub mod manifest;
 pub mod notice;
 pub mod observed;

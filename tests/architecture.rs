@@ -12,6 +12,7 @@ const CORE: &[&str] = &[
     "annotations",
     "api",
     "backup",
+    "instance",
     "manifest",
     "notice",
     "desired",
@@ -62,6 +63,7 @@ const SHELL_FILES: &[&str] = &[];
 /// Dependencies that compute and nothing else.
 const CORE_CRATES: &[&str] = &[
     "annotate_snippets",
+    "croner",
     "hmac",
     "ipnet",
     "jiff",

@@ -43,11 +43,15 @@ pub const RESOURCE_REFERENCE_PATTERN: &str =
 pub const SECRET_KEY_PATTERN: &str = "^[A-Za-z0-9_.-]+$";
 /// What a notifier posts to.
 pub const HTTP_URL_PATTERN: &str = "^https?://[^/?# ]+[^ ]*$";
+/// A path that begins at the root, and has no part that leads up.
+pub const ABSOLUTE_PATH_PATTERN: &str = "^/([^/:]+/?)*$";
+/// A public key of age.
+pub const AGE_RECIPIENT_PATTERN: &str = "^age1[a-z0-9]{58}$";
 /// A media type, with parameters or without.
 pub const CONTENT_TYPE_PATTERN: &str = "^[a-z]+/[a-zA-Z0-9.+-]+(; ?[a-zA-Z0-9=_-]+)*$";
 
 /// Every pattern above and what it means; `validate` and editors show that in place of the pattern.
-pub const PATTERN_WORDS: [(&str, &str); 21] = [
+pub const PATTERN_WORDS: [(&str, &str); 23] = [
     (NAME_PATTERN, "must be lower-case letters, digits and `-`, beginning and ending with a letter or digit"),
     (REFERENCE_PATTERN, "must be `name` or `namespace/name`, in lower-case letters, digits and `-`"),
     (NAMESPACE_OR_ALL_PATTERN, "must be a namespace, or `*` for all of them"),
@@ -60,6 +64,8 @@ pub const PATTERN_WORDS: [(&str, &str); 21] = [
     (MAC_PATTERN, "must be six pairs of hexadecimal digits, such as 02:42:0a:2a:00:0a"),
     (HTTP_URL_PATTERN, "must be `http://…` or `https://…`"),
     (CONTENT_TYPE_PATTERN, "must be a media type, such as `application/json`"),
+    (ABSOLUTE_PATH_PATTERN, "must be a path that begins with `/`; what is elsewhere is mounted there (rclone, sshfs)"),
+    (AGE_RECIPIENT_PATTERN, "must be a recipient of age (`age1…`): age-keygen prints one for each key"),
     (PROTOCOL_PATTERN, "must be `tcp`, `udp` or `sctp`"),
     (
         RESOURCE_REFERENCE_PATTERN,

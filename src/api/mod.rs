@@ -24,7 +24,7 @@ pub use resource::{
 pub use server::{ProxySpec, ProxyType, ServerRole, ServerSpec, SshSpec, SubnetPoolSpec, TlsSpec};
 
 pub use workload::{
-    DatabaseField, DatabaseSource, FileSpec, HookSpec, HooksSpec, LoggingSpec, ResourcesSpec, RolloutSpec,
+    BackupSpec, DatabaseField, DatabaseSource, FileSpec, HookSpec, HooksSpec, LoggingSpec, ResourcesSpec, RolloutSpec,
     RolloutStrategy, SopsSource, ValueFrom,
 };
 

@@ -73,6 +73,8 @@ pub enum NotifierEvent {
     Contended,
     /// Few addresses of a network are left, or few ranges of a pool.
     AddressesLow,
+    /// A backup that was due was not written.
+    BackupFailed,
     /// A server cannot be looked at.
     ServerDown,
     /// It can again.
@@ -84,12 +86,13 @@ pub enum NotifierEvent {
 }
 
 impl NotifierEvent {
-    pub const ALL: [NotifierEvent; 9] = [
+    pub const ALL: [NotifierEvent; 10] = [
         NotifierEvent::DriftFound,
         NotifierEvent::Healed,
         NotifierEvent::Blocked,
         NotifierEvent::Contended,
         NotifierEvent::AddressesLow,
+        NotifierEvent::BackupFailed,
         NotifierEvent::ServerDown,
         NotifierEvent::ServerBack,
         NotifierEvent::ManifestInvalid,
@@ -108,6 +111,7 @@ impl NotifierEvent {
             NotifierEvent::Blocked => "Blocked",
             NotifierEvent::Contended => "Contended",
             NotifierEvent::AddressesLow => "AddressesLow",
+            NotifierEvent::BackupFailed => "BackupFailed",
             NotifierEvent::ServerDown => "ServerDown",
             NotifierEvent::ServerBack => "ServerBack",
             NotifierEvent::ManifestInvalid => "ManifestInvalid",

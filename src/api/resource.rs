@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::meta::{
     DOCKER_NAME_PATTERN, HOST_NAME_PATTERN, MAC_PATTERN, ObjectRef, PROJECT_PATTERN, PROTOCOL_PATTERN, VARIABLE_PATTERN,
 };
-use super::workload::{FileSpec, HooksSpec, LoggingSpec, ResourcesSpec, RolloutSpec, SopsSource, ValueFrom};
+use super::workload::{
+    BackupSpec, FileSpec, HooksSpec, LoggingSpec, ResourcesSpec, RolloutSpec, SopsSource, ValueFrom,
+};
 
 /// Finds the containers of an adopted resource. Every criterion given must hold; `names` and `swarmServices` hold when any entry does.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -310,6 +312,9 @@ pub struct ApplicationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 128), regex(pattern = DOCKER_NAME_PATTERN))]
     pub container_name: Option<String>,
+    /// Copies of the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupSpec>,
 }
 
 /// Database engines that Landfall knows how to run.
@@ -440,6 +445,9 @@ pub struct DatabaseSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 3600))]
     pub stop_grace_period_seconds: Option<u32>,
+    /// Copies of the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupSpec>,
 }
 
 /// A stack of Docker Compose.
@@ -502,6 +510,9 @@ pub struct ServiceSpec {
     /// Managed: port within the containers of a service that the proxy talks to, by the service's name. Absent: the only one that it exposes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub target_ports: BTreeMap<String, u32>,
+    /// Copies of the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupSpec>,
 }
 
 impl ApplicationSpec {
@@ -546,6 +557,7 @@ impl ApplicationSpec {
             hooks: None,
             depends_on: Vec::new(),
             container_name: None,
+            backup: None,
         }
     }
 }
@@ -570,6 +582,7 @@ impl DatabaseSpec {
             args: Vec::new(),
             config: None,
             stop_grace_period_seconds: None,
+            backup: None,
         }
     }
 }

@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::meta::{ObjectRef, SECRET_KEY_PATTERN};
+use super::meta::{ABSOLUTE_PATH_PATTERN, AGE_RECIPIENT_PATTERN, ObjectRef, SECRET_KEY_PATTERN};
 
 /// A value that is not in the manifest: exactly one of the fields.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ValueFrom {
     /// Environment variable of the Landfall process.
@@ -153,6 +153,39 @@ pub struct HookSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 86400))]
     pub timeout_seconds: Option<u32>,
+}
+
+/// Copies of the data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupSpec {
+    /// Directory for the archives, an absolute path of the machine that `landfall run`, `apply` or `delete` runs on.
+    #[schemars(regex(pattern = ABSOLUTE_PATH_PATTERN), example = &"/srv/backups")]
+    pub to: String,
+    /// When `landfall run` makes one: five fields as for cron, or `@daily` and the like. Absent: it makes none by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), example = &"15 3 * * *")]
+    pub schedule: Option<String>,
+    /// Time zone of the schedule, as the IANA database names it. Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), example = &"Europe/Berlin")]
+    pub time_zone: Option<String>,
+    /// How many archives stay. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub keep: Option<u32>,
+    /// Recipients of age that the archives are encrypted for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = AGE_RECIPIENT_PATTERN)))]
+    pub encrypt_to: Vec<String>,
+    /// Volumes are copied while containers write to them; otherwise those are stopped meanwhile. Dumps of databases stop nothing in either case.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
+    pub live: bool,
+    /// Managed: `delete` and pruning make a backup first, and remove nothing where it fails.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
+    pub before_delete: bool,
 }
 
 /// Where the daemon sends what the containers write.

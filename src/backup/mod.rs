@@ -1,6 +1,7 @@
 //! Backups as values: what an archive says of itself, and what each database engine is asked to write and read.
 
 pub mod database;
+pub mod policy;
 pub mod retention;
 
 use serde::{Deserialize, Serialize};

@@ -80,7 +80,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let Loaded { manifests, revision, .. } = args.git.load(&args.manifests, &args.state, context)?;
     let selection = args.scope.select(&manifests, context);
     let store = record::store(&args.state, &args.set)?;
+    let remembered = record::guarded(context, store.as_ref())?;
     let request = Request {
+        guarded: Arc::new(remembered.keys().cloned().collect()),
         prune: args.pruning.prune,
         allow_mass_delete: args.pruning.allow_mass_delete,
         overlays: record::overlays(context, store.as_ref())?.into(),
@@ -113,6 +115,24 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let run = Run { pass, selection: selection.as_ref(), args: &args.servers, context, consent: &consent };
     let started = Instant::now();
     let Some(mut ended) = context.block_on(run.pass())?? else { return Ok(called_off(context)) };
+    let unsaved = transfer::unsaved(ended.report.servers.iter().map(|it| (&it.server, it.notes.as_slice())));
+    let saving = transfer::Saving {
+        desired: &desired,
+        observed: &ended.observed,
+        remembered: &remembered,
+        set: &args.set.set,
+        servers: &args.servers,
+        state: &args.state,
+        records: store.as_ref(),
+        context,
+    };
+    let saved = saving.save(&unsaved)?;
+    let request = Request { saved, ..request.clone() };
+    let run = Run { pass: servers::pass(&desired, &request, &kept, &args.servers), ..run };
+    if !request.saved.is_empty() {
+        let Some(next) = context.block_on(run.pass())?? else { return Ok(called_off(context)) };
+        ended.add(next);
+    }
     if args.wait {
         let deadline = Instant::now() + args.servers.timeout;
         while !ended.interrupted && waits(&ended.report) {

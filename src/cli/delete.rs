@@ -11,7 +11,7 @@ use super::apply::{self, Ended, Format, Run};
 use super::args::{self, ManifestArgs, ServerArgs, SetArgs, StateArgs};
 use super::pause::Paused;
 use super::repository::{GitArgs, Loaded, in_force};
-use super::{Context, Error, Exit, diff, record, report, servers, target};
+use super::{Context, Error, Exit, diff, record, report, servers, target, transfer};
 use crate::api::{Kind, ObjectKey, ProxyType};
 use crate::desired::{DesiredMember, DesiredServer, DesiredState, Endpoint, Proxy, ProxyInstance};
 use crate::engine::{ContainerDetail, EngineError, Reader, Writer, connect};
@@ -71,6 +71,9 @@ pub(super) struct Args {
     /// Configuration of a load balancer elsewhere, a Caddy's or a Traefik's, in which the destination may be named; repeats
     #[arg(long, value_name = "FILE")]
     proxy_config: Vec<PathBuf>,
+    /// Remove what `backup.beforeDelete` protects without a backup
+    #[arg(long)]
+    no_backup: bool,
     /// Show what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -91,16 +94,37 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let desired = concerned(args::desired(&manifests, &args.set.set), &manifests, &keys);
     let kept = servers::kept(&args.state)?;
 
+    let store = record::store(&args.state, &args.set)?;
+    let remembered = record::guarded(context, store.as_ref())?;
     // A look first: to find out what is unknown, and to show what refers to what is about to go.
     let mut request = Request {
         delete: keys.iter().map(|key| (key.clone(), DeleteMode::Guarded)).collect(),
         only_delete: true,
+        guarded: std::sync::Arc::new(remembered.keys().cloned().collect()),
         overlays: record::overlays(context, record::store(&args.state, &args.set)?.as_ref())?.into(),
         protected: record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?.into(),
         ..Request::default()
     };
     let look = servers::preview(context, &servers::pass(&desired, &request, &kept, &args.servers), &args.servers)?;
     let unknown = unknown(&look.plan);
+    let unsaved = transfer::unsaved(look.plan.servers.iter().map(|it| (&it.server, it.notes.as_slice())));
+    request.saved = match args.dry_run || args.no_backup {
+        // It will be backed up, or is not to be.
+        true => unsaved.into_iter().map(|(object, _)| object).collect(),
+        false => {
+            let saving = transfer::Saving {
+                desired: &desired,
+                observed: &look.observed,
+                remembered: &remembered,
+                set: &args.set.set,
+                servers: &args.servers,
+                state: &args.state,
+                records: store.as_ref(),
+                context,
+            };
+            saving.save(&unsaved)?
+        }
+    };
     request.delete.retain(|key, _| !unknown.contains(key));
     if unknown.is_empty() || args.ignore_not_found {
         if request.delete.is_empty() {

@@ -8,6 +8,7 @@ mod approve;
 mod args;
 mod backup;
 mod client;
+mod clone;
 mod completion;
 mod delete;
 mod describe;
@@ -32,12 +33,14 @@ mod output;
 mod pause;
 mod progress;
 mod record;
+mod relocate;
 mod report;
 mod repository;
 mod restore;
 mod rollout;
 mod run;
 mod scan;
+mod schedule;
 mod schema;
 mod seen;
 mod servers;
@@ -110,6 +113,8 @@ enum Command {
     Delete(delete::Args),
     Backup(Box<backup::Args>),
     Restore(restore::Args),
+    Clone(clone::Args),
+    Move(relocate::Args),
     Doctor(doctor::Args),
     Subnets(subnets::Args),
     Top(top::Args),
@@ -141,6 +146,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::Delete(args) => delete::run(&args, context),
         Command::Backup(args) => backup::run(&args, context),
         Command::Restore(args) => restore::run(&args, context),
+        Command::Clone(args) => clone::run(&args, context),
+        Command::Move(args) => relocate::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Subnets(args) => subnets::run(&args, context),
         Command::Top(args) => top::run(&args, context),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::args::{SetArgs, StateArgs};
 use super::{Context, Error};
-use crate::api::{Condition, ConditionStatus, DestinationType, ObjectKey};
+use crate::api::{BackupSpec, Condition, ConditionStatus, DestinationType, ObjectKey};
 use crate::desired::DesiredState;
 use crate::manifest::Manifests;
 use crate::observed::Observations;
@@ -53,6 +53,12 @@ pub(super) fn protecting(context: &Context, store: &dyn Records) -> Result<BTree
             BTreeSet::new()
         }
     })
+}
+
+/// Resources that are removed only after a backup, as last declared.
+pub(super) fn guarded(context: &Context, store: &dyn Records) -> Result<BTreeMap<ObjectKey, BackupSpec>, Error> {
+    let objects = context.block_on(store.objects())?.unwrap_or_default();
+    Ok(records::guarded(&objects).map(|(key, spec)| (key.clone(), spec.clone())).collect())
 }
 
 /// Destinations whose network was one of a Swarm when it was last seen. Without a record the servers alone tell.

@@ -12,7 +12,7 @@ use super::identity::IdentityArgs;
 use super::listen::ListenArgs;
 use super::output::LogFormat;
 use super::repository::GitArgs;
-use super::{Context, Error, Exit, keeper, servers};
+use super::{Context, Error, Exit, keeper, schedule, servers};
 use crate::api::ConditionStatus;
 use crate::controller::board::Board;
 use crate::controller::run::{Command, Ended, Options, run as run_loop};
@@ -136,6 +136,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         let listeners = listening.open(&web, &own).await?;
         tokio::spawn(signals.forward(sender.clone()));
         tokio::spawn(keeper::keep(directory.clone(), board.clone(), servers::options(&args.servers)));
+        tokio::spawn(schedule::keep(schedule::Scheduler {
+            state: directory.clone(),
+            set: args.set.set.clone(),
+            board: board.clone(),
+            options: servers::options(&args.servers),
+            commands: sender.clone(),
+        }));
         let place =
             Place { directory: own.clone(), manifests: named, lock: lock.ok(), listeners, web, board: board.clone() };
         let mut running = std::pin::pin!(run_loop(options, journals, Some(store), board, commands));

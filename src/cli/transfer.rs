@@ -1,6 +1,6 @@
 //! What `backup` and `restore` have in common: the resource and its server, archives and their keys, and how far it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,16 +13,21 @@ use super::args::{self, ServerArgs, SetArgs, StateArgs};
 use super::repository::{Loaded, SourceArgs};
 use super::target;
 use super::{Context, Error, record, servers};
-use crate::api::{DatabaseEngine, Kind, ObjectKey, Spec};
-use crate::desired::DesiredServer;
-use crate::engine::{DockerReader, DockerWriter, connect};
+use crate::api::{BackupSpec, DatabaseEngine, Kind, ObjectKey, Spec};
+use crate::desired::{DesiredServer, DesiredState};
+use crate::engine::{DockerReader, DockerWriter, Reader, connect};
+use crate::instance::{Live, LiveContainer};
+use crate::manifest::Manifests;
+use crate::observed::Observations;
+use crate::plan::{Note, Reason};
 use crate::printable::one_line;
 use crate::store::records::Transfer;
 use crate::store::{Records, state_directory};
 use crate::transfer::directory::{Archive, Shelf};
 use crate::transfer::halt::Record;
 use crate::transfer::source::Resource;
-use crate::transfer::{Identities, TransferError, Watch};
+use crate::transfer::{Encryption, Identities, TransferError, Watch, backup};
+use crate::workload::identity;
 
 /// Where archives are unless something else is said.
 pub(super) const ROOT: &str = "./backups";
@@ -62,6 +67,8 @@ pub(super) struct Chosen {
     pub(super) writer: DockerWriter,
     /// Of the manifests, where they are from a repository.
     revision: Option<String>,
+    pub(super) manifests: Manifests,
+    pub(super) desired: DesiredState,
     records: Arc<dyn Records>,
     reader: DockerReader,
     set: String,
@@ -125,7 +132,30 @@ impl Chosen {
         let options = servers::options(server_args);
         let (writer, reader) = (connect::writer(&server, &options)?, connect::reader(&server, &options)?);
         let records = record::store(state_args, set)?;
-        Ok(Self { object, server, writer, revision, records, reader, set: set.set.clone(), engine })
+        let set = set.set.clone();
+        Ok(Self { object, server, writer, revision, manifests, desired, records, reader, set, engine })
+    }
+
+    /// What its manifest could be read off.
+    pub(super) async fn live(&self, resource: &Resource) -> Result<Live, TransferError> {
+        let mut live = Live { containers: Vec::new(), engine: resource.engine };
+        for detail in &resource.containers {
+            let Some(inspected) = self.reader.container(&detail.container.id).await? else { continue };
+            let of_image = self.reader.image(&detail.config.image_id).await?.unwrap_or_default();
+            live.containers.push(LiveContainer {
+                name: detail.container.name.clone(),
+                image: detail.container.image.clone(),
+                labels: detail.container.labels.clone(),
+                config: detail.config.clone(),
+                env: inspected.env,
+                of_image,
+            });
+        }
+        Ok(live)
+    }
+
+    pub(super) fn set(&self) -> &str {
+        &self.set
     }
 
     /// Writes down what was done, or why it was not; a refusal, which touches nothing, is no part of the history.
@@ -174,6 +204,109 @@ pub(super) const BACKUP: Deed =
     Deed { by: "backup", op: "BackUp", cause: "Requested", reasons: ("BackedUp", "BackupFailed") };
 pub(super) const RESTORE: Deed =
     Deed { by: "restore", op: "Restore", cause: "Requested", reasons: ("Restored", "RestoreFailed") };
+pub(super) const CLONE: Deed =
+    Deed { by: "clone", op: "CopyVolume", cause: "Requested", reasons: ("Cloned", "CloneFailed") };
+pub(super) const MOVE: Deed =
+    Deed { by: "move", op: "CopyVolume", cause: "Requested", reasons: ("Moved", "MoveFailed") };
+
+const BEFORE_DELETE: Deed = Deed { by: "delete", cause: "BeforeDelete", ..BACKUP };
+
+/// Resources that a plan does not remove because there is no backup of them, with their servers.
+pub(super) fn unsaved<'p>(plan: impl Iterator<Item = (&'p ObjectKey, &'p [Note])>) -> BTreeSet<(ObjectKey, ObjectKey)> {
+    let notes = plan.flat_map(|(server, notes)| notes.iter().map(move |note| (server, note)));
+    let unsaved = notes.filter(|(_, note)| note.reason == Reason::BackupFailed);
+    unsaved.map(|(server, note)| (note.object.clone(), server.clone())).collect()
+}
+
+/// Backups of what is about to be removed, and what then may be. What cannot be backed up is said, and stays.
+pub(super) struct Saving<'a> {
+    pub(super) desired: &'a DesiredState,
+    pub(super) observed: &'a Observations,
+    /// As last declared.
+    pub(super) remembered: &'a BTreeMap<ObjectKey, BackupSpec>,
+    pub(super) set: &'a str,
+    pub(super) servers: &'a ServerArgs,
+    pub(super) state: &'a StateArgs,
+    pub(super) records: &'a dyn Records,
+    pub(super) context: &'a Context,
+}
+
+impl Saving<'_> {
+    pub(super) fn save(&self, unsaved: &BTreeSet<(ObjectKey, ObjectKey)>) -> Result<BTreeSet<ObjectKey>, Error> {
+        let mut saved: BTreeSet<ObjectKey> = unsaved.iter().map(|(object, _)| object.clone()).collect();
+        for (object, server) in unsaved {
+            let started = Instant::now();
+            let done = self.one(object, server)?;
+            let outcome = match &done {
+                Ok(path) => {
+                    self.context.say(&format!("{object} backed up to {} before it is removed", path.display()));
+                    Ok(format!("backed up to {} before it is removed", path.display()))
+                }
+                Err(error) => {
+                    saved.remove(object);
+                    let what = format!("{object} was not backed up (BackupFailed), and is not removed");
+                    self.context.error(&failed(error, &what));
+                    Err(error.to_string())
+                }
+            };
+            let Deed { by, op, cause, reasons } = BEFORE_DELETE;
+            let took = started.elapsed();
+            let transfer = Transfer { by, op, cause, reasons, object, server, revision: None, took, outcome };
+            record::record_transfer(self.context, self.records, &transfer)?;
+        }
+        Ok(saved)
+    }
+
+    /// As its manifest says it, or as its last one did, or as its container does.
+    fn policy(&self, object: &ObjectKey, server: &ObjectKey) -> Option<(BackupSpec, Option<DatabaseEngine>)> {
+        let members = self.desired.all_servers().flat_map(|it| &it.destinations).flat_map(|it| &it.members);
+        let mut declared = members.filter(|it| it.resource == *object).filter_map(|it| it.backup.as_ref());
+        if let Some(policy) = declared.next() {
+            return Some((policy.spec.clone(), policy.engine));
+        }
+        if let Some(spec) = self.remembered.get(object) {
+            return Some((spec.clone(), None));
+        }
+        let containers = &self.observed.get(server)?.as_ref().ok()?.containers;
+        let of_object = containers.iter().filter(|it| {
+            identity::of(&it.name, &it.labels).is_some_and(|it| it.object == *object && it.set == self.set)
+        });
+        let label = of_object.filter_map(|it| it.labels.get(identity::BEFORE_DELETE)).next()?;
+        Some((serde_json::from_str(label).ok()?, None))
+    }
+
+    fn one(&self, object: &ObjectKey, server: &ObjectKey) -> Result<Result<PathBuf, TransferError>, Error> {
+        let refused = |message: String| TransferError::Failed { message, hint: None };
+        let Some((spec, engine)) = self.policy(object, server) else {
+            return Ok(Err(refused("where its backups go is not known any more".to_owned())));
+        };
+        let Some(declared) = self.desired.all_servers().find(|it| it.key == *server) else {
+            return Ok(Err(refused(format!("{server} is not declared"))));
+        };
+        let options = servers::options(self.servers);
+        let (writer, reader) = (connect::writer(declared, &options)?, connect::reader(declared, &options)?);
+        let encryption = match Encryption::parse(&spec.encrypt_to) {
+            Ok(encryption) => encryption,
+            Err(problem) => return Ok(Err(refused(problem))),
+        };
+        let options = backup::Options {
+            root: PathBuf::from(&spec.to),
+            state: state(self.state)?,
+            live: spec.live,
+            encryption,
+            keep: spec.keep,
+            unmeasured: false,
+            before_restore: false,
+        };
+        let spinner = Spinner::new(self.context);
+        let done = self.context.block_on(async {
+            let resource = Resource::find(&reader, declared, object, self.set, engine).await?;
+            backup::backup(&writer, &resource, &options, &spinner, interrupted()).await
+        })?;
+        spinner.clear();
+        Ok(done.map(|done| done.archive.directory))
+    }
+}
 
 /// Starts what commands that are no more have stopped for a copy.
 pub(super) fn recover<'a>(
@@ -294,6 +427,16 @@ impl Watch for Spinner {
         tracing::info!("{text}");
         if let Some(bar) = &self.bar {
             bar.set_message(one_line(text).into_owned());
+        }
+    }
+
+    fn expect(&self, bytes: u64) {
+        let Some(bar) = self.bar.as_ref().filter(|_| bytes > 0) else { return };
+        bar.set_length(bytes);
+        if let Ok(style) =
+            ProgressStyle::with_template("{spinner} {msg} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+        {
+            bar.set_style(style);
         }
     }
 

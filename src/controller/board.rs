@@ -48,6 +48,9 @@ pub struct Content {
     pub counts: Counts,
     /// Of the controller itself.
     pub conditions: Vec<Condition>,
+    /// Of resources whose backups `run` makes, by object and server.
+    #[serde(skip)]
+    pub backups: BTreeMap<(ObjectKey, ObjectKey), BackupState>,
     /// What happened last, newest first.
     #[serde(skip)]
     pub recent: VecDeque<EventRecord>,
@@ -55,6 +58,16 @@ pub struct Content {
     pub suspended: BTreeSet<ObjectKey>,
     pub started: jiff::Timestamp,
     pub stopping: bool,
+}
+
+/// How it stands with the backups of one resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BackupState {
+    /// Of the newest archive.
+    pub last_success: Option<jiff::Timestamp>,
+    /// Why there is no newer one.
+    pub problem: Option<String>,
+    pub next: Option<jiff::Timestamp>,
 }
 
 /// The manifests as last read.
@@ -290,6 +303,7 @@ impl Board {
             servers: BTreeMap::new(),
             counts: Counts::default(),
             conditions: Vec::new(),
+            backups: BTreeMap::new(),
             recent: VecDeque::new(),
             suspended: BTreeSet::new(),
             started: jiff::Timestamp::now(),

@@ -19,7 +19,8 @@ use crate::report::json::Document;
 use crate::store::Records;
 use crate::store::recorder::{Health, Recorder};
 use crate::store::records::{
-    Batch, EventRecord, EventType, ObjectRecord, PassRecord, declare, note_use, operation_events, overlays, protected,
+    Batch, EventRecord, EventType, ObjectRecord, PassRecord, declare, guarded, note_use, operation_events, overlays,
+    protected,
 };
 
 /// Type of the controller's own condition about its store.
@@ -33,6 +34,7 @@ pub(super) struct Memory {
     objects: BTreeMap<ObjectKey, ObjectRecord>,
     protected: Arc<BTreeSet<ObjectKey>>,
     overlays: Arc<BTreeSet<ObjectKey>>,
+    guarded: Arc<BTreeSet<ObjectKey>>,
     /// What each server refused in its last pass.
     refused: BTreeMap<ObjectKey, BTreeSet<(ObjectKey, &'static str)>>,
 }
@@ -65,6 +67,7 @@ impl Memory {
             objects: BTreeMap::new(),
             protected: Arc::default(),
             overlays: Arc::default(),
+            guarded: Arc::default(),
             refused: BTreeMap::new(),
         }
     }
@@ -73,6 +76,7 @@ impl Memory {
     fn recall(&mut self) {
         self.protected = Arc::new(protected(&self.objects).cloned().collect());
         self.overlays = Arc::new(overlays(&self.objects).cloned().collect());
+        self.guarded = Arc::new(guarded(&self.objects).map(|(key, _)| key.clone()).collect());
     }
 
     /// Waits for what is still to be written, for a moment.
@@ -88,6 +92,10 @@ impl Memory {
     }
 
     /// Destinations whose network was one of a Swarm when it was last seen.
+    pub(super) fn guarded(&self) -> Arc<BTreeSet<ObjectKey>> {
+        Arc::clone(&self.guarded)
+    }
+
     pub(super) fn overlays(&self) -> Arc<BTreeSet<ObjectKey>> {
         Arc::clone(&self.overlays)
     }

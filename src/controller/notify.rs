@@ -126,6 +126,13 @@ impl Notifiers {
         self.tell(vec![Notice { event, object, server, reason, message: message.to_owned() }]);
     }
 
+    /// A backup that was due was not written.
+    pub fn backup_failed(&self, object: ObjectKey, server: ObjectKey, message: &str) {
+        let event = NotifierEvent::BackupFailed;
+        let (reason, message) = (event.as_str().to_owned(), message.to_owned());
+        self.tell(vec![Notice { event, object: Some(object), server: Some(server), reason, message }]);
+    }
+
     /// The manifests are invalid, for that reason, or valid again.
     pub fn manifests(&self, reason: Option<&str>, message: &str) {
         let event = if reason.is_some() { NotifierEvent::ManifestInvalid } else { NotifierEvent::ManifestValid };

@@ -34,6 +34,8 @@ pub(super) struct Start {
     /// Destinations that their last known policy protects from pruning.
     pub(super) protected: Arc<BTreeSet<ObjectKey>>,
     pub(super) overlays: Arc<BTreeSet<ObjectKey>>,
+    /// Resources that are removed only after a backup.
+    pub(super) guarded: Arc<BTreeSet<ObjectKey>>,
     /// Fingerprint of deletions that somebody has agreed to.
     pub(super) approved: Option<String>,
     /// Resources whose containers are replaced although nothing differs.
@@ -100,13 +102,14 @@ async fn isolated<T>(work: impl Future<Output = Result<T, String>>) -> Result<T,
 
 /// Observes, plans and executes one server.
 async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
-    let Start { pass: _, desired, writers, own, hold, protected, overlays, approved, restart, lane } = start;
+    let Start { pass: _, desired, writers, own, hold, protected, overlays, guarded, approved, restart, lane } = start;
     let request = Request {
         prune: shared.options.prune,
         allow_mass_delete: shared.options.allow_mass_delete,
         approved: approved.into_iter().collect(),
         protected,
         overlays,
+        guarded,
         restart,
         failed_attempts: desired.servers.keys().next().map(|server| shared.attempts.of(server)).unwrap_or_default(),
         ..Request::default()

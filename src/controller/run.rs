@@ -99,6 +99,8 @@ pub enum Command {
     Suspend { object: ObjectKey, suspend: bool },
     /// The same, with who asks for it: that is written down.
     By { who: String, command: Box<Command> },
+    /// A backup that was due has ended: where it is, or why there is none.
+    BackedUp { object: ObjectKey, server: ObjectKey, outcome: Result<String, String> },
     /// Read the manifests now.
     Reload,
     /// The first drains, the second aborts.
@@ -447,6 +449,18 @@ impl Loop {
                 tracing::info!(fingerprint, "deletions are approved");
                 vec![Event::Approved { fingerprint }]
             }
+            Command::BackedUp { object, server, outcome } => {
+                match outcome {
+                    Ok(message) => {
+                        self.memory.happened(EventType::Normal, &server, &object, "BackedUp", &message);
+                    }
+                    Err(message) => {
+                        self.memory.happened(EventType::Warning, &server, &object, "BackupFailed", &message);
+                        self.shared.notifiers.backup_failed(object, server, &message);
+                    }
+                }
+                Vec::new()
+            }
             Command::Restart { resource } => {
                 let events = self.looks_at(|server| is_on(&resource, server));
                 self.restarts.insert(resource);
@@ -498,7 +512,7 @@ impl Loop {
                 (Some(object), "SuspendRequested", format!("{who} suspended it"))
             }
             Command::Suspend { object, .. } => (Some(object), "ResumeRequested", format!("{who} resumed it")),
-            Command::By { .. } | Command::Reload | Command::Stop => return,
+            Command::By { .. } | Command::BackedUp { .. } | Command::Reload | Command::Stop => return,
         };
         tracing::info!(who, reason, object = object.map(ObjectKey::to_string), "asked for");
         self.memory.event(EventType::Normal, object, reason, &message, None);
@@ -815,13 +829,24 @@ impl Loop {
 
     fn start_pass(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<Subject>, approved: Option<String>) {
         let shared = Arc::clone(&self.shared);
-        let (protected, overlays) = (self.memory.protected(), self.memory.overlays());
+        let (protected, overlays, guarded) = (self.memory.protected(), self.memory.overlays(), self.memory.guarded());
         let (desired, restart) = (self.focused(&server), self.restarts_on(&server));
         let writers = Arc::clone(&self.writers);
         let lane = Lane::Repairs;
         let own = self.links.get_mut(&server).map(Link::urgent);
-        let start =
-            pass::Start { pass, desired, writers, own: None, hold, protected, overlays, approved, restart, lane };
+        let start = pass::Start {
+            pass,
+            desired,
+            writers,
+            own: None,
+            hold,
+            protected,
+            overlays,
+            guarded,
+            approved,
+            restart,
+            lane,
+        };
         let urgent = Arc::new(Notify::new());
         if self.hinted.remove(&server) {
             urgent.notify_one();
@@ -854,14 +879,15 @@ impl Loop {
     /// Beside the passes, and in nobody's turn: it mostly waits.
     fn start_rollout(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<Subject>) {
         let shared = Arc::clone(&self.shared);
-        let (protected, overlays) = (self.memory.protected(), self.memory.overlays());
+        let (protected, overlays, guarded) = (self.memory.protected(), self.memory.overlays(), self.memory.guarded());
         // Once: what has been replaced is not replaced again.
         let (desired, restart) = (self.focused(&server), self.restarts_on(&server));
         self.restarts.retain(|resource| !restart.contains(resource));
         let writers = Arc::clone(&self.writers);
         let lane = Lane::Rollout;
         let (approved, own) = (None, None);
-        let start = pass::Start { pass, desired, writers, own, hold, protected, overlays, approved, restart, lane };
+        let start =
+            pass::Start { pass, desired, writers, own, hold, protected, overlays, guarded, approved, restart, lane };
         self.background.handle().spawn(async move {
             let span = tracing::info_span!("rollout", server = %server.path(), pass);
             let ended = pass::run(&shared, start).instrument(span).await;

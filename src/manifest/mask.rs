@@ -88,7 +88,7 @@ fn secret_field(line: &str) -> Option<usize> {
 }
 
 /// Whether what has that name is most likely a secret.
-pub(super) fn is_secret_name(name: &str) -> bool {
+pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_lowercase();
     known_names().contains(&name) || NAMES.contains(&name.as_str()) || WORDS.iter().any(|word| name.contains(word))
 }

@@ -28,6 +28,7 @@ use serde_json::Value;
 
 pub use base::Base;
 pub use diagnostic::{Diagnostic, Severity, count};
+pub use mask::is_secret_name;
 
 use crate::api::{Kind, Object, ObjectKey, Spec};
 use crate::desired::{DesiredServer, DesiredState};

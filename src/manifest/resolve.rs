@@ -19,6 +19,7 @@ use crate::api::{
     NotifierSpec, NotifierType, Object, ObjectKey, ObjectRef, Placement, ProxySpec, ProxyType, ServerRole, ServerSpec,
     ServiceSpec, Spec, SubnetSpec,
 };
+use crate::backup::policy::{Policy, Schedule, ScheduleError};
 use crate::desired::{
     DesiredDestination, DesiredEndpoint, DesiredMember, DesiredNetwork, DesiredServer, DesiredSubnet, Proxy,
     ProxyInstance, is_host,
@@ -772,6 +773,7 @@ impl<'a> Resolver<'a> {
             Spec::Service(spec) => spec.start_after_repair,
             Spec::Server(_) | Spec::Destination(_) | Spec::Notifier(_) => false,
         };
+        let backup = self.backup(at, &loaded.object.spec);
         let (was, replaces) = self.predecessors(at, loaded, matches!(run, Some(Run::Managed(_))));
         let mut endpoint = placement.endpoint.map(|endpoint| self.endpoint(at, endpoint)).unwrap_or_default();
         let name = &loaded.object.metadata.name;
@@ -816,10 +818,38 @@ impl<'a> Resolver<'a> {
                     workload,
                     was: was.clone(),
                     replaces: replaces.clone(),
+                    backup: backup.clone(),
                     stack,
                 });
             }
         }
+    }
+
+    /// A schedule that can be read, in a time zone that there is.
+    fn backup(&mut self, at: usize, spec: &Spec) -> Option<Arc<Policy>> {
+        let (backup, engine) = match spec {
+            Spec::Application(spec) => (spec.backup.as_ref(), None),
+            Spec::Database(spec) => (spec.backup.as_ref(), spec.engine),
+            Spec::Service(spec) => (spec.backup.as_ref(), None),
+            Spec::Server(_) | Spec::Destination(_) | Spec::Notifier(_) => (None, None),
+        };
+        let backup = backup?;
+        let is_read = backup.schedule.as_deref().map(|pattern| Schedule::parse(pattern, backup.time_zone.as_deref()));
+        match is_read {
+            Some(Err(error @ ScheduleError::Pattern(..))) => {
+                self.report(at, &["spec".into(), "backup".into(), "schedule".into()], |span| {
+                    Problem::new(span, error.to_string())
+                        .hint("five fields as for cron: `15 3 * * *` is every night at 3:15")
+                });
+            }
+            Some(Err(error @ ScheduleError::Zone(_))) => {
+                self.report(at, &["spec".into(), "backup".into(), "timeZone".into()], |span| {
+                    Problem::new(span, error.to_string()).hint("as the IANA database names it, such as Europe/Berlin")
+                });
+            }
+            _ => {}
+        }
+        Some(Arc::new(Policy { spec: backup.clone(), engine }))
     }
 
     /// The destination that a resource is deployed to, and the field that says so.
@@ -916,6 +946,7 @@ impl<'a> Resolver<'a> {
             containers,
             endpoint: _,
             start_after_repair: _,
+            backup: _,
             role,
             image,
             pull_policy,
@@ -995,6 +1026,7 @@ impl<'a> Resolver<'a> {
             containers,
             endpoint: _,
             start_after_repair: _,
+            backup: _,
             engine,
             version,
             storage,
@@ -1040,6 +1072,7 @@ impl<'a> Resolver<'a> {
             containers,
             endpoint,
             start_after_repair: _,
+            backup: _,
             compose,
             connect_to_destination: _,
             domains,

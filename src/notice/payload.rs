@@ -62,6 +62,7 @@ fn bad(event: NotifierEvent) -> bool {
         NotifierEvent::Blocked
             | NotifierEvent::Contended
             | NotifierEvent::AddressesLow
+            | NotifierEvent::BackupFailed
             | NotifierEvent::ServerDown
             | NotifierEvent::ManifestInvalid
     )
@@ -73,6 +74,7 @@ fn tag(event: NotifierEvent) -> &'static str {
         | NotifierEvent::Blocked
         | NotifierEvent::Contended
         | NotifierEvent::AddressesLow
+        | NotifierEvent::BackupFailed
         | NotifierEvent::ManifestInvalid => "warning",
         NotifierEvent::ServerDown => "rotating_light",
         NotifierEvent::Healed | NotifierEvent::ServerBack | NotifierEvent::ManifestValid => "white_check_mark",
@@ -86,6 +88,7 @@ fn title(notice: &Notice) -> String {
         NotifierEvent::Blocked => "is blocked",
         NotifierEvent::Contended => "is contended",
         NotifierEvent::AddressesLow => "has few addresses left",
+        NotifierEvent::BackupFailed => "has no new backup",
         NotifierEvent::ServerDown => "cannot be reached",
         NotifierEvent::ServerBack => "is back",
         NotifierEvent::ManifestInvalid => "cannot be used",

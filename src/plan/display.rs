@@ -106,6 +106,8 @@ words!(Reason {
     PortTaken,
     DataIncompatible,
     VolumeChanged,
+    BackupFailed,
+    VolumeIncomplete,
     SecretMissing,
     HookFailed,
     ProxyUnsupported,

@@ -101,6 +101,10 @@ pub struct Request {
     pub neighbours: BTreeMap<ObjectKey, Vec<ObservedNetwork>>,
     /// Resources whose containers are replaced by new ones although nothing differs.
     pub restart: BTreeSet<ObjectKey>,
+    /// Resources that are removed only after a backup, as far as that was known when a manifest last declared them.
+    pub guarded: Arc<BTreeSet<ObjectKey>>,
+    /// Those of which one was made, or that are removed without.
+    pub saved: BTreeSet<ObjectKey>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

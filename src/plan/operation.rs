@@ -835,6 +835,10 @@ pub enum Reason {
     DataIncompatible,
     /// The declared volume is another than the one with the data.
     VolumeChanged,
+    /// A backup that has to be there first is not.
+    BackupFailed,
+    /// The volume is being filled with a copy.
+    VolumeIncomplete,
     /// A value that comes from elsewhere is not there.
     SecretMissing,
     /// A job before a rollout failed.

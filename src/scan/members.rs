@@ -371,6 +371,7 @@ fn document(
                 connect_to_destination: true,
                 domains: BTreeMap::new(),
                 target_ports: BTreeMap::new(),
+                backup: None,
             }))
         }
         Kind::Application | Kind::Server | Kind::Destination | Kind::Notifier => {

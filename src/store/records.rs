@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::api::{Condition, ConditionStatus, DeletionPolicy, DestinationType, Kind, ObjectKey};
+use crate::api::{BackupSpec, Condition, ConditionStatus, DeletionPolicy, DestinationType, Kind, ObjectKey};
 use crate::desired::DesiredState;
 use crate::plan::facts::ServerFacts;
 use crate::report::{OperationReport, Outcome, Report};
@@ -120,6 +120,9 @@ pub struct ObjectRecord {
     /// Of a destination, as last declared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
+    /// Of a resource that is removed only after a backup: what that is, as last declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_delete: Option<BackupSpec>,
     /// Of a destination whose network was seen: of which kind it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_type: Option<DestinationType>,
@@ -189,7 +192,7 @@ impl ObjectRecord {
 
     /// Nothing is worth keeping of an object that no manifest declares, but what protects it.
     pub fn is_forgettable(&self) -> bool {
-        !self.declared && self.deletion_policy != Some(DeletionPolicy::Orphan)
+        !self.declared && self.deletion_policy != Some(DeletionPolicy::Orphan) && self.before_delete.is_none()
     }
 }
 
@@ -298,6 +301,11 @@ pub fn protected(objects: &BTreeMap<ObjectKey, ObjectRecord>) -> impl Iterator<I
         .map(|(key, _)| key)
 }
 
+/// Resources that are removed only after a backup, declared or not.
+pub fn guarded(objects: &BTreeMap<ObjectKey, ObjectRecord>) -> impl Iterator<Item = (&ObjectKey, &BackupSpec)> {
+    objects.iter().filter_map(|(key, record)| Some((key, record.before_delete.as_ref()?)))
+}
+
 /// Destinations whose network was one of a Swarm when it was last seen.
 pub fn overlays(objects: &BTreeMap<ObjectKey, ObjectRecord>) -> impl Iterator<Item = &ObjectKey> {
     objects.iter().filter(|(_, record)| record.network_type == Some(DestinationType::Swarm)).map(|(key, _)| key)
@@ -312,6 +320,12 @@ pub fn declare(
 ) -> BTreeMap<ObjectKey, Option<ObjectRecord>> {
     let policies: BTreeMap<&ObjectKey, DeletionPolicy> =
         desired.destinations().map(|(_, destination)| (&destination.key, destination.deletion_policy)).collect();
+    let members = desired.destinations().flat_map(|(_, destination)| &destination.members);
+    let backups: BTreeMap<&ObjectKey, BackupSpec> = members
+        .filter_map(|member| Some((&member.resource, member.backup.as_ref()?)))
+        .filter(|(_, policy)| policy.spec.before_delete)
+        .map(|(key, policy)| (key, policy.spec.clone()))
+        .collect();
     let mut changed = BTreeMap::new();
     for (key, record) in objects.iter_mut().filter(|_| complete) {
         if record.declared && !fingerprints.contains_key(key) {
@@ -329,6 +343,7 @@ pub fn declare(
         }
         record.declared = true;
         record.deletion_policy = policies.get(key).copied();
+        record.before_delete = backups.get(key).cloned();
         if *record != before {
             changed.insert(key.clone(), Some(record.clone()));
         }

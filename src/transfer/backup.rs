@@ -15,7 +15,6 @@ use super::{TransferError, Watch};
 use crate::backup::database::{Tool, Verb};
 use crate::backup::{Consistency, Content, DatabaseFacts, FORMAT, Manifest, Part};
 use crate::engine::Writer;
-use crate::observed::ContainerId;
 
 /// How an archive is written.
 #[derive(Debug, Clone)]
@@ -187,52 +186,14 @@ impl Run<'_> {
             };
             return Ok(self.manifest(consistency, None, parts, warnings));
         }
-        self.can_be_stopped()?;
+        self.resource.can_be_stopped()?;
         let record = Record::write(&self.options.state, halted)?;
-        let copied = async {
-            record.stop(self.engine, self.watch).await?;
-            let before = self.starts(&record).await?;
-            let parts = self.volumes().await?;
-            if self.starts(&record).await? != before {
-                return Err(TransferError::failed(
-                    "something started a container again while its volumes were copied",
-                    "suspend the resource in `landfall run`, or copy while it runs with --live",
-                ));
-            }
-            Ok(parts)
-        };
         let copied = tokio::select! {
-            copied = copied => copied,
+            copied = record.while_stopped(self.engine, self.watch, self.volumes()) => copied,
             () = interrupted => Err(TransferError::Interrupted),
         };
         record.start(self.engine, self.watch).await?;
         Ok(self.manifest(Consistency::Stopped, None, copied?, warnings))
-    }
-
-    /// A task of a Swarm that is stopped is replaced by another one.
-    fn can_be_stopped(&self) -> Result<(), TransferError> {
-        let of_swarm = |name: &str| name == "com.docker.swarm.service.name";
-        let task = self.resource.containers.iter().find(|it| it.container.labels.keys().any(|key| of_swarm(key)));
-        match task {
-            None => Ok(()),
-            Some(task) => Err(TransferError::refused(
-                format!(
-                    "{} is a task of a Swarm service, which starts another one when it is stopped",
-                    task.container.name
-                ),
-                "scale the service to 0 first, or copy while it runs with --live",
-            )),
-        }
-    }
-
-    /// When each of them was last started, and whether it runs.
-    async fn starts(&self, record: &Record) -> Result<Vec<(ContainerId, String, bool)>, TransferError> {
-        let mut starts = Vec::new();
-        for container in &record.halted.containers {
-            let Some(detail) = self.engine.workload(&container.id).await? else { continue };
-            starts.push((container.id.clone(), detail.config.started, detail.container.state.is_live()));
-        }
-        Ok(starts)
     }
 
     async fn volumes(&self) -> Result<Vec<Part>, TransferError> {

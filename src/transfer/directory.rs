@@ -57,6 +57,16 @@ impl Shelf {
         &self.directory
     }
 
+    /// When the newest one that is complete was begun.
+    pub fn latest(&self) -> Option<Timestamp> {
+        let name = self.names().ok()?.pop()?;
+        jiff::civil::DateTime::strptime(TIME, name)
+            .ok()?
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .ok()
+            .map(|it| it.timestamp())
+    }
+
     /// Names of what is complete, oldest first.
     pub fn names(&self) -> Result<Vec<String>, TransferError> {
         let entries = match fs::read_dir(&self.directory) {

@@ -17,12 +17,14 @@ use super::{TransferError, Watch};
 use crate::api::ObjectKey;
 use crate::engine::{EngineErrorKind, Writer};
 use crate::observed::ContainerId;
-use crate::workload::identity::{HELD_UNTIL, HOLDS, holds};
+use crate::workload::identity::{HELD_UNTIL, HOLDS, MOVED_TO, holds};
 
 const DIRECTORY: &str = "halted";
 const LARGEST: u64 = 1 << 20;
 /// Longest copy for which a controller leaves containers stopped.
 const HELD: Duration = Duration::from_secs(12 * 3600);
+/// The same for what was moved: until the manifests say so, and it goes.
+const MOVED: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What was stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +37,9 @@ pub struct Halted {
     pub image: String,
     /// What that container is called.
     pub holder: String,
+    /// Where the resource is moved to. They stay stopped once that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_to: Option<String>,
 }
 
 impl Halted {
@@ -49,6 +54,7 @@ impl Halted {
                 .collect(),
             image: resource.containers.first().map(|it| it.config.image_id.clone()).unwrap_or_default(),
             holder: format!("landfall-hold-{}", cuid2::create_id()),
+            moved_to: None,
         }
     }
 }
@@ -123,7 +129,7 @@ impl Record {
 
     /// Stops what is on record, and keeps a controller from starting it again.
     pub async fn stop(&self, engine: &dyn Writer, watch: &dyn Watch) -> Result<(), TransferError> {
-        let Halted { containers, image, holder, .. } = &self.halted;
+        let Halted { containers, image, holder, moved_to, .. } = &self.halted;
         if containers.is_empty() {
             return Ok(());
         }
@@ -133,19 +139,50 @@ impl Record {
                 engine.discard_container(&other.id).await?;
             }
         }
-        let until = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + HELD;
+        let until = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let until = until + if moved_to.is_some() { MOVED } else { HELD };
         let ids: Vec<&str> = containers.iter().map(|it| it.id.as_str()).collect();
-        let labels = BTreeMap::from([
+        let mut labels = BTreeMap::from([
             (HELPER.to_owned(), "hold".to_owned()),
             (HOLDS.to_owned(), ids.join(",")),
             (HELD_UNTIL.to_owned(), until.as_secs().to_string()),
         ]);
+        labels.extend(moved_to.iter().map(|to| (MOVED_TO.to_owned(), to.clone())));
         create(engine, holder.clone(), labels, image, Vec::new(), None).await?;
         for container in &self.halted.containers {
             watch.step(&format!("stopping {}", container.name));
             engine.stop_container(&container.id).await?;
         }
         Ok(())
+    }
+
+    /// Does something while all of it is stopped, which is an error if that did not last.
+    pub async fn while_stopped<T>(
+        &self,
+        engine: &dyn Writer,
+        watch: &dyn Watch,
+        work: impl Future<Output = Result<T, TransferError>>,
+    ) -> Result<T, TransferError> {
+        self.stop(engine, watch).await?;
+        let before = self.starts(engine).await?;
+        let done = work.await?;
+        if self.starts(engine).await? != before {
+            return Err(TransferError::failed(
+                "something started a container again while its volumes were copied",
+                "suspend the resource in `landfall run`, or copy while it runs with --live",
+            ));
+        }
+        Ok(done)
+    }
+
+    /// When each of them was last started, and whether it runs.
+    async fn starts(&self, engine: &dyn Writer) -> Result<Vec<(ContainerId, String, bool)>, TransferError> {
+        let mut starts = Vec::new();
+        for container in &self.halted.containers {
+            let Some(detail) = engine.workload(&container.id).await? else { continue };
+            starts.push((container.id.clone(), detail.config.started, detail.container.state.is_live()));
+        }
+        Ok(starts)
     }
 
     /// Starts everything that is on record again and forgets it. What cannot be started stays on record.
@@ -200,6 +237,7 @@ mod tests {
             containers: Vec::new(),
             image: String::new(),
             holder: String::new(),
+            moved_to: None,
         };
         assert!(Record::left_behind(state.path()).unwrap().is_empty());
         let record = Record::write(state.path(), halted.clone()).unwrap();

@@ -4,7 +4,9 @@
 //! on disk before it is stopped, and is started again by whoever finds that record without its process.
 
 pub mod backup;
+pub mod copy;
 pub mod directory;
+mod fill;
 pub mod halt;
 mod part;
 pub mod restore;
@@ -20,12 +22,15 @@ use thiserror::Error;
 
 use crate::engine::EngineError;
 
+pub use fill::NewVolume;
 pub use part::{Encryption, Identities};
 
 /// Told how far a transfer is. Must not block.
 pub trait Watch: Send + Sync {
     /// What is done now.
     fn step(&self, _text: &str) {}
+    /// So many bytes are to pass in all.
+    fn expect(&self, _bytes: u64) {}
     /// So many further bytes have passed.
     fn moved(&self, _bytes: u64) {}
     /// Something a user should know of.

@@ -48,8 +48,11 @@ impl Resource {
         let members: Vec<&DesiredMember> =
             server.destinations.iter().flat_map(|it| &it.members).filter(|it| it.resource == *object).collect();
         let listed = reader.containers().await?;
-        let is_ours =
-            |container: &ObservedContainer| members.iter().any(|member| is_of(member, container, object, set));
+        let is_ours = |container: &ObservedContainer| match members.as_slice() {
+            // Its manifest is gone; what Landfall made says whose it is.
+            [] => is_made_for(container, object, set),
+            members => members.iter().any(|member| is_of(member, container, object, set)),
+        };
         let (ours, others): (Vec<_>, Vec<_>) = listed.into_iter().partition(is_ours);
         let mut containers = Vec::new();
         for container in ours.into_iter().filter(|it| !it.name.ends_with(NEXT)) {
@@ -137,12 +140,34 @@ impl Resource {
         }
     }
 
+    /// A task of a Swarm that is stopped is replaced by another one.
+    pub(super) fn can_be_stopped(&self) -> Result<(), TransferError> {
+        let of_swarm = |name: &str| name == "com.docker.swarm.service.name";
+        let task = self.containers.iter().find(|it| it.container.labels.keys().any(|key| of_swarm(key)));
+        match task {
+            None => Ok(()),
+            Some(task) => Err(TransferError::refused(
+                format!(
+                    "{} is a task of a Swarm service, which starts another one when it is stopped",
+                    task.container.name
+                ),
+                "scale the service to 0 first, or copy while it runs with --live",
+            )),
+        }
+    }
+
     pub(super) fn absent(&self) -> TransferError {
         TransferError::failed(
             format!("there is no container of {} on {}", self.object, self.server),
             "`landfall describe` shows what it looks for; `landfall apply` makes one that is managed",
         )
     }
+}
+
+fn is_made_for(container: &ObservedContainer, object: &ObjectKey, set: &str) -> bool {
+    let of_stack = || stack::owner(&container.labels).is_some_and(|it| it.object == *object && it.set == set);
+    identity::of(&container.name, &container.labels).is_some_and(|it| it.object == *object && it.set == set)
+        || of_stack()
 }
 
 /// Whether a container is of the resource, which is declared as `member`.

@@ -64,7 +64,7 @@ impl<'a> Helper<'a> {
         Ok(())
     }
 
-    fn broken(&self, source: std::io::Error) -> TransferError {
+    pub(super) fn broken(&self, source: std::io::Error) -> TransferError {
         TransferError::Failed { message: format!("reading the volume {} broke off: {source}", self.volume), hint: None }
     }
 
@@ -157,6 +157,22 @@ pub(super) async fn create(
         drainable: false,
     };
     Ok(engine.create_container(&create, NOWHERE, &EndpointSettings::default()).await?)
+}
+
+/// Bytes that can still be written to the volume, as `df` of the image says; `None` where it has none.
+pub(super) async fn room(engine: &dyn Writer, volume: &str, image: &str) -> Result<Option<u64>, TransferError> {
+    let mount = Mount { target: PLACE.to_owned(), source: MountSource::Volume(volume.to_owned()), read_only: true };
+    let command = vec!["-c".to_owned(), "sleep 86400".to_owned()];
+    let id = make(engine, "room", image, vec![mount], Some(command)).await?;
+    let asked = async {
+        engine.start_container(&id).await?;
+        engine.exec_output(&id, &["df", "-Pk", PLACE], 4096).await
+    };
+    let asked = asked.await;
+    engine.discard_container(&id).await?;
+    // The line after the headings: file system, blocks, used, available.
+    let available = |answer: String| answer.lines().nth(1)?.split_whitespace().nth(3)?.parse::<u64>().ok();
+    Ok(asked.ok().and_then(available).map(|kibibytes| kibibytes << 10))
 }
 
 /// Removes everything in the volumes, by a shell of the image.

@@ -10,6 +10,7 @@ use prometheus::{TEXT_FORMAT, TextEncoder};
 
 use super::view::{Standing, View};
 use super::{Problem, WebState};
+use crate::api::ObjectKey;
 use crate::controller::board::{Content, Durations};
 
 pub(super) async fn metrics(State(state): State<WebState>) -> Result<Response, Problem> {
@@ -75,6 +76,22 @@ fn families(view: &View, streams: usize) -> Vec<MetricFamily> {
             one(whole(streams as u64)),
         ),
     ];
+    let backups = || content.backups.iter();
+    let of = |(object, server): &(ObjectKey, ObjectKey)| {
+        vec![label("object", &object.to_string()), label("server", &server.path())]
+    };
+    all.extend([
+        gauge(
+            "landfall_backup_last_success_timestamp_seconds",
+            "When the newest backup of a resource with a schedule was made.",
+            backups().filter_map(|(key, state)| Some((of(key), seconds(state.last_success?)))),
+        ),
+        gauge(
+            "landfall_backup_failed",
+            "1 where the last backup that was due of a resource with a schedule was not written.",
+            backups().map(|(key, state)| (of(key), f64::from(u8::from(state.problem.is_some())))),
+        ),
+    ]);
     all.extend(of_manifests(content));
     all.extend(of_servers(view));
     // One without a series yet is nothing that the format could say.

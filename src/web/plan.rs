@@ -32,7 +32,7 @@ use crate::report::Report;
 use crate::secrets;
 use crate::store::Journals;
 use crate::store::known::Known;
-use crate::store::records::{ObjectRecord, overlays, protected};
+use crate::store::records::{ObjectRecord, guarded, overlays, protected};
 
 /// Manifests of one request. A thousand destinations take a third of it.
 pub(super) const BODY: usize = 1 << 20;
@@ -139,6 +139,7 @@ fn make(
         prune,
         protected: Arc::new(protected(objects).cloned().collect()),
         overlays: Arc::new(overlays(objects).cloned().collect()),
+        guarded: Arc::new(guarded(objects).map(|(key, _)| key.clone()).collect()),
         ..Request::default()
     };
     let pass = Pass {

@@ -35,6 +35,12 @@ pub const DRAIN: &str = "landfall.drain";
 pub const HOLDS: &str = "landfall.holds";
 /// Until when that counts, in seconds since the epoch: who copies may be no more.
 pub const HELD_UNTIL: &str = "landfall.held-until";
+/// On a container that holds others stopped: the destination that the resource was moved to.
+pub const MOVED_TO: &str = "landfall.moved-to";
+/// On a container that is never started: names of volumes that are being filled, with commas between. Nothing is put on them meanwhile.
+pub const FILLS: &str = "landfall.fills";
+/// On a managed container: the backup that has to be made before it is removed, as JSON. Its manifest may be gone by then.
+pub const BEFORE_DELETE: &str = "landfall.before-delete";
 /// What a new container is called until the old one is gone.
 pub const NEXT: &str = "-next";
 /// What a one-shot container before a rollout is called, after the resource.
@@ -70,6 +76,11 @@ pub fn of(name: &str, labels: &BTreeMap<String, String>) -> Option<Identity> {
 /// Whether that container keeps the other one stopped.
 pub fn holds(labels: &BTreeMap<String, String>, id: &str) -> bool {
     labels.get(HOLDS).is_some_and(|held| held.split(',').any(|held| held == id))
+}
+
+/// Whether that container says that the volume is being filled.
+pub fn fills(labels: &BTreeMap<String, String>, volume: &str) -> bool {
+    labels.get(FILLS).is_some_and(|filled| filled.split(',').any(|filled| filled == volume))
 }
 
 /// Whether it kept others stopped, and counts no more. `now` in seconds since the epoch.

@@ -18,14 +18,14 @@ metadata: { name: web }
 spec: { server: edge, network: { name: web-net } }
 ";
 
-fn server(host: &Host) -> String {
+pub(super) fn server(host: &Host) -> String {
     format!(
         "apiVersion: landfall/v1\nkind: Server\nmetadata: {{ name: edge }}\nspec: {{ endpoint: '{}' }}\n{DESTINATION}",
         host.endpoint()
     )
 }
 
-fn databases(host: &Host) -> String {
+pub(super) fn databases(host: &Host) -> String {
     let database = |name: &str, spec: &str| {
         format!(
             "---\napiVersion: landfall/v1\nkind: Database\nmetadata: {{ name: {name} }}\nspec:\n  destination: web\n  image: {IMAGE}\n  \
@@ -43,9 +43,9 @@ fn path_of(world: &World, printed: &str) -> PathBuf {
     world.path().join(printed.trim())
 }
 
-fn sql(host: &Host, database: &str, statement: &str) -> String {
+pub(super) fn sql(host: &Host, database: &str, statement: &str) -> String {
     let line = match database {
-        "orders" => {
+        "orders" | "copy" => {
             "PGPASSWORD=$(cat /landfall/password) psql -h 127.0.0.1 -U keeper -d goods -P pager=off -qtAc \"$0\""
         }
         _ => "MYSQL_PWD=$(cat /landfall/password) mariadb -h 127.0.0.1 -u keeper -D goods -B -N -e \"$0\"",
@@ -196,14 +196,14 @@ fn with_volume() -> (Host, World, PathBuf) {
     (host, world, volume)
 }
 
-fn shell(directory: &Path, script: &str) -> String {
+pub(super) fn shell(directory: &Path, script: &str) -> String {
     let output = Command::new("sh").args(["-ec", script]).current_dir(directory).output().unwrap();
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// Everything about the files that a backup keeps.
-const LOOK: &str = "find . -mindepth 1 -printf '%P %y %m %U:%G %l %Ts\\n' | LC_ALL=C sort; find . -type f ! -name hole -exec sha256sum {} + | LC_ALL=C sort; \
+pub(super) const LOOK: &str = "find . -mindepth 1 -printf '%P %y %m %U:%G %l %Ts\\n' | LC_ALL=C sort; find . -type f ! -name hole -exec sha256sum {} + | LC_ALL=C sort; \
                     stat -c '%h %n' hard one; stat -c %a:%u .";
 
 #[test]
@@ -368,4 +368,90 @@ fn a_controller_leaves_stopped_what_is_copied_and_starts_it_when_the_copy_was_ki
     until("started again", &mut controller, || host.state("default-shop-1") == "running");
     controller.signal("TERM");
     assert_eq!(controller.ended(), 0);
+}
+
+/// What was missed while no controller ran is made up for once, by a schedule; what fails is told.
+#[test]
+fn run_makes_the_backups_that_are_due_and_tells_of_those_that_fail() {
+    let host = Host::start();
+    let _ = host.container("none");
+    let directory = tempfile::tempdir().unwrap();
+    let kept = directory.path().join("kept");
+    let backup =
+        format!("  backup: {{ to: {}, schedule: '0 3 * * *', timeZone: Europe/Berlin, keep: 2 }}\n", kept.display());
+    let world = World::new(&(application(&host) + &backup));
+    world.run("apply").expect(0);
+    let volume = host.data_directory().join("volumes/uploads/_data");
+    shell(&volume, "echo text >file");
+    for _ in 0..2 {
+        world.run(&format!("backup app shop --to {}", kept.display())).expect(0);
+    }
+    let shelf = kept.join("application/default/shop");
+    // As if the controller had been down for a week.
+    shell(&shelf, "n=1; for it in 2*; do mv $it 2026010${n}T030001Z; n=$((n + 1)); done");
+    let mut controller = Controller::start(&world, &[]);
+    let names = || shell(&shelf, "ls -d 2*").lines().map(str::to_owned).collect::<Vec<_>>();
+    until("the backup that was missed", &mut controller, || !names().contains(&"20260101T030001Z".to_owned()));
+    assert_eq!((names().len(), names()[0].as_str()), (2, "20260102T030001Z"), "one for all that were missed");
+    until("started again", &mut controller, || host.state("default-shop-1") == "running");
+    let events = || world.run("events --for application/shop -o json").expect(0).stdout;
+    until("the event", &mut controller, || events().contains("\"BackedUp\""));
+    assert!(events().contains(&format!("backed up to {}", shelf.join(&names()[1]).display())));
+    let first = names();
+
+    // What cannot be written is told, and repairs go on.
+    shell(directory.path(), "mv kept away; echo >kept");
+    let manifests = std::fs::read_to_string(world.path().join("manifests/all.yaml")).unwrap();
+    world.write("manifests/all.yaml", &manifests.replace("0 3 * * *", "* * * * *"));
+    until("the failure", &mut controller, || events().contains("\"BackupFailed\""));
+    assert_eq!(host.state("default-shop-1"), "running");
+    host.disconnect("web-net", "default-shop-1");
+    until("the repair", &mut controller, || super::keep::is_on(&host, "default-shop-1", "web-net"));
+    shell(directory.path(), "rm kept; mv away kept");
+    assert_eq!(names(), first, "what is there stays where a backup fails");
+    controller.signal("TERM");
+    assert_eq!(controller.ended(), 0);
+}
+
+/// A deletion whose backup fails is refused, by `delete` and by pruning alike; one whose backup is there is done.
+#[test]
+fn nothing_is_removed_without_the_backup_that_has_to_be_there_first() {
+    let host = Host::start();
+    let _ = host.container("none");
+    let directory = tempfile::tempdir().unwrap();
+    let kept = directory.path().join("kept");
+    let shelf = kept.join("application/default/shop");
+    let backup = format!("  backup: {{ to: {}, beforeDelete: true }}\n", kept.display());
+    let with = application(&host) + &backup;
+    let world = World::new(&with);
+    world.run("apply").expect(0);
+    shell(&host.data_directory().join("volumes/uploads/_data"), "echo text >file");
+
+    // The directory cannot be written to.
+    std::fs::write(&kept, "").unwrap();
+    let refused = world.run("delete app shop --yes").expect(3);
+    assert!(refused.stderr.contains("was not backed up (BackupFailed), and is not removed"), "{refused}");
+    assert_eq!(host.state("default-shop-1"), "running");
+    world.write("manifests/all.yaml", &server(&host));
+    let refused = world.run("apply --prune --yes").expect(3);
+    assert!(refused.stderr.contains("was not backed up (BackupFailed), and is not removed"), "{refused}");
+    assert_eq!(host.state("default-shop-1"), "running");
+
+    // Also where nothing but the container says so: a machine without a record.
+    std::fs::remove_file(&kept).unwrap();
+    let pruned = world.run("apply --prune --yes --state elsewhere").expect(0);
+    assert!(pruned.stderr.contains("before it is removed"), "{pruned}");
+    assert!(super::workloads::names(&host).is_empty());
+    assert_eq!(shell(&shelf, "ls -d 2* | wc -l").trim(), "1");
+
+    // As declared, and with what is wished in the manifest.
+    world.write("manifests/all.yaml", &with);
+    world.run("apply").expect(0);
+    let deleted = world.run("delete app shop --yes").expect(0);
+    assert!(deleted.stderr.contains("Application/default/shop backed up to"), "{deleted}");
+    assert!(super::workloads::names(&host).is_empty());
+    assert_eq!(shell(&shelf, "ls -d 2* | wc -l").trim(), "2");
+    world.run("apply").expect(0);
+    world.run("delete app shop --yes --no-backup").expect(0);
+    assert_eq!(shell(&shelf, "ls -d 2* | wc -l").trim(), "2");
 }

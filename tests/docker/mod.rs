@@ -23,6 +23,7 @@ mod keep;
 mod leaving;
 mod lifecycle;
 mod minimum;
+mod moves;
 mod notify;
 mod observe;
 mod outage;

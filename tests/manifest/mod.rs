@@ -1,6 +1,7 @@
 //! From bytes to the desired state: what is accepted, and what is said about the rest.
 
 mod robustness;
+mod schedules;
 mod schema;
 mod sources;
 mod verdicts;

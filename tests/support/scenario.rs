@@ -559,6 +559,7 @@ fn member(kind: Kind, path: &str) -> MemberBuilder {
     MemberBuilder(DesiredMember {
         was: None,
         replaces: Vec::new(),
+        backup: None,
         resource,
         selector,
         endpoint: DesiredEndpoint::default(),

@@ -570,6 +570,10 @@ impl Reader for DockerWriter {
         self.reader.volume_sizes().await
     }
 
+    async fn storage(&self) -> Result<Storage, EngineError> {
+        self.reader.storage().await
+    }
+
     async fn recent_events(&self, since: i64) -> Result<Vec<EngineEvent>, EngineError> {
         self.reader.recent_events(since).await
     }

@@ -97,6 +97,9 @@ impl<'a> Managed<'a, '_> {
                 self.stack.file
             )));
         }
+        if let Some(note) = super::incomplete(ctx, resource, self.made.volumes.iter()) {
+            return Some(note);
+        }
         let others: Vec<(&ObservedContainer, Option<Owner>)> =
             of_project(ctx, project).into_iter().map(|it| (it, stack::owner(&it.labels))).collect();
         if let Some((container, Some(owner))) =
@@ -521,6 +524,10 @@ pub(in crate::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
                 Note::refused(Reason::OwnershipConflict, &identity.object, message)
                     .hint(format!("remove it first, or remove the stack yourself: docker compose -p {project} down")),
             );
+            continue;
+        }
+        if let Some(note) = super::leaving::unsaved(ctx, &identity.object, containers.iter().copied()) {
+            notes.push(note);
             continue;
         }
         groups.extend(down(ctx, &project, &identity.object, &containers, cause));

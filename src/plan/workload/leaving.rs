@@ -3,9 +3,10 @@
 use super::call::{ContainerRef, WorkloadCall};
 use super::predecessors::takes_the_place_of;
 use super::{Call, Cause, Context, Group, Note, Operation, Reason};
+use crate::api::ObjectKey;
 use crate::observed::ObservedContainer;
 use crate::plan::{ContainerTarget, ownership};
-use crate::workload::identity::Identity;
+use crate::workload::identity::{self, Identity};
 
 /// Containers that the set runs on this server for resources that no longer are on their destinations, each with what becomes of it.
 pub(in crate::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
@@ -30,8 +31,17 @@ pub(in crate::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
             notes.push(Note::unmanaged(Reason::OwnershipConflict, &identity.object, message).hint(hint));
             continue;
         }
-        match cause_of_leaving(ctx, identity) {
-            Some(cause) => groups.push(remove(container, identity, cause)),
+        let cause = cause_of_leaving(ctx, identity);
+        if cause.is_some()
+            && let Some(note) = unsaved(ctx, &identity.object, [container])
+        {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+            continue;
+        }
+        match cause {
+            Some(cause) => groups.push(remove(ctx, container, identity, cause)),
             // The note on what is withheld names it.
             None if ctx.withheld => {}
             None => notes.push(
@@ -48,6 +58,33 @@ pub(in crate::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
         }
     }
     (groups, notes)
+}
+
+/// It is removed only after a backup, and nobody says that there is one.
+pub(super) fn unsaved<'c>(
+    ctx: &Context<'_>,
+    object: &ObjectKey,
+    containers: impl IntoIterator<Item = &'c ObservedContainer>,
+) -> Option<Note> {
+    let members = ctx.server.destinations.iter().flat_map(|it| &it.members).filter(|it| it.resource == *object);
+    let mut policies = members.map(|it| it.backup.as_ref().is_some_and(|policy| policy.spec.before_delete)).peekable();
+    let guarded = match policies.peek() {
+        // The manifest is there, and says it.
+        Some(_) => policies.any(|guarded| guarded),
+        None => {
+            ctx.request.guarded.contains(object)
+                || containers.into_iter().any(|it| it.labels.contains_key(identity::BEFORE_DELETE))
+        }
+    };
+    (guarded && !ctx.request.saved.contains(object)).then(|| {
+        let message = format!("{object} is removed only after a backup (`backup.beforeDelete`), and none was made.");
+        Note::refused(Reason::BackupFailed, object, message).hint(format!(
+            "`landfall delete` and `landfall apply --prune` make it first; without one: landfall delete {} {}/{} --no-backup",
+            object.kind.as_str().to_lowercase(),
+            object.namespace,
+            object.name
+        ))
+    })
 }
 
 /// Other manifests of the same set, which may well declare it.
@@ -82,7 +119,7 @@ pub(super) fn cause_of_leaving(ctx: &Context<'_>, identity: &Identity) -> Option
     }
 }
 
-fn remove(container: &ObservedContainer, identity: &Identity, cause: Cause) -> Group {
+fn remove(ctx: &Context<'_>, container: &ObservedContainer, identity: &Identity, cause: Cause) -> Group {
     let target = ContainerTarget::of(container);
     let operation = |call, disruptive| Operation {
         object: identity.object.clone(),
@@ -97,5 +134,20 @@ fn remove(container: &ObservedContainer, identity: &Identity, cause: Cause) -> G
     }
     let remove = WorkloadCall::RemoveContainer { container: ContainerRef::Existing(target), force: false };
     operations.push(operation(remove, false));
+    if let Some(holder) = holder(ctx, container) {
+        let holder = ContainerRef::Existing(ContainerTarget::of(holder));
+        operations.push(operation(WorkloadCall::RemoveContainer { container: holder, force: false }, false));
+    }
     Group { object: identity.object.clone(), operations, journal: None, completes: Vec::new(), needs: Vec::new() }
+}
+
+/// What holds it stopped because the resource was moved, and has nothing to hold after it.
+fn holder<'a>(ctx: &Context<'a>, container: &ObservedContainer) -> Option<&'a ObservedContainer> {
+    let containers = &ctx.host.state.containers;
+    let holder = containers
+        .iter()
+        .find(|it| it.labels.contains_key(identity::MOVED_TO) && identity::holds(&it.labels, container.id.as_str()))?;
+    // In the order in which they are removed.
+    let last = containers.iter().filter(|it| identity::holds(&holder.labels, it.id.as_str())).max_by_key(|it| &it.name);
+    last.is_some_and(|last| last.id == container.id).then_some(holder)
 }

@@ -91,6 +91,21 @@ pub(super) fn converge<'a>(
     }
 }
 
+/// One of the volumes is being filled with a copy.
+fn incomplete<'v>(ctx: &Context<'_>, resource: &ObjectKey, volumes: impl Iterator<Item = &'v String>) -> Option<Note> {
+    let mut markers = ctx.host.state.containers.iter().filter(|it| it.labels.contains_key(identity::FILLS)).peekable();
+    markers.peek()?;
+    let markers: Vec<&ObservedContainer> = markers.collect();
+    let (volume, marker) = volumes.into_iter().find_map(|volume| {
+        markers.iter().find(|it| identity::fills(&it.labels, volume)).map(|marker| (volume, marker))
+    })?;
+    let message = format!("The volume {volume:?} is being filled with a copy.");
+    Some(Note::waiting(Reason::VolumeIncomplete, resource, message).hint(format!(
+        "it is used when the copy is complete; one that was cut off is begun anew by the same command, or dropped: docker rm {}, and docker volume rm {volume}",
+        marker.name
+    )))
+}
+
 /// The user's labels over those of the routes.
 fn labels(
     ctx: &Context<'_>,
@@ -138,6 +153,13 @@ impl<'a> Managed<'a, '_> {
             return Some(Note::refused(Reason::SecretMissing, resource, message).hint(hint));
         }
         if let Some(note) = self.image_hindrance() {
+            return Some(note);
+        }
+        let volumes = self.workload.container.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Volume(name) => Some(name),
+            MountSource::Path(_) => None,
+        });
+        if let Some(note) = incomplete(self.ctx, resource, volumes) {
             return Some(note);
         }
         if let Some(note) = self.other_on_the_volume().or_else(|| self.data_hindrance()) {
@@ -377,6 +399,9 @@ impl<'a> Managed<'a, '_> {
             name,
         ));
         labels.extend(self.written().map(|written| (identity::DATA.to_owned(), written.label())));
+        let backup = self.member.backup.as_ref().filter(|policy| policy.spec.before_delete);
+        let backup = backup.and_then(|policy| serde_json::to_string(&policy.spec).ok());
+        labels.extend(backup.map(|spec| (identity::BEFORE_DELETE.to_owned(), spec)));
         let source = self.ctx.input.desired.source.as_ref();
         labels.extend(source.map(|source| (ownership::SOURCE.to_owned(), source.clone())));
         ContainerCreate {
