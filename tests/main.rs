@@ -8,6 +8,7 @@ mod conformance;
 mod convergence;
 mod docker;
 mod documents;
+mod fleet;
 mod git;
 mod hosts;
 mod manifest;

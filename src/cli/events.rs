@@ -8,6 +8,7 @@ use super::args::{SetArgs, StateArgs};
 use super::output::style::{GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
 use super::seen::{age, short_name};
+use super::shared::StoreArgs;
 use super::{Context, Error, Exit, record, target};
 use crate::api::ObjectKey;
 use crate::store::Records;
@@ -44,6 +45,8 @@ pub(super) struct Args {
     set: SetArgs,
     #[command(flatten)]
     state: StateArgs,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Output format; with `--watch`, one document for each event
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
@@ -70,7 +73,7 @@ const LOOK: Duration = Duration::from_millis(300);
 const ALL: usize = usize::MAX;
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let store = record::store(&args.state, &args.set)?;
+    let store = args.store.records(&args.state, &args.set)?;
     let wanted = Wanted::new(args)?;
     let mut latest = 0;
     let found = wanted.read(context, store.as_ref(), &mut latest)?;

@@ -15,9 +15,10 @@ use super::output::style::{BAD, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
 use super::repository::{Loaded, SourceArgs};
 use super::seen::{self, Seen, age, display_name, is_on, short_name};
+use super::shared::StoreArgs;
 use super::storage::{self, Stored};
 use super::target::{self, Target};
-use super::{Context, Error, Exit, servers};
+use super::{Context, Error, Exit, controllers, servers};
 use crate::api::{Condition, ConditionStatus, Kind, Object, ObjectKey, Spec};
 use crate::manifest::Manifests;
 use crate::manifest::suggest::did_you_mean;
@@ -32,6 +33,7 @@ use crate::store::records::{APPROVAL_PENDING, CONTENDED};
 ///
 /// KIND is server, destination, application, database or service, in the singular, the plural or short (dest, app, db, svc), several of
 /// them with commas between (`dest,app`), or `all`. `images` and `volumes` are what the servers keep: who uses each, and which nobody does.
+/// `controllers` are those that share a store: `--store` says which.
 /// A server that cannot be reached makes its objects Unknown, and the exit code 2.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -69,6 +71,8 @@ pub(super) struct Args {
     pub(super) servers: ServerArgs,
     #[command(flatten)]
     state: StateArgs,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
     /// Output format: table (columns that fit the terminal), wide (more columns, however wide), json, yaml, name (KIND/NAME, one a line),
     /// jsonpath=TEMPLATE or custom-columns=HEADING:PATH,… as for kubectl
     #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = Format::parse)]
@@ -126,6 +130,9 @@ impl Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
+    if controllers::is_meant(&args.kind) {
+        return controllers::run(args, context);
+    }
     // A word that means nothing is told before manifests are read.
     if Stored::parse(&args.kind).is_none() {
         kinds(&args.kind, &args.names)?;

@@ -9,6 +9,7 @@ use super::args::{SetArgs, StateArgs};
 use super::output::style::BOLD;
 use super::output::{Cell, DataFormat, Table};
 use super::seen::age;
+use super::shared::StoreArgs;
 use super::{Context, Error, Exit, record};
 use crate::store::records::PassRecord;
 
@@ -34,6 +35,8 @@ pub(super) struct Args {
     set: SetArgs,
     #[command(flatten)]
     state: StateArgs,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
@@ -47,7 +50,7 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let store = record::store(&args.state, &args.set)?;
+    let store = args.store.records(&args.state, &args.set)?;
     let unreadable = |error| record::unreadable(&error);
     if let Some(number) = args.pass {
         let pass = context.block_on(store.pass(number))?.map_err(unreadable)?.ok_or_else(|| {

@@ -10,10 +10,12 @@ mod backup;
 mod client;
 mod clone;
 mod completion;
+mod controllers;
 mod delete;
 mod describe;
 mod diff;
 mod doctor;
+mod drain;
 mod drift;
 mod error;
 mod events;
@@ -44,7 +46,9 @@ mod schedule;
 mod schema;
 mod seen;
 mod servers;
+mod shared;
 mod storage;
+mod store;
 mod subnets;
 mod target;
 mod top;
@@ -110,6 +114,8 @@ enum Command {
     Events(events::Args),
     History(history::Args),
     Approve(approve::Args),
+    Drain(drain::Args),
+    Store(store::Args),
     Delete(delete::Args),
     Backup(Box<backup::Args>),
     Restore(restore::Args),
@@ -134,6 +140,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::Diff(args) => diff::run(&args, context),
         Command::Apply(args) => apply::run(&args, context),
         Command::Run(args) => run::run(&args, context),
+        Command::Drain(args) => drain::run(&args, context),
+        Command::Store(args) => store::run(&args, context),
         Command::Drift(args) => drift::run(&args, context),
         Command::Get(args) => get::run(&args, context),
         Command::Describe(args) => describe::run(&args, context),

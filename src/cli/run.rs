@@ -12,15 +12,18 @@ use super::identity::IdentityArgs;
 use super::listen::ListenArgs;
 use super::output::LogFormat;
 use super::repository::GitArgs;
+use super::shared::StoreArgs;
 use super::{Context, Error, Exit, keeper, schedule, servers};
 use crate::api::ConditionStatus;
 use crate::controller::board::Board;
 use crate::controller::run::{Command, Ended, Options, run as run_loop};
 use crate::controller::source::{GitSource, Source};
 use crate::git::Repository;
+use crate::store::etcd::keeper::Joining;
+use crate::store::etcd::{self, Client, EtcdJournals, EtcdRecords, Shares};
 use crate::store::file::lock::{ControllerLock, Holder, LockError};
 use crate::store::file::{FileJournals, FileRecords};
-use crate::store::{set_directory, state_directory};
+use crate::store::{Journals, Records, set_directory, state_directory};
 use crate::web::{self, WebState, Webhook, WebhookSecret};
 
 /// Keeps the servers the way the manifests say, until told to stop
@@ -66,6 +69,11 @@ pub(super) struct Args {
     #[command(flatten)]
     state: StateArgs,
     #[command(flatten)]
+    store: StoreArgs,
+    /// How long the servers of a controller that has vanished are left to it, and about a third of how long others take to go on; 3s to 60s
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_ttl, help_heading = "Shared store")]
+    store_ttl: Duration,
+    #[command(flatten)]
     listen: ListenArgs,
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -90,8 +98,17 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     if let Err(error) = &lock {
         context.warn(&format!("{error}; nothing keeps a second controller of this set away"));
     }
-    let store = Arc::new(FileRecords::in_directory(&own));
-    let journals = Arc::new(FileJournals::in_state(&directory));
+    let shared = share(args)?;
+    let (store, journals) = match &shared {
+        Some(Shared { client, shares, .. }) => (
+            Arc::new(EtcdRecords::new(client.beside(), &args.set.set, Some(shares.held()))) as Arc<dyn Records>,
+            Arc::new(EtcdJournals::new(client.beside(), &args.set.set, shares.held())) as Arc<dyn Journals>,
+        ),
+        None => (
+            Arc::new(FileRecords::in_directory(&own)) as Arc<dyn Records>,
+            Arc::new(FileJournals::in_state(&directory)) as Arc<dyn Journals>,
+        ),
+    };
     let (manifests, webhook) = match wanted {
         Some(wanted) => {
             let branch = wanted.branch.clone();
@@ -114,6 +131,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         seed: u64::from(std::process::id()),
     };
     let board = Board::new(&args.set.set);
+    if shared.is_some() {
+        board.update(|content| content.fleet = Some(Arc::default()));
+    }
     let ended = context.block_on(async {
         let (sender, commands) = mpsc::channel(16);
         let signals = Signals::new().map_err(|error| Error::new("signals cannot be received").caused_by(&error))?;
@@ -130,7 +150,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             planner: web::Planner::new(
                 servers::options(&args.servers),
                 servers::observation(&args.servers),
-                Arc::clone(&journals) as _,
+                Arc::clone(&journals),
             ),
         });
         let listeners = listening.open(&web, &own).await?;
@@ -145,7 +165,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         }));
         let place =
             Place { directory: own.clone(), manifests: named, lock: lock.ok(), listeners, web, board: board.clone() };
-        let mut running = std::pin::pin!(run_loop(options, journals, Some(store), board, commands));
+        let shares = shared.as_ref().map(|shared| shared.shares.clone());
+        let sharing = shared.map(|shared| (shared.shares, shared.heard));
+        let mut running = std::pin::pin!(run_loop(options, journals, Some(store), board, commands, sharing));
         let ended = tokio::select! {
             ended = &mut running => Ok(ended),
             error = place.keep() => {
@@ -155,12 +177,40 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
                 Err(Error::new("the state directory was removed, and another controller has it now").caused_by(&error))
             }
         };
+        if let Some(shares) = shares {
+            shares.stop().await;
+        }
         ended
     })??;
     Ok(match ended {
         Ended::Drained => Exit::Done,
         Ended::Aborted => Exit::Interrupted,
     })
+}
+
+/// This controller's part in a fleet.
+struct Shared {
+    client: Client,
+    shares: Shares,
+    heard: mpsc::Receiver<Vec<u8>>,
+}
+
+fn share(args: &Args) -> Result<Option<Shared>, Error> {
+    let Some(client) = args.store.client()? else { return Ok(None) };
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host: String = host.chars().filter(|it| it.is_ascii_alphanumeric() || "-.".contains(*it)).take(63).collect();
+    let joining = Joining { client: client.clone(), set: args.set.set.clone(), host, ttl: args.store_ttl };
+    let started = etcd::keeper::start(joining);
+    let (shares, heard) = started.map_err(|error| Error::new("the locks have no thread").caused_by(&error))?;
+    Ok(Some(Shared { client, shares, heard }))
+}
+
+/// etcd counts whole seconds, and loses its leader for one or two.
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    match args::parse_duration(text)? {
+        ttl if ttl.subsec_nanos() == 0 && (3..=60).contains(&ttl.as_secs()) => Ok(ttl),
+        _ => Err("whole seconds, 3 to 60".to_owned()),
+    }
 }
 
 /// Type of the controller's own condition about the set's directory.

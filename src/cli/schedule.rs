@@ -96,12 +96,14 @@ fn told(error: &TransferError) -> String {
 impl Scheduler {
     /// What is due, and for the board when the others are.
     fn due(&self, tried: &BTreeMap<Key, Timestamp>, began: Timestamp, now: Timestamp) -> Vec<Job> {
-        let (declared, suspended) = {
+        let (declared, suspended, fleet) = {
             let content = self.board.read();
-            (Arc::clone(&content.declared), content.suspended.clone())
+            (Arc::clone(&content.declared), content.suspended.clone(), content.fleet.clone())
         };
+        // What another controller has, that one backs up.
+        let is_own = |server: &ObjectKey| fleet.as_ref().is_none_or(|fleet| fleet.is_own(server));
         let (mut due, mut states) = (Vec::new(), BTreeMap::new());
-        for server in declared.servers.values() {
+        for server in declared.servers.values().filter(|server| is_own(&server.key)) {
             for destination in &server.destinations {
                 for member in &destination.members {
                     let Some(policy) = &member.backup else { continue };

@@ -19,6 +19,7 @@ use crate::report::json::Document;
 use crate::report::{OperationReport, Outcome, Report};
 use crate::standing::Tally;
 use crate::status::Status;
+use crate::store::etcd::keeper::Fleet;
 use crate::store::records::{CONTENDED, EventRecord};
 use crate::subnets::{ServerUse, is_low};
 
@@ -58,6 +59,9 @@ pub struct Content {
     pub suspended: BTreeSet<ObjectKey>,
     pub started: jiff::Timestamp,
     pub stopping: bool,
+    /// Where there are several controllers: all of them, and who has which server.
+    #[serde(skip)]
+    pub fleet: Option<Arc<Fleet>>,
 }
 
 /// How it stands with the backups of one resource.
@@ -287,6 +291,12 @@ impl Durations {
 }
 
 impl Content {
+    /// Who has the server and since when, where there are several controllers.
+    pub fn keeper(&self, server: &ObjectKey) -> Option<(&str, jiff::Timestamp)> {
+        let lock = self.fleet.as_ref()?.live.locks.get(server)?;
+        Some((lock.holder.controller.as_str(), lock.holder.since))
+    }
+
     /// The deletions that wait for somebody to agree, and the server that they are on.
     pub fn pending(&self) -> impl Iterator<Item = (&str, &Withheld)> {
         self.servers.iter().filter_map(|(name, server)| Some((name.as_str(), server.pending.as_ref()?)))
@@ -308,6 +318,7 @@ impl Board {
             suspended: BTreeSet::new(),
             started: jiff::Timestamp::now(),
             stopping: false,
+            fleet: None,
         };
         Self { content: Arc::new(RwLock::new(content)), revision: watch::Sender::new(0) }
     }

@@ -86,6 +86,40 @@ impl Memory {
         }
     }
 
+    /// Resolves once everything is written that is known by now, or was given up.
+    pub(super) fn written(&self) -> impl Future<Output = ()> + Send + 'static {
+        let written = self.recorder.as_ref().map(Recorder::written);
+        async move {
+            if let Some(written) = written {
+                written.await;
+            }
+        }
+    }
+
+    /// Takes what was kept of a server by whoever had it before.
+    pub(super) fn recalled(&mut self, server: &ObjectKey, objects: BTreeMap<ObjectKey, ObjectRecord>) {
+        let path = server.path();
+        for (key, record) in objects {
+            let Some(known) = self.objects.get_mut(&key) else {
+                self.objects.insert(key, record);
+                continue;
+            };
+            if let Some(conditions) = record.conditions.get(&path) {
+                known.conditions.insert(&path, Arc::clone(conditions));
+            }
+            if known.fingerprint == record.fingerprint || !known.declared {
+                known.generation = known.generation.max(record.generation);
+            }
+            known.network_type = record.network_type.or(known.network_type);
+            known.unused_since = record.unused_since.or(known.unused_since);
+            if !known.declared {
+                known.deletion_policy = record.deletion_policy.or(known.deletion_policy);
+            }
+        }
+        self.refused.remove(server);
+        self.recall();
+    }
+
     /// Destinations that no manifest need declare to be protected from pruning.
     pub(super) fn protected(&self) -> Arc<BTreeSet<ObjectKey>> {
         Arc::clone(&self.protected)
@@ -101,7 +135,7 @@ impl Memory {
     }
 
     /// Keeps of which kind the networks are that were seen.
-    pub(super) fn networks(&mut self, facts: &ServerFacts) {
+    pub(super) fn networks(&mut self, server: &ObjectKey, facts: &ServerFacts) {
         let mut batch = Batch::default();
         for (key, facts) in facts.destinations.iter().filter(|(_, facts)| facts.network.is_some()) {
             let seen = Some(facts.destination_type);
@@ -115,6 +149,7 @@ impl Memory {
             }
         }
         batch.objects.extend(note_use(&mut self.objects, facts, jiff::Timestamp::now()));
+        batch.homes = batch.objects.keys().map(|key| (key.clone(), BTreeSet::from([server.clone()]))).collect();
         self.write(batch);
     }
 
@@ -122,7 +157,8 @@ impl Memory {
     pub(super) fn declared(&mut self, desired: &DesiredState, fingerprints: &BTreeMap<ObjectKey, String>) {
         let changed = declare(&mut self.objects, desired, fingerprints, true);
         self.recall();
-        self.write(Batch { objects: changed, ..Batch::default() });
+        let homes = homes(desired, changed.keys());
+        self.write(Batch { objects: changed, homes, ..Batch::default() });
     }
 
     /// Fills in what conditions say about time and generation, and keeps them. Transitions of a server become events.
@@ -299,6 +335,20 @@ impl Memory {
             recorder.record(batch);
         }
     }
+}
+
+/// The servers that objects are on.
+fn homes<'a>(
+    desired: &DesiredState,
+    objects: impl Iterator<Item = &'a ObjectKey>,
+) -> BTreeMap<ObjectKey, BTreeSet<ObjectKey>> {
+    let mut homes: BTreeMap<ObjectKey, BTreeSet<ObjectKey>> = BTreeMap::new();
+    for (server, destination) in desired.destinations() {
+        for object in destination.members.iter().map(|member| &member.resource).chain([&destination.key]) {
+            homes.entry(object.clone()).or_default().insert(server.key.clone());
+        }
+    }
+    objects.filter_map(|object| homes.remove(object).map(|servers| (object.clone(), servers))).collect()
 }
 
 /// Conditions that were met, so that equal ones are one.

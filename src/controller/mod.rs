@@ -11,6 +11,7 @@ pub mod notify;
 mod outcome;
 mod pass;
 pub mod run;
+mod sharing;
 pub mod source;
 pub mod state;
 mod stream;

@@ -53,7 +53,7 @@ impl Showing {
 impl Loop {
     /// What the pass came to, and what is to be shown of it.
     pub(super) fn take_pass(&mut self, server: &ObjectKey, ended: PassEnded) -> (PassOutcome, Showing) {
-        let PassEnded { pass, took, result } = ended;
+        let PassEnded { pass, took, result, fence: _ } = ended;
         self.shared.board.count(|counts| {
             counts.passes += 1;
             counts.took.add(took);
@@ -152,7 +152,7 @@ impl Loop {
 
     /// What a rollout came to. What there is now is shown by the pass that follows.
     pub(super) fn take_rollout(&mut self, server: &ObjectKey, ended: PassEnded) -> PassOutcome {
-        let PassEnded { pass, took, result } = ended;
+        let PassEnded { pass, took, result, fence: _ } = ended;
         let broken = result.is_err();
         let Done { desired, applied: Applied { observed, report }, .. } =
             result.unwrap_or_else(|message| self.broken(server, pass, message));
@@ -371,7 +371,7 @@ impl Loop {
         }
         let conditions = self.memory.conditions(server, finished, std::mem::take(&mut status.conditions));
         if let Some(facts) = status.servers.get(server).and_then(Option::as_ref) {
-            self.memory.networks(facts);
+            self.memory.networks(server, facts);
         }
         let mut shown = ServerState::new(server, pass, finished, status, document);
         shown.conditions = conditions;

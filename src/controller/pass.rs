@@ -13,7 +13,8 @@ use super::subject::{Subject, is_about_any};
 use crate::api::ObjectKey;
 use crate::desired::{DesiredServer, DesiredState};
 use crate::engine::DockerWriter;
-use crate::engine::connect;
+use crate::engine::connect::{self, ConnectOptions};
+use crate::engine::fence::Fence;
 use crate::execute::{Writers, execute};
 use crate::plan::cut::cut;
 use crate::plan::{Call, Group, Operation, Plan, Request, ServerPlan, Withheld};
@@ -41,6 +42,8 @@ pub(super) struct Start {
     /// Resources whose containers are replaced although nothing differs.
     pub(super) restart: BTreeSet<ObjectKey>,
     pub(super) lane: Lane,
+    /// The lock on the server, where there are several controllers.
+    pub(super) fence: Option<Fence>,
 }
 
 /// What a pass does of its plan.
@@ -56,6 +59,8 @@ pub(super) enum Lane {
 pub(super) struct PassEnded {
     pub(super) pass: u64,
     pub(super) took: Duration,
+    /// The lock under which it was made.
+    pub(super) fence: Option<Fence>,
     pub(super) result: Result<Done, String>,
 }
 
@@ -75,7 +80,7 @@ pub(super) struct Done {
 /// One pass. A panic in it is one pass that failed, and not the end of the loop.
 pub(super) async fn run(shared: &Shared, start: Start) -> PassEnded {
     let started = Instant::now();
-    let pass = start.pass;
+    let (pass, fence) = (start.pass, start.fence.clone());
     let server = start.desired.servers.keys().next().map(ObjectKey::path);
     let span = tracing::info_span!(
         target: "otel",
@@ -89,7 +94,7 @@ pub(super) async fn run(shared: &Shared, start: Start) -> PassEnded {
     if let Err(error) = &result {
         span.record("otel.status_description", error);
     }
-    PassEnded { pass, took: started.elapsed(), result }
+    PassEnded { pass, took: started.elapsed(), fence, result }
 }
 
 async fn isolated<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
@@ -102,7 +107,8 @@ async fn isolated<T>(work: impl Future<Output = Result<T, String>>) -> Result<T,
 
 /// Observes, plans and executes one server.
 async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
-    let Start { pass: _, desired, writers, own, hold, protected, overlays, guarded, approved, restart, lane } = start;
+    let Start { pass: _, desired, writers, own, hold, protected, overlays, guarded, approved, restart, lane, fence } =
+        start;
     let request = Request {
         prune: shared.options.prune,
         allow_mass_delete: shared.options.allow_mass_delete,
@@ -130,7 +136,8 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
     let own = |server: &DesiredServer| own.filter(|_| desired.servers.contains_key(&server.key));
     let connect = |server: &DesiredServer| match own(server).or_else(|| writers.get(&server.key)) {
         Some(writer) => Ok(writer.clone()),
-        None => connect::writer(server, &shared.options.connect),
+        // Of a Swarm whose nodes are with several controllers: what is done there for this server is done under this server's lock.
+        None => connect::writer(server, &ConnectOptions { fence: fence.clone(), ..shared.options.connect.clone() }),
     };
     let applied = pass
         .apply(

@@ -16,13 +16,14 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::attempts::Attempts;
-use super::board::Board;
+use super::board::{Board, Digest};
 use super::gone::Gone;
 use super::kept::Kept;
 use super::memory::Memory;
 use super::notify::{Notifiers, Pace};
 use super::outcome::{Showing, fought_over, judge_manifests, objects};
 use super::pass::{self, Lane, PassEnded};
+use super::sharing::{self, News, Sharing};
 use super::source::{Said, Source};
 use super::state::{Event, Loaded, PassOutcome, Response, State};
 use super::stream::listen;
@@ -32,6 +33,7 @@ use crate::api::ObjectKey;
 use crate::compose;
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::engine::connect::{self, ConnectOptions};
+use crate::engine::fence::Fence;
 use crate::engine::{DockerWriter, EngineError};
 use crate::execute::Limits;
 use crate::git::{Checkout, Named};
@@ -43,8 +45,10 @@ use crate::plan::{Cause, Group, Reason};
 use crate::report::Report;
 use crate::secrets::{self, Generate};
 use crate::sources;
+
+use crate::store::etcd::Shares;
 use crate::store::known::Known;
-use crate::store::records::{CONTENDED, EventType};
+use crate::store::records::{CONTENDED, EventType, ObjectRecord};
 use crate::store::usage::Usage;
 use crate::store::{Journals, Records, state_directory};
 use crate::turns::Turns;
@@ -123,11 +127,17 @@ pub async fn run(
     store: Option<Arc<dyn Records>>,
     board: Board,
     mut commands: mpsc::Receiver<Command>,
+    shared_with: Option<(Shares, mpsc::Receiver<Vec<u8>>)>,
 ) -> Ended {
     let (inbox, mut events) = mpsc::channel(BACKLOG);
     let (hints, mut heard) = mpsc::channel(BACKLOG);
     let mut changes = options.manifests.changes(&board, options.interval, options.seed);
-    let (memory, first_pass) = Memory::begin(store, &board).await;
+    let (memory, first_pass) = Memory::begin(store.clone(), &board).await;
+    let mut sharing = shared_with.map(|(shares, heard)| Sharing::new(shares, heard));
+    let mut others = JoinSet::new();
+    if let (Some(_), Some(store)) = (&sharing, &store) {
+        others.spawn(sharing::look_at_others(Arc::clone(store), inbox.clone()));
+    }
     let notifiers = Notifiers::new(board.clone(), Pace::default());
     let started = Instant::now();
     let usage = state_directory(options.state.as_deref()).ok().map(|directory| Usage::in_state(&directory));
@@ -166,6 +176,8 @@ pub async fn run(
         refreshes: BTreeMap::new(),
         deadline: None,
         ended: None,
+        store,
+        sharing: sharing.take(),
     };
     let mut alive = supervisor::SignsOfLife::from_environment();
     let mut ready = false;
@@ -186,6 +198,12 @@ pub async fn run(
             }
             command = commands.recv() => {
                 for event in loop_.commanded(command.unwrap_or(Command::Stop)) {
+                    loop_.handle(started.elapsed(), event);
+                }
+                continue;
+            }
+            news = Sharing::news(&mut loop_.sharing) => {
+                for event in loop_.learned(news) {
                     loop_.handle(started.elapsed(), event);
                 }
                 continue;
@@ -305,6 +323,16 @@ pub(super) enum Message {
         server: ObjectKey,
         ended: Box<PassEnded>,
     },
+    /// What was kept of a server whose lock is new.
+    Recalled {
+        server: ObjectKey,
+        fence: Fence,
+        objects: BTreeMap<ObjectKey, ObjectRecord>,
+    },
+    /// What all controllers have found.
+    Others {
+        objects: BTreeMap<ObjectKey, ObjectRecord>,
+    },
     Refreshed {
         server: ObjectKey,
         pass: u64,
@@ -378,6 +406,8 @@ struct Link {
     events: JoinHandle<()>,
     /// Has the stream of events opened anew.
     doubt: Arc<Notify>,
+    /// With which its connections end.
+    fence: Option<Fence>,
 }
 
 impl Link {
@@ -431,6 +461,9 @@ pub(super) struct Loop {
     pub(super) refreshes: BTreeMap<ObjectKey, Group>,
     deadline: Option<Duration>,
     ended: Option<Ended>,
+    store: Option<Arc<dyn Records>>,
+    /// `None`: every declared server is this controller's.
+    sharing: Option<Sharing>,
 }
 
 impl Loop {
@@ -441,6 +474,15 @@ impl Loop {
                 self.audit(&who, &command);
                 self.commanded(*command)
             }
+            // It comes back, to this controller as well.
+            command if self.sharing.as_ref().is_some_and(|sharing| sharing.tell(&command)) => Vec::new(),
+            command => self.obey(command),
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> Vec<Event> {
+        match command {
+            Command::By { command, .. } => self.obey(*command),
             Command::Reconcile { server } => {
                 self.shared.attempts.forget(server.as_ref());
                 vec![Event::ReconcileRequested { server }]
@@ -481,6 +523,62 @@ impl Loop {
                 vec![Event::SourceChanged]
             }
             Command::Stop => vec![Event::StopRequested],
+        }
+    }
+
+    /// What there is of the other controllers.
+    fn learned(&mut self, news: News) -> Vec<Event> {
+        let Some(sharing) = &mut self.sharing else { return Vec::new() };
+        match news {
+            News::Held => {
+                let new = sharing.take_held();
+                if let Some(store) = self.store.clone().filter(|_| !new.is_empty()) {
+                    tokio::spawn(sharing::recall(store, new, self.shared.inbox.clone()));
+                }
+                vec![self.take_share()]
+            }
+            News::Fleet => {
+                sharing.show(&self.shared.board);
+                Vec::new()
+            }
+            News::Heard(command) => self.obey(command),
+            News::Ended => {
+                tracing::error!("the thread that keeps the locks has ended; this is a bug in Landfall");
+                vec![Event::StopRequested]
+            }
+        }
+    }
+
+    /// What is this controller's from here on.
+    fn take_share(&mut self) -> Event {
+        self.lay_links();
+        let (kept, leaving) = self.kept();
+        Event::Shared { kept, leaving }
+    }
+
+    /// Declared servers that get passes, and those that only end what they have begun.
+    fn kept(&self) -> (BTreeSet<ObjectKey>, BTreeSet<ObjectKey>) {
+        let declared = self.desired.servers.keys();
+        let Some(sharing) = &self.sharing else { return (declared.cloned().collect(), BTreeSet::new()) };
+        let (kept, leaving) = sharing.kept();
+        (declared.filter(|server| kept.contains(*server)).cloned().collect(), leaving)
+    }
+
+    /// Whether that lock is held still; without others there is none to be held.
+    fn is_current(&self, server: &ObjectKey, fence: Option<&Fence>) -> bool {
+        let Some(sharing) = &self.sharing else { return true };
+        sharing.fence(server).zip(fence).is_some_and(|(held, of_pass)| held.is_same(of_pass) && of_pass.is_open())
+    }
+
+    /// Gives up what is to be given up and on which nothing is under way, once what was found there is written.
+    fn let_go(&mut self) {
+        let (state, Some(sharing)) = (&self.state, &mut self.sharing) else { return };
+        for (server, fence) in sharing.let_go(|server| state.is_busy(server)) {
+            let (shares, written) = (sharing.shares(), self.memory.written());
+            tokio::spawn(async move {
+                written.await;
+                shares.idle(&server, fence.token());
+            });
         }
     }
 
@@ -571,6 +669,7 @@ impl Loop {
                 Response::Finished => self.ended = self.ended.or(Some(Ended::Drained)),
             }
         }
+        self.let_go();
         let waiting = self.state.waiting();
         self.shared.board.count(|counts| counts.waiting = waiting);
     }
@@ -620,6 +719,27 @@ impl Loop {
                 Some(Event::Loaded(loaded))
             }
             Message::ReadAgain => Some(Event::SourceChanged),
+            Message::Recalled { server, fence, objects } => {
+                if !self.sharing.as_mut().is_some_and(|sharing| sharing.recalled(&server, fence)) {
+                    return None;
+                }
+                self.memory.recalled(&server, objects);
+                Some(self.take_share())
+            }
+            Message::Others { objects } => {
+                self.show_others(&objects);
+                None
+            }
+            Message::PassEnded { server, ended } if !self.is_current(&server, ended.fence.as_ref()) => {
+                self.passes.remove(&server);
+                // What it found, and what became of what it did, is for whoever has the server now to see for itself.
+                tracing::warn!(server = %server.path(), pass = ended.pass, "the server's lock was lost during a pass over it");
+                Some(Event::PassFinished { server, outcome: PassOutcome::NotObserved })
+            }
+            Message::RolloutEnded { server, ended } if !self.is_current(&server, ended.fence.as_ref()) => {
+                tracing::warn!(server = %server.path(), pass = ended.pass, "the server's lock was lost during a rollout on it");
+                Some(Event::RolloutFinished { server, outcome: PassOutcome::NotObserved })
+            }
             Message::PassEnded { server, ended } => {
                 self.passes.remove(&server);
                 let (outcome, showing) = self.take_pass(&server, *ended);
@@ -781,6 +901,9 @@ impl Loop {
         self.drifting.clear();
         self.lay_links();
         let servers: BTreeSet<_> = self.desired.servers.keys().cloned().collect();
+        if let Some(sharing) = &self.sharing {
+            sharing.declare(servers.iter().cloned());
+        }
         let declared = Arc::new(self.desired.clone());
         self.shared.board.update(|board| {
             board.declared = declared;
@@ -792,18 +915,42 @@ impl Loop {
             judge_manifests(&mut board.manifests, now);
             board.servers.retain(|name, _| servers.iter().any(|server| server.path() == *name));
         });
-        servers
+        self.kept().0
+    }
+
+    /// Shows the servers that other controllers have as their records tell of them.
+    fn show_others(&mut self, objects: &BTreeMap<ObjectKey, ObjectRecord>) {
+        let Some(sharing) = &self.sharing else { return };
+        let others = self.desired.servers.keys().filter(|server| sharing.fence(server).is_none());
+        let set = &self.shared.options.set;
+        let others: Vec<_> = others.filter_map(|it| Some((it, sharing::of_others(set, it, objects)?))).collect();
+        self.shared.board.update(|board| {
+            for (server, mut state) in others {
+                state.digest = board.declared.servers.get(server).map(|it| Digest::new(it, &state.conditions));
+                board.servers.insert(server.path(), Arc::new(state));
+            }
+        });
     }
 
     /// Connections for the servers that are declared now; those of servers that are declared as before are kept.
     fn lay_links(&mut self) {
-        let same = |link: &Link, server: &DesiredServer| link.declared.endpoint == server.endpoint;
-        self.links.retain(|key, link| self.desired.servers.get(key).is_some_and(|server| same(link, server)));
+        let fence = |key: &ObjectKey| self.sharing.as_ref().map(|sharing| sharing.fence(key));
+        let same = |key: &ObjectKey, link: &Link, server: &DesiredServer| {
+            link.declared.endpoint == server.endpoint
+                && match (fence(key), &link.fence) {
+                    (None, _) => true,
+                    (Some(held), of_link) => held.zip(of_link.as_ref()).is_some_and(|(one, other)| one.is_same(other)),
+                }
+        };
+        self.links.retain(|key, link| self.desired.servers.get(key).is_some_and(|server| same(key, link, server)));
         for (key, server) in &self.desired.servers {
-            if self.links.contains_key(key) {
+            // What is another controller's is left alone.
+            if self.links.contains_key(key) || fence(key).is_some_and(|held| held.is_none()) {
                 continue;
             }
-            match connect::writer(server, &self.shared.options.connect) {
+            let fence = fence(key).flatten().cloned();
+            let connect = ConnectOptions { fence: fence.clone(), ..self.shared.options.connect.clone() };
+            match connect::writer(server, &connect) {
                 Ok(writer) => {
                     let doubt = Arc::new(Notify::new());
                     let inbox = self.shared.hints.clone();
@@ -816,7 +963,7 @@ impl Loop {
                     ));
                     self.links.insert(
                         key.clone(),
-                        Link { declared: Arc::clone(server), writer, urgent: None, events, doubt },
+                        Link { declared: Arc::clone(server), writer, urgent: None, events, doubt, fence },
                     );
                 }
                 // The pass says so in its report.
@@ -832,7 +979,7 @@ impl Loop {
         let (protected, overlays, guarded) = (self.memory.protected(), self.memory.overlays(), self.memory.guarded());
         let (desired, restart) = (self.focused(&server), self.restarts_on(&server));
         let writers = Arc::clone(&self.writers);
-        let lane = Lane::Repairs;
+        let (lane, fence) = (Lane::Repairs, self.links.get(&server).and_then(|link| link.fence.clone()));
         let own = self.links.get_mut(&server).map(Link::urgent);
         let start = pass::Start {
             pass,
@@ -846,6 +993,7 @@ impl Loop {
             approved,
             restart,
             lane,
+            fence,
         };
         let urgent = Arc::new(Notify::new());
         if self.hinted.remove(&server) {
@@ -884,10 +1032,22 @@ impl Loop {
         let (desired, restart) = (self.focused(&server), self.restarts_on(&server));
         self.restarts.retain(|resource| !restart.contains(resource));
         let writers = Arc::clone(&self.writers);
-        let lane = Lane::Rollout;
+        let (lane, fence) = (Lane::Rollout, self.links.get(&server).and_then(|link| link.fence.clone()));
         let (approved, own) = (None, None);
-        let start =
-            pass::Start { pass, desired, writers, own, hold, protected, overlays, guarded, approved, restart, lane };
+        let start = pass::Start {
+            pass,
+            desired,
+            writers,
+            own,
+            hold,
+            protected,
+            overlays,
+            guarded,
+            approved,
+            restart,
+            lane,
+            fence,
+        };
         self.background.handle().spawn(async move {
             let span = tracing::info_span!("rollout", server = %server.path(), pass);
             let ended = pass::run(&shared, start).instrument(span).await;

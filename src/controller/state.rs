@@ -70,6 +70,11 @@ pub enum Event {
         server: ObjectKey,
         outcome: PassOutcome,
     },
+    /// Of several controllers: the servers that this one has, and those on which it only ends what it has begun. From all others it keeps off.
+    Shared {
+        kept: BTreeSet<ObjectKey>,
+        leaving: BTreeSet<ObjectKey>,
+    },
     /// The proxy of the server has looked again.
     Refreshed {
         server: ObjectKey,
@@ -212,6 +217,8 @@ struct Server {
     heard: Vec<About>,
     /// It answers again after it did not.
     anew: bool,
+    /// Another controller gets it, or has it: nothing is begun here any more.
+    leaving: bool,
 }
 
 /// Since when the proxy does not know what was connected.
@@ -411,6 +418,7 @@ impl State {
                     }
                 }
             }
+            Event::Shared { kept, leaving } => self.take_share(now, &kept, &leaving),
             Event::Tick => {}
             Event::PassFinished { server, outcome } => self.pass_finished(now, &server, outcome, &mut responses),
             Event::RolloutFinished { server, outcome } => self.rollout_finished(now, &server, outcome, &mut responses),
@@ -422,8 +430,27 @@ impl State {
         }
         self.start_passes(now, &mut responses);
         self.start_refreshes(now, &mut responses);
+        self.servers.retain(|_, server| !server.leaving || !server.is_idle());
         self.finish(&mut responses);
         responses
+    }
+
+    /// Whether anything is under way there.
+    pub fn is_busy(&self, server: &ObjectKey) -> bool {
+        self.servers.get(server).is_some_and(|server| !server.is_idle())
+    }
+
+    /// Nothing new begins where it is leaving; and where it has no say any more, nothing is owed either.
+    fn take_share(&mut self, now: Duration, kept: &BTreeSet<ObjectKey>, leaving: &BTreeSet<ObjectKey>) {
+        for (key, server) in &mut self.servers {
+            server.leaving = !kept.contains(key);
+            if server.leaving && !leaving.contains(key) {
+                server.stale = None;
+            }
+        }
+        for key in kept.iter().filter(|key| !self.servers.contains_key(*key)).cloned().collect::<Vec<_>>() {
+            self.servers.insert(key, Server { dirty: true, resync_at: now, ..Server::default() });
+        }
     }
 
     /// What something keeps undoing on the server, by the object that it is for.
@@ -439,7 +466,7 @@ impl State {
 
     /// Servers that are known to need a pass and wait for one.
     pub fn waiting(&self) -> usize {
-        self.servers.values().filter(|server| server.dirty).count()
+        self.servers.values().filter(|server| server.dirty && !server.leaving).count()
     }
 
     /// When [`Event::Tick`] is due next; `None` while there is nothing to wait for.
@@ -451,7 +478,7 @@ impl State {
         let refreshes = stale.filter_map(|server| Some(server.stale?.due(server.running)));
         self.servers
             .values()
-            .filter(|server| !server.running)
+            .filter(|server| !server.running && !server.leaving)
             .map(|server| {
                 let held = server.subjects.values().filter_map(|it| it.history.due_at(now)).min();
                 // What a rollout waits for is found again by a pass.
@@ -465,7 +492,7 @@ impl State {
 
     /// A new manifest is a new chance: every wait begins from nothing.
     fn take_servers(&mut self, now: Duration, declared: BTreeSet<ObjectKey>) {
-        for (_, server) in self.servers.iter_mut().filter(|(key, _)| !declared.contains(key)) {
+        for (_, server) in self.servers.iter_mut().filter(|(key, server)| !declared.contains(key) && !server.leaving) {
             server.stale = None;
         }
         self.servers.retain(|key, server| declared.contains(key) || !server.is_idle());
@@ -509,7 +536,12 @@ impl State {
                 server.touched = touched;
                 server.echo_until = now + ECHO;
                 server.subjects.retain(|_, watched| !watched.history.is_past(now, longest));
-                if rollout && !server.rolling && !self.stopping && server.rollouts.held_until(now).is_none() {
+                if rollout
+                    && !server.rolling
+                    && !self.stopping
+                    && !server.leaving
+                    && server.rollouts.held_until(now).is_none()
+                {
                     server.rolling = true;
                     let (server, hold) = (key.clone(), server.hold(now));
                     responses.push(Response::StartRollout { server, pass: self.next_pass, hold });
@@ -567,7 +599,7 @@ impl State {
         }
         for (key, server) in &mut self.servers {
             // Events neither shorten the wait for an unreachable server nor count as failures of their own.
-            if server.running || server.unreachable.held_until(now).is_some() {
+            if server.running || server.leaving || server.unreachable.held_until(now).is_some() {
                 continue;
             }
             let due = server.subjects.values_mut().map(|it| usize::from(it.history.take_due(now))).sum::<usize>()
@@ -1161,6 +1193,24 @@ mod tests {
         let mut state = idle(&["a", "b"]);
         state.handle_event(at(1), loaded(&["a"]));
         assert!(started(&state.handle_event(at(1), Event::Hint { server: server("b"), about: None })).is_empty());
+    }
+
+    fn shared(kept: &[&str], leaving: &[&str]) -> Event {
+        let keys = |names: &[&str]| names.iter().map(|name| server(name)).collect();
+        Event::Shared { kept: keys(kept), leaving: keys(leaving) }
+    }
+
+    #[test]
+    fn a_server_that_is_given_up_ends_its_pass_and_gets_no_other_until_it_comes_back() {
+        let mut state = idle(&["a", "b"]);
+        assert_eq!(started(&state.handle_event(at(1), hint())).len(), 1);
+        assert!(state.handle_event(at(1), shared(&["b"], &["a"])).is_empty());
+        assert!(state.is_busy(&server("a")));
+        assert!(state.handle_event(at(2), hint()).is_empty());
+        assert!(state.handle_event(at(2), finished("a", &[])).is_empty());
+        assert!(!state.is_busy(&server("a")));
+        assert!(started(&state.handle_event(at(500), Event::Tick)).iter().all(|(name, _)| name == "b"));
+        assert_eq!(started(&state.handle_event(at(501), shared(&["a", "b"], &[])))[0].0, "a");
     }
 
     const NAMES: [&str; 2] = ["a", "b"];

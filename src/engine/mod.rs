@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod docker;
 pub mod error;
+pub mod fence;
 mod transport;
 
 use std::collections::{BTreeMap, BTreeSet};

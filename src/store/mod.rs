@@ -2,6 +2,7 @@
 //!
 //! The traits are what the rest of the program knows of it. Files in the state directory (`file`) are the first implementation of them.
 
+pub mod etcd;
 pub mod file;
 pub mod known;
 pub mod recorder;
@@ -74,6 +75,16 @@ pub trait Records: Send + Sync {
 
     /// What was last known of every object.
     async fn objects(&self) -> Result<BTreeMap<ObjectKey, ObjectRecord>, StoreError>;
+
+    /// The same of what is on a server, and perhaps of others.
+    async fn objects_on(&self, _server: &ObjectKey) -> Result<BTreeMap<ObjectKey, ObjectRecord>, StoreError> {
+        self.objects().await
+    }
+
+    /// Differs once something else is known of any object. `None`: it cannot be told.
+    async fn objects_revision(&self) -> Option<u64> {
+        self.revision().await
+    }
 
     /// Differs once there is something new to read. `None`: nothing is there yet, or it cannot be told.
     async fn revision(&self) -> Option<u64>;

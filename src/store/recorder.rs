@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -34,10 +35,18 @@ pub enum Health {
     Bad(StoreError),
 }
 
+/// What is queued.
+#[derive(Debug)]
+enum Item {
+    Batch(Box<Batch>),
+    /// To be told of once everything before it is written, or could not be.
+    Mark(oneshot::Sender<()>),
+}
+
 /// A handle to the writing task.
 #[derive(Debug)]
 pub struct Recorder {
-    sender: mpsc::Sender<Batch>,
+    sender: mpsc::Sender<Item>,
     task: JoinHandle<()>,
 }
 
@@ -58,10 +67,21 @@ impl Recorder {
         if batch.is_empty() {
             return;
         }
-        match self.sender.try_send(batch) {
+        match self.sender.try_send(Item::Batch(Box::new(batch))) {
             Err(TrySendError::Full(_)) => tracing::warn!("the history cannot keep up; some of it is left out"),
             Err(TrySendError::Closed(_)) => tracing::error!("the history is not written any more"),
             Ok(()) => {}
+        }
+    }
+
+    /// Resolves once what is queued by now was written, or could not be.
+    pub fn written(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (told, written) = oneshot::channel();
+        let queued = self.sender.try_send(Item::Mark(told)).is_ok();
+        async move {
+            if queued {
+                let _ = timeout(LAST_WRITE, written).await;
+            }
         }
     }
 
@@ -83,16 +103,25 @@ struct Writer {
 }
 
 impl Writer {
-    async fn write_all(mut self, mut batches: mpsc::Receiver<Batch>, retry: Duration) {
+    async fn write_all(mut self, mut items: mpsc::Receiver<Item>, retry: Duration) {
         self.prepare().await;
         loop {
-            match timeout(retry, batches.recv()).await {
-                Ok(Some(batch)) => {
-                    self.unwritten.merge(batch);
-                    while let Ok(batch) = batches.try_recv() {
-                        self.unwritten.merge(batch);
+            match timeout(retry, items.recv()).await {
+                Ok(Some(item)) => {
+                    let mut marks = Vec::new();
+                    let more = std::iter::from_fn(|| items.try_recv().ok());
+                    for item in std::iter::once(item).chain(more) {
+                        match item {
+                            Item::Batch(batch) => self.unwritten.merge(*batch),
+                            Item::Mark(mark) => marks.push(mark),
+                        }
                     }
-                    self.write().await;
+                    if !self.unwritten.is_empty() {
+                        self.write().await;
+                    }
+                    for mark in marks {
+                        let _ = mark.send(());
+                    }
                 }
                 Err(_) => {
                     if matches!(self.health, Some(Health::Bad(_))) && self.prepare().await {

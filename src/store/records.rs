@@ -1,6 +1,6 @@
 //! What is remembered: events, passes, and what was last known of every object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -216,6 +216,8 @@ pub struct Batch {
     pub events: Vec<EventRecord>,
     /// `None` forgets the object.
     pub objects: BTreeMap<ObjectKey, Option<ObjectRecord>>,
+    /// The servers that objects are on, as far as whoever writes knows: where what is known of them is kept by server.
+    pub homes: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
 }
 
 impl Batch {
@@ -228,6 +230,7 @@ impl Batch {
         self.passes.extend(later.passes);
         self.events.extend(later.events);
         self.objects.extend(later.objects);
+        self.homes.extend(later.homes);
     }
 
     /// Leaves out the oldest beyond `most` of each; returns how many.
@@ -401,7 +404,7 @@ impl Transfer<'_> {
             message: message.clone(),
             pass: Some(pass),
         };
-        Batch { passes: vec![record], events: vec![event], objects: BTreeMap::new() }
+        Batch { passes: vec![record], events: vec![event], ..Batch::default() }
     }
 }
 

@@ -90,6 +90,9 @@ pub(super) struct Overview {
     manifests: ManifestState,
     servers: Counted,
     destinations: Counted,
+    /// Where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    controllers: Vec<Value>,
 }
 
 #[derive(Serialize)]
@@ -125,6 +128,11 @@ pub(super) async fn status(State(state): State<WebState>) -> Json<Overview> {
             not_ready: tally.of(Standing::NotReady),
             unknown: tally.of(Standing::Unknown),
         },
+        controllers: content
+            .fleet
+            .iter()
+            .flat_map(|fleet| fleet.live.members.keys().map(|id| fleet.live.document(id)))
+            .collect(),
     })
 }
 

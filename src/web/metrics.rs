@@ -92,11 +92,35 @@ fn families(view: &View, streams: usize) -> Vec<MetricFamily> {
             backups().map(|(key, state)| (of(key), f64::from(u8::from(state.problem.is_some())))),
         ),
     ]);
+    all.extend(of_fleet(content));
     all.extend(of_manifests(content));
     all.extend(of_servers(view));
     // One without a series yet is nothing that the format could say.
     all.retain(|family| !family.get_metric().is_empty());
     all
+}
+
+/// Where there are several controllers.
+fn of_fleet(content: &Content) -> [MetricFamily; 3] {
+    let fleet = content.fleet.as_deref();
+    let held = fleet.map(|fleet| fleet.live.held_by(&fleet.own).count());
+    [
+        gauge(
+            "landfall_controllers",
+            "Controllers that share the store. Absent without --store, as the next two.",
+            fleet.map(|fleet| (Vec::new(), whole(fleet.live.members.len() as u64))),
+        ),
+        gauge(
+            "landfall_servers_held",
+            "Servers whose locks this controller has.",
+            held.map(|held| (Vec::new(), whole(held as u64))),
+        ),
+        gauge(
+            "landfall_store_reachable",
+            "Whether the shared store does what is asked of it.",
+            fleet.map(|fleet| (Vec::new(), truth(fleet.trouble.is_none()))),
+        ),
+    ]
 }
 
 fn of_manifests(content: &Content) -> [MetricFamily; 3] {

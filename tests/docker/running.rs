@@ -45,8 +45,14 @@ impl Running {
         change(&mut options);
         let board = Board::new("default");
         let (commands, receiver) = mpsc::channel(16);
-        let task =
-            tokio::spawn(run(options, Arc::new(FileJournals::in_state(directory)), None, board.clone(), receiver));
+        let task = tokio::spawn(run(
+            options,
+            Arc::new(FileJournals::in_state(directory)),
+            None,
+            board.clone(),
+            receiver,
+            None,
+        ));
         Self { board, commands, task }
     }
 

@@ -46,7 +46,7 @@ impl Following {
             execute: Limits::default(),
             seed: 1,
         };
-        tokio::spawn(run(options, Arc::new(FileJournals::in_state(copy.state())), None, board.clone(), receiver));
+        tokio::spawn(run(options, Arc::new(FileJournals::in_state(copy.state())), None, board.clone(), receiver, None));
         Self { board, source, commands }
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod browser;
 pub(crate) mod cluster;
 pub(crate) mod container;
 pub(crate) mod databases;
+pub(crate) mod etcd;
 pub(crate) mod faults;
 pub(crate) mod host;
 pub(crate) mod lan;

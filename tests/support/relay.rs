@@ -22,6 +22,7 @@ use super::lan::{COMMANDS, Lan};
 
 /// Listens where commands come from, and passes everything on to a host. Gone when dropped.
 pub(crate) struct Relay {
+    at: Ipv4Addr,
     port: u16,
     weather: watch::Sender<Weather>,
 }
@@ -37,24 +38,34 @@ struct Weather {
 
 impl Relay {
     pub(crate) fn start(lan: &Lan, to: (Ipv4Addr, u16)) -> Self {
+        Self::start_in(Some(File::open(lan.namespace()).unwrap()), COMMANDS, to)
+    }
+
+    /// On the loopback device of this machine.
+    pub(crate) fn start_here(to: (Ipv4Addr, u16)) -> Self {
+        Self::start_in(None, Ipv4Addr::LOCALHOST, to)
+    }
+
+    fn start_in(namespace: Option<File>, at: Ipv4Addr, to: (Ipv4Addr, u16)) -> Self {
         let (weather, seen) = watch::channel(Weather::default());
         let (started, port) = blocking::channel();
-        let namespace = File::open(lan.namespace()).unwrap();
         // The namespace is the thread's own, and so is the runtime: sockets are made on no other thread.
         std::thread::spawn(move || {
-            rustix::thread::move_into_link_name_space(namespace.as_fd(), None).unwrap();
+            if let Some(namespace) = namespace {
+                rustix::thread::move_into_link_name_space(namespace.as_fd(), None).unwrap();
+            }
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let listener = TcpListener::bind((COMMANDS, 0)).await.unwrap();
+                let listener = TcpListener::bind((at, 0)).await.unwrap();
                 started.send(listener.local_addr().unwrap().port()).unwrap();
                 serve(listener, to.into(), seen).await;
             });
         });
-        Self { port: port.recv().unwrap(), weather }
+        Self { at, port: port.recv().unwrap(), weather }
     }
 
     pub(crate) fn address(&self) -> (Ipv4Addr, u16) {
-        (COMMANDS, self.port)
+        (self.at, self.port)
     }
 
     /// From now on everything takes so long, each way.

@@ -24,6 +24,7 @@ pub use ssh::{SshDialer, SshEndpoint};
 pub use tcp::TcpDialer;
 pub use tls::{TlsDialer, TlsMaterial};
 
+use super::fence::Fence;
 use super::{DockerReader, DockerWriter, EngineError, EngineErrorKind, RequestCounter};
 use crate::api::SshSpec;
 use crate::desired::{DesiredServer, Endpoint, TcpSecurity};
@@ -35,6 +36,11 @@ use crate::observed::{AddressOf, OwnAddress};
 pub trait Dialer: Send + Sync + 'static {
     /// Opens one more stream.
     async fn dial(&self) -> Result<BoxedStream, DialError>;
+
+    /// The same, for a stream that must not be heard of once it is closed: what was not delivered by then is thrown away, where the transport can.
+    async fn dial_abrupt(&self) -> Result<BoxedStream, DialError> {
+        self.dial().await
+    }
 
     /// The endpoint for messages, as the user wrote it: `unix:///var/run/docker.sock`.
     fn endpoint(&self) -> String;
@@ -93,6 +99,8 @@ pub struct ConnectOptions {
     pub write_timeout: Duration,
     /// Counts the requests of everything that is made with these options.
     pub requests: Arc<RequestCounter>,
+    /// Where others may change the server as well: until when this process may.
+    pub fence: Option<Fence>,
 }
 
 impl Default for ConnectOptions {
@@ -101,6 +109,7 @@ impl Default for ConnectOptions {
             read_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(120),
             requests: Arc::default(),
+            fence: None,
         }
     }
 }

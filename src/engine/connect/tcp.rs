@@ -13,6 +13,8 @@ use crate::observed::OwnAddress;
 /// A server that acknowledges nothing for so long is not there any more. A call that changes something may take much longer to answer, and whoever
 /// waits for it should not wait for a server that was cut off.
 const SILENCE: Duration = Duration::from_secs(15);
+/// The same where another controller may take the server over meanwhile.
+const PROMPT: Duration = Duration::from_secs(3);
 /// Between two questions to a server whether it is there, while nothing else is sent.
 const ASK: Duration = Duration::from_secs(5);
 
@@ -36,6 +38,12 @@ impl Dialer for TcpDialer {
         let stream = connect(&self.host, self.port).await?;
         self.ends.keep(Ends::of(&stream));
         Ok(Box::new(stream))
+    }
+
+    async fn dial_abrupt(&self) -> Result<BoxedStream, DialError> {
+        let stream = connect(&self.host, self.port).await?;
+        self.ends.keep(Ends::of(&stream));
+        Ok(Box::new(abrupt(stream)))
     }
 
     fn addresses(&self) -> Vec<OwnAddress> {
@@ -65,6 +73,16 @@ pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, DialErro
             "check the server's `spec.endpoint`, that its daemon listens on TCP, and the firewall between".to_owned(),
         ),
     })
+}
+
+/// Closed by a reset, which throws away what is still to be sent; and what nobody acknowledges is not sent again for long.
+pub(super) fn abrupt(stream: TcpStream) -> TcpStream {
+    let socket = SockRef::from(&stream);
+    if let Err(error) = socket.set_linger(Some(Duration::ZERO)).and_then(|()| socket.set_tcp_user_timeout(Some(PROMPT)))
+    {
+        tracing::warn!(%error, "a connection cannot be made to end at once");
+    }
+    stream
 }
 
 /// `host:port`, with the brackets that an IPv6 address needs.

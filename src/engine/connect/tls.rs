@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{
     AlertDescription, CertificateError, ClientConfig, Error as TlsError, InvalidMessage, RootCertStore, crypto,
 };
 
-use super::tcp::{address, connect};
+use super::tcp::{abrupt, address, connect};
 use super::{BoxedStream, DialError, Dialer, Ends};
 use crate::api::TlsSpec;
 use crate::engine::EngineErrorKind;
@@ -222,17 +222,11 @@ fn unusable(field: &str, file: &Path, problem: &str) -> DialError {
 #[async_trait]
 impl Dialer for TlsDialer {
     async fn dial(&self) -> Result<BoxedStream, DialError> {
-        let config = self.config()?;
-        let name = ServerName::try_from(self.server_name().to_owned()).map_err(|_| {
-            unreachable(
-                format!("{:?} is no name that a certificate can have", self.server_name()),
-                "correct tls.serverName",
-            )
-        })?;
-        let tcp = connect(&self.host, self.port).await?;
-        self.ends.keep(Ends::of(&tcp));
-        let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| self.explain(&error))?;
-        Ok(Box::new(Explained { stream, dialer: self.for_messages() }))
+        self.dial_over(|tcp| tcp).await
+    }
+
+    async fn dial_abrupt(&self) -> Result<BoxedStream, DialError> {
+        self.dial_over(abrupt).await
     }
 
     fn addresses(&self) -> Vec<OwnAddress> {
@@ -245,6 +239,20 @@ impl Dialer for TlsDialer {
 }
 
 impl TlsDialer {
+    async fn dial_over(&self, prepared: impl Fn(TcpStream) -> TcpStream + Send) -> Result<BoxedStream, DialError> {
+        let config = self.config()?;
+        let name = ServerName::try_from(self.server_name().to_owned()).map_err(|_| {
+            unreachable(
+                format!("{:?} is no name that a certificate can have", self.server_name()),
+                "correct tls.serverName",
+            )
+        })?;
+        let tcp = prepared(connect(&self.host, self.port).await?);
+        self.ends.keep(Ends::of(&tcp));
+        let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| self.explain(&error))?;
+        Ok(Box::new(Explained { stream, dialer: self.for_messages() }))
+    }
+
     fn for_messages(&self) -> Self {
         Self::new(self.host.clone(), self.port, self.material.clone())
     }

@@ -38,6 +38,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::connect::{BoxedStream, ConnectOptions, DialError, Dialer};
+use super::fence::{Fence, FencedDialer};
 use super::transport::{Answer, Transport, TransportError};
 use super::{
     Chunks, ContainerDetail, EngineError, EngineErrorKind, EngineEvent, LogLine, LogRequest, NetworkDetail, Piped,
@@ -67,6 +68,8 @@ const LARGEST_RECEIPT: usize = 64 << 10;
 pub struct DockerReader {
     transport: Arc<Transport>,
     dialer: Arc<dyn Dialer>,
+    /// The dialer without a fence.
+    bare: Arc<dyn Dialer>,
     /// `default/edge-1 (unix:///var/run/docker.sock)`
     server: String,
     options: ConnectOptions,
@@ -81,10 +84,13 @@ pub struct DockerWriter {
 impl DockerReader {
     /// Opens nothing yet. `server` is for messages.
     pub fn new(server: &str, dialer: Arc<dyn Dialer>, options: &ConnectOptions) -> Self {
+        let (bare, fence) = (dialer, options.fence.clone());
+        let dialer = fenced(&bare, fence.as_ref());
         Self {
             server: format!("{server} ({})", dialer.endpoint()),
-            transport: Arc::new(Transport::new(Arc::clone(&dialer), Arc::clone(&options.requests))),
+            transport: Arc::new(Transport::new(Arc::clone(&dialer), Arc::clone(&options.requests), fence)),
             dialer,
+            bare,
             options: options.clone(),
         }
     }
@@ -134,6 +140,13 @@ impl DockerReader {
 
     async fn probe(&self) -> Result<(), Failure> {
         self.get_bytes("/_ping", LARGEST_RECEIPT).await.map(|_| ())
+    }
+}
+
+fn fenced(bare: &Arc<dyn Dialer>, fence: Option<&Fence>) -> Arc<dyn Dialer> {
+    match fence {
+        Some(fence) => Arc::new(FencedDialer { inner: Arc::clone(bare), fence: fence.clone() }),
+        None => Arc::clone(bare),
     }
 }
 
@@ -420,6 +433,14 @@ impl DockerWriter {
     pub fn beside(&self) -> Self {
         let transport = Arc::new(self.reader.transport.beside());
         Self { reader: DockerReader { transport, ..self.reader.clone() } }
+    }
+
+    /// The same daemon over connections of its own, which end with that fence.
+    pub fn within(&self, fence: &Fence) -> Self {
+        let dialer = fenced(&self.reader.bare, Some(fence));
+        let transport = Arc::new(self.reader.transport.over(Arc::clone(&dialer), Some(fence.clone())));
+        let options = ConnectOptions { fence: Some(fence.clone()), ..self.reader.options.clone() };
+        Self { reader: DockerReader { transport, dialer, options, ..self.reader.clone() } }
     }
 
     /// A call that changes something, and whose answer has nothing to say but that it did.

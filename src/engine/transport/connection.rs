@@ -194,7 +194,7 @@ mod tests {
     /// The refusal comes before the request, or while it is handed over, or after it. hyper forgets the reason in the second case.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_a_stream_says_of_itself_is_never_lost_whenever_it_says_it() {
-        let transport = Transport::new(Arc::new(RefusingDialer(AtomicU64::new(0))), Arc::default());
+        let transport = Transport::new(Arc::new(RefusingDialer(AtomicU64::new(0))), Arc::default(), None);
         for _ in 0..5_000 {
             let request = http::Request::get("http://docker/_ping").body(Full::default()).unwrap();
             let error = transport.send(request).await.unwrap_err();

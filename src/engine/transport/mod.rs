@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
@@ -18,6 +19,7 @@ use thiserror::Error;
 pub(super) use self::answer::{Answer, BodyError};
 use self::connection::{Connector, forsaken, last_words};
 use super::connect::{DialError, Dialer};
+use super::fence::{self, Fence};
 use crate::observed::ApiVersion;
 
 /// The newest API that the calls were written for. A newer daemon is spoken to in this one.
@@ -50,8 +52,12 @@ impl RequestCounter {
         self.writes.load(Ordering::Relaxed)
     }
 
+    fn is_read(method: &Method) -> bool {
+        matches!(*method, Method::GET | Method::HEAD)
+    }
+
     fn count(&self, method: &Method) {
-        let counter = if matches!(*method, Method::GET | Method::HEAD) { &self.reads } else { &self.writes };
+        let counter = if Self::is_read(method) { &self.reads } else { &self.writes };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -66,6 +72,8 @@ pub(super) enum TransportError {
     /// What the stream had to say when it broke.
     #[error("the connection broke")]
     Stream(#[source] DialError),
+    #[error(transparent)]
+    Fenced(DialError),
     #[error("the connection was closed just when the request was to be sent")]
     Forsaken,
     #[error(transparent)]
@@ -75,6 +83,9 @@ pub(super) enum TransportError {
 impl TransportError {
     /// What the dialer said, if no connection came about, or what its stream says of itself.
     pub(super) fn dial_error(&self) -> Option<&DialError> {
+        if let Self::Fenced(error) = self {
+            return Some(error);
+        }
         let mut source = std::error::Error::source(self);
         while let Some(error) = source {
             if let Some(dial_error) = error.downcast_ref() {
@@ -104,6 +115,8 @@ fn pool(dialer: Arc<dyn Dialer>) -> Client<Connector, Full<Bytes>> {
 pub(super) struct Transport {
     client: Mutex<Client<Connector, Full<Bytes>>>,
     dialer: Arc<dyn Dialer>,
+    /// Until when something may be changed.
+    fence: Option<Fence>,
     counter: Arc<RequestCounter>,
     /// `major << 16 | minor` of the daemon's newest API; 0 until the first answer.
     version: AtomicU32,
@@ -114,8 +127,10 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(dialer: Arc<dyn Dialer>, counter: Arc<RequestCounter>) -> Self {
+    /// Over a dialer whose streams end with the fence.
+    pub(super) fn new(dialer: Arc<dyn Dialer>, counter: Arc<RequestCounter>, fence: Option<Fence>) -> Self {
         Self {
+            fence,
             client: Mutex::new(pool(Arc::clone(&dialer))),
             dialer,
             counter,
@@ -127,7 +142,12 @@ impl Transport {
 
     /// The same daemon, and what is known of it, with connections of its own.
     pub(super) fn beside(&self) -> Self {
-        let beside = Self::new(Arc::clone(&self.dialer), Arc::clone(&self.counter));
+        self.over(Arc::clone(&self.dialer), self.fence.clone())
+    }
+
+    /// The same daemon, and what is known of it, over another dialer to it.
+    pub(super) fn over(&self, dialer: Arc<dyn Dialer>, fence: Option<Fence>) -> Self {
+        let beside = Self::new(dialer, Arc::clone(&self.counter), fence);
         beside.version.store(self.version.load(Ordering::Relaxed), Ordering::Relaxed);
         beside.clock_skew.store(self.clock_skew.load(Ordering::Relaxed), Ordering::Relaxed);
         beside.podman.store(self.podman.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -196,6 +216,7 @@ impl Transport {
         if let Some(version) = version {
             parts.uri = versioned(&parts.uri, version)?;
         }
+        self.admit(&mut parts)?;
         self.counter.count(&parts.method);
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
         let started = Instant::now();
@@ -213,8 +234,29 @@ impl Transport {
         if let Some(version) = self.spoken() {
             parts.uri = versioned(&parts.uri, version)?;
         }
+        self.admit(&mut parts)?;
         self.counter.count(&parts.method);
         Ok(Request::from_parts(parts, body))
+    }
+
+    /// Lets nothing pass that changes something once the fence has closed, and marks what passes.
+    fn admit(&self, parts: &mut Parts) -> Result<(), TransportError> {
+        let Some(fence) = self.fence.as_ref().filter(|_| !RequestCounter::is_read(&parts.method)) else {
+            return Ok(());
+        };
+        if !fence.admits() {
+            return Err(TransportError::Fenced(Fence::error()));
+        }
+        parts.headers.insert(fence::HEADER, HeaderValue::from(fence.token()));
+        Ok(())
+    }
+
+    /// Resolves once nothing may be sent any more.
+    async fn closed(&self) {
+        match &self.fence {
+            Some(fence) => fence.closed().await,
+            None => std::future::pending().await,
+        }
     }
 
     async fn exchange(&self, mut request: Request<Full<Bytes>>) -> Result<Answer, TransportError> {
@@ -223,6 +265,7 @@ impl Transport {
         let answer = tokio::select! {
             answer = client.request(request) => answer.map_err(TransportError::Client),
             () = forsaken(&mut connection) => Err(TransportError::Forsaken),
+            () = self.closed() => Err(TransportError::Fenced(Fence::error())),
         };
         answer.map(Answer::new).map_err(|error| match last_words(&connection) {
             Some(said) if error.dial_error().is_none() => TransportError::Stream(said),

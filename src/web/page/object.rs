@@ -305,6 +305,8 @@ fn fill(
                 says.push(count(facts.containers, "container"));
             }
             says.push(count(server.declared.destinations.len(), "destination"));
+            let keeper = view.content().keeper(key);
+            says.extend(keeper.map(|(keeper, since)| format!("kept by {keeper} since {}", moment(since))));
             if let Some((time, _)) = server.state.and_then(|state| state.last_known.as_deref()) {
                 last_seen =
                     format!("It last answered {} ({}); what is drawn is from then.", ago(*time, now), moment(*time));

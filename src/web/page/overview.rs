@@ -244,7 +244,8 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>, acts: bool, pass
     for server in view.servers() {
         let own = lanes.remove(&server.declared.key);
         if own.is_some() || empty(&server) {
-            servers.push(server_part(&server, own.unwrap_or_default()));
+            let keeper = view.content().keeper(&server.declared.key).map(|(keeper, _)| keeper);
+            servers.push(server_part(&server, own.unwrap_or_default(), keeper));
         }
     }
 
@@ -387,7 +388,7 @@ fn tiles(tally: Tally, asking: &Asking) -> Vec<Tile> {
     ]
 }
 
-fn server_part(server: &ServerView<'_>, lanes: Vec<Lane>) -> ServerPart {
+fn server_part(server: &ServerView<'_>, lanes: Vec<Lane>, keeper: Option<&str>) -> ServerPart {
     let key = &server.declared.key;
     let standing = server.standing();
     let ready = server.conditions(key).iter().find(|it| it.condition_type == "Ready");
@@ -400,6 +401,7 @@ fn server_part(server: &ServerView<'_>, lanes: Vec<Lane>) -> ServerPart {
             says.push(format!("proxy {} {}", proxy.name, proxy.state));
         }
     }
+    says.extend(keeper.map(|keeper| format!("kept by {keeper}")));
     let message = match (standing, ready) {
         (_, None) => "It has not been looked at yet.".to_owned(),
         (Standing::Ready, _) => String::new(),
