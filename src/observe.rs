@@ -29,8 +29,8 @@ use tracing::Instrument;
 use crate::desired::DesiredServer;
 use crate::engine::{EngineError, EngineErrorKind, Reader};
 use crate::observed::{
-    ContainerId, ContainerState, NetworkId, Observations, ObservedContainer, ObservedEndpoint, ObservedNetwork,
-    ObservedNode, ObservedService, ObservedState, SwarmAttachment, SwarmState, Unobserved, UnobservedReason,
+    ContainerId, NetworkId, Observations, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedNode,
+    ObservedService, ObservedState, SwarmAttachment, SwarmState, Unobserved, UnobservedReason,
 };
 use crate::store::known::{Known, KnownContainers, KnownEngine, Suspects, Unlisted};
 use crate::turns::Turns;
@@ -513,16 +513,8 @@ async fn inspect(
     for container in containers {
         if let Some(inspected) = seen.remove(&container.id) {
             // The later look, and of one piece: addresses, ids and settings belong together.
-            container.up = match (container.state, inspected.state) {
-                (ContainerState::Running, ContainerState::Running) => container.up,
-                (_, ContainerState::Running) => Some(0),
-                _ => None,
-            };
-            container.restarts = inspected.restarts;
-            container.state = inspected.state;
-            container.exit = inspected.exit;
-            container.health = inspected.health;
-            container.endpoints = inspected.endpoints;
+            container.endpoints.clone_from(&inspected.endpoints);
+            container.take_state(inspected);
         }
     }
     Ok(())

@@ -513,6 +513,20 @@ impl Exit {
 }
 
 impl ObservedContainer {
+    /// Takes over how it is from an inspection that is later than the list.
+    pub fn take_state(&mut self, later: ObservedContainer) {
+        // Only the list tells for how long it has run: of one that was started since, that it is a moment.
+        self.up = match (self.state, later.state) {
+            (ContainerState::Running, ContainerState::Running) => self.up,
+            (_, ContainerState::Running) => Some(0),
+            _ => None,
+        };
+        self.restarts = later.restarts;
+        self.state = later.state;
+        self.exit = later.exit;
+        self.health = later.health;
+    }
+
     /// It runs, and its health check, if it has one, has passed.
     pub fn is_serving(&self) -> bool {
         self.state == ContainerState::Running

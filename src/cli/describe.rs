@@ -298,9 +298,12 @@ impl<'a> Page<'a> {
                 );
             }
         }
-        if !facts.unmanaged.is_empty() {
-            self.heading("Unmanaged");
-            self.endpoints(facts.unmanaged.iter().map(|endpoint| (None, true, endpoint)));
+        let (kept, unmanaged): (Vec<_>, Vec<_>) = facts.unmanaged.iter().partition(|it| it.kept_for.is_some());
+        for (heading, endpoints) in [("Kept until another takes its place", kept), ("Unmanaged", unmanaged)] {
+            if !endpoints.is_empty() {
+                self.heading(heading);
+                self.endpoints(endpoints.into_iter().map(|endpoint| (None, true, endpoint)));
+            }
         }
     }
 

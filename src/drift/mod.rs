@@ -444,7 +444,8 @@ fn unmanaged(
         let declared = server.destinations.iter().find(|declared| declared.key == *key);
         let exclusive = declared.is_some_and(|it| it.membership == Membership::Exclusive);
         let mut containers = Vec::new();
-        for foreign in &destination.unmanaged {
+        // Of whom Landfall keeps until another takes his place, the notes tell.
+        for foreign in destination.unmanaged.iter().filter(|it| it.kept_for.is_none()) {
             let name = &foreign.container;
             // An exclusive destination is rid of containers, and leaves services to their definitions.
             if foreign.state == SERVICE {

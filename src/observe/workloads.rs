@@ -39,9 +39,7 @@ pub(super) async fn see(
         };
         if let Some(container) = state.containers.iter_mut().find(|container| container.id == id) {
             // One look, of one piece: state, health and configuration belong together.
-            container.state = detail.container.state;
-            container.exit = detail.container.exit;
-            container.health = detail.container.health;
+            container.take_state(detail.container);
         }
         state.workloads.insert(id, detail.config);
     }

@@ -5,8 +5,9 @@ use serde::Serialize;
 use super::host::Attached;
 use super::member::Members;
 use super::operation::ServerType;
+use super::ownership::{self, Purpose};
 use super::swarm::View;
-use super::{Context, FreshIds, PlanInput, Request, destination, host, member, service};
+use super::{Context, FreshIds, PlanInput, Request, applied, destination, host, member, service};
 use crate::api::{DestinationType, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState, ProxyInstance};
 use crate::observed::{
@@ -147,6 +148,9 @@ pub struct EndpointFacts {
     pub mac_address: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+    /// Of one that no resource declares any more: the resource, or `Proxy`, that Landfall connected it for. It stays until another takes its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_for: Option<String>,
     /// Of what Landfall runs: the image as it is declared, and `@` with the digest that it is here, where it was pulled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -289,10 +293,24 @@ fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination)
             .collect(),
         missing: missing(destination, &members),
         unmanaged: unmanaged
-            .map(|attached| endpoint(attached.container, Some(attached)))
+            .map(|attached| EndpointFacts {
+                kept_for: kept_for(ctx, destination, attached),
+                ..endpoint(attached.container, Some(attached))
+            })
             .chain(foreign.map(|(network, it)| service_endpoint(it, Some(network))))
             .collect(),
     }
+}
+
+/// What Landfall connected somebody for who is declared no more, where that is still declared.
+fn kept_for(ctx: &Context<'_>, destination: &DesiredDestination, attached: &Attached<'_>) -> Option<String> {
+    let options = &attached.endpoint.settings.as_ref()?.driver_opts;
+    let made_for = ownership::made_for(options).filter(|_| applied::is_own(options, ctx.set))?;
+    let is_declared = |purpose: &&Purpose| match purpose {
+        Purpose::Proxy => destination.proxy && destination.active && ctx.server.proxy.is_some(),
+        Purpose::Resource(resource) => destination.members.iter().any(|it| it.connect && it.resource == *resource),
+    };
+    made_for.iter().find(is_declared).map(ToString::to_string)
 }
 
 /// The image of a container that Landfall runs, with its digest where the daemon knows one: of a tag, that is what is in use.
@@ -372,6 +390,7 @@ fn endpoint(container: &ObservedContainer, attached: Option<&Attached<'_>>) -> E
         ipv6_address: attached.map(|attached| attached.endpoint.ipv6_address.clone()).unwrap_or_default(),
         mac_address: settings.and_then(|settings| settings.mac_address.clone()),
         aliases,
+        kept_for: None,
         image: None,
     }
 }
@@ -394,6 +413,7 @@ fn service_endpoint(service: &ObservedService, network: Option<&ObservedNetwork>
         ipv6_address: String::new(),
         mac_address: None,
         aliases: attachment.map(|attachment| attachment.aliases.clone()).unwrap_or_default(),
+        kept_for: None,
         image: None,
     }
 }

@@ -1,6 +1,6 @@
 //! What is wrong with a declared container and no operation puts right: it is said in the plan, and counts as drift.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::operation::{Note, Reason};
 use super::{Context, host, member, proxy};
@@ -19,17 +19,28 @@ pub(super) fn notes(ctx: &Context<'_>) -> Vec<Note> {
 
 /// Containers that an adopted resource means and that are another's: Landfall runs them for it, or it names them. Both get what both declare.
 fn anothers(ctx: &Context<'_>) -> Vec<Note> {
-    let adopted: Vec<&DesiredMember> = adopted(ctx.server).filter(|it| !ctx.is_deleted(&it.resource)).collect();
-    let named = |name: &String| adopted.iter().any(|it| it.selector.names.contains(name));
+    // Who names containers is found by the names: there may be as many resources as containers.
+    let mut by_name: HashMap<&str, Vec<&DesiredMember>> = HashMap::new();
+    let mut by_labels: Vec<&DesiredMember> = Vec::new();
+    for member in adopted(ctx.server).filter(|it| !ctx.is_deleted(&it.resource)) {
+        if member.selector.names.is_empty() {
+            by_labels.push(member);
+        }
+        for name in &member.selector.names {
+            by_name.entry(name).or_default().push(member);
+        }
+    }
     let mut notes = BTreeMap::new();
     for container in ctx.host.state.containers.iter().filter(|it| !host::is_going(it)) {
         let run_for = ctx.host.identities.get(container).map(|it| (&it.set, &it.object));
         let of_stack = stack::owner(&container.labels);
         let run_for = run_for.or_else(|| of_stack.as_ref().map(|it| (&it.set, &it.object)));
-        if run_for.is_none() && !named(&container.name) {
+        let naming = by_name.get(container.name.as_str()).map_or(&[][..], Vec::as_slice);
+        if run_for.is_none() && naming.is_empty() {
             continue;
         }
-        let meaning: Vec<_> = adopted.iter().filter(|it| member::selects(&it.selector, container)).collect();
+        let claims = naming.iter().chain(&by_labels);
+        let meaning: Vec<_> = claims.filter(|it| member::selects(&it.selector, container)).collect();
         for member in &meaning {
             let (resource, name) = (&member.resource, &container.name);
             let note = |others: String| {

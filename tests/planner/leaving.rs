@@ -683,3 +683,18 @@ fn what_is_connected_again_keeps_in_mind_who_made_the_endpoint() {
         .destination(web().adopt().take_ownership());
     assert_eq!(found(&taken.plan()), Some(true));
 }
+
+#[test]
+fn who_is_kept_until_another_takes_his_place_is_shown_as_that() {
+    let kept = |world: Scenario| {
+        let server = &world.desired.servers[&crate::support::scenario::edge()];
+        let facts = landfall::plan::facts::facts(&world.desired, server, &world.observed).unwrap();
+        let (_, web) = &facts.destinations[0];
+        let kept = web.unmanaged.iter().map(|it| (it.container.clone(), it.kept_for.clone().unwrap_or_default()));
+        kept.collect::<Vec<_>>()
+    };
+    let said = |name: &str, purpose: &str| vec![(name.to_owned(), purpose.to_owned())];
+    assert_eq!(kept(renamed()), said("app_replaced_ab12", "Application/shop/app"));
+    assert_eq!(kept(running().proxy("caddy")), said("traefik", "Proxy"));
+    assert_eq!(kept(running().redeclare("web", |_| destination("web").named("web-net"))), said("app", ""));
+}

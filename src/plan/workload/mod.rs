@@ -488,7 +488,7 @@ impl<'a> Managed<'a, '_> {
         Group { object: self.resource().clone(), operations, journal: None, completes: Vec::new(), needs: Vec::new() }
     }
 
-    /// The volumes that a new container needs and the daemon would make without labels.
+    /// The volumes that a new container needs and the daemon would make without labels; those that are known to be there are not made.
     fn volumes(&self) -> impl Iterator<Item = WorkloadCall> {
         let names: BTreeSet<&String> = self
             .workload
@@ -505,7 +505,14 @@ impl<'a> Managed<'a, '_> {
             (identity::OBJECT.to_owned(), self.resource().to_string()),
         ]);
         labels.extend(self.written().map(|written| (identity::DATA.to_owned(), written.label())));
-        names.into_iter().map(move |name| WorkloadCall::CreateVolume { name: name.clone(), labels: labels.clone() })
+        let state = self.ctx.host.state;
+        let is_there = |name: &String| {
+            let source = MountSource::Volume(name.clone());
+            let mut mounts = state.workloads.values().flat_map(|config| &config.mounts);
+            state.volumes.contains_key(name) || mounts.any(|it| it.mount.source == source)
+        };
+        let missing: Vec<&String> = names.into_iter().filter(|name| !is_there(name)).collect();
+        missing.into_iter().map(move |name| WorkloadCall::CreateVolume { name: name.clone(), labels: labels.clone() })
     }
 }
 

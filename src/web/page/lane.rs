@@ -120,7 +120,10 @@ fn ends(destination: &DestinationView<'_>) -> Vec<End> {
         name: missing.container.clone().unwrap_or_else(|| missing.resource.to_string()),
         says: format!("{} · no such container", missing.resource),
     }));
-    ends.extend(facts.unmanaged.iter().map(|endpoint| end("foreign", "undeclared", endpoint)));
+    ends.extend(facts.unmanaged.iter().map(|endpoint| match &endpoint.kept_for {
+        Some(purpose) => end("on", &format!("kept for {purpose} until another takes its place"), endpoint),
+        None => end("foreign", "undeclared", endpoint),
+    }));
     ends
 }
 

@@ -224,7 +224,10 @@ fn members(destinations: &[DestinationView<'_>], of: Option<&ObjectKey>) -> Vec<
             lines.push(line(&member.endpoint, Some(&member.resource), word));
         }
         if of.is_none() {
-            lines.extend(facts.unmanaged.iter().map(|endpoint| line(endpoint, None, "undeclared")));
+            let word = |endpoint: &crate::plan::facts::EndpointFacts| {
+                if endpoint.kept_for.is_some() { "kept for now" } else { "undeclared" }
+            };
+            lines.extend(facts.unmanaged.iter().map(|endpoint| line(endpoint, None, word(endpoint))));
         }
     }
     lines.truncate(MEMBERS);
