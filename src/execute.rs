@@ -12,6 +12,7 @@ mod call;
 mod compose;
 mod refresh;
 mod removal;
+mod service;
 mod workload;
 
 use std::borrow::Cow;
@@ -217,9 +218,13 @@ const SIDE_BY_SIDE: usize = 8;
 /// It makes a managed container, or has one take over; and does not only take one away, which is done in the order of the plan.
 fn is_rollout(group: &Group) -> bool {
     group.operations.iter().any(|operation| match &operation.call {
-        Call::Workload(call) => {
-            !matches!(**call, WorkloadCall::StopContainer { .. } | WorkloadCall::RemoveContainer { .. })
-        }
+        Call::Workload(call) => !matches!(
+            **call,
+            WorkloadCall::StopContainer { .. }
+                | WorkloadCall::RemoveContainer { .. }
+                | WorkloadCall::RemoveService { .. }
+                | WorkloadCall::RemoveSecret { .. }
+        ),
         _ => false,
     })
 }
@@ -245,9 +250,7 @@ fn needed(group: &Group) -> BTreeSet<&ObjectKey> {
     let mut needed = BTreeSet::new();
     for call in calls {
         needed.insert(&group.object);
-        if let WorkloadCall::CreateContainer { after, .. } = &**call {
-            needed.extend(after);
-        }
+        needed.extend(call.after());
     }
     needed
 }

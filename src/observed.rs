@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::ObjectKey;
 use crate::workload::seen::{ImageState, SeenConfig};
+use crate::workload::service::{SeenSecret, SeenService};
 
 /// What was seen of every declared server. A server that could not be looked at is an [`Unobserved`], never an empty state.
 pub type Observations = BTreeMap<ObjectKey, Result<ObservedState, Unobserved>>;
@@ -63,6 +64,9 @@ pub struct ObservedState {
     /// Labels of the volumes, where a database is declared, by the volume's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<String, BTreeMap<String, String>>,
+    /// Secrets of the Swarm, where something that Landfall runs on it has files; in the order of their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SeenSecret>,
 }
 
 impl ObservedState {
@@ -79,6 +83,7 @@ impl ObservedState {
             workloads: BTreeMap::new(),
             images: BTreeMap::new(),
             volumes: BTreeMap::new(),
+            secrets: Vec::new(),
         }
     }
 
@@ -666,6 +671,9 @@ pub struct ObservedService {
     /// It has no virtual address: its name stands for the addresses of its tasks.
     #[serde(default)]
     pub round_robin: bool,
+    /// How it is defined, where it carries the labels of a managed resource, or may be taken over by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Box<SeenService>>,
 }
 
 fn one() -> u64 {

@@ -268,7 +268,9 @@ async fn keep_doubtful<R: Reader>(settled: &mut Vec<Journal>, seen: &ObservedSta
 fn creates(plan: &Plan) -> bool {
     let creates = |call: &Call| match call {
         Call::CreateNetwork(_) => true,
-        Call::Workload(call) => matches!(call.name(), "CreateContainer" | "RunJob"),
+        Call::Workload(call) => {
+            matches!(call.name(), "CreateContainer" | "RunJob" | "CreateService" | "CreateSecret" | "UpdateService")
+        }
         _ => false,
     };
     let operations = plan.servers.iter().flat_map(|server| &server.groups).flat_map(|group| &group.operations);

@@ -450,7 +450,20 @@ impl Looked<'_> {
         });
         let serving = self.facts.map(|facts| {
             let own = facts.members.iter().filter(|member| member.resource == *resource && member.expected);
-            own.map(|member| member.endpoint.trouble()).collect()
+            own.flat_map(|facts| {
+                let trouble = facts.endpoint.trouble();
+                match facts.endpoint.tasks.filter(|_| member.is_some_and(|it| it.workload.is_some())) {
+                    // Each task is what a container is elsewhere.
+                    Some(tasks) => {
+                        let running = usize::try_from(tasks.running.min(MOST_TASKS)).unwrap_or_default();
+                        let lacking = tasks.desired.saturating_sub(tasks.running).min(1);
+                        let lacking = usize::try_from(lacking).unwrap_or_default();
+                        std::iter::repeat_n(None, running).chain(std::iter::repeat_n(trouble, lacking)).collect()
+                    }
+                    None => vec![trouble],
+                }
+            })
+            .collect()
         });
         Part {
             destination: self.destination.key.clone(),
@@ -488,6 +501,9 @@ fn connected(members: &[&MemberFacts]) -> String {
     let verb = if members.len() == 1 { "is" } else { "are" };
     format!("{} {verb} connected", words.join(" and "))
 }
+
+/// More tasks of a service are not told apart.
+const MOST_TASKS: u64 = 10_000;
 
 /// One destination of a resource.
 struct Part {

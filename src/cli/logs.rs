@@ -1,6 +1,6 @@
 //! `logs KIND/NAME`
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::{Context, Error, Exit, seen, servers};
 use crate::api::{Kind, ObjectKey};
 use crate::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::engine::connect;
-use crate::engine::{DockerReader, LogLine, LogRequest, Reader};
+use crate::engine::{DockerReader, EngineError, LogLine, LogRequest, Reader};
 use crate::observed::{ContainerId, ObservedContainer};
 use crate::plan::selects;
 use crate::printable::one_line;
@@ -155,14 +155,15 @@ async fn show(
         }
     }
     let several = readers.len() > 1;
-    let mut known: BTreeMap<(ObjectKey, ContainerId), usize> = BTreeMap::new();
+    let mut known: BTreeSet<Source> = BTreeSet::new();
     let mut shown: Vec<Shown> = Vec::new();
     let mut streams: SelectAll<Pin<Box<dyn Stream<Item = Said> + Send>>> = SelectAll::new();
     let mut first = true;
     loop {
         for (server, reader) in &readers {
-            let containers = match tokio::time::timeout(args.servers.timeout, reader.containers()).await {
-                Ok(Ok(containers)) => containers,
+            let found = tokio::time::timeout(args.servers.timeout, sources(reader, desired, server, keys)).await;
+            let of = match found {
+                Ok(Ok(of)) => of,
                 failed => {
                     if first {
                         let why = match failed {
@@ -175,19 +176,13 @@ async fn show(
                     continue;
                 }
             };
-            let mut of: Vec<&ObservedContainer> =
-                containers.iter().filter(|container| is_of(desired, server, keys, container)).collect();
-            of.sort_by(|a, b| a.name.cmp(&b.name));
-            for container in of {
-                let id = (server.key.clone(), container.id.clone());
-                if known.contains_key(&id) {
+            for (name, source) in of {
+                if !known.insert(source.clone()) {
                     continue;
                 }
                 let at = shown.len();
-                known.insert(id, at);
-                let name =
-                    if several { format!("{}/{}", server.key.name, container.name) } else { container.name.clone() };
-                shown.push(Shown { name, style: COLOURS[at % COLOURS.len()] });
+                let prefix = if several { format!("{}/", server.key.name) } else { String::new() };
+                shown.push(Shown { name: format!("{prefix}{name}"), style: COLOURS[at % COLOURS.len()] });
                 let request = LogRequest {
                     follow,
                     // All of one that was made in the meantime.
@@ -195,15 +190,17 @@ async fn show(
                     since: args.since,
                     timestamps: args.timestamps,
                 };
-                match reader.logs(&container.id, request).await {
+                let opened = match &source {
+                    Source::Container(_, id) => reader.logs(id, request).await,
+                    Source::Task(id) => reader.task_logs(id, request).await,
+                };
+                match opened {
                     Ok(lines) => {
                         let lines = lines.map(move |line| (at, line.map_err(|error| error.to_string())));
                         streams.push(Box::pin(lines));
                     }
                     Err(error) => {
-                        context.error(
-                            &Error::new(format!("the log of {} cannot be read", container.name)).caused_by(&error),
-                        );
+                        context.error(&Error::new(format!("the log of {name} cannot be read")).caused_by(&error));
                         exit = Exit::Failed;
                     }
                 }
@@ -241,6 +238,46 @@ async fn show(
             }
         }
     }
+}
+
+/// What a log is of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    /// On that server.
+    Container(ObjectKey, ContainerId),
+    /// By its id, which all managers of a Swarm know.
+    Task(String),
+}
+
+/// The containers of those objects on a server, and the tasks of those that run as services of its Swarm, each with its name.
+async fn sources(
+    reader: &DockerReader,
+    desired: &DesiredState,
+    server: &DesiredServer,
+    keys: &BTreeSet<ObjectKey>,
+) -> Result<Vec<(String, Source)>, EngineError> {
+    let containers = reader.containers().await?;
+    let own = containers.iter().filter(|container| is_of(desired, server, keys, container));
+    let mut found: Vec<(String, Source)> =
+        own.map(|it| (it.name.clone(), Source::Container(server.key.clone(), it.id.clone()))).collect();
+    let managed = server.destinations.iter().flat_map(|destination| &destination.members);
+    if managed.into_iter().any(|member| member.workload.is_some()) {
+        for service in reader.services().await? {
+            let of = identity::of(&service.name, &service.labels);
+            let wanted = of.is_some_and(|of| {
+                of.set == desired.set && (keys.contains(&of.object) || keys.contains(&of.destination))
+            });
+            if !wanted {
+                continue;
+            }
+            let tasks = reader.service_tasks(&service.id).await?;
+            // What was replaced has said what it had to say.
+            let tasks = tasks.into_iter().filter(|task| task.is_there() && task.container.is_some());
+            found.extend(tasks.map(|task| (format!("{}.{}", service.name, task.slot), Source::Task(task.id))));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 fn written(args: &Args, shown: &[Shown], at: usize, line: &LogLine) -> String {

@@ -1,6 +1,6 @@
 //! `rollout status|restart KIND/NAME`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
@@ -184,7 +184,7 @@ fn progress(seen: &Seen, key: &ObjectKey) -> Progress {
             && container.is_serving()
             && !container.name.ends_with(NEXT)
     });
-    let serving = serving.count();
+    let serving = serving.count() + tasks_running(seen, key);
     let notes = || seen.plan.servers.iter().flat_map(|server| &server.notes).filter(|note| note.object == *key);
     if let Some(note) = notes().find(|note| note.kind == NoteKind::Refused) {
         return Progress::Refused(format!("{name}: {}", note.message));
@@ -195,6 +195,18 @@ fn progress(seen: &Seen, key: &ObjectKey) -> Progress {
     let why = notes().next().map(|note| format!(": {}", note.message)).unwrap_or_default();
     let calls = if outstanding == 1 { "1 operation".to_owned() } else { format!("{outstanding} operations") };
     Progress::Under(format!("{name}: {serving} of {declared} run, {calls} outstanding{why}"))
+}
+
+/// Tasks of its services. Each manager of a Swarm lists them.
+fn tasks_running(seen: &Seen, key: &ObjectKey) -> usize {
+    let services = seen.observed.values().flatten().flat_map(|state| &state.services);
+    let own = services.filter(|service| {
+        let of = identity::of(&service.name, &service.labels);
+        of.is_some_and(|of| of.object == *key && of.set == seen.desired.set)
+    });
+    let running: BTreeMap<_, u64> =
+        own.map(|service| (&service.id, service.tasks.map_or(0, |tasks| tasks.running))).collect();
+    usize::try_from(running.into_values().sum::<u64>()).unwrap_or(usize::MAX)
 }
 
 fn operations(plan: &Plan, key: &ObjectKey) -> usize {

@@ -22,7 +22,8 @@ use crate::observed::{
 use crate::plan::NetworkCreate;
 use crate::usage::Sample;
 use crate::workload::seen::{SeenConfig, SeenImage, SeenVolume, Storage};
-use crate::workload::{ContainerCreate, ContainerUpdate};
+use crate::workload::service::{SeenSecret, ServiceCreate, ServiceTask};
+use crate::workload::{ContainerCreate, ContainerUpdate, Value};
 pub use connect::BoxedStream;
 pub use docker::{DockerReader, DockerWriter};
 pub use error::{EngineError, EngineErrorKind};
@@ -86,6 +87,35 @@ pub trait Reader: Send + Sync {
     /// `GET /tasks`, of a Swarm manager: what became of the service's latest task that failed or was rejected, or why one cannot be placed.
     async fn failure(&self, _service: &ServiceId) -> Result<Option<String>, EngineError> {
         Ok(None)
+    }
+
+    /// `GET /services/{id}`, of a Swarm manager: one service with its definition, its tasks not counted. `Ok(None)` when it is gone.
+    async fn service(&self, _id: &ServiceId) -> Result<Option<ObservedService>, EngineError> {
+        Err(EngineError::unsupported("inspecting a Swarm service"))
+    }
+
+    /// `GET /tasks` of a service, of a Swarm manager: those that have ended and are still known included, the latest first.
+    async fn service_tasks(&self, _id: &ServiceId) -> Result<Vec<ServiceTask>, EngineError> {
+        Err(EngineError::unsupported("listing the tasks of a Swarm service"))
+    }
+
+    /// `GET /secrets`, of a Swarm manager: by name.
+    async fn secrets(&self) -> Result<Vec<SeenSecret>, EngineError> {
+        Err(EngineError::unsupported("listing the secrets of a Swarm"))
+    }
+
+    /// `GET /tasks/{id}/logs`, of a Swarm manager: the last lines, oldest first.
+    async fn task_log_tail(&self, _id: &str, _lines: usize) -> Result<Vec<String>, EngineError> {
+        Err(EngineError::unsupported("reading the log of a task"))
+    }
+
+    /// `GET /tasks/{id}/logs`, of a Swarm manager: line by line.
+    async fn task_logs(
+        &self,
+        _id: &str,
+        _request: LogRequest,
+    ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
+        Err(EngineError::unsupported("reading the log of a task"))
     }
 
     /// `GET /tasks/{id}`, of a Swarm manager. `Ok(None)` when it is gone.
@@ -272,6 +302,31 @@ pub trait Writer: Reader {
         Err(EngineError::unsupported("opening a stream to the daemon"))
     }
 
+    /// `POST /secrets/create`, of a Swarm manager.
+    async fn create_secret(
+        &self,
+        _name: &str,
+        _labels: &BTreeMap<String, String>,
+        _content: &Value,
+    ) -> Result<(), EngineError> {
+        Err(EngineError::unsupported("creating a Swarm secret"))
+    }
+
+    /// `DELETE /secrets/{id}`, of a Swarm manager. `Ok(false)`: a service refers to it, and it stays. One that is gone is no error.
+    async fn remove_secret(&self, _id: &str) -> Result<bool, EngineError> {
+        Err(EngineError::unsupported("removing a Swarm secret"))
+    }
+
+    /// `POST /services/create`, of a Swarm manager, with the credentials for its image. The secrets that it refers to are there.
+    async fn create_service(&self, _service: &ServiceCreate, _network: &NetworkId) -> Result<ServiceId, EngineError> {
+        Err(EngineError::unsupported("creating a Swarm service"))
+    }
+
+    /// `DELETE /services/{id}`, of a Swarm manager. Its tasks end after it. One that is gone is no error.
+    async fn remove_service(&self, _service: &ServiceId) -> Result<(), EngineError> {
+        Err(EngineError::unsupported("removing a Swarm service"))
+    }
+
     /// `POST /services/{id}/update`, of a Swarm manager. What the update does not name stays as it is at that moment. Where nothing has to
     /// change, nothing is sent; nor is it while a rollout of the service is under way, which the update would abort, or resume if it is paused.
     async fn update_service(&self, service: &ServiceId, update: ServiceUpdate<'_>) -> Result<(), EngineError>;
@@ -280,6 +335,10 @@ pub trait Writer: Reader {
 /// What is to be other than it is in the definition of a Swarm service.
 #[derive(Debug, Clone, Copy)]
 pub enum ServiceUpdate<'a> {
+    /// What Landfall has a say in, on that network. `anew`: its tasks are replaced although nothing differs.
+    Definition { create: &'a ServiceCreate, network: &'a NetworkId, anew: bool },
+    /// As it was before its latest update, which is under way, or has come to a stop.
+    RolledBack,
     /// Its tasks are put on networks, or taken off them, and restart for that: once, whatever the number.
     Networks(&'a [ServiceNetworkUpdate<'a>]),
     /// The same, to put back what was changed before, which is to be done even while that is being rolled out.

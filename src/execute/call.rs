@@ -12,7 +12,7 @@ use crate::api::ObjectKey;
 use crate::engine::{EngineError, EngineErrorKind, ServiceNetworkUpdate, ServiceUpdate, Writer};
 use crate::observed::{
     ContainerId, ContainerState, EndpointSettings, NetworkId, ObservedContainer, ObservedEndpoint, ObservedNetwork,
-    ServiceNetwork,
+    Rollout, ServiceNetwork,
 };
 use crate::plan::{
     Call, Cause, ContainerTarget, Group, NetworkChange, NetworkCreate, Note, Reason, Reserved, ServiceTarget,
@@ -638,10 +638,14 @@ impl Caller<'_> {
 impl Caller<'_> {
     // Swarm services
 
-    async fn update_service(&self, service: &ServiceTarget, update: ServiceUpdate<'_>) -> Result<(), Mishap> {
+    pub(super) async fn update_service(
+        &self,
+        service: &ServiceTarget,
+        update: ServiceUpdate<'_>,
+    ) -> Result<(), Mishap> {
         let changes = match update {
             ServiceUpdate::Networks(changes) | ServiceUpdate::Restored(changes) => changes,
-            ServiceUpdate::Replicas(_) => &[],
+            ServiceUpdate::Replicas(_) | ServiceUpdate::Definition { .. } | ServiceUpdate::RolledBack => &[],
         };
         let added: Vec<_> = changes.iter().filter(|change| change.attachment.is_some()).collect();
         for ServiceNetworkUpdate { id, name, .. } in &added {
@@ -657,7 +661,7 @@ impl Caller<'_> {
             Err(error) if error.kind == EngineErrorKind::NotFound => match update {
                 ServiceUpdate::Networks(_) | ServiceUpdate::Restored(_) if added.is_empty() => Ok(()),
                 ServiceUpdate::Replicas(0) => Ok(()),
-                ServiceUpdate::Networks(_) | ServiceUpdate::Restored(_) | ServiceUpdate::Replicas(_) => {
+                _ => {
                     let name = &service.name;
                     let message = format!("The Swarm service {name} has been removed since the plan was made.");
                     Err(failed(Reason::ContainerMissing, message))
@@ -677,6 +681,13 @@ impl Caller<'_> {
                             let network = seen.and_then(|seen| seen.networks.iter().find(is_it));
                             network.map(|network| &network.attachment) == change.attachment
                         })
+                    }
+                    ServiceUpdate::Definition { create, anew, .. } => {
+                        let seen = seen.and_then(|seen| Some((seen, seen.definition.as_deref()?)));
+                        !anew && seen.is_some_and(|(seen, definition)| create.is_as(seen, definition))
+                    }
+                    ServiceUpdate::RolledBack => {
+                        seen.and_then(|it| it.rollout).is_some_and(|it| it == Rollout::RollbackStarted)
                     }
                     ServiceUpdate::Replicas(replicas) => {
                         seen.map_or(replicas == 0, |seen| seen.replicas == Some(replicas))

@@ -20,7 +20,7 @@ use crate::workload::{ContainerCreate, ContainerUpdate};
 /// Between two looks at a container that is about to be ready, or to end.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// Lines of a log that a failure shows.
-const LINES: usize = 10;
+pub(super) const LINES: usize = 10;
 /// Longest look into a volume.
 const READING: Duration = Duration::from_secs(60);
 /// How long the daemon may take for a removal that another has asked for.
@@ -81,6 +81,14 @@ impl Caller<'_> {
             }
             WorkloadCall::ComposeUp(up) => return self.compose_up(up).await,
             WorkloadCall::ComposeDown { project, stack } => self.compose_down(project, stack).await?,
+            WorkloadCall::CreateSecret { name, labels, content } => self.create_secret(name, labels, content).await?,
+            WorkloadCall::RemoveSecret { name, uid } => self.remove_secret(name, uid).await?,
+            WorkloadCall::CreateService(rollout) => self.create_service(rollout).await?,
+            WorkloadCall::UpdateService { service, rollout, anew } => {
+                self.roll_out_service(service, rollout, *anew).await?;
+            }
+            WorkloadCall::StopService { service } => self.stop_service(service).await?,
+            WorkloadCall::RemoveService { service, .. } => self.remove_service(service).await?,
         }
         Ok(Done::default())
     }

@@ -9,9 +9,9 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::INSPECTIONS;
 use crate::api::PullPolicy;
 use crate::desired::DesiredServer;
-use crate::engine::{EngineError, Reader};
-use crate::observed::{ContainerId, ObservedContainer, ObservedState};
-use crate::plan::workload::may_be_replaced;
+use crate::engine::{EngineError, EngineErrorKind, Reader};
+use crate::observed::{ContainerId, ObservedContainer, ObservedService, ObservedState, SwarmState};
+use crate::plan::workload::{may_be_replaced, service_may_be_replaced};
 use crate::workload::identity;
 use crate::workload::seen::ImageState;
 
@@ -43,6 +43,7 @@ pub(super) async fn see(
         }
         state.workloads.insert(id, detail.config);
     }
+    services(reader, server, state).await?;
     if members().any(|member| member.workload.as_ref().is_some_and(|workload| workload.database.is_some())) {
         let volumes = reader.volumes().await?;
         state.volumes = volumes.into_iter().map(|volume| (volume.name, volume.labels)).collect();
@@ -57,6 +58,39 @@ pub(super) async fn see(
             }
         }
         state.images.insert(reference, seen);
+    }
+    Ok(())
+}
+
+/// The definitions of services that a resource may take over, which the list leaves out, and the secrets of what Landfall runs on the Swarm.
+async fn services(
+    reader: &(impl Reader + ?Sized),
+    server: Option<&DesiredServer>,
+    state: &mut ObservedState,
+) -> Result<(), EngineError> {
+    let members = || server.into_iter().flat_map(|server| &server.destinations).flat_map(|it| &it.members);
+    if !matches!(state.engine.swarm, SwarmState::Manager { .. }) {
+        return Ok(());
+    }
+    let may_be = |it: &ObservedService| members().any(|member| service_may_be_replaced(it, member));
+    for service in &mut state.services {
+        if service.definition.is_none() && may_be(service) {
+            service.definition = reader.service(&service.id).await?.and_then(|seen| seen.definition);
+        }
+    }
+    let workloads = || members().filter_map(|it| it.workload.as_ref());
+    let managed = state.services.iter().any(|it| it.labels.contains_key(identity::OBJECT));
+    if managed || workloads().next().is_some() {
+        state.secrets = match reader.secrets().await {
+            // Whoever needs none need not be allowed to see them.
+            Err(error)
+                if error.kind == EngineErrorKind::PermissionDenied
+                    && workloads().all(|it| it.container.files.is_empty()) =>
+            {
+                Vec::new()
+            }
+            listed => listed?,
+        };
     }
     Ok(())
 }

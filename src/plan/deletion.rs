@@ -281,7 +281,11 @@ fn steps<'a>(
     // Tasks leave with their service.
     all.retain(|it| !host::is_going(it.container) && !host::is_task(it.container));
     all.sort_by_key(|it| (host::is_proxy(it.container, proxy), it.container.name.clone()));
-    for service in &evacuation.services {
+    // What Landfall runs itself goes before: with it, its tasks.
+    let goes = |it: &&&ObservedService| {
+        super::workload::identity_of_service(it).is_some_and(|identity| identity.set == ctx.set)
+    };
+    for service in evacuation.services.iter().filter(|it| !goes(it)) {
         let before = service.attachment(network).cloned();
         let mut update = service::operation(destination, service, target.clone(), None, cause);
         update.undo =

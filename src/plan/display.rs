@@ -203,8 +203,8 @@ impl Call {
             | Call::RemoveNetwork { .. }
             | Call::StartContainer { .. }
             | Call::StopContainer { .. }
-            | Call::RefreshProxy { .. }
-            | Call::Workload(_) => None,
+            | Call::RefreshProxy { .. } => None,
+            Call::Workload(call) => call.service(),
         }
     }
 

@@ -340,7 +340,8 @@ fn missing(destination: &DesiredDestination, members: &Members<'_>) -> Vec<Missi
                     missing.push(lacks(Some(name.clone())));
                 }
             }
-            if found.next().is_none() && member.selector.swarm_services.is_empty() {
+            let by_service = members.services.iter().any(|wanted| *wanted.object == member.resource);
+            if found.next().is_none() && member.selector.swarm_services.is_empty() && !by_service {
                 missing.push(lacks(None));
             }
         } else {

@@ -229,7 +229,9 @@ impl<'a> Simulation<'a> {
                     say(format!("{} does not exist", service.name));
                     return;
                 };
-                let named = |member: &DesiredMember| member.selector.swarm_services.contains(&service.name);
+                let named = |member: &DesiredMember| {
+                    member.selector.swarm_services.contains(&service.name) || member.workload.is_some()
+                };
                 if observed.replicas.is_none_or(|before| before == *replicas || before.min(*replicas) > 0) {
                     say(format!("{} is scaled from {:?} to {replicas}", service.name, observed.replicas));
                 }
@@ -242,6 +244,23 @@ impl<'a> Simulation<'a> {
                     && let Ok(made) = &up.stack.made
                 {
                     self.created.extend(made.networks.values().map(|network| network.name.as_str()));
+                }
+                if let Some(target) = call.service_target() {
+                    let observed = self.state.services.iter().find(|it| it.id == target.id);
+                    let identity = observed.and_then(super::workload::identity_of_service);
+                    let taken_over = || {
+                        let mut members = input.desired.destinations().flat_map(|(_, it)| &it.members);
+                        observed.is_some_and(|it| {
+                            members.any(|member| super::workload::service_may_be_replaced(it, member))
+                        })
+                    };
+                    if identity.is_none_or(|identity| identity.set != input.desired.set) && !taken_over() {
+                        say(format!("{}: the service {} is not the set's own", call.name(), target.name));
+                    }
+                    if matches!(&**call, WorkloadCall::RemoveService { .. }) {
+                        let networks = self.state.networks.iter();
+                        self.detached.extend(networks.map(|it| (it.id.as_str(), target.name.as_str())));
+                    }
                 }
                 let Some(target) = call.target() else { return };
                 self.container(&target.id, &target.name, say);

@@ -94,6 +94,8 @@ pub(super) fn resolve<'a>(
         if ctx.is_deleted(&member.resource) {
             members.leaving.extend(found.iter().map(|container| &container.id));
             members.leaving_services.extend(member.selector.swarm_services.iter().map(String::as_str));
+            let own = super::workload::services_of(ctx, destination, member);
+            members.leaving_services.extend(own.into_iter().map(|service| service.name.as_str()));
             continue;
         }
         members.all.extend(found.iter().map(|container| (&member.resource, *container)));
@@ -115,6 +117,14 @@ pub(super) fn resolve<'a>(
         members.reservations.declare(&member.endpoint, &found);
         let static_address = member.endpoint.ipv4_address.is_some() || member.endpoint.ipv6_address.is_some();
         services(ctx, class, member, static_address, &mut members);
+        for service in super::workload::services_of(ctx, destination, member) {
+            members.services.push(WantedService {
+                object: &member.resource,
+                service,
+                aliases: member.endpoint.aliases.clone(),
+                made_for: [Purpose::Resource(member.resource.clone())].into(),
+            });
+        }
         if static_address && found.iter().filter(|container| container.state.is_live()).count() == 1 {
             let leftovers = found.extract_if(.., |container| !container.state.is_live());
             members.leftovers.extend(leftovers.map(|container| &container.id));

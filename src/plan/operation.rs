@@ -333,8 +333,8 @@ impl Call {
             | Call::DisconnectEndpoint { .. }
             | Call::StartContainer { .. }
             | Call::StopContainer { .. }
-            | Call::RefreshProxy { .. }
-            | Call::Workload(_) => false,
+            | Call::RefreshProxy { .. } => false,
+            Call::Workload(call) => call.is_for_manager(),
         }
     }
 
@@ -373,6 +373,7 @@ impl Call {
     pub fn updated(&self) -> Option<&ServiceTarget> {
         match self {
             Call::UpdateService { service, .. } | Call::ScaleService { service, .. } => Some(service),
+            Call::Workload(call) => call.updated(),
             _ => None,
         }
     }

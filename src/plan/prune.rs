@@ -6,8 +6,11 @@ use sha2::{Digest, Sha256};
 
 use super::deletion::{self, Doomed, Removal};
 use super::leaving::Outlook;
-use super::operation::{Call, Cause, Note, Reason, Withheld, WithheldDeletion, WithheldDisconnection, WithheldRemoval};
-use super::workload::call::WorkloadCall;
+use super::operation::{
+    Call, Cause, ContainerTarget, Note, Reason, Withheld, WithheldDeletion, WithheldDisconnection, WithheldRemoval,
+};
+use super::workload::call::{ServiceRef, WorkloadCall};
+use super::workload::identity_of_service;
 use super::{Context, DeleteMode, Parts, applied, ownership, replacement};
 use crate::api::{DeletionPolicy, ObjectKey};
 use crate::desired::DesiredState;
@@ -172,33 +175,41 @@ fn made(ctx: &Context<'_>) -> usize {
     settings.chain(attachments).filter(|options| applied::is_own(options, ctx.set)).count()
 }
 
-/// Containers that the set runs.
+/// Containers and Swarm services that the set runs.
 fn run(ctx: &Context<'_>) -> usize {
     let of_stack = |it: &ObservedContainer| stack::owner(&it.labels).is_some_and(|owner| owner.set == ctx.set);
     let of_resource =
         |it: &ObservedContainer| ctx.host.identities.get(it).is_some_and(|identity| identity.set == ctx.set);
-    ctx.host.state.containers.iter().filter(|it| of_resource(it) || of_stack(it)).count()
+    let services = ctx.host.state.services.iter();
+    // A service counts as one, however many tasks it has, and for the server that looks after it.
+    let services = services.filter(|it| {
+        identity_of_service(it)
+            .is_some_and(|identity| identity.set == ctx.set && ctx.looks_after_service(&identity.destination))
+    });
+    ctx.host.state.containers.iter().filter(|it| of_resource(it) || of_stack(it)).count() + services.count()
 }
 
-/// Containers that go because no manifest declares what they run.
+/// Containers and Swarm services that go because no manifest declares what they run.
 fn retired(parts: &Parts<'_>) -> Vec<WithheldRemoval> {
     let operations = parts.retired.iter().flat_map(|group| &group.operations);
     let undeclared = operations.filter(|operation| operation.cause == Cause::Undeclared);
     let mut retired: Vec<_> = undeclared
         .flat_map(|operation| {
-            let containers = match &operation.call {
+            let of_container = |it: &ContainerTarget| (it.name.clone(), it.id.to_string());
+            let removed: Vec<(String, String)> = match &operation.call {
                 Call::Workload(call) => match call.as_ref() {
-                    WorkloadCall::RemoveContainer { container, .. } => container.existing().into_iter().collect(),
-                    WorkloadCall::ComposeDown { stack, .. } => stack.iter().collect(),
+                    WorkloadCall::RemoveContainer { container, .. } => {
+                        container.existing().map(of_container).into_iter().collect()
+                    }
+                    WorkloadCall::ComposeDown { stack, .. } => stack.iter().map(of_container).collect(),
+                    WorkloadCall::RemoveService { service: ServiceRef::Existing(service), .. } => {
+                        vec![(service.name.clone(), service.id.to_string())]
+                    }
                     _ => Vec::new(),
                 },
                 _ => Vec::new(),
             };
-            containers.into_iter().map(|container| WithheldRemoval {
-                object: operation.object.clone(),
-                name: container.name.clone(),
-                id: container.id.to_string(),
-            })
+            removed.into_iter().map(|(name, id)| WithheldRemoval { object: operation.object.clone(), name, id })
         })
         .collect();
     retired.sort();

@@ -507,7 +507,10 @@ pub(super) fn undeclared<'a>(
     for service in ctx.host.services_on(network) {
         let declared = members.services.iter().any(|wanted| wanted.service.id == service.id);
         let leaving = members.leaving_services.contains(service.name.as_str());
+        // What Landfall runs itself goes as a whole, or is somebody else's to speak of.
+        let managed = super::workload::identity_of_service(service).is_some_and(|it| it.set == ctx.set);
         if declared
+            || managed
             || leaving
             || is_proxy(service, ctx.server.proxy.as_ref())
             || wanted_elsewhere(ctx, &destination.key, network, service)

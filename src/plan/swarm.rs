@@ -127,6 +127,7 @@ fn on_worker(worker: &ObservedState, manager: &ObservedState) -> ObservedState {
         workloads: worker.workloads.clone(),
         images: worker.images.clone(),
         volumes: worker.volumes.clone(),
+        secrets: manager.secrets.clone(),
     }
 }
 
@@ -231,6 +232,16 @@ impl<'a> Context<'a> {
     pub(super) fn looks_after(&self, network: &ObservedNetwork) -> bool {
         let first = || self.swarm.is_some_and(|swarm| swarm.first_manager == &self.server.key);
         network.scope != NetworkScope::Swarm || first()
+    }
+
+    /// Whether a service that was made for that destination is this server's to look after: that of the destination, or else the first manager.
+    pub(super) fn looks_after_service(&self, destination: &ObjectKey) -> bool {
+        let Some(swarm) = self.swarm else { return self.host.server_type() == super::ServerType::Manager };
+        match self.input.desired.destination(destination) {
+            Some((server, _)) if server.key == self.server.key => true,
+            Some((server, _)) if swarm.has(&server.key) => false,
+            _ => swarm.first_manager == &self.server.key,
+        }
     }
 
     /// The destination is declared on another server, which is part of the same Swarm for all that is known. One that has left it may be about to
@@ -342,7 +353,20 @@ impl<'a> Context<'a> {
         unseen.map(blocker).collect()
     }
 
+    /// The declared node that has one of the volumes, as far as volumes were looked at: this server's own first.
+    pub(super) fn node_with_volume<'v>(&self, volumes: impl Iterator<Item = &'v str>) -> Option<&'a str> {
+        let volumes: Vec<&str> = volumes.collect();
+        let has = |state: &ObservedState| volumes.iter().any(|volume| state.volumes.contains_key(*volume));
+        let own = Some(self.host.state).filter(|state| has(state)).and_then(node_id);
+        let mut nodes = self.swarm.into_iter().flat_map(|swarm| &swarm.nodes);
+        own.or_else(|| nodes.find(|(_, state)| has(state)).and_then(|(_, state)| node_id(state)))
+    }
+
     /// What the managers say of the server's own node.
+    pub(super) fn own_node(&self) -> Option<&'a ObservedNode> {
+        self.node()
+    }
+
     fn node(&self) -> Option<&'a ObservedNode> {
         let id = node_id(self.host.state)?;
         self.host.state.nodes.iter().find(|node| node.id == id)

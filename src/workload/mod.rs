@@ -9,6 +9,7 @@ pub mod identity;
 pub mod routes;
 pub mod secret;
 pub mod seen;
+pub mod service;
 pub mod stack;
 
 use std::collections::BTreeMap;

@@ -66,11 +66,15 @@ pub fn labels(
     }
 }
 
+/// By which network Traefik reaches a container, and a service.
+pub const TRAEFIK_NETWORK: &str = "traefik.docker.network";
+pub const TRAEFIK_SWARM_NETWORK: &str = "traefik.swarm.network";
+
 fn traefik(resource: &ObjectKey, network: &str, routes: &[Route], port: Option<u16>) -> BTreeMap<String, String> {
     let id = format!("{}-{}", resource.namespace, resource.name);
     let mut labels = BTreeMap::from([
         ("traefik.enable".to_owned(), "true".to_owned()),
-        ("traefik.docker.network".to_owned(), network.to_owned()),
+        (TRAEFIK_NETWORK.to_owned(), network.to_owned()),
     ]);
     for (number, route) in routes.iter().enumerate() {
         let router = format!("traefik.http.routers.{id}-{number}");

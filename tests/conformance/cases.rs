@@ -1,14 +1,18 @@
 //! One sentence about engines each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use landfall::api::RestartPolicy;
 use landfall::engine::{ContainerDetail, EngineErrorKind, ServiceNetworkUpdate, ServiceUpdate, Writer};
 use landfall::observed::{
     ContainerId, ContainerState, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint,
-    ObservedNetwork, ObservedSubnet, ServiceAttachment,
+    ObservedNetwork, ObservedSubnet, ServiceAttachment, ServiceId,
 };
 use landfall::plan::NetworkCreate;
+use landfall::workload::identity::Applied;
+use landfall::workload::service::{Node, SecretFile, ServiceCreate};
+use landfall::workload::{ContainerTemplate, Healthcheck, Logging, Mount, MountSource, Order, Resources, Value};
 
 use super::{ContainerSpec, Subject};
 
@@ -433,4 +437,121 @@ pub(super) async fn a_service_is_scaled(subject: &impl Subject) {
         engine.update_service(&api, ServiceUpdate::Replicas(count)).await.unwrap();
         assert_eq!(replicas().await, Some(count));
     }
+}
+
+/// What Landfall declares of one. Without tasks: what they do is the same on no two engines.
+fn definition(name: &str, template: ContainerTemplate, secret: Option<&str>) -> ServiceCreate {
+    let file = |secret: &str| ("/etc/key".to_owned(), SecretFile { secret: secret.to_owned(), mode: 0o400 });
+    let applied = Applied::of(&template, &BTreeMap::new()).label();
+    ServiceCreate {
+        name: name.to_owned(),
+        image: "landfall/busybox:test".to_owned(),
+        labels: map(&[("landfall.object", "Application/shop/web"), ("landfall.applied", &applied)]),
+        files: secret.map(file).into_iter().collect(),
+        former_secrets: BTreeSet::new(),
+        replicas: 0,
+        order: Order::StartFirst,
+        node: None,
+        volume_labels: BTreeMap::new(),
+        attachment: ServiceAttachment { aliases: vec!["www".to_owned()], ..ServiceAttachment::default() },
+        template,
+    }
+}
+
+pub(super) async fn a_service_is_what_it_was_asked_to_be(subject: &impl Subject) {
+    let (_, engine) = (subject.add_service("api"), subject.engine());
+    let overlay = NetworkCreate { driver: "overlay".to_owned(), attachable: true, ..bridge("web-net") };
+    let network = engine.create_network(&overlay).await.unwrap();
+    let seen = async |id: &ServiceId| {
+        let listed = engine.services().await.unwrap();
+        let listed = listed.into_iter().find(|service| service.id == *id).expect("the service is listed");
+        let single = engine.service(id).await.unwrap().expect("the service is there");
+        assert_eq!(single.definition, listed.definition, "one service, and one of a list");
+        listed
+    };
+    let literal = |text: &str| Value::Literal(text.to_owned());
+    let mount = |source: MountSource, target: &str| Mount { target: target.to_owned(), source, read_only: false };
+    let mut template = ContainerTemplate {
+        entrypoint: Some(vec!["/bin/sh".to_owned()]),
+        command: Some(vec!["-c".to_owned(), "sleep 1".to_owned()]),
+        working_dir: Some("/srv".to_owned()),
+        user: Some("1000".to_owned()),
+        hostname: Some("web".to_owned()),
+        init: Some(true),
+        stop_signal: Some("SIGINT".to_owned()),
+        stop_grace: Some(7),
+        env: [("LOG".to_owned(), literal("info")), ("OLD".to_owned(), literal("x"))].into(),
+        mounts: vec![
+            mount(MountSource::Volume("uploads".to_owned()), "/data"),
+            mount(MountSource::Path("/tmp".to_owned()), "/host"),
+        ],
+        tmpfs: vec!["/run".to_owned()],
+        restart: Some(RestartPolicy::OnFailure),
+        resources: Resources { nano_cpus: 500_000_000, memory: 64 << 20, pids: 50 },
+        healthcheck: Some(Healthcheck {
+            test: vec!["CMD".to_owned(), "true".to_owned()],
+            interval: Some(5),
+            timeout: Some(4),
+            retries: Some(3),
+            start_period: Some(2),
+        }),
+        read_only: true,
+        cap_add: vec!["NET_ADMIN".to_owned()],
+        cap_drop: vec!["MKNOD".to_owned()],
+        extra_hosts: vec!["db:10.0.0.1".to_owned()],
+        logging: Some(Logging { driver: "json-file".to_owned(), options: map(&[("max-size", "1m")]) }),
+        ..ContainerTemplate::default()
+    };
+    let mut create = definition("web", template.clone(), None);
+    create.node = Some(Node { id: "0123456789abcdefghijklmno".to_owned(), name: "m1".to_owned() });
+    let id = engine.create_service(&create, &network).await.unwrap();
+    let service = seen(&id).await;
+    assert!(create.is_as(&service, service.definition.as_ref().unwrap()), "{service:#?}");
+    assert_eq!(service.networks[0].attachment.aliases, ["www"]);
+    assert!(service.round_robin, "its name stands for its tasks");
+    let taken = engine.create_service(&create, &network).await.unwrap_err();
+    assert_eq!(taken.kind, EngineErrorKind::NameTaken, "{taken}");
+
+    // Changed: what is declared no longer goes, and the rest is as before.
+    template.env.remove("OLD");
+    template.env.insert("LOG".to_owned(), literal("debug"));
+    template.mounts.pop();
+    template.read_only = false;
+    let changed = definition("web", template, None);
+    let update = ServiceUpdate::Definition { create: &changed, network: &network, anew: false };
+    engine.update_service(&id, update).await.unwrap();
+    let service = seen(&id).await;
+    let definition = service.definition.as_ref().unwrap();
+    assert!(changed.is_as(&service, definition), "{service:#?}");
+    assert_eq!(definition.config.env.keys().collect::<Vec<_>>(), ["LOG"]);
+    engine.remove_service(&id).await.unwrap();
+    engine.remove_service(&id).await.unwrap();
+    assert_eq!(engine.service(&id).await.unwrap(), None);
+}
+
+pub(super) async fn a_secret_stays_while_a_service_refers_to_it(subject: &impl Subject) {
+    let (_, engine) = (subject.add_service("api"), subject.engine());
+    let overlay = NetworkCreate { driver: "overlay".to_owned(), attachable: true, ..bridge("web-net") };
+    let network = engine.create_network(&overlay).await.unwrap();
+    let create = definition("web", ContainerTemplate::default(), Some("web-key"));
+    let missing = engine.create_service(&create, &network).await.unwrap_err();
+    assert_eq!(missing.kind, EngineErrorKind::NotFound, "{missing}");
+    let labels = map(&[("landfall.set", "default")]);
+    let content = Value::Literal("hunter2".to_owned());
+    engine.create_secret("web-key", &labels, &content).await.unwrap();
+    let taken = engine.create_secret("web-key", &labels, &content).await.unwrap_err();
+    assert_eq!(taken.kind, EngineErrorKind::NameTaken, "{taken}");
+    let secrets = engine.secrets().await.unwrap();
+    assert_eq!((secrets[0].name.as_str(), &secrets[0].labels), ("web-key", &labels));
+    let id = engine.create_service(&create, &network).await.unwrap();
+    let service = engine.service(&id).await.unwrap().unwrap();
+    assert_eq!(service.definition.unwrap().files["/etc/key"], create.files["/etc/key"]);
+    assert!(!engine.remove_secret(&secrets[0].id).await.unwrap(), "it is in use");
+    let without =
+        ServiceCreate { files: BTreeMap::new(), former_secrets: ["web-key".to_owned()].into(), ..create.clone() };
+    let update = ServiceUpdate::Definition { create: &without, network: &network, anew: false };
+    engine.update_service(&id, update).await.unwrap();
+    assert!(engine.remove_secret(&secrets[0].id).await.unwrap());
+    assert!(engine.remove_secret(&secrets[0].id).await.unwrap(), "it is gone");
+    assert_eq!(engine.secrets().await.unwrap(), []);
 }

@@ -110,6 +110,8 @@ macro_rules! conformance {
             a_service_is_on_the_networks_of_its_definition
             a_service_is_put_on_no_network_that_is_missing
             a_service_is_scaled
+            a_service_is_what_it_was_asked_to_be
+            a_secret_stays_while_a_service_refers_to_it
         );
     };
     (@ $module:ident, $subject:expr, $judge:path, $($case:ident)*) => {

@@ -2,9 +2,11 @@
 //! undisturbed run. Sieve (OSDI 2022) found 45 of 46 bugs in ten controllers by comparing just these.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use landfall::api::{Kind, ObjectKey, Replacement};
 use landfall::engine::EngineErrorKind;
+use landfall::manifest::Source;
 use landfall::observed::EndpointSettings;
 
 use super::world::{Look, Town, trouble};
@@ -190,6 +192,75 @@ async fn service_activation() -> Town {
     town
 }
 
+/// A destination of a Swarm with an application and a database that Landfall runs there, both with files.
+fn managed(version: &str, more: &str) -> Scenario {
+    let manifests = format!(
+        "apiVersion: landfall/v1
+kind: Server
+metadata: {{ name: edge-1 }}
+spec: {{ allowedNamespaces: [shop] }}
+---
+apiVersion: landfall/v1
+kind: Destination
+metadata: {{ name: web, namespace: shop }}
+spec: {{ server: default/edge-1, network: {{ name: web-net }} }}
+{more}---
+apiVersion: landfall/v1
+kind: Database
+metadata: {{ name: orders, namespace: shop }}
+spec: {{ destination: web, engine: Redis, credentials: {{ password: {{ env: PASSWORD }} }} }}
+---
+apiVersion: landfall/v1
+kind: Application
+metadata: {{ name: frontend, namespace: shop }}
+spec:
+  destination: web
+  image: web:{version}
+  replicas: 2
+  env: [{{ name: VERSION_{version}, value: x }}]
+  files: [{{ path: /etc/key, value: '{version}' }}]
+  healthcheck: {{ command: ['true'] }}
+  dependsOn: [Database/orders]
+"
+    );
+    let sources = [Source { name: "m.yaml".to_owned(), bytes: manifests.into_bytes() }];
+    let loaded = landfall::manifest::load(&sources).unwrap_or_else(|found| panic!("{found:#?}"));
+    let mut scenario = Scenario::without_proxy();
+    scenario.desired = loaded.desired("default");
+    let servers = scenario.desired.servers.values_mut().map(Arc::make_mut);
+    for member in servers.flat_map(|it| &mut it.destinations).flat_map(|it| &mut it.members) {
+        for secret in member.workload.iter_mut().flat_map(|it| Arc::make_mut(it).container.secrets_mut()) {
+            secret.set(Ok("hunter2".to_owned()));
+        }
+    }
+    scenario
+}
+
+async fn managed_services() -> Town {
+    let town = Town::new(managed("1", ""));
+    // That makes a manager of it.
+    town.world().add_service("bystander");
+    town
+}
+
+async fn change_of_a_managed_service() -> Town {
+    let mut town = managed_services().await;
+    assert_eq!(trouble(&town.apply().await), [""; 0]);
+    town.reconnect();
+    town.declare(managed("2", ""));
+    town
+}
+
+/// With everything that refers to one another: services, secrets, and the network.
+async fn deletion_of_managed_services() -> Town {
+    let mut town = managed_services().await;
+    assert_eq!(trouble(&town.apply().await), [""; 0]);
+    town.reconnect();
+    let gone = managed("1", "").delete(Kind::Application, "shop/frontend").delete(Kind::Database, "shop/orders");
+    town.declare(gone.delete(Kind::Destination, "shop/web"));
+    town
+}
+
 /// Calls `check` for every point at which a call can be cut off.
 async fn at_every_call<F: Future<Output = Town>>(
     make: impl Fn() -> F,
@@ -267,6 +338,7 @@ macro_rules! scenarios {
 }
 scenarios! {
     creation repair deletion pruning reattachment renaming exchange handover forced_deletion service_updates deletion_with_a_service service_activation
+    managed_services change_of_a_managed_service deletion_of_managed_services
 }
 
 /// A replacement was interrupted when nobody was back, and one of those who are to come back waits for another reason.

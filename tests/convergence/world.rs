@@ -162,7 +162,19 @@ impl Town {
             });
             (service.name.clone(), (service.replicas, networks.collect()))
         });
-        Look { networks, containers, services: services.collect(), journals: journals.len() }
+        let definitions = world.services.iter().filter_map(|it| Some((it.name.clone(), it.definition.as_ref()?)));
+        let definitions = definitions.map(|(name, it)| {
+            let files = it.files.values().map(|file| file.secret.clone()).collect();
+            (name, (it.image.clone(), it.config.env.keys().cloned().collect(), files))
+        });
+        Look {
+            networks,
+            containers,
+            definitions: definitions.collect(),
+            secrets: world.secrets.iter().map(|it| it.name.clone()).collect(),
+            services: services.collect(),
+            journals: journals.len(),
+        }
     }
 
     pub(super) fn world(&self) -> std::sync::MutexGuard<'_, World> {
@@ -217,6 +229,9 @@ pub(super) struct Look {
     containers: BTreeMap<String, (ContainerState, Endpoints)>,
     /// By name: how many tasks each has, and how it is on which network.
     services: BTreeMap<String, (Option<u64>, BTreeMap<String, ServiceAttachment>)>,
+    /// By name of those that Landfall runs: image, variables and secrets.
+    definitions: BTreeMap<String, (String, Vec<String>, Vec<String>)>,
+    secrets: Vec<String>,
     journals: usize,
 }
 

@@ -26,6 +26,7 @@ mod minimum;
 mod moves;
 mod notify;
 mod observe;
+mod on_swarm;
 mod outage;
 mod proxies;
 mod reach;

@@ -16,6 +16,7 @@ mod leaving;
 mod lifecycle;
 mod membership;
 mod nodes;
+mod on_swarm;
 mod own_addresses;
 mod ownership;
 mod pools;

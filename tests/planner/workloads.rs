@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::support::scenario::{Scenario, container, edge, key, network};
 use crate::support::{simulator, workloads};
 
-const DESTINATION: &str = "
+pub(super) const DESTINATION: &str = "
 ---
 apiVersion: landfall/v1
 kind: Server
@@ -23,7 +23,7 @@ metadata: { name: web, namespace: shop }
 spec: { server: default/edge-1, network: { name: web-net, subnets: [{ subnet: 10.42.0.0/24 }] } }
 ";
 
-fn application(spec: &str) -> String {
+pub(super) fn application(spec: &str) -> String {
     format!(
         "{DESTINATION}---\napiVersion: landfall/v1\nkind: Application\nmetadata: {{ name: frontend, namespace: shop }}\nspec:\n  destination: web\n{spec}"
     )
@@ -37,7 +37,7 @@ fn world(manifests: &str) -> Scenario {
     scenario
 }
 
-fn declare(scenario: &mut Scenario, manifests: &str) {
+pub(super) fn declare(scenario: &mut Scenario, manifests: &str) {
     let sources = [Source { name: "m.yaml".to_owned(), bytes: manifests.as_bytes().to_vec() }];
     let loaded = manifest::load(&sources).unwrap_or_else(|found| panic!("{found:#?}"));
     scenario.desired = loaded.desired("default");
@@ -57,7 +57,7 @@ fn declare(scenario: &mut Scenario, manifests: &str) {
 }
 
 /// What the daemon has of the images that are declared: all of them, as if they had been pulled.
-fn have_images(scenario: &mut Scenario) {
+pub(super) fn have_images(scenario: &mut Scenario) {
     let members = scenario.desired.servers.values().flat_map(|it| &it.destinations).flat_map(|it| &it.members);
     let images: Vec<String> = members.filter_map(|it| Some(it.workload.as_ref()?.image.clone())).collect();
     for reference in images {
@@ -68,7 +68,12 @@ fn have_images(scenario: &mut Scenario) {
 
 /// Carries out groups as the executor does: a failed operation undoes its group and skips what goes on with it. Ends after `most` calls, as a
 /// crash would. Returns whether all was done.
-fn execute(scenario: &mut Scenario, plan: &Plan, most: &mut usize, watch: &mut dyn FnMut(&Scenario)) -> bool {
+pub(super) fn execute(
+    scenario: &mut Scenario,
+    plan: &Plan,
+    most: &mut usize,
+    watch: &mut dyn FnMut(&Scenario),
+) -> bool {
     let mut failed = false;
     for group in plan.servers.iter().flat_map(|server| &server.groups) {
         if failed && group.is_of_workload() {
@@ -88,7 +93,8 @@ fn perform(scenario: &mut Scenario, group: &Group, most: &mut usize, watch: &mut
     for operation in &group.operations {
         *most = most.checked_sub(1)?;
         if one(scenario, &operation.call).is_err() {
-            for undo in done.iter().rev().filter_map(|it| it.undo.as_ref()).chain(operation.undo.as_ref()) {
+            // What failed did something all the same: that is undone first.
+            for undo in operation.undo.iter().chain(done.iter().rev().filter_map(|it| it.undo.as_ref())) {
                 *most = most.checked_sub(1)?;
                 one(scenario, undo).unwrap();
             }
@@ -110,7 +116,7 @@ fn one(scenario: &mut Scenario, call: &Call) -> Result<(), String> {
     }
 }
 
-fn settle(scenario: &mut Scenario) {
+pub(super) fn settle(scenario: &mut Scenario) {
     for _ in 0..10 {
         let plan = scenario.plan();
         if plan.servers.iter().all(|server| server.groups.is_empty()) {

@@ -22,7 +22,12 @@ use landfall::observed::{
     SwarmState,
 };
 use landfall::plan::NetworkCreate;
+use landfall::workload::Value;
+use landfall::workload::seen::{SeenImage, SeenVolume};
+use landfall::workload::service::{SeenSecret, ServiceCreate, ServiceTask, UpdateStatus};
 use tokio::sync::watch;
+
+use super::workloads;
 
 /// One user's connection to an engine. Clones share the connection; [`MemoryEngine::another`] is a second one to the same daemon.
 #[derive(Clone)]
@@ -98,6 +103,9 @@ pub(crate) struct World {
     pub(crate) networks: BTreeMap<NetworkId, ObservedNetwork>,
     pub(crate) containers: BTreeMap<ContainerId, Container>,
     pub(crate) services: Vec<ObservedService>,
+    /// What a service was before its latest update.
+    previous: BTreeMap<ServiceId, ObservedService>,
+    pub(crate) secrets: Vec<SeenSecret>,
     /// What automatic subnets are cut from, in order.
     pub(crate) pools: Vec<IpNet>,
     /// Subnets of networks that are being made: taken, and not to be seen yet.
@@ -153,6 +161,8 @@ impl MemoryEngine {
             networks: BTreeMap::new(),
             containers: BTreeMap::new(),
             services: Vec::new(),
+            previous: BTreeMap::new(),
+            secrets: Vec::new(),
             pools: subnets_of("10.200.0.0/18", 24),
             reserved: Vec::new(),
             unique_names: false,
@@ -333,6 +343,10 @@ fn error(kind: EngineErrorKind, message: impl Into<String>) -> EngineError {
 
 fn no_such_network(id: &NetworkId) -> EngineError {
     error(EngineErrorKind::NotFound, format!("network {id} not found"))
+}
+
+fn status(state: &str) -> Option<UpdateStatus> {
+    Some(UpdateStatus { state: state.to_owned(), message: String::new() })
 }
 
 fn no_such_container(id: &ContainerId) -> EngineError {
@@ -782,6 +796,7 @@ impl World {
             failure: None,
             parallelism: 1,
             round_robin: false,
+            definition: None,
         });
         id
     }
@@ -803,8 +818,59 @@ impl World {
                     known.networks.extend(on);
                 }
             }
+            ServiceUpdate::RolledBack => {
+                let before = self.previous.remove(service);
+                *known = before.ok_or_else(|| error(EngineErrorKind::Other, "service has no previous spec"))?;
+                known.definition.iter_mut().for_each(|it| it.update = status("rollback_completed"));
+            }
+            ServiceUpdate::Definition { create, network, .. } => {
+                if !self.networks.contains_key(network) {
+                    return Err(no_such_network(network));
+                }
+                let missing = |message| error(EngineErrorKind::NotFound, message);
+                let new = workloads::defined(service, create, network, Some(known), &self.secrets).map_err(missing)?;
+                self.previous.insert(service.clone(), std::mem::replace(known, new));
+                if create.image.ends_with(":sick") {
+                    // The Swarm rolls back by itself.
+                    return self.update_service(service, ServiceUpdate::RolledBack);
+                }
+            }
         }
         Ok(())
+    }
+
+    fn create_service(&mut self, create: &ServiceCreate, network: &NetworkId) -> Result<ServiceId, EngineError> {
+        if self.services.iter().any(|it| it.name == create.name) {
+            let message = "rpc error: code = AlreadyExists desc = name conflicts with an existing object";
+            return Err(error(EngineErrorKind::NameTaken, message));
+        }
+        if !self.networks.contains_key(network) {
+            return Err(no_such_network(network));
+        }
+        let id = ServiceId::try_from(self.fresh_hex()[..25].to_owned()).expect("of the form of an id");
+        let made = workloads::defined(&id, create, network, None, &self.secrets);
+        self.services.push(made.map_err(|message| error(EngineErrorKind::NotFound, message))?);
+        Ok(id)
+    }
+
+    fn tasks_of(&self, id: &ServiceId) -> Vec<ServiceTask> {
+        let Some(service) = self.services.iter().find(|it| it.id == *id) else { return Vec::new() };
+        let sick = service.definition.as_ref().is_some_and(|it| it.image.ends_with(":sick"));
+        let task = |slot: u64| ServiceTask {
+            id: format!("task{slot}"),
+            slot,
+            node: "node1".to_owned(),
+            state: if sick { "failed" } else { "running" }.to_owned(),
+            desired_state: if sick { "shutdown" } else { "running" }.to_owned(),
+            error: if sick {
+                "task: non-zero exit (137): dockerexec: unhealthy container".to_owned()
+            } else {
+                String::new()
+            },
+            since: String::new(),
+            container: None,
+        };
+        (1..=service.replicas.unwrap_or_default()).map(task).collect()
     }
 
     fn observe_container(container: &Container, settings: bool) -> ObservedContainer {
@@ -924,6 +990,30 @@ impl Reader for MemoryEngine {
         self.read("services", |world| world.services.clone()).await
     }
 
+    async fn service(&self, id: &ServiceId) -> Result<Option<ObservedService>, EngineError> {
+        self.read("service", |world| world.services.iter().find(|it| it.id == *id).cloned()).await
+    }
+
+    async fn service_tasks(&self, id: &ServiceId) -> Result<Vec<ServiceTask>, EngineError> {
+        self.read("service_tasks", |world| world.tasks_of(id)).await
+    }
+
+    async fn secrets(&self) -> Result<Vec<SeenSecret>, EngineError> {
+        self.read("secrets", |world| world.secrets.clone()).await
+    }
+
+    async fn task_log_tail(&self, _id: &str, _lines: usize) -> Result<Vec<String>, EngineError> {
+        self.read("task_log_tail", |_| Vec::new()).await
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<SeenImage>, EngineError> {
+        self.read("image", |_| Some(workloads::image(reference))).await
+    }
+
+    async fn volumes(&self) -> Result<Vec<SeenVolume>, EngineError> {
+        self.read("volumes", |_| Vec::new()).await
+    }
+
     async fn task(&self, _id: &str) -> Result<Option<ObservedTask>, EngineError> {
         self.read("task", |_| None).await
     }
@@ -989,6 +1079,46 @@ impl Writer for MemoryEngine {
         self.mutate("StopContainer", |world| world.name_of_container(container), act).await
     }
 
+    async fn create_secret(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+        _content: &Value,
+    ) -> Result<(), EngineError> {
+        let act = |world: &mut World| {
+            if world.secrets.iter().any(|it| it.name == name) {
+                return Err(error(EngineErrorKind::NameTaken, format!("secret {name} already exists")));
+            }
+            workloads::create_secret(&mut world.secrets, name, labels);
+            Ok(())
+        };
+        self.mutate("CreateSecret", |_| name.to_owned(), act).await
+    }
+
+    async fn remove_secret(&self, id: &str) -> Result<bool, EngineError> {
+        let act = |world: &mut World| {
+            let name = world.secrets.iter().find(|it| it.id == id).map(|it| it.name.clone());
+            let definitions = world.services.iter().filter_map(|it| it.definition.as_ref());
+            let used = definitions.flat_map(|it| it.files.values()).any(|it| Some(&it.secret) == name.as_ref());
+            world.secrets.retain(|it| it.id != id || used);
+            Ok(!used)
+        };
+        self.mutate("RemoveSecret", |_| id.to_owned(), act).await
+    }
+
+    async fn create_service(&self, service: &ServiceCreate, network: &NetworkId) -> Result<ServiceId, EngineError> {
+        let act = |world: &mut World| world.create_service(service, network);
+        self.mutate("CreateService", |_| service.name.clone(), act).await
+    }
+
+    async fn remove_service(&self, service: &ServiceId) -> Result<(), EngineError> {
+        let act = |world: &mut World| {
+            world.services.retain(|it| it.id != *service);
+            Ok(())
+        };
+        self.mutate("RemoveService", |_| service.to_string(), act).await
+    }
+
     async fn update_service(&self, service: &ServiceId, update: ServiceUpdate<'_>) -> Result<(), EngineError> {
         let act = |world: &mut World| world.update_service(service, update);
         let subject = |world: &World| {
@@ -1000,6 +1130,8 @@ impl Writer for MemoryEngine {
                     format!("{known} {}", names.join(" "))
                 }
                 ServiceUpdate::Replicas(replicas) => format!("{known} {replicas}"),
+                ServiceUpdate::Definition { .. } => known.to_owned(),
+                ServiceUpdate::RolledBack => format!("{known} back"),
             }
         };
         self.mutate("UpdateService", subject, act).await

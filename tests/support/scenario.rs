@@ -220,6 +220,7 @@ impl Scenario {
             failure: None,
             parallelism: 1,
             round_robin: false,
+            definition: None,
         });
         self
     }

@@ -4,14 +4,17 @@
 
 use std::collections::BTreeMap;
 
+use landfall::api::RestartPolicy;
 use landfall::observed::{
-    ContainerId, ContainerState, Exit, Health, ObservedContainer, ObservedEndpoint, ObservedState,
+    ContainerId, ContainerState, Exit, Health, NetworkId, ObservedContainer, ObservedEndpoint, ObservedService,
+    ObservedState, ServiceId, ServiceNetwork, TaskCount,
 };
-use landfall::plan::workload::call::{ComposeUp, ContainerRef, WorkloadCall};
+use landfall::plan::workload::call::{ComposeUp, ContainerRef, ServiceRef, WorkloadCall};
 use landfall::workload::compare::wrapped;
 use landfall::workload::identity::{Applied, DRAIN, FILES, UID, files_label};
 use landfall::workload::secret::fingerprint;
 use landfall::workload::seen::{ImageState, SeenConfig, SeenImage, SeenMount, SeenValue};
+use landfall::workload::service::{SeenSecret, SeenService, ServiceCreate, UpdateStatus};
 use landfall::workload::{ContainerCreate, Value, stack};
 
 use super::scenario::hex_id;
@@ -145,6 +148,43 @@ pub fn perform(state: &mut ObservedState, call: &WorkloadCall) -> Result<(), Str
             config.resources.memory = update.memory.unwrap_or(config.resources.memory);
             config.resources.pids = update.pids.unwrap_or(config.resources.pids);
         }
+        WorkloadCall::CreateSecret { name, labels, .. } => create_secret(&mut state.secrets, name, labels),
+        WorkloadCall::RemoveSecret { name, uid } => {
+            let used = state.services.iter().filter_map(|it| it.definition.as_ref()).flat_map(|it| it.files.values());
+            let used = used.into_iter().any(|file| file.secret == *name);
+            state.secrets.retain(|it| it.name != *name || it.labels.get(UID) != Some(uid) || used);
+        }
+        WorkloadCall::CreateService(rollout) => {
+            let on = state.networks.iter().find(|it| it.name == rollout.network.name).expect("the network is there");
+            let network = on.id.clone();
+            let id = service_id(&format!("{} {:?}", rollout.create.name, rollout.create.labels.get(UID)));
+            state.services.push(defined(&id, &rollout.create, &network, None, &state.secrets)?);
+            if rollout.create.image.ends_with(":sick") {
+                return Err(format!("{} lost a task", rollout.create.name));
+            }
+        }
+        WorkloadCall::UpdateService { service, rollout, .. } => {
+            let network = state.networks.iter().find(|it| it.name == rollout.network.name).unwrap().id.clone();
+            let known = state.services.iter().find(|it| it.id == service.id).expect("the service is there");
+            let updated = defined(&service.id, &rollout.create, &network, Some(known), &state.secrets)?;
+            let known = state.services.iter_mut().find(|it| it.id == service.id).unwrap();
+            if rollout.create.image.ends_with(":sick") {
+                let status = UpdateStatus { state: "rollback_completed".to_owned(), message: "rolled back".to_owned() };
+                known.definition.as_mut().unwrap().update = Some(status);
+                return Err(format!("{} was rolled back", service.name));
+            }
+            *known = updated;
+        }
+        WorkloadCall::StopService { service } => {
+            let known = state.services.iter_mut().find(|it| it.id == service.id).unwrap();
+            (known.replicas, known.tasks) = (Some(0), Some(TaskCount { desired: 0, running: 0 }));
+        }
+        WorkloadCall::RemoveService { service, .. } => match service {
+            ServiceRef::Existing(target) => state.services.retain(|it| it.id != target.id),
+            ServiceRef::Created { name, uid } => {
+                state.services.retain(|it| it.name != *name || it.labels.get(UID) != Some(uid));
+            }
+        },
         WorkloadCall::ComposeUp(up) => compose_up(state, up),
         WorkloadCall::ComposeDown { project, stack } => {
             state.containers.retain(|it| stack.iter().all(|gone| gone.id != it.id));
@@ -153,6 +193,100 @@ pub fn perform(state: &mut ObservedState, call: &WorkloadCall) -> Result<(), Str
         }
     }
     Ok(())
+}
+
+pub fn service_id(seed: &str) -> ServiceId {
+    ServiceId::try_from(hex_id(seed)[..25].to_owned()).unwrap()
+}
+
+pub fn create_secret(secrets: &mut Vec<SeenSecret>, name: &str, labels: &BTreeMap<String, String>) {
+    assert!(secrets.iter().all(|it| it.name != name), "the secret {name} exists already");
+    secrets.push(SeenSecret { id: hex_id(name)[..25].to_owned(), name: name.to_owned(), labels: labels.clone() });
+    secrets.sort_by(|one, other| one.name.cmp(&other.name));
+}
+
+/// A service as the Swarm has it once its tasks run. What is not Landfall's stays as it was `before`. The error names a secret that is not there.
+pub fn defined(
+    id: &ServiceId,
+    create: &ServiceCreate,
+    network: &NetworkId,
+    before: Option<&ObservedService>,
+    secrets: &[SeenSecret],
+) -> Result<ObservedService, String> {
+    if let Some(file) = create.files.values().find(|file| secrets.iter().all(|it| it.name != file.secret)) {
+        return Err(format!("secret {} not found", file.secret));
+    }
+    let applied = before.map(|before| Applied::read(&before.labels)).unwrap_or_default();
+    let mut labels = before.map(|before| before.labels.clone()).unwrap_or_default();
+    labels.retain(|key, _| !key.starts_with("landfall.") && !applied.labels.contains(key));
+    labels.extend(create.labels.clone());
+    let mut networks = before.map(|before| before.networks.clone()).unwrap_or_default();
+    networks.retain(|it| it.target != network.as_str());
+    networks.push(ServiceNetwork { target: network.to_string(), attachment: create.attachment.clone() });
+    let template = &create.template;
+    let own = Applied::of(template, &BTreeMap::new());
+    let was = before.and_then(|before| before.definition.as_deref()).cloned().unwrap_or_default();
+    let mut env = was.config.env.clone();
+    env.retain(|name, _| !applied.env.contains(name) && !applied.secret.contains(name));
+    env.extend(template.env.iter().map(|(name, value)| {
+        let text = match value {
+            Value::Literal(text) => text.clone(),
+            Value::Secret(secret) => secret.expose().unwrap().to_owned(),
+        };
+        let literal = own.env.contains(name).then(|| text.clone());
+        (name.clone(), SeenValue { fingerprint: Some(fingerprint(&text, id.as_str())), literal })
+    }));
+    let mounts = template.mounts.iter().map(|mount| SeenMount { mount: mount.clone(), anonymous: false });
+    let replicas = create.replicas;
+    let config = SeenConfig {
+        entrypoint: template.entrypoint.clone().unwrap_or_default(),
+        command: template.command.clone().unwrap_or_default(),
+        working_dir: template.working_dir.clone().unwrap_or_default(),
+        user: template.user.clone().unwrap_or_default(),
+        hostname: template.hostname.clone().unwrap_or_default(),
+        init: template.init,
+        stop_signal: template.stop_signal.clone().unwrap_or_default(),
+        stop_grace: template.stop_grace,
+        env,
+        ports: template.ports.clone(),
+        mounts: mounts.collect(),
+        tmpfs: template.tmpfs.clone(),
+        restart: template.restart.map(|policy| match policy {
+            RestartPolicy::Always => RestartPolicy::UnlessStopped,
+            other => other,
+        }),
+        resources: template.resources,
+        healthcheck: template.healthcheck.clone(),
+        read_only: template.read_only,
+        cap_add: template.cap_add.clone(),
+        cap_drop: template.cap_drop.clone(),
+        extra_hosts: template.extra_hosts.clone(),
+        logging: template.logging.clone(),
+        ..SeenConfig::default()
+    };
+    let definition = SeenService {
+        config,
+        image: create.image.clone(),
+        files: create.files.clone(),
+        constraints: create.node.iter().map(|node| node.constraint()).collect(),
+        order: create.order.as_str().to_owned(),
+        update: before.map(|_| UpdateStatus { state: "completed".to_owned(), message: String::new() }),
+    };
+    Ok(ObservedService {
+        id: id.clone(),
+        name: create.name.clone(),
+        labels,
+        networks,
+        replicas: Some(replicas),
+        rollout: None,
+        rollout_started: None,
+        has_previous: before.is_some(),
+        tasks: Some(TaskCount { desired: replicas, running: replicas }),
+        failure: None,
+        parallelism: 1,
+        round_robin: template.ports.is_empty(),
+        definition: Some(Box::new(definition)),
+    })
 }
 
 /// As Compose does it: what is as its record says stays, everything else is made anew.

@@ -23,6 +23,8 @@ pub(super) enum Operation {
     PullImage,
     /// What makes, changes or removes a container, or a volume.
     ChangeContainer,
+    /// What makes or removes a Swarm service or a secret.
+    ChangeService,
 }
 
 impl Operation {
@@ -49,6 +51,9 @@ impl Operation {
                 "`POST`, `PUT` and `DELETE` on /containers, /exec and /volumes",
                 "POST=1 CONTAINERS=1 EXEC=1 VOLUMES=1",
             ),
+            Operation::ChangeService => {
+                ("`POST` and `DELETE` on /services and /secrets", "POST=1 SERVICES=1 SECRETS=1")
+            }
         }
     }
 
@@ -223,6 +228,10 @@ fn classify(operation: Operation, status: u16, message: &str) -> EngineErrorKind
             Kind::NameTaken
         }
         Operation::ChangeContainer => Kind::Other,
+        Operation::ChangeService if status == 404 => Kind::NotFound,
+        Operation::ChangeService if says(&["already exists", "conflicts with an existing object"]) => Kind::NameTaken,
+        Operation::ChangeService if says(&["is already in use by service", "port is already"]) => Kind::PortTaken,
+        Operation::ChangeService => Kind::Other,
         Operation::Read if status == 403 => Kind::PermissionDenied,
         Operation::Read | Operation::StopContainer | Operation::UpdateService if status == 404 => Kind::NotFound,
         // A network that the definition names and that does not exist, as a bad request.

@@ -22,12 +22,29 @@ pub(super) async fn logs(
     id: &ContainerId,
     wanted: LogRequest,
 ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
+    let what = format!("reading the log of container {}", id.short());
+    of_path(reader, &format!("/containers/{id}/logs"), what, wanted).await
+}
+
+/// Those of a task, from whichever node it is on.
+pub(super) async fn of_task(
+    reader: &DockerReader,
+    id: &str,
+    wanted: LogRequest,
+) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
+    let what = format!("reading the log of the task {id}");
+    super::service::checked(reader, id, &what)?;
+    of_path(reader, &format!("/tasks/{id}/logs"), what, wanted).await
+}
+
+async fn of_path(
+    reader: &DockerReader,
+    path: &str,
+    what: String,
+    wanted: LogRequest,
+) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
     let LogRequest { follow, tail, since, timestamps } = wanted;
-    let mut path = format!(
-        "/containers/{id}/logs?stdout=1&stderr=1&follow={}&timestamps={}",
-        u8::from(follow),
-        u8::from(timestamps)
-    );
+    let mut path = format!("{path}?stdout=1&stderr=1&follow={}&timestamps={}", u8::from(follow), u8::from(timestamps));
     if let Some(lines) = tail {
         path.push_str(&format!("&tail={lines}"));
     }
@@ -35,7 +52,6 @@ pub(super) async fn logs(
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         path.push_str(&format!("&since={}", now.saturating_sub(since).as_secs()));
     }
-    let what = format!("reading the log of container {}", id.short());
     let opened = async { succeeded(reader.transport.send(request(Method::GET, &path, &())?).await?).await };
     let answer = within(reader.options.read_timeout, opened)
         .await

@@ -11,6 +11,7 @@
 
 mod budget;
 mod classify;
+mod definition;
 mod events;
 mod logs;
 mod pipe;
@@ -51,7 +52,8 @@ use crate::observed::{
 use crate::plan::NetworkCreate;
 use crate::usage::Sample;
 use crate::workload::seen::{SeenImage, SeenVolume, Storage};
-use crate::workload::{ContainerCreate, ContainerUpdate};
+use crate::workload::service::{SeenSecret, ServiceCreate, ServiceTask};
+use crate::workload::{ContainerCreate, ContainerUpdate, Value};
 use classify::{Failure, Operation};
 
 /// Of a list: ten thousand containers take about twenty megabytes.
@@ -288,6 +290,30 @@ impl Reader for DockerReader {
             where_told(listed)?.into_iter().filter_map(wire::Task::into_attachment).collect();
         found.sort_by(|one, other| one.container.cmp(&other.container));
         Ok(found)
+    }
+
+    async fn service(&self, id: &ServiceId) -> Result<Option<ObservedService>, EngineError> {
+        self.seen_service(id).await
+    }
+
+    async fn service_tasks(&self, id: &ServiceId) -> Result<Vec<ServiceTask>, EngineError> {
+        self.tasks_of(id).await
+    }
+
+    async fn secrets(&self) -> Result<Vec<SeenSecret>, EngineError> {
+        self.secrets_of_swarm().await
+    }
+
+    async fn task_log_tail(&self, id: &str, lines: usize) -> Result<Vec<String>, EngineError> {
+        self.last_lines_of_task(id, lines).await
+    }
+
+    async fn task_logs(
+        &self,
+        id: &str,
+        request: LogRequest,
+    ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
+        logs::of_task(self, id, request).await
     }
 
     async fn failure(&self, service: &ServiceId) -> Result<Option<String>, EngineError> {
@@ -555,6 +581,30 @@ impl Reader for DockerWriter {
         self.reader.failure(service).await
     }
 
+    async fn service(&self, id: &ServiceId) -> Result<Option<ObservedService>, EngineError> {
+        self.reader.service(id).await
+    }
+
+    async fn service_tasks(&self, id: &ServiceId) -> Result<Vec<ServiceTask>, EngineError> {
+        self.reader.service_tasks(id).await
+    }
+
+    async fn secrets(&self) -> Result<Vec<SeenSecret>, EngineError> {
+        self.reader.secrets().await
+    }
+
+    async fn task_log_tail(&self, id: &str, lines: usize) -> Result<Vec<String>, EngineError> {
+        self.reader.task_log_tail(id, lines).await
+    }
+
+    async fn task_logs(
+        &self,
+        id: &str,
+        request: LogRequest,
+    ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
+        self.reader.task_logs(id, request).await
+    }
+
     async fn task(&self, id: &str) -> Result<Option<ObservedTask>, EngineError> {
         self.reader.task(id).await
     }
@@ -746,6 +796,27 @@ impl Writer for DockerWriter {
                 Err(failed(EngineErrorKind::Unreachable, message, None))
             }
         }
+    }
+
+    async fn create_secret(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+        content: &Value,
+    ) -> Result<(), EngineError> {
+        self.make_secret(name, labels, content).await
+    }
+
+    async fn remove_secret(&self, id: &str) -> Result<bool, EngineError> {
+        self.drop_secret(id).await
+    }
+
+    async fn create_service(&self, service: &ServiceCreate, network: &NetworkId) -> Result<ServiceId, EngineError> {
+        service::create(self, service, network).await
+    }
+
+    async fn remove_service(&self, service: &ServiceId) -> Result<(), EngineError> {
+        self.drop_service(service).await
     }
 
     async fn update_service(&self, service: &ServiceId, update: ServiceUpdate<'_>) -> Result<(), EngineError> {

@@ -202,15 +202,31 @@ fn ports(bindings: BTreeMap<String, Option<Vec<Binding>>>) -> Vec<Port> {
 
 fn mount(point: MountPoint) -> Option<SeenMount> {
     let MountPoint { kind, name, source, target, writable } = point;
-    let (source, anonymous) = match kind.as_str() {
-        "volume" => {
-            let anonymous = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-            (MountSource::Volume(name), anonymous)
-        }
-        "bind" => (MountSource::Path(source), false),
-        _ => return None,
-    };
-    Some(SeenMount { mount: Mount { target, source, read_only: !writable }, anonymous })
+    let source = if kind == "volume" { name } else { source };
+    SeenMountPoint { kind: &kind, source, target, writable }.seen()
+}
+
+/// A mount, of a container or in the definition of a service.
+pub(super) struct SeenMountPoint<'a> {
+    pub(super) kind: &'a str,
+    /// Name of the volume, or a path.
+    pub(super) source: String,
+    pub(super) target: String,
+    pub(super) writable: bool,
+}
+
+impl SeenMountPoint<'_> {
+    pub(super) fn seen(self) -> Option<SeenMount> {
+        let Self { kind, source, target, writable } = self;
+        let is_id = source.len() == 64 && source.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let (source, anonymous) = match kind {
+            // In a definition, one without a name is made for each task.
+            "volume" => (MountSource::Volume(source.clone()), is_id || source.is_empty()),
+            "bind" => (MountSource::Path(source), false),
+            _ => return None,
+        };
+        Some(SeenMount { mount: Mount { target, source, read_only: !writable }, anonymous })
+    }
 }
 
 fn restart(name: &str) -> Option<RestartPolicy> {

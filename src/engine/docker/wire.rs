@@ -20,7 +20,10 @@ use crate::observed::{
     SwarmAttachment, SwarmState, TaskCount,
 };
 
+use super::definition;
+use crate::workload::identity::OBJECT;
 use crate::workload::seen::SeenVolume;
+use crate::workload::service::{self as workload, SeenSecret, SeenService, ServiceTask};
 
 /// An answer that decodes and makes no sense.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -406,7 +409,7 @@ wire!(Service {
     "ServiceStatus" tasks: Option<ServiceStatus>,
 });
 wire!(PreviousSpec { "Name" name: String, });
-wire!(UpdateStatus { "State" state: String, "StartedAt" started: String, });
+wire!(UpdateStatus { "State" state: String, "StartedAt" started: String, "Message" message: String, });
 wire!(ServiceStatus { "RunningTasks" running: u64, "DesiredTasks" desired: u64, });
 wire!(ServiceSpec {
     "Name" name: String,
@@ -418,9 +421,16 @@ wire!(ServiceSpec {
     "UpdateConfig" update: Option<UpdateConfig>,
     "EndpointSpec" endpoint: EndpointSpec,
 });
-wire!(UpdateConfig { "Parallelism" parallelism: u64, });
-wire!(EndpointSpec { "Mode" mode: String, });
-wire!(TaskTemplate { "Networks" networks: Vec<Attachment>, });
+wire!(UpdateConfig { "Parallelism" parallelism: u64, "Order" order: String, });
+wire!(EndpointSpec { "Mode" mode: String, "Ports" ports: Vec<definition::PublishedPort>, });
+wire!(TaskTemplate {
+    "Networks" networks: Vec<Attachment>,
+    "ContainerSpec" container: definition::ContainerSpec,
+    "Resources" resources: definition::TaskResources,
+    "RestartPolicy" restart: definition::Restart,
+    "Placement" placement: definition::Placement,
+    "LogDriver" logging: Option<definition::LogDriver>,
+});
 wire!(Attachment {
     "Target" target: String,
     "Aliases" aliases: Vec<String>,
@@ -433,39 +443,61 @@ wire!(Job { "TotalCompletions" completions: u64, });
 impl TryFrom<Service> for ObservedService {
     type Error = Odd;
 
+    /// With its definition where that is a managed resource's.
     fn try_from(service: Service) -> Result<Self, Odd> {
-        let ServiceSpec { name, labels, task, networks, mode, update, endpoint } = service.spec;
+        let managed = service.spec.labels.contains_key(OBJECT);
+        let observed = service.whole()?;
+        Ok(Self { definition: observed.definition.filter(|_| managed), ..observed })
+    }
+}
+
+impl Service {
+    pub(super) fn whole(self) -> Result<ObservedService, Odd> {
+        let ServiceSpec { name, labels, task, networks, mode, update, endpoint } = self.spec;
         let replicas = mode.replicated.map(|mode| mode.replicas).or(mode.job.map(|job| job.completions));
         let network = |Attachment { target, aliases, driver_opts }| ServiceNetwork {
             target,
             attachment: ServiceAttachment { aliases, driver_opts },
         };
-        let networks = task.networks.into_iter().chain(networks).map(network).collect();
-        let id = ServiceId::try_from(service.id).map_err(|odd| Odd(odd.to_string()))?;
-        let rollout = Rollout::of(&service.update.state);
-        let tasks = service.tasks.map(|ServiceStatus { running, desired }| TaskCount { desired, running });
-        let has_previous = service.previous.is_some_and(|previous| !previous.name.is_empty());
-        // Swarm's own default, where nothing is said.
-        let parallelism = update.map_or(1, |update| update.parallelism);
-        let round_robin = endpoint.mode == "dnsrr";
-        Ok(Self {
+        let TaskTemplate { networks: of_tasks, container, resources, restart, placement, logging } = task;
+        let networks = of_tasks.into_iter().chain(networks).map(network).collect();
+        let id = ServiceId::try_from(self.id).map_err(|odd| Odd(odd.to_string()))?;
+        let rollout = Rollout::of(&self.update.state);
+        let tasks = self.tasks.map(|ServiceStatus { running, desired }| TaskCount { desired, running });
+        let has_previous = self.previous.is_some_and(|previous| !previous.name.is_empty());
+        let UpdateConfig { parallelism, order } = update.unwrap_or(UpdateConfig {
+            // Swarm's own default, where nothing is said.
+            parallelism: 1,
+            order: String::new(),
+        });
+        let UpdateStatus { state, started, message } = self.update;
+        let told = definition::Told { container, resources, restart, placement, logging, ports: endpoint.ports };
+        let definition = SeenService {
+            order,
+            update: (!state.is_empty()).then_some(workload::UpdateStatus { state, message }),
+            ..told.seen(id.as_str(), &labels)
+        };
+        Ok(ObservedService {
             id,
             name,
             labels,
             networks,
             replicas,
-            rollout_started: rollout.map(|_| service.update.started).filter(|started| !started.is_empty()),
+            rollout_started: rollout.map(|_| started).filter(|started| !started.is_empty()),
             rollout,
             has_previous,
             tasks,
             failure: None,
             parallelism,
-            round_robin,
+            round_robin: endpoint.mode == "dnsrr",
+            definition: Some(Box::new(definition)),
         })
     }
 }
 
 wire!(Task {
+    "ID" id: String,
+    "Slot" slot: u64,
     "NodeID" node: String,
     "ServiceID" service: String,
     "Spec" spec: TaskSpec,
@@ -474,12 +506,43 @@ wire!(Task {
 });
 wire!(TaskSpec { "NetworkAttachmentSpec" attachment: TaskAttachment, "Networks" networks: Vec<Attachment>, });
 wire!(TaskAttachment { "ContainerID" container: String, });
-wire!(TaskStatus { "State" state: String, "Err" error: String, "Message" message: String, "Timestamp" time: String, });
+wire!(TaskStatus {
+    "State" state: String,
+    "Err" error: String,
+    "Message" message: String,
+    "Timestamp" time: String,
+    "ContainerStatus" container: TaskContainer,
+});
+wire!(TaskContainer { "ContainerID" id: String, });
+wire!(Secret { "ID" id: String, "Spec" spec: SecretSpec, });
+wire!(SecretSpec { "Name" name: String, "Labels" labels: BTreeMap<String, String>, });
+
+impl From<Secret> for SeenSecret {
+    fn from(secret: Secret) -> Self {
+        Self { id: secret.id, name: secret.spec.name, labels: secret.spec.labels }
+    }
+}
+
+impl From<Task> for ServiceTask {
+    fn from(task: Task) -> Self {
+        let TaskStatus { state, error, message: _, time, container } = task.status;
+        Self {
+            id: task.id,
+            slot: task.slot,
+            node: task.node,
+            state,
+            desired_state: task.desired_state,
+            error: error.chars().take(FAILURE).collect(),
+            since: time,
+            container: filled(container.id),
+        }
+    }
+}
 
 impl Task {
     /// When, and of what, it failed or was rejected; of a bounded length.
     pub(super) fn failure(&self) -> Option<(String, String)> {
-        let TaskStatus { state, error, message, time } = &self.status;
+        let TaskStatus { state, error, message, time, .. } = &self.status;
         let text = if error.is_empty() { message } else { error };
         let text: String = text.chars().take(FAILURE).collect();
         matches!(state.as_str(), "failed" | "rejected").then(|| (time.clone(), format!("{state}: {text}")))

@@ -446,7 +446,7 @@ async fn authorized(method: Method, path: &str, reference: &str) -> Result<Reque
     Ok(request)
 }
 
-async fn registry_auth(reference: &str) -> Result<Option<String>, Failure> {
+pub(super) async fn registry_auth(reference: &str) -> Result<Option<String>, Failure> {
     use base64::Engine as _;
 
     let owned = reference.to_owned();
@@ -509,7 +509,7 @@ fn create_body(
 }
 
 /// `NAME=value`, secrets included.
-fn variables(template: &ContainerTemplate) -> Result<Vec<String>, Failure> {
+pub(super) fn variables(template: &ContainerTemplate) -> Result<Vec<String>, Failure> {
     template
         .env
         .iter()
@@ -523,7 +523,7 @@ fn variables(template: &ContainerTemplate) -> Result<Vec<String>, Failure> {
         .collect()
 }
 
-fn health_body(check: &Healthcheck) -> Json {
+pub(super) fn health_body(check: &Healthcheck) -> Json {
     let nanos = |seconds: Option<u32>| u64::from(seconds.unwrap_or_default()) * 1_000_000_000;
     json!({
         "Test": check.test,

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use crate::api::ObjectKey;
 use crate::observed::{ContainerId, EndpointSettings};
-use crate::plan::{ContainerTarget, NetworkTarget};
+use crate::plan::{ContainerTarget, NetworkTarget, ServiceTarget};
 use crate::workload::compare::Difference;
 use crate::workload::database::Written;
+use crate::workload::service::ServiceCreate;
 use crate::workload::stack::Stack;
-use crate::workload::{ContainerCreate, ContainerUpdate, MountSource};
+use crate::workload::{ContainerCreate, ContainerUpdate, MountSource, Value};
 
 /// A container that exists, or one that an earlier operation of the plan makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +123,82 @@ pub enum WorkloadCall {
         /// The containers that it removes.
         stack: Vec<ContainerTarget>,
     },
+    /// A file of a Swarm service's tasks.
+    CreateSecret {
+        name: String,
+        labels: BTreeMap<String, String>,
+        content: Value,
+    },
+    /// Gone, unless a service refers to it.
+    RemoveSecret {
+        name: String,
+        /// Of the label: another one of that name is left alone.
+        uid: String,
+    },
+    /// A Swarm service is made, and its tasks are waited for.
+    CreateService(Box<ServiceRollout>),
+    /// The definition of a Swarm service is changed, and the replacement of its tasks waited for: where one of the new ones fails, the Swarm rolls
+    /// back.
+    UpdateService {
+        service: ServiceTarget,
+        rollout: Box<ServiceRollout>,
+        /// Tasks are replaced although nothing differs.
+        anew: bool,
+    },
+    /// A Swarm service is left without tasks, which are waited for: others are about to have their volumes.
+    StopService {
+        service: ServiceTarget,
+    },
+    /// A Swarm service goes, and its tasks are waited for.
+    RemoveService {
+        service: ServiceRef,
+        /// They stay.
+        volumes: Vec<String>,
+    },
+}
+
+/// A Swarm service that exists, or one that an earlier operation of the plan makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceRef {
+    Existing(ServiceTarget),
+    /// By its name, and its uid of the label.
+    Created {
+        name: String,
+        uid: String,
+    },
+}
+
+impl ServiceRef {
+    pub fn name(&self) -> &str {
+        match self {
+            ServiceRef::Existing(service) => &service.name,
+            ServiceRef::Created { name, .. } => name,
+        }
+    }
+}
+
+/// What a Swarm service is to be, and how that comes about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceRollout {
+    pub create: ServiceCreate,
+    pub network: NetworkTarget,
+    /// What of the service that there is, or of what it takes the place of, differs.
+    pub differences: Vec<Difference>,
+    /// Resources that have to be in place first, as of [`WorkloadCall::CreateContainer`].
+    pub after: Vec<ObjectKey>,
+    /// Of each task.
+    pub ready: Readiness,
+    /// How many tasks an update replaces at once; 0: all.
+    pub parallelism: u64,
+    /// Stands for exactly this attempt.
+    pub attempt: String,
+}
+
+impl ServiceRollout {
+    /// Its tasks are replaced by new ones.
+    pub fn restarts(&self) -> bool {
+        self.differences.iter().any(|difference| !difference.in_place)
+    }
 }
 
 /// What Compose is to bring up.
@@ -156,6 +233,51 @@ impl WorkloadCall {
             WorkloadCall::UpdateContainer { .. } => "UpdateContainer",
             WorkloadCall::ComposeUp(_) => "ComposeUp",
             WorkloadCall::ComposeDown { .. } => "ComposeDown",
+            WorkloadCall::CreateSecret { .. } => "CreateSecret",
+            WorkloadCall::RemoveSecret { .. } => "RemoveSecret",
+            WorkloadCall::CreateService(_) => "CreateService",
+            WorkloadCall::UpdateService { .. } | WorkloadCall::StopService { .. } => "UpdateService",
+            WorkloadCall::RemoveService { .. } => "RemoveService",
+        }
+    }
+
+    /// It is about a Swarm service, or what that refers to: a manager's to do.
+    pub fn is_for_manager(&self) -> bool {
+        self.service().is_some() || matches!(self, Self::CreateSecret { .. } | Self::RemoveSecret { .. })
+    }
+
+    /// The Swarm service that it is about, by name.
+    pub fn service(&self) -> Option<&str> {
+        match self {
+            WorkloadCall::CreateService(rollout) => Some(&rollout.create.name),
+            WorkloadCall::UpdateService { service, .. } | WorkloadCall::StopService { service } => Some(&service.name),
+            WorkloadCall::RemoveService { service, .. } => Some(service.name()),
+            _ => None,
+        }
+    }
+
+    /// The Swarm service that it changes.
+    pub fn updated(&self) -> Option<&ServiceTarget> {
+        match self {
+            WorkloadCall::UpdateService { service, .. } | WorkloadCall::StopService { service } => Some(service),
+            _ => None,
+        }
+    }
+
+    /// The Swarm service that it changes or removes, where that exists.
+    pub fn service_target(&self) -> Option<&ServiceTarget> {
+        match self {
+            WorkloadCall::RemoveService { service: ServiceRef::Existing(service), .. } => Some(service),
+            _ => self.updated(),
+        }
+    }
+
+    /// Resources that have to be in place first.
+    pub fn after(&self) -> &[ObjectKey] {
+        match self {
+            WorkloadCall::CreateContainer { after, .. } => after,
+            WorkloadCall::CreateService(rollout) | WorkloadCall::UpdateService { rollout, .. } => &rollout.after,
+            _ => &[],
         }
     }
 
@@ -165,7 +287,13 @@ impl WorkloadCall {
             WorkloadCall::PullImage { .. }
             | WorkloadCall::CreateVolume { .. }
             | WorkloadCall::ComposeUp(_)
-            | WorkloadCall::ComposeDown { .. } => None,
+            | WorkloadCall::ComposeDown { .. }
+            | WorkloadCall::CreateSecret { .. }
+            | WorkloadCall::RemoveSecret { .. }
+            | WorkloadCall::CreateService(_)
+            | WorkloadCall::UpdateService { .. }
+            | WorkloadCall::StopService { .. }
+            | WorkloadCall::RemoveService { .. } => None,
             WorkloadCall::RunJob { container, .. }
             | WorkloadCall::CheckData { container, .. }
             | WorkloadCall::CreateContainer { container, .. } => Some(&container.name),
@@ -181,19 +309,13 @@ impl WorkloadCall {
     /// The container that it changes, where that exists.
     pub fn target(&self) -> Option<&ContainerTarget> {
         match self {
-            WorkloadCall::PullImage { .. }
-            | WorkloadCall::CreateVolume { .. }
-            | WorkloadCall::RunJob { .. }
-            | WorkloadCall::CheckData { .. }
-            | WorkloadCall::CreateContainer { .. }
-            | WorkloadCall::ComposeUp(_)
-            | WorkloadCall::ComposeDown { .. } => None,
             WorkloadCall::StartContainer { container, .. }
             | WorkloadCall::RemoveContainer { container, .. }
             | WorkloadCall::RenameContainer { container, .. } => container.existing(),
             WorkloadCall::StopContainer { container, .. } | WorkloadCall::UpdateContainer { container, .. } => {
                 Some(container)
             }
+            _ => None,
         }
     }
 
@@ -202,6 +324,9 @@ impl WorkloadCall {
         match self {
             WorkloadCall::RunJob { network, .. } | WorkloadCall::CreateContainer { network, .. } => Some(network),
             WorkloadCall::ComposeUp(up) => up.network.as_ref(),
+            WorkloadCall::CreateService(rollout) | WorkloadCall::UpdateService { rollout, .. } => {
+                Some(&rollout.network)
+            }
             _ => None,
         }
     }
@@ -210,6 +335,9 @@ impl WorkloadCall {
         match self {
             WorkloadCall::RunJob { network, .. } | WorkloadCall::CreateContainer { network, .. } => Some(network),
             WorkloadCall::ComposeUp(up) => up.network.as_mut(),
+            WorkloadCall::CreateService(rollout) | WorkloadCall::UpdateService { rollout, .. } => {
+                Some(&mut rollout.network)
+            }
             _ => None,
         }
     }
@@ -236,8 +364,13 @@ impl WorkloadCall {
         match self {
             WorkloadCall::RemoveContainer { .. }
             | WorkloadCall::StopContainer { .. }
-            | WorkloadCall::ComposeDown { .. } => '-',
-            WorkloadCall::UpdateContainer { .. } | WorkloadCall::RenameContainer { .. } => '~',
+            | WorkloadCall::ComposeDown { .. }
+            | WorkloadCall::StopService { .. }
+            | WorkloadCall::RemoveService { .. }
+            | WorkloadCall::RemoveSecret { .. } => '-',
+            WorkloadCall::UpdateContainer { .. }
+            | WorkloadCall::RenameContainer { .. }
+            | WorkloadCall::UpdateService { .. } => '~',
             WorkloadCall::ComposeUp(up) if up.differences.iter().any(|it| it.from.as_deref() != Some("none")) => '~',
             _ => '+',
         }
@@ -254,6 +387,10 @@ impl WorkloadCall {
                 | WorkloadCall::StopContainer { .. }
                 | WorkloadCall::ComposeUp(_)
                 | WorkloadCall::ComposeDown { .. }
+                | WorkloadCall::CreateService(_)
+                | WorkloadCall::UpdateService { .. }
+                | WorkloadCall::StopService { .. }
+                | WorkloadCall::RemoveService { .. }
         )
     }
 }
@@ -302,6 +439,35 @@ impl fmt::Display for WorkloadCall {
             WorkloadCall::ComposeDown { project, stack } => {
                 let names: Vec<&str> = stack.iter().map(|container| container.name.as_str()).collect();
                 write!(f, "compose down {project} ({})", names.join(", "))
+            }
+            WorkloadCall::CreateSecret { name, .. } => write!(f, "create secret {name}"),
+            WorkloadCall::RemoveSecret { name, .. } => write!(f, "remove secret {name}"),
+            WorkloadCall::CreateService(rollout) => {
+                let create = &rollout.create;
+                write!(f, "create service {} of {} on {}", create.name, create.image, rollout.network.name)?;
+                if create.replicas != 1 {
+                    write!(f, ", {} replicas", create.replicas)?;
+                }
+                if let Some(node) = &create.node {
+                    let volumes: Vec<&str> = create.volumes().collect();
+                    write!(f, ", on the node {}", node.name)?;
+                    if !volumes.is_empty() {
+                        write!(f, " with {}", volumes.join(", "))?;
+                    }
+                }
+                list(f, &rollout.differences)
+            }
+            WorkloadCall::UpdateService { service, rollout, .. } => {
+                write!(f, "update service {}", service.name)?;
+                list(f, &rollout.differences)
+            }
+            WorkloadCall::StopService { service } => write!(f, "stop service {}", service.name),
+            WorkloadCall::RemoveService { service, volumes } => {
+                write!(f, "remove service {}", service.name())?;
+                if !volumes.is_empty() {
+                    write!(f, " ({} stays)", volumes.join(", "))?;
+                }
+                Ok(())
             }
         }
     }

@@ -1,10 +1,13 @@
 //! What is known of the data on a database's volume: whose it is, and which version of which engine wrote it.
 
+use std::collections::BTreeMap;
+
 use super::call::WorkloadCall;
-use super::{Managed, Note, Reason};
+use super::{Held, Managed, Note, Reason};
 use crate::api::ObjectKey;
 use crate::workload::database::{READ, READ_AT, Written, written_by_image};
 use crate::workload::identity::{self, DATA, OBJECT};
+use crate::workload::seen::SeenConfig;
 use crate::workload::{ContainerTemplate, Mount, MountSource};
 
 impl Managed<'_, '_> {
@@ -12,6 +15,14 @@ impl Managed<'_, '_> {
     pub(super) fn written(&self) -> Option<Written> {
         let connection = self.workload.database.as_ref()?;
         Some(Written { engine: connection.engine, version: connection.version.clone() })
+    }
+
+    /// How it runs now, or ran before: with its labels and its image.
+    fn runs(&self) -> Vec<(&SeenConfig, &BTreeMap<String, String>, &str)> {
+        let config = |held: &Held<'_>| self.ctx.host.state.workloads.get(&held.container.id);
+        let held = self.held().into_iter();
+        let containers = held.filter_map(|it| Some((config(&it)?, &it.container.labels, it.container.image.as_str())));
+        containers.chain(self.service_runs()).collect()
     }
 
     /// Why the declared database must not touch the data that there is.
@@ -25,9 +36,7 @@ impl Managed<'_, '_> {
     /// The data stays behind in the old volume, and the database would begin empty.
     fn volume_changed(&self, declared: &str) -> Option<Note> {
         let path = &self.workload.container.mounts.first()?.target;
-        let held = self.held();
-        let before = held.iter().find_map(|held| {
-            let config = self.ctx.host.state.workloads.get(&held.container.id)?;
+        let before = self.runs().into_iter().find_map(|(config, _, _)| {
             let mount = config.mounts.iter().find(|it| it.mount.target == *path)?;
             match &mount.mount.source {
                 MountSource::Volume(name) if name != declared => Some(name.clone()),
@@ -47,11 +56,8 @@ impl Managed<'_, '_> {
         let is = |key: &ObjectKey| *other == key.to_string();
         // Labels of volumes stay what they were: whoever has it mounted has taken it over under another name.
         let uses = || {
-            self.held().into_iter().any(|held| {
-                let config = self.ctx.host.state.workloads.get(&held.container.id);
-                config.is_some_and(|config| {
-                    config.mounts.iter().any(|it| it.mount.source == MountSource::Volume(volume.to_owned()))
-                })
+            self.runs().into_iter().any(|(config, _, _)| {
+                config.mounts.iter().any(|it| it.mount.source == MountSource::Volume(volume.to_owned()))
             })
         };
         if is(self.resource()) || self.member.was.as_ref().is_some_and(is) || uses() {
@@ -67,9 +73,9 @@ impl Managed<'_, '_> {
     fn other_version(&self, volume: &str) -> Option<Note> {
         let declared = self.written()?;
         let state = self.ctx.host.state;
-        let of_container = self.held().into_iter().find_map(|held| {
-            let label = held.container.labels.get(DATA).and_then(|label| label.parse::<Written>().ok());
-            label.or_else(|| written_by_image(declared.engine, &held.container.image))
+        let of_container = self.runs().into_iter().find_map(|(_, labels, image)| {
+            let label = labels.get(DATA).and_then(|label| label.parse::<Written>().ok());
+            label.or_else(|| written_by_image(declared.engine, image))
         });
         let on_volume = || state.volumes.get(volume)?.get(DATA)?.parse::<Written>().ok();
         let before = of_container.or_else(on_volume)?;

@@ -1,11 +1,13 @@
 //! Containers of resources that are not declared any more, or that are to be deleted.
 
-use super::call::{ContainerRef, WorkloadCall};
+use std::collections::BTreeMap;
+
+use super::call::{ContainerRef, ServiceRef, WorkloadCall};
 use super::predecessors::takes_the_place_of;
-use super::{Call, Cause, Context, Group, Note, Operation, Reason};
+use super::{Call, Cause, Context, Group, Note, Operation, Reason, identity_of_service};
 use crate::api::ObjectKey;
-use crate::observed::ObservedContainer;
-use crate::plan::{ContainerTarget, ownership};
+use crate::observed::{ObservedContainer, ObservedService};
+use crate::plan::{ContainerTarget, ServiceTarget, ownership};
 use crate::workload::identity::{self, Identity};
 
 /// Containers that the set runs on this server for resources that no longer are on their destinations, each with what becomes of it.
@@ -57,6 +59,8 @@ pub(in crate::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
             ),
         }
     }
+    services(ctx, &mut groups, &mut notes);
+    groups.extend(left_secrets(ctx));
     (groups, notes)
 }
 
@@ -66,6 +70,15 @@ pub(super) fn unsaved<'c>(
     object: &ObjectKey,
     containers: impl IntoIterator<Item = &'c ObservedContainer>,
 ) -> Option<Note> {
+    unsaved_with(ctx, object, containers.into_iter().map(|it| &it.labels))
+}
+
+/// The same, of whatever carries these labels.
+fn unsaved_with<'c>(
+    ctx: &Context<'_>,
+    object: &ObjectKey,
+    labels: impl IntoIterator<Item = &'c BTreeMap<String, String>>,
+) -> Option<Note> {
     let members = ctx.server.destinations.iter().flat_map(|it| &it.members).filter(|it| it.resource == *object);
     let mut policies = members.map(|it| it.backup.as_ref().is_some_and(|policy| policy.spec.before_delete)).peekable();
     let guarded = match policies.peek() {
@@ -73,7 +86,7 @@ pub(super) fn unsaved<'c>(
         Some(_) => policies.any(|guarded| guarded),
         None => {
             ctx.request.guarded.contains(object)
-                || containers.into_iter().any(|it| it.labels.contains_key(identity::BEFORE_DELETE))
+                || labels.into_iter().any(|it| it.contains_key(identity::BEFORE_DELETE))
         }
     };
     (guarded && !ctx.request.saved.contains(object)).then(|| {
@@ -84,6 +97,120 @@ pub(super) fn unsaved<'c>(
             object.namespace,
             object.name
         ))
+    })
+}
+
+/// Secrets of services that are gone: a removal was interrupted between the two.
+fn left_secrets(ctx: &Context<'_>) -> Vec<Group> {
+    let same = |one: &Identity, other: &Identity| {
+        (&one.set, &one.object, &one.destination) == (&other.set, &other.object, &other.destination)
+    };
+    let served = |identity: &Identity| {
+        let mut services = ctx.host.state.services.iter().filter_map(identity_of_service);
+        services.any(|other| same(identity, &other))
+    };
+    let mut groups = Vec::new();
+    for secret in &ctx.host.state.secrets {
+        let own = identity::of(&secret.name, &secret.labels).filter(|it| it.set == ctx.set);
+        let Some(identity) = own.filter(|it| ctx.looks_after_service(&it.destination) && !served(it)) else { continue };
+        let source = secret.labels.get(ownership::SOURCE);
+        let others = source.is_some_and(|source| ctx.another_source(source).is_some());
+        let Some(cause) = cause_of_leaving(ctx, &identity) else { continue };
+        if is_declared_service(ctx, &identity)
+            || is_left_alone(ctx, &identity)
+            || (others && !ctx.is_deleted(&identity.object))
+        {
+            continue;
+        }
+        let uid = secret.labels.get(identity::UID).cloned().unwrap_or_default();
+        let call = WorkloadCall::RemoveSecret { name: secret.name.clone(), uid };
+        let operation = Operation {
+            object: identity.object.clone(),
+            call: Call::Workload(Box::new(call)),
+            cause,
+            disruptive: false,
+            undo: None,
+        };
+        groups.push(Group {
+            object: identity.object,
+            operations: vec![operation],
+            journal: None,
+            completes: Vec::new(),
+            needs: Vec::new(),
+        });
+    }
+    groups
+}
+
+/// Services of resources that no longer are on their destinations. All managers of a Swarm list them, and one of them looks after each.
+fn services(ctx: &Context<'_>, groups: &mut Vec<Group>, notes: &mut Vec<Note>) {
+    let mut services: Vec<&ObservedService> = ctx.host.state.services.iter().collect();
+    services.sort_by(|a, b| a.name.cmp(&b.name));
+    for service in services {
+        let own = identity_of_service(service).filter(|it| it.set == ctx.set);
+        let Some(identity) = own.filter(|it| ctx.looks_after_service(&it.destination)) else { continue };
+        if is_declared_service(ctx, &identity) || is_left_alone(ctx, &identity) {
+            continue;
+        }
+        let (name, object) = (&service.name, &identity.object);
+        let source = service.labels.get(ownership::SOURCE);
+        let other = source.and_then(|source| Some((source, ctx.another_source(source)?)));
+        if let Some((source, hint)) = other.filter(|_| !ctx.is_deleted(object)) {
+            let message = format!("The Swarm service {name:?} of {object} was made from {source}, and is left alone.");
+            notes.push(Note::unmanaged(Reason::OwnershipConflict, object, message).hint(hint));
+            continue;
+        }
+        let Some(cause) = cause_of_leaving(ctx, &identity) else {
+            // The note on what is withheld names it.
+            if ctx.withheld {
+                continue;
+            }
+            let message = format!("No manifest declares {object} any more, and its Swarm service {name:?} exists.");
+            let hint = "`--prune` removes it; its volumes stay";
+            notes.push(Note::unmanaged(Reason::Undeclared, object, message).hint(hint));
+            continue;
+        };
+        if let Some(note) = unsaved_with(ctx, object, [&service.labels]) {
+            notes.push(note);
+            continue;
+        }
+        let definition = service.definition.as_ref();
+        let mounts = definition.into_iter().flat_map(|it| &it.config.mounts).filter(|it| !it.anonymous);
+        let volumes = mounts.filter_map(|it| match &it.mount.source {
+            crate::workload::MountSource::Volume(volume) => Some(volume.clone()),
+            crate::workload::MountSource::Path(_) => None,
+        });
+        let target = ServiceRef::Existing(ServiceTarget::of(service));
+        let remove = WorkloadCall::RemoveService { service: target, volumes: volumes.collect() };
+        let calls = std::iter::once(remove).chain(super::on_swarm::secrets_of(ctx, service));
+        let operation = |call: WorkloadCall| Operation {
+            object: object.clone(),
+            disruptive: service.replicas != Some(0) && matches!(call, WorkloadCall::RemoveService { .. }),
+            call: Call::Workload(Box::new(call)),
+            cause,
+            undo: None,
+        };
+        groups.push(Group {
+            object: object.clone(),
+            operations: calls.map(operation).collect(),
+            journal: None,
+            completes: Vec::new(),
+            needs: Vec::new(),
+        });
+    }
+}
+
+/// On its destination, or under another name or on another destination where its own service has not taken over yet.
+fn is_declared_service(ctx: &Context<'_>, identity: &Identity) -> bool {
+    let servers = ctx.input.desired.all_servers().filter(|it| it.key == ctx.server.key || ctx.is_node(&it.key));
+    servers.flat_map(|server| &server.destinations).any(|destination| {
+        let here = destination.key == identity.destination;
+        destination.members.iter().any(|member| {
+            let was = here && member.was.as_ref() == Some(&identity.object);
+            let own = member.resource == identity.object;
+            let moved = || own && super::predecessors::has_moved_to(ctx, destination, &member.resource, identity);
+            member.workload.is_some() && !ctx.is_deleted(&member.resource) && ((here && own) || was || moved())
+        })
     })
 }
 

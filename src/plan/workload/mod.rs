@@ -9,6 +9,7 @@ mod compose;
 mod data;
 mod known;
 mod leaving;
+mod on_swarm;
 mod predecessors;
 mod rollout;
 
@@ -17,15 +18,16 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) use compose::{is_of_stack, leaving as stacks_leaving};
 pub(super) use known::Identities;
 pub(super) use leaving::leaving;
-pub use predecessors::may_be_replaced;
+pub(super) use on_swarm::identity_of_service;
 pub(super) use predecessors::{Origin, predecessors};
+pub use predecessors::{may_be_replaced, service_may_be_replaced};
 
 use self::call::{Readiness, WorkloadCall};
 use super::member::Target;
 use super::{Call, Cause, Context, Draft, Group, NetworkTarget, Note, Operation, Reason, host};
-use crate::api::{ObjectKey, ProxyType, PullPolicy};
+use crate::api::{DestinationType, ObjectKey, ProxyType, PullPolicy};
 use crate::desired::{DesiredDestination, DesiredMember, ProxyInstance};
-use crate::observed::{EndpointSettings, ObservedContainer, STABLE};
+use crate::observed::{EndpointSettings, ObservedContainer, ObservedService, STABLE};
 use crate::plan::ownership::{self, Mark, Purpose};
 use crate::workload::compare::{Declared, Difference, differences};
 use crate::workload::identity::{self, Applied, Identity};
@@ -82,8 +84,17 @@ pub(super) fn converge<'a>(
         if workload.pull_policy != PullPolicy::Always {
             image.remote = None;
         }
-        let labels = labels(ctx, destination, member, workload, &target.create.name);
+        let mut labels = labels(ctx, destination, member, workload, &target.create.name);
+        let swarm = is_on_swarm(ctx, destination);
+        if let Some(network) = labels.get(routes::TRAEFIK_NETWORK).filter(|_| swarm).cloned() {
+            // Traefik 3 has a word of its own for services, and 2 has not.
+            labels.entry(routes::TRAEFIK_SWARM_NETWORK.to_owned()).or_insert(network);
+        }
         let managed = Managed { ctx, destination, member, workload, target, image, labels };
+        if swarm {
+            managed.on_swarm(draft);
+            continue;
+        }
         match managed.hindrance(draft) {
             Some(note) => draft.notes.push(note),
             None => managed.slots(draft),
@@ -104,6 +115,26 @@ fn incomplete<'v>(ctx: &Context<'_>, resource: &ObjectKey, volumes: impl Iterato
         "it is used when the copy is complete; one that was cut off is begun anew by the same command, or dropped: docker rm {}, and docker volume rm {volume}",
         marker.name
     )))
+}
+
+/// What runs on the destination are services: its network is the Swarm's.
+pub(super) fn is_on_swarm(ctx: &Context<'_>, destination: &DesiredDestination) -> bool {
+    ctx.host.server_type() != super::ServerType::Standalone
+        && super::destination::class(ctx, destination) == DestinationType::Swarm
+}
+
+/// The services that run a managed resource on a destination, or run it until its own does.
+pub(super) fn services_of<'a>(
+    ctx: &Context<'a>,
+    destination: &DesiredDestination,
+    member: &DesiredMember,
+) -> Vec<&'a ObservedService> {
+    let is_its = |it: &&ObservedService| {
+        identity_of_service(it).is_some_and(|identity| {
+            identity.set == ctx.set && identity.object == member.resource && identity.destination == destination.key
+        })
+    };
+    if member.workload.is_none() { Vec::new() } else { ctx.host.state.services.iter().filter(is_its).collect() }
 }
 
 /// The user's labels over those of the routes.
@@ -135,31 +166,10 @@ impl<'a> Managed<'a, '_> {
     /// Why nothing of it can be planned.
     fn hindrance(&self, draft: &mut Draft) -> Option<Note> {
         let resource = self.resource();
-        if self.ctx.host.server_type() != super::ServerType::Standalone {
-            return Some(
-                Note::refused(
-                    Reason::WrongScope,
-                    resource,
-                    format!("{} is part of a Swarm, where Landfall does not run {resource} yet.", self.ctx.server.key),
-                )
-                .hint("run it as a Swarm service and choose that with `containers: { swarmServices: [NAME] }`"),
-            );
-        }
-        if let Some((place, why)) =
-            self.workload.container.values().find_map(|(place, value)| Some((place, value.missing()?.to_owned())))
-        {
-            let message = format!("The value of {place} is missing: {why}.");
-            let hint = "nothing was stopped; provide the value, then apply again";
-            return Some(Note::refused(Reason::SecretMissing, resource, message).hint(hint));
-        }
-        if let Some(note) = self.image_hindrance() {
+        if let Some(note) = self.secret_missing().or_else(|| self.image_hindrance()) {
             return Some(note);
         }
-        let volumes = self.workload.container.mounts.iter().filter_map(|mount| match &mount.source {
-            MountSource::Volume(name) => Some(name),
-            MountSource::Path(_) => None,
-        });
-        if let Some(note) = incomplete(self.ctx, resource, volumes) {
+        if let Some(note) = self.volumes_incomplete() {
             return Some(note);
         }
         if let Some(note) = self.other_on_the_volume().or_else(|| self.data_hindrance()) {
@@ -173,6 +183,14 @@ impl<'a> Managed<'a, '_> {
             draft.notes.extend(self.unrouted());
         }
         self.waits_for()
+    }
+
+    fn secret_missing(&self) -> Option<Note> {
+        let mut values = self.workload.container.values();
+        let (place, why) = values.find_map(|(place, value)| Some((place, value.missing()?.to_owned())))?;
+        let message = format!("The value of {place} is missing: {why}.");
+        let hint = "nothing was stopped; provide the value, then apply again";
+        Some(Note::refused(Reason::SecretMissing, self.resource(), message).hint(hint))
     }
 
     fn image_hindrance(&self) -> Option<Note> {
@@ -399,9 +417,7 @@ impl<'a> Managed<'a, '_> {
             name,
         ));
         labels.extend(self.written().map(|written| (identity::DATA.to_owned(), written.label())));
-        let backup = self.member.backup.as_ref().filter(|policy| policy.spec.before_delete);
-        let backup = backup.and_then(|policy| serde_json::to_string(&policy.spec).ok());
-        labels.extend(backup.map(|spec| (identity::BEFORE_DELETE.to_owned(), spec)));
+        labels.extend(self.before_delete());
         let source = self.ctx.input.desired.source.as_ref();
         labels.extend(source.map(|source| (ownership::SOURCE.to_owned(), source.clone())));
         ContainerCreate {
@@ -412,6 +428,22 @@ impl<'a> Managed<'a, '_> {
             inherited,
             drainable: self.is_behind_traefik(),
         }
+    }
+
+    /// The label that says that it is removed only after a backup, and of what kind.
+    fn before_delete(&self) -> Option<(String, String)> {
+        let backup = self.member.backup.as_ref().filter(|policy| policy.spec.before_delete);
+        let spec = backup.and_then(|policy| serde_json::to_string(&policy.spec).ok())?;
+        Some((identity::BEFORE_DELETE.to_owned(), spec))
+    }
+
+    /// One of its volumes is being filled with a copy.
+    fn volumes_incomplete(&self) -> Option<Note> {
+        let volumes = self.workload.container.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Volume(name) => Some(name),
+            MountSource::Path(_) => None,
+        });
+        incomplete(self.ctx, self.resource(), volumes)
     }
 
     fn is_behind_traefik(&self) -> bool {
@@ -500,11 +532,7 @@ impl<'a> Managed<'a, '_> {
                 MountSource::Path(_) => None,
             })
             .collect();
-        let mut labels: BTreeMap<String, String> = BTreeMap::from([
-            (ownership::SET.to_owned(), self.ctx.set.to_owned()),
-            (identity::OBJECT.to_owned(), self.resource().to_string()),
-        ]);
-        labels.extend(self.written().map(|written| (identity::DATA.to_owned(), written.label())));
+        let labels = self.volume_labels();
         let state = self.ctx.host.state;
         let is_there = |name: &String| {
             let source = MountSource::Volume(name.clone());
@@ -513,6 +541,15 @@ impl<'a> Managed<'a, '_> {
         };
         let missing: Vec<&String> = names.into_iter().filter(|name| !is_there(name)).collect();
         missing.into_iter().map(move |name| WorkloadCall::CreateVolume { name: name.clone(), labels: labels.clone() })
+    }
+
+    fn volume_labels(&self) -> BTreeMap<String, String> {
+        let mut labels: BTreeMap<String, String> = BTreeMap::from([
+            (ownership::SET.to_owned(), self.ctx.set.to_owned()),
+            (identity::OBJECT.to_owned(), self.resource().to_string()),
+        ]);
+        labels.extend(self.written().map(|written| (identity::DATA.to_owned(), written.label())));
+        labels
     }
 }
 
@@ -539,6 +576,9 @@ impl Call {
             Call::Workload(call) => match &**call {
                 WorkloadCall::StartContainer { attempt, .. } if !attempt.is_empty() => Some(attempt),
                 WorkloadCall::ComposeUp(up) => Some(&up.attempt),
+                WorkloadCall::CreateService(rollout) | WorkloadCall::UpdateService { rollout, .. } => {
+                    Some(&rollout.attempt)
+                }
                 _ => None,
             },
             _ => None,
@@ -609,11 +649,22 @@ impl Context<'_> {
                     .count();
                 let wanted = member.workload.as_ref().map_or(1, |workload| workload.replicas as usize);
                 found = true;
-                if serving < wanted {
+                if serving < wanted && !runs_as_service(state, self.set, resource) {
                     return false;
                 }
             }
         }
         found
     }
+}
+
+/// Its service has all of its tasks.
+fn runs_as_service(state: &crate::observed::ObservedState, set: &str, resource: &ObjectKey) -> bool {
+    let its = |it: &&ObservedService| {
+        identity_of_service(it).is_some_and(|identity| identity.set == set && identity.object == *resource)
+    };
+    let mut services = state.services.iter().filter(its).peekable();
+    services.peek().is_some()
+        && services
+            .all(|it| it.rollout.is_none() && it.tasks.is_some_and(|tasks| tasks.running >= tasks.desired.max(1)))
 }

@@ -2,6 +2,7 @@
 
 use super::{Context, DesiredDestination, DesiredMember, ObservedContainer, host};
 use crate::api::ObjectKey;
+use crate::observed::ObservedService;
 use crate::plan::ownership::{self, Purpose};
 use crate::plan::{applied, member};
 use crate::workload::identity::{self, OBJECT};
@@ -96,7 +97,7 @@ fn former(
 }
 
 /// The resource is no longer declared on the destination that the container was made for, and this is the first one that it is on.
-fn has_moved_to(
+pub(super) fn has_moved_to(
     ctx: &Context<'_>,
     destination: &DesiredDestination,
     resource: &ObjectKey,
@@ -148,8 +149,22 @@ pub fn may_be_replaced(container: &ObservedContainer, member: &DesiredMember) ->
         |made_for: std::collections::BTreeSet<Purpose>| made_for.contains(&Purpose::Resource(member.resource.clone()));
     let Some(workload) = &member.workload else { return false };
     let as_proxy = workload.is_proxy && workload.container_name.as_ref() == Some(&container.name);
+    // What a task is on a network for is said by its service, which is its own matter.
     !container.labels.contains_key(OBJECT)
+        && !host::is_task(container)
         && (member.replaces.contains(&container.name)
             || as_proxy
             || settings.filter_map(|settings| ownership::made_for(&settings.driver_opts)).any(connected))
+}
+
+/// Whether a Swarm service that something else made may be one that a managed resource takes the place of.
+pub fn service_may_be_replaced(service: &ObservedService, member: &DesiredMember) -> bool {
+    let purpose = Purpose::Resource(member.resource.clone());
+    let put_there = || {
+        let mut options = service.networks.iter().map(|network| &network.attachment.driver_opts);
+        options.any(|options| ownership::made_for(options).is_some_and(|made_for| made_for.contains(&purpose)))
+    };
+    member.workload.is_some()
+        && !service.labels.contains_key(OBJECT)
+        && (member.replaces.contains(&service.name) || put_there())
 }

@@ -295,31 +295,30 @@ impl<'a> Managed<'a, '_> {
         }
         calls.extend(self.check_data());
         calls.extend(self.volumes());
-        if let Some(hook) = &self.workload.pre_deploy {
-            let name = format!("{}-{}{}", self.resource().namespace, self.resource().name, identity::JOB);
-            let mut container = self.create(0, &name, name.clone(), Vec::new());
-            container.labels.remove(identity::REPLICA);
-            container.labels.retain(|key, _| key.starts_with("landfall."));
-            container.template = ContainerTemplate {
-                command: Some(hook.command.clone()),
-                ports: Vec::new(),
-                restart: None,
-                healthcheck: None,
-                ..container.template
-            };
-            container.drainable = false;
-            // A name of its own: requests for the application must not reach it.
-            let mut settings = self.settings(&container.name);
-            settings.aliases.clear();
-            (settings.ipv4_address, settings.ipv6_address) = (None, None);
-            calls.push(WorkloadCall::RunJob {
-                container,
-                network: self.target.call(),
-                settings,
-                timeout: hook.timeout,
-            });
-        }
+        calls.extend(self.hook());
         calls.into_iter().map(|call| self.operation(call, cause, false, None)).collect()
+    }
+
+    /// The one-shot container before a rollout.
+    pub(super) fn hook(&self) -> Option<WorkloadCall> {
+        let hook = self.workload.pre_deploy.as_ref()?;
+        let name = format!("{}-{}{}", self.resource().namespace, self.resource().name, identity::JOB);
+        let mut container = self.create(0, &name, name.clone(), Vec::new());
+        container.labels.remove(identity::REPLICA);
+        container.labels.retain(|key, _| key.starts_with("landfall."));
+        container.template = ContainerTemplate {
+            command: Some(hook.command.clone()),
+            ports: Vec::new(),
+            restart: None,
+            healthcheck: None,
+            ..container.template
+        };
+        container.drainable = false;
+        // A name of its own: requests for the application must not reach it.
+        let mut settings = self.settings(&container.name);
+        settings.aliases.clear();
+        (settings.ipv4_address, settings.ipv6_address) = (None, None);
+        Some(WorkloadCall::RunJob { container, network: self.target.call(), settings, timeout: hook.timeout })
     }
 
     fn make(&self, create: ContainerCreate, differences: Vec<Difference>, cause: Cause) -> Vec<Operation> {
@@ -393,7 +392,7 @@ impl<'a> Managed<'a, '_> {
     }
 
     /// Stands for an attempt to have exactly this run in the place of what there is.
-    fn attempt(&self, from: &str) -> String {
+    pub(super) fn attempt(&self, from: &str) -> String {
         let mut hasher = Sha256::new();
         let local = self.image.local.as_ref().map_or("", |local| local.id.as_str());
         let remote = self.image.remote.as_deref().unwrap_or_default();
@@ -419,7 +418,7 @@ impl<'a> Managed<'a, '_> {
     }
 
     /// This very attempt has failed, and nothing has changed since.
-    fn given_up(&self, attempt: &str) -> Option<Note> {
+    pub(super) fn given_up(&self, attempt: &str) -> Option<Note> {
         let failure = self.ctx.request.failed_attempts.get(attempt)?;
         Some(
             Note::refused(
@@ -436,7 +435,7 @@ fn existing(held: &Held<'_>) -> ContainerRef {
     ContainerRef::Existing(ContainerTarget::of(held.container))
 }
 
-fn cause(differences: &[Difference]) -> Cause {
+pub(super) fn cause(differences: &[Difference]) -> Cause {
     match differences {
         [only] if only.field == "image" => Cause::ImageMoved,
         _ => Cause::WorkloadDiffers,
