@@ -255,4 +255,19 @@ spec:
     assert_eq!(host.exec("second-web-1", &["cat", "/data/file"]).trim(), "text");
     assert_eq!(host.state("blog-web-1"), "running");
     world.run("diff").expect(0);
+
+    // What has moved is not brought up again, until what holds it stopped goes.
+    let id = host.inspect("blog-web-1")["Id"].as_str().unwrap().to_owned();
+    host.container("holder")
+        .label("landfall.holds", &id)
+        .label("landfall.held-until", "4102444800")
+        .label("landfall.moved-to", "shop/far")
+        .created();
+    host.stop_container("blog-web-1");
+    let waits = world.run("apply --timeout 120s");
+    assert!(format!("{waits}").contains("blog-web-1 is left stopped: its data was moved to shop/far."), "{waits}");
+    assert_eq!(host.state("blog-web-1"), "exited");
+    host.remove_container("holder");
+    world.run("apply --timeout 120s").expect(0);
+    assert_eq!(host.state("blog-web-1"), "running");
 }

@@ -97,6 +97,9 @@ impl<'a> Managed<'a, '_> {
                 self.stack.file
             )));
         }
+        if let Some(note) = super::held_stopped(ctx, resource, self.own()) {
+            return Some(note);
+        }
         if let Some(note) = super::incomplete(ctx, resource, self.made.volumes.iter()) {
             return Some(note);
         }

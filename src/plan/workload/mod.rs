@@ -102,6 +102,31 @@ pub(super) fn converge<'a>(
     }
 }
 
+/// One of the containers is kept stopped, while its data is copied or because it has been moved.
+fn held_stopped<'c>(
+    ctx: &Context<'_>,
+    resource: &ObjectKey,
+    containers: impl IntoIterator<Item = &'c ObservedContainer>,
+) -> Option<Note> {
+    let all = &ctx.host.state.containers;
+    let (container, holder) = containers.into_iter().filter(|it| !it.state.is_live()).find_map(|container| {
+        let holder = all.iter().find(|it| identity::holds(&it.labels, container.id.as_str()))?;
+        Some((container, holder))
+    })?;
+    let (name, holder, moved_to) = (&container.name, &holder.name, holder.labels.get(identity::MOVED_TO));
+    let (message, hint) = match moved_to {
+        Some(to) => (
+            format!("{name} is left stopped: its data was moved to {to}."),
+            format!("commit the manifest that `landfall move` printed; to stay here after all: docker rm {holder}"),
+        ),
+        None => (
+            format!("{name} is stopped while its volumes are copied."),
+            format!("it is started when the copy is done; if nobody copies any more: docker rm {holder}"),
+        ),
+    };
+    Some(Note::waiting(Reason::LeftStopped, resource, message).hint(hint))
+}
+
 /// One of the volumes is being filled with a copy.
 fn incomplete<'v>(ctx: &Context<'_>, resource: &ObjectKey, volumes: impl Iterator<Item = &'v String>) -> Option<Note> {
     let mut markers = ctx.host.state.containers.iter().filter(|it| it.labels.contains_key(identity::FILLS)).peekable();

@@ -88,26 +88,8 @@ impl<'a> Managed<'a, '_> {
         if !matches!(state, ContainerState::Created | ContainerState::Exited) || is_started(draft, current) {
             return;
         }
-        let containers = &self.ctx.host.state.containers;
-        if let Some(holder) = containers.iter().find(|it| identity::holds(&it.labels, current.container.id.as_str())) {
-            let name = &current.container.name;
-            let (message, hint) = match holder.labels.get(identity::MOVED_TO) {
-                Some(to) => (
-                    format!("{name} is left stopped: its data was moved to {to}."),
-                    format!(
-                        "commit the manifest that `landfall move` printed; to stay here after all: docker rm {}",
-                        holder.name
-                    ),
-                ),
-                None => (
-                    format!("{name} is stopped while its volumes are copied."),
-                    format!(
-                        "it is started when the copy is done; if nobody copies any more: docker rm {}",
-                        holder.name
-                    ),
-                ),
-            };
-            draft.notes.push(Note::waiting(Reason::LeftStopped, self.resource(), message).hint(hint));
+        if let Some(note) = super::held_stopped(self.ctx, self.resource(), [current.container]) {
+            draft.notes.push(note);
             return;
         }
         let attempt = self.attempt(current.container.id.as_str());
