@@ -16,8 +16,10 @@ use crate::engine::DockerWriter;
 use crate::engine::connect::{self, ConnectOptions};
 use crate::engine::fence::Fence;
 use crate::execute::{Writers, execute};
+use crate::observed::ContainerId;
 use crate::plan::cut::cut;
-use crate::plan::{Call, Group, Operation, Plan, Request, ServerPlan, Withheld};
+use crate::plan::workload::call::WorkloadCall;
+use crate::plan::{Call, Cause, Group, Operation, Plan, Request, ServerPlan, Withheld};
 use crate::reconcile::{Applied, Pass};
 use crate::report::{Outcome, Report};
 
@@ -39,6 +41,8 @@ pub(super) struct Start {
     pub(super) guarded: Arc<BTreeSet<ObjectKey>>,
     /// Fingerprint of deletions that somebody has agreed to.
     pub(super) approved: Option<String>,
+    /// The list that an approval was for, for as long as the manifests are those that it was for.
+    pub(super) agreed: Option<Arc<Withheld>>,
     /// Resources whose containers are replaced although nothing differs.
     pub(super) restart: BTreeSet<ObjectKey>,
     pub(super) lane: Lane,
@@ -107,12 +111,26 @@ async fn isolated<T>(work: impl Future<Output = Result<T, String>>) -> Result<T,
 
 /// Observes, plans and executes one server.
 async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
-    let Start { pass: _, desired, writers, own, hold, protected, overlays, guarded, approved, restart, lane, fence } =
-        start;
+    let Start {
+        pass: _,
+        desired,
+        writers,
+        own,
+        hold,
+        protected,
+        overlays,
+        guarded,
+        approved,
+        agreed,
+        restart,
+        lane,
+        fence,
+    } = start;
     let request = Request {
         prune: shared.options.prune,
         allow_mass_delete: shared.options.allow_mass_delete,
         approved: approved.into_iter().collect(),
+        agreed,
         protected,
         overlays,
         guarded,
@@ -196,9 +214,41 @@ fn leave_out(plan: &mut Plan, hold: &BTreeSet<Subject>) -> Vec<Operation> {
 
 /// Takes what is for the other lane out of the plan, and returns what of it is ready to be done.
 fn split(plan: &mut Plan, lane: Lane) -> Vec<Operation> {
-    let other = |group: &Group| group.is_of_workload() == (lane == Lane::Repairs);
-    let cut = plan.servers.iter_mut().map(|server| cut(server, other));
+    let cut = plan.servers.iter_mut().map(|server| {
+        let retiring = retiring(server);
+        let other = |group: &Group| match lane {
+            Lane::Repairs => group.is_of_workload() || waits_for(group, &retiring),
+            Lane::Rollout => !group.is_of_workload(),
+        };
+        cut(server, other)
+    });
     cut.flat_map(|out| out.asked).flat_map(|group| group.operations).collect()
+}
+
+/// Containers that go for good with this plan.
+fn retiring(plan: &ServerPlan) -> BTreeSet<ContainerId> {
+    let operations = plan.groups.iter().flat_map(|group| &group.operations);
+    let leaving = operations.filter(|it| matches!(it.cause, Cause::Undeclared | Cause::DeletionRequested));
+    leaving
+        .flat_map(|operation| match &operation.call {
+            Call::Workload(call) => match &**call {
+                WorkloadCall::RemoveContainer { container, .. } => container.existing().into_iter().collect(),
+                WorkloadCall::ComposeDown { stack, .. } => stack.iter().collect(),
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        })
+        .map(|container| container.id.clone())
+        .collect()
+}
+
+/// A network goes after the containers on it that go for good, and those go in the other lane.
+fn waits_for(group: &Group, retiring: &BTreeSet<ContainerId>) -> bool {
+    let removes = group.operations.iter().any(|it| matches!(it.call, Call::RemoveNetwork { .. }));
+    removes
+        && group.operations.iter().any(
+            |it| matches!(&it.call, Call::DisconnectEndpoint { container, .. } if retiring.contains(&container.id)),
+        )
 }
 
 #[cfg(test)]

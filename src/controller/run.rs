@@ -41,7 +41,7 @@ use crate::manifest::{self, Diagnostic};
 use crate::notice::Notifier;
 use crate::observe::ObserveLimits;
 use crate::observed::{ContainerId, NetworkId};
-use crate::plan::{Cause, Group, Reason};
+use crate::plan::{Cause, Group, Reason, Withheld};
 use crate::report::Report;
 use crate::secrets::{self, Generate};
 use crate::sources;
@@ -171,6 +171,7 @@ pub async fn run(
         showing: None,
         drifting: BTreeSet::new(),
         deeds: BTreeMap::new(),
+        agreed: BTreeMap::new(),
         restarts: BTreeSet::new(),
         suspended: BTreeSet::new(),
         refreshes: BTreeMap::new(),
@@ -453,6 +454,8 @@ pub(super) struct Loop {
     pub(super) deeds: BTreeMap<(ObjectKey, NetworkId, ContainerId), jiff::Timestamp>,
     /// Drift that was found and is not put back yet.
     pub(super) drifting: BTreeSet<(ObjectKey, Cause)>,
+    /// What was approved, until the manifests change.
+    agreed: BTreeMap<ObjectKey, Arc<Withheld>>,
     /// Resources whose containers are to be replaced by the next rollout.
     restarts: BTreeSet<ObjectKey>,
     /// What is left as it is although the manifests do not say so.
@@ -489,6 +492,7 @@ impl Loop {
             }
             Command::Approve { fingerprint } => {
                 tracing::info!(fingerprint, "deletions are approved");
+                self.agree(&fingerprint);
                 vec![Event::Approved { fingerprint }]
             }
             Command::BackedUp { object, server, outcome } => {
@@ -545,6 +549,17 @@ impl Loop {
             News::Ended => {
                 tracing::error!("the thread that keeps the locks has ended; this is a bug in Landfall");
                 vec![Event::StopRequested]
+            }
+        }
+    }
+
+    /// Remembers what was agreed to: a part of it is done by one lane, and the rest by the other.
+    fn agree(&mut self, fingerprint: &str) {
+        let board = self.shared.board.read();
+        for (server, declared) in &self.desired.servers {
+            let pending = board.servers.get(&declared.key.path()).and_then(|state| state.pending.as_ref());
+            if let Some(pending) = pending.filter(|it| it.fingerprint == fingerprint) {
+                self.agreed.insert(server.clone(), Arc::new(pending.clone()));
             }
         }
     }
@@ -897,6 +912,7 @@ impl Loop {
         self.desired = desired;
         self.desired.share();
         self.settled.clear();
+        self.agreed.clear();
         self.contended.clear();
         self.drifting.clear();
         self.lay_links();
@@ -980,6 +996,7 @@ impl Loop {
         let (desired, restart) = (self.focused(&server), self.restarts_on(&server));
         let writers = Arc::clone(&self.writers);
         let (lane, fence) = (Lane::Repairs, self.links.get(&server).and_then(|link| link.fence.clone()));
+        let agreed = self.agreed.get(&server).cloned();
         let own = self.links.get_mut(&server).map(Link::urgent);
         let start = pass::Start {
             pass,
@@ -991,6 +1008,7 @@ impl Loop {
             overlays,
             guarded,
             approved,
+            agreed,
             restart,
             lane,
             fence,
@@ -1033,7 +1051,7 @@ impl Loop {
         self.restarts.retain(|resource| !restart.contains(resource));
         let writers = Arc::clone(&self.writers);
         let (lane, fence) = (Lane::Rollout, self.links.get(&server).and_then(|link| link.fence.clone()));
-        let (approved, own) = (None, None);
+        let (approved, own, agreed) = (None, None, self.agreed.get(&server).cloned());
         let start = pass::Start {
             pass,
             desired,
@@ -1044,6 +1062,7 @@ impl Loop {
             overlays,
             guarded,
             approved,
+            agreed,
             restart,
             lane,
             fence,

@@ -12,7 +12,7 @@ use crate::plan::workload::call::{ContainerRef, Drain, Readiness, WorkloadCall};
 use crate::plan::{NetworkTarget, Reason};
 use crate::report::Failure;
 use crate::workload::NOWHERE;
-use crate::workload::database::Written;
+use crate::workload::database::{ONLY_DUMP, Written};
 use crate::workload::identity::{OBJECT, UID};
 use crate::workload::seen::SeenConfig;
 use crate::workload::{ContainerCreate, ContainerUpdate};
@@ -42,7 +42,9 @@ impl Caller<'_> {
             WorkloadCall::RunJob { container, network, settings, timeout } => {
                 self.job(container, network, settings, Duration::from_secs(u64::from(*timeout))).await?;
             }
-            WorkloadCall::CheckData { container, declared } => self.check_data(container, declared).await?,
+            WorkloadCall::CheckData { container, declared, needs_log } => {
+                self.check_data(container, declared, *needs_log).await?;
+            }
             WorkloadCall::CreateContainer { container, network, settings, also, .. } => {
                 let id = self.make(container, network, settings).await?;
                 self.join(&id, also).await?;
@@ -164,7 +166,7 @@ impl Caller<'_> {
 
     /// Reads from a database's volume what wrote the data, with a container that has nothing else to do. What it cannot read it leaves to the
     /// labels.
-    async fn check_data(&self, create: &ContainerCreate, declared: &Written) -> Result<(), Mishap> {
+    async fn check_data(&self, create: &ContainerCreate, declared: &Written, needs_log: bool) -> Result<(), Mishap> {
         self.clear_job(create).await?;
         let nowhere = NetworkTarget { name: NOWHERE.to_owned(), id: None };
         let id = self.make(create, &nowhere, &EndpointSettings::default()).await?;
@@ -172,6 +174,9 @@ impl Caller<'_> {
         let lines = self.answer(self.engine.log_tail(&id, LINES)).await.unwrap_or_default();
         self.answer(self.engine.discard_container(&id)).await?;
         ended?;
+        if needs_log && lines.iter().any(|line| line.trim() == ONLY_DUMP) {
+            return Err(only_a_dump(declared).into());
+        }
         let Some(before) = lines.iter().find_map(|line| line.parse::<Written>().ok()) else { return Ok(()) };
         if before.is_read_by(declared) {
             return Ok(());
@@ -207,7 +212,8 @@ impl Caller<'_> {
         loop {
             let Some(seen) = self.look(id).await? else {
                 let message = format!("The container {name} was removed before it was ready.");
-                return Err(Failure { reason: Some(Reason::HealthCheckFailed), message, hint: None }.into());
+                // Its removal says nothing of what it would have come to: the next pass tries again.
+                return Err(Failure { reason: Some(Reason::ContainerMissing), message, hint: None }.into());
             };
             if seen.config.restarts != restarts {
                 restarts = seen.config.restarts;
@@ -368,4 +374,15 @@ fn is_updated(seen: &SeenConfig, update: &ContainerUpdate) -> bool {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A Redis that keeps an append-only file reads nothing else: with none there it begins empty, and its next dump replaces the old one.
+fn only_a_dump(declared: &Written) -> Failure {
+    let message = format!(
+        "The volume has a dump (dump.rdb) and no append-only file, and {declared} would be started with one: it would begin empty and write over \
+         the dump; nothing was stopped."
+    );
+    let hint = "have the server that runs now write one, with the command `CONFIG SET appendonly yes`; or declare `config: appendonly no` to go on \
+                with dumps alone";
+    Failure { reason: Some(Reason::DataIncompatible), message, hint: Some(hint.to_owned()) }
 }

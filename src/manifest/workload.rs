@@ -622,7 +622,7 @@ impl Resolver<'_> {
         }))
     }
 
-    /// What two managed resources of one server cannot both have: a host name, a volume with data, the name of a container.
+    /// What two managed resources of one server cannot both have: a host name, a volume with data, a port of the host, the name of a container.
     pub(super) fn claims(&mut self) {
         let mut claimed: BTreeMap<(ObjectKey, String), ObjectKey> = BTreeMap::new();
         let mut conflicts = Vec::new();
@@ -647,8 +647,13 @@ impl Resolver<'_> {
             });
             let routes = workload.routes.iter().map(|route| format!("the domain {route}"));
             let volume = workload.database.iter().map(|database| format!("the volume {}", database.volume));
+            let ports = workload.container.ports.iter().filter_map(|port| {
+                let number = port.host_port?;
+                let on = port.host_address.as_ref().map(|address| format!("{address}:")).unwrap_or_default();
+                Some(format!("the host port {on}{number}/{}", port.protocol))
+            });
             let former = formers.get(&resource).into_iter().map(|was| format!("the former name {was}"));
-            let mut own: Vec<String> = names.chain(routes).chain(volume).chain(former).collect();
+            let mut own: Vec<String> = names.chain(routes).chain(volume).chain(ports).chain(former).collect();
             own.sort();
             own.dedup();
             for what in own {

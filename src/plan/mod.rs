@@ -83,6 +83,8 @@ pub struct Request {
     pub allow_mass_delete: bool,
     /// Fingerprints of [`Withheld`] deletions that somebody has agreed to.
     pub approved: BTreeSet<String>,
+    /// A list that was agreed to as a whole: what is left of it after a part was done is agreed to as well.
+    pub agreed: Option<Arc<Withheld>>,
     /// Destinations whose policy was last known to be Orphan: undeclared, they are left, whatever their networks' labels say.
     pub protected: Arc<BTreeSet<ObjectKey>>,
     /// Destinations whose network was one of a Swarm when it was last seen.

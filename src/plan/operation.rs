@@ -111,6 +111,13 @@ impl std::fmt::Display for WithheldCounts {
 }
 
 impl Withheld {
+    /// Whether everything in the other list is in this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.deletions.iter().all(|it| self.deletions.contains(it))
+            && other.disconnections.iter().all(|it| self.disconnections.contains(it))
+            && other.removals.iter().all(|it| self.removals.contains(it))
+    }
+
     pub fn counts(&self) -> WithheldCounts {
         WithheldCounts {
             deletions: self.deletions.len(),

@@ -104,7 +104,8 @@ pub(super) fn withheld(ctx: &Context<'_>, parts: &Parts<'_>) -> Option<TooMuch> 
         return None;
     }
     let list = list(ctx, &removals, &disconnections, retired);
-    if ctx.request.approved.contains(&list.fingerprint) {
+    let agreed = ctx.request.agreed.as_ref().is_some_and(|agreed| agreed.covers(&list));
+    if agreed || ctx.request.approved.contains(&list.fingerprint) {
         return None;
     }
     let mut excess = Vec::new();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use super::identity::{Applied, FIELDS, FILES, UID, files_label};
-use super::seen::{SeenConfig, SeenImage, SeenValue};
+use super::seen::{SeenConfig, SeenImage, SeenMount, SeenValue};
 use super::{ContainerTemplate, Healthcheck, Mount, Port, Resources, Value};
 use crate::api::RestartPolicy;
 use crate::printable::shell_word;
@@ -246,7 +246,9 @@ impl Comparison<'_> {
     fn mounts(&mut self) {
         // Volumes of the image that nobody named are carried over, and never a difference.
         let declared: BTreeSet<Mount> = self.template.mounts.iter().cloned().collect();
-        let named = self.seen.mounts.iter().filter(|seen| !seen.anonymous).map(|seen| seen.mount.clone());
+        // A manifest may name such a volume all the same: it is how the data of a container that had none other is kept.
+        let is_named = |seen: &&SeenMount| !seen.anonymous || declared.contains(&seen.mount);
+        let named = self.seen.mounts.iter().filter(is_named).map(|seen| seen.mount.clone());
         let seen: BTreeSet<Mount> = named.collect();
         self.differs("volumes", list(&seen), list(&declared), false);
         let set = |paths: &[String]| list(paths.iter().collect::<BTreeSet<_>>());

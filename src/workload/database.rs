@@ -21,6 +21,8 @@ pub struct Connection {
     pub password: SecretSource,
     /// The volume with the data.
     pub volume: String,
+    /// Of the Redis family: it keeps an append-only file, and reads nothing else when it starts.
+    pub append_only: bool,
 }
 
 /// An engine and the version of it that has written data.
@@ -107,9 +109,15 @@ pub struct Declared<'a> {
 /// Where a one-shot container has the volume that it reads.
 pub const READ_AT: &str = "/landfall-data";
 
+/// What the script at [`READ`] prints of a Redis or KeyDB that kept a dump and no append-only file: one that is told to keep the latter begins
+/// empty, and writes over the dump.
+pub const ONLY_DUMP: &str = "only a dump";
+
 /// A shell's script that prints what wrote the data on the volume at [`READ_AT`], as a label has it, and nothing where that cannot be told: of
-/// PostgreSQL from `PG_VERSION`, of MariaDB and MySQL from what their upgrades write down. The other engines leave nothing that a shell could read.
+/// PostgreSQL from `PG_VERSION`, of MariaDB and MySQL from what their upgrades write down. Of the Redis family it prints [`ONLY_DUMP`] where that is so. The other engines leave nothing that a shell
+/// could read.
 pub const READ: &str = "cd /landfall-data || exit 0
+[ -s dump.rdb ] && [ ! -e appendonlydir ] && [ ! -e appendonly.aof ] && echo 'only a dump' && exit 0
 for file in PG_VERSION data/PG_VERSION */docker/PG_VERSION; do
     [ -f \"$file\" ] && echo \"postgresql:$(head -n 1 \"$file\")\" && exit 0
 done
@@ -125,6 +133,19 @@ done
     echo \"mysql:$(grep -o '\"version\": *\"[0-9.]*' mysql_upgrade_history | tail -n 1 | grep -o '[0-9.]*$')\"
 exit 0
 ";
+
+/// Whether a Redis or a KeyDB keeps an append-only file, as Landfall has them do unless the configuration or the arguments say otherwise.
+fn is_append_only(declared: &Declared<'_>) -> bool {
+    if !matches!(declared.engine, DatabaseEngine::Redis | DatabaseEngine::KeyDB) {
+        return false;
+    }
+    let lines = declared.config.unwrap_or_default().lines();
+    let configured = lines.filter_map(|line| line.trim().split_once(char::is_whitespace));
+    // Arguments come after the file, and the last word counts.
+    let arguments = declared.args.windows(2).filter_map(|pair| Some((pair[0].strip_prefix("--")?, pair[1].as_str())));
+    let said = configured.chain(arguments).rfind(|(name, _)| name.eq_ignore_ascii_case("appendonly"));
+    said.is_none_or(|(_, value)| !value.trim().eq_ignore_ascii_case("no"))
+}
 
 /// Where Landfall puts files into a database's container.
 const DIRECTORY: &str = "/landfall";
@@ -145,6 +166,7 @@ pub fn container(declared: &Declared<'_>) -> (String, ContainerTemplate, Connect
         database,
         password: declared.password.clone(),
         volume: declared.volume.to_owned(),
+        append_only: is_append_only(declared),
         version,
     };
     let mut container = ContainerTemplate {

@@ -157,3 +157,8 @@ pub struct SeenVolume {
     pub name: String,
     pub labels: BTreeMap<String, String>,
 }
+
+/// Whether the daemon gave a volume its name, because whoever made the container gave it none.
+pub fn is_anonymous(volume: &str) -> bool {
+    volume.len() == 64 && volume.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

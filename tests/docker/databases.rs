@@ -119,6 +119,7 @@ fn real_databases_start_once_are_reached_by_name_on_their_destination_and_never_
     };
     left("legacy", "PG_VERSION", "14\n");
     left("older", "mariadb_upgrade_info", "9.5.1-MariaDB");
+    left("sessions", "dump.rdb", "REDIS0009 and everything that was ever set");
     let old = |name: &str, engine: &str, version: &str, volume: &str| {
         format!(
             "---\napiVersion: landfall/v1\nkind: Database\nmetadata: {{ name: {name} }}\nspec: {{ destination: web, engine: {engine}, version: '{version}', image: {IMAGE}, \
@@ -126,7 +127,9 @@ fn real_databases_start_once_are_reached_by_name_on_their_destination_and_never_
         )
     };
     let before = names(&host);
-    let foreign = old("first", "PostgreSQL", &version, "legacy") + &old("second", "MariaDB", "10.11", "older");
+    let foreign = old("first", "PostgreSQL", &version, "legacy")
+        + &old("second", "MariaDB", "10.11", "older")
+        + &old("third", "Redis", "7", "sessions");
     world.write("manifests/all.yaml", &(changed + &foreign));
     let refused = world.run("apply").expect(2).to_string();
     let said = |text: &str| assert!(refused.contains(text), "{text}: {refused}");
@@ -134,5 +137,7 @@ fn real_databases_start_once_are_reached_by_name_on_their_destination_and_never_
         "The data was written by PostgreSQL 14, and the manifest declares PostgreSQL {version}; nothing was stopped."
     ));
     said("The data was written by MariaDB 9.5.1-MariaDB, and the manifest declares MariaDB 10.11");
+    said("Redis 7 would be started with one: it would begin empty and write over the dump; nothing was stopped.");
+    said("CONFIG SET appendonly yes");
     assert_eq!(names(&host), before, "and nothing is left of the look");
 }

@@ -182,6 +182,35 @@ fn a_mass_deletion_is_shown_and_approved() {
     wait_for("nothing waiting", || world.run("approve").stderr.contains("Nothing waits").then_some(()));
 }
 
+/// The containers go in the other lane than their network: both go on the one approval, the containers first.
+#[test]
+fn an_approval_holds_for_containers_and_for_the_network_that_they_are_on() {
+    let host = Host::start();
+    // Makes the image.
+    let _ = host.container("none");
+    let application = |number: usize| {
+        format!(
+            "---
+apiVersion: landfall/v1
+kind: Application
+metadata: {{ name: app{number}, namespace: shop }}
+spec: {{ destination: a, image: 'landfall/busybox:test', command: [sleep, '1000000'], stopSignal: SIGKILL, stopGracePeriodSeconds: 1 }}
+"
+        )
+    };
+    let all: String = (0..6).map(application).collect();
+    let world = World::new(&(server(&host.endpoint()) + &destinations(&["a"], "Delete") + &all));
+    let mut controller = Controller::start(&world, &[]);
+    let containers = || super::workloads::names(&host).into_iter().filter(|name| name.starts_with("shop-app")).count();
+    until("convergence", &mut controller, || containers() == 6);
+    world.run("wait application --all --for condition=Ready --timeout 60s").expect(0);
+    world.write("manifests/all.yaml", &server(&host.endpoint()));
+    controller.says("wait for an approval");
+    world.run("approve --yes").expect(0);
+    until("the deletions", &mut controller, || host.network_ids("a-net").is_empty() && containers() == 0);
+    wait_for("nothing waiting", || world.run("approve").stderr.contains("Nothing waits").then_some(()));
+}
+
 /// The label on the network was given at creation and says Delete.
 #[test]
 fn fact_5_a_policy_declared_since_is_remembered_when_its_manifest_is_gone() {

@@ -236,7 +236,7 @@ fn a_version_that_never_gets_healthy_leaves_the_old_one_serving_and_is_not_tried
         "
         default/edge-1
           ! refused Application/shop/frontend: It did not become healthy, and is not tried again until something changes. The container was unhealthy. (HealthCheckFailed)
-              hint: change the manifest or the image, or ask for another try: landfall reconcile
+              hint: change the manifest or the image, or ask for another try: landfall rollout restart application/frontend -n shop
         ",
     );
     declare(&mut world, &application(&format!("  image: shop/frontend:3\n{CHECK}")));
@@ -467,6 +467,15 @@ fn another_major_version_never_touches_the_data_and_another_minor_one_may() {
     declare(&mut scenario, &database(&postgres("15-alpine")));
     have_images(&mut scenario);
     assert_ne!(scenario.plan().servers[0].groups, []);
+}
+
+/// As a hint has it: the data of a container whose volume nobody named is in one that the daemon gave 64 digits.
+#[test]
+fn a_volume_that_the_daemon_named_is_one_like_any_other_once_it_is_declared() {
+    let mut world = running_database(&format!("  engine: Redis\n  storage: {{ volume: {} }}\n", "7c98fb95".repeat(8)));
+    world.expect_plan("");
+    settle(&mut world);
+    world.expect_plan("");
 }
 
 #[test]

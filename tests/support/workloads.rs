@@ -13,9 +13,9 @@ use landfall::plan::workload::call::{ComposeUp, ContainerRef, ServiceRef, Worklo
 use landfall::workload::compare::wrapped;
 use landfall::workload::identity::{Applied, DRAIN, FILES, UID, files_label};
 use landfall::workload::secret::fingerprint;
-use landfall::workload::seen::{ImageState, SeenConfig, SeenImage, SeenMount, SeenValue};
+use landfall::workload::seen::{ImageState, SeenConfig, SeenImage, SeenMount, SeenValue, is_anonymous};
 use landfall::workload::service::{SeenSecret, SeenService, ServiceCreate, UpdateStatus};
-use landfall::workload::{ContainerCreate, Value, stack};
+use landfall::workload::{ContainerCreate, Mount, MountSource, Value, stack};
 
 use super::scenario::hex_id;
 
@@ -30,7 +30,8 @@ fn config(create: &ContainerCreate, id: &ContainerId) -> SeenConfig {
     let applied = Applied::read(&create.labels);
     let check = template.healthcheck.clone();
     let check = check.map(|check| if create.drainable { wrapped(&check, "/landfall-drain").unwrap() } else { check });
-    let declared = template.mounts.iter().map(|mount| SeenMount { mount: mount.clone(), anonymous: false });
+    let anonymous = |mount: &Mount| matches!(&mount.source, MountSource::Volume(name) if is_anonymous(name));
+    let declared = template.mounts.iter().map(|it| SeenMount { mount: it.clone(), anonymous: anonymous(it) });
     SeenConfig {
         image_id: image(&create.image).id,
         entrypoint: template.entrypoint.clone().unwrap_or_default(),

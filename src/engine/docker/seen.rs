@@ -10,7 +10,9 @@ use crate::api::RestartPolicy;
 use crate::engine::{ContainerDetail, WorkloadDetail};
 use crate::workload::identity::Applied;
 use crate::workload::secret::fingerprint;
-use crate::workload::seen::{SeenConfig, SeenImage, SeenMount, SeenValue, StoredImage, StoredVolume, User};
+use crate::workload::seen::{
+    SeenConfig, SeenImage, SeenMount, SeenValue, StoredImage, StoredVolume, User, is_anonymous,
+};
 use crate::workload::{Healthcheck, Logging, Mount, MountSource, Port, Resources};
 
 /// Characters of a health check's output that are worth keeping.
@@ -218,7 +220,7 @@ pub(super) struct SeenMountPoint<'a> {
 impl SeenMountPoint<'_> {
     pub(super) fn seen(self) -> Option<SeenMount> {
         let Self { kind, source, target, writable } = self;
-        let is_id = source.len() == 64 && source.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_id = is_anonymous(&source);
         let (source, anonymous) = match kind {
             // In a definition, one without a name is made for each task.
             "volume" => (MountSource::Volume(source.clone()), is_id || source.is_empty()),

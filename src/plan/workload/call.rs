@@ -79,6 +79,8 @@ pub enum WorkloadCall {
     CheckData {
         container: ContainerCreate,
         declared: Written,
+        /// It would begin empty where the volume has a dump and nothing else.
+        needs_log: bool,
     },
     CreateContainer {
         container: ContainerCreate,
@@ -404,7 +406,7 @@ impl fmt::Display for WorkloadCall {
                 let command = container.template.command.as_deref().unwrap_or_default().join(" ");
                 write!(f, "run {:?} once as {} on {}", command, container.name, network.name)
             }
-            WorkloadCall::CheckData { container, declared } => {
+            WorkloadCall::CheckData { container, declared, .. } => {
                 let volumes = container.template.mounts.iter().map(|mount| match &mount.source {
                     MountSource::Volume(name) | MountSource::Path(name) => name.as_str(),
                 });

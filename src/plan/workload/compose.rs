@@ -224,7 +224,7 @@ impl<'a> Managed<'a, '_> {
                 format!("It did not become healthy, and is not tried again until something changes. {failure}");
             draft.notes.push(
                 Note::refused(Reason::HealthCheckFailed, self.resource(), message)
-                    .hint("change the compose file or an image, or ask for another try: landfall reconcile"),
+                    .hint("change the compose file or an image; `landfall apply` tries it once more as it is"),
             );
             return;
         }

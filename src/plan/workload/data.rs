@@ -109,6 +109,6 @@ impl Managed<'_, '_> {
             ..ContainerTemplate::default()
         };
         container.drainable = false;
-        Some(WorkloadCall::CheckData { container, declared })
+        Some(WorkloadCall::CheckData { container, declared, needs_log: connection.append_only })
     }
 }

@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::call::{ContainerRef, Drain, WorkloadCall};
 use super::{Cause, ContainerCreate, Difference, Draft, Group, Held, Managed, Note, Operation, Reason};
+use crate::api::ObjectKey;
 use crate::observed::{ContainerState, ObservedContainer};
 use crate::plan::{ContainerTarget, ownership};
 use crate::workload::identity::{self, DRAIN};
@@ -359,7 +360,12 @@ impl<'a> Managed<'a, '_> {
             let why = why.map_or(String::new(), |why| format!(", because {why}"));
             return warn(
                 format!("{name:?} stops before its successor starts{why}: requests fail until that is healthy."),
-                "`rollout: { strategy: StartFirst }` starts the new one first, where two at once do no harm",
+                match self.workload.database {
+                    Some(_) => "no two of a database may be on one volume; plan it for a quiet hour",
+                    None => {
+                        "`rollout: { strategy: StartFirst }` starts the new one first, where two at once do no harm"
+                    }
+                },
             );
         }
         if self.is_behind_traefik() && !current.container.labels.contains_key(DRAIN) {
@@ -402,13 +408,17 @@ impl<'a> Managed<'a, '_> {
     /// This very attempt has failed, and nothing has changed since.
     pub(super) fn given_up(&self, attempt: &str) -> Option<Note> {
         let failure = self.ctx.request.failed_attempts.get(attempt)?;
+        let ObjectKey { kind, namespace, name } = self.resource();
+        let kind = kind.as_str().to_lowercase();
         Some(
             Note::refused(
                 Reason::HealthCheckFailed,
                 self.resource(),
                 format!("It did not become healthy, and is not tried again until something changes. {failure}"),
             )
-            .hint("change the manifest or the image, or ask for another try: landfall reconcile"),
+            .hint(format!(
+                "change the manifest or the image, or ask for another try: landfall rollout restart {kind}/{name} -n {namespace}"
+            )),
         )
     }
 }
