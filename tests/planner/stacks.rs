@@ -210,6 +210,32 @@ fn an_undeclared_stack_is_reported_and_taken_down_by_prune_alone() {
     assert_eq!(scenario.observed[&edge()].as_ref().unwrap().containers.len(), 1);
 }
 
+/// As `scan` writes it down: the stack's own network is an adopted destination, which others may be on by now.
+#[test]
+fn a_stack_is_not_taken_down_with_the_network_of_a_destination_that_stays() {
+    let destination = "---
+apiVersion: landfall/v1
+kind: Destination
+metadata: { name: home, namespace: shop }
+spec: { server: default/edge-1, network: { name: cms_default }, adopt: true }
+";
+    let mut scenario = world(&service(""));
+    execute(&mut scenario);
+    for network in scenario.state().networks.iter_mut().filter(|it| it.name == "cms_default") {
+        network.labels.insert("com.docker.compose.project".to_owned(), "cms".to_owned());
+    }
+    declare(&mut scenario, &manifests(destination), "");
+    let mut scenario = scenario.prune();
+    let said = scenario.plan().to_string();
+    assert!(!said.contains("compose down"), "{said}");
+    let why = "Compose would remove the network \"cms_default\" with the stack \"cms\", and Destination/shop/home declares it. (OwnershipConflict)";
+    assert!(said.contains(why), "{said}");
+    // With the destination gone there is nothing to be kept.
+    declare(&mut scenario, &manifests(""), "");
+    let said = scenario.plan().to_string();
+    assert!(said.contains("compose down cms"), "{said}");
+}
+
 #[test]
 fn what_compose_refuses_is_refused_and_a_failed_attempt_is_not_repeated() {
     let mut scenario = world(&service(""));

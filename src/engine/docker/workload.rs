@@ -91,8 +91,9 @@ impl DockerReader {
         let images = self.get("/images/json", LARGEST_LIST, || "listing the images".to_owned());
         let volumes = self.get("/volumes", LARGEST_LIST, || "listing the volumes".to_owned());
         let users = self.get("/containers/json?all=1", LARGEST_LIST, || "listing the containers".to_owned());
+        // One after another: each may be as long as a list may be.
         let (images, volumes, users): (Vec<ListedImage>, ListedVolumes, Vec<ListedContainer>) =
-            futures::try_join!(images, volumes, users)?;
+            (images.await?, volumes.await?, users.await?);
         Ok(Storage {
             images: images.into_iter().map(Into::into).collect(),
             volumes: volumes.into(),

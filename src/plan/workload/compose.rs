@@ -533,9 +533,30 @@ pub(in crate::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
             notes.push(note);
             continue;
         }
+        if let Some(note) = removes_a_destination(ctx, &project, &identity.object) {
+            notes.push(note);
+            continue;
+        }
         groups.extend(down(ctx, &project, &identity.object, &containers, cause));
     }
     (groups, notes)
+}
+
+/// Compose removes the networks of a project with its containers, and one of them may be the network of a destination that stays.
+fn removes_a_destination(ctx: &Context<'_>, project: &str, object: &ObjectKey) -> Option<Note> {
+    let is_of_project = |network: &&ObservedNetwork| network.labels.get(stack::PROJECT).is_some_and(|of| of == project);
+    let staying = ctx.located.iter().filter(|(destination, _)| !ctx.is_deleted(&destination.key));
+    let (destination, network) = staying
+        .filter_map(|(destination, located)| Some((&destination.key, located.network().filter(is_of_project)?)))
+        .next()?;
+    let message = format!(
+        "Compose would remove the network {:?} with the stack {project:?}, and {destination} declares it.",
+        network.name
+    );
+    let hint = format!(
+        "delete {destination} as well; to keep the network, remove the containers yourself: docker compose -p {project} rm --stop --force"
+    );
+    Some(Note::refused(Reason::OwnershipConflict, object, message).hint(hint))
 }
 
 /// The manifests that the destination's network was made from, where those are not ours.
