@@ -159,16 +159,13 @@ fn pass(on: &ObjectKey, number: u64) -> PassRecord {
 async fn the_history_of_two_controllers_is_one_and_what_is_known_of_an_object_is_put_together() {
     let etcd = Etcd::start(1);
     let client = etcd.client();
-    let one = join(&client);
-    one.declare([server("edge-1")]);
-    holds(&one, &["edge-1"]).await;
-    let other = join(&client);
-    other.declare([server("edge-2")]);
-    holds(&other, &["edge-2"]).await;
-    let ours = EtcdRecords::new(client.clone(), "test", Some(one.held()));
-    let theirs = EtcdRecords::new(client.clone(), "test", Some(other.held()));
     let resource = ObjectKey::new(Kind::Application, "shop", "frontend");
-    for (store, name) in [(&ours, "edge-1"), (&theirs, "edge-2")] {
+    // One after the other: who gets a server of two controllers is their names' hashes' affair.
+    for name in ["edge-1", "edge-2"] {
+        let controller = join(&client);
+        controller.declare([server(name)]);
+        holds(&controller, &[name]).await;
+        let store = EtcdRecords::new(client.clone(), "test", Some(controller.held()));
         let on = server(name);
         let mut record =
             ObjectRecord { declared: true, generation: 1, fingerprint: "f".to_owned(), ..ObjectRecord::default() };
@@ -188,9 +185,11 @@ async fn the_history_of_two_controllers_is_one_and_what_is_known_of_an_object_is
             ..Batch::default()
         };
         store.record(&batch).await.unwrap();
+        // Nothing is written about a server that is not its own.
+        let foreign = server(if name == "edge-1" { "edge-2" } else { "edge-1" });
+        store.record(&Batch { events: vec![event(&foreign, "forged", 2)], ..Batch::default() }).await.unwrap();
+        controller.stop().await;
     }
-    // Nothing is written about a server that is another's.
-    ours.record(&Batch { events: vec![event(&server("edge-2"), "forged", 2)], ..Batch::default() }).await.unwrap();
     let reader = EtcdRecords::new(client.clone(), "test", None);
     let events = reader.events(0, 10).await.unwrap();
     let said: Vec<(&str, Option<u64>)> = events.iter().map(|it| (it.message.as_str(), it.pass)).collect();
@@ -209,6 +208,10 @@ async fn the_history_of_two_controllers_is_one_and_what_is_known_of_an_object_is
     assert_eq!(reader.objects_on(&server("edge-1")).await.unwrap()[&resource].conditions.iter().count(), 1);
 
     // No manifest declares it any more, and nothing says where it was; its policy protects it.
+    let one = join(&client);
+    one.declare([server("edge-1")]);
+    holds(&one, &["edge-1"]).await;
+    let ours = EtcdRecords::new(client.clone(), "test", Some(one.held()));
     let protected = ObjectRecord { deletion_policy: Some(DeletionPolicy::Orphan), ..ObjectRecord::default() };
     ours.record(&Batch { objects: [(resource.clone(), Some(protected))].into(), ..Batch::default() }).await.unwrap();
     assert!(!reader.objects_on(&server("edge-1")).await.unwrap()[&resource].declared);
