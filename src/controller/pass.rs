@@ -18,7 +18,6 @@ use crate::engine::fence::Fence;
 use crate::execute::{Writers, execute};
 use crate::observed::ContainerId;
 use crate::plan::cut::cut;
-use crate::plan::workload::call::WorkloadCall;
 use crate::plan::{Call, Cause, Group, Operation, Plan, Request, ServerPlan, Withheld};
 use crate::reconcile::{Applied, Pass};
 use crate::report::{Outcome, Report};
@@ -230,14 +229,11 @@ fn retiring(plan: &ServerPlan) -> BTreeSet<ContainerId> {
     let operations = plan.groups.iter().flat_map(|group| &group.operations);
     let leaving = operations.filter(|it| matches!(it.cause, Cause::Undeclared | Cause::DeletionRequested));
     leaving
-        .flat_map(|operation| match &operation.call {
-            Call::Workload(call) => match &**call {
-                WorkloadCall::RemoveContainer { container, .. } => container.existing().into_iter().collect(),
-                WorkloadCall::ComposeDown { stack, .. } => stack.iter().collect(),
-                _ => Vec::new(),
-            },
-            _ => Vec::new(),
+        .filter_map(|operation| match &operation.call {
+            Call::Workload(call) => Some(call.removed()),
+            _ => None,
         })
+        .flatten()
         .map(|container| container.id.clone())
         .collect()
 }

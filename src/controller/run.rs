@@ -990,29 +990,29 @@ impl Loop {
         self.writers = Arc::new(writers.collect());
     }
 
-    fn start_pass(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<Subject>, approved: Option<String>) {
-        let shared = Arc::clone(&self.shared);
-        let (protected, overlays, guarded) = (self.memory.protected(), self.memory.overlays(), self.memory.guarded());
-        let (desired, restart) = (self.focused(&server), self.restarts_on(&server));
-        let writers = Arc::clone(&self.writers);
-        let (lane, fence) = (Lane::Repairs, self.links.get(&server).and_then(|link| link.fence.clone()));
-        let agreed = self.agreed.get(&server).cloned();
-        let own = self.links.get_mut(&server).map(Link::urgent);
-        let start = pass::Start {
+    /// What a pass over the server starts from, in either lane.
+    fn start(&self, server: &ObjectKey, pass: u64, hold: BTreeSet<Subject>, lane: Lane) -> pass::Start {
+        pass::Start {
             pass,
-            desired,
-            writers,
+            desired: self.focused(server),
+            writers: Arc::clone(&self.writers),
             own: None,
             hold,
-            protected,
-            overlays,
-            guarded,
-            approved,
-            agreed,
-            restart,
+            protected: self.memory.protected(),
+            overlays: self.memory.overlays(),
+            guarded: self.memory.guarded(),
+            approved: None,
+            agreed: self.agreed.get(server).cloned(),
+            restart: self.restarts_on(server),
             lane,
-            fence,
-        };
+            fence: self.links.get(server).and_then(|link| link.fence.clone()),
+        }
+    }
+
+    fn start_pass(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<Subject>, approved: Option<String>) {
+        let shared = Arc::clone(&self.shared);
+        let start = pass::Start { approved, ..self.start(&server, pass, hold, Lane::Repairs) };
+        let own = self.links.get_mut(&server).map(Link::urgent);
         let urgent = Arc::new(Notify::new());
         if self.hinted.remove(&server) {
             urgent.notify_one();
@@ -1045,28 +1045,9 @@ impl Loop {
     /// Beside the passes, and in nobody's turn: it mostly waits.
     fn start_rollout(&mut self, server: ObjectKey, pass: u64, hold: BTreeSet<Subject>) {
         let shared = Arc::clone(&self.shared);
-        let (protected, overlays, guarded) = (self.memory.protected(), self.memory.overlays(), self.memory.guarded());
+        let start = self.start(&server, pass, hold, Lane::Rollout);
         // Once: what has been replaced is not replaced again.
-        let (desired, restart) = (self.focused(&server), self.restarts_on(&server));
-        self.restarts.retain(|resource| !restart.contains(resource));
-        let writers = Arc::clone(&self.writers);
-        let (lane, fence) = (Lane::Rollout, self.links.get(&server).and_then(|link| link.fence.clone()));
-        let (approved, own, agreed) = (None, None, self.agreed.get(&server).cloned());
-        let start = pass::Start {
-            pass,
-            desired,
-            writers,
-            own,
-            hold,
-            protected,
-            overlays,
-            guarded,
-            approved,
-            agreed,
-            restart,
-            lane,
-            fence,
-        };
+        self.restarts.retain(|resource| !start.restart.contains(resource));
         self.background.handle().spawn(async move {
             let span = tracing::info_span!("rollout", server = %server.path(), pass);
             let ended = pass::run(&shared, start).instrument(span).await;

@@ -199,14 +199,10 @@ fn retired(parts: &Parts<'_>) -> Vec<WithheldRemoval> {
             let of_container = |it: &ContainerTarget| (it.name.clone(), it.id.to_string());
             let removed: Vec<(String, String)> = match &operation.call {
                 Call::Workload(call) => match call.as_ref() {
-                    WorkloadCall::RemoveContainer { container, .. } => {
-                        container.existing().map(of_container).into_iter().collect()
-                    }
-                    WorkloadCall::ComposeDown { stack, .. } => stack.iter().map(of_container).collect(),
                     WorkloadCall::RemoveService { service: ServiceRef::Existing(service), .. } => {
                         vec![(service.name.clone(), service.id.to_string())]
                     }
-                    _ => Vec::new(),
+                    call => call.removed().into_iter().map(of_container).collect(),
                 },
                 _ => Vec::new(),
             };

@@ -283,6 +283,15 @@ impl WorkloadCall {
         }
     }
 
+    /// Containers that were there before the plan and that it removes.
+    pub fn removed(&self) -> Vec<&ContainerTarget> {
+        match self {
+            WorkloadCall::RemoveContainer { container, .. } => container.existing().into_iter().collect(),
+            WorkloadCall::ComposeDown { stack, .. } => stack.iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The container that it is about, by name.
     pub fn container(&self) -> Option<&str> {
         match self {
