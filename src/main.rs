@@ -8,5 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    landfall::cli::main(std::env::args_os())
+    landfall::shell::cli::main(std::env::args_os())
 }

@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use landfall::api::{ApplicationSpec, DatabaseSpec, DestinationSpec, Kind, NotifierSpec, ServerSpec, ServiceSpec};
-use landfall::manifest::{self, Diagnostic, Source};
-use landfall::plan::{Cause, NoteKind, Reason};
-use landfall::sources;
+use landfall::core::api::{
+    ApplicationSpec, DatabaseSpec, DestinationSpec, Kind, NotifierSpec, ServerSpec, ServiceSpec,
+};
+use landfall::core::manifest::{self, Diagnostic, Source};
+use landfall::core::plan::{Cause, NoteKind, Reason};
+use landfall::shell::sources;
 use serde_json::Value;
 
 fn root() -> &'static Path {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landfall::engine::connect::{ConnectOptions, DialError, Dialer, TcpDialer, TlsDialer, TlsMaterial};
-use landfall::engine::{DockerReader, EngineError, EngineErrorKind, Reader};
+use landfall::shell::engine::connect::{ConnectOptions, DialError, Dialer, TcpDialer, TlsDialer, TlsMaterial};
+use landfall::shell::engine::{DockerReader, EngineError, EngineErrorKind, Reader};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use landfall::engine::connect::{ConnectOptions, UnixDialer};
-use landfall::engine::{
+use landfall::core::observed::{ContainerId, EndpointSettings, NetworkId, ServiceId};
+use landfall::core::plan::NetworkCreate;
+use landfall::core::workload::{ContainerCreate, ContainerTemplate, ContainerUpdate};
+use landfall::shell::engine::connect::{ConnectOptions, UnixDialer};
+use landfall::shell::engine::{
     DockerWriter, EngineError, EngineErrorKind, LogRequest, Reader, ServiceUpdate, Watcher, Writer,
 };
-use landfall::observed::{ContainerId, EndpointSettings, NetworkId, ServiceId};
-use landfall::plan::NetworkCreate;
-use landfall::workload::{ContainerCreate, ContainerTemplate, ContainerUpdate};
 
 /// Three gigabytes are as good as no end.
 const SENT: usize = 3 << 30;

@@ -1,6 +1,6 @@
 //! What is said of wrong manifests: bounded, and without the secrets that stand beside what is wrong.
 
-use landfall::manifest::{self, Diagnostic, MAX_PROBLEMS, Source};
+use landfall::core::manifest::{self, Diagnostic, MAX_PROBLEMS, Source};
 
 fn wrong(text: &str) -> Vec<Diagnostic> {
     let source = Source { name: "test.yaml".to_owned(), bytes: text.as_bytes().to_vec() };

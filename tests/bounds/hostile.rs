@@ -1,6 +1,6 @@
 //! Names, labels and messages that are commands to a terminal, or markup to a page: from servers, manifests and repositories.
 
-use landfall::printable::is_obeyed;
+use landfall::core::printable::is_obeyed;
 use serde_json::{Value, json};
 
 use super::stand_in::{Answer, ok, stand_in};

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use landfall::api::{Kind, ObjectKey};
-use landfall::store::file::FileRecords;
-use landfall::store::records::{Batch, EventRecord, EventType, PassRecord};
+use landfall::core::api::{Kind, ObjectKey};
+use landfall::shell::store::file::FileRecords;
+use landfall::shell::store::records::{Batch, EventRecord, EventType, PassRecord};
 use serde_json::json;
 
 use super::run::command;

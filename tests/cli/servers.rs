@@ -160,9 +160,9 @@ fn a_plan_is_reproduced_from_a_saved_observation() {
 
 /// A network of the set's own, made for that destination.
 fn owned(name: &str, destination: &str, id: &str, subnet: &str, options: Value) -> Value {
-    let destination = landfall::api::ObjectKey::new(landfall::api::Kind::Destination, "shop", destination);
-    let policy = landfall::api::DeletionPolicy::Delete;
-    let labels = landfall::plan::ownership::labels("uid", "default", &destination, name, policy, None);
+    let destination = landfall::core::api::ObjectKey::new(landfall::core::api::Kind::Destination, "shop", destination);
+    let policy = landfall::core::api::DeletionPolicy::Delete;
+    let labels = landfall::core::plan::ownership::labels("uid", "default", &destination, name, policy, None);
     json!({
         "id": id.repeat(64), "name": name, "driver": "bridge", "scope": "local", "internal": false, "attachable": false,
         "ingress": false, "ipv6": false, "subnets": [{ "subnet": subnet }], "options": options, "created": "",

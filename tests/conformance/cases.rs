@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use landfall::api::RestartPolicy;
-use landfall::engine::{ContainerDetail, EngineErrorKind, ServiceNetworkUpdate, ServiceUpdate, Writer};
-use landfall::observed::{
+use landfall::core::api::RestartPolicy;
+use landfall::core::observed::{
     ContainerId, ContainerState, EndpointSettings, NetworkId, NetworkScope, ObservedContainer, ObservedEndpoint,
     ObservedNetwork, ObservedSubnet, ServiceAttachment, ServiceId,
 };
-use landfall::plan::NetworkCreate;
-use landfall::workload::identity::Applied;
-use landfall::workload::service::{Node, SecretFile, ServiceCreate};
-use landfall::workload::{ContainerTemplate, Healthcheck, Logging, Mount, MountSource, Order, Resources, Value};
+use landfall::core::plan::NetworkCreate;
+use landfall::core::workload::identity::Applied;
+use landfall::core::workload::service::{Node, SecretFile, ServiceCreate};
+use landfall::core::workload::{ContainerTemplate, Healthcheck, Logging, Mount, MountSource, Order, Resources, Value};
+use landfall::shell::engine::{ContainerDetail, EngineErrorKind, ServiceNetworkUpdate, ServiceUpdate, Writer};
 
 use super::{ContainerSpec, Subject};
 
@@ -83,7 +83,7 @@ async fn settings(engine: &dyn Writer, id: &ContainerId, network_name: &str) -> 
     EndpointSettings { aliases, ..settings }
 }
 
-fn kind<T: std::fmt::Debug>(result: Result<T, landfall::engine::EngineError>) -> EngineErrorKind {
+fn kind<T: std::fmt::Debug>(result: Result<T, landfall::shell::engine::EngineError>) -> EngineErrorKind {
     result.expect_err("it is refused").kind
 }
 

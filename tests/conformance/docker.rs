@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use landfall::engine::connect::{ConnectOptions, UnixDialer};
-use landfall::engine::{DockerWriter, Writer};
-use landfall::observed::{ContainerId, ContainerState, EndpointSettings, ServiceId};
+use landfall::core::observed::{ContainerId, ContainerState, EndpointSettings, ServiceId};
+use landfall::shell::engine::connect::{ConnectOptions, UnixDialer};
+use landfall::shell::engine::{DockerWriter, Writer};
 use serde_json::{Value, json};
 
 use super::{ContainerSpec, Subject, conformance};

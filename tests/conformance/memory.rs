@@ -1,7 +1,7 @@
 //! The stand-in.
 
-use landfall::engine::Writer;
-use landfall::observed::{ContainerId, ContainerState, ServiceId};
+use landfall::core::observed::{ContainerId, ContainerState, ServiceId};
+use landfall::shell::engine::Writer;
 
 use super::{ContainerSpec, Subject, conformance};
 use crate::support::memory::MemoryEngine;

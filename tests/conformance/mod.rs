@@ -10,8 +10,8 @@ mod podman;
 
 use std::collections::BTreeMap;
 
-use landfall::engine::Writer;
-use landfall::observed::{ContainerId, ContainerState, EndpointSettings, ServiceId};
+use landfall::core::observed::{ContainerId, ContainerState, EndpointSettings, ServiceId};
+use landfall::shell::engine::Writer;
 
 /// An engine under test.
 pub(crate) trait Subject {

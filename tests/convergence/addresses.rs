@@ -1,8 +1,8 @@
 //! Declared addresses, on an engine that gives the lowest free one to whoever asks first.
 
-use landfall::api::{DeletionPolicy, Kind, ObjectKey};
-use landfall::observed::{EndpointSettings, ObservedSubnet};
-use landfall::plan::{NetworkCreate, NoteKind, ownership};
+use landfall::core::api::{DeletionPolicy, Kind, ObjectKey};
+use landfall::core::observed::{EndpointSettings, ObservedSubnet};
+use landfall::core::plan::{NetworkCreate, NoteKind, ownership};
 use proptest::prelude::*;
 
 use super::world::{Town, trouble};

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use landfall::api::{Kind, ObjectKey};
-use landfall::engine::Writer;
-use landfall::execute::{Limits, Writers, execute};
-use landfall::observed::{ContainerId, EndpointSettings, NetworkId};
-use landfall::plan::{
+use landfall::core::api::{Kind, ObjectKey};
+use landfall::core::observed::{ContainerId, EndpointSettings, NetworkId};
+use landfall::core::plan::{
     Call, Cause, ContainerTarget, Group, Journal, JournalEndpoint, JournalPurpose, NetworkCreate, NetworkTarget,
     Operation, Plan, Reserved, ServerPlan, ServerType,
 };
-use landfall::report::{OperationReport, Outcome, Report};
-use landfall::store::file::FileJournals;
+use landfall::core::report::{OperationReport, Outcome, Report};
+use landfall::shell::engine::Writer;
+use landfall::shell::execute::{Limits, Writers, execute};
+use landfall::shell::store::file::FileJournals;
 
 use crate::support::memory::{MemoryEngine, World, network};
 

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use landfall::api::{Kind, ObjectKey, Replacement};
-use landfall::engine::EngineErrorKind;
-use landfall::manifest::Source;
-use landfall::observed::EndpointSettings;
+use landfall::core::api::{Kind, ObjectKey, Replacement};
+use landfall::core::manifest::Source;
+use landfall::core::observed::EndpointSettings;
+use landfall::shell::engine::EngineErrorKind;
 
 use super::world::{Look, Town, trouble};
 use crate::support::memory::{What, When};
@@ -224,7 +224,7 @@ spec:
 "
     );
     let sources = [Source { name: "m.yaml".to_owned(), bytes: manifests.into_bytes() }];
-    let loaded = landfall::manifest::load(&sources).unwrap_or_else(|found| panic!("{found:#?}"));
+    let loaded = landfall::core::manifest::load(&sources).unwrap_or_else(|found| panic!("{found:#?}"));
     let mut scenario = Scenario::without_proxy();
     scenario.desired = loaded.desired("default");
     let servers = scenario.desired.servers.values_mut().map(Arc::make_mut);

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use landfall::engine::EngineErrorKind;
-use landfall::observed::{ContainerState, EndpointSettings, ObservedSubnet};
-use landfall::plan::{Call, Cause, Group, NetworkCreate, Reason};
-use landfall::report::Outcome;
-use landfall::store::file::FileJournals;
+use landfall::core::observed::{ContainerState, EndpointSettings, ObservedSubnet};
+use landfall::core::plan::{Call, Cause, Group, NetworkCreate, Reason};
+use landfall::core::report::Outcome;
+use landfall::shell::engine::EngineErrorKind;
+use landfall::shell::store::file::FileJournals;
 
 use super::by_hand::*;
 use crate::support::memory::{MemoryEngine, What, When, network, subnets_of};
@@ -87,7 +87,7 @@ async fn what_was_to_be_done_with_a_network_that_could_not_be_created_is_skipped
 }
 
 /// `app` is to leave `web-net` for a new network, `next-net`.
-fn moving(engine: &MemoryEngine) -> landfall::plan::Plan {
+fn moving(engine: &MemoryEngine) -> landfall::core::plan::Plan {
     let world = engine.world();
     let app = who(&world, "app");
     let next = Call::CreateNetwork(NetworkCreate { name: "next-net".to_owned(), ..web_net("next") });
@@ -259,7 +259,7 @@ async fn nobody_is_connected_to_a_network_that_was_removed_meanwhile() {
 async fn a_failed_connect_leaves_a_container_that_still_starts() {
     let engine = MemoryEngine::new();
     let subnets = vec![ObservedSubnet { subnet: "10.42.0.0/24".to_owned(), ..ObservedSubnet::default() }];
-    let create = landfall::plan::NetworkCreate { subnets, ..web_net("mine") };
+    let create = landfall::core::plan::NetworkCreate { subnets, ..web_net("mine") };
     let network = engine.world().create_network(&create).expect("creates");
     let fixed = EndpointSettings { ipv4_address: Some("10.42.0.9".to_owned()), ..marked() };
     for name in ["first", "second"] {
@@ -363,7 +363,7 @@ async fn a_network_recreated_under_the_same_name_is_not_touched() {
     assert_eq!(on(&engine.world(), "web-net"), ["proxy"]);
 }
 
-fn network_of_a_stranger() -> landfall::plan::NetworkCreate {
+fn network_of_a_stranger() -> landfall::core::plan::NetworkCreate {
     network("web-net", "bridge")
 }
 

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use landfall::controller::state::{
+use landfall::core::observed::{ContainerId, EndpointSettings, NetworkId};
+use landfall::core::report::Outcome;
+use landfall::shell::controller::state::{
     Event, Judged, Loaded, Observed, PassOutcome, Response, State, Subject, SubjectOutcome, Touched,
 };
-use landfall::controller::subject::is_about_any;
-use landfall::observe::{Interest, observe};
-use landfall::observed::{ContainerId, EndpointSettings, NetworkId};
-use landfall::report::Outcome;
+use landfall::shell::controller::subject::is_about_any;
+use landfall::shell::observe::{Interest, observe};
 use proptest::prelude::*;
 
 use super::world::Town;

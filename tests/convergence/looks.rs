@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use landfall::api::{Kind, ObjectKey};
-use landfall::desired::DesiredServer;
-use landfall::execute::Limits;
-use landfall::observe::{Interest, ObserveLimits, observe, observe_all};
-use landfall::observed::{ContainerId, ContainerState, EndpointSettings, NetworkScope, Observations};
-use landfall::reconcile::Pass;
-use landfall::store::known::Known;
+use landfall::core::api::{Kind, ObjectKey};
+use landfall::core::desired::DesiredServer;
+use landfall::core::observed::{ContainerId, ContainerState, EndpointSettings, NetworkScope, Observations};
+use landfall::shell::execute::Limits;
+use landfall::shell::observe::{Interest, ObserveLimits, observe, observe_all};
+use landfall::shell::reconcile::Pass;
+use landfall::shell::store::known::Known;
 use proptest::prelude::*;
 use tokio::time::Instant;
 

@@ -1,10 +1,10 @@
 //! Others act on the same daemon: a second applier, a person with the docker CLI, a proxy in front of the daemon that answers late.
 
-use landfall::api::{Kind, Replacement};
-use landfall::engine::EngineErrorKind;
-use landfall::observed::{EndpointSettings, ObservedSubnet};
-use landfall::plan::{NetworkCreate, Reason};
-use landfall::report::Outcome;
+use landfall::core::api::{Kind, Replacement};
+use landfall::core::observed::{EndpointSettings, ObservedSubnet};
+use landfall::core::plan::{NetworkCreate, Reason};
+use landfall::core::report::Outcome;
+use landfall::shell::engine::EngineErrorKind;
 
 use super::world::{Look, Town, trouble, turns};
 use crate::support::memory::{What, When, network};

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use landfall::api::Replacement;
-use landfall::desired::DesiredState;
-use landfall::engine::connect::{ConnectOptions, UnixDialer};
-use landfall::engine::{DockerWriter, Reader, Writer};
-use landfall::execute::Limits;
-use landfall::observe::ObserveLimits;
-use landfall::observed::{EndpointSettings, ObservedContainer, ObservedEndpoint};
-use landfall::plan::{Plan, Request};
-use landfall::reconcile::{Applied, Pass, Preview};
-use landfall::store::file::FileJournals;
-use landfall::store::known::Known;
+use landfall::core::api::Replacement;
+use landfall::core::desired::DesiredState;
+use landfall::core::observed::{EndpointSettings, ObservedContainer, ObservedEndpoint};
+use landfall::core::plan::{Plan, Request};
+use landfall::shell::engine::connect::{ConnectOptions, UnixDialer};
+use landfall::shell::engine::{DockerWriter, Reader, Writer};
+use landfall::shell::execute::Limits;
+use landfall::shell::observe::ObserveLimits;
+use landfall::shell::reconcile::{Applied, Pass, Preview};
+use landfall::shell::store::file::FileJournals;
+use landfall::shell::store::known::Known;
 
 use super::world::trouble;
 use crate::support::Host;

@@ -1,11 +1,11 @@
 //! Addresses, aliases and routes on a real daemon, as people stumbled over them.
 
-use landfall::api::Replacement;
-use landfall::desired::DesiredState;
-use landfall::engine::Reader;
-use landfall::observed::ApiVersion;
-use landfall::plan::{NoteKind, Reason, Request};
-use landfall::reconcile::Applied;
+use landfall::core::api::Replacement;
+use landfall::core::desired::DesiredState;
+use landfall::core::observed::ApiVersion;
+use landfall::core::plan::{NoteKind, Reason, Request};
+use landfall::shell::engine::Reader;
+use landfall::shell::reconcile::Applied;
 use serde_json::{Value, json};
 
 use super::real::{apply, engine};

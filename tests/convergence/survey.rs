@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use landfall::desired::DesiredServer;
-use landfall::engine::{EngineError, EngineErrorKind};
-use landfall::execute::Limits;
-use landfall::observe::ObserveLimits;
-use landfall::plan::{Plan, Request};
-use landfall::reconcile::Pass;
-use landfall::store::file::FileJournals;
-use landfall::store::known::Known;
+use landfall::core::desired::DesiredServer;
+use landfall::core::plan::{Plan, Request};
+use landfall::shell::engine::{EngineError, EngineErrorKind};
+use landfall::shell::execute::Limits;
+use landfall::shell::observe::ObserveLimits;
+use landfall::shell::reconcile::Pass;
+use landfall::shell::store::file::FileJournals;
+use landfall::shell::store::known::Known;
 
 use crate::support::memory::MemoryEngine;
 use crate::support::scenario::{Scenario, application, destination};
@@ -63,7 +63,7 @@ async fn one_after_the_other_they_have_the_plan_that_all_together_have() {
     let together = pass.preview(answering(&["silent"])).await.unwrap();
     let mut plan = Plan { set: desired.set.clone(), servers: Vec::new(), notes: Vec::new() };
     let mut alone = Vec::new();
-    let each = |_: &_, preview: landfall::reconcile::Preview| {
+    let each = |_: &_, preview: landfall::shell::reconcile::Preview| {
         alone.push(preview.observed.keys().map(|key| key.name.to_string()).collect::<Vec<_>>());
         plan.extend(preview.plan);
     };

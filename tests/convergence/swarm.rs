@@ -4,16 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use landfall::api::{DestinationType, Kind};
-use landfall::desired::DesiredServer;
-use landfall::engine::{DockerWriter, EngineError, Reader, Writer};
-use landfall::execute::Limits;
-use landfall::observe::{Interest, ObserveLimits, observe_all};
-use landfall::observed::SwarmState;
-use landfall::plan::{Call, NoteKind, Reason};
-use landfall::reconcile::{Applied, Pass};
-use landfall::store::file::FileJournals;
-use landfall::store::known::Known;
+use landfall::core::api::{DestinationType, Kind};
+use landfall::core::desired::DesiredServer;
+use landfall::core::observed::SwarmState;
+use landfall::core::plan::{Call, NoteKind, Reason};
+use landfall::shell::engine::{DockerWriter, EngineError, Reader, Writer};
+use landfall::shell::execute::Limits;
+use landfall::shell::observe::{Interest, ObserveLimits, observe_all};
+use landfall::shell::reconcile::{Applied, Pass};
+use landfall::shell::store::file::FileJournals;
+use landfall::shell::store::known::Known;
 use serde_json::{Value, json};
 
 use super::real::{apply, engine, preview};

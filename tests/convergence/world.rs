@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use landfall::api::ObjectKey;
-use landfall::desired::DesiredState;
-use landfall::execute::Limits;
-use landfall::observe::ObserveLimits;
-use landfall::observed::{ContainerId, ContainerState, EndpointSettings, ServiceAttachment};
-use landfall::plan::cut::cut;
-use landfall::plan::{Cause, Group, Journal, JournalPurpose, Plan, Request};
-use landfall::reconcile::{Applied, Pass, Preview};
-use landfall::report::Outcome;
-use landfall::store::file::FileJournals;
-use landfall::store::known::Known;
-use landfall::store::{JournalError, Journals, Kept};
+use landfall::core::api::ObjectKey;
+use landfall::core::desired::DesiredState;
+use landfall::core::observed::{ContainerId, ContainerState, EndpointSettings, ServiceAttachment};
+use landfall::core::plan::cut::cut;
+use landfall::core::plan::{Cause, Group, Journal, JournalPurpose, Plan, Request};
+use landfall::core::report::Outcome;
+use landfall::shell::execute::Limits;
+use landfall::shell::observe::ObserveLimits;
+use landfall::shell::reconcile::{Applied, Pass, Preview};
+use landfall::shell::store::file::FileJournals;
+use landfall::shell::store::known::Known;
+use landfall::shell::store::{JournalError, Journals, Kept};
 use tempfile::TempDir;
 
 use crate::support::memory::{MemoryEngine, World};

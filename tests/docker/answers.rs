@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
 
-use landfall::engine::connect::{ConnectOptions, UnixDialer};
-use landfall::engine::{DockerWriter, EngineErrorKind, Reader, Writer};
-use landfall::observed::{EndpointSettings, NetworkId};
+use landfall::core::observed::{EndpointSettings, NetworkId};
+use landfall::shell::engine::connect::{ConnectOptions, UnixDialer};
+use landfall::shell::engine::{DockerWriter, EngineErrorKind, Reader, Writer};
 
 /// Gives the same answer to every request and remembers the request lines.
 struct Canned {

@@ -1,7 +1,7 @@
 //! Mass deletion waits for somebody to agree, and agreeing to one list is not agreeing to another.
 
-use landfall::controller::board::Content;
-use landfall::controller::run::{Command, Ended};
+use landfall::shell::controller::board::Content;
+use landfall::shell::controller::run::{Command, Ended};
 
 use super::running::Running;
 use crate::cli::world::{World, server};

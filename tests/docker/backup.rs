@@ -259,9 +259,9 @@ fn files_come_back_as_they_were_whatever_they_are() {
 fn an_encrypted_backup_opens_with_its_key_alone_and_only_as_many_as_wanted_stay() {
     let (_host, world, volume) = with_volume();
     shell(&volume, "echo 'very secret text' >file");
-    let key = landfall::transfer::Identities::generate();
+    let key = landfall::shell::transfer::Identities::generate();
     world.write("key", &format!("{key}\n"));
-    let recipient = landfall::transfer::Identities::read(&world.path().join("key")).unwrap().recipients();
+    let recipient = landfall::shell::transfer::Identities::read(&world.path().join("key")).unwrap().recipients();
     let recipient = recipient.names().join("");
     for _ in 0..3 {
         world.run(&format!("backup app shop --to kept --keep 2 --live --encrypt-to {recipient}")).expect(0);

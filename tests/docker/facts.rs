@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use landfall::engine::connect::ConnectOptions;
-use landfall::engine::{EngineError, EngineErrorKind, Reader, Writer};
-use landfall::observe::{Interest, observe};
-use landfall::observed::{ContainerId, EndpointSettings, NetworkId, NetworkScope, ObservedSubnet, SwarmState};
-use landfall::plan::NetworkCreate;
+use landfall::core::observed::{ContainerId, EndpointSettings, NetworkId, NetworkScope, ObservedSubnet, SwarmState};
+use landfall::core::plan::NetworkCreate;
+use landfall::shell::engine::connect::ConnectOptions;
+use landfall::shell::engine::{EngineError, EngineErrorKind, Reader, Writer};
+use landfall::shell::observe::{Interest, observe};
 use serde_json::{Value, json};
 
 use super::{reader, writer};
@@ -366,7 +366,8 @@ async fn fact_11_swarm_networks_belong_to_the_manager() {
     assert_eq!(error(engine.connect(&closed, &app, &aliases).await).kind, EngineErrorKind::Forbidden);
     engine.remove_network(&closed).await.unwrap();
     // Swarm announces the end of a network in a word of its own.
-    let removal = |engine: Vec<landfall::engine::EngineEvent>| engine.iter().any(|event| event.action == "remove");
+    let removal =
+        |engine: Vec<landfall::shell::engine::EngineEvent>| engine.iter().any(|event| event.action == "remove");
     let deadline = Instant::now() + Duration::from_secs(10);
     while !removal(engine.recent_events(0).await.unwrap()) {
         assert!(Instant::now() < deadline, "no event of the removal");

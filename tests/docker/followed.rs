@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use landfall::api::ConditionStatus;
-use landfall::controller::board::Content;
-use landfall::controller::run::Ended;
+use landfall::core::api::ConditionStatus;
+use landfall::shell::controller::board::Content;
+use landfall::shell::controller::run::Ended;
 
 use super::running::Running;
 

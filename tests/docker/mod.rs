@@ -49,8 +49,8 @@ mod workloads;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use landfall::engine::connect::{BoxedStream, ConnectOptions, DialError, Dialer, UnixDialer};
-use landfall::engine::{DockerReader, DockerWriter};
+use landfall::shell::engine::connect::{BoxedStream, ConnectOptions, DialError, Dialer, UnixDialer};
+use landfall::shell::engine::{DockerReader, DockerWriter};
 
 use crate::support::Host;
 

@@ -1,6 +1,6 @@
 //! Somebody is told of what happens on a real daemon.
 
-use landfall::controller::run::Ended;
+use landfall::shell::controller::run::Ended;
 
 use super::running::Running;
 use crate::cli::world::{SHOP, World, server};

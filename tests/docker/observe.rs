@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landfall::api::{Kind, ObjectKey, ServerRole};
-use landfall::desired::{DesiredServer, Endpoint};
-use landfall::engine::Reader;
-use landfall::engine::connect::{self, ConnectOptions};
-use landfall::observe::{Interest, ObserveLimits, observe, observe_all};
-use landfall::observed::{ContainerState, UnobservedReason};
-use landfall::store::known::Known;
+use landfall::core::api::{Kind, ObjectKey, ServerRole};
+use landfall::core::desired::{DesiredServer, Endpoint};
+use landfall::core::observed::{ContainerState, UnobservedReason};
+use landfall::shell::engine::Reader;
+use landfall::shell::engine::connect::{self, ConnectOptions};
+use landfall::shell::observe::{Interest, ObserveLimits, observe, observe_all};
+use landfall::shell::store::known::Known;
 use serde_json::json;
 
 use super::reader;
@@ -136,7 +136,7 @@ async fn connections_are_used_again() {
     let host = Host::start();
     let dialer = Arc::new(super::CountingDialer::new(&host));
     let options = ConnectOptions::default();
-    let reader = landfall::engine::DockerReader::new("default/test", dialer.clone(), &options);
+    let reader = landfall::shell::engine::DockerReader::new("default/test", dialer.clone(), &options);
     for _ in 0..20 {
         reader.networks().await.unwrap();
     }

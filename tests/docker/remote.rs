@@ -3,8 +3,8 @@
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 
-use landfall::engine::connect::{ConnectOptions, Dialer, TcpDialer, TlsDialer, TlsMaterial};
-use landfall::engine::{DockerReader, EngineErrorKind, Reader};
+use landfall::shell::engine::connect::{ConnectOptions, Dialer, TcpDialer, TlsDialer, TlsMaterial};
+use landfall::shell::engine::{DockerReader, EngineErrorKind, Reader};
 use tokio::net::{TcpListener, UnixStream};
 
 use super::reader;

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use landfall::controller::board::{Board, Content};
-use landfall::controller::run::{Command, Ended, Options, run};
-use landfall::controller::source::Source;
-use landfall::engine::connect::ConnectOptions;
-use landfall::execute::Limits;
-use landfall::observe::ObserveLimits;
-use landfall::store::file::FileJournals;
+use landfall::shell::controller::board::{Board, Content};
+use landfall::shell::controller::run::{Command, Ended, Options, run};
+use landfall::shell::controller::source::Source;
+use landfall::shell::engine::connect::ConnectOptions;
+use landfall::shell::execute::Limits;
+use landfall::shell::observe::ObserveLimits;
+use landfall::shell::store::file::FileJournals;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 

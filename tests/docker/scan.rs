@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use landfall::engine::connect::{ConnectOptions, reader};
-use landfall::manifest::{Manifests, Source, load};
-use landfall::observe::{Interest, ObserveLimits, observe_all};
-use landfall::plan::{FreshIds, NoteKind, Plan, PlanInput, Request, plan};
-use landfall::store::known::Known;
+use landfall::core::manifest::{Manifests, Source, load};
+use landfall::core::plan::{FreshIds, NoteKind, Plan, PlanInput, Request, plan};
+use landfall::shell::engine::connect::{ConnectOptions, reader};
+use landfall::shell::observe::{Interest, ObserveLimits, observe_all};
+use landfall::shell::store::known::Known;
 use serde_json::json;
 
 use crate::cli::run::landfall;

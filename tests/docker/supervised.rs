@@ -3,7 +3,7 @@
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::time::{Duration, Instant};
 
-use landfall::controller::run::Ended;
+use landfall::shell::controller::run::Ended;
 
 use super::controller::{Controller, until};
 use super::running::Running;

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use landfall::api::{Condition, ConditionStatus, DeletionPolicy, Kind, ObjectKey};
-use landfall::plan::{Journal, JournalPurpose, NetworkCreate};
-use landfall::store::etcd::keeper::{self, Joining};
-use landfall::store::etcd::live::Keys;
-use landfall::store::etcd::wire::Change;
-use landfall::store::etcd::{Client, EtcdAddress, EtcdError, EtcdJournals, EtcdRecords, Holding, Shares, TlsFiles};
-use landfall::store::records::{Batch, EventRecord, EventType, ObjectRecord, PassRecord};
-use landfall::store::{Journals, Records, StoreError};
+use landfall::core::api::{Condition, ConditionStatus, DeletionPolicy, Kind, ObjectKey};
+use landfall::core::plan::{Journal, JournalPurpose, NetworkCreate};
+use landfall::shell::store::etcd::keeper::{self, Joining};
+use landfall::shell::store::etcd::live::Keys;
+use landfall::shell::store::etcd::wire::Change;
+use landfall::shell::store::etcd::{
+    Client, EtcdAddress, EtcdError, EtcdJournals, EtcdRecords, Holding, Shares, TlsFiles,
+};
+use landfall::shell::store::records::{Batch, EventRecord, EventType, ObjectRecord, PassRecord};
+use landfall::shell::store::{Journals, Records, StoreError};
 
 use crate::support::etcd::Etcd;
 

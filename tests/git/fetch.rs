@@ -1,6 +1,6 @@
 //! What is fetched, over every transport, and what stays in force when there is nothing new to be had.
 
-use landfall::git::Signatures;
+use landfall::shell::git::Signatures;
 
 use super::{Copy, block_on, contents, fetch, files, pairs};
 use crate::support::repository::{GitDaemon, Http, HttpForge, Upstream, signing_key};

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landfall::controller::board::{Board, Content};
-use landfall::controller::run::{Command, Options, run};
-use landfall::controller::source::{GitSource, Source};
-use landfall::engine::connect::ConnectOptions;
-use landfall::execute::Limits;
-use landfall::git::Repository;
-use landfall::observe::ObserveLimits;
-use landfall::store::file::FileJournals;
+use landfall::shell::controller::board::{Board, Content};
+use landfall::shell::controller::run::{Command, Options, run};
+use landfall::shell::controller::source::{GitSource, Source};
+use landfall::shell::engine::connect::ConnectOptions;
+use landfall::shell::execute::Limits;
+use landfall::shell::git::Repository;
+use landfall::shell::observe::ObserveLimits;
+use landfall::shell::store::file::FileJournals;
 use tokio::sync::mpsc;
 
 use super::{Copy, block_on};

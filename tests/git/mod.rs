@@ -9,7 +9,7 @@ mod signed;
 
 use std::path::Path;
 
-use landfall::git::{Address, Checkout, GitError, Repository, Signatures, Wanted, parse_path};
+use landfall::shell::git::{Address, Checkout, GitError, Repository, Signatures, Wanted, parse_path};
 
 /// What is wanted of a repository, and where its copy is kept.
 pub(crate) struct Copy {

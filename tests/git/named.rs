@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use landfall::desired::DesiredState;
-use landfall::git::Named;
+use landfall::core::desired::DesiredState;
+use landfall::shell::git::Named;
 
 use super::{Copy, block_on, fetch};
 use crate::cli::run::{Ran, command, compose, finish};
@@ -220,13 +220,13 @@ fn refusal(file: &str, further: &[(&str, &str)], path: &str) -> String {
     let checkout = std::sync::Arc::new(fetch(&mut repository).unwrap());
     let (read, problems) = checkout.read();
     assert!(problems.is_empty());
-    let manifests = landfall::sources::validate(&[checkout.name()], &read, problems).unwrap();
+    let manifests = landfall::shell::sources::validate(&[checkout.name()], &read, problems).unwrap();
     let mut desired: DesiredState = manifests.desired("default");
     if let Err(error) = block_on(checkout.provide(&Named::by(&desired))) {
         return error.to_string();
     }
     let manifests = manifests.with_base(checkout.base());
-    landfall::secrets::read(&mut desired, manifests.base(), landfall::secrets::Generate::No);
+    landfall::shell::secrets::read(&mut desired, manifests.base(), landfall::shell::secrets::Generate::No);
     let (_, destination) = desired.destinations().next().unwrap();
     let workload = destination.members[0].workload.clone().unwrap();
     let (_, value) = workload.container.values().next().unwrap();

@@ -9,9 +9,9 @@ mod verdicts;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use landfall::api::{Kind, ObjectKey};
-use landfall::desired::{DesiredState, Endpoint};
-use landfall::manifest::{self, Diagnostic, Manifests, Source};
+use landfall::core::api::{Kind, ObjectKey};
+use landfall::core::desired::{DesiredState, Endpoint};
+use landfall::core::manifest::{self, Diagnostic, Manifests, Source};
 
 fn source(name: &str, text: &str) -> Source {
     Source { name: name.to_owned(), bytes: text.as_bytes().to_vec() }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use landfall::manifest::{self, Diagnostic, MAX_FILE_BYTES, Source};
+use landfall::core::manifest::{self, Diagnostic, MAX_FILE_BYTES, Source};
 use proptest::prelude::*;
 
 use super::{SERVER, load, source};

@@ -1,8 +1,8 @@
 //! Schedules of backups: in their time zone, over the change of the clocks, and after an absence.
 
 use jiff::{SignedDuration, Timestamp};
-use landfall::api::{Kind, ObjectKey};
-use landfall::backup::policy::{Schedule, ScheduleError};
+use landfall::core::api::{Kind, ObjectKey};
+use landfall::core::backup::policy::{Schedule, ScheduleError};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()

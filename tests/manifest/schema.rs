@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use landfall::api::{Kind, schema};
+use landfall::core::api::{Kind, schema};
 use serde_json::{Value, json};
 
 fn root(path: &str) -> PathBuf {
@@ -72,7 +72,7 @@ fn the_defaults_of_the_schema_are_those_of_the_types() {
             }
         });
     }
-    let destination: landfall::api::DestinationSpec =
+    let destination: landfall::core::api::DestinationSpec =
         serde_json::from_value(json!({ "server": "a" })).expect("minimal");
     let filled = json!({
         "server": "a",
@@ -89,7 +89,7 @@ fn the_defaults_of_the_schema_are_those_of_the_types() {
     for (field, value) in [("internal", false), ("ipv6", false), ("icc", true), ("encrypted", false)] {
         assert_eq!(defaults[&format!("Destination.spec.network.{field}")], json!(value));
     }
-    let server: landfall::api::ServerSpec = serde_json::from_value(json!({})).expect("minimal");
+    let server: landfall::core::api::ServerSpec = serde_json::from_value(json!({})).expect("minimal");
     let filled = json!({
         "endpoint": defaults["Server.spec.endpoint"],
         "insecure": defaults["Server.spec.insecure"],

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use landfall::manifest::{Diagnostic, MAX_FILE_BYTES};
-use landfall::sources;
+use landfall::core::manifest::{Diagnostic, MAX_FILE_BYTES};
+use landfall::shell::sources;
 use tempfile::TempDir;
 
 fn server(name: &str) -> String {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use landfall::api::schema;
+use landfall::core::api::schema;
 use serde_json::Value;
 
 use super::load;

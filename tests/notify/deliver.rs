@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use landfall::api::NotifierEvent;
-use landfall::controller::board::Board;
-use landfall::controller::notify::{Notifiers, Pace};
+use landfall::core::api::NotifierEvent;
+use landfall::shell::controller::board::Board;
+use landfall::shell::controller::notify::{Notifiers, Pace};
 use serde_json::json;
 
 use super::receiver::Receiver;

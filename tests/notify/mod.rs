@@ -5,9 +5,9 @@ mod manifests;
 pub(crate) mod receiver;
 mod transitions;
 
-use landfall::api::{Kind, NotifierEvent, ObjectKey};
-use landfall::manifest::{self, Source};
-use landfall::notice::{Notice, Notifier};
+use landfall::core::api::{Kind, NotifierEvent, ObjectKey};
+use landfall::core::manifest::{self, Source};
+use landfall::core::notice::{Notice, Notifier};
 
 pub(crate) fn destination(name: &str) -> ObjectKey {
     ObjectKey::new(Kind::Destination, "shop", name)

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use landfall::api::NotifierEvent::{Blocked, DriftFound, Healed, ServerBack, ServerDown};
-use landfall::api::{NotifierEvent, ObjectKey};
-use landfall::notice::{Seen, Standing, follow};
-use landfall::observed::{Unobserved, UnobservedReason};
-use landfall::plan::{Call, Cause, NetworkTarget, Note, Operation, Reason, ServerType};
-use landfall::report::{Failure, OperationReport, Outcome, Report, ServerReport};
+use landfall::core::api::NotifierEvent::{Blocked, DriftFound, Healed, ServerBack, ServerDown};
+use landfall::core::api::{NotifierEvent, ObjectKey};
+use landfall::core::notice::{Seen, Standing, follow};
+use landfall::core::observed::{Unobserved, UnobservedReason};
+use landfall::core::plan::{Call, Cause, NetworkTarget, Note, Operation, Reason, ServerType};
+use landfall::core::report::{Failure, OperationReport, Outcome, Report, ServerReport};
 
 use super::{destination, server};
 

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use landfall::api::Replacement;
-use landfall::desired::DesiredDestination;
-use landfall::observed::ContainerState;
-use landfall::plan::park;
+use landfall::core::api::Replacement;
+use landfall::core::desired::DesiredDestination;
+use landfall::core::observed::ContainerState;
+use landfall::core::plan::park;
 
 use crate::support::scenario::{
     ContainerBuilder, DestinationBuilder, Scenario, application, connection, container, database, destination, network,

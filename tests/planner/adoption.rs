@@ -1,6 +1,6 @@
 //! Networks that other tools made: waited for, never made in their stead, and made one's own where that is asked for.
 
-use landfall::plan::Call;
+use landfall::core::plan::Call;
 
 use crate::support::scenario::{Scenario, application, container, destination, network};
 use crate::support::simulator;

@@ -1,6 +1,6 @@
 //! Networks, the proxy and members on one server.
 
-use landfall::observed::ContainerState;
+use landfall::core::observed::ContainerState;
 
 use crate::support::scenario::{Scenario, application, container, database, destination, hex_id, network, service};
 
@@ -55,7 +55,7 @@ fn pain_33_every_declared_property_reaches_the_network() {
             it.network.labels.insert("team".to_owned(), "shop".to_owned());
         }))
         .plan();
-    let landfall::plan::Call::CreateNetwork(create) = &planned.servers[0].groups[0].operations[0].call else {
+    let landfall::core::plan::Call::CreateNetwork(create) = &planned.servers[0].groups[0].operations[0].call else {
         panic!("{planned}")
     };
     assert_eq!(

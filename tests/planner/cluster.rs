@@ -1,13 +1,13 @@
 //! What the other nodes of a Swarm have to do with a plan: their addresses, whether they take part, and who is on networks there.
 
-use landfall::api::{ConditionStatus, DestinationType, Kind};
-use landfall::drift::{DriftInput, drift};
-use landfall::observed::{
+use landfall::core::api::{ConditionStatus, DestinationType, Kind};
+use landfall::core::drift::{DriftInput, drift};
+use landfall::core::observed::{
     AddressOf, AddressPool, ContainerState, NodeAvailability, ObservedNode, OwnAddress, SwarmAttachment, SwarmState,
     TaskCount,
 };
-use landfall::report::Report;
-use landfall::status::Status;
+use landfall::core::report::Report;
+use landfall::core::status::Status;
 
 use crate::support::scenario::{Scenario, application, container, destination, edge, hex_id, key, network};
 

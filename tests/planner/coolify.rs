@@ -1,6 +1,6 @@
 //! The example of a migration against containers as Coolify labels them (`bootstrap/helpers/docker.php`).
 
-use landfall::manifest::{self, Source};
+use landfall::core::manifest::{self, Source};
 
 use crate::support::scenario::{ContainerBuilder, Scenario, container, network};
 

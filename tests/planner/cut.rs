@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use landfall::api::{Kind, ObjectKey};
-use landfall::observed::{ContainerId, EndpointSettings, NetworkId};
-use landfall::plan::cut::{CutOut, cut};
-use landfall::plan::{
+use landfall::core::api::{Kind, ObjectKey};
+use landfall::core::observed::{ContainerId, EndpointSettings, NetworkId};
+use landfall::core::plan::cut::{CutOut, cut};
+use landfall::core::plan::{
     Call, Cause, ContainerTarget, Group, Journal, JournalPurpose, NetworkCreate, NetworkTarget, Operation, Reserved,
     ServerPlan, ServerType,
 };

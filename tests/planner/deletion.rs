@@ -1,8 +1,8 @@
 //! Deleting and pruning: nothing that anybody still needs, and nothing that is not ours.
 
-use landfall::api::{Kind, Replacement};
-use landfall::observed::ContainerState;
-use landfall::plan::{Call, NoteKind, Reason};
+use landfall::core::api::{Kind, Replacement};
+use landfall::core::observed::ContainerState;
+use landfall::core::plan::{Call, NoteKind, Reason};
 
 use crate::support::scenario::{ContainerBuilder, Scenario, application, container, database, destination, network};
 

@@ -1,6 +1,6 @@
 //! Reconnecting: what an endpoint had is passed again, and nobody is disconnected for something that cannot be had.
 
-use landfall::observed::EndpointSettings;
+use landfall::core::observed::EndpointSettings;
 
 use crate::support::scenario::{
     Scenario, application, connected, container, database, destination, network, operations,

@@ -1,6 +1,6 @@
 //! What `get` shows is what the planner sees.
 
-use landfall::plan::facts::{ServerFacts, facts};
+use landfall::core::plan::facts::{ServerFacts, facts};
 
 use crate::support::scenario::{Scenario, application, container, destination, edge, network};
 

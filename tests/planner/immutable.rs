@@ -1,7 +1,7 @@
 //! Fields that Docker cannot change, and replacing the network.
 
-use landfall::api::Replacement;
-use landfall::plan::Call;
+use landfall::core::api::Replacement;
+use landfall::core::plan::Call;
 
 use crate::support::scenario::{Scenario, application, container, database, destination, network};
 use crate::support::simulator;
@@ -254,7 +254,7 @@ fn a_change_of_the_name_that_is_killed_at_any_step_is_completed_by_the_next_plan
         let names: Vec<_> = world.state().networks.iter().map(|it| it.name.clone()).collect();
         assert!(!names.contains(&"old-net".to_owned()), "killed after {killed} operations: {names:?}");
         for (now, then) in world.state().containers.iter().zip(&undisturbed.clone().state().containers) {
-            let settings = |it: &landfall::observed::ObservedContainer| {
+            let settings = |it: &landfall::core::observed::ObservedContainer| {
                 let mut all: Vec<_> =
                     it.endpoints.iter().map(|it| (it.network_name.clone(), it.settings.clone().unwrap())).collect();
                 all.sort_by(|a, b| a.0.cmp(&b.0));
@@ -443,7 +443,7 @@ fn a_replacement_that_fails_at_any_step_puts_everything_back() {
             simulator::call(world.state(), &undo);
         }
         for (now, then) in world.state().containers.iter().zip(&scenario.clone().state().containers) {
-            let settings = |it: &landfall::observed::ObservedContainer| {
+            let settings = |it: &landfall::core::observed::ObservedContainer| {
                 it.endpoints.iter().map(|it| (it.network_name.clone(), it.settings.clone())).collect::<Vec<_>>()
             };
             assert_eq!(settings(now), settings(then), "undone after {failing} operations");
@@ -474,7 +474,7 @@ fn a_replacement_that_is_killed_at_any_step_is_completed_by_the_next_plan() {
         world.apply();
         assert!(world.journals.is_empty(), "killed after {killed} operations");
         for (now, then) in world.state().containers.iter().zip(&undisturbed.clone().state().containers) {
-            let settings = |it: &landfall::observed::ObservedContainer| {
+            let settings = |it: &landfall::core::observed::ObservedContainer| {
                 let mut all: Vec<_> =
                     it.endpoints.iter().map(|it| (it.network_name.clone(), it.settings.clone().unwrap())).collect();
                 for (_, settings) in &mut all {

@@ -1,8 +1,8 @@
 //! Networks that the server's engine can never make, and fields that only some engines tell.
 
-use landfall::api::Replacement;
-use landfall::observed::AddressPool;
-use landfall::plan::{Call, NetworkCreate};
+use landfall::core::api::Replacement;
+use landfall::core::observed::AddressPool;
+use landfall::core::plan::{Call, NetworkCreate};
 
 use crate::support::scenario::{DestinationBuilder, Scenario, application, container, destination, network};
 

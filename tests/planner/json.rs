@@ -1,8 +1,8 @@
 //! The document of `diff -o json`.
 
-use landfall::api::Kind;
-use landfall::plan::Reason;
-use landfall::report::{Failure, Outcome, Report};
+use landfall::core::api::Kind;
+use landfall::core::plan::Reason;
+use landfall::core::report::{Failure, Outcome, Report};
 use serde_json::json;
 
 use crate::support::scenario::{Scenario, container, destination, network};
@@ -101,7 +101,7 @@ fn a_failed_operation_says_why() {
 #[test]
 fn a_dry_run_shows_the_same_name_each_time_for_a_network_without_one() {
     let scenario = Scenario::without_proxy().destination(destination("web"));
-    let plan = scenario.plan_with(&landfall::plan::FreshIds::default());
+    let plan = scenario.plan_with(&landfall::core::plan::FreshIds::default());
     let document = Report::planned(&plan).document();
     assert_eq!(document.operations[0].network.as_deref(), Some("(generated)"));
 }

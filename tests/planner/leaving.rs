@@ -1,8 +1,8 @@
 //! Nobody is let go before somebody else serves.
 
-use landfall::api::DestinationType;
-use landfall::observed::{ContainerState, Health};
-use landfall::plan::{Call, Plan};
+use landfall::core::api::DestinationType;
+use landfall::core::observed::{ContainerState, Health};
+use landfall::core::plan::{Call, Plan};
 
 use crate::support::scenario::{
     ContainerBuilder, DestinationBuilder, Scenario, application, container, destination, network, operations, service,
@@ -688,7 +688,7 @@ fn what_is_connected_again_keeps_in_mind_who_made_the_endpoint() {
 fn who_is_kept_until_another_takes_his_place_is_shown_as_that() {
     let kept = |world: Scenario| {
         let server = &world.desired.servers[&crate::support::scenario::edge()];
-        let facts = landfall::plan::facts::facts(&world.desired, server, &world.observed).unwrap();
+        let facts = landfall::core::plan::facts::facts(&world.desired, server, &world.observed).unwrap();
         let (_, web) = &facts.destinations[0];
         let kept = web.unmanaged.iter().map(|it| (it.container.clone(), it.kept_for.clone().unwrap_or_default()));
         kept.collect::<Vec<_>>()

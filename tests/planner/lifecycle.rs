@@ -1,9 +1,9 @@
 //! Suspending, deactivating, and servers that cannot be looked at.
 
-use landfall::api::Kind;
-use landfall::desired::{Endpoint, TcpSecurity};
-use landfall::observed::{Unobserved, UnobservedReason};
-use landfall::plan::Reason;
+use landfall::core::api::Kind;
+use landfall::core::desired::{Endpoint, TcpSecurity};
+use landfall::core::observed::{Unobserved, UnobservedReason};
+use landfall::core::plan::Reason;
 
 use crate::support::scenario::{Scenario, application, container, destination, edge, network, service};
 

@@ -1,7 +1,7 @@
 //! Several servers that are nodes of one Swarm: `edge-1` is a worker or a manager, and what is declared beside it decides what can be done.
 
-use landfall::api::Kind;
-use landfall::observed::ContainerState;
+use landfall::core::api::Kind;
+use landfall::core::observed::ContainerState;
 
 use crate::support::scenario::{Scenario, application, assert_same, container, database, destination, network};
 
@@ -19,7 +19,7 @@ fn a_workers_network_is_made_by_a_declared_manager() {
         .container(container("app"))
         .destination(destination("web").named("web-net").member(application("app")))
         .and("m1", manager());
-    let document = landfall::report::Report::planned(&scenario.plan()).document();
+    let document = landfall::core::report::Report::planned(&scenario.plan()).document();
     let routes: Vec<_> = document.operations.iter().map(|it| (it.op, it.server.as_str(), it.via.as_deref())).collect();
     assert_eq!(
         routes,
@@ -293,7 +293,7 @@ fn a_network_of_the_swarm_is_reported_as_unmanaged_once_and_only_if_nobody_decla
         .and("m2", networks(Scenario::without_proxy().swarm_manager_named("node2", 3)))
         .and("w1", networks(Scenario::without_proxy().swarm_worker("node3")));
     let plan = scenario.plan();
-    let drift = landfall::drift::drift(&landfall::drift::DriftInput {
+    let drift = landfall::core::drift::drift(&landfall::core::drift::DriftInput {
         desired: &scenario.desired,
         observed: &scenario.observed,
         plan: &plan,

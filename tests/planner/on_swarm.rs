@@ -1,9 +1,9 @@
 //! Managed applications and databases on a Swarm: from nothing, through changes, to nothing; undisturbed and interrupted anywhere.
 
-use landfall::api::Kind;
-use landfall::observed::{NodeAvailability, ObservedNode, TaskCount};
-use landfall::plan::{Call, Plan};
-use landfall::workload::seen::SeenValue;
+use landfall::core::api::Kind;
+use landfall::core::observed::{NodeAvailability, ObservedNode, TaskCount};
+use landfall::core::plan::{Call, Plan};
+use landfall::core::workload::seen::SeenValue;
 
 use super::workloads::{DESTINATION, application, declare, execute, settle};
 use crate::support::scenario::{Scenario, container, edge, key, network};
@@ -276,7 +276,7 @@ fn a_resource_and_its_destination_are_deleted_in_that_order() {
 fn an_update_waits_for_a_rollout_that_is_under_way() {
     let mut scenario = world(&application("  image: web:1\n"));
     settle(&mut scenario);
-    scenario.state().services[0].rollout = Some(landfall::observed::Rollout::Updating);
+    scenario.state().services[0].rollout = Some(landfall::core::observed::Rollout::Updating);
     redeclare(&mut scenario, &application("  image: web:2\n"));
     let plan = scenario.plan();
     assert_eq!((operations(&plan).len(), reasons(&plan)), (0, vec!["Waiting RolloutInProgress".to_owned()]));

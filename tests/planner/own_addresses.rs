@@ -1,7 +1,7 @@
 //! Networks that would take away the addresses that the server's own connections depend on.
 
-use landfall::api::Replacement;
-use landfall::observed::{AddressOf, OwnAddress};
+use landfall::core::api::Replacement;
+use landfall::core::observed::{AddressOf, OwnAddress};
 
 use crate::support::scenario::{Scenario, destination, network};
 

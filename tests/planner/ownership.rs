@@ -1,6 +1,6 @@
 //! Whose a network is: adoption, sets, names that mean two things, and labels that were copied.
 
-use landfall::api::Kind;
+use landfall::core::api::Kind;
 
 use crate::support::scenario::{
     DestinationBuilder, Scenario, application, container, destination, edge, hex_id, network, operations,
@@ -38,7 +38,7 @@ fn an_adopted_network_that_differs_is_refused_and_never_replaced() {
                 .named("web-net")
                 .adopt()
                 .mtu(1450)
-                .replacement(landfall::api::Replacement::Reattach),
+                .replacement(landfall::core::api::Replacement::Reattach),
         )
         .expect_nothing_but(
             "
@@ -235,7 +235,7 @@ fn two_networks_of_one_name_made_for_one_destination_settle_on_the_one_that_is_n
 
 fn uid(network: &str) -> String {
     let destination = crate::support::scenario::key(Kind::Destination, "web");
-    landfall::plan::ownership::seal("another", "default", &destination, network)
+    landfall::core::plan::ownership::seal("another", "default", &destination, network)
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn pain_16_a_network_recreated_by_hand_under_the_same_name_is_not_taken_for_the_
 
 #[test]
 fn the_check_digits_fit_one_set_destination_and_name_only() {
-    use landfall::plan::ownership::{of, seal};
+    use landfall::core::plan::ownership::{of, seal};
 
     let web = crate::support::scenario::key(Kind::Destination, "web");
     let api = crate::support::scenario::key(Kind::Destination, "api");

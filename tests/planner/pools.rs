@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use landfall::api::{Kind, ObjectKey, Replacement};
-use landfall::desired::{DesiredServer, Pool};
-use landfall::plan::{Call, Reason};
+use landfall::core::api::{Kind, ObjectKey, Replacement};
+use landfall::core::desired::{DesiredServer, Pool};
+use landfall::core::plan::{Call, Reason};
 
 use crate::support::scenario::{DestinationBuilder, Scenario, container, destination, key, network};
 
@@ -80,7 +80,7 @@ fn nothing_is_given_out_that_is_used_declared_or_reserved_on_any_server_of_the_p
     let servers: Vec<DesiredServer> = scenario.desired.all_servers().cloned().collect();
     let mut all: BTreeMap<_, _> = servers.into_iter().map(|it| (it.key.clone(), Arc::new(it))).collect();
     Arc::make_mut(all.get_mut(&key(Kind::Server, "edge-2")).unwrap()).reserved = vec!["10.64.2.0/24".parse().unwrap()];
-    scenario.desired = landfall::desired::DesiredState::new("default", all);
+    scenario.desired = landfall::core::desired::DesiredState::new("default", all);
     scenario.desired.narrow(|key, _| key.name == "edge-1");
     assert_eq!(given(&scenario)["web-net"], ["10.64.3.0/24".parse::<IpNet>().unwrap()]);
     // And with the last one used as well there is none.

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use landfall::api::{Kind, Membership, Replacement};
-use landfall::observed::{ContainerState, EndpointSettings, ObservedState};
-use landfall::plan::{Call, Cause, DeleteMode, Plan, ownership};
+use landfall::core::api::{Kind, Membership, Replacement};
+use landfall::core::observed::{ContainerState, EndpointSettings, ObservedState};
+use landfall::core::plan::{Call, Cause, DeleteMode, Plan, ownership};
 use proptest::prelude::*;
 
 use crate::support::scenario::{
@@ -233,7 +233,7 @@ fn converge(world: &mut Scenario) -> Vec<Plan> {
     }
 }
 
-fn is_unmanaged(world: &Scenario, network: &landfall::observed::ObservedNetwork) -> bool {
+fn is_unmanaged(world: &Scenario, network: &landfall::core::observed::ObservedNetwork) -> bool {
     let adopted = world
         .desired
         .destinations()
@@ -318,7 +318,7 @@ proptest! {
         // Emptied by the crash, such a network is replaced, and whoever is put back is put where the manifest says.
         let when_empty = world.desired.destinations().any(|(_, it)| {
             let state = world.observed.values().next().unwrap().as_ref().unwrap();
-            let is_former = |network: &&landfall::observed::ObservedNetwork| {
+            let is_former = |network: &&landfall::core::observed::ObservedNetwork| {
                 ownership::of(network).and_then(|owner| owner.destination).as_ref() == Some(&it.key)
                     && it.network.name.as_ref() != Some(&network.name)
             };

@@ -51,7 +51,7 @@ fn one_that_does_not_run_is_noticed_when_it_starts() {
 #[test]
 fn another_proxy_reads_networks_by_itself() {
     let mut scenario = world();
-    scenario.server().proxy.as_mut().unwrap().proxy_type = landfall::api::ProxyType::Caddy;
+    scenario.server().proxy.as_mut().unwrap().proxy_type = landfall::core::api::ProxyType::Caddy;
     scenario.expect(
         "
         default/edge-1

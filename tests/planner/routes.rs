@@ -1,6 +1,6 @@
 //! The default route, hardware addresses and driver options of endpoints.
 
-use landfall::observed::EndpointSettings;
+use landfall::core::observed::EndpointSettings;
 
 use crate::support::scenario::{
     ContainerBuilder, NetworkBuilder, Scenario, application, connected, container, destination, network,

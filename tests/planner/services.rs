@@ -1,11 +1,11 @@
 //! Swarm services as the proxy and as members: on networks by their definitions.
 
-use landfall::api::Kind;
-use landfall::observed::{ContainerState, Rollout, TaskCount};
-use landfall::plan::Group;
-use landfall::plan::cut::cut;
-use landfall::report::Report;
-use landfall::status::Status;
+use landfall::core::api::Kind;
+use landfall::core::observed::{ContainerState, Rollout, TaskCount};
+use landfall::core::plan::Group;
+use landfall::core::plan::cut::cut;
+use landfall::core::report::Report;
+use landfall::core::status::Status;
 
 use crate::support::scenario::{ContainerBuilder, Scenario, application, container, destination, network};
 
@@ -33,7 +33,7 @@ fn a_service_is_put_on_the_network_by_an_update_which_is_disruptive_and_comes_la
                 .member(application("db"))
                 .member(application("idle").swarm_service("idle")),
         );
-    let document = landfall::report::Report::planned(&scenario.plan()).document();
+    let document = landfall::core::report::Report::planned(&scenario.plan()).document();
     let update = document.operations.iter().find(|it| it.op == "UpdateService").unwrap();
     assert_eq!(
         (update.network.as_deref(), update.container.as_deref(), update.service.as_deref(), update.disruptive),
@@ -161,7 +161,8 @@ fn what_a_rollout_of_others_has_undone_is_named_with_that_rollout() {
     let api = scenario.state().services.last_mut().unwrap();
     (api.rollout, api.rollout_started) = (Some(Rollout::Updating), Some("2026-01-01T00:00:00Z".to_owned()));
     let plan = scenario.plan();
-    let notes = plan.servers[0].notes.iter().filter(|note| note.reason == landfall::plan::Reason::RolloutInProgress);
+    let notes =
+        plan.servers[0].notes.iter().filter(|note| note.reason == landfall::core::plan::Reason::RolloutInProgress);
     let undone: Vec<_> = notes.flat_map(|note| &note.undone).collect();
     let [undone] = undone.as_slice() else { panic!("{plan}") };
     assert_eq!((undone.service.name.as_str(), undone.network.name.as_str()), ("shop_api", "web-net"));

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use landfall::desired::DesiredMember;
-use landfall::manifest::{self, Source};
-use landfall::plan::{Call, Request};
-use landfall::workload::stack::{self, Additions, Made, Model, Stack, Unmade};
+use landfall::core::desired::DesiredMember;
+use landfall::core::manifest::{self, Source};
+use landfall::core::plan::{Call, Request};
+use landfall::core::workload::stack::{self, Additions, Made, Model, Stack, Unmade};
 use serde_json::json;
 
 use crate::support::scenario::{Scenario, container, edge, network};
@@ -62,8 +62,8 @@ fn declare(scenario: &mut Scenario, manifests: &str, image: &str) {
 fn made(
     stack: &Stack,
     member: &DesiredMember,
-    destination: &landfall::api::ObjectKey,
-    proxy: Option<landfall::api::ProxyType>,
+    destination: &landfall::core::api::ObjectKey,
+    proxy: Option<landfall::core::api::ProxyType>,
     image: &str,
 ) -> Made {
     let home = format!("{}_default", stack.project);
@@ -240,7 +240,7 @@ spec: { server: default/edge-1, network: { name: cms_default }, adopt: true }
 fn what_compose_refuses_is_refused_and_a_failed_attempt_is_not_repeated() {
     let mut scenario = world(&service(""));
     let unmade = Unmade {
-        reason: landfall::plan::Reason::ComposeMissing,
+        reason: landfall::core::plan::Reason::ComposeMissing,
         message: "The stack cms needs Docker Compose.".to_owned(),
         hint: "install it".to_owned(),
         line: None,

@@ -1,9 +1,9 @@
 //! Conditions: what is so, and if not, why not.
 
-use landfall::api::{ConditionStatus, Kind};
-use landfall::observed::{ContainerState, Health, ObservedContainer};
-use landfall::report::Report;
-use landfall::status::Status;
+use landfall::core::api::{ConditionStatus, Kind};
+use landfall::core::observed::{ContainerState, Health, ObservedContainer};
+use landfall::core::report::Report;
+use landfall::core::status::Status;
 
 use crate::support::scenario::{Scenario, application, assert_same, container, destination, edge, key, network};
 

@@ -1,7 +1,7 @@
 //! Overlay networks on the local daemon of a Swarm.
 
-use landfall::api::{DestinationType, Kind, Replacement};
-use landfall::observed::SwarmState;
+use landfall::core::api::{DestinationType, Kind, Replacement};
+use landfall::core::observed::SwarmState;
 
 use crate::support::scenario::{DestinationBuilder, Scenario, application, container, destination, network};
 
@@ -11,7 +11,7 @@ fn a_manager_gives_an_attachable_overlay() {
         .swarm_manager()
         .destination(destination("web").named("web-net").with(|it| it.network.encrypted = true));
     let planned = scenario.plan();
-    let landfall::plan::Call::CreateNetwork(create) = &planned.servers[0].groups[0].operations[0].call else {
+    let landfall::core::plan::Call::CreateNetwork(create) = &planned.servers[0].groups[0].operations[0].call else {
         panic!("{planned}")
     };
     assert!(create.attachable);

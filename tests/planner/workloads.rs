@@ -1,10 +1,10 @@
 //! Managed applications and databases: from nothing, through changes, to nothing; undisturbed and interrupted anywhere.
 
-use landfall::api::Kind;
-use landfall::manifest::{self, Source};
-use landfall::observed::Health;
-use landfall::plan::{Call, Group, Operation, Plan};
-use landfall::workload::seen::{ImageState, SeenConfig, SeenValue};
+use landfall::core::api::Kind;
+use landfall::core::manifest::{self, Source};
+use landfall::core::observed::Health;
+use landfall::core::plan::{Call, Group, Operation, Plan};
+use landfall::core::workload::seen::{ImageState, SeenConfig, SeenValue};
 use std::sync::Arc;
 
 use crate::support::scenario::{Scenario, container, edge, key, network};
@@ -721,7 +721,7 @@ fn a_container_that_another_set_made_or_whose_labels_were_copied_is_never_touche
         (own, config)
     };
     copy.name = "shop-frontend-1-copy".to_owned();
-    copy.id = landfall::observed::ContainerId::try_from(crate::support::scenario::hex_id("copy")).unwrap();
+    copy.id = landfall::core::observed::ContainerId::try_from(crate::support::scenario::hex_id("copy")).unwrap();
     world.state().workloads.insert(copy.id.clone(), config);
     world.state().containers.push(copy);
     let touched = |plan: &Plan| plan.to_string().contains("shop-frontend-1-copy") && !plan.servers[0].groups.is_empty();
@@ -825,7 +825,7 @@ fn an_adopted_resource_that_means_what_landfall_runs_for_another_one_is_told() {
     let plan = world.plan().to_string();
     let told = "warning Application/shop/second: Application/shop/second selects the container \"shop-frontend-1\", which Landfall runs for Application/shop/frontend. (OwnershipConflict)";
     assert!(plan.contains(told), "{plan}");
-    let named = landfall::plan::named_twice(&world.desired);
+    let named = landfall::core::plan::named_twice(&world.desired);
     let said: Vec<String> = named.into_iter().map(|(resource, what)| format!("{resource}: {what}")).collect();
     assert_eq!(
         said,

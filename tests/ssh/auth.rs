@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use landfall::api::SshSpec;
-use landfall::engine::EngineErrorKind;
-use landfall::engine::connect::ssh::{SshDialer, SshTimeouts};
+use landfall::core::api::SshSpec;
+use landfall::shell::engine::EngineErrorKind;
+use landfall::shell::engine::connect::ssh::{SshDialer, SshTimeouts};
 
 use super::{Echo, TIMEOUTS, dialer, dialer_with, endpoint, no_settings, refusal};
 use crate::support::sshd::{Agent, Sshd, fingerprint, generate_key};

@@ -1,19 +1,19 @@
 //! Host keys: nothing is accepted that is not on file.
 
-use landfall::engine::EngineErrorKind;
-use landfall::engine::connect::DialError;
+use landfall::shell::engine::EngineErrorKind;
+use landfall::shell::engine::connect::DialError;
 
 use super::{dialer_with, no_settings, refusal};
 use crate::support::sshd::Sshd;
 
 async fn refused(sshd: &Sshd, host_key: Option<String>) -> DialError {
-    let error = refusal(&dialer_with(sshd, landfall::api::SshSpec { host_key, ..no_settings() })).await;
+    let error = refusal(&dialer_with(sshd, landfall::core::api::SshSpec { host_key, ..no_settings() })).await;
     assert_eq!(error.kind, EngineErrorKind::HostKeyMismatch, "{error}");
     error
 }
 
 async fn accepted(sshd: &Sshd, host_key: Option<String>) {
-    let dialer = dialer_with(sshd, landfall::api::SshSpec { host_key, ..no_settings() });
+    let dialer = dialer_with(sshd, landfall::core::api::SshSpec { host_key, ..no_settings() });
     assert!(dialer.session().await.is_ok());
 }
 

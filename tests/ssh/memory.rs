@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use landfall::engine::connect::Dialer;
+use landfall::shell::engine::connect::Dialer;
 
 use super::{Echo, dialer, ping, until};
 use crate::support::sshd::Sshd;

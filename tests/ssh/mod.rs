@@ -9,9 +9,9 @@ mod transport;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use landfall::api::SshSpec;
-use landfall::engine::connect::DialError;
-use landfall::engine::connect::ssh::{Destination, Mux, SshDialer, SshEndpoint, SshTimeouts, Target, Timing};
+use landfall::core::api::SshSpec;
+use landfall::shell::engine::connect::DialError;
+use landfall::shell::engine::connect::ssh::{Destination, Mux, SshDialer, SshEndpoint, SshTimeouts, Target, Timing};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};

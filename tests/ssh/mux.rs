@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use landfall::engine::connect::ssh::known_hosts::HostKey;
-use landfall::engine::connect::ssh::{
+use landfall::shell::engine::connect::ssh::known_hosts::HostKey;
+use landfall::shell::engine::connect::ssh::{
     ChannelStream, Credentials, Hop, Identity, Mux, OpenError, SshDialer, SshTimeouts, Timing, Trust, establish,
 };
 use rustix::time::{ClockId, clock_gettime};

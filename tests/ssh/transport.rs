@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use landfall::engine::EngineErrorKind;
-use landfall::engine::connect::ssh::{SshDialer, SshTimeouts, Timing};
-use landfall::engine::connect::{DialError, Dialer};
+use landfall::shell::engine::EngineErrorKind;
+use landfall::shell::engine::connect::ssh::{SshDialer, SshTimeouts, Timing};
+use landfall::shell::engine::connect::{DialError, Dialer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Echo, TIMEOUTS, dialer, dialer_of, endpoint, ping, until};

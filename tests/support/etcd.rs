@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use landfall::store::etcd::{Client, EtcdAddress, TlsFiles};
+use landfall::shell::store::etcd::{Client, EtcdAddress, TlsFiles};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 

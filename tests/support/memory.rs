@@ -13,18 +13,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use landfall::engine::{
-    ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, ServiceNetworkUpdate, ServiceUpdate, Writer,
-};
-use landfall::observed::{
+use landfall::core::observed::{
     ContainerId, ContainerState, EndpointSettings, EngineInfo, NetworkId, NetworkScope, ObservedContainer,
     ObservedEndpoint, ObservedNetwork, ObservedService, ObservedSubnet, ObservedTask, ServiceId, ServiceNetwork,
     SwarmState,
 };
-use landfall::plan::NetworkCreate;
-use landfall::workload::Value;
-use landfall::workload::seen::{SeenImage, SeenVolume};
-use landfall::workload::service::{SeenSecret, ServiceCreate, ServiceTask, UpdateStatus};
+use landfall::core::plan::NetworkCreate;
+use landfall::core::workload::Value;
+use landfall::core::workload::seen::{SeenImage, SeenVolume};
+use landfall::core::workload::service::{SeenSecret, ServiceCreate, ServiceTask, UpdateStatus};
+use landfall::shell::engine::{
+    ContainerDetail, EngineError, EngineErrorKind, EngineEvent, Reader, ServiceNetworkUpdate, ServiceUpdate, Writer,
+};
 use tokio::sync::watch;
 
 use super::workloads;

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use landfall::api::{
+use landfall::core::api::{
     ContainerSelector, DeletionPolicy, DestinationType, Kind, Membership, ObjectKey, ProxyType, Replacement, ServerRole,
 };
-use landfall::desired::{
+use landfall::core::desired::{
     DesiredDestination, DesiredEndpoint, DesiredMember, DesiredNetwork, DesiredServer, DesiredState, DesiredSubnet,
     Endpoint, Proxy, ProxyInstance,
 };
-use landfall::observed::{
+use landfall::core::observed::{
     ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, Health, NetworkId, NetworkScope, Observations,
     ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedState, ObservedSubnet,
     ServiceAttachment, ServiceId, ServiceNetwork, SwarmState, Unobserved, UnobservedReason,
 };
-use landfall::plan::ownership::Mark;
-use landfall::plan::{
+use landfall::core::plan::ownership::Mark;
+use landfall::core::plan::{
     Call, DeleteMode, FreshId, FreshIds, Journal, JournalPurpose, Plan, PlanInput, Request, Reserved,
     UnreadableJournal, lint, ownership, plan,
 };

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use landfall::observed::{
+use landfall::core::observed::{
     ContainerState, EndpointSettings, Exit, NetworkId, NetworkScope, Observations, ObservedContainer, ObservedEndpoint,
     ObservedNetwork, ObservedState, ServiceNetwork,
 };
-use landfall::plan::{Call, ContainerTarget, NetworkChange, NetworkTarget, OVERLAY, ServerPlan};
+use landfall::core::plan::{Call, ContainerTarget, NetworkChange, NetworkTarget, OVERLAY, ServerPlan};
 
 use super::scenario::hex_id;
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use landfall::engine::connect::ssh::Environment;
+use landfall::shell::engine::connect::ssh::Environment;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 

@@ -4,18 +4,18 @@
 
 use std::collections::BTreeMap;
 
-use landfall::api::RestartPolicy;
-use landfall::observed::{
+use landfall::core::api::RestartPolicy;
+use landfall::core::observed::{
     ContainerId, ContainerState, Exit, Health, NetworkId, ObservedContainer, ObservedEndpoint, ObservedService,
     ObservedState, ServiceId, ServiceNetwork, TaskCount,
 };
-use landfall::plan::workload::call::{ComposeUp, ContainerRef, ServiceRef, WorkloadCall};
-use landfall::workload::compare::wrapped;
-use landfall::workload::identity::{Applied, DRAIN, FILES, UID, files_label};
-use landfall::workload::secret::fingerprint;
-use landfall::workload::seen::{ImageState, SeenConfig, SeenImage, SeenMount, SeenValue, is_anonymous};
-use landfall::workload::service::{SeenSecret, SeenService, ServiceCreate, UpdateStatus};
-use landfall::workload::{ContainerCreate, Mount, MountSource, Value, stack};
+use landfall::core::plan::workload::call::{ComposeUp, ContainerRef, ServiceRef, WorkloadCall};
+use landfall::core::workload::compare::wrapped;
+use landfall::core::workload::identity::{Applied, DRAIN, FILES, UID, files_label};
+use landfall::core::workload::secret::fingerprint;
+use landfall::core::workload::seen::{ImageState, SeenConfig, SeenImage, SeenMount, SeenValue, is_anonymous};
+use landfall::core::workload::service::{SeenSecret, SeenService, ServiceCreate, UpdateStatus};
+use landfall::core::workload::{ContainerCreate, Mount, MountSource, Value, stack};
 
 use super::scenario::hex_id;
 
@@ -338,7 +338,7 @@ fn compose_up(state: &mut ObservedState, up: &ComposeUp) {
                 ipv4_address: String::new(),
                 ipv6_address: String::new(),
                 gw_priority: None,
-                settings: Some(landfall::observed::EndpointSettings { aliases, ..Default::default() }),
+                settings: Some(landfall::core::observed::EndpointSettings { aliases, ..Default::default() }),
             });
             let endpoints = endpoints.collect();
             state.containers.push(ObservedContainer {
@@ -361,8 +361,8 @@ fn compose_up(state: &mut ObservedState, up: &ComposeUp) {
 fn create(
     state: &mut ObservedState,
     create: &ContainerCreate,
-    network: &landfall::plan::NetworkTarget,
-    settings: &landfall::observed::EndpointSettings,
+    network: &landfall::core::plan::NetworkTarget,
+    settings: &landfall::core::observed::EndpointSettings,
 ) {
     assert!(state.containers.iter().all(|it| it.name != create.name), "{} exists already", create.name);
     let on = state.networks.iter().find(|it| it.name == network.name).expect("the network is there").clone();

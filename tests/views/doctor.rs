@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use landfall::api::{Kind, ObjectKey};
-use landfall::desired::DesiredServer;
-use landfall::doctor::{Asked, Details, Examined, Finding, FindingCause, examine, narrow, subjects};
-use landfall::manifest::{Source, load};
-use landfall::observed::{
+use landfall::core::api::{Kind, ObjectKey};
+use landfall::core::desired::DesiredServer;
+use landfall::core::doctor::{Asked, Details, Examined, Finding, FindingCause, examine, narrow, subjects};
+use landfall::core::manifest::{Source, load};
+use landfall::core::observed::{
     ContainerId, ContainerState, EngineEvent, Exit, Health, NetworkId, ObservedContainer, ObservedNetwork,
     ObservedService, ObservedState,
 };

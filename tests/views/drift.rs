@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use landfall::annotations::{github, gitlab, of_drift};
-use landfall::api::ObjectKey;
-use landfall::drift::{Drift, DriftInput, drift, junit, markdown, sarif};
-use landfall::manifest::{Source, load};
-use landfall::observed::{
+use landfall::core::annotations::{github, gitlab, of_drift};
+use landfall::core::api::ObjectKey;
+use landfall::core::drift::{Drift, DriftInput, drift, junit, markdown, sarif};
+use landfall::core::manifest::{Source, load};
+use landfall::core::observed::{
     ContainerState, EngineEvent, Observations, ObservedContainer, ObservedState, Unobserved, UnobservedReason,
 };
-use landfall::plan::{FreshIds, PlanInput, Request, plan};
+use landfall::core::plan::{FreshIds, PlanInput, Request, plan};
 use proptest::prelude::*;
 
 use super::observed::{container, container_id, network, network_id, server, subnet};
@@ -646,9 +646,9 @@ fn a_replacement_names_the_fields_that_differ() {
         "adopt: true, network: { name: web-net, mtu: 1450 }",
         "replacement: Reattach, network: { name: web-net, mtu: 1450, internal: true }",
     );
-    let key = ObjectKey::new(landfall::api::Kind::Destination, "default", "web");
+    let key = ObjectKey::new(landfall::core::api::Kind::Destination, "default", "web");
     let mut web = network("web-net");
-    let uid = landfall::plan::ownership::seal("ck0", "default", &key, "web-net");
+    let uid = landfall::core::plan::ownership::seal("ck0", "default", &key, "web-net");
     let labels = [("landfall.set", "default"), ("landfall.destination", "default/web"), ("landfall.uid", &uid)];
     web.labels.extend(labels.map(|(label, value)| (label.to_owned(), value.to_owned())));
     let report =
@@ -666,8 +666,8 @@ fn a_network_is_left_over_for_a_reason() {
     let manifests = MANIFESTS.split("---\n").take(2).collect::<Vec<_>>().join("---\n");
     let manifests = manifests.replace("adopt: true, network: { name: web-net, mtu: 1450 }", "");
     let of = |name: &str, destination: &str| {
-        let key = ObjectKey::new(landfall::api::Kind::Destination, "default", destination);
-        let uid = landfall::plan::ownership::seal(name, "default", &key, name);
+        let key = ObjectKey::new(landfall::core::api::Kind::Destination, "default", destination);
+        let uid = landfall::core::plan::ownership::seal(name, "default", &key, name);
         let mut network = network(name);
         let labels = [("landfall.set", "default"), ("landfall.destination", &key.path()), ("landfall.uid", &uid)];
         network.labels.extend(labels.map(|(label, value)| (label.to_owned(), value.to_owned())));

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use landfall::graph::{Graph, dot, mermaid, svg};
+use landfall::core::graph::{Graph, dot, mermaid, svg};
 use proptest::prelude::*;
 
 use super::objects;
@@ -241,11 +241,11 @@ spec: { destination: d, containers: { names: [a] } }
     );
     for object in &mut objects {
         match &mut object.spec {
-            landfall::api::Spec::Server(spec) => {
+            landfall::core::api::Spec::Server(spec) => {
                 text.clone_into(&mut spec.endpoint);
                 spec.proxy.as_mut().unwrap().container = Some(text.to_owned());
             }
-            landfall::api::Spec::Destination(spec) => {
+            landfall::core::api::Spec::Destination(spec) => {
                 spec.display_name = Some(text.to_owned());
                 spec.network.name = Some(text.to_owned());
             }

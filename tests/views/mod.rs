@@ -8,7 +8,7 @@ mod roundtrip;
 mod scan;
 mod subnets;
 
-use landfall::api::{Kind, Object, Spec};
+use landfall::core::api::{Kind, Object, Spec};
 
 /// Objects from manifests, without any of the checks that a user's manifests get.
 fn objects(manifests: &str) -> Vec<Object> {

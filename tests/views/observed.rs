@@ -1,6 +1,6 @@
 //! Observed states, built by what matters to a test.
 
-use landfall::observed::{
+use landfall::core::observed::{
     ContainerId, ContainerState, EndpointSettings, EngineInfo, NetworkId, NetworkScope, ObservedContainer,
     ObservedEndpoint, ObservedNetwork, ObservedService, ObservedState, ObservedSubnet, SwarmState,
 };

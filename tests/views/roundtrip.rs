@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use landfall::manifest::{Source, load};
-use landfall::observed::{ContainerState, EndpointSettings, ObservedContainer, ObservedNetwork, ObservedState};
-use landfall::plan::{FreshIds, Note, NoteKind, PlanInput, Request, plan};
-use landfall::scan::{ScanInput, ScannedServer, scan};
+use landfall::core::manifest::{Source, load};
+use landfall::core::observed::{ContainerState, EndpointSettings, ObservedContainer, ObservedNetwork, ObservedState};
+use landfall::core::plan::{FreshIds, Note, NoteKind, PlanInput, Request, plan};
+use landfall::core::scan::{ScanInput, ScannedServer, scan};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 

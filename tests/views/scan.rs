@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use landfall::api::Spec;
-use landfall::manifest::{Manifests, Source, load};
-use landfall::observed::{
+use landfall::core::api::Spec;
+use landfall::core::manifest::{Manifests, Source, load};
+use landfall::core::observed::{
     ObservedContainer, ObservedNetwork, ObservedService, ObservedState, ServiceAttachment, ServiceId, ServiceNetwork,
 };
-use landfall::scan::{ScanInput, Scanned, ScannedServer, scan};
+use landfall::core::scan::{ScanInput, Scanned, ScannedServer, scan};
 
 use crate::support::scenario::hex_id;
 

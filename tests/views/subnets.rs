@@ -1,10 +1,12 @@
 //! `subnets`: what is used, free, and there twice.
 
-use landfall::api::ObjectKey;
-use landfall::desired::DesiredState;
-use landfall::manifest::{Source, load};
-use landfall::observed::{AddressPool, ObservedNetwork, ObservedState, ObservedSubnet, Unobserved, UnobservedReason};
-use landfall::subnets::map;
+use landfall::core::api::ObjectKey;
+use landfall::core::desired::DesiredState;
+use landfall::core::manifest::{Source, load};
+use landfall::core::observed::{
+    AddressPool, ObservedNetwork, ObservedState, ObservedSubnet, Unobserved, UnobservedReason,
+};
+use landfall::core::subnets::map;
 
 use super::observed::{container, network, overlay, server, subnet};
 

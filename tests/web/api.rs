@@ -96,7 +96,7 @@ fn every_answer_is_as_described() {
 /// Routes are read from where they are made: one that is forgotten in the description is found.
 #[test]
 fn every_route_is_described_and_every_description_is_a_route() {
-    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/mod.rs")).unwrap();
+    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/shell/web/mod.rs")).unwrap();
     let made: BTreeSet<String> = source
         .split(".route(\"")
         .skip(1)

@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 
-use landfall::controller::run::Command;
-use landfall::web::Token;
+use landfall::shell::controller::run::Command;
+use landfall::shell::web::Token;
 
 use super::client::{connect, over_socket, request, send};
 use super::served::{Served, TOKEN};
@@ -155,9 +155,11 @@ fn the_manifests_themselves_are_read_on_the_socket_and_nowhere_else() {
     let secret = "https://hooks.example.com/not-for-you";
     served.board.update(|board| {
         let bytes = format!("url: {secret}\n").into_bytes();
-        let source = landfall::manifest::Source { name: "n.yaml".to_owned(), bytes };
-        board.sources =
-            std::sync::Arc::new(landfall::controller::kept::Kept::new(&[source], landfall::manifest::Base::default()));
+        let source = landfall::core::manifest::Source { name: "n.yaml".to_owned(), bytes };
+        board.sources = std::sync::Arc::new(landfall::shell::controller::kept::Kept::new(
+            &[source],
+            landfall::core::manifest::Base::default(),
+        ));
     });
     let told = over_socket(&served.socket, "GET /api/v1/manifests/sources").expect(200).json();
     assert_eq!(told["sources"][0]["text"], format!("url: {secret}\n"));

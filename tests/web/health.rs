@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use landfall::controller::board::ServerState;
-use landfall::observed::{Observations, Unobserved, UnobservedReason};
-use landfall::plan::{FreshIds, PlanInput, Request, plan};
-use landfall::report::Report;
-use landfall::status::Status;
+use landfall::core::observed::{Observations, Unobserved, UnobservedReason};
+use landfall::core::plan::{FreshIds, PlanInput, Request, plan};
+use landfall::core::report::Report;
+use landfall::core::status::Status;
+use landfall::shell::controller::board::ServerState;
 
 use crate::support::scenario::{Scenario, destination};
 

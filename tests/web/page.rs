@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use landfall::api::{Kind, ObjectKey};
-use landfall::controller::board::Digest;
-use landfall::controller::run::Command;
-use landfall::observed::NetworkId;
-use landfall::plan::{Withheld, WithheldDeletion, WithheldDisconnection};
-use landfall::store::records::{EventRecord, EventType};
+use landfall::core::api::{Kind, ObjectKey};
+use landfall::core::observed::NetworkId;
+use landfall::core::plan::{Withheld, WithheldDeletion, WithheldDisconnection};
+use landfall::shell::controller::board::Digest;
+use landfall::shell::controller::run::Command;
+use landfall::shell::store::records::{EventRecord, EventType};
 
 use super::served::{Served, TOKEN};
 use crate::support::scenario::{Scenario, application, container, database, destination, edge, network};
@@ -95,7 +95,7 @@ fn what_does_not_run_needs_attention() {
     served.show(&scenario);
     assert!(!attention(&served).contains("orders-db"), "{}", attention(&served));
     let database = scenario.state().containers.iter_mut().find(|it| it.name == "orders-db").unwrap();
-    database.state = landfall::observed::ContainerState::Exited;
+    database.state = landfall::core::observed::ContainerState::Exited;
     served.show(&scenario);
     let shown = attention(&served);
     for words in ["Not healthy", "<code>NotRunning</code>", "orders-db is exited.", "/objects/Database/shop/orders-db"]
@@ -380,14 +380,14 @@ fn the_picture_says_how_everything_is() {
         .container(container("late").on("bridge"));
     scenario.apply();
     let late = scenario.state().containers.iter_mut().find(|it| it.name == "late").unwrap();
-    late.state = landfall::observed::ContainerState::Exited;
+    late.state = landfall::core::observed::ContainerState::Exited;
     served.show(&elsewhere(scenario, 7));
     served.board.update(|board| {
         let state = Arc::make_mut(board.servers.get_mut("default/edge-007").unwrap());
         let conditions = state.conditions.get_mut(&"Application/shop/fought".parse().unwrap()).unwrap();
-        let fought = landfall::api::Condition {
+        let fought = landfall::core::api::Condition {
             condition_type: "Contended".into(),
-            status: landfall::api::ConditionStatus::True,
+            status: landfall::core::api::ConditionStatus::True,
             reason: "Contended".into(),
             message: "fought on fought-net is undone again and again".into(),
             observed_generation: None,
@@ -604,7 +604,7 @@ fn what_a_daemon_says_is_text_and_never_markup() {
     let served = Served::new();
     served.show(&scenario);
     served.board.update(|board| {
-        board.manifests.problems = vec![landfall::manifest::Diagnostic::of_file(EVIL, EVIL.to_owned())];
+        board.manifests.problems = vec![landfall::core::manifest::Diagnostic::of_file(EVIL, EVIL.to_owned())];
     });
     let browser = Browser::start();
     for path in

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use landfall::web::Limits;
+use landfall::shell::web::Limits;
 
 use super::client::connect;
 use super::page::{many, town};

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use landfall::controller::board::{Board, ServerState};
-use landfall::controller::run::Command;
-use landfall::engine::connect::ConnectOptions;
-use landfall::observe::ObserveLimits;
-use landfall::report::Report;
-use landfall::status::Status;
-use landfall::store::file::FileJournals;
-use landfall::web::{AllowedHosts, Limits, Listeners, Planner, Shared, Token, WebState, Webhook};
+use landfall::core::report::Report;
+use landfall::core::status::Status;
+use landfall::shell::controller::board::{Board, ServerState};
+use landfall::shell::controller::run::Command;
+use landfall::shell::engine::connect::ConnectOptions;
+use landfall::shell::observe::ObserveLimits;
+use landfall::shell::store::file::FileJournals;
+use landfall::shell::web::{AllowedHosts, Limits, Listeners, Planner, Shared, Token, WebState, Webhook};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
@@ -66,7 +66,7 @@ impl Served {
         let state = tempfile::tempdir().unwrap();
         let web = WebState::new(Shared {
             board: board.clone(),
-            store: Arc::new(landfall::store::file::FileRecords::in_directory(state.path())),
+            store: Arc::new(landfall::shell::store::file::FileRecords::in_directory(state.path())),
             state: None,
             commands: sender,
             token,

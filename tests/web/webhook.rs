@@ -1,8 +1,8 @@
 //! What forges say about pushes.
 
-use landfall::controller::source::GitSource;
-use landfall::git::{Address, Repository, Signatures, Wanted};
-use landfall::web::{Webhook, WebhookSecret};
+use landfall::shell::controller::source::GitSource;
+use landfall::shell::git::{Address, Repository, Signatures, Wanted};
+use landfall::shell::web::{Webhook, WebhookSecret};
 
 use super::client::{self, Answer};
 use super::served::Served;
@@ -32,7 +32,7 @@ fn deliveries_of_strangers_that_do_not_come_hold_up_none_that_is_signed() {
     use std::io::Write;
     use std::time::{Duration, Instant};
     const NEVER: Duration = Duration::from_secs(3600);
-    let limits = landfall::web::Limits { connections: 8, head: NEVER, answer: NEVER, unread: NEVER };
+    let limits = landfall::shell::web::Limits { connections: 8, head: NEVER, answer: NEVER, unread: NEVER };
     let served = Served::start(None, Some(webhook(Some("main"))), limits);
     let push = r#"{"ref":"refs/heads/main","after":"0123"}"#;
     let (right, wrong) = (signature(push), "0".repeat(64));

@@ -1,0 +1,457 @@
+//! One slot: from the containers that are in it to the one that ought to be.
+
+use sha2::{Digest, Sha256};
+
+use super::call::{ContainerRef, Drain, WorkloadCall};
+use super::{Cause, ContainerCreate, Difference, Draft, Group, Held, Managed, Note, Operation, Reason};
+use crate::core::api::ObjectKey;
+use crate::core::observed::{ContainerState, ObservedContainer};
+use crate::core::plan::{ContainerTarget, ownership};
+use crate::core::workload::identity::{self, DRAIN};
+use crate::core::workload::seen::SeenConfig;
+use crate::core::workload::{ContainerTemplate, ContainerUpdate, MountSource, Order};
+
+/// Seconds until Traefik acts on what the daemon tells it: its provider gathers changes for two.
+const THROTTLE: u32 = 3;
+
+impl<'a> Managed<'a, '_> {
+    /// `prepare`: the image, the volumes and the hook have not been planned yet.
+    pub(super) fn slot(&self, replica: u32, held: Vec<Held<'a>>, prepare: bool, draft: &mut Draft) {
+        let name = self.name(replica);
+        let (mut next, mut base): (Vec<Held<'a>>, Vec<Held<'a>>) = held.into_iter().partition(Held::is_next);
+        let mut next = next.pop();
+        let mut current = base.pop();
+        // Two that both claim the slot: one was made by hand from the other's labels. Neither is touched.
+        if let (Some(one), Some(other)) = (&current, base.pop()) {
+            draft.notes.push(
+                Note::refused(
+                    Reason::NameAmbiguous,
+                    self.resource(),
+                    format!(
+                        "{:?} and {:?} both are replica {replica} of it.",
+                        one.container.name, other.container.name
+                    ),
+                )
+                .hint("remove the one that is not needed: docker rm -f NAME"),
+            );
+            return;
+        }
+        if let Some(other) = next.take_if(|next| !next.fits()) {
+            // The manifest has changed again, or was taken back: what did not take over goes.
+            if current.is_some() {
+                draft.groups.push(self.remove_unfit(&other));
+            } else {
+                let rename = WorkloadCall::RenameContainer { container: existing(&other), to: name.clone() };
+                draft.groups.push(self.group(vec![self.operation(rename, Cause::WorkloadDiffers, false, None)]));
+                current = Some(other);
+            }
+        }
+        match (current, next) {
+            (None, None) => self.first(replica, &name, prepare, draft),
+            (None, Some(next)) => self.take_over(&name, None, &next, draft),
+            (Some(current), Some(next)) if current.fits() => {
+                draft.groups.push(self.remove_unfit(&next));
+                self.keep(&current, draft);
+            }
+            (Some(current), Some(next)) => self.take_over(&name, Some(&current), &next, draft),
+            (Some(current), None) => self.single(replica, &name, &current, prepare, draft),
+        }
+    }
+
+    fn single(&self, replica: u32, name: &str, current: &Held<'a>, prepare: bool, draft: &mut Draft) {
+        if current.fits() {
+            return self.keep(current, draft);
+        }
+        if current.differences.iter().all(|difference| difference.in_place) {
+            let update = WorkloadCall::UpdateContainer {
+                container: ContainerTarget::of(current.container),
+                update: update(&self.workload.container, &current.differences),
+                differences: current.differences.clone(),
+            };
+            draft.groups.push(self.group(vec![self.operation(update, Cause::WorkloadDiffers, false, None)]));
+            return self.keep(current, draft);
+        }
+        self.replace(replica, name, current, prepare, draft);
+    }
+
+    /// A container that is as declared: running, under its name.
+    fn keep(&self, current: &Held<'a>, draft: &mut Draft) {
+        if let Some(former) = self.ctx.host.identities.former_name(current.container) {
+            match self.ctx.host.container_named(former) {
+                Some(_) => draft.notes.push(self.renamed(current, former)),
+                None => {
+                    let rename = WorkloadCall::RenameContainer { container: existing(current), to: former.to_owned() };
+                    draft.groups.push(self.group(vec![self.operation(rename, Cause::WorkloadDiffers, false, None)]));
+                }
+            }
+        }
+        let state = current.container.state;
+        if !matches!(state, ContainerState::Created | ContainerState::Exited) || is_started(draft, current) {
+            return;
+        }
+        if let Some(note) = super::held_stopped(self.ctx, self.resource(), [current.container]) {
+            draft.notes.push(note);
+            return;
+        }
+        let attempt = self.attempt(current.container.id.as_str());
+        if let Some(note) = self.given_up(&attempt) {
+            draft.notes.push(note);
+            return;
+        }
+        let start = WorkloadCall::StartContainer { container: existing(current), ready: self.readiness(), attempt };
+        draft.groups.push(self.group(vec![self.operation(start, Cause::WorkloadStopped, false, None)]));
+    }
+
+    /// Somebody has renamed it, and something else has its name by now.
+    fn renamed(&self, current: &Held<'a>, former: &str) -> Note {
+        let name = &current.container.name;
+        let message =
+            format!("The container {former:?} was renamed to {name:?}, and another container is called {former:?}.");
+        Note::refused(Reason::NameTaken, self.resource(), message).hint(format!(
+            "remove or rename that one, and Landfall gives {name:?} its name back; until then it serves on"
+        ))
+    }
+
+    fn first(&self, replica: u32, name: &str, prepare: bool, draft: &mut Draft) {
+        if let Some(other) = self.ctx.host.container_named(name) {
+            draft.notes.push(self.name_taken(name, other));
+            return;
+        }
+        let attempt = self.attempt("");
+        if let Some(note) = self.given_up(&attempt) {
+            draft.notes.push(note);
+            return;
+        }
+        let cause = Cause::WorkloadMissing;
+        let create = self.create(replica, name, name.to_owned(), Vec::new());
+        let mut operations = self.beforehand(cause, prepare);
+        operations.extend(self.make(create, Vec::new(), cause));
+        operations.push(self.start(name, attempt, cause));
+        draft.groups.push(self.group(operations));
+    }
+
+    fn name_taken(&self, name: &str, other: &ObservedContainer) -> Note {
+        let labels = &other.labels;
+        if let Some(identity) = self.ctx.host.identities.get(other).filter(|it| it.set != self.ctx.set) {
+            let (set, object) = (&identity.set, &identity.object);
+            let from = labels.get(ownership::SOURCE).map(|source| format!(", from {source}")).unwrap_or_default();
+            let message = format!(
+                "A container named {name:?} exists, which Landfall runs for {object} of the set {set:?}{from}."
+            );
+            return Note::refused(Reason::NameTaken, self.resource(), message).hint(format!(
+                "give one of the two another `containerName`; if they are one and the same, apply with `--set {set}`"
+            ));
+        }
+        let other = &other.name;
+        Note::refused(
+            Reason::NameTaken,
+            self.resource(),
+            format!("A container named {other:?} exists, and Landfall did not make it for this resource."),
+        )
+        .hint(format!(
+            "remove or rename it, or declare another `containerName`; if it ran this resource until now, say that it is to be replaced: `metadata.annotations: \
+             {{ landfall/replaces: {name} }}`"
+        ))
+    }
+
+    /// A new container in the place of one that differs in what cannot be changed in place.
+    fn replace(&self, replica: u32, name: &str, current: &Held<'a>, prepare: bool, draft: &mut Draft) {
+        let called = format!("{name}{}", identity::NEXT);
+        if let Some(former) = self.ctx.host.identities.former_name(current.container)
+            && self.ctx.host.container_named(name).is_some()
+        {
+            draft.notes.push(self.renamed(current, former));
+            return;
+        }
+        if let Some(other) = self.ctx.host.container_named(&called).filter(|it| self.identity(it).is_none()) {
+            draft.notes.push(self.name_taken(&called, other));
+            return;
+        }
+        let attempt = self.attempt(current.container.id.as_str());
+        if let Some(note) = self.given_up(&attempt) {
+            draft.notes.push(note);
+            return;
+        }
+        draft.notes.extend(self.expectation(current));
+        let cause = cause(&current.differences);
+        let create = self.create(replica, name, called.clone(), self.inherited(current));
+        let mut operations = self.beforehand(cause, prepare);
+        let live = current.container.state.is_live();
+        let stop_first = self.workload.rollout.order == Order::StopFirst || !self.inherited(current).is_empty();
+        if stop_first && live {
+            operations.push(self.make_room(current, cause));
+        }
+        operations.extend(self.make(create, current.differences.clone(), cause));
+        operations.push(self.start(&called, attempt, cause));
+        draft.groups.push(self.group(operations));
+        draft.groups.push(self.handover(
+            name,
+            Some(current),
+            ContainerRef::Created(called),
+            live && !stop_first,
+            cause,
+        ));
+    }
+
+    /// Stops a container before its successor starts. It comes back if that does not get healthy.
+    fn make_room(&self, current: &Held<'a>, cause: Cause) -> Operation {
+        let undo = WorkloadCall::StartContainer {
+            container: existing(current),
+            ready: self.readiness(),
+            attempt: String::new(),
+        };
+        let stop = WorkloadCall::StopContainer { container: ContainerTarget::of(current.container), drain: None };
+        self.operation(stop, cause, true, Some(undo))
+    }
+
+    /// The rest of a rollout whose new container exists.
+    fn take_over(&self, name: &str, current: Option<&Held<'a>>, next: &Held<'a>, draft: &mut Draft) {
+        let cause = current.map_or(Cause::WorkloadDiffers, |current| cause(&current.differences));
+        let attempt = self.attempt(next.container.id.as_str());
+        if let Some(note) = self.given_up(&attempt) {
+            draft.notes.push(note);
+            return;
+        }
+        let mut live = current.is_some_and(|current| current.container.state.is_live());
+        let stop_first = self.workload.rollout.order == Order::StopFirst
+            || current.is_some_and(|current| !self.inherited(current).is_empty());
+        let mut operations = Vec::new();
+        if let Some(current) = current.filter(|_| stop_first && live) {
+            operations.push(self.make_room(current, cause));
+            live = false;
+        }
+        if !next.container.has_settled() || !operations.is_empty() {
+            // A container that runs already is waited for; one that never gets healthy goes.
+            let undo = WorkloadCall::RemoveContainer { container: existing(next), force: true };
+            let start = WorkloadCall::StartContainer { container: existing(next), ready: self.readiness(), attempt };
+            operations.push(self.operation(start, cause, false, current.map(|_| undo)));
+            draft.groups.push(self.group(operations));
+        }
+        draft.groups.push(self.handover(name, current, existing(next), live, cause));
+    }
+
+    /// The old container goes, and the new one gets its name.
+    fn handover(&self, name: &str, current: Option<&Held<'a>>, next: ContainerRef, stop: bool, cause: Cause) -> Group {
+        let mut operations = Vec::new();
+        if let Some(current) = current {
+            let container = ContainerTarget::of(current.container);
+            if stop {
+                let drain = self.drain(current);
+                let stop = WorkloadCall::StopContainer { container, drain };
+                operations.push(self.operation(stop, cause, current.is_foreign(), None));
+            }
+            let remove = WorkloadCall::RemoveContainer { container: existing(current), force: false };
+            operations.push(self.operation(remove, cause, current.is_foreign(), None));
+        }
+        let rename = WorkloadCall::RenameContainer { container: next, to: name.to_owned() };
+        operations.push(self.operation(rename, cause, false, None));
+        self.group(operations)
+    }
+
+    /// Takes a container out of service for good. Its volumes stay.
+    pub(super) fn retire(&self, held: &Held<'a>, cause: Cause) -> Group {
+        let live = held.container.state.is_live();
+        let mut operations = Vec::new();
+        if live {
+            let stop =
+                WorkloadCall::StopContainer { container: ContainerTarget::of(held.container), drain: self.drain(held) };
+            operations.push(self.operation(stop, cause, true, None));
+        }
+        let remove = WorkloadCall::RemoveContainer { container: existing(held), force: false };
+        operations.push(self.operation(remove, cause, false, None));
+        self.group(operations)
+    }
+
+    fn remove_unfit(&self, held: &Held<'a>) -> Group {
+        let remove = WorkloadCall::RemoveContainer { container: existing(held), force: true };
+        self.group(vec![self.operation(remove, Cause::WorkloadDiffers, false, None)])
+    }
+
+    /// The image, the volumes and the hook: before anything is stopped.
+    fn beforehand(&self, cause: Cause, prepare: bool) -> Vec<Operation> {
+        if !prepare {
+            return Vec::new();
+        }
+        let mut calls = Vec::new();
+        if self.image.local.is_none() || self.image.has_moved() {
+            calls.push(WorkloadCall::PullImage { reference: self.workload.image.clone() });
+        }
+        calls.extend(self.check_data());
+        calls.extend(self.volumes());
+        calls.extend(self.hook());
+        calls.into_iter().map(|call| self.operation(call, cause, false, None)).collect()
+    }
+
+    /// The one-shot container before a rollout.
+    pub(super) fn hook(&self) -> Option<WorkloadCall> {
+        let hook = self.workload.pre_deploy.as_ref()?;
+        let name = format!("{}-{}{}", self.resource().namespace, self.resource().name, identity::JOB);
+        let mut container = self.create(0, &name, name.clone(), Vec::new());
+        container.labels.remove(identity::REPLICA);
+        container.labels.retain(|key, _| key.starts_with("landfall."));
+        container.template = ContainerTemplate {
+            command: Some(hook.command.clone()),
+            ports: Vec::new(),
+            restart: None,
+            healthcheck: None,
+            ..container.template
+        };
+        container.drainable = false;
+        // A name of its own: requests for the application must not reach it.
+        let mut settings = self.settings(&container.name);
+        settings.aliases.clear();
+        (settings.ipv4_address, settings.ipv6_address) = (None, None);
+        Some(WorkloadCall::RunJob { container, network: self.target.call(), settings, timeout: hook.timeout })
+    }
+
+    fn make(&self, create: ContainerCreate, differences: Vec<Difference>, cause: Cause) -> Vec<Operation> {
+        let undo = WorkloadCall::RemoveContainer { container: ContainerRef::Created(create.name.clone()), force: true };
+        let settings = self.settings(&create.name);
+        let call = WorkloadCall::CreateContainer {
+            container: create,
+            network: self.target.call(),
+            settings,
+            also: self.further_networks(),
+            differences,
+            after: self.workload.depends_on.clone(),
+        };
+        vec![self.operation(call, cause, false, Some(undo))]
+    }
+
+    fn start(&self, name: &str, attempt: String, cause: Cause) -> Operation {
+        let container = ContainerRef::Created(name.to_owned());
+        self.operation(WorkloadCall::StartContainer { container, ready: self.readiness(), attempt }, cause, false, None)
+    }
+
+    /// Volumes that the old container has for itself, and that the new one would otherwise begin without.
+    fn inherited(&self, current: &Held<'_>) -> Vec<(String, String)> {
+        let missing = SeenConfig::default();
+        let config = self.ctx.host.state.workloads.get(&current.container.id).unwrap_or(&missing);
+        let declared = &self.workload.container.mounts;
+        let anonymous = config.mounts.iter().filter(|it| it.anonymous);
+        anonymous
+            .filter(|it| !declared.iter().any(|mount| mount.target == it.mount.target))
+            .filter_map(|it| match &it.mount.source {
+                MountSource::Volume(name) => Some((name.clone(), it.mount.target.clone())),
+                MountSource::Path(_) => None,
+            })
+            .collect()
+    }
+
+    fn drain(&self, held: &Held<'_>) -> Option<Drain> {
+        let file = held.container.labels.get(DRAIN)?.clone();
+        let missing = SeenConfig::default();
+        let config = self.ctx.host.state.workloads.get(&held.container.id).unwrap_or(&missing);
+        let check = config.healthcheck.as_ref()?;
+        let (interval, timeout) = (check.interval.unwrap_or(30), check.timeout.unwrap_or(30));
+        let unhealthy = interval.saturating_add(timeout).saturating_mul(check.retries.unwrap_or(3)).saturating_add(5);
+        Some(Drain { file, unhealthy, then: THROTTLE.saturating_add(self.workload.rollout.drain) })
+    }
+
+    /// What users will notice of a rollout that cannot be had without.
+    fn expectation(&self, current: &Held<'_>) -> Option<Note> {
+        let name = &current.container.name;
+        let warn = |message: String, hint: &str| {
+            Some(Note::warning(Reason::RolloutInterrupts, self.resource(), message).hint(hint))
+        };
+        let inherits = !self.inherited(current).is_empty();
+        if self.workload.rollout.order == Order::StopFirst || inherits {
+            let why = self.workload.rollout.why.clone().or(inherits.then(|| "it has a volume of its own".to_owned()));
+            let why = why.map_or(String::new(), |why| format!(", because {why}"));
+            return warn(
+                format!("{name:?} stops before its successor starts{why}: requests fail until that is healthy."),
+                match self.workload.database {
+                    Some(_) => "no two of a database may be on one volume; plan it for a quiet hour",
+                    None => {
+                        "`rollout: { strategy: StartFirst }` starts the new one first, where two at once do no harm"
+                    }
+                },
+            );
+        }
+        if self.is_behind_traefik() && !current.container.labels.contains_key(DRAIN) {
+            return warn(
+                format!(
+                    "Traefik learns of the stop of {name:?} from the stop itself: some requests may fail for a few seconds."
+                ),
+                "with a `healthcheck`, and a shell in the image, Landfall has Traefik let go of a container before it stops",
+            );
+        }
+        None
+    }
+
+    /// Stands for an attempt to have exactly this run in the place of what there is.
+    pub(super) fn attempt(&self, from: &str) -> String {
+        let mut hasher = Sha256::new();
+        let local = self.image.local.as_ref().map_or("", |local| local.id.as_str());
+        let remote = self.image.remote.as_deref().unwrap_or_default();
+        let values: Vec<String> = self
+            .workload
+            .container
+            .values()
+            .map(|(place, value)| match value {
+                crate::core::workload::Value::Literal(text) => format!("{place}={text}"),
+                crate::core::workload::Value::Secret(secret) => {
+                    format!("{place}={}", secret.fingerprint("attempt").unwrap_or_default())
+                }
+            })
+            .collect();
+        hasher.update(format!(
+            "{}\n{}\n{from}\n{local}\n{remote}\n{:?}\n{values:?}\n{:?}",
+            self.resource(),
+            self.destination.key,
+            self.workload,
+            self.labels
+        ));
+        hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// This very attempt has failed, and nothing has changed since.
+    pub(super) fn given_up(&self, attempt: &str) -> Option<Note> {
+        let failure = self.ctx.request.failed_attempts.get(attempt)?;
+        let ObjectKey { kind, namespace, name } = self.resource();
+        let kind = kind.as_str().to_lowercase();
+        Some(
+            Note::refused(
+                Reason::HealthCheckFailed,
+                self.resource(),
+                format!("It did not become healthy, and is not tried again until something changes. {failure}"),
+            )
+            .hint(format!(
+                "change the manifest or the image, or ask for another try: landfall rollout restart {kind}/{name} -n {namespace}"
+            )),
+        )
+    }
+}
+
+fn existing(held: &Held<'_>) -> ContainerRef {
+    ContainerRef::Existing(ContainerTarget::of(held.container))
+}
+
+pub(super) fn cause(differences: &[Difference]) -> Cause {
+    match differences {
+        [only] if only.field == "image" => Cause::ImageMoved,
+        _ => Cause::WorkloadDiffers,
+    }
+}
+
+/// A repair or an activation starts it already.
+fn is_started(draft: &Draft, held: &Held<'_>) -> bool {
+    let operations = draft.groups.iter().flat_map(|group| &group.operations);
+    operations.into_iter().any(|operation| {
+        matches!(&operation.call, crate::core::plan::Call::StartContainer { container } if container.id == held.container.id)
+    })
+}
+
+fn update(template: &ContainerTemplate, differences: &[Difference]) -> ContainerUpdate {
+    let mut update = ContainerUpdate::default();
+    for difference in differences {
+        match difference.field.as_str() {
+            "restart" => update.restart = Some(template.restart.unwrap_or(crate::core::api::RestartPolicy::No)),
+            "resources.cpus" => update.nano_cpus = Some(template.resources.nano_cpus),
+            "resources.memory" => update.memory = Some(template.resources.memory),
+            "resources.pids" => update.pids = Some(template.resources.pids),
+            _ => {}
+        }
+    }
+    update
+}

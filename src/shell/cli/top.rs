@@ -1,0 +1,197 @@
+//! `top [destinations|resources|containers]`
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::json;
+
+use super::args::{self, ScopeArgs, ServerArgs, SetArgs, StateArgs};
+use super::output::{Cell, DataFormat, Table};
+use super::repository::{Loaded, SourceArgs};
+use super::storage::bytes;
+use super::{Context, Error, Exit, servers};
+use crate::core::api::ObjectKey;
+use crate::core::desired::DesiredServer;
+use crate::core::observed::ObservedContainer;
+use crate::core::usage::{ContainerUsage, Sample, Total, Usage, totals};
+use crate::shell::engine::{DockerReader, EngineError, Reader, connect};
+
+/// Shows what is used: processors, memory, network and disks, by destination, resource or container
+///
+/// Each container is looked at twice, and what happened between is shown a second. Changes nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: landfall top resources -n shop")]
+pub(super) struct Args {
+    /// What is added up
+    #[arg(value_enum, default_value = "destinations")]
+    by: By,
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// Time between the two looks, such as `1s`
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = args::parse_duration)]
+    interval: Duration,
+    #[command(flatten)]
+    set: SetArgs,
+    #[command(flatten)]
+    servers: ServerArgs,
+    #[command(flatten)]
+    state: StateArgs,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum By {
+    #[value(alias = "destination", alias = "dest")]
+    Destinations,
+    #[value(alias = "resource")]
+    Resources,
+    #[value(alias = "container")]
+    Containers,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Yaml,
+}
+
+/// Containers of one server that are asked at the same time.
+const AT_ONCE: usize = 16;
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
+    let Loaded { manifests, .. } = args.source.load(&args.state, &args.set, context)?;
+    let mut desired = args::desired(&manifests, &args.set.set);
+    if let Some(selection) = args.scope.select(&manifests, context) {
+        desired = selection.narrow(desired, false);
+    }
+    let options = servers::options(&args.servers);
+    let looks = desired.servers.values().map(|server| {
+        let reader = connect::reader(server, &options);
+        let set = args.set.set.as_str();
+        async move {
+            let look = async { look(&reader?, server, set, args.interval).await };
+            (server, look.await)
+        }
+    });
+    let looked = context.block_on(futures::future::join_all(looks))?;
+    let mut containers = Vec::new();
+    let mut exit = Exit::Done;
+    for (server, looked) in looked {
+        match looked {
+            Ok(found) => containers.extend(found),
+            Err(error) => {
+                exit = Exit::Failed;
+                context.error(&Error::from(error).prefixed(format!("{} was not looked at: ", server.key)));
+            }
+        }
+    }
+    show(args, context, &containers)?;
+    Ok(exit)
+}
+
+/// Everything that runs on the declared destinations of a server.
+async fn look(
+    reader: &DockerReader,
+    server: &DesiredServer,
+    set: &str,
+    interval: Duration,
+) -> Result<Vec<ContainerUsage>, EngineError> {
+    let listed = reader.containers().await?;
+    let mut placed: Vec<(&ObservedContainer, &ObjectKey, Option<&ObjectKey>)> = Vec::new();
+    for destination in &server.destinations {
+        let name = destination.network.name.as_deref();
+        for container in listed.iter().filter(|it| it.state.is_live()) {
+            let member = destination
+                .members
+                .iter()
+                .find(|member| crate::shell::transfer::source::is_of(member, container, &member.resource, set));
+            let is_on = || container.endpoints.iter().any(|it| Some(it.network_name.as_str()) == name);
+            if member.is_some() || is_on() {
+                placed.push((container, &destination.key, member.map(|it| &it.resource)));
+            }
+        }
+    }
+    placed.sort_by(|one, other| (one.1, &one.0.name).cmp(&(other.1, &other.0.name)));
+    let before = samples(reader, &placed).await?;
+    tokio::time::sleep(interval).await;
+    let after = samples(reader, &placed).await?;
+    let used = |(container, destination, resource): (&ObservedContainer, &ObjectKey, Option<&ObjectKey>)| {
+        let (before, after) = (before.get(container.id.as_str())?, after.get(container.id.as_str())?);
+        Some(ContainerUsage {
+            server: server.key.path(),
+            destination: destination.path(),
+            resource: resource.map(ToString::to_string),
+            container: container.name.clone(),
+            memory_limit: (after.limit > 0).then_some(after.limit),
+            usage: Usage::between(before, after)?,
+        })
+    };
+    Ok(placed.into_iter().filter_map(used).collect())
+}
+
+/// By the id of the container. One that is gone has none.
+async fn samples(
+    reader: &DockerReader,
+    placed: &[(&ObservedContainer, &ObjectKey, Option<&ObjectKey>)],
+) -> Result<BTreeMap<String, Sample>, EngineError> {
+    let mut ids: Vec<_> = placed.iter().map(|(container, ..)| container.id.clone()).collect();
+    ids.sort();
+    ids.dedup();
+    let asked = futures::stream::iter(ids).map(|id| async move { (id.to_string(), reader.usage(&id).await) });
+    let answers: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
+    let mut samples = BTreeMap::new();
+    for (id, sample) in answers {
+        if let Some(sample) = sample? {
+            samples.insert(id, sample);
+        }
+    }
+    Ok(samples)
+}
+
+fn show(args: &Args, context: &Context, containers: &[ContainerUsage]) -> Result<(), Error> {
+    let (heading, added): (&str, Vec<Total>) = match args.by {
+        By::Destinations => ("DESTINATION", totals(containers, |it| Some(it.destination.clone()))),
+        By::Resources => ("RESOURCE", totals(containers, |it| it.resource.clone())),
+        By::Containers => ("CONTAINER", totals(containers, |it| Some(it.container.clone()))),
+    };
+    let format = match args.output {
+        Format::Json => DataFormat::Json,
+        Format::Yaml => DataFormat::Yaml,
+        Format::Table => {
+            if added.is_empty() {
+                context.say("Nothing runs there.");
+                return Ok(());
+            }
+            return context.print(&table(heading, &added).render(context.width()));
+        }
+    };
+    match args.by {
+        By::Containers => context.print_data(format, &json!({ "containers": containers })),
+        By::Destinations => context.print_data(format, &json!({ "destinations": added })),
+        By::Resources => context.print_data(format, &json!({ "resources": added })),
+    }
+}
+
+fn table(heading: &'static str, rows: &[Total]) -> Table {
+    let mut table = Table::new([heading, "SERVER", "CPU", "MEMORY", "RECEIVED/S", "SENT/S", "READ/S", "WRITTEN/S"]);
+    for Total { name, server, usage, .. } in rows {
+        let rate = |bytes_a_second: f64| bytes(bytes_a_second as u64);
+        table.row([
+            Cell::from(name.clone()),
+            server.clone().into(),
+            format!("{:.2}", usage.cpu).into(),
+            bytes(usage.memory).into(),
+            rate(usage.received).into(),
+            rate(usage.sent).into(),
+            rate(usage.read).into(),
+            rate(usage.written).into(),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,528 @@
+//! What a pass came to: judged for the loop, shown on the board, and written down.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use smol_str::format_smolstr;
+
+use super::backoff::{FIGHT, FREE_REPAIRS, LONGEST_REPAIR_WAIT};
+use super::board::{Levels, ManifestState, ServerState};
+use super::pass::{Done, PassEnded};
+use super::run::{Loop, Options};
+use super::state::{Fought, Judged, Observed, PassOutcome, SubjectOutcome};
+use super::subject::{InWords, Subject, Touched};
+use crate::core::api::{Condition, ConditionStatus, ObjectKey};
+use crate::core::desired::{DesiredServer, DesiredState};
+use crate::core::manifest::Diagnostic;
+use crate::core::notice::Seen;
+use crate::core::observed::{ObservedState, Unobserved, UnobservedReason};
+use crate::core::plan::{Call, Cause, Note, NoteKind, Operation, Reason, Undone, Withheld};
+use crate::core::report::json::Document;
+use crate::core::report::{OperationReport, Outcome, Report, ServerReport};
+use crate::core::status::Status;
+use crate::core::subnets;
+use crate::shell::reconcile::Applied;
+use crate::shell::store::approval;
+use crate::shell::store::records::{APPROVAL_PENDING, CONTENDED, EventType};
+
+/// Of what waits for an approval, in a line of the log.
+const NAMED: usize = 20;
+/// Of what is fought over, in one sentence.
+const FOUGHT: usize = 5;
+
+/// What is shown of a pass once the loop has judged it.
+pub(super) struct Showing {
+    server: ObjectKey,
+    pass: u64,
+    took: Duration,
+    reachable: bool,
+    broken: bool,
+    status: Status,
+    report: Report,
+    document: Document,
+    withheld: Option<Withheld>,
+    usage: Option<Levels>,
+}
+
+impl Showing {
+    pub(super) fn server(&self) -> &ObjectKey {
+        &self.server
+    }
+}
+
+impl Loop {
+    /// What the pass came to, and what is to be shown of it.
+    pub(super) fn take_pass(&mut self, server: &ObjectKey, ended: PassEnded) -> (PassOutcome, Showing) {
+        let PassEnded { pass, took, result, fence: _ } = ended;
+        self.shared.board.count(|counts| {
+            counts.passes += 1;
+            counts.took.add(took);
+        });
+        let broken = result.is_err();
+        let Done { desired, applied: Applied { observed, mut report }, withheld, waiting, rollout, refresh } =
+            result.unwrap_or_else(|message| self.broken(server, pass, message));
+        let is_stale = refresh.is_some();
+        if let Some(refresh) = refresh {
+            self.refreshes.insert(server.clone(), refresh);
+        }
+        let reachable = matches!(observed.get(server), Some(Ok(_)));
+        // What is settled is so from before this pass: what of it differs has moved.
+        let unobserved = observed.get(server).and_then(|seen| seen.as_ref().err());
+        let settled = &self.settled;
+        let held: BTreeSet<ObjectKey> = waiting.iter().flat_map(Operation::objects).cloned().collect();
+        self.shared.notifiers.passed(Seen { server, unobserved, report: &report, settled, held: &held });
+        let (subjects, touched) = self.judge(&desired, &report, reachable, &held);
+        let notes = report.servers.iter().flat_map(|it| &it.notes);
+        let again = notes.filter_map(|note| note.again).min().map(|seconds| Duration::from_secs(seconds.into()));
+        let outcome = match reachable {
+            true => PassOutcome::Observed(Observed {
+                again,
+                subjects,
+                touched,
+                withheld: withheld.as_ref().map(|withheld| withheld.fingerprint.clone()),
+                rollout,
+                refresh: is_stale,
+            }),
+            false if broken => PassOutcome::Broken,
+            false => PassOutcome::NotObserved,
+        };
+        self.memory.pass(server, pass, took, self.revision.clone(), &report, &report.document());
+        // What waits for another try has not gone away: conditions and diff go on showing it.
+        let waiting = waiting.into_iter().map(|operation| OperationReport { operation, outcome: Outcome::Planned });
+        if let Some(own) = report.servers.iter_mut().find(|own| own.server == *server) {
+            own.operations.extend(waiting);
+        }
+        if let Some(withheld) = &withheld {
+            // There is somebody to agree here, to that and nothing else.
+            let hint = format!("{} If not, bring the manifests back.", self.way_to_agree(withheld));
+            let own = report.servers.iter_mut().flat_map(|it| &mut it.notes);
+            for note in own.filter(|note| note.reason == Reason::MassDeletionRefused && note.object == *server) {
+                note.hint = Some(hint.clone());
+            }
+            self.ask(server, pass, withheld);
+        }
+        let document = report.document();
+        self.explain(server, pass, &report, &document);
+        let status = Status::new(&desired, &observed, &report);
+        let usage = match (desired.servers.get(server), observed.get(server)) {
+            (Some(declared), Some(Ok(state))) => Some(self.measure(declared, state)),
+            _ => None,
+        };
+        let server = server.clone();
+        (outcome, Showing { usage, server, pass, took, reachable, broken, status, report, document, withheld })
+    }
+
+    /// How much of the server's addresses is used, kept twice a day for forecasts.
+    fn measure(&self, server: &DesiredServer, state: &ObservedState) -> Levels {
+        let usage = subnets::of_server(server, state);
+        let now = jiff::Timestamp::now().as_second();
+        if let Some(kept) = self.shared.usage.as_ref().filter(|kept| kept.is_due(&server.key, now)) {
+            let levels: Vec<_> = usage.levels().collect();
+            kept.add(Some(&server.key), now, levels.into_iter());
+        }
+        Levels::of(&usage)
+    }
+
+    /// A pass of which nothing came: the server is as unknown as one that does not answer, and that is said in the same places.
+    fn broken(&self, server: &ObjectKey, pass: u64, message: String) -> Done {
+        tracing::error!(server = %server.path(), pass, "{message}");
+        self.shared.board.count(|counts| counts.failed_passes += 1);
+        let reason = Reason::PassFailed;
+        self.memory.event(EventType::Warning, Some(server), reason.as_str(), &message, Some(pass));
+        let desired = self.desired.focused(server);
+        let note = Note::warning(reason, server, message.clone());
+        let report = Report {
+            set: desired.set.clone(),
+            revision: self.revision.clone(),
+            servers: vec![ServerReport {
+                server: server.clone(),
+                server_type: None,
+                manager: None,
+                operations: Vec::new(),
+                notes: vec![note],
+            }],
+            notes: Vec::new(),
+            prune: Vec::new(),
+        };
+        let unobserved = Unobserved { reason: UnobservedReason::PassFailed, message, hint: None };
+        let observed = [(server.clone(), Err(unobserved))].into();
+        let applied = Applied { observed, report };
+        Done { desired, applied, withheld: None, waiting: Vec::new(), rollout: false, refresh: None }
+    }
+
+    /// What a rollout came to. What there is now is shown by the pass that follows.
+    pub(super) fn take_rollout(&mut self, server: &ObjectKey, ended: PassEnded) -> PassOutcome {
+        let PassEnded { pass, took, result, fence: _ } = ended;
+        let broken = result.is_err();
+        let Done { desired, applied: Applied { observed, report }, .. } =
+            result.unwrap_or_else(|message| self.broken(server, pass, message));
+        let reachable = matches!(observed.get(server), Some(Ok(_)));
+        let unobserved = observed.get(server).and_then(|seen| seen.as_ref().err());
+        // It looks after one lane only: of everything else nothing follows.
+        let held = BTreeSet::from([server.clone()]);
+        let settled = &self.settled;
+        self.shared.notifiers.passed(Seen { server, unobserved, report: &report, settled, held: &held });
+        let (subjects, touched) = self.judge(&desired, &report, false, &held);
+        self.memory.pass(server, pass, took, self.revision.clone(), &report, &report.document());
+        if report.servers.iter().any(|it| !it.operations.is_empty()) {
+            tracing::info!(server = %server.path(), pass, ?took, "rollout: {}", report.summary());
+        }
+        match reachable {
+            true => PassOutcome::Observed(Observed { subjects, touched, ..Observed::default() }),
+            false if broken => PassOutcome::Broken,
+            false => PassOutcome::NotObserved,
+        }
+    }
+
+    /// The proxy of a server has looked again.
+    pub(super) fn take_refresh(&mut self, server: &ObjectKey, pass: u64, took: Duration, report: &Report) {
+        self.memory.pass(server, pass, took, self.revision.clone(), report, &report.document());
+        for operation in report.servers.iter().flat_map(|it| &it.operations) {
+            let outcome = operation.outcome.name();
+            tracing::info!(server = %server.path(), pass, ?took, operation = %operation.operation, "{outcome}");
+        }
+        for note in report.servers.iter().flat_map(|it| &it.notes) {
+            tracing::warn!(server = %server.path(), pass, reason = note.reason.as_str(), "{}", note.message);
+        }
+        self.shared.board.refreshed(report);
+    }
+
+    /// Says, once for each list, that deletions or disconnections wait for an approval.
+    fn ask(&self, server: &ObjectKey, pass: u64, withheld: &Withheld) {
+        let known = {
+            let board = self.shared.board.read();
+            let before = board.servers.get(&server.path()).and_then(|state| state.pending.as_ref());
+            before.is_some_and(|before| before.fingerprint == withheld.fingerprint)
+        };
+        if known {
+            return;
+        }
+        let deletions = withheld.deletions.iter().map(|it| it.destination.to_string());
+        let disconnections = withheld.disconnections.iter().map(|it| format!("{:?} from {:?}", it.name, it.network));
+        let removals = withheld.removals.iter().map(|it| format!("the container {:?}", it.name));
+        let names: Vec<_> = deletions.chain(removals).chain(disconnections).take(NAMED).collect();
+        let more = withheld.counts().total().saturating_sub(NAMED);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let message = format!("{}: {}{more}. {}", waiting(withheld), names.join(", "), self.way_to_agree(withheld));
+        tracing::warn!(server = %server.path(), pass, fingerprint = withheld.fingerprint, "{message}");
+        let reason = Reason::MassDeletionRefused.as_str();
+        self.memory.event(EventType::Warning, Some(server), reason, &message, Some(pass));
+    }
+
+    fn way_to_agree(&self, withheld: &Withheld) -> String {
+        let Options { set, state, .. } = &self.shared.options;
+        format!("`{}`, if that is meant.", approval(&withheld.fingerprint, set, state.as_deref()))
+    }
+
+    /// Says in the log what is refused or waited for, once for as long as it lasts.
+    fn explain(&self, server: &ObjectKey, pass: u64, report: &Report, document: &Document) {
+        let notes = report.servers.iter().flat_map(|it| &it.notes).chain(&report.notes);
+        let said = {
+            let board = self.shared.board.read();
+            board.servers.get(&server.path()).map(|state| state.report.notes.clone()).unwrap_or_default()
+        };
+        for (note, shown) in notes.zip(&document.notes).filter(|(_, shown)| !said.contains(shown)) {
+            let (server, object, message) = (server.path(), &shown.object, &note.message);
+            let reason = note.reason.as_str();
+            match note.kind {
+                // What waits for approval is asked for, with what it takes to give it.
+                _ if note.reason == Reason::MassDeletionRefused => {}
+                NoteKind::Refused => tracing::warn!(server, pass, object, reason, "refused: {message}"),
+                NoteKind::Waiting => tracing::info!(server, pass, object, reason, "waiting: {message}"),
+                NoteKind::Unmanaged | NoteKind::Suspended | NoteKind::Warning => {}
+            }
+        }
+    }
+
+    /// What happened to it, besides what is done about it: by the daemon's own time. Where it has not told, nobody knows.
+    fn record_deed(&mut self, desired: &DesiredState, operation: &Operation) {
+        let Call::ConnectEndpoint { network, container, .. } = &operation.call else { return };
+        let Some(server) = desired.servers.keys().next() else { return };
+        if !matches!(operation.cause, Cause::MemberDetached | Cause::ProxyDetached) {
+            return;
+        }
+        let told = network.id.clone().and_then(|id| self.deeds.remove(&(server.clone(), id, container.id.clone())));
+        // A container that was made anew was not there before.
+        let Some(time) = told else { return };
+        let message = format!("{} was disconnected from {}.", container.name, network.name);
+        self.memory.happened_at(time, EventType::Warning, server, &operation.object, "Disconnected", &message);
+    }
+
+    /// What became of everything that the pass dealt with.
+    fn judge(
+        &mut self,
+        desired: &DesiredState,
+        report: &Report,
+        reachable: bool,
+        held: &BTreeSet<ObjectKey>,
+    ) -> (BTreeMap<Subject, Judged>, Touched) {
+        let mut subjects: BTreeMap<Subject, Judged> = BTreeMap::new();
+        let mut touched = Touched::default();
+        let mut failed = BTreeSet::new();
+        for OperationReport { operation, outcome } in
+            report.servers.iter().flat_map(|server| &server.operations).flat_map(OperationReport::parts)
+        {
+            let (operation, outcome) = (&operation, &outcome);
+            // It follows from repairs, and is none: nobody undoes it.
+            if matches!(operation.call, Call::RefreshProxy { .. }) {
+                continue;
+            }
+            let object = &operation.object;
+            let drift = (object.clone(), operation.cause);
+            if self.settled.contains(object) && self.drifting.insert(drift.clone()) {
+                self.shared.board.count(|counts| *counts.drift.entry(drift.1.to_string()).or_default() += 1);
+                self.record_deed(desired, operation);
+            }
+            if *outcome == Outcome::Done {
+                self.drifting.remove(&drift);
+            }
+            if matches!(outcome, Outcome::Failed(_) | Outcome::Done) {
+                touched.add(&operation.call);
+            }
+            let judged = match outcome {
+                Outcome::Failed(_) | Outcome::Skipped => {
+                    failed.insert(object.clone());
+                    // What was skipped or undone waits with what failed.
+                    match operation.cause {
+                        Cause::Rollback => continue,
+                        _ if *outcome == Outcome::Skipped => continue,
+                        // Done, and undone before it could be seen.
+                        _ if is_undone(outcome) => SubjectOutcome::Undone,
+                        _ => SubjectOutcome::Failed,
+                    }
+                }
+                Outcome::Planned => continue,
+                Outcome::Done if operation.cause == Cause::Rollback => continue,
+                Outcome::Done if self.settled.contains(object) => {
+                    let cause = operation.cause.to_string();
+                    self.shared.board.count(|counts| *counts.repairs.entry(cause).or_default() += 1);
+                    SubjectOutcome::Repaired
+                }
+                Outcome::Done => SubjectOutcome::Converged,
+            };
+            let fresh = Judged {
+                object: object.clone(),
+                name: InWords(operation).to_string(),
+                advice: advice(report, object, operation),
+                disruptive: operation.disruptive,
+                outcome: judged,
+            };
+            let repaired = judged == SubjectOutcome::Repaired;
+            let subject = if repaired { Subject::undone(operation) } else { Subject::of(operation) };
+            let known = subjects.entry(subject).or_insert(fresh);
+            known.disruptive |= operation.disruptive;
+            if matches!(judged, SubjectOutcome::Failed | SubjectOutcome::Undone) {
+                known.outcome = judged;
+            }
+        }
+        for note in report.servers.iter().flat_map(|server| &server.notes) {
+            if !self.settled.contains(&note.object) {
+                continue;
+            }
+            for Undone { service, network, rollout } in &note.undone {
+                let Ok(began) = rollout.parse() else { continue };
+                let judged = Judged {
+                    object: note.object.clone(),
+                    name: format!("the Swarm service {} on {}", service.name, network.name),
+                    advice: advice_for(report, &note.object, &network.name),
+                    disruptive: true,
+                    outcome: SubjectOutcome::UndoneBy(began),
+                };
+                subjects.insert(Subject::attachment(&service.id, network), judged);
+            }
+        }
+        if reachable {
+            let settled = objects(desired).into_iter();
+            self.settled.extend(settled.filter(|object| !failed.contains(object) && !held.contains(object)));
+        }
+        (subjects, touched)
+    }
+
+    /// Shows a pass. `contended`: what something keeps undoing on the server.
+    pub(super) fn show(&mut self, showing: Showing, contended: &BTreeMap<ObjectKey, Vec<Fought>>) {
+        let Showing { server, pass, took, reachable, broken, mut status, report, document, withheld, usage } = showing;
+        let (server, report) = (&server, &report);
+        if report.servers.iter().any(|it| !it.operations.is_empty()) || !reachable {
+            tracing::info!(server = %server.path(), pass, ?took, "{}", report.summary());
+        } else {
+            tracing::debug!(server = %server.path(), pass, ?took, "nothing to do");
+        }
+        for operation in report.servers.iter().flat_map(|it| &it.operations) {
+            if operation.outcome == Outcome::Planned {
+                continue;
+            }
+            if let Outcome::Failed(failure) = &operation.outcome {
+                tracing::warn!(server = %server.path(), pass, operation = %operation.operation, error = failure.message, "failed");
+            } else {
+                tracing::info!(server = %server.path(), pass, operation = %operation.operation, "{}", operation.outcome.name());
+            }
+        }
+        let finished = jiff::Timestamp::now();
+        mark_contended(&mut status.conditions, contended);
+        if let (Some(withheld), Some(conditions)) = (&withheld, status.conditions.get_mut(server)) {
+            conditions.push(Condition {
+                condition_type: APPROVAL_PENDING.into(),
+                status: ConditionStatus::True,
+                reason: Reason::MassDeletionRefused.as_str().into(),
+                message: format!("{}. {}", waiting(withheld), self.way_to_agree(withheld)).into(),
+                observed_generation: None,
+                last_transition_time: None,
+            });
+        }
+        let conditions = self.memory.conditions(server, finished, std::mem::take(&mut status.conditions));
+        if let Some(facts) = status.servers.get(server).and_then(Option::as_ref) {
+            self.memory.networks(server, facts);
+        }
+        let mut shown = ServerState::new(server, pass, finished, status, document);
+        shown.conditions = conditions;
+        shown.pending = withheld;
+        shown.usage = usage;
+        shown.broken = u32::from(broken);
+        self.shared.board.passed(server, shown, report);
+    }
+}
+
+/// The condition `Contended` on what something keeps undoing.
+fn mark_contended(conditions: &mut BTreeMap<ObjectKey, Vec<Condition>>, contended: &BTreeMap<ObjectKey, Vec<Fought>>) {
+    for (object, names) in contended {
+        if let Some(conditions) = conditions.get_mut(object) {
+            conditions.push(Condition {
+                condition_type: CONTENDED.into(),
+                status: ConditionStatus::True,
+                reason: CONTENDED.into(),
+                message: fought_over(names).into(),
+                observed_generation: None,
+                last_transition_time: None,
+            });
+        }
+    }
+}
+
+/// `3 deletions wait for an approval`
+fn waiting(withheld: &Withheld) -> String {
+    let counts = withheld.counts();
+    let verb = if counts.total() == 1 { "waits" } else { "wait" };
+    format!("{counts} {verb} for an approval")
+}
+
+/// What is said of things that something keeps undoing.
+pub(super) fn fought_over(fought: &[Fought]) -> String {
+    let names: Vec<&str> = fought.iter().map(|it| it.name.as_str()).collect();
+    let more = names.len().saturating_sub(FOUGHT);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let names = names.into_iter().take(FOUGHT).collect::<Vec<_>>().join(", ");
+    let times = fought.iter().map(|it| it.times).min().unwrap_or(FIGHT);
+    let advice: BTreeSet<&str> = fought.iter().take(FOUGHT).filter_map(|it| it.advice.as_deref()).collect();
+    let advice = advice.into_iter().map(|it| format!(" To end it, {it}.")).collect::<String>();
+    format!(
+        "Something keeps undoing what is repaired, {times} times or more within a minute: {names}{more}. It is put back each time, \
+         and after {FREE_REPAIRS} times in a row every {} seconds.{advice}",
+        LONGEST_REPAIR_WAIT.as_secs()
+    )
+}
+
+/// What a note says that keeps others from undoing it.
+fn advice(report: &Report, object: &ObjectKey, operation: &Operation) -> Option<String> {
+    let Call::UpdateService { changes, .. } = &operation.call else { return None };
+    changes.iter().find_map(|change| advice_for(report, object, &change.network.name))
+}
+
+fn advice_for(report: &Report, object: &ObjectKey, network: &str) -> Option<String> {
+    let network = format!("{network:?}");
+    let notes = report.servers.iter().flat_map(|server| &server.notes);
+    let mut lacks = notes.filter(|note| note.reason == Reason::StackFileLacks && note.object == *object);
+    lacks.find(|note| note.message.contains(&network)).and_then(|note| note.hint.clone())
+}
+
+fn is_undone(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(failure) if failure.reason == Some(Reason::Contended))
+}
+
+/// The destinations of the state and the resources on them.
+pub(super) fn objects(desired: &DesiredState) -> BTreeSet<ObjectKey> {
+    let destinations = desired.destinations().map(|(_, destination)| destination);
+    destinations.flat_map(|it| it.members.iter().map(|member| &member.resource).chain([&it.key])).cloned().collect()
+}
+
+/// Says in conditions what is wrong with the manifests, or that nothing is.
+pub(super) fn judge_manifests(manifests: &mut ManifestState, now: jiff::Timestamp) {
+    let problems = &manifests.problems;
+    let rest = match manifests.loaded {
+        Some(_) => "The last good manifests stay in force.",
+        None => "There were no good ones before, so nothing is done.",
+    };
+    let message = match (problems.first(), problems.len()) {
+        (None, _) => String::new(),
+        (Some(problem), 1) => format!("{} {rest}", sentence(problem)),
+        (Some(problem), count) => format!("{count} problems; the first: {} {rest}", sentence(problem)),
+    };
+    let valid = problems.is_empty();
+    let condition = |name: &str, holds: bool| {
+        let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
+        let same = manifests.conditions.iter().find(|it| it.condition_type == name && it.status == status);
+        Condition {
+            condition_type: name.into(),
+            status,
+            reason: if valid { "ManifestValid".into() } else { Reason::ManifestInvalid.as_str().into() },
+            message: message.as_str().into(),
+            observed_generation: Some(manifests.generation),
+            // To the second, as Kubernetes has it.
+            last_transition_time: same
+                .map_or_else(|| Some(format_smolstr!("{now:.0}")), |it| it.last_transition_time.clone()),
+        }
+    };
+    manifests.conditions = vec![condition("Ready", valid), condition("Stalled", !valid)];
+}
+
+/// The first line of a diagnostic, as a sentence.
+fn sentence(problem: &Diagnostic) -> String {
+    let text = problem.to_string();
+    let line = text.lines().next().unwrap_or_default().trim_end_matches('.');
+    format!("{line}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::api::Kind;
+
+    fn at(seconds: i64) -> jiff::Timestamp {
+        jiff::Timestamp::from_second(seconds).unwrap()
+    }
+
+    #[test]
+    fn what_something_keeps_undoing_has_a_condition_that_names_it_and_nothing_else_has() {
+        let key = |name| ObjectKey::new(Kind::Destination, "shop", name);
+        let mut conditions: BTreeMap<_, _> = ["web", "api"].map(|name| (key(name), Vec::new())).into();
+        let fought = |number| Fought { name: format!("app-{number} on web-net"), advice: None, times: FIGHT };
+        let names = (1..=7).map(fought).collect();
+        mark_contended(&mut conditions, &[(key("web"), names)].into());
+        let found = &conditions[&key("web")][0];
+        assert_eq!((found.condition_type.as_str(), found.status), ("Contended", ConditionStatus::True));
+        assert!(found.message.contains("app-1 on web-net, app-2 on web-net"), "{}", found.message);
+        assert!(found.message.contains("app-5 on web-net and 2 more."), "{}", found.message);
+        assert_eq!(conditions[&key("api")], []);
+    }
+
+    #[test]
+    fn wrong_manifests_are_a_condition_whose_time_moves_only_when_it_changes() {
+        let mut manifests = ManifestState { generation: 1, ..ManifestState::default() };
+        judge_manifests(&mut manifests, at(1));
+        let said = |manifests: &ManifestState| {
+            let [ready, stalled] = manifests.conditions.as_slice() else { panic!("two conditions") };
+            let since = stalled.last_transition_time.as_ref().map(ToString::to_string);
+            (ready.status, stalled.status, stalled.reason.to_string(), since)
+        };
+        let (yes, no) = (ConditionStatus::True, ConditionStatus::False);
+        assert_eq!(said(&manifests), (yes, no, "ManifestValid".to_owned(), Some(at(1).to_string())));
+        for time in [2, 3] {
+            manifests.problems = vec![Diagnostic::of_file("web.yaml", format!("wrong in way {time}"))];
+            judge_manifests(&mut manifests, at(time));
+            assert_eq!(said(&manifests), (no, yes, "ManifestInvalid".to_owned(), Some(at(2).to_string())));
+            assert!(manifests.conditions[0].message.contains(&format!("wrong in way {time}")));
+        }
+        manifests.problems.clear();
+        judge_manifests(&mut manifests, at(4));
+        assert_eq!(said(&manifests), (yes, no, "ManifestValid".to_owned(), Some(at(4).to_string())));
+    }
+}

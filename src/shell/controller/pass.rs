@@ -1,0 +1,260 @@
+//! One pass over one server, on a task of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use tracing::Instrument;
+
+use super::run::Shared;
+use super::subject::{Subject, is_about_any};
+use crate::core::api::ObjectKey;
+use crate::core::desired::{DesiredServer, DesiredState};
+use crate::core::observed::ContainerId;
+use crate::core::plan::cut::cut;
+use crate::core::plan::{Call, Cause, Group, Operation, Plan, Request, ServerPlan, Withheld};
+use crate::core::report::{Outcome, Report};
+use crate::shell::engine::DockerWriter;
+use crate::shell::engine::connect::{self, ConnectOptions};
+use crate::shell::engine::fence::Fence;
+use crate::shell::execute::{Writers, execute};
+use crate::shell::reconcile::{Applied, Pass};
+
+/// What one pass starts from.
+pub(super) struct Start {
+    pub(super) pass: u64,
+    /// One server.
+    pub(super) desired: DesiredState,
+    /// Of every declared server to which a way could be laid: a pass over a node of a Swarm looks at the others.
+    pub(super) writers: Arc<BTreeMap<ObjectKey, DockerWriter>>,
+    /// In place of the one that it shares with other passes.
+    pub(super) own: Option<DockerWriter>,
+    /// What waits.
+    pub(super) hold: BTreeSet<Subject>,
+    /// Destinations that their last known policy protects from pruning.
+    pub(super) protected: Arc<BTreeSet<ObjectKey>>,
+    pub(super) overlays: Arc<BTreeSet<ObjectKey>>,
+    /// Resources that are removed only after a backup.
+    pub(super) guarded: Arc<BTreeSet<ObjectKey>>,
+    /// Fingerprint of deletions that somebody has agreed to.
+    pub(super) approved: Option<String>,
+    /// The list that an approval was for, for as long as the manifests are those that it was for.
+    pub(super) agreed: Option<Arc<Withheld>>,
+    /// Resources whose containers are replaced although nothing differs.
+    pub(super) restart: BTreeSet<ObjectKey>,
+    pub(super) lane: Lane,
+    /// The lock on the server, where there are several controllers.
+    pub(super) fence: Option<Fence>,
+}
+
+/// What a pass does of its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// All that is done within moments.
+    Repairs,
+    /// What may take minutes: images, containers that have to get healthy, drains.
+    Rollout,
+}
+
+/// How a pass ended.
+pub(super) struct PassEnded {
+    pub(super) pass: u64,
+    pub(super) took: Duration,
+    /// The lock under which it was made.
+    pub(super) fence: Option<Fence>,
+    pub(super) result: Result<Done, String>,
+}
+
+/// What a pass brought.
+pub(super) struct Done {
+    pub(super) desired: DesiredState,
+    pub(super) applied: Applied,
+    pub(super) withheld: Option<Withheld>,
+    /// Planned, and left for a later pass.
+    pub(super) waiting: Vec<Operation>,
+    /// There is something for the other lane.
+    pub(super) rollout: bool,
+    /// Has the proxy look again at what was connected.
+    pub(super) refresh: Option<Group>,
+}
+
+/// One pass. A panic in it is one pass that failed, and not the end of the loop.
+pub(super) async fn run(shared: &Shared, start: Start) -> PassEnded {
+    let started = Instant::now();
+    let (pass, fence) = (start.pass, start.fence.clone());
+    let server = start.desired.servers.keys().next().map(ObjectKey::path);
+    let span = tracing::info_span!(
+        target: "otel",
+        "pass",
+        // OpenTelemetry has signed numbers only.
+        landfall.pass = i64::try_from(pass).ok(),
+        landfall.server = server,
+        otel.status_description = tracing::field::Empty
+    );
+    let result = isolated(work(shared, start)).instrument(span.clone()).await;
+    if let Err(error) = &result {
+        span.record("otel.status_description", error);
+    }
+    PassEnded { pass, took: started.elapsed(), fence, result }
+}
+
+async fn isolated<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason is known");
+        Err(format!("the pass panicked: {text}; this is a bug in Landfall"))
+    })
+}
+
+/// Observes, plans and executes one server.
+async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
+    let Start {
+        pass: _,
+        desired,
+        writers,
+        own,
+        hold,
+        protected,
+        overlays,
+        guarded,
+        approved,
+        agreed,
+        restart,
+        lane,
+        fence,
+    } = start;
+    let request = Request {
+        prune: shared.options.prune,
+        allow_mass_delete: shared.options.allow_mass_delete,
+        approved: approved.into_iter().collect(),
+        agreed,
+        protected,
+        overlays,
+        guarded,
+        restart,
+        failed_attempts: desired.servers.keys().next().map(|server| shared.attempts.of(server)).unwrap_or_default(),
+        ..Request::default()
+    };
+    let mut withheld = None;
+    let mut waiting = Vec::new();
+    let mut rollout = false;
+    let mut refresh = None;
+    let pass = Pass {
+        desired: &desired,
+        request: &request,
+        journals: shared.journals.as_ref(),
+        known: &shared.known,
+        observe: shared.options.observe,
+        execute: shared.options.execute,
+    };
+    let own = own.as_ref().filter(|_| desired.servers.len() == 1);
+    let own = |server: &DesiredServer| own.filter(|_| desired.servers.contains_key(&server.key));
+    let connect = |server: &DesiredServer| match own(server).or_else(|| writers.get(&server.key)) {
+        Some(writer) => Ok(writer.clone()),
+        // Of a Swarm whose nodes are with several controllers: what is done there for this server is done under this server's lock.
+        None => connect::writer(server, &ConnectOptions { fence: fence.clone(), ..shared.options.connect.clone() }),
+    };
+    let applied = pass
+        .apply(
+            connect,
+            |_, mut plan| {
+                withheld = plan.servers.iter_mut().find_map(|server| server.withheld.take());
+                waiting = leave_out(&mut plan, &hold);
+                let others = split(&mut plan, lane);
+                if lane == Lane::Repairs {
+                    rollout = !others.is_empty();
+                    waiting.extend(others);
+                }
+                refresh = plan.servers.iter_mut().find_map(ServerPlan::take_refresh);
+                Some(plan)
+            },
+            &(),
+        )
+        .await;
+    match applied {
+        Ok(Some(applied)) => {
+            shared.attempts.learn(&applied.report);
+            let operations = applied.report.servers.iter().flat_map(|it| &it.operations);
+            let connected = operations.filter(|it| matches!(it.operation.call, Call::ConnectEndpoint { .. }));
+            let refresh = refresh.filter(|_| connected.clone().any(|it| it.outcome == Outcome::Done));
+            Ok(Done { desired, applied, withheld, waiting, rollout, refresh })
+        }
+        Ok(None) => Err("the pass was called off".to_owned()),
+        Err(error) => Err(format!("no pass is possible: {error}")),
+    }
+}
+
+/// Has the proxy of a server look again. What goes wrong is a warning in the report; an error is a panic.
+pub(super) async fn refresh(
+    shared: &Shared,
+    server: &ObjectKey,
+    writer: DockerWriter,
+    group: Group,
+) -> Result<Report, String> {
+    let plan = Plan {
+        set: shared.options.set.clone(),
+        servers: vec![ServerPlan::of_one(server.clone(), group)],
+        notes: Vec::new(),
+    };
+    let writers: Writers = [(server.clone(), Arc::new(writer) as _)].into();
+    isolated(async { Ok(execute(&plan, &writers, &*shared.journals, &(), shared.options.execute).await) }).await
+}
+
+/// Takes what is on hold out of the plan, and what cannot be done without it.
+fn leave_out(plan: &mut Plan, hold: &BTreeSet<Subject>) -> Vec<Operation> {
+    let held = |group: &Group| is_about_any(group, hold);
+    let cut = plan.servers.iter_mut().map(|server| cut(server, held));
+    cut.flat_map(|out| out.asked.into_iter().chain(out.stranded.into_iter().map(|it| it.group)))
+        .flat_map(|group| group.operations)
+        .collect()
+}
+
+/// Takes what is for the other lane out of the plan, and returns what of it is ready to be done.
+fn split(plan: &mut Plan, lane: Lane) -> Vec<Operation> {
+    let cut = plan.servers.iter_mut().map(|server| {
+        let retiring = retiring(server);
+        let other = |group: &Group| match lane {
+            Lane::Repairs => group.is_of_workload() || waits_for(group, &retiring),
+            Lane::Rollout => !group.is_of_workload(),
+        };
+        cut(server, other)
+    });
+    cut.flat_map(|out| out.asked).flat_map(|group| group.operations).collect()
+}
+
+/// Containers that go for good with this plan.
+fn retiring(plan: &ServerPlan) -> BTreeSet<ContainerId> {
+    let operations = plan.groups.iter().flat_map(|group| &group.operations);
+    let leaving = operations.filter(|it| matches!(it.cause, Cause::Undeclared | Cause::DeletionRequested));
+    leaving
+        .filter_map(|operation| match &operation.call {
+            Call::Workload(call) => Some(call.removed()),
+            _ => None,
+        })
+        .flatten()
+        .map(|container| container.id.clone())
+        .collect()
+}
+
+/// A network goes after the containers on it that go for good, and those go in the other lane.
+fn waits_for(group: &Group, retiring: &BTreeSet<ContainerId>) -> bool {
+    let removes = group.operations.iter().any(|it| matches!(it.call, Call::RemoveNetwork { .. }));
+    removes
+        && group.operations.iter().any(
+            |it| matches!(&it.call, Call::DisconnectEndpoint { container, .. } if retiring.contains(&container.id)),
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pass_that_panics_is_a_pass_that_failed_and_says_why() {
+        let said = isolated::<()>(async { panic!("index {} is out of bounds", 7) }).await;
+        assert_eq!(said, Err("the pass panicked: index 7 is out of bounds; this is a bug in Landfall".to_owned()));
+        assert_eq!(isolated(async { Ok(7) }).await, Ok(7));
+    }
+}

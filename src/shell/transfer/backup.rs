@@ -1,0 +1,248 @@
+//! Writing an archive: dumps of a database by its own tools, or the files of volumes while nothing writes to them.
+
+use std::path::{Path, PathBuf};
+
+use futures::future::join;
+use tokio::sync::mpsc;
+
+use super::directory::{Archive, Draft, Shelf};
+use super::halt::{Halted, Record};
+use super::part::{self, Encryption, WAITING, Written};
+use super::script::Asker;
+use super::source::Resource;
+use super::volume::Helper;
+use super::{TransferError, Watch};
+use crate::core::backup::database::{Tool, Verb};
+use crate::core::backup::{Consistency, Content, DatabaseFacts, FORMAT, Manifest, Part};
+use crate::shell::engine::Writer;
+
+/// How an archive is written.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The directory with the archives of all objects.
+    pub root: PathBuf,
+    /// The state directory, for what is stopped.
+    pub state: PathBuf,
+    /// Volumes are copied while containers write to them.
+    pub live: bool,
+    pub encryption: Encryption,
+    /// So many of the object's archives stay.
+    pub keep: Option<u32>,
+    /// Space is not measured first.
+    pub unmeasured: bool,
+    /// It is what a restore replaces, and no backup.
+    pub before_restore: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Done {
+    pub archive: Archive,
+    /// Archives that were removed because there are newer ones.
+    pub removed: Vec<String>,
+}
+
+/// Writes one archive of a resource. `interrupted`: ends when the user wants it to end; what was stopped is started all the same.
+pub async fn backup(
+    engine: &dyn Writer,
+    resource: &Resource,
+    options: &Options,
+    watch: &dyn Watch,
+    interrupted: impl Future<Output = ()>,
+) -> Result<Done, TransferError> {
+    if resource.containers.is_empty() {
+        return Err(resource.absent());
+    }
+    let shelf = Shelf::of(&options.root, &resource.object);
+    let shelf = if options.before_restore { shelf.before_restore() } else { shelf };
+    let draft = shelf.begin()?;
+    let run = Run { engine, resource, options, watch, draft: &draft };
+    let manifest = match resource.engine.and_then(Tool::of) {
+        Some(tool) => tokio::select! {
+            dumped = run.dump(tool) => dumped?,
+            () = interrupted => return Err(TransferError::Interrupted),
+        },
+        None => run.copy(interrupted).await?,
+    };
+    let archive = draft.complete(manifest)?;
+    let removed = shelf.prune(options.keep)?;
+    Ok(Done { archive, removed })
+}
+
+struct Run<'a> {
+    engine: &'a dyn Writer,
+    resource: &'a Resource,
+    options: &'a Options,
+    watch: &'a dyn Watch,
+    draft: &'a Draft,
+}
+
+impl Run<'_> {
+    fn manifest(
+        &self,
+        consistency: Consistency,
+        database: Option<DatabaseFacts>,
+        parts: Vec<Part>,
+        warnings: Vec<String>,
+    ) -> Manifest {
+        Manifest {
+            format: FORMAT.to_owned(),
+            object: self.resource.object.to_string(),
+            server: self.resource.server.path(),
+            created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            consistency,
+            database,
+            parts,
+            warnings,
+        }
+    }
+
+    async fn dump(&self, tool: Tool) -> Result<Manifest, TransferError> {
+        let detail = self.resource.database()?;
+        let container = &detail.container;
+        let asker = Asker { engine: self.engine, container: &container.id, tool, name: &container.name };
+        self.watch.step("asking the database");
+        let server_version = asker.ask(Verb::Version).await?.into_iter().next().unwrap_or_default();
+        let size = asker.ask(Verb::Size).await?.first().and_then(|line| line.trim().parse().ok());
+        self.has_room(size)?;
+        let tables = asker.ask(Verb::Tables).await?;
+        let databases = asker.ask(Verb::Databases).await?;
+        let mut parts = Vec::new();
+        if tool.has_globals {
+            parts.push(self.dumped(&asker, Verb::Globals, "", "globals.sql.zst", Content::Globals).await?);
+        }
+        for (number, database) in databases.into_iter().enumerate() {
+            let file = format!("database-{number}.{}.zst", tool.extension);
+            let content = Content::Dump { database: database.clone() };
+            parts.push(self.dumped(&asker, Verb::Dump, &database, &file, content).await?);
+        }
+        let facts = self.resource.engine.map(|engine| DatabaseFacts {
+            engine,
+            server_version,
+            image: container.image.clone(),
+            tables,
+        });
+        Ok(self.manifest(Consistency::Snapshot, facts, parts, Vec::new()))
+    }
+
+    async fn dumped(
+        &self,
+        asker: &Asker<'_>,
+        verb: Verb,
+        database: &str,
+        file: &str,
+        content: Content,
+    ) -> Result<Part, TransferError> {
+        self.watch.step(&format!("dumping {}", content.describe()));
+        let (to, mut through) = mpsc::channel::<hyper::body::Bytes>(WAITING);
+        let (on, from) = mpsc::channel(WAITING);
+        let count = async {
+            while let Some(piece) = through.recv().await {
+                self.watch.moved(piece.len() as u64);
+                if on.send(piece).await.is_err() {
+                    break;
+                }
+            }
+            drop(on);
+            // The tool has to learn that nobody takes what it prints.
+            drop(through);
+        };
+        let writing = part::write(self.draft.path().join(file), from, self.options.encryption.clone(), false);
+        let ((dumped, ()), written) = join(join(asker.run(verb, database, None, to), count), writing).await;
+        // Why the disk would not take it says more than that the tool was cut off.
+        let written = written?;
+        dumped?;
+        Ok(written.part(file.to_owned(), content, &self.options.encryption))
+    }
+
+    async fn copy(&self, interrupted: impl Future<Output = ()>) -> Result<Manifest, TransferError> {
+        let Resource { object, volumes, others, not_covered, .. } = self.resource;
+        if volumes.is_empty() {
+            return Err(TransferError::failed(
+                format!("{object} has no volumes: there is no data to copy"),
+                "what is written into a container itself goes with the container",
+            ));
+        }
+        let mut warnings: Vec<String> = not_covered.iter().map(|what| format!("not in the archive: {what}")).collect();
+        if let Some((container, volume)) = others.first().filter(|_| !self.options.live) {
+            return Err(TransferError::refused(
+                format!("{container}, which is not of {object}, runs and writes to the volume {volume}"),
+                "stop it, or copy while it writes with --live",
+            ));
+        }
+        self.has_room(self.size().await)?;
+        let halted = Halted::of(self.resource);
+        if self.options.live || halted.containers.is_empty() {
+            let consistency = if halted.containers.is_empty() && others.is_empty() {
+                Consistency::Stopped
+            } else {
+                warnings.push("copied while containers wrote: files may be of different moments".to_owned());
+                Consistency::Live
+            };
+            let parts = tokio::select! {
+                parts = self.volumes() => parts?,
+                () = interrupted => return Err(TransferError::Interrupted),
+            };
+            return Ok(self.manifest(consistency, None, parts, warnings));
+        }
+        self.resource.can_be_stopped()?;
+        let record = Record::write(&self.options.state, halted)?;
+        let copied = tokio::select! {
+            copied = record.while_stopped(self.engine, self.watch, self.volumes()) => copied,
+            () = interrupted => Err(TransferError::Interrupted),
+        };
+        record.start(self.engine, self.watch).await?;
+        Ok(self.manifest(Consistency::Stopped, None, copied?, warnings))
+    }
+
+    async fn volumes(&self) -> Result<Vec<Part>, TransferError> {
+        let mut parts = Vec::new();
+        for (number, (name, volume)) in self.resource.volumes.iter().enumerate() {
+            self.watch.step(&format!("copying volume {name}"));
+            let file = format!("volume-{number}.tar.zst");
+            let helper = Helper::make(self.engine, name, &volume.image, false).await?;
+            let (to, from) = mpsc::channel(WAITING);
+            let writing = part::write(self.draft.path().join(&file), from, self.options.encryption.clone(), true);
+            let (sent, written) = join(helper.send(to, self.watch), writing).await;
+            helper.remove().await?;
+            sent?;
+            let mut written: Written = written?;
+            let tree = written.tree.take().unwrap_or_default();
+            let content = Content::Volume { name: name.clone(), entries: tree.entries, tree: tree.digest };
+            parts.push(written.part(file, content, &self.options.encryption));
+        }
+        Ok(parts)
+    }
+
+    /// Bytes that the volumes take.
+    async fn size(&self) -> Option<u64> {
+        if self.options.unmeasured {
+            return None;
+        }
+        self.watch.step("measuring the volumes");
+        // Without it the copy is tried.
+        let sizes = self.engine.volume_sizes().await.ok()?;
+        Some(self.resource.volumes.keys().filter_map(|name| sizes.get(name)).sum())
+    }
+
+    /// Compared with what the data takes uncompressed, which an archive does not exceed.
+    fn has_room(&self, size: Option<u64>) -> Result<(), TransferError> {
+        let (Some(size), Some(free)) = (size.filter(|_| !self.options.unmeasured), self.draft.free()) else {
+            return Ok(());
+        };
+        if size <= free {
+            return Ok(());
+        }
+        let mebibytes = |bytes: u64| bytes >> 20;
+        Err(TransferError::failed(
+            format!(
+                "there are {} MiB of data, and {} has room for {} MiB",
+                mebibytes(size),
+                self.draft.path().parent().unwrap_or(Path::new("")).display(),
+                mebibytes(free)
+            ),
+            "free some space, name another directory with --to, or leave it to compression with --no-space-check",
+        ))
+    }
+}

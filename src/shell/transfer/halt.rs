@@ -1,0 +1,251 @@
+//! Containers that are stopped for a copy, and that are started again whatever becomes of it.
+//!
+//! The record is on disk before anything is stopped, and locked by the process that will start it again. One that is not locked was left by a
+//! process that is no more.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::source::Resource;
+use super::volume::{HELPER, create};
+use super::{TransferError, Watch};
+use crate::core::api::ObjectKey;
+use crate::core::observed::ContainerId;
+use crate::core::workload::identity::{HELD_UNTIL, HOLDS, MOVED_TO, holds};
+use crate::shell::engine::{EngineErrorKind, Writer};
+
+const DIRECTORY: &str = "halted";
+const LARGEST: u64 = 1 << 20;
+/// Longest copy for which a controller leaves containers stopped.
+const HELD: Duration = Duration::from_secs(12 * 3600);
+/// The same for what was moved: until the manifests say so, and it goes.
+const MOVED: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What was stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halted {
+    /// The resource that is copied.
+    pub object: ObjectKey,
+    pub server: ObjectKey,
+    pub containers: Vec<HaltedContainer>,
+    /// An image of the server, for the container that keeps others from starting them.
+    pub image: String,
+    /// What that container is called.
+    pub holder: String,
+    /// Where the resource is moved to. They stay stopped once that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_to: Option<String>,
+}
+
+impl Halted {
+    /// Of those that run.
+    pub fn of(resource: &Resource) -> Self {
+        let running = resource.containers.iter().filter(|it| it.container.state.is_live());
+        Self {
+            object: resource.object.clone(),
+            server: resource.server.clone(),
+            containers: running
+                .map(|it| HaltedContainer { id: it.container.id.clone(), name: it.container.name.clone() })
+                .collect(),
+            image: resource.containers.first().map(|it| it.config.image_id.clone()).unwrap_or_default(),
+            holder: format!("landfall-hold-{}", cuid2::create_id()),
+            moved_to: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HaltedContainer {
+    pub id: ContainerId,
+    pub name: String,
+}
+
+/// A record, and the lock on it.
+#[derive(Debug)]
+pub struct Record {
+    pub halted: Halted,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Record {
+    /// Durable when it returns.
+    pub fn write(state: &Path, halted: Halted) -> Result<Self, TransferError> {
+        let directory = state.join(DIRECTORY);
+        fs::create_dir_all(&directory).map_err(TransferError::file("making", &directory))?;
+        let name = cuid2::create_id();
+        let path = directory.join(format!("{name}.json"));
+        let unnamed = directory.join(format!(".{name}"));
+        let write = || {
+            let mut file = File::create_new(&unnamed)?;
+            file.try_lock().map_err(io::Error::from)?;
+            file.write_all(serde_json::to_string(&halted)?.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&unnamed, &path)?;
+            File::open(&directory)?.sync_all()?;
+            Ok(file)
+        };
+        let lock = write().map_err(TransferError::file("writing", &path))?;
+        Ok(Self { halted, path, _lock: lock })
+    }
+
+    /// Records that processes have left behind which are no more, each locked from now on.
+    pub fn left_behind(state: &Path) -> Result<Vec<Self>, TransferError> {
+        let directory = state.join(DIRECTORY);
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(TransferError::file("listing", &directory)(error)),
+        };
+        let mut records = Vec::new();
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.extension().is_none_or(|it| it != "json") {
+                continue;
+            }
+            let failed = |error| TransferError::file("reading", &path)(error);
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            let mut text = String::new();
+            (&file).take(LARGEST).read_to_string(&mut text).map_err(failed)?;
+            let halted = serde_json::from_str(&text).map_err(|error| failed(io::Error::other(error)))?;
+            records.push(Self { halted, path, _lock: file });
+        }
+        Ok(records)
+    }
+
+    /// Stops what is on record, and keeps a controller from starting it again.
+    pub async fn stop(&self, engine: &dyn Writer, watch: &dyn Watch) -> Result<(), TransferError> {
+        let Halted { containers, image, holder, moved_to, .. } = &self.halted;
+        if containers.is_empty() {
+            return Ok(());
+        }
+        // One that a restore without success has left goes.
+        for other in engine.containers().await? {
+            if containers.iter().any(|it| holds(&other.labels, it.id.as_str())) {
+                engine.discard_container(&other.id).await?;
+            }
+        }
+        let until = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let until = until + if moved_to.is_some() { MOVED } else { HELD };
+        let ids: Vec<&str> = containers.iter().map(|it| it.id.as_str()).collect();
+        let mut labels = BTreeMap::from([
+            (HELPER.to_owned(), "hold".to_owned()),
+            (HOLDS.to_owned(), ids.join(",")),
+            (HELD_UNTIL.to_owned(), until.as_secs().to_string()),
+        ]);
+        labels.extend(moved_to.iter().map(|to| (MOVED_TO.to_owned(), to.clone())));
+        create(engine, holder.clone(), labels, image, Vec::new(), None).await?;
+        for container in &self.halted.containers {
+            watch.step(&format!("stopping {}", container.name));
+            engine.stop_container(&container.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Does something while all of it is stopped, which is an error if that did not last.
+    pub async fn while_stopped<T>(
+        &self,
+        engine: &dyn Writer,
+        watch: &dyn Watch,
+        work: impl Future<Output = Result<T, TransferError>>,
+    ) -> Result<T, TransferError> {
+        self.stop(engine, watch).await?;
+        let before = self.starts(engine).await?;
+        let done = work.await?;
+        if self.starts(engine).await? != before {
+            return Err(TransferError::failed(
+                "something started a container again while its volumes were copied",
+                "suspend the resource in `landfall run`, or copy while it runs with --live",
+            ));
+        }
+        Ok(done)
+    }
+
+    /// When each of them was last started, and whether it runs.
+    async fn starts(&self, engine: &dyn Writer) -> Result<Vec<(ContainerId, String, bool)>, TransferError> {
+        let mut starts = Vec::new();
+        for container in &self.halted.containers {
+            let Some(detail) = engine.workload(&container.id).await? else { continue };
+            starts.push((container.id.clone(), detail.config.started, detail.container.state.is_live()));
+        }
+        Ok(starts)
+    }
+
+    /// Starts everything that is on record again and forgets it. What cannot be started stays on record.
+    pub async fn start(self, engine: &dyn Writer, watch: &dyn Watch) -> Result<(), TransferError> {
+        let mut failure = None;
+        for container in &self.halted.containers {
+            watch.step(&format!("starting {}", container.name));
+            match engine.start_container(&container.id).await {
+                Ok(()) => {}
+                // Whoever removed it meanwhile knows why.
+                Err(error) if error.kind == EngineErrorKind::NotFound => {}
+                Err(error) => failure = Some(error),
+            }
+        }
+        if let Some(error) = failure {
+            return Err(error.into());
+        }
+        self.let_go(engine).await?;
+        fs::remove_file(&self.path).map_err(TransferError::file("removing", &self.path))
+    }
+
+    /// Removes the container that keeps others from starting them.
+    async fn let_go(&self, engine: &dyn Writer) -> Result<(), TransferError> {
+        if self.halted.containers.is_empty() {
+            return Ok(());
+        }
+        for container in engine.containers().await?.iter().filter(|it| it.name == self.halted.holder) {
+            engine.discard_container(&container.id).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Record {
+    /// They stay stopped, and a controller does not start them either as long as that counts.
+    pub fn forget(self) -> Result<(), TransferError> {
+        fs::remove_file(&self.path).map_err(TransferError::file("removing", &self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::api::Kind;
+
+    #[test]
+    fn a_record_is_found_once_its_process_is_no_more_and_not_before() {
+        let state = tempfile::tempdir().unwrap();
+        let halted = Halted {
+            object: ObjectKey::new(Kind::Application, "shop", "web"),
+            server: ObjectKey::new(Kind::Server, "default", "edge"),
+            containers: Vec::new(),
+            image: String::new(),
+            holder: String::new(),
+            moved_to: None,
+        };
+        assert!(Record::left_behind(state.path()).unwrap().is_empty());
+        let record = Record::write(state.path(), halted.clone()).unwrap();
+        assert!(Record::left_behind(state.path()).unwrap().is_empty());
+        // The kernel lets go of the lock as it does when the process is killed.
+        drop(record);
+        let found = Record::left_behind(state.path()).unwrap();
+        assert_eq!(found.iter().map(|it| &it.halted).collect::<Vec<_>>(), [&halted]);
+        assert!(Record::left_behind(state.path()).unwrap().is_empty(), "one process deals with it");
+    }
+}

@@ -1,0 +1,315 @@
+//! The board as it is read: every declared object with what there is of it. The API and the page are two ways to write this down.
+
+use std::collections::BTreeMap;
+
+use crate::core::api::{Condition, ConditionStatus, Kind, ObjectKey};
+use crate::core::desired::{DesiredDestination, DesiredServer};
+use crate::core::plan::facts::{DestinationFacts, ServerFacts};
+use crate::core::report::json::{Document, FORMAT_VERSION, NoteDocument, OperationDocument, ServerDocument, Summary};
+pub(super) use crate::core::standing::{Standing, Tally};
+use crate::shell::controller::board::{Content, Digest, ServerState};
+
+/// A moment of the board.
+pub(super) struct View {
+    content: Content,
+}
+
+/// A declared server.
+#[derive(Clone, Copy)]
+pub(super) struct ServerView<'a> {
+    pub(super) declared: &'a DesiredServer,
+    /// `None`: not looked at yet.
+    pub(super) state: Option<&'a ServerState>,
+}
+
+impl<'a> ServerView<'a> {
+    pub(super) fn facts(&self) -> Option<&'a ServerFacts> {
+        self.state?.facts.as_ref()
+    }
+
+    pub(super) fn conditions(&self, object: &ObjectKey) -> &'a [Condition] {
+        self.state.and_then(|state| state.conditions.get(object)).map_or(&[], AsRef::as_ref)
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing::of(self.conditions(&self.declared.key))
+    }
+
+    /// What was counted of it when its last pass ended, unless something else is declared since.
+    fn digest(&self) -> Option<&'a Digest> {
+        let digest = self.state?.digest.as_ref()?;
+        std::ptr::eq(&raw const *digest.of, self.declared).then_some(digest)
+    }
+
+    /// How its destinations stand.
+    pub(super) fn tally(self) -> Tally {
+        match self.digest() {
+            Some(digest) => digest.destinations,
+            None => Tally::count(self.destinations().map(|destination| destination.conditions())),
+        }
+    }
+
+    /// Whether it, or something on it, is that object.
+    pub(super) fn declares(&self, object: &ObjectKey) -> bool {
+        match (self.digest(), self.state) {
+            (Some(_), Some(state)) => state.conditions.contains_key(object),
+            _ => {
+                let of = |it: &DesiredDestination| {
+                    it.key == *object || it.members.iter().any(|member| member.resource == *object)
+                };
+                self.declared.key == *object || self.declared.destinations.iter().any(of)
+            }
+        }
+    }
+
+    pub(super) fn destinations(self) -> impl Iterator<Item = DestinationView<'a>> {
+        self.declared.destinations.iter().map(move |declared| DestinationView { server: self, declared })
+    }
+}
+
+/// A declared destination.
+#[derive(Clone, Copy)]
+pub(super) struct DestinationView<'a> {
+    pub(super) server: ServerView<'a>,
+    pub(super) declared: &'a DesiredDestination,
+}
+
+impl<'a> DestinationView<'a> {
+    pub(super) fn key(&self) -> &'a ObjectKey {
+        &self.declared.key
+    }
+
+    /// `None`: the server was not observed.
+    pub(super) fn facts(&self) -> Option<&'a DestinationFacts> {
+        let all = &self.server.facts()?.destinations;
+        let at = all.binary_search_by(|(key, _)| key.cmp(&self.declared.key)).ok()?;
+        Some(&all[at].1)
+    }
+
+    pub(super) fn conditions(&self) -> &'a [Condition] {
+        self.server.conditions(&self.declared.key)
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing::of(self.conditions())
+    }
+
+    /// As declared, or `<server>-<network>` once the network has a name.
+    pub(super) fn display_name(&self) -> Option<String> {
+        self.declared.display_name.clone().or_else(|| {
+            let present = self.facts().and_then(|facts| facts.network.as_ref()).map(|network| network.name.as_str());
+            let network = present.or(self.declared.network.name.as_deref())?;
+            Some(format!("{}-{network}", self.server.declared.key.name))
+        })
+    }
+
+    /// Whether one of the names that belong to it holds the text.
+    fn mentions(&self, text: &str) -> bool {
+        let holds = |name: &str| name.to_lowercase().contains(text);
+        let declared = self.declared;
+        holds(&declared.key.path())
+            || declared.display_name.as_deref().is_some_and(holds)
+            || declared.network.name.as_deref().is_some_and(holds)
+            || holds(&self.server.declared.key.path())
+            || declared.members.iter().any(|member| holds(&member.resource.to_string()))
+            || self.facts().is_some_and(|facts| {
+                facts.network.as_ref().is_some_and(|network| holds(&network.name))
+                    || facts.members.iter().any(|member| holds(&member.endpoint.container))
+                    || facts.unmanaged.iter().any(|endpoint| holds(&endpoint.container))
+            })
+    }
+}
+
+/// A declared resource: an application, a database or a service.
+pub(super) struct ResourceView<'a> {
+    pub(super) key: &'a ObjectKey,
+    pub(super) destinations: Vec<DestinationView<'a>>,
+}
+
+impl ResourceView<'_> {
+    /// A resource on several servers stands as it stands where it stands worst.
+    pub(super) fn conditions(&self) -> Vec<Condition> {
+        let mut worst: Vec<Condition> = Vec::new();
+        for condition in self.destinations.iter().flat_map(|it| it.server.conditions(self.key)) {
+            match worst.iter_mut().find(|it| it.condition_type == condition.condition_type) {
+                Some(known) if badness(condition) > badness(known) => known.clone_from(condition),
+                Some(_) => {}
+                None => worst.push(condition.clone()),
+            }
+        }
+        worst
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing::of(&self.conditions())
+    }
+}
+
+fn badness(condition: &Condition) -> u8 {
+    let good = match condition.condition_type.as_str() {
+        "Reconciling" | "Stalled" | "Progressing" => ConditionStatus::False,
+        _ => ConditionStatus::True,
+    };
+    match condition.status {
+        status if status == good => 0,
+        ConditionStatus::Unknown => 1,
+        _ => 2,
+    }
+}
+
+/// Which of the objects are asked for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Filter {
+    /// Lower case.
+    pub(super) text: String,
+    /// `namespace/name`
+    pub(super) server: Option<String>,
+    pub(super) standing: Vec<Standing>,
+}
+
+impl Filter {
+    /// Whether it leaves anything out.
+    pub(super) fn is_narrow(&self) -> bool {
+        !self.text.is_empty() || self.server.is_some() || !self.standing.is_empty()
+    }
+
+    pub(super) fn takes(&self, destination: &DestinationView<'_>) -> bool {
+        self.server.as_ref().is_none_or(|server| destination.server.declared.key.path() == *server)
+            && (self.standing.is_empty() || self.standing.contains(&destination.standing()))
+            && (self.text.is_empty() || destination.mentions(&self.text))
+    }
+
+    pub(super) fn takes_resource(&self, resource: &ResourceView<'_>) -> bool {
+        let on = |server: &String| resource.destinations.iter().any(|it| it.server.declared.key.path() == *server);
+        self.server.as_ref().is_none_or(on)
+            && (self.standing.is_empty() || self.standing.contains(&resource.standing()))
+            && (self.text.is_empty() || resource.key.to_string().to_lowercase().contains(&self.text))
+    }
+}
+
+impl View {
+    pub(super) fn new(content: Content) -> Self {
+        Self { content }
+    }
+
+    pub(super) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    pub(super) fn servers(&self) -> impl Iterator<Item = ServerView<'_>> {
+        self.content.declared.servers.values().map(|declared| self.view(declared))
+    }
+
+    pub(super) fn server(&self, key: &ObjectKey) -> Option<ServerView<'_>> {
+        self.content.declared.servers.get(key).map(|declared| self.view(declared))
+    }
+
+    fn view<'a>(&'a self, declared: &'a DesiredServer) -> ServerView<'a> {
+        ServerView { declared, state: self.content.servers.get(&declared.key.path()).map(AsRef::as_ref) }
+    }
+
+    pub(super) fn destinations(&self) -> impl Iterator<Item = DestinationView<'_>> {
+        self.servers().flat_map(ServerView::destinations)
+    }
+
+    pub(super) fn destination(&self, key: &ObjectKey) -> Option<DestinationView<'_>> {
+        let server = self.servers().find(|server| server.declares(key))?;
+        server.destinations().find(|destination| destination.declared.key == *key)
+    }
+
+    /// In the order of their keys.
+    pub(super) fn resources(&self) -> Vec<ResourceView<'_>> {
+        resources(self.destinations(), |_| true)
+    }
+
+    pub(super) fn resource(&self, key: &ObjectKey) -> Option<ResourceView<'_>> {
+        let servers = self.servers().filter(|server| server.declares(key));
+        resources(servers.flat_map(ServerView::destinations), |resource| resource == key).pop()
+    }
+
+    /// Objects that somebody has to look at although they may be connected, each with the path of its server.
+    pub(super) fn attention(&self) -> impl Iterator<Item = (&str, &ObjectKey, &[Condition])> {
+        self.content.servers.iter().flat_map(|(server, state)| {
+            let objects = state.digest.iter().flat_map(|digest| &digest.attention);
+            objects.filter_map(move |object| Some((server.as_str(), object, state.conditions.get(object)?.as_ref())))
+        })
+    }
+
+    /// How the destinations of each server stand.
+    pub(super) fn standing(&self) -> BTreeMap<String, Tally> {
+        self.servers().map(|server| (server.declared.key.path(), server.tally())).collect()
+    }
+
+    pub(super) fn total(&self) -> Tally {
+        let mut total = Tally::default();
+        self.servers().for_each(|server| total.add(server.tally()));
+        total
+    }
+
+    /// What is not as declared.
+    pub(super) fn operations(&self) -> impl Iterator<Item = &OperationDocument> {
+        let reports = self.servers().filter_map(|server| Some(&server.state?.report));
+        reports.flat_map(|report| &report.operations).filter(|operation| operation.outcome != "Done")
+    }
+
+    /// What is not done and why.
+    pub(super) fn notes(&self) -> Vec<&NoteDocument> {
+        let mut notes: Vec<&NoteDocument> = Vec::new();
+        for note in self.servers().filter_map(|server| Some(&server.state?.report)).flat_map(|report| &report.notes) {
+            // What concerns no single server is in the report of each.
+            if note.server.is_some() || !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+        notes
+    }
+
+    /// What is not as declared, and what is not done and why: as `diff -o json` has it.
+    pub(super) fn diff(&self) -> Document {
+        let mut document = Document {
+            format_version: FORMAT_VERSION,
+            set: self.content.set.clone(),
+            revision: self.servers().find_map(|server| server.state?.report.revision.clone()),
+            servers: Vec::new(),
+            operations: Vec::new(),
+            notes: Vec::new(),
+            prune: Vec::new(),
+            summary: Summary { operations: 0, refused: 0, unreachable: 0, failed: 0 },
+        };
+        for server in self.servers() {
+            let Some(state) = server.state else {
+                let name = server.declared.key.path();
+                document.servers.push(ServerDocument { name, reachable: false, server_type: None });
+                continue;
+            };
+            document.servers.extend(state.report.servers.iter().cloned());
+        }
+        document.operations.extend(self.operations().cloned());
+        document.notes.extend(self.notes().into_iter().cloned());
+        let summary = &mut document.summary;
+        summary.operations = document.operations.len();
+        summary.failed = document.operations.iter().filter(|operation| operation.outcome == "Failed").count();
+        summary.refused =
+            document.notes.iter().filter(|note| note.kind == crate::core::plan::NoteKind::Refused).count();
+        summary.unreachable = document.servers.iter().filter(|server| !server.reachable).count();
+        document
+    }
+}
+
+fn resources<'a>(
+    destinations: impl Iterator<Item = DestinationView<'a>>,
+    takes: impl Fn(&ObjectKey) -> bool,
+) -> Vec<ResourceView<'a>> {
+    let mut found: BTreeMap<&ObjectKey, Vec<DestinationView<'_>>> = BTreeMap::new();
+    for destination in destinations {
+        for member in destination.declared.members.iter().filter(|member| takes(&member.resource)) {
+            found.entry(&member.resource).or_default().push(destination);
+        }
+    }
+    found.into_iter().map(|(key, destinations)| ResourceView { key, destinations }).collect()
+}
+
+/// `destination`, `Destination`, `application`, …
+pub(super) fn kind(text: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text))
+}
