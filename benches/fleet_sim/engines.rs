@@ -39,7 +39,7 @@ fn network(number: usize) -> Value {
 /// Where a container is, and under which names where an inspection tells them.
 fn endpoints(number: usize, inspected: bool) -> Value {
     let on = number % DESTINATIONS;
-    let aliases = inspected.then(|| json!([format!("app-{number}"), format!("app-{on}.internal")]));
+    let aliases = inspected.then(|| json!([format!("app-{number}"), format!("app-{number}.internal")]));
     json!({ format!("net-{on}"): {
         "IPAMConfig": inspected.then(|| json!({})), "Links": null, "Aliases": aliases, "DriverOpts": null, "GwPriority": 0,
         "NetworkID": id('a', HOLE, on), "EndpointID": id('e', HOLE, number), "Gateway": format!("10.1.{on}.1"),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use crate::core::api::{Condition, ConditionStatus, Kind, ObjectKey};
+use crate::core::api::{Condition, ConditionStatus, Kind, ObjectKey, Statement};
 use crate::core::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::core::observed::{Observations, Unobserved};
 use crate::core::plan::facts::{DestinationFacts, EndpointFacts, MemberFacts, SERVICE, ServerFacts, facts};
@@ -180,14 +180,14 @@ impl<'a> Digest<'a> {
 }
 
 fn condition(condition_type: &str, status: ConditionStatus, reason: &str, message: impl Into<SmolStr>) -> Condition {
-    Condition {
+    Condition::from(Statement {
         condition_type: condition_type.into(),
         status,
         reason: reason.into(),
         message: message.into(),
         observed_generation: None,
         last_transition_time: None,
-    }
+    })
 }
 
 fn truth(holds: bool) -> ConditionStatus {

@@ -8,6 +8,7 @@ pub mod execute;
 pub mod git;
 pub mod ids;
 pub mod observe;
+pub mod packed;
 pub(crate) mod post;
 pub(crate) mod program;
 pub mod reconcile;

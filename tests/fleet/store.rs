@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use landfall::core::api::{Condition, ConditionStatus, DeletionPolicy, Kind, ObjectKey};
+use landfall::core::api::{Condition, ConditionStatus, DeletionPolicy, Kind, ObjectKey, Statement};
 use landfall::core::plan::{Journal, JournalPurpose, NetworkCreate};
 use landfall::shell::store::etcd::keeper::{self, Joining};
 use landfall::shell::store::etcd::live::Keys;
@@ -171,14 +171,14 @@ async fn the_history_of_two_controllers_is_one_and_what_is_known_of_an_object_is
         let on = server(name);
         let mut record =
             ObjectRecord { declared: true, generation: 1, fingerprint: "f".to_owned(), ..ObjectRecord::default() };
-        let ready = Condition {
+        let ready = Condition::from(Statement {
             condition_type: "Ready".into(),
             status: ConditionStatus::True,
             reason: "Fine".into(),
             message: name.into(),
             observed_generation: None,
             last_transition_time: None,
-        };
+        });
         record.conditions.insert(&on.path(), vec![ready].into());
         let batch = Batch {
             passes: vec![pass(&on, 1)],

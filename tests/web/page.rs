@@ -385,14 +385,14 @@ fn the_picture_says_how_everything_is() {
     served.board.update(|board| {
         let state = Arc::make_mut(board.servers.get_mut("default/edge-007").unwrap());
         let conditions = state.conditions.get_mut(&"Application/shop/fought".parse().unwrap()).unwrap();
-        let fought = landfall::core::api::Condition {
+        let fought = landfall::core::api::Condition::from(landfall::core::api::Statement {
             condition_type: "Contended".into(),
             status: landfall::core::api::ConditionStatus::True,
             reason: "Contended".into(),
             message: "fought on fought-net is undone again and again".into(),
             observed_generation: None,
             last_transition_time: None,
-        };
+        });
         *conditions = conditions.iter().cloned().chain([fought]).collect();
         let declared = board.declared.servers.values().find(|it| it.key.path() == "default/edge-007").unwrap();
         state.digest = Some(Digest::new(declared, &state.conditions));

@@ -10,7 +10,7 @@ pub mod schema;
 pub mod server;
 pub mod workload;
 
-pub use condition::{Condition, ConditionStatus};
+pub use condition::{Condition, ConditionStatus, Statement};
 pub use destination::{
     DeletionPolicy, DestinationSpec, DestinationType, Membership, NetworkSpec, Replacement, SubnetSpec, Subnets,
 };

@@ -1328,10 +1328,13 @@ impl<'a> Resolver<'a> {
         for placed in self.destinations.into_values() {
             let mut destination = placed.destination;
             destination.members.sort_by(|a, b| a.resource.cmp(&b.resource));
+            // Most have one, and a vector that grows begins with room for four.
+            destination.members.shrink_to_fit();
             if let Some(server) = servers.get_mut(&placed.server) {
                 server.destinations.push(destination);
             }
         }
+        servers.values_mut().for_each(|server| server.destinations.shrink_to_fit());
         servers.into_iter().map(|(key, server)| (key, Arc::new(server))).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! What there is of the declared objects at present, seen as the planner sees it. It says what is, not what to make of it.
 
-use serde::Serialize;
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::host::Attached;
 use super::member::Members;
@@ -15,7 +16,7 @@ use crate::core::observed::{
 };
 
 /// A server and what is on it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerFacts {
     #[serde(rename = "type")]
@@ -32,7 +33,7 @@ pub struct ServerFacts {
     pub destinations: Vec<(ObjectKey, DestinationFacts)>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EngineFacts {
     /// Host name.
@@ -40,7 +41,7 @@ pub struct EngineFacts {
     pub version: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerProxyFacts {
     /// Name of the container or the Swarm service.
@@ -50,7 +51,7 @@ pub struct ServerProxyFacts {
 }
 
 /// A destination and what is on it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DestinationFacts {
     #[serde(rename = "type")]
@@ -69,7 +70,7 @@ pub struct DestinationFacts {
     pub unmanaged: Vec<EndpointFacts>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkFacts {
     pub name: String,
@@ -86,7 +87,7 @@ pub struct NetworkFacts {
     pub adopted: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SubnetFacts {
     pub subnet: String,
@@ -96,7 +97,7 @@ pub struct SubnetFacts {
     pub ip_range: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberFacts {
     pub resource: ObjectKey,
@@ -107,7 +108,7 @@ pub struct MemberFacts {
 }
 
 /// A declared member that is waited for.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MissingFacts {
     pub resource: ObjectKey,
@@ -116,20 +117,58 @@ pub struct MissingFacts {
     pub container: Option<String>,
 }
 
+/// One of a few words of the Engine's API. A name of its own, for serde would borrow a `&str` from its input.
+pub type Word = &'static str;
+
+fn state_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    if word == SERVICE {
+        return Ok(SERVICE);
+    }
+    ContainerState::deserialize(word.as_str().into_deserializer()).map(ContainerState::as_str)
+}
+
+fn health_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Word>, D::Error> {
+    Ok(Option::<Health>::deserialize(deserializer)?.map(Health::as_str))
+}
+
+/// Which kind of network a destination was seen to have, and whether it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkUse {
+    pub destination: ObjectKey,
+    pub network_type: DestinationType,
+    pub is_unused: bool,
+}
+
+impl ServerFacts {
+    /// Of the destinations whose network exists.
+    pub fn uses(&self) -> Vec<NetworkUse> {
+        let existing = self.destinations.iter().filter(|(_, facts)| facts.network.is_some());
+        existing
+            .map(|(key, facts)| NetworkUse {
+                destination: key.clone(),
+                network_type: facts.destination_type,
+                is_unused: facts.is_unused(),
+            })
+            .collect()
+    }
+}
+
 /// A container, or a Swarm service, and how it is on the network.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointFacts {
     /// Its name.
     pub container: String,
     /// Of the container; empty for a service.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub container_id: String,
     /// Empty while it is not on the network, or does not run.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub endpoint_id: String,
     /// As the daemon says; `service` of a Swarm service.
-    pub state: &'static str,
+    #[serde(deserialize_with = "state_word")]
+    pub state: Word,
     /// Of a Swarm service, where the engine counts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks: Option<TaskCount>,
@@ -137,16 +176,16 @@ pub struct EndpointFacts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
     /// What its health check says, where it has one and runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub health: Option<&'static str>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "health_word")]
+    pub health: Option<Word>,
     pub connected: bool,
-    #[serde(skip_serializing_if = "String::is_empty", rename = "ipv4Address")]
+    #[serde(default, skip_serializing_if = "String::is_empty", rename = "ipv4Address")]
     pub ipv4_address: String,
-    #[serde(skip_serializing_if = "String::is_empty", rename = "ipv6Address")]
+    #[serde(default, skip_serializing_if = "String::is_empty", rename = "ipv6Address")]
     pub ipv6_address: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac_address: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
     /// Of one that no resource declares any more: the resource, or `Proxy`, that Landfall connected it for. It stays until another takes its place.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -162,7 +162,7 @@ pub(super) fn note_use(
         let mut batch = Batch::default();
         for server in desired.servers.values() {
             if let Some(facts) = facts(desired, server, observed) {
-                batch.objects.extend(records::note_use(&mut objects, &facts, now));
+                batch.objects.extend(records::note_use(&mut objects, &facts.uses(), now));
             }
         }
         if batch.is_empty() {

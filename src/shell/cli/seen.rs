@@ -127,10 +127,11 @@ impl Seen {
     pub(super) fn ready(&self, key: &ObjectKey) -> (ConditionStatus, &str, &str) {
         match self.status.condition(key, "Ready") {
             // As it should be at this moment, and not for long.
-            Some(Condition { status: ConditionStatus::True, .. })
-                if let Some(besides) = [CONTENDED, APPROVAL_PENDING]
-                    .into_iter()
-                    .find_map(|condition_type| self.status.condition(key, condition_type)) =>
+            Some(ready)
+                if ready.status == ConditionStatus::True
+                    && let Some(besides) = [CONTENDED, APPROVAL_PENDING]
+                        .into_iter()
+                        .find_map(|condition_type| self.status.condition(key, condition_type)) =>
             {
                 (ConditionStatus::True, &besides.reason, &besides.message)
             }

@@ -9,17 +9,18 @@ use smol_str::format_smolstr;
 use tokio::sync::watch;
 
 use super::kept::Kept;
-use crate::core::api::{Condition, ConditionStatus, ObjectKey};
+use crate::core::api::{Condition, ConditionStatus, ObjectKey, Statement};
 use crate::core::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::core::manifest::Diagnostic;
 use crate::core::plan::Withheld;
-use crate::core::plan::facts::ServerFacts;
+use crate::core::plan::facts::{DestinationFacts, ServerFacts};
 use crate::core::report::json::Document;
 use crate::core::report::{OperationReport, Outcome, Report};
 use crate::core::standing::Tally;
 use crate::core::status::Status;
 use crate::core::subnets::{ServerUse, is_low};
 use crate::shell::git::Commit;
+use crate::shell::packed::Packed;
 use crate::shell::store::etcd::keeper::Fleet;
 use crate::shell::store::records::{CONTENDED, EventRecord};
 
@@ -144,10 +145,10 @@ pub struct ServerState {
     pub report: Document,
     /// `None`: not observed.
     #[serde(skip)]
-    pub facts: Option<ServerFacts>,
+    pub facts: Option<Arc<Found>>,
     /// Of a server that does not answer: when it last did, and what was there.
     #[serde(skip)]
-    pub last_known: Option<Arc<(jiff::Timestamp, ServerFacts)>>,
+    pub last_known: Option<(jiff::Timestamp, Arc<Found>)>,
     pub conditions: BTreeMap<ObjectKey, Arc<[Condition]>>,
     /// Deletions that wait for somebody to agree: [`Command::Approve`](super::run::Command::Approve) with their fingerprint.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -158,6 +159,48 @@ pub struct ServerState {
     /// Of its conditions, what the page and the metrics want of every server each time.
     #[serde(skip)]
     pub digest: Option<Digest>,
+}
+
+/// What a look at a server has found. A fleet's is too much to be kept as it is, and little of it is read at a time.
+#[derive(Debug)]
+pub struct Found {
+    /// Without the destinations.
+    pub server: ServerFacts,
+    destinations: Packed<Vec<(ObjectKey, DestinationFacts)>>,
+    /// Of the networks and containers on them, in lower case, a line each.
+    names: Box<str>,
+    /// Destinations with a network that nobody is on but the proxy.
+    pub unused: usize,
+}
+
+impl Found {
+    pub fn new(mut facts: ServerFacts) -> Self {
+        let destinations = std::mem::take(&mut facts.destinations);
+        let mut names = String::new();
+        for (_, DestinationFacts { network, members, unmanaged, .. }) in &destinations {
+            let containers = members.iter().map(|it| &it.endpoint).chain(unmanaged).map(|it| &it.container);
+            for name in network.iter().map(|it| &it.name).chain(containers) {
+                names.push_str(&name.to_lowercase());
+                names.push('\n');
+            }
+        }
+        Self {
+            server: facts,
+            unused: destinations.iter().filter(|(_, it)| it.is_unused()).count(),
+            destinations: Packed::new(&destinations),
+            names: names.into(),
+        }
+    }
+
+    /// As it was found.
+    pub fn whole(&self) -> ServerFacts {
+        ServerFacts { destinations: self.destinations.unpack().unwrap_or_default(), ..self.server.clone() }
+    }
+
+    /// Whether the name of a network or a container may hold the text, which is in lower case.
+    pub fn mentions(&self, text: &str) -> bool {
+        self.names.contains(text)
+    }
 }
 
 /// What is counted once a pass: a page that counts the conditions of a thousand servers each time takes most of a second.
@@ -221,8 +264,13 @@ impl Levels {
 impl ServerState {
     /// `status` and `report`: of a pass over that server alone.
     pub fn new(server: &ObjectKey, pass: u64, finished: jiff::Timestamp, mut status: Status, report: Document) -> Self {
-        let facts = status.servers.remove(server).flatten();
+        let facts = status.servers.remove(server).flatten().map(Found::new).map(Arc::new);
         let conditions = status.conditions.into_iter().map(|(key, conditions)| (key, conditions.into()));
+        Self { conditions: conditions.collect(), ..Self::of(pass, finished, facts, report) }
+    }
+
+    /// Without conditions.
+    pub fn of(pass: u64, finished: jiff::Timestamp, facts: Option<Arc<Found>>, report: Document) -> Self {
         Self {
             pass,
             finished,
@@ -232,7 +280,7 @@ impl ServerState {
             report,
             facts,
             last_known: None,
-            conditions: conditions.collect(),
+            conditions: BTreeMap::new(),
             pending: None,
             usage: None,
             digest: None,
@@ -338,15 +386,15 @@ impl Board {
         self.update(|content| {
             let before = content.conditions.iter().position(|it| it.condition_type == condition_type);
             let before = before.map(|at| content.conditions.remove(at));
-            let since = before.filter(|it| it.status == status).and_then(|it| it.last_transition_time);
-            content.conditions.push(Condition {
+            let since = before.filter(|it| it.status == status).and_then(|it| it.last_transition_time.clone());
+            content.conditions.push(Condition::from(Statement {
                 condition_type: condition_type.into(),
                 status,
                 reason: reason.into(),
                 message: message.into(),
                 observed_generation: None,
                 last_transition_time: since.or_else(|| Some(format_smolstr!("{:.0}", jiff::Timestamp::now()))),
-            });
+            }));
         });
     }
 
@@ -393,7 +441,7 @@ impl Board {
             }
             if shown.facts.is_none() {
                 shown.last_known = before.as_ref().and_then(|before| match &before.facts {
-                    Some(facts) => Some(Arc::new((before.finished, facts.clone()))),
+                    Some(facts) => Some((before.finished, Arc::clone(facts))),
                     None => before.last_known.clone(),
                 });
             }

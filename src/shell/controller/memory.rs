@@ -12,10 +12,9 @@ use smol_str::format_smolstr;
 use super::board::{Board, RECENT};
 use crate::core::api::{Condition, ConditionStatus, DestinationType, Kind, ObjectKey};
 use crate::core::desired::DesiredState;
-use crate::core::plan::facts::ServerFacts;
+use crate::core::plan::facts::NetworkUse;
 use crate::core::plan::{Note, NoteKind, Reason};
 use crate::core::report::Report;
-use crate::core::report::json::Document;
 use crate::shell::store::Records;
 use crate::shell::store::recorder::{Health, Recorder};
 use crate::shell::store::records::{
@@ -37,6 +36,7 @@ pub(super) struct Memory {
     guarded: Arc<BTreeSet<ObjectKey>>,
     /// What each server refused in its last pass.
     refused: BTreeMap<ObjectKey, BTreeSet<(ObjectKey, &'static str)>>,
+    said: Said,
 }
 
 impl Memory {
@@ -69,6 +69,7 @@ impl Memory {
             overlays: Arc::default(),
             guarded: Arc::default(),
             refused: BTreeMap::new(),
+            said: Said::default(),
         }
     }
 
@@ -135,10 +136,10 @@ impl Memory {
     }
 
     /// Keeps of which kind the networks are that were seen.
-    pub(super) fn networks(&mut self, server: &ObjectKey, facts: &ServerFacts) {
+    pub(super) fn networks(&mut self, server: &ObjectKey, uses: &[NetworkUse]) {
         let mut batch = Batch::default();
-        for (key, facts) in facts.destinations.iter().filter(|(_, facts)| facts.network.is_some()) {
-            let seen = Some(facts.destination_type);
+        for NetworkUse { destination: key, network_type, .. } in uses {
+            let seen = Some(*network_type);
             if let Some(record) = self.objects.get_mut(key).filter(|it| it.declared && it.network_type != seen) {
                 record.network_type = seen;
                 match seen {
@@ -148,7 +149,7 @@ impl Memory {
                 batch.objects.insert(key.clone(), Some(record.clone()));
             }
         }
-        batch.objects.extend(note_use(&mut self.objects, facts, jiff::Timestamp::now()));
+        batch.objects.extend(note_use(&mut self.objects, uses, jiff::Timestamp::now()));
         batch.homes = batch.objects.keys().map(|key| (key.clone(), BTreeSet::from([server.clone()]))).collect();
         self.write(batch);
     }
@@ -171,14 +172,15 @@ impl Memory {
         conditions: BTreeMap<ObjectKey, Vec<Condition>>,
     ) -> BTreeMap<ObjectKey, Arc<[Condition]>> {
         let mut batch = Batch::default();
-        let mut said = Said::default();
+        let said = &mut self.said;
+        said.tidy();
         let mut kept = BTreeMap::new();
         let path = server.path();
         for (key, mut conditions) in conditions {
             // Not declared any more since the pass began.
             let Some(record) = self.objects.get_mut(&key).filter(|record| record.declared) else {
                 stamp(&mut conditions, &[], None, now);
-                kept.insert(key, said.share(conditions.into()));
+                kept.insert(key, said.share(conditions));
                 continue;
             };
             let before = record.conditions.get(&path).or_else(|| record.conditions.get("")).cloned();
@@ -188,7 +190,7 @@ impl Memory {
                 batch.events.extend(reachability(server, &before, &conditions, now));
             }
             let changed = *conditions != *before;
-            let after = said.share(if changed { conditions.into() } else { before });
+            let after = said.share(conditions);
             if !record.conditions.get(&path).is_some_and(|known| Arc::ptr_eq(known, &after)) {
                 record.conditions.insert(&path, Arc::clone(&after));
             }
@@ -209,12 +211,12 @@ impl Memory {
         took: Duration,
         revision: Option<String>,
         report: &Report,
-        document: &Document,
     ) {
         let now = jiff::Timestamp::now();
         let mut batch = Batch { events: operation_events(server, pass, now, report), ..Batch::default() };
         batch.events.extend(self.newly_refused(server, pass, now, report));
-        if !document.operations.is_empty() {
+        if report.servers.iter().any(|it| !it.operations.is_empty()) {
+            let document = report.document();
             batch.passes.push(PassRecord {
                 time: now,
                 pass,
@@ -351,18 +353,41 @@ fn homes<'a>(
     objects.filter_map(|object| homes.remove(object).map(|servers| (object.clone(), servers))).collect()
 }
 
-/// Conditions that were met, so that equal ones are one.
+/// Conditions that were met, so that equal ones are one: those of objects on any server, and the lists of them.
 #[derive(Default)]
-struct Said(HashSet<Arc<[Condition]>>);
+struct Said {
+    conditions: HashSet<Condition>,
+    lists: HashSet<Arc<[Condition]>>,
+    /// When there are so many, those that only this knows are forgotten.
+    full: usize,
+}
 
 impl Said {
-    fn share(&mut self, conditions: Arc<[Condition]>) -> Arc<[Condition]> {
-        match self.0.get(&conditions) {
-            Some(known) => Arc::clone(known),
+    const FULL: usize = 1024;
+
+    fn share(&mut self, conditions: Vec<Condition>) -> Arc<[Condition]> {
+        if let Some(known) = self.lists.get(conditions.as_slice()) {
+            return Arc::clone(known);
+        }
+        let shared = conditions.into_iter().map(|condition| match self.conditions.get(&condition) {
+            Some(known) => known.clone(),
             None => {
-                self.0.insert(Arc::clone(&conditions));
-                conditions
+                self.conditions.insert(condition.clone());
+                condition
             }
+        });
+        let list: Arc<[Condition]> = shared.collect();
+        self.lists.insert(Arc::clone(&list));
+        list
+    }
+
+    fn tidy(&mut self) {
+        if self.conditions.len() + self.lists.len() > self.full.max(Self::FULL) {
+            self.lists.retain(|list| Arc::strong_count(list) > 1);
+            self.conditions.retain(|condition| !condition.is_alone());
+            self.lists.shrink_to_fit();
+            self.conditions.shrink_to_fit();
+            self.full = 2 * (self.conditions.len() + self.lists.len());
         }
     }
 }
@@ -436,6 +461,7 @@ mod tests {
     use smol_str::SmolStr;
 
     use super::*;
+    use crate::core::api::Statement;
 
     fn at(second: i64) -> jiff::Timestamp {
         jiff::Timestamp::from_second(second).unwrap()
@@ -446,14 +472,14 @@ mod tests {
     }
 
     fn ready(status: ConditionStatus) -> Vec<Condition> {
-        vec![Condition {
+        vec![Condition::from(Statement {
             condition_type: "Ready".into(),
             status,
             reason: "Any".into(),
             message: SmolStr::default(),
             observed_generation: None,
             last_transition_time: None,
-        }]
+        })]
     }
 
     fn nothing() -> DesiredState {

@@ -1,26 +1,28 @@
 //! What a pass came to: judged for the loop, shown on the board, and written down.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use smol_str::format_smolstr;
 
 use super::backoff::{FIGHT, FREE_REPAIRS, LONGEST_REPAIR_WAIT};
-use super::board::{Levels, ManifestState, ServerState};
+use super::board::{Found, Levels, ManifestState, ServerState};
 use super::pass::{Done, PassEnded};
 use super::run::{Loop, Options};
 use super::state::{Fought, Judged, Observed, PassOutcome, SubjectOutcome};
 use super::subject::{InWords, Subject, Touched};
-use crate::core::api::{Condition, ConditionStatus, ObjectKey};
-use crate::core::desired::{DesiredServer, DesiredState};
+use crate::core::api::{Condition, ConditionStatus, ObjectKey, Statement};
+use crate::core::desired::DesiredState;
 use crate::core::manifest::Diagnostic;
 use crate::core::notice::Seen;
-use crate::core::observed::{ObservedState, Unobserved, UnobservedReason};
+use crate::core::observed::{Observations, Unobserved, UnobservedReason};
+use crate::core::plan::facts::{NetworkUse, ServerFacts};
 use crate::core::plan::{Call, Cause, Note, NoteKind, Operation, Reason, Undone, Withheld};
 use crate::core::report::json::Document;
 use crate::core::report::{OperationReport, Outcome, Report, ServerReport};
 use crate::core::status::Status;
-use crate::core::subnets;
+use crate::core::subnets::{self, ServerUse};
 use crate::shell::reconcile::Applied;
 use crate::shell::store::approval;
 use crate::shell::store::records::{APPROVAL_PENDING, CONTENDED, EventType};
@@ -30,23 +32,79 @@ const NAMED: usize = 20;
 /// Of what is fought over, in one sentence.
 const FOUGHT: usize = 5;
 
+/// What a pass shows of its server, before the loop has judged it.
+pub(super) struct Shown {
+    /// `false`: the server was not observed.
+    reachable: bool,
+    facts: Option<Arc<Found>>,
+    uses: Vec<NetworkUse>,
+    conditions: BTreeMap<ObjectKey, Vec<Condition>>,
+    document: Document,
+    /// The report in a line.
+    summary: String,
+    usage: Option<ServerUse>,
+}
+
+impl Shown {
+    /// `desired` is of one server. What waits has not gone away: conditions and diff go on showing it.
+    pub(super) fn new(
+        options: &Options,
+        desired: &DesiredState,
+        observed: &Observations,
+        report: &Report,
+        withheld: Option<&Withheld>,
+        waiting: Vec<Operation>,
+    ) -> Self {
+        let mut whole = report.clone();
+        let declared = desired.servers.first_key_value();
+        if let Some((server, _)) = declared
+            && let Some(own) = whole.servers.iter_mut().find(|own| own.server == *server)
+        {
+            let waiting = waiting.into_iter().map(|operation| OperationReport { operation, outcome: Outcome::Planned });
+            own.operations.extend(waiting);
+            // There is a controller to agree to it here, to that and nothing else.
+            let hint = withheld.map(|it| format!("{} If not, bring the manifests back.", options.way_to_agree(it)));
+            let asked = |note: &&mut Note| note.reason == Reason::MassDeletionRefused && note.object == *server;
+            if let Some(hint) = hint {
+                own.notes.iter_mut().filter(asked).for_each(|note| note.hint = Some(hint.clone()));
+            }
+        }
+        let mut status = Status::new(desired, observed, &whole);
+        let facts = declared.and_then(|(server, _)| status.servers.remove(server).flatten());
+        let state = declared.and_then(|(server, declared)| Some((declared, observed.get(server)?.as_ref().ok()?)));
+        Self {
+            reachable: state.is_some(),
+            uses: facts.as_ref().map(ServerFacts::uses).unwrap_or_default(),
+            facts: facts.map(Found::new).map(Arc::new),
+            conditions: status.conditions,
+            document: whole.document(),
+            summary: whole.summary().to_string(),
+            usage: state.map(|(declared, state)| subnets::of_server(declared, state)),
+        }
+    }
+}
+
 /// What is shown of a pass once the loop has judged it.
 pub(super) struct Showing {
     server: ObjectKey,
     pass: u64,
     took: Duration,
-    reachable: bool,
     broken: bool,
-    status: Status,
+    shown: Shown,
     report: Report,
-    document: Document,
     withheld: Option<Withheld>,
-    usage: Option<Levels>,
 }
 
 impl Showing {
     pub(super) fn server(&self) -> &ObjectKey {
         &self.server
+    }
+}
+
+impl Options {
+    fn way_to_agree(&self, withheld: &Withheld) -> String {
+        let Self { set, state, .. } = self;
+        format!("`{}`, if that is meant.", approval(&withheld.fingerprint, set, state.as_deref()))
     }
 }
 
@@ -59,17 +117,16 @@ impl Loop {
             counts.took.add(took);
         });
         let broken = result.is_err();
-        let Done { desired, applied: Applied { observed, mut report }, withheld, waiting, rollout, refresh } =
+        let Done { desired, report, unobserved, withheld, held, shown, rollout, refresh } =
             result.unwrap_or_else(|message| self.broken(server, pass, message));
         let is_stale = refresh.is_some();
         if let Some(refresh) = refresh {
             self.refreshes.insert(server.clone(), refresh);
         }
-        let reachable = matches!(observed.get(server), Some(Ok(_)));
+        let reachable = shown.reachable;
         // What is settled is so from before this pass: what of it differs has moved.
-        let unobserved = observed.get(server).and_then(|seen| seen.as_ref().err());
         let settled = &self.settled;
-        let held: BTreeSet<ObjectKey> = waiting.iter().flat_map(Operation::objects).cloned().collect();
+        let unobserved = unobserved.as_ref();
         self.shared.notifiers.passed(Seen { server, unobserved, report: &report, settled, held: &held });
         let (subjects, touched) = self.judge(&desired, &report, reachable, &held);
         let notes = report.servers.iter().flat_map(|it| &it.notes);
@@ -86,41 +143,25 @@ impl Loop {
             false if broken => PassOutcome::Broken,
             false => PassOutcome::NotObserved,
         };
-        self.memory.pass(server, pass, took, self.revision.clone(), &report, &report.document());
-        // What waits for another try has not gone away: conditions and diff go on showing it.
-        let waiting = waiting.into_iter().map(|operation| OperationReport { operation, outcome: Outcome::Planned });
-        if let Some(own) = report.servers.iter_mut().find(|own| own.server == *server) {
-            own.operations.extend(waiting);
-        }
+        self.memory.pass(server, pass, took, self.revision.clone(), &report);
         if let Some(withheld) = &withheld {
-            // There is somebody to agree here, to that and nothing else.
-            let hint = format!("{} If not, bring the manifests back.", self.way_to_agree(withheld));
-            let own = report.servers.iter_mut().flat_map(|it| &mut it.notes);
-            for note in own.filter(|note| note.reason == Reason::MassDeletionRefused && note.object == *server) {
-                note.hint = Some(hint.clone());
-            }
             self.ask(server, pass, withheld);
         }
-        let document = report.document();
-        self.explain(server, pass, &report, &document);
-        let status = Status::new(&desired, &observed, &report);
-        let usage = match (desired.servers.get(server), observed.get(server)) {
-            (Some(declared), Some(Ok(state))) => Some(self.measure(declared, state)),
-            _ => None,
-        };
+        self.explain(server, pass, &report, &shown.document);
+        if let Some(usage) = &shown.usage {
+            self.keep_levels(server, usage);
+        }
         let server = server.clone();
-        (outcome, Showing { usage, server, pass, took, reachable, broken, status, report, document, withheld })
+        (outcome, Showing { server, pass, took, broken, shown, report, withheld })
     }
 
-    /// How much of the server's addresses is used, kept twice a day for forecasts.
-    fn measure(&self, server: &DesiredServer, state: &ObservedState) -> Levels {
-        let usage = subnets::of_server(server, state);
+    /// Keeps how much of the server's addresses is used, twice a day, for forecasts.
+    fn keep_levels(&self, server: &ObjectKey, usage: &ServerUse) {
         let now = jiff::Timestamp::now().as_second();
-        if let Some(kept) = self.shared.usage.as_ref().filter(|kept| kept.is_due(&server.key, now)) {
+        if let Some(kept) = self.shared.usage.as_ref().filter(|kept| kept.is_due(server, now)) {
             let levels: Vec<_> = usage.levels().collect();
-            kept.add(Some(&server.key), now, levels.into_iter());
+            kept.add(Some(server), now, levels.into_iter());
         }
-        Levels::of(&usage)
     }
 
     /// A pass of which nothing came: the server is as unknown as one that does not answer, and that is said in the same places.
@@ -147,23 +188,22 @@ impl Loop {
         let unobserved = Unobserved { reason: UnobservedReason::PassFailed, message, hint: None };
         let observed = [(server.clone(), Err(unobserved))].into();
         let applied = Applied { observed, report };
-        Done { desired, applied, withheld: None, waiting: Vec::new(), rollout: false, refresh: None }
+        Done::new(&self.shared.options, desired, applied, None, Vec::new(), false, None)
     }
 
     /// What a rollout came to. What there is now is shown by the pass that follows.
     pub(super) fn take_rollout(&mut self, server: &ObjectKey, ended: PassEnded) -> PassOutcome {
         let PassEnded { pass, took, result, fence: _ } = ended;
         let broken = result.is_err();
-        let Done { desired, applied: Applied { observed, report }, .. } =
+        let Done { desired, report, unobserved, shown, .. } =
             result.unwrap_or_else(|message| self.broken(server, pass, message));
-        let reachable = matches!(observed.get(server), Some(Ok(_)));
-        let unobserved = observed.get(server).and_then(|seen| seen.as_ref().err());
+        let (reachable, unobserved) = (shown.reachable, unobserved.as_ref());
         // It looks after one lane only: of everything else nothing follows.
         let held = BTreeSet::from([server.clone()]);
         let settled = &self.settled;
         self.shared.notifiers.passed(Seen { server, unobserved, report: &report, settled, held: &held });
         let (subjects, touched) = self.judge(&desired, &report, false, &held);
-        self.memory.pass(server, pass, took, self.revision.clone(), &report, &report.document());
+        self.memory.pass(server, pass, took, self.revision.clone(), &report);
         if report.servers.iter().any(|it| !it.operations.is_empty()) {
             tracing::info!(server = %server.path(), pass, ?took, "rollout: {}", report.summary());
         }
@@ -176,7 +216,7 @@ impl Loop {
 
     /// The proxy of a server has looked again.
     pub(super) fn take_refresh(&mut self, server: &ObjectKey, pass: u64, took: Duration, report: &Report) {
-        self.memory.pass(server, pass, took, self.revision.clone(), report, &report.document());
+        self.memory.pass(server, pass, took, self.revision.clone(), report);
         for operation in report.servers.iter().flat_map(|it| &it.operations) {
             let outcome = operation.outcome.name();
             tracing::info!(server = %server.path(), pass, ?took, operation = %operation.operation, "{outcome}");
@@ -203,15 +243,15 @@ impl Loop {
         let names: Vec<_> = deletions.chain(removals).chain(disconnections).take(NAMED).collect();
         let more = withheld.counts().total().saturating_sub(NAMED);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        let message = format!("{}: {}{more}. {}", waiting(withheld), names.join(", "), self.way_to_agree(withheld));
+        let message = format!(
+            "{}: {}{more}. {}",
+            waiting(withheld),
+            names.join(", "),
+            self.shared.options.way_to_agree(withheld)
+        );
         tracing::warn!(server = %server.path(), pass, fingerprint = withheld.fingerprint, "{message}");
         let reason = Reason::MassDeletionRefused.as_str();
         self.memory.event(EventType::Warning, Some(server), reason, &message, Some(pass));
-    }
-
-    fn way_to_agree(&self, withheld: &Withheld) -> String {
-        let Options { set, state, .. } = &self.shared.options;
-        format!("`{}`, if that is meant.", approval(&withheld.fingerprint, set, state.as_deref()))
     }
 
     /// Says in the log what is refused or waited for, once for as long as it lasts.
@@ -340,10 +380,11 @@ impl Loop {
 
     /// Shows a pass. `contended`: what something keeps undoing on the server.
     pub(super) fn show(&mut self, showing: Showing, contended: &BTreeMap<ObjectKey, Vec<Fought>>) {
-        let Showing { server, pass, took, reachable, broken, mut status, report, document, withheld, usage } = showing;
+        let Showing { server, pass, took, broken, shown, report, withheld } = showing;
+        let Shown { reachable, facts, uses, mut conditions, document, summary, usage } = shown;
         let (server, report) = (&server, &report);
-        if report.servers.iter().any(|it| !it.operations.is_empty()) || !reachable {
-            tracing::info!(server = %server.path(), pass, ?took, "{}", report.summary());
+        if !document.operations.is_empty() || !reachable {
+            tracing::info!(server = %server.path(), pass, ?took, "{summary}");
         } else {
             tracing::debug!(server = %server.path(), pass, ?took, "nothing to do");
         }
@@ -358,25 +399,23 @@ impl Loop {
             }
         }
         let finished = jiff::Timestamp::now();
-        mark_contended(&mut status.conditions, contended);
-        if let (Some(withheld), Some(conditions)) = (&withheld, status.conditions.get_mut(server)) {
-            conditions.push(Condition {
+        mark_contended(&mut conditions, contended);
+        if let (Some(withheld), Some(conditions)) = (&withheld, conditions.get_mut(server)) {
+            conditions.push(Condition::from(Statement {
                 condition_type: APPROVAL_PENDING.into(),
                 status: ConditionStatus::True,
                 reason: Reason::MassDeletionRefused.as_str().into(),
-                message: format!("{}. {}", waiting(withheld), self.way_to_agree(withheld)).into(),
+                message: format!("{}. {}", waiting(withheld), self.shared.options.way_to_agree(withheld)).into(),
                 observed_generation: None,
                 last_transition_time: None,
-            });
+            }));
         }
-        let conditions = self.memory.conditions(server, finished, std::mem::take(&mut status.conditions));
-        if let Some(facts) = status.servers.get(server).and_then(Option::as_ref) {
-            self.memory.networks(server, facts);
-        }
-        let mut shown = ServerState::new(server, pass, finished, status, document);
+        let conditions = self.memory.conditions(server, finished, conditions);
+        self.memory.networks(server, &uses);
+        let mut shown = ServerState::of(pass, finished, facts, document);
         shown.conditions = conditions;
         shown.pending = withheld;
-        shown.usage = usage;
+        shown.usage = usage.as_ref().map(Levels::of);
         shown.broken = u32::from(broken);
         self.shared.board.passed(server, shown, report);
     }
@@ -386,14 +425,14 @@ impl Loop {
 fn mark_contended(conditions: &mut BTreeMap<ObjectKey, Vec<Condition>>, contended: &BTreeMap<ObjectKey, Vec<Fought>>) {
     for (object, names) in contended {
         if let Some(conditions) = conditions.get_mut(object) {
-            conditions.push(Condition {
+            conditions.push(Condition::from(Statement {
                 condition_type: CONTENDED.into(),
                 status: ConditionStatus::True,
                 reason: CONTENDED.into(),
                 message: fought_over(names).into(),
                 observed_generation: None,
                 last_transition_time: None,
-            });
+            }));
         }
     }
 }
@@ -460,7 +499,7 @@ pub(super) fn judge_manifests(manifests: &mut ManifestState, now: jiff::Timestam
     let condition = |name: &str, holds: bool| {
         let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
         let same = manifests.conditions.iter().find(|it| it.condition_type == name && it.status == status);
-        Condition {
+        Condition::from(Statement {
             condition_type: name.into(),
             status,
             reason: if valid { "ManifestValid".into() } else { Reason::ManifestInvalid.as_str().into() },
@@ -469,7 +508,7 @@ pub(super) fn judge_manifests(manifests: &mut ManifestState, now: jiff::Timestam
             // To the second, as Kubernetes has it.
             last_transition_time: same
                 .map_or_else(|| Some(format_smolstr!("{now:.0}")), |it| it.last_transition_time.clone()),
-        }
+        })
     };
     manifests.conditions = vec![condition("Ready", valid), condition("Stalled", !valid)];
 }

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use tracing::Instrument;
 
-use super::run::Shared;
+use super::outcome::Shown;
+use super::run::{Options, Shared};
 use super::subject::{Subject, is_about_any};
 use crate::core::api::ObjectKey;
 use crate::core::desired::{DesiredServer, DesiredState};
-use crate::core::observed::ContainerId;
+use crate::core::observed::{ContainerId, Unobserved};
 use crate::core::plan::cut::cut;
 use crate::core::plan::{Call, Cause, Group, Operation, Plan, Request, ServerPlan, Withheld};
 use crate::core::report::{Outcome, Report};
@@ -70,14 +71,37 @@ pub(super) struct PassEnded {
 /// What a pass brought.
 pub(super) struct Done {
     pub(super) desired: DesiredState,
-    pub(super) applied: Applied,
+    /// Of what was done.
+    pub(super) report: Report,
+    /// Why the server was not observed.
+    pub(super) unobserved: Option<Unobserved>,
     pub(super) withheld: Option<Withheld>,
     /// Planned, and left for a later pass.
-    pub(super) waiting: Vec<Operation>,
+    pub(super) held: BTreeSet<ObjectKey>,
+    /// What is shown of it. Made here, for passes run side by side, and the loop is one.
+    pub(super) shown: Shown,
     /// There is something for the other lane.
     pub(super) rollout: bool,
     /// Has the proxy look again at what was connected.
     pub(super) refresh: Option<Group>,
+}
+
+impl Done {
+    pub(super) fn new(
+        options: &Options,
+        desired: DesiredState,
+        applied: Applied,
+        withheld: Option<Withheld>,
+        waiting: Vec<Operation>,
+        rollout: bool,
+        refresh: Option<Group>,
+    ) -> Self {
+        let Applied { mut observed, report } = applied;
+        let held = waiting.iter().flat_map(Operation::objects).cloned().collect();
+        let shown = Shown::new(options, &desired, &observed, &report, withheld.as_ref(), waiting);
+        let unobserved = desired.servers.keys().next().and_then(|server| observed.remove(server)?.err());
+        Self { desired, report, unobserved, withheld, held, shown, rollout, refresh }
+    }
 }
 
 /// One pass. A panic in it is one pass that failed, and not the end of the loop.
@@ -179,7 +203,7 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
             let operations = applied.report.servers.iter().flat_map(|it| &it.operations);
             let connected = operations.filter(|it| matches!(it.operation.call, Call::ConnectEndpoint { .. }));
             let refresh = refresh.filter(|_| connected.clone().any(|it| it.outcome == Outcome::Done));
-            Ok(Done { desired, applied, withheld, waiting, rollout, refresh })
+            Ok(Done::new(&shared.options, desired, applied, withheld, waiting, rollout, refresh))
         }
         Ok(None) => Err("the pass was called off".to_owned()),
         Err(error) => Err(format!("no pass is possible: {error}")),

@@ -18,6 +18,7 @@ use crate::core::api::ObjectKey;
 use crate::core::observed::{
     ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, NetworkId, ObservedContainer, ObservedEndpoint,
 };
+use crate::shell::packed::Packed;
 
 /// Bytes of one file to read at most: some ten thousand containers.
 const BYTES: u64 = 16 << 20;
@@ -148,7 +149,7 @@ pub struct KnownEngine {
 /// What is known of every server. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    memory: Arc<Mutex<BTreeMap<ObjectKey, KnownContainers>>>,
+    memory: Arc<Mutex<BTreeMap<ObjectKey, Packed<KnownContainers>>>>,
     /// Never on disk: the next command may meet another engine at the same address.
     engines: Arc<Mutex<BTreeMap<ObjectKey, KnownEngine>>>,
     /// Whether each has a part in a Swarm, and whether it ever had.
@@ -189,16 +190,20 @@ impl Known {
     }
 
     pub fn of(&self, server: &ObjectKey) -> KnownContainers {
-        let mut memory = self.memory();
-        let load = || self.path(server).and_then(|path| read(&path).ok()).unwrap_or_default();
-        memory.entry(server.clone()).or_insert_with(load).clone()
+        let kept = self.memory().get(server).cloned();
+        if let Some(kept) = kept {
+            return kept.unpack().unwrap_or_default();
+        }
+        let loaded = self.path(server).and_then(|path| read(&path).ok()).unwrap_or_default();
+        self.memory().insert(server.clone(), Packed::new(&loaded));
+        loaded
     }
 
     pub fn replace(&self, server: &ObjectKey, containers: KnownContainers) {
-        let mut memory = self.memory();
-        if memory.get(server) != Some(&containers) {
+        let packed = Packed::new(&containers);
+        if self.memory().get(server) != Some(&packed) {
             self.save(server, &containers);
-            memory.insert(server.clone(), containers);
+            self.memory().insert(server.clone(), packed);
         }
     }
 
@@ -358,7 +363,7 @@ impl Known {
         self.replace(server, known);
     }
 
-    fn memory(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, KnownContainers>> {
+    fn memory(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Packed<KnownContainers>>> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 
 use crate::core::api::{BackupSpec, Condition, ConditionStatus, DeletionPolicy, DestinationType, Kind, ObjectKey};
 use crate::core::desired::DesiredState;
-use crate::core::plan::facts::ServerFacts;
+use crate::core::plan::facts::NetworkUse;
 use crate::core::report::{OperationReport, Outcome, Report};
 
 /// Type of the condition of what something keeps undoing. It is there only while that is so.
@@ -122,7 +122,7 @@ pub struct ObjectRecord {
     pub deletion_policy: Option<DeletionPolicy>,
     /// Of a resource that is removed only after a backup: what that is, as last declared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before_delete: Option<BackupSpec>,
+    pub before_delete: Option<Box<BackupSpec>>,
     /// Of a destination whose network was seen: of which kind it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_type: Option<DestinationType>,
@@ -276,13 +276,13 @@ fn cut(text: &mut String) {
 /// Keeps which destinations nobody is on, and since when; returns the records that change with it.
 pub fn note_use(
     objects: &mut BTreeMap<ObjectKey, ObjectRecord>,
-    facts: &ServerFacts,
+    uses: &[NetworkUse],
     now: jiff::Timestamp,
 ) -> BTreeMap<ObjectKey, Option<ObjectRecord>> {
     let mut changed = BTreeMap::new();
-    for (key, facts) in facts.destinations.iter().filter(|(_, facts)| facts.network.is_some()) {
+    for NetworkUse { destination: key, is_unused, .. } in uses {
         let Some(record) = objects.get_mut(key).filter(|record| record.declared) else { continue };
-        let since = facts.is_unused().then(|| record.unused_since.unwrap_or(now));
+        let since = is_unused.then(|| record.unused_since.unwrap_or(now));
         if record.unused_since != since {
             record.unused_since = since;
             changed.insert(key.clone(), Some(record.clone()));
@@ -306,7 +306,7 @@ pub fn protected(objects: &BTreeMap<ObjectKey, ObjectRecord>) -> impl Iterator<I
 
 /// Resources that are removed only after a backup, declared or not.
 pub fn guarded(objects: &BTreeMap<ObjectKey, ObjectRecord>) -> impl Iterator<Item = (&ObjectKey, &BackupSpec)> {
-    objects.iter().filter_map(|(key, record)| Some((key, record.before_delete.as_ref()?)))
+    objects.iter().filter_map(|(key, record)| Some((key, record.before_delete.as_deref()?)))
 }
 
 /// Destinations whose network was one of a Swarm when it was last seen.
@@ -346,7 +346,7 @@ pub fn declare(
         }
         record.declared = true;
         record.deletion_policy = policies.get(key).copied();
-        record.before_delete = backups.get(key).cloned();
+        record.before_delete = backups.get(key).cloned().map(Box::new);
         if *record != before {
             changed.insert(key.clone(), Some(record.clone()));
         }

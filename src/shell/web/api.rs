@@ -295,7 +295,7 @@ fn server_document(server: &ServerView<'_>) -> Value {
     let key = &server.declared.key;
     let mut status = Map::new();
     status.insert("conditions".to_owned(), value(&server.conditions(key)));
-    extend(&mut status, server.facts());
+    extend(&mut status, server.about());
     let destinations: Vec<String> = server.declared.destinations.iter().map(|it| it.key.path()).collect();
     status.insert("destinations".to_owned(), value(&destinations));
     if let Some(state) = server.state {

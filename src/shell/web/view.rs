@@ -1,6 +1,7 @@
 //! The board as it is read: every declared object with what there is of it. The API and the page are two ways to write this down.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use crate::core::api::{Condition, ConditionStatus, Kind, ObjectKey};
 use crate::core::desired::{DesiredDestination, DesiredServer};
@@ -12,6 +13,8 @@ use crate::shell::controller::board::{Content, Digest, ServerState};
 /// A moment of the board.
 pub(super) struct View {
     content: Content,
+    /// What was found on the servers that were asked for, in the order of their paths.
+    found: Vec<(String, OnceLock<ServerFacts>)>,
 }
 
 /// A declared server.
@@ -20,11 +23,25 @@ pub(super) struct ServerView<'a> {
     pub(super) declared: &'a DesiredServer,
     /// `None`: not looked at yet.
     pub(super) state: Option<&'a ServerState>,
+    found: Option<&'a OnceLock<ServerFacts>>,
 }
 
 impl<'a> ServerView<'a> {
+    /// What there is on it; `None`: not observed. To get at it costs some of a millisecond the first time.
     pub(super) fn facts(&self) -> Option<&'a ServerFacts> {
-        self.state?.facts.as_ref()
+        let found = self.state?.facts.as_ref()?;
+        Some(self.found?.get_or_init(|| found.whole()))
+    }
+
+    /// The same without its destinations, and at no cost.
+    pub(super) fn about(&self) -> Option<&'a ServerFacts> {
+        Some(&self.state?.facts.as_ref()?.server)
+    }
+
+    /// Of one that does not answer: when it last did, and what was there.
+    pub(super) fn last_known(&self) -> Option<(jiff::Timestamp, &'a ServerFacts)> {
+        let (time, found) = self.state?.last_known.as_ref()?;
+        Some((*time, self.found?.get_or_init(|| found.whole())))
     }
 
     pub(super) fn conditions(&self, object: &ObjectKey) -> &'a [Condition] {
@@ -39,6 +56,10 @@ impl<'a> ServerView<'a> {
     fn digest(&self) -> Option<&'a Digest> {
         let digest = self.state?.digest.as_ref()?;
         std::ptr::eq(&raw const *digest.of, self.declared).then_some(digest)
+    }
+
+    fn may_mention(&self, text: &str) -> bool {
+        self.state.and_then(|state| state.facts.as_ref()).is_some_and(|found| found.mentions(text))
     }
 
     /// How its destinations stand.
@@ -112,11 +133,12 @@ impl<'a> DestinationView<'a> {
             || declared.network.name.as_deref().is_some_and(holds)
             || holds(&self.server.declared.key.path())
             || declared.members.iter().any(|member| holds(&member.resource.to_string()))
-            || self.facts().is_some_and(|facts| {
-                facts.network.as_ref().is_some_and(|network| holds(&network.name))
-                    || facts.members.iter().any(|member| holds(&member.endpoint.container))
-                    || facts.unmanaged.iter().any(|endpoint| holds(&endpoint.container))
-            })
+            || self.server.may_mention(text)
+                && self.facts().is_some_and(|facts| {
+                    facts.network.as_ref().is_some_and(|network| holds(&network.name))
+                        || facts.members.iter().any(|member| holds(&member.endpoint.container))
+                        || facts.unmanaged.iter().any(|endpoint| holds(&endpoint.container))
+                })
     }
 }
 
@@ -189,7 +211,8 @@ impl Filter {
 
 impl View {
     pub(super) fn new(content: Content) -> Self {
-        Self { content }
+        let found = content.servers.keys().map(|path| (path.clone(), OnceLock::new())).collect();
+        Self { content, found }
     }
 
     pub(super) fn content(&self) -> &Content {
@@ -205,7 +228,9 @@ impl View {
     }
 
     fn view<'a>(&'a self, declared: &'a DesiredServer) -> ServerView<'a> {
-        ServerView { declared, state: self.content.servers.get(&declared.key.path()).map(AsRef::as_ref) }
+        let path = declared.key.path();
+        let found = self.found.binary_search_by(|(other, _)| other.cmp(&path)).ok().map(|at| &self.found[at].1);
+        ServerView { declared, state: self.content.servers.get(&path).map(AsRef::as_ref), found }
     }
 
     pub(super) fn destinations(&self) -> impl Iterator<Item = DestinationView<'_>> {

@@ -42,7 +42,7 @@ impl Lane {
             (_, Some(ready)) => format!("{}: {}", ready.reason, ready.message),
         };
         // The server says it once for all of its destinations.
-        if destination.server.state.is_some() && destination.server.facts().is_none() {
+        if destination.server.state.is_some() && destination.server.about().is_none() {
             says = String::new();
         }
         let (bus, network, network_says) = wire(destination);

@@ -89,7 +89,7 @@ fn shape(server: &ServerView<'_>, takes: impl Fn(&ObjectKey) -> bool) -> ServerS
     let look = match (server.state, server.facts()) {
         (None, _) => Look::None,
         (Some(_), Some(facts)) => Look::Done(facts),
-        (Some(state), None) => Look::Failed { last: state.last_known.as_deref().map(|(_, facts)| facts) },
+        (Some(_), None) => Look::Failed { last: server.last_known().map(|(_, facts)| facts) },
     };
     ServerShape::new(server.declared, look, |key| server.conditions(key), |destination| takes(&destination.key))
 }

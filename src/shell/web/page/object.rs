@@ -304,7 +304,7 @@ fn fill(
     let (destinations, conditions, map_head): (Vec<DestinationView<'_>>, Vec<Condition>, &str) = match key.kind {
         Kind::Server => {
             let server = view.server(key)?;
-            if let Some(facts) = server.facts() {
+            if let Some(facts) = server.about() {
                 says.push(format!("Docker {} on {}", facts.engine.version, facts.engine.name));
                 says.push(count(facts.networks, "network"));
                 says.push(count(facts.containers, "container"));
@@ -312,9 +312,9 @@ fn fill(
             says.push(count(server.declared.destinations.len(), "destination"));
             let keeper = view.content().keeper(key);
             says.extend(keeper.map(|(keeper, since)| format!("kept by {keeper} since {}", moment(since))));
-            if let Some((time, _)) = server.state.and_then(|state| state.last_known.as_deref()) {
+            if let Some((time, _)) = server.last_known() {
                 last_seen =
-                    format!("It last answered {} ({}); what is drawn is from then.", ago(*time, now), moment(*time));
+                    format!("It last answered {} ({}); what is drawn is from then.", ago(time, now), moment(time));
             }
             (server.destinations().take(LANES).collect(), server.conditions(key).to_vec(), "Topology")
         }

@@ -393,7 +393,7 @@ fn server_part(server: &ServerView<'_>, lanes: Vec<Lane>, keeper: Option<&str>) 
     let standing = server.standing();
     let ready = server.conditions(key).iter().find(|it| it.condition_type == "Ready");
     let mut says = Vec::new();
-    if let Some(facts) = server.facts() {
+    if let Some(facts) = server.about() {
         says.push(format!("Docker {}", facts.engine.version));
         says.push(facts.server_type.describe().to_owned());
         says.push(count(facts.containers, "container"));

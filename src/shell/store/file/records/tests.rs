@@ -3,7 +3,7 @@ use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::core::api::{ConditionStatus, DeletionPolicy, Kind};
+use crate::core::api::{ConditionStatus, DeletionPolicy, Kind, Statement};
 use crate::shell::store::records::EventType;
 
 fn event(seconds: i64, message: &str) -> EventRecord {
@@ -236,14 +236,14 @@ fn a_file_of_a_newer_redb_is_refused_and_left_as_it_is() {
 fn an_older_format_is_brought_up_to_date() {
     let dir = tempfile::tempdir().unwrap();
     let store = FileRecords::in_directory(dir.path());
-    let condition = Condition {
+    let condition = Condition::from(Statement {
         condition_type: "Ready".into(),
         status: ConditionStatus::True,
         reason: "AsDeclared".into(),
         message: Default::default(),
         observed_generation: None,
         last_transition_time: Some("2026-01-01T00:00:00Z".into()),
-    };
+    });
     {
         let database = Database::create(store.path()).unwrap();
         let transaction = database.begin_write().unwrap();
@@ -302,14 +302,14 @@ fn a_place_that_cannot_be_written_is_an_error_and_no_panic() {
 #[test]
 fn conditions_of_several_servers_are_merged() {
     let ready = |status, since: &str| {
-        vec![Condition {
+        vec![Condition::from(Statement {
             condition_type: "Ready".into(),
             status,
             reason: since.into(),
             message: Default::default(),
             observed_generation: None,
             last_transition_time: Some(since.into()),
-        }]
+        })]
     };
     let conditions = [
         ("a/1", ready(ConditionStatus::True, "4")),
@@ -345,8 +345,10 @@ fn what_was_written_survives_sigkill() {
     let written = || fs::read_to_string(dir.path().join("written")).map_or(0, |text| text.parse::<u64>().unwrap());
     for round in 0..8_u64 {
         let before = written();
+        // As the test runner knows it: without the name of the crate.
+        let (_, here) = module_path!().split_once("::").unwrap();
         let mut writer = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::file::records::tests::a_writer_that_is_killed", "--ignored"])
+            .args(["--exact", &format!("{here}::a_writer_that_is_killed"), "--ignored"])
             .env("LANDFALL_TEST_STORE", dir.path())
             .stdout(Stdio::null())
             .spawn()
