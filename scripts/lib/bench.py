@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import bench_data
 import bench_run
 import bench_ssh
 import bench_workloads
@@ -128,7 +129,7 @@ def bench_diff(options):
         report(case, counter.summary())
 
 
-BENCHES = {"start": bench_start, "size": bench_size, "validate": bench_validate, "apply": bench_apply, "diff": bench_diff, **bench_run.BENCHES, **bench_ssh.BENCHES, **bench_workloads.BENCHES}
+BENCHES = {"start": bench_start, "size": bench_size, "validate": bench_validate, "apply": bench_apply, "diff": bench_diff, **bench_run.BENCHES, **bench_ssh.BENCHES, **bench_workloads.BENCHES, **bench_data.BENCHES}
 
 
 def main():

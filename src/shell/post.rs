@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use http::header::{HOST, RETRY_AFTER, USER_AGENT};
 use http::response::Parts;
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -54,13 +54,24 @@ pub(crate) async fn post(uri: &Uri, target: &str, headers: HeaderMap, body: Vec<
 
 /// The same, with whatever was answered but for its body.
 pub(crate) async fn answer(uri: &Uri, target: &str, headers: HeaderMap, body: Bytes) -> Result<Parts, Failure> {
-    request(Method::POST, uri, None, target, headers, body).await
+    Ok(request(Method::POST, uri, None, target, headers, body).await?.into_parts().0)
+}
+
+/// Any request of the address, with an answer whose body is still to be read.
+pub(crate) async fn fetch(
+    method: Method,
+    uri: &Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response<Incoming>, Failure> {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    request(method, uri, None, target, headers, body).await
 }
 
 /// A GET of the address. `via`: where to connect instead of to its host.
 pub(crate) async fn get(uri: &Uri, via: Option<(&str, u16)>) -> Result<Parts, Failure> {
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    request(Method::GET, uri, via, target, HeaderMap::new(), Bytes::new()).await
+    Ok(request(Method::GET, uri, via, target, HeaderMap::new(), Bytes::new()).await?.into_parts().0)
 }
 
 async fn request(
@@ -70,7 +81,7 @@ async fn request(
     target: &str,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Parts, Failure> {
+) -> Result<Response<Incoming>, Failure> {
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(Failure::for_good("the address is not a URL with a host"));
     };
@@ -106,22 +117,15 @@ async fn request(
     exchange(stream, request).await
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Parts, Failure>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let broken = |error: hyper::Error| Failure::again(format!("the exchange broke off: {error}"));
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let exchange = async {
-        tokio::pin!(connection);
-        let response = sender.send_request(request);
-        tokio::pin!(response);
-        tokio::select! {
-            response = &mut response => response,
-            ended = &mut connection => { ended?; response.await }
-        }
-    };
-    exchange.await.map(|response| response.into_parts().0).map_err(broken)
+    // It ends with the answer, or with whoever no longer waits for it.
+    tokio::spawn(connection);
+    sender.send_request(request).await.map_err(broken)
 }
 
 /// The authorities that the machine trusts, which a company's own may be among; read once.

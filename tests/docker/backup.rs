@@ -163,14 +163,14 @@ fn newest(shelf: &Path) -> PathBuf {
     names.pop().unwrap()
 }
 
-fn damage(file: &Path) {
+pub(super) fn damage(file: &Path) {
     let mut bytes = std::fs::read(file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(file, bytes).unwrap();
 }
 
-fn application(host: &Host) -> String {
+pub(super) fn application(host: &Host) -> String {
     server(host)
         + "---
 apiVersion: landfall/v1
@@ -186,7 +186,7 @@ spec:
 }
 
 /// An application with a volume, and where the volume is on this machine.
-fn with_volume() -> (Host, World, PathBuf) {
+pub(super) fn with_volume() -> (Host, World, PathBuf) {
     let host = Host::start();
     // Makes the image.
     let _ = host.container("none");

@@ -2,6 +2,7 @@
 
 mod answers;
 mod approve;
+mod archives;
 mod backup;
 mod beside;
 mod cluster;

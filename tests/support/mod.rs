@@ -5,6 +5,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod browser;
+pub(crate) mod bucket;
 pub(crate) mod cluster;
 pub(crate) mod container;
 pub(crate) mod databases;

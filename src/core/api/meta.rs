@@ -43,8 +43,8 @@ pub const RESOURCE_REFERENCE_PATTERN: &str =
 pub const SECRET_KEY_PATTERN: &str = "^[A-Za-z0-9_.-]+$";
 /// What a notifier posts to.
 pub const HTTP_URL_PATTERN: &str = "^https?://[^/?# ]+[^ ]*$";
-/// A path that begins at the root, and has no part that leads up.
-pub const ABSOLUTE_PATH_PATTERN: &str = "^/([^/:]+/?)*$";
+/// Where archives are kept. What of it is wrong in detail is said when it is read.
+pub const ARCHIVE_PLACE_PATTERN: &str = "^(/|ssh://[^/ ]+/|s3://[A-Za-z0-9._-]+).*$";
 /// A public key of age.
 pub const AGE_RECIPIENT_PATTERN: &str = "^age1[a-z0-9]{58}$";
 /// A media type, with parameters or without.
@@ -64,7 +64,10 @@ pub const PATTERN_WORDS: [(&str, &str); 23] = [
     (MAC_PATTERN, "must be six pairs of hexadecimal digits, such as 02:42:0a:2a:00:0a"),
     (HTTP_URL_PATTERN, "must be `http://…` or `https://…`"),
     (CONTENT_TYPE_PATTERN, "must be a media type, such as `application/json`"),
-    (ABSOLUTE_PATH_PATTERN, "must be a path that begins with `/`; what is elsewhere is mounted there (rclone, sshfs)"),
+    (
+        ARCHIVE_PLACE_PATTERN,
+        "must be a path that begins with `/`, `ssh://[user@]host[:port]/path`, or `s3://bucket/prefix`; what is elsewhere is mounted (rclone)",
+    ),
     (AGE_RECIPIENT_PATTERN, "must be a recipient of age (`age1…`): age-keygen prints one for each key"),
     (PROTOCOL_PATTERN, "must be `tcp`, `udp` or `sctp`"),
     (

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::meta::{ABSOLUTE_PATH_PATTERN, AGE_RECIPIENT_PATTERN, ObjectRef, SECRET_KEY_PATTERN};
+use super::meta::{AGE_RECIPIENT_PATTERN, ARCHIVE_PLACE_PATTERN, ObjectRef, SECRET_KEY_PATTERN};
 
 /// A value that is not in the manifest: exactly one of the fields.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -159,8 +159,8 @@ pub struct HookSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BackupSpec {
-    /// Directory for the archives, an absolute path of the machine that `landfall run`, `apply` or `delete` runs on.
-    #[schemars(regex(pattern = ABSOLUTE_PATH_PATTERN), example = &"/srv/backups")]
+    /// Place for the archives: a directory, as an absolute path of the machine that `landfall run`, `apply` or `delete` runs on, `ssh://[user@]host[:port]/path`, or `s3://bucket/prefix?endpoint=https://host&region=name`.
+    #[schemars(regex(pattern = ARCHIVE_PLACE_PATTERN), example = &"/srv/backups")]
     pub to: String,
     /// When `landfall run` makes one: five fields as for cron, or `@daily` and the like. Absent: it makes none by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

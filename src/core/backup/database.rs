@@ -16,6 +16,9 @@ pub struct Tool {
     pub has_globals: bool,
     /// What a file with a dump is called.
     pub extension: &'static str,
+    /// Where its tools do not get in, as without a password that nothing in the container has, the files of the volumes are archived instead: they
+    /// are a moment of it as well.
+    pub may_be_absent: bool,
 }
 
 /// What a script is asked for.
@@ -65,14 +68,25 @@ impl Tool {
     pub fn of(engine: DatabaseEngine) -> Option<Tool> {
         use DatabaseEngine as Engine;
         match engine {
-            Engine::PostgreSQL => {
-                Some(Tool { script: script!("postgresql.sh"), has_globals: true, extension: "pgdump" })
-            }
+            Engine::PostgreSQL => Some(Tool {
+                script: script!("postgresql.sh"),
+                has_globals: true,
+                extension: "pgdump",
+                may_be_absent: false,
+            }),
             Engine::MySQL | Engine::MariaDB => {
-                Some(Tool { script: script!("mysql.sh"), has_globals: false, extension: "sql" })
+                Some(Tool { script: script!("mysql.sh"), has_globals: false, extension: "sql", may_be_absent: false })
             }
-            Engine::MongoDB => Some(Tool { script: script!("mongodb.sh"), has_globals: false, extension: "archive" }),
-            Engine::Redis | Engine::KeyDB | Engine::Dragonfly | Engine::ClickHouse => None,
+            Engine::MongoDB => Some(Tool {
+                script: script!("mongodb.sh"),
+                has_globals: false,
+                extension: "archive",
+                may_be_absent: false,
+            }),
+            Engine::Redis | Engine::KeyDB => {
+                Some(Tool { script: script!("redis.sh"), has_globals: false, extension: "rdb", may_be_absent: true })
+            }
+            Engine::Dragonfly | Engine::ClickHouse => None,
         }
     }
 

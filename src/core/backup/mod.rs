@@ -1,5 +1,6 @@
 //! Backups as values: what an archive says of itself, and what each database engine is asked to write and read.
 
+pub mod address;
 pub mod database;
 pub mod policy;
 pub mod retention;

@@ -19,6 +19,7 @@ use crate::core::api::{
     NotifierSpec, NotifierType, Object, ObjectKey, ObjectRef, Placement, ProxySpec, ProxyType, ServerRole, ServerSpec,
     ServiceSpec, Spec, SubnetSpec,
 };
+use crate::core::backup::address::Address;
 use crate::core::backup::policy::{Policy, Schedule, ScheduleError};
 use crate::core::desired::{
     DesiredDestination, DesiredEndpoint, DesiredMember, DesiredNetwork, DesiredServer, DesiredSubnet, Proxy,
@@ -825,7 +826,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// A schedule that can be read, in a time zone that there is.
+    /// A place for archives that there can be, and a schedule that can be read, in a time zone that there is.
     fn backup(&mut self, at: usize, spec: &Spec) -> Option<Arc<Policy>> {
         let (backup, engine) = match spec {
             Spec::Application(spec) => (spec.backup.as_ref(), None),
@@ -834,6 +835,9 @@ impl<'a> Resolver<'a> {
             Spec::Server(_) | Spec::Destination(_) | Spec::Notifier(_) => (None, None),
         };
         let backup = backup?;
+        if let Err(problem) = Address::parse(&backup.to) {
+            self.report(at, &["spec".into(), "backup".into(), "to".into()], |span| Problem::new(span, problem));
+        }
         let is_read = backup.schedule.as_deref().map(|pattern| Schedule::parse(pattern, backup.time_zone.as_deref()));
         match is_read {
             Some(Err(error @ ScheduleError::Pattern(..))) => {

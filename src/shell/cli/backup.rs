@@ -13,7 +13,8 @@ use super::storage::bytes;
 use super::transfer::{self, Chosen, Spinner, failed};
 use super::{Context, Error, Exit};
 use crate::core::backup::Consistency;
-use crate::shell::transfer::directory::Archive;
+use crate::core::backup::address::Address;
+use crate::shell::transfer::shelf::Archive;
 use crate::shell::transfer::{Encryption, backup, verify};
 
 /// Writes the data of an application, database or service to an archive
@@ -40,9 +41,9 @@ enum Action {
 struct WriteArgs {
     #[command(flatten)]
     what: transfer::WhatArgs,
-    /// Directory for the archives of all objects
-    #[arg(long, value_name = "DIR", default_value = transfer::ROOT, value_parser = transfer::parse_directory)]
-    to: PathBuf,
+    /// Where the archives of all objects are: a directory, `ssh://[user@]host[:port]/path`, or `s3://bucket/prefix`
+    #[arg(long, value_name = "PLACE", default_value = transfer::ROOT, value_parser = Address::parse)]
+    to: Address,
     /// How many archives of the object stay: older ones are removed once the new one is complete
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
@@ -66,9 +67,9 @@ struct WriteArgs {
 struct VerifyArgs {
     #[command(flatten)]
     what: transfer::WhatArgs,
-    /// The archive, or the directory with the archives of all objects, of which the newest is taken
-    #[arg(long, value_name = "DIR", default_value = transfer::ROOT, value_parser = transfer::parse_directory)]
-    from: PathBuf,
+    /// The archive, or the place with the archives of all objects, of which the newest is taken
+    #[arg(long, value_name = "PLACE", default_value = transfer::ROOT, value_parser = Address::parse)]
+    from: Address,
     /// Key of age for an encrypted archive
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
@@ -95,7 +96,7 @@ struct CommonArgs {
 enum Format {
     Text,
     Json,
-    /// The path of the archive alone
+    /// The place of the archive alone
     Name,
 }
 
@@ -127,19 +128,19 @@ fn write(args: &WriteArgs, context: &Context) -> Result<Exit, Error> {
         backup::backup(&chosen.writer, &resource, &options, &spinner, transfer::interrupted()).await
     })?;
     spinner.clear();
-    let outcome = done.as_ref().map(|done| format!("backed up to {}", done.archive.directory.display()));
+    let outcome = done.as_ref().map(|done| format!("backed up to {}", done.archive.address));
     chosen.record(context, &transfer::BACKUP, started, outcome)?;
     let done = done.map_err(|error| failed(&error, &format!("{} was not backed up (BackupFailed)", chosen.object)))?;
-    let Archive { directory, manifest } = &done.archive;
+    let Archive { address, manifest, .. } = &done.archive;
     for warning in &manifest.warnings {
         context.warn(warning);
     }
     match output {
         Format::Json => {
-            let document = json!({ "path": directory, "removed": done.removed, "manifest": manifest });
+            let document = json!({ "path": address.to_string(), "removed": done.removed, "manifest": manifest });
             context.print_data(DataFormat::Json, &document)?;
         }
-        Format::Name => context.print(&format!("{}\n", directory.display()))?,
+        Format::Name => context.print(&format!("{address}\n"))?,
         Format::Text => {
             let how = match manifest.consistency {
                 Consistency::Snapshot => "from one snapshot of each database",
@@ -153,7 +154,7 @@ fn write(args: &WriteArgs, context: &Context) -> Result<Exit, Error> {
                 parts.join(", "),
                 bytes(manifest.size()),
                 bytes(manifest.content_size()),
-                directory.display()
+                address
             ))?;
             for name in &done.removed {
                 context.say(&format!("removed {name}, for there are {} newer ones", args.keep.unwrap_or_default()));
@@ -166,7 +167,7 @@ fn write(args: &WriteArgs, context: &Context) -> Result<Exit, Error> {
 fn try_out(args: &VerifyArgs, context: &Context) -> Result<Exit, Error> {
     let CommonArgs { source, set, servers, state, output } = &args.common;
     let chosen = Chosen::load(&args.what, source, set, servers, state, context)?;
-    let archive = transfer::archive(&args.from, &chosen.object)?;
+    let archive = transfer::archive(&args.from, &chosen.object, context)?;
     let keys = transfer::keys(args.identity.as_deref(), &archive)?;
     let spinner = Spinner::new(context);
     let found = context.block_on(async {
@@ -175,20 +176,19 @@ fn try_out(args: &VerifyArgs, context: &Context) -> Result<Exit, Error> {
         verify::verify(&chosen.writer, &archive, image.as_deref(), &keys, &spinner).await
     })?;
     spinner.clear();
-    let what = format!("the backup {} is no good (BackupFailed)", archive.directory.display());
+    let what = format!("the backup {} is no good (BackupFailed)", archive.address);
     let found = found.map_err(|error| failed(&error, &what))?;
     match output {
         Format::Json => {
             let document = json!({
-                "path": archive.directory, "manifest": archive.manifest,
+                "path": archive.address.to_string(), "manifest": archive.manifest,
                 "found": { "tables": found.tables, "volumes": found.volumes },
             });
             context.print_data(DataFormat::Json, &document)?;
         }
-        Format::Name => context.print(&format!("{}\n", archive.directory.display()))?,
+        Format::Name => context.print(&format!("{}\n", archive.address))?,
         Format::Text => {
-            let mut text =
-                format!("{} is good: every checksum is right, and it was restored\n", archive.directory.display());
+            let mut text = format!("{} is good: every checksum is right, and it was restored\n", archive.address);
             for (table, rows) in &found.tables {
                 text.push_str(&format!("  {table}: {rows} row{}\n", if *rows == 1 { "" } else { "s" }));
             }

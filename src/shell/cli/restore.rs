@@ -7,9 +7,10 @@ use super::args::{ServerArgs, SetArgs, StateArgs};
 use super::repository::SourceArgs;
 use super::transfer::{self, Chosen, Spinner, failed};
 use super::{Context, Error, Exit};
+use crate::core::backup::address::Address;
 use crate::core::printable::shell_word;
-use crate::shell::transfer::directory::Archive;
 use crate::shell::transfer::restore::{self, Present};
+use crate::shell::transfer::shelf::Archive;
 use crate::shell::transfer::source::Resource;
 use crate::shell::transfer::{Encryption, TransferError, Watch, backup};
 
@@ -22,9 +23,9 @@ use crate::shell::transfer::{Encryption, TransferError, Watch, backup};
 pub(super) struct Args {
     #[command(flatten)]
     what: transfer::WhatArgs,
-    /// The archive, or the directory with the archives of all objects, of which the newest is taken
-    #[arg(long, value_name = "DIR", default_value = transfer::ROOT, value_parser = transfer::parse_directory)]
-    from: PathBuf,
+    /// The archive, or the place with the archives of all objects, of which the newest is taken
+    #[arg(long, value_name = "PLACE", default_value = transfer::ROOT, value_parser = Address::parse)]
+    from: Address,
     /// Replace the data that is there
     #[arg(long)]
     replace: bool,
@@ -49,7 +50,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let chosen = Chosen::load(&args.what, &args.source, &args.set, &args.servers, &args.state, context)?;
-    let archive = transfer::archive(&args.from, &chosen.object)?;
+    let archive = transfer::archive(&args.from, &chosen.object, context)?;
     if archive.object().as_ref() != Some(&chosen.object) && !args.foreign {
         context.error(
             &Error::new(format!("the backup is of {}, not of {}", archive.manifest.object, chosen.object))
@@ -66,8 +67,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         context.warn(&warning);
     }
     let outcome = restored.as_ref().map(|before| {
-        let replaced = before.as_ref().map(|it| format!("; what was there before is in {}", it.directory.display()));
-        format!("restored from {}{}", archive.directory.display(), replaced.unwrap_or_default())
+        let replaced = before.as_ref().map(|it| format!("; what was there before is in {}", it.address));
+        format!("restored from {}{}", archive.address, replaced.unwrap_or_default())
     });
     chosen.record(context, &transfer::RESTORE, started, outcome)?;
     match restored {
@@ -75,7 +76,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             if let Some(before) = before {
                 context.say(&work.way_back(&before));
             }
-            context.print(&format!("{} restored from {}\n", chosen.object, archive.directory.display()))?;
+            context.print(&format!("{} restored from {}\n", chosen.object, archive.address))?;
             Ok(Exit::Done)
         }
         Err(error) if error.is_refusal() => {
@@ -102,14 +103,14 @@ impl Work<'_> {
             object.kind.as_str().to_lowercase(),
             object.namespace,
             object.name,
-            shell_word(&before.directory.display().to_string())
+            shell_word(&before.address.to_string())
         );
         if let Some(file) = self.args.identity.as_ref().filter(|_| before.manifest.is_encrypted()) {
             command.push_str(&format!(" --identity {}", shell_word(&file.display().to_string())));
         }
         format!(
             "what was there before is in {}, and is no backup that `--keep` removes; `{command}` puts it back",
-            before.directory.display()
+            before.address
         )
     }
 
@@ -159,8 +160,8 @@ impl Work<'_> {
         encryption: Encryption,
     ) -> Result<Archive, TransferError> {
         // Beside the others, if that is where this one is from.
-        let root = match Archive::is_at(&self.args.from) {
-            true => self.archive.root().unwrap_or_else(|| PathBuf::from(transfer::ROOT)),
+        let root = match self.archive.address == self.args.from {
+            true => self.archive.root().unwrap_or_else(|| Address::Directory(transfer::ROOT.into())),
             false => self.args.from.clone(),
         };
         let options = backup::Options {

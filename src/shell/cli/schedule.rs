@@ -1,22 +1,24 @@
 //! Beside the loop of `run`: backups that are due. The loop waits for none of them, and no repair does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::core::api::{ConditionStatus, ObjectKey};
+use crate::core::backup::address::Address;
 use crate::core::backup::policy::Policy;
 use crate::core::desired::DesiredServer;
 use crate::shell::controller::board::{BackupState, Board};
 use crate::shell::controller::run::Command;
 use crate::shell::engine::connect::{self, ConnectOptions};
 use crate::shell::transfer::backup::{self, Options};
-use crate::shell::transfer::directory::Shelf;
+use crate::shell::transfer::helpers;
+use crate::shell::transfer::shelf::Shelf;
 use crate::shell::transfer::source::Resource;
 use crate::shell::transfer::{Encryption, TransferError, Watch};
 
@@ -24,6 +26,12 @@ use crate::shell::transfer::{Encryption, TransferError, Watch};
 const LOOK: Duration = Duration::from_secs(1);
 /// Backups at a time, each of another server.
 const AT_ONCE: usize = 4;
+/// Between two looks at what archives there are, for what others have written: a place that is not of this machine is asked over the network.
+const FRESH: Duration = Duration::from_secs(600);
+/// The same where it could not be asked.
+const AGAIN: Duration = Duration::from_secs(60);
+/// Places that are asked at a time.
+const LOOKS_AT_ONCE: usize = 4;
 /// Type of the controller's own condition about them.
 const BACKED_UP: &str = "BackedUp";
 
@@ -40,6 +48,14 @@ pub(super) struct Scheduler {
 /// A resource on a server.
 type Key = (ObjectKey, ObjectKey);
 
+/// Which archives there are, as far as that is known.
+#[derive(Default)]
+struct Known {
+    /// By resource: the newest one, and until when that is taken to be so.
+    latest: BTreeMap<Key, (Option<Timestamp>, Instant)>,
+    looking: BTreeSet<Key>,
+}
+
 /// One that is due.
 struct Job {
     key: Key,
@@ -54,11 +70,18 @@ pub(super) async fn keep(scheduler: Scheduler) {
     let mut tried: BTreeMap<Key, Timestamp> = BTreeMap::new();
     let mut busy: BTreeSet<Key> = BTreeSet::new();
     let mut jobs: JoinSet<(Key, Result<String, String>)> = JoinSet::new();
+    let mut known = Known::default();
+    let mut looks: JoinSet<(Key, Duration, Result<Option<Timestamp>, TransferError>)> = JoinSet::new();
     loop {
         tokio::select! {
+            Some(looked) = looks.join_next(), if !looks.is_empty() => match looked {
+                Ok((key, fresh, found)) => known.take(key, fresh, found),
+                Err(_) => known.looking.clear(),
+            },
             Some(ended) = jobs.join_next(), if !jobs.is_empty() => match ended {
                 Ok((key, outcome)) => {
                     busy.remove(&key);
+                    known.expire(&key);
                     scheduler.ended(key, outcome).await;
                 }
                 // It panicked, which says of which one nobody knows.
@@ -70,7 +93,17 @@ pub(super) async fn keep(scheduler: Scheduler) {
             () = tokio::time::sleep(LOOK) => {}
         }
         let now = Timestamp::now();
-        for job in scheduler.due(&tried, began, now) {
+        let (due, unknown) = scheduler.due(&tried, &known, began, now);
+        for (key, root) in unknown {
+            if looks.len() < LOOKS_AT_ONCE && known.looking.insert(key.clone()) {
+                looks.spawn(async move {
+                    let fresh = if matches!(root, Address::Directory(_)) { LOOK } else { FRESH };
+                    let latest = async { Shelf::of(&root, &key.0)?.latest().await };
+                    (key.clone(), fresh, latest.await)
+                });
+            }
+        }
+        for job in due {
             let same_server = |key: &Key| key.1 == job.key.1;
             if jobs.len() >= AT_ONCE || busy.iter().any(same_server) {
                 continue;
@@ -94,22 +127,35 @@ fn told(error: &TransferError) -> String {
 }
 
 impl Scheduler {
-    /// What is due, and for the board when the others are.
-    fn due(&self, tried: &BTreeMap<Key, Timestamp>, began: Timestamp, now: Timestamp) -> Vec<Job> {
+    /// What is due, and where is to be looked for archives first; for the board when the others are due.
+    fn due(
+        &self,
+        tried: &BTreeMap<Key, Timestamp>,
+        known: &Known,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> (Vec<Job>, Vec<(Key, Address)>) {
         let (declared, suspended, fleet) = {
             let content = self.board.read();
             (Arc::clone(&content.declared), content.suspended.clone(), content.fleet.clone())
         };
         // What another controller has, that one backs up.
         let is_own = |server: &ObjectKey| fleet.as_ref().is_none_or(|fleet| fleet.is_own(server));
-        let (mut due, mut states) = (Vec::new(), BTreeMap::new());
+        let (mut due, mut unknown, mut states) = (Vec::new(), Vec::new(), BTreeMap::new());
         for server in declared.servers.values().filter(|server| is_own(&server.key)) {
             for destination in &server.destinations {
                 for member in &destination.members {
                     let Some(policy) = &member.backup else { continue };
                     let Some(schedule) = policy.schedule() else { continue };
                     let key = (member.resource.clone(), server.key.clone());
-                    let latest = shelf(&policy.spec.to, &key, &declared.servers).latest();
+                    // What is no address is reported with the manifest.
+                    let Ok(root) = root(&policy.spec.to, &key, &declared.servers) else { continue };
+                    let latest = known.latest.get(&key);
+                    if latest.is_none_or(|(_, until)| Instant::now() > *until) {
+                        unknown.push((key.clone(), root));
+                    }
+                    // Before that is known, nothing is due.
+                    let Some(&(latest, _)) = latest else { continue };
                     // One that was missed while nothing ran is made up for; where there has never been one, the first is that of the schedule.
                     let last = latest.max(tried.get(&key).copied()).unwrap_or(began);
                     let next = schedule.due(&member.resource, last);
@@ -124,7 +170,7 @@ impl Scheduler {
             }
         }
         self.show(states);
-        due
+        (due, unknown)
     }
 
     fn show(&self, states: BTreeMap<Key, (Option<Timestamp>, Option<Timestamp>)>) {
@@ -148,12 +194,16 @@ impl Scheduler {
         let failed = |error: crate::shell::engine::EngineError| TransferError::Engine(error);
         let reader = connect::reader(&job.server, &self.options).map_err(failed)?;
         let writer = connect::writer(&job.server, &self.options).map_err(failed)?;
+        helpers::register(&self.state)?;
+        helpers::sweep(&writer).await?;
         let resource = Resource::find(&reader, &job.server, object, &self.set, policy.engine).await?;
         let declared = Arc::clone(&self.board.read().declared);
         let encryption = Encryption::parse(&policy.spec.encrypt_to)
             .map_err(|message| TransferError::Failed { message, hint: None })?;
+        let root = root(&policy.spec.to, &job.key, &declared.servers)
+            .map_err(|message| TransferError::Failed { message, hint: None })?;
         let options = Options {
-            root: root(&policy.spec.to, &job.key, &declared.servers),
+            root,
             state: self.state.clone(),
             live: policy.spec.live,
             encryption,
@@ -162,7 +212,7 @@ impl Scheduler {
             before_restore: false,
         };
         let done = backup::backup(&writer, &resource, &options, &Said, std::future::pending()).await?;
-        Ok(format!("backed up to {}", done.archive.directory.display()))
+        Ok(format!("backed up to {}", done.archive.address))
     }
 
     async fn ended(&self, key: Key, outcome: Result<String, String>) {
@@ -196,19 +246,43 @@ impl Scheduler {
     }
 }
 
-/// The directory for its archives: where a resource is on several servers, one of each server, for their data is not the same.
-fn root(to: &str, (object, server): &Key, servers: &BTreeMap<ObjectKey, Arc<DesiredServer>>) -> PathBuf {
+/// Where its archives are: where a resource is on several servers, one place for each server, for their data is not the same.
+fn root(
+    to: &str,
+    (object, server): &Key,
+    servers: &BTreeMap<ObjectKey, Arc<DesiredServer>>,
+) -> Result<Address, String> {
+    let to = Address::parse(to)?;
     let has = |it: &&Arc<DesiredServer>| {
         it.destinations.iter().flat_map(|it| &it.members).any(|member| member.resource == *object)
     };
-    match servers.values().filter(has).count() {
-        0 | 1 => PathBuf::from(to),
-        _ => Path::new(to).join("servers").join(server.path()),
-    }
+    Ok(match servers.values().filter(has).count() {
+        0 | 1 => to,
+        _ => to.join("servers").join(&server.path()),
+    })
 }
 
-fn shelf(to: &str, key: &Key, servers: &BTreeMap<ObjectKey, Arc<DesiredServer>>) -> Shelf {
-    Shelf::of(&root(to, key, servers), &key.0)
+impl Known {
+    /// What was written just now is to be seen.
+    fn expire(&mut self, key: &Key) {
+        if let Some((_, until)) = self.latest.get_mut(key) {
+            *until = Instant::now();
+        }
+    }
+
+    /// `fresh`: for how long that is taken to be so.
+    fn take(&mut self, key: Key, fresh: Duration, found: Result<Option<Timestamp>, TransferError>) {
+        self.looking.remove(&key);
+        let before = self.latest.get(&key).and_then(|(latest, _)| *latest);
+        let (latest, fresh) = match found {
+            Ok(latest) => (latest, fresh),
+            Err(error) => {
+                tracing::warn!(object = %key.0, "which backups there are is not known: {error}");
+                (before, AGAIN)
+            }
+        };
+        self.latest.insert(key, (latest, Instant::now() + fresh));
+    }
 }
 
 /// To the log.

@@ -14,6 +14,7 @@ use super::repository::{Loaded, SourceArgs};
 use super::target;
 use super::{Context, Error, record, servers};
 use crate::core::api::{BackupSpec, DatabaseEngine, Kind, ObjectKey, Spec};
+use crate::core::backup::address::Address;
 use crate::core::desired::{DesiredServer, DesiredState};
 use crate::core::instance::{Live, LiveContainer};
 use crate::core::manifest::Manifests;
@@ -24,8 +25,9 @@ use crate::core::workload::identity;
 use crate::shell::engine::{DockerReader, DockerWriter, Reader, connect};
 use crate::shell::store::records::Transfer;
 use crate::shell::store::{Records, state_directory};
-use crate::shell::transfer::directory::{Archive, Shelf};
 use crate::shell::transfer::halt::Record;
+use crate::shell::transfer::helpers;
+use crate::shell::transfer::shelf::{Archive, Shelf};
 use crate::shell::transfer::source::Resource;
 use crate::shell::transfer::{Encryption, Identities, TransferError, Watch, backup};
 
@@ -33,15 +35,6 @@ use crate::shell::transfer::{Encryption, Identities, TransferError, Watch, backu
 pub(super) const ROOT: &str = "./backups";
 /// The variable with the file of keys that `sops` uses as well.
 const KEYS: &str = "SOPS_AGE_KEY_FILE";
-
-/// A directory; an address would be taken for one, and the archive be where nobody looks for it.
-pub(super) fn parse_directory(text: &str) -> Result<PathBuf, String> {
-    let is_scheme = |scheme: &str| !scheme.is_empty() && scheme.chars().all(|it| it.is_ascii_alphanumeric());
-    if text.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)) {
-        return Err("archives are read and written in directories of this machine; mount what is elsewhere (rclone, sshfs), or copy the archive there: it is a directory".to_owned());
-    }
-    Ok(text.into())
-}
 
 /// The resource.
 #[derive(Debug, clap::Args)]
@@ -102,7 +95,9 @@ impl Chosen {
         };
         let object = target.require(name, what.namespace.as_deref(), &manifests)?;
         let desired = args::desired(&manifests, &set.set);
-        recover(&state(state_args)?, desired.servers.values().map(AsRef::as_ref), server_args, context)?;
+        let state = state(state_args)?;
+        helpers::register(&state).map_err(|error| failed(&error, "there is no place to note what is made"))?;
+        recover(&state, desired.servers.values().map(AsRef::as_ref), server_args, context)?;
         let has = |server: &DesiredServer| {
             server.destinations.iter().flat_map(|it| &it.members).any(|member| member.resource == object)
         };
@@ -187,6 +182,7 @@ impl Chosen {
 
     /// What it has on its server now.
     pub(super) async fn find(&self) -> Result<Resource, TransferError> {
+        helpers::sweep(&self.writer).await?;
         Resource::find(&self.reader, &self.server, &self.object, &self.set, self.engine).await
     }
 }
@@ -238,9 +234,9 @@ impl Saving<'_> {
             let started = Instant::now();
             let done = self.one(object, server)?;
             let outcome = match &done {
-                Ok(path) => {
-                    self.context.say(&format!("{object} backed up to {} before it is removed", path.display()));
-                    Ok(format!("backed up to {} before it is removed", path.display()))
+                Ok(place) => {
+                    self.context.say(&format!("{object} backed up to {place} before it is removed"));
+                    Ok(format!("backed up to {place} before it is removed"))
                 }
                 Err(error) => {
                     saved.remove(object);
@@ -275,7 +271,7 @@ impl Saving<'_> {
         Some((serde_json::from_str(label).ok()?, None))
     }
 
-    fn one(&self, object: &ObjectKey, server: &ObjectKey) -> Result<Result<PathBuf, TransferError>, Error> {
+    fn one(&self, object: &ObjectKey, server: &ObjectKey) -> Result<Result<Address, TransferError>, Error> {
         let refused = |message: String| TransferError::Failed { message, hint: None };
         let Some((spec, engine)) = self.policy(object, server) else {
             return Ok(Err(refused("where its backups go is not known any more".to_owned())));
@@ -289,8 +285,12 @@ impl Saving<'_> {
             Ok(encryption) => encryption,
             Err(problem) => return Ok(Err(refused(problem))),
         };
+        let root = match Address::parse(&spec.to) {
+            Ok(root) => root,
+            Err(problem) => return Ok(Err(refused(format!("{}: {problem}", spec.to)))),
+        };
         let options = backup::Options {
-            root: PathBuf::from(&spec.to),
+            root,
             state: state(self.state)?,
             live: spec.live,
             encryption,
@@ -300,11 +300,13 @@ impl Saving<'_> {
         };
         let spinner = Spinner::new(self.context);
         let done = self.context.block_on(async {
+            helpers::register(&options.state)?;
+            helpers::sweep(&writer).await?;
             let resource = Resource::find(&reader, declared, object, self.set, engine).await?;
             backup::backup(&writer, &resource, &options, &spinner, interrupted()).await
         })?;
         spinner.clear();
-        Ok(done.map(|done| done.archive.directory))
+        Ok(done.map(|done| done.archive.address))
     }
 }
 
@@ -346,16 +348,17 @@ pub(super) fn state(args: &StateArgs) -> Result<PathBuf, Error> {
         .map_err(|error| Error::new("there is no place to note what is stopped").caused_by(&error))
 }
 
-/// The archive that a directory is, or the newest of the object below it.
-pub(super) fn archive(from: &Path, object: &ObjectKey) -> Result<Archive, Error> {
-    let unreadable = |error: TransferError| failed(&error, "the backup cannot be read");
-    if Archive::is_at(from) {
-        return Archive::open(from).map_err(unreadable);
-    }
-    let shelf = Shelf::of(from, object);
-    shelf.newest().map_err(unreadable)?.ok_or_else(|| {
-        Error::new(format!("there is no backup of {object} in {}", shelf.path().display()))
-            .hint("`--from` names an archive, or the directory with the archives of all objects")
+/// The archive that is there, or the newest of the object below it.
+pub(super) fn archive(from: &Address, object: &ObjectKey, context: &Context) -> Result<Archive, Error> {
+    let found = context.block_on(async {
+        match Archive::at(from).await? {
+            Some(archive) => Ok(Some(archive)),
+            None => Shelf::of(from, object)?.newest().await,
+        }
+    })?;
+    found.map_err(|error: TransferError| failed(&error, "the backup cannot be read"))?.ok_or_else(|| {
+        Error::new(format!("there is no backup of {object} in {from}"))
+            .hint("`--from` names an archive, or the place with the archives of all objects")
     })
 }
 
@@ -366,7 +369,7 @@ pub(super) fn keys(identity: Option<&Path>, archive: &Archive) -> Result<Identit
     }
     let path = identity.map(Path::to_owned).or_else(|| std::env::var_os(KEYS).map(PathBuf::from));
     let Some(path) = path else {
-        return Err(Error::new(format!("the backup {} is encrypted", archive.directory.display()))
+        return Err(Error::new(format!("the backup {} is encrypted", archive.address))
             .hint(format!("name the file with the key of age with --identity or {KEYS}")));
     };
     Identities::read(&path).map_err(|error| failed(&error, "the backup cannot be opened"))

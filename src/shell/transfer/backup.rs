@@ -1,17 +1,19 @@
 //! Writing an archive: dumps of a database by its own tools, or the files of volumes while nothing writes to them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use futures::future::join;
 use tokio::sync::mpsc;
 
-use super::directory::{Archive, Draft, Shelf};
 use super::halt::{Halted, Record};
+use super::helpers;
 use super::part::{self, Encryption, WAITING, Written};
 use super::script::Asker;
+use super::shelf::{Archive, Draft, Shelf};
 use super::source::Resource;
 use super::volume::Helper;
 use super::{TransferError, Watch};
+use crate::core::backup::address::Address;
 use crate::core::backup::database::{Tool, Verb};
 use crate::core::backup::{Consistency, Content, DatabaseFacts, FORMAT, Manifest, Part};
 use crate::shell::engine::Writer;
@@ -19,9 +21,9 @@ use crate::shell::engine::Writer;
 /// How an archive is written.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The directory with the archives of all objects.
-    pub root: PathBuf,
-    /// The state directory, for what is stopped.
+    /// Where the archives of all objects are.
+    pub root: Address,
+    /// The state directory, for what is stopped, and for locks.
     pub state: PathBuf,
     /// Volumes are copied while containers write to them.
     pub live: bool,
@@ -53,19 +55,30 @@ pub async fn backup(
     if resource.containers.is_empty() {
         return Err(resource.absent());
     }
-    let shelf = Shelf::of(&options.root, &resource.object);
+    let shelf = Shelf::of(&options.root, &resource.object)?;
     let shelf = if options.before_restore { shelf.before_restore() } else { shelf };
-    let draft = shelf.begin()?;
+    let draft = shelf.begin(&options.state).await?;
     let run = Run { engine, resource, options, watch, draft: &draft };
-    let manifest = match resource.engine.and_then(Tool::of) {
+    let (tool, instead) = run.tool().await;
+    let written = match tool {
         Some(tool) => tokio::select! {
-            dumped = run.dump(tool) => dumped?,
-            () = interrupted => return Err(TransferError::Interrupted),
+            dumped = run.dump(tool) => dumped,
+            () = interrupted => Err(TransferError::Interrupted),
         },
-        None => run.copy(interrupted).await?,
+        None => run.copy(instead, interrupted).await,
     };
-    let archive = draft.complete(manifest)?;
-    let removed = shelf.prune(options.keep)?;
+    let manifest = match written {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            draft.discard().await;
+            if let Err(error) = helpers::sweep(engine).await {
+                watch.warn(&format!("a container that was made for the copy stays: {error}"));
+            }
+            return Err(error);
+        }
+    };
+    let archive = draft.complete(manifest).await?;
+    let removed = shelf.prune(options.keep).await?;
     Ok(Done { archive, removed })
 }
 
@@ -78,6 +91,23 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// What the database is dumped with. `None`: its volumes are copied, and why they are, where a dump would be better.
+    async fn tool(&self) -> (Option<Tool>, Option<String>) {
+        let Some(tool) = self.resource.engine.and_then(Tool::of) else { return (None, None) };
+        if !tool.may_be_absent {
+            return (Some(tool), None);
+        }
+        let container = match self.resource.database() {
+            Ok(detail) => &detail.container,
+            Err(error) => return (None, Some(format!("the files of its volumes instead of a dump: {error}"))),
+        };
+        let asker = Asker { engine: self.engine, container: &container.id, tool, name: &container.name };
+        match asker.ask(Verb::Ready).await {
+            Ok(_) => (Some(tool), None),
+            Err(error) => (None, Some(format!("the files of its volumes instead of a dump: {error}"))),
+        }
+    }
+
     fn manifest(
         &self,
         consistency: Consistency,
@@ -105,7 +135,7 @@ impl Run<'_> {
         self.watch.step("asking the database");
         let server_version = asker.ask(Verb::Version).await?.into_iter().next().unwrap_or_default();
         let size = asker.ask(Verb::Size).await?.first().and_then(|line| line.trim().parse().ok());
-        self.has_room(size)?;
+        self.has_room(size).await?;
         let tables = asker.ask(Verb::Tables).await?;
         let databases = asker.ask(Verb::Databases).await?;
         let mut parts = Vec::new();
@@ -148,7 +178,7 @@ impl Run<'_> {
             // The tool has to learn that nobody takes what it prints.
             drop(through);
         };
-        let writing = part::write(self.draft.path().join(file), from, self.options.encryption.clone(), false);
+        let writing = part::write(self.draft, file, from, self.options.encryption.clone(), false);
         let ((dumped, ()), written) = join(join(asker.run(verb, database, None, to), count), writing).await;
         // Why the disk would not take it says more than that the tool was cut off.
         let written = written?;
@@ -156,7 +186,11 @@ impl Run<'_> {
         Ok(written.part(file.to_owned(), content, &self.options.encryption))
     }
 
-    async fn copy(&self, interrupted: impl Future<Output = ()>) -> Result<Manifest, TransferError> {
+    async fn copy(
+        &self,
+        instead: Option<String>,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<Manifest, TransferError> {
         let Resource { object, volumes, others, not_covered, .. } = self.resource;
         if volumes.is_empty() {
             return Err(TransferError::failed(
@@ -165,13 +199,14 @@ impl Run<'_> {
             ));
         }
         let mut warnings: Vec<String> = not_covered.iter().map(|what| format!("not in the archive: {what}")).collect();
+        warnings.extend(instead);
         if let Some((container, volume)) = others.first().filter(|_| !self.options.live) {
             return Err(TransferError::refused(
                 format!("{container}, which is not of {object}, runs and writes to the volume {volume}"),
                 "stop it, or copy while it writes with --live",
             ));
         }
-        self.has_room(self.size().await)?;
+        self.has_room(self.size().await).await?;
         let halted = Halted::of(self.resource);
         if self.options.live || halted.containers.is_empty() {
             let consistency = if halted.containers.is_empty() && others.is_empty() {
@@ -203,7 +238,7 @@ impl Run<'_> {
             let file = format!("volume-{number}.tar.zst");
             let helper = Helper::make(self.engine, name, &volume.image, false).await?;
             let (to, from) = mpsc::channel(WAITING);
-            let writing = part::write(self.draft.path().join(&file), from, self.options.encryption.clone(), true);
+            let writing = part::write(self.draft, &file, from, self.options.encryption.clone(), true);
             let (sent, written) = join(helper.send(to, self.watch), writing).await;
             helper.remove().await?;
             sent?;
@@ -227,10 +262,9 @@ impl Run<'_> {
     }
 
     /// Compared with what the data takes uncompressed, which an archive does not exceed.
-    fn has_room(&self, size: Option<u64>) -> Result<(), TransferError> {
-        let (Some(size), Some(free)) = (size.filter(|_| !self.options.unmeasured), self.draft.free()) else {
-            return Ok(());
-        };
+    async fn has_room(&self, size: Option<u64>) -> Result<(), TransferError> {
+        let Some(size) = size.filter(|_| !self.options.unmeasured) else { return Ok(()) };
+        let Some(free) = self.draft.free().await else { return Ok(()) };
         if size <= free {
             return Ok(());
         }
@@ -239,10 +273,10 @@ impl Run<'_> {
             format!(
                 "there are {} MiB of data, and {} has room for {} MiB",
                 mebibytes(size),
-                self.draft.path().parent().unwrap_or(Path::new("")).display(),
+                self.draft.address(),
                 mebibytes(free)
             ),
-            "free some space, name another directory with --to, or leave it to compression with --no-space-check",
+            "free some space, name another place with --to, or leave it to compression with --no-space-check",
         ))
     }
 }

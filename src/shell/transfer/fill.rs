@@ -8,7 +8,8 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::volume::{HELPER, create};
+use super::helpers::HELPER;
+use super::volume::create;
 use super::{TransferError, Watch};
 use crate::core::observed::ContainerId;
 use crate::core::workload::identity::{self, FILLS};

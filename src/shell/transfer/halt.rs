@@ -11,8 +11,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::helpers::HELPER;
 use super::source::Resource;
-use super::volume::{HELPER, create};
+use super::volume::create;
 use super::{TransferError, Watch};
 use crate::core::api::ObjectKey;
 use crate::core::observed::ContainerId;

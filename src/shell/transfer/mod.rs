@@ -1,17 +1,19 @@
 //! Data in and out: archives of volumes and dumps of databases, streamed between servers and files with bounded memory.
 //!
-//! An archive is a directory that gets its name when it is complete; nothing reads one that has none. What was stopped for a copy is on record
+//! An archive is a directory, on this machine, a server or in a bucket, that counts when it is complete; nothing reads one that is not. What was stopped for a copy is on record
 //! on disk before it is stopped, and is started again by whoever finds that record without its process.
 
 pub mod backup;
 pub mod copy;
-pub mod directory;
 mod fill;
 pub mod halt;
+pub mod helpers;
 mod part;
 pub mod restore;
 mod script;
+pub mod shelf;
 pub mod source;
+mod storage;
 mod tree;
 pub mod verify;
 mod volume;
@@ -85,7 +87,7 @@ impl TransferError {
         match self {
             Self::Engine(error) => error.hint.as_deref(),
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Some("free some space, or name another directory with --to")
+                Some("free some space, or name another place with --to")
             }
             Self::Refused { hint, .. } | Self::Failed { hint, .. } => hint.as_deref(),
             _ => None,

@@ -1,15 +1,19 @@
 //! One file of an archive: compressed, encrypted where that is asked for, and hashed on the way.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
 
 use age::secrecy::ExposeSecret as _;
+use futures::StreamExt;
 use hyper::body::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::TransferError;
+use super::shelf::{Archive, Draft};
+use super::storage::{PieceReader, PieceWriter, Storage};
 use super::tree::{Tree, TreeReader};
 use crate::core::backup::{Content, Part};
 use crate::shell::engine::Chunks;
@@ -165,30 +169,42 @@ impl<W: Write> Write for Sealed<W> {
     }
 }
 
-/// Writes what comes to a new file, durably. `is_tar`: what comes is looked into on the way.
+/// Writes what comes to a new file of the archive, durably. `is_tar`: what comes is looked into on the way.
 pub(super) async fn write(
-    path: PathBuf,
+    draft: &Draft,
+    file: &str,
     from: mpsc::Receiver<Bytes>,
     encryption: Encryption,
     is_tar: bool,
 ) -> Result<Written, TransferError> {
-    let place = path.clone();
-    let written = tokio::task::spawn_blocking(move || write_here(&path, from, &encryption, is_tar)).await;
-    match written {
-        Ok(written) => written,
-        Err(error) => Err(TransferError::File { attempted: "writing", path: place, source: io::Error::other(error) }),
-    }
+    store(draft.storage(), draft.file(file), from, encryption, is_tar).await
 }
 
-fn write_here(
-    path: &Path,
+async fn store(
+    storage: &Arc<dyn Storage>,
+    path: String,
+    from: mpsc::Receiver<Bytes>,
+    encryption: Encryption,
+    is_tar: bool,
+) -> Result<Written, TransferError> {
+    let (to, sealed) = mpsc::channel(WAITING);
+    let place = path.clone();
+    let sealing = tokio::task::spawn_blocking(move || seal(&place, PieceWriter::new(to), from, &encryption, is_tar));
+    let (written, stored) = futures::future::join(sealing, storage.store(&path, sealed)).await;
+    // Why it was not taken says more than that there was nobody to take it.
+    stored?;
+    written.unwrap_or_else(|error| Err(TransferError::file("writing", path)(io::Error::other(error))))
+}
+
+fn seal(
+    path: &str,
+    to: PieceWriter,
     mut from: mpsc::Receiver<Bytes>,
     encryption: &Encryption,
     is_tar: bool,
 ) -> Result<Written, TransferError> {
-    let failed = |source| TransferError::File { attempted: "writing", path: path.to_owned(), source };
-    let file = fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
-    let file = Hashing::new(BufWriter::new(file));
+    let failed = |source| TransferError::file("writing", path)(source);
+    let file = Hashing::new(to);
     let sealed = if encryption.is_none() {
         Sealed::Plain(file)
     } else {
@@ -212,19 +228,23 @@ fn write_here(
         Sealed::Plain(file) => file,
         Sealed::Age(stream) => stream.finish().map_err(failed)?,
     };
-    let (file, size, sha256) = file.end();
-    let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-    file.sync_all().map_err(failed)?;
+    let (mut file, size, sha256) = file.end();
+    file.flush().map_err(failed)?;
     let tree = tree.map(TreeReader::finish).transpose().map_err(damaged)?;
     Ok(Written { size, sha256, content_size, content_sha256, tree })
 }
 
 /// The content of a part, as it was before it was compressed. Ends with an error where it is not what it should be.
-pub(super) fn read(directory: &Path, part: &Part, keys: &Identities) -> Chunks {
+pub(super) fn read(archive: &Archive, part: &Part, keys: &Identities) -> Chunks {
+    content(Arc::clone(archive.storage()), archive.file(&part.file), part, keys)
+}
+
+fn content(storage: Arc<dyn Storage>, path: String, part: &Part, keys: &Identities) -> Chunks {
     let (to, from) = mpsc::channel(WAITING);
-    let (path, part, keys) = (directory.join(&part.file), part.clone(), keys.clone());
+    let (part, keys) = (part.clone(), keys.clone());
+    let file = PieceReader::open(storage, path.clone(), WAITING);
     tokio::task::spawn_blocking(move || {
-        if let Err(error) = send(&path, &part, &keys, &to) {
+        if let Err(error) = send(file, &path, &part, &keys, &to) {
             let _ = to.blocking_send(Err(error));
         }
     });
@@ -232,8 +252,14 @@ pub(super) fn read(directory: &Path, part: &Part, keys: &Identities) -> Chunks {
     Box::pin(futures::stream::unfold(from, received))
 }
 
-fn send(path: &Path, part: &Part, keys: &Identities, to: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
-    let file = BufReader::new(File::open(path)?);
+fn send(
+    file: PieceReader,
+    path: &str,
+    part: &Part,
+    keys: &Identities,
+    to: &mpsc::Sender<io::Result<Bytes>>,
+) -> io::Result<()> {
+    let file = BufReader::new(file);
     let opened: Box<dyn Read> = if part.encrypted {
         let keys = keys.0.iter().map(|it| it as &dyn age::Identity);
         let decryptor = age::Decryptor::new(file).map_err(io::Error::other)?;
@@ -258,50 +284,54 @@ fn send(path: &Path, part: &Part, keys: &Identities, to: &mpsc::Sender<io::Resul
         }
     }
     if size != part.content_size || hexadecimal(&hash.finalize()) != part.content_sha256 {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display())));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{path} is damaged")));
     }
     Ok(())
 }
 
 /// Whether the file is what was written, by its size and checksum; the key is not needed.
-pub(super) async fn check(directory: &Path, part: &Part) -> Result<(), TransferError> {
-    let (path, part) = (directory.join(&part.file), part.clone());
-    let place = path.clone();
-    let checked = tokio::task::spawn_blocking(move || {
-        let failed = TransferError::file("reading", &path);
-        let hash = || {
-            let mut file = File::open(&path)?;
-            let mut hash = Hashing::new(io::sink());
-            io::copy(&mut file, &mut hash)?;
-            Ok(hash.end())
-        };
-        let (_, size, sha256) = hash().map_err(failed)?;
-        let damaged = |problem: String| TransferError::Damaged { what: path.display().to_string(), problem };
-        if size != part.size {
-            return Err(damaged(format!("it has {size} bytes, and {} were written", part.size)));
-        }
-        if sha256 != part.sha256 {
-            return Err(damaged("its checksum is not the one that was written down".to_owned()));
-        }
-        Ok(())
-    });
-    let joined = |error| TransferError::File {
-        attempted: "reading",
-        path: place,
-        source: io::Error::other::<tokio::task::JoinError>(error),
+pub(super) async fn check(archive: &Archive, part: &Part) -> Result<(), TransferError> {
+    is_sound(archive.storage().as_ref(), &archive.file(&part.file), part).await
+}
+
+async fn is_sound(storage: &dyn Storage, path: &str, part: &Part) -> Result<(), TransferError> {
+    let damaged = |problem: String| TransferError::Damaged { what: path.to_owned(), problem };
+    let Some(mut chunks) = storage.open(path).await? else {
+        return Err(damaged("it is not there".to_owned()));
     };
-    checked.await.map_err(joined)?
+    let mut hash = Sha256::new();
+    let mut size = 0;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(TransferError::file("reading", path))?;
+        hash.update(&chunk);
+        size += chunk.len() as u64;
+    }
+    if size != part.size {
+        return Err(damaged(format!("it has {size} bytes, and {} were written", part.size)));
+    }
+    if hexadecimal(&hash.finalize()) != part.sha256 {
+        return Err(damaged("its checksum is not the one that was written down".to_owned()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::StreamExt;
+    use std::fs;
 
     use super::*;
+    use crate::core::backup::address::Address;
+    use crate::shell::transfer::storage;
+
+    fn local(directory: &Path) -> (Arc<dyn Storage>, String) {
+        let address = Address::Directory(directory.join("part"));
+        (storage::of(&address).unwrap(), storage::path(&address))
+    }
 
     async fn written(directory: &Path, encryption: &Encryption) -> Part {
         let (to, from) = mpsc::channel(WAITING);
-        let writing = tokio::spawn(write(directory.join("part"), from, encryption.clone(), false));
+        let ((storage, path), of) = (local(directory), encryption.clone());
+        let writing = tokio::spawn(async move { store(&storage, path, from, of, false).await });
         for number in 0..100u8 {
             to.send(vec![number; 10_000].into()).await.unwrap();
         }
@@ -310,13 +340,19 @@ mod tests {
         writing.await.unwrap().unwrap().part("part".to_owned(), content, encryption)
     }
 
-    async fn content(directory: &Path, part: &Part, keys: &Identities) -> io::Result<usize> {
-        let mut chunks = read(directory, part, keys);
+    async fn size(directory: &Path, part: &Part, keys: &Identities) -> io::Result<usize> {
+        let (storage, path) = local(directory);
+        let mut chunks = content(storage, path, part, keys);
         let mut size = 0;
         while let Some(chunk) = chunks.next().await {
             size += chunk?.len();
         }
         Ok(size)
+    }
+
+    async fn check(directory: &Path, part: &Part) -> Result<(), TransferError> {
+        let (storage, path) = local(directory);
+        is_sound(storage.as_ref(), &path, part).await
     }
 
     #[tokio::test]
@@ -325,7 +361,7 @@ mod tests {
         let part = written(directory.path(), &Encryption::default()).await;
         assert!(part.size < part.content_size && part.content_size == 1_000_000);
         check(directory.path(), &part).await.unwrap();
-        assert_eq!(content(directory.path(), &part, &Identities::default()).await.unwrap(), 1_000_000);
+        assert_eq!(size(directory.path(), &part, &Identities::default()).await.unwrap(), 1_000_000);
         let path = directory.path().join("part");
         let mut bytes = fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
@@ -333,7 +369,7 @@ mod tests {
         fs::write(&path, &bytes).unwrap();
         let said = check(directory.path(), &part).await.unwrap_err().to_string();
         assert!(said.ends_with("its checksum is not the one that was written down"), "{said}");
-        assert!(content(directory.path(), &part, &Identities::default()).await.is_err());
+        assert!(size(directory.path(), &part, &Identities::default()).await.is_err());
         fs::write(&path, &bytes[..middle]).unwrap();
         assert!(check(directory.path(), &part).await.unwrap_err().to_string().contains("were written"));
     }
@@ -352,8 +388,8 @@ mod tests {
             part.encrypted && fs::read(directory.path().join("part")).unwrap().starts_with(b"age-encryption.org/v1")
         );
         check(directory.path(), &part).await.unwrap();
-        assert_eq!(content(directory.path(), &part, &right).await.unwrap(), 1_000_000);
-        assert!(content(directory.path(), &part, &wrong).await.is_err());
+        assert_eq!(size(directory.path(), &part, &right).await.unwrap(), 1_000_000);
+        assert!(size(directory.path(), &part, &wrong).await.is_err());
         assert!(Encryption::parse(&["age1nonsense".to_owned()]).is_err());
     }
 }

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::directory::Archive;
 use super::halt::{Halted, Record};
 use super::part::{self, Identities};
 use super::script::Asker;
+use super::shelf::Archive;
 use super::source::Resource;
 use super::volume::{Helper, empty};
 use super::{TransferError, Watch};
@@ -36,7 +36,7 @@ pub enum Present {
 pub async fn check(archive: &Archive, watch: &dyn Watch) -> Result<(), TransferError> {
     for part in &archive.manifest.parts {
         watch.step(&format!("checking {}", part.content.describe()));
-        part::check(&archive.directory, part).await?;
+        part::check(archive, part).await?;
     }
     Ok(())
 }
@@ -108,7 +108,7 @@ fn tool_of(resource: &Resource, archive: &Archive) -> Result<Tool, TransferError
         TransferError::refused(message, "restore into a database of the engine that the backup is from")
     };
     let Some(facts) = &archive.manifest.database else {
-        return Err(incompatible(format!("{} holds no dump", archive.directory.display())));
+        return Err(incompatible(format!("{} holds no dump", archive.address)));
     };
     let same = |engine| engine == facts.engine || is_of_mysql(engine) && is_of_mysql(facts.engine);
     match resource.engine {
@@ -143,7 +143,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn content(&self, part: &Part) -> crate::shell::engine::Chunks {
-        part::read(&self.archive.directory, part, &self.options.keys)
+        part::read(self.archive, part, &self.options.keys)
     }
 
     async fn database(&self, facts: &DatabaseFacts) -> Result<(), TransferError> {

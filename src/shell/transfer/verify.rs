@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::directory::Archive;
+use super::helpers::{HELPER, labels};
 use super::part::{self, Identities};
 use super::restore::check;
 use super::script::Asker;
-use super::volume::{HELPER, Helper};
+use super::shelf::Archive;
+use super::volume::Helper;
 use super::{TransferError, Watch};
 use crate::core::api::DatabaseEngine;
 use crate::core::backup::database::{Tool, Verb};
@@ -55,7 +56,7 @@ pub async fn verify(
         let there: BTreeSet<&String> = found.tables.keys().collect();
         if let Some(lost) = facts.tables.iter().find(|table| !there.contains(table)) {
             return Err(TransferError::Damaged {
-                what: archive.directory.display().to_string(),
+                what: archive.address.to_string(),
                 problem: format!("the table {lost} was there when it was written, and is not restored"),
             });
         }
@@ -74,7 +75,7 @@ pub async fn verify(
         let tried = async {
             let helper = Helper::make(engine, &scratch, image, true).await?;
             let read = async {
-                helper.fill(part::read(&archive.directory, part, keys)).await?;
+                helper.fill(part::read(archive, part, keys)).await?;
                 helper.tree().await
             };
             let read = read.await;
@@ -85,7 +86,7 @@ pub async fn verify(
         engine.remove_volume(&scratch).await?;
         if tried?.digest != *tree {
             return Err(TransferError::Damaged {
-                what: format!("the volume {name} of {}", archive.directory.display()),
+                what: format!("the volume {name} of {}", archive.address),
                 problem: "what is restored is not what was there".to_owned(),
             });
         }
@@ -93,6 +94,11 @@ pub async fn verify(
     }
     Ok(found)
 }
+
+/// Starts whichever of them an image has, with the password that it is given, and keeps nothing.
+const REDIS: &str =
+    "for name in redis keydb valkey; do if command -v $name-server >/dev/null; then server=$name-server; fi; done
+printf '%s\\n' \"requirepass $(cat /landfall/password)\" 'save \"\"' 'appendonly no' | exec \"$server\" -";
 
 /// The same image with a password of its own, on no network and without a volume that would stay.
 async fn start(engine: &dyn Writer, facts: &DatabaseFacts) -> Result<ContainerId, TransferError> {
@@ -107,12 +113,15 @@ async fn start(engine: &dyn Writer, facts: &DatabaseFacts) -> Result<ContainerId
         }
         _ => &[],
     };
+    let is_redis = matches!(facts.engine, DatabaseEngine::Redis | DatabaseEngine::KeyDB);
     let password = File { content: Value::Literal(cuid2::create_id()), mode: 0o444 };
     let create = ContainerCreate {
         name,
         image: facts.image.clone(),
-        labels: BTreeMap::from([(HELPER.to_owned(), "verify".to_owned())]),
+        labels: labels("verify"),
         template: ContainerTemplate {
+            entrypoint: is_redis.then(|| ["sh", "-c"].map(str::to_owned).to_vec()),
+            command: is_redis.then(|| vec![REDIS.to_owned()]),
             env: env.iter().map(|(name, value)| ((*name).to_owned(), Value::Literal((*value).to_owned()))).collect(),
             files: BTreeMap::from([(PASSWORD.to_owned(), password)]),
             ..ContainerTemplate::default()
@@ -159,7 +168,7 @@ async fn ask(
             Content::Volume { .. } => continue,
         };
         watch.step(&format!("trying {}", part.content.describe()));
-        asker.feed(verb, database, part::read(&archive.directory, part, keys)).await?;
+        asker.feed(verb, database, part::read(archive, part, keys)).await?;
     }
     let counted = asker.ask(Verb::Count).await?;
     Ok(counted

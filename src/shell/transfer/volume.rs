@@ -7,6 +7,7 @@ use futures::future::join;
 use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
+use super::helpers::labels;
 use super::part::WAITING;
 use super::tree::{Tree, TreeReader};
 use super::{TransferError, Watch};
@@ -17,8 +18,6 @@ use crate::shell::engine::{Chunks, EngineError, Writer};
 /// Where a helper has the volume. In an archive everything is below a directory of that name, and unpacked from the root on: unpacked within the
 /// volume, the daemon would refuse links that lead out of it.
 const PLACE: &str = "/landfall-data";
-/// Marks helpers, with what they are for.
-pub(super) const HELPER: &str = "landfall.helper";
 
 /// A container that was made to reach one volume.
 pub(super) struct Helper<'a> {
@@ -129,8 +128,7 @@ pub(super) async fn make(
     command: Option<Vec<String>>,
 ) -> Result<ContainerId, TransferError> {
     let name = format!("landfall-{purpose}-{}", cuid2::create_id());
-    let labels = BTreeMap::from([(HELPER.to_owned(), purpose.to_owned())]);
-    create(engine, name, labels, image, mounts, command).await
+    create(engine, name, labels(purpose), image, mounts, command).await
 }
 
 /// One of that name, with these labels.

@@ -44,6 +44,7 @@ use self::known_hosts::{HostKey, HostName, KnownHosts};
 use super::{BoxedStream, DialError, Dialer, Ends};
 use crate::core::api::SshSpec;
 use crate::core::observed::{AddressOf, OwnAddress};
+use crate::shell::engine::EngineErrorKind;
 
 /// Where Docker listens unless the endpoint says otherwise.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -349,6 +350,25 @@ impl SshDialer {
                 self.endpoint.target.host, self.timeouts.open
             ))),
         }
+    }
+
+    /// A stream that speaks SFTP.
+    pub async fn sftp(&self) -> Result<ChannelStream, DialError> {
+        let mux = self.session().await?;
+        let opening = mux.open_when_allowed(Destination::Subsystem("sftp"));
+        let opened = timeout(self.timeouts.open, opening).await;
+        let opened = opened.unwrap_or_else(|_| Err(OpenError::Refused("there was no answer in time".to_owned())));
+        opened.map_err(|error| match error {
+            OpenError::Refused(problem) => DialError {
+                kind: EngineErrorKind::Unreachable,
+                message: format!("{} offers no SFTP: {problem}", self.endpoint.target.host),
+                hint: Some(
+                    "its sshd_config needs `Subsystem sftp internal-sftp`, and MaxSessions above what is in use"
+                        .to_owned(),
+                ),
+            },
+            error => SshError::from(error).into(),
+        })
     }
 
     /// sshd gives the same answer for a missing socket, a denied one and forbidden forwarding. Docker's own relay, if it is there, tells

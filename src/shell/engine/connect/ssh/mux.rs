@@ -28,6 +28,8 @@ pub enum Destination {
     Port { host: String, port: u16 },
     /// Standard input and output of a command.
     Command(String),
+    /// A subsystem of the server's, such as `sftp`.
+    Subsystem(&'static str),
 }
 
 impl fmt::Display for Destination {
@@ -36,6 +38,7 @@ impl fmt::Display for Destination {
             Self::Socket(path) => write!(f, "{path}"),
             Self::Port { host, port } => write!(f, "{host}:{port}"),
             Self::Command(command) => write!(f, "`{command}`"),
+            Self::Subsystem(name) => write!(f, "the subsystem {name}"),
         }
     }
 }

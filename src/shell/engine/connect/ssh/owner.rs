@@ -52,8 +52,17 @@ pub(super) struct Owner {
 enum Opening {
     None,
     Channel(OpenRequest),
-    /// The channel is open, its command is being started.
-    Command(OpenRequest, ssh2::Channel, String),
+    /// The channel is open, its command or subsystem is being started.
+    Process(OpenRequest, ssh2::Channel),
+}
+
+/// Has the server start what the channel is for.
+fn start(channel: &mut ssh2::Channel, destination: &Destination) -> Result<(), ssh2::Error> {
+    match destination {
+        Destination::Command(command) => channel.exec(command),
+        Destination::Subsystem(name) => channel.subsystem(name),
+        Destination::Socket(_) | Destination::Port { .. } => Ok(()),
+    }
 }
 
 impl Drop for Owner {
@@ -204,8 +213,10 @@ impl Owner {
                 Opening::Channel(request) => match self.open_channel(&request.destination) {
                     Ok(channel) => {
                         moved = true;
-                        match request.destination.clone() {
-                            Destination::Command(command) => self.opening = Opening::Command(request, channel, command),
+                        match request.destination {
+                            Destination::Command(_) | Destination::Subsystem(_) => {
+                                self.opening = Opening::Process(request, channel);
+                            }
                             Destination::Socket(_) | Destination::Port { .. } => self.deliver(request, channel, false),
                         }
                     }
@@ -218,14 +229,14 @@ impl Owner {
                         self.refuse(request, error)?;
                     }
                 },
-                Opening::Command(request, mut channel, command) => match channel.exec(&command) {
+                Opening::Process(request, mut channel) => match start(&mut channel, &request.destination) {
                     Ok(()) => {
                         moved = true;
                         self.shared.has_run.store(true, Ordering::Relaxed);
                         self.deliver(request, channel, true);
                     }
                     Err(error) if would_block(&error) => {
-                        self.opening = Opening::Command(request, channel, command);
+                        self.opening = Opening::Process(request, channel);
                         return Ok(moved);
                     }
                     Err(error) => {
@@ -258,7 +269,7 @@ impl Owner {
         match destination {
             Destination::Socket(path) => self.session.channel_direct_streamlocal(path, None),
             Destination::Port { host, port } => self.session.channel_direct_tcpip(host, *port, None),
-            Destination::Command(_) => self.session.channel_session(),
+            Destination::Command(_) | Destination::Subsystem(_) => self.session.channel_session(),
         }
     }
 
