@@ -81,7 +81,7 @@ def bench_postgres(options):
     serve = (
         f"chown {user.pw_uid}:{user.pw_gid} /data; cd /data; as='setpriv --reuid=postgres --regid=postgres --init-groups'; "
         "test -d /data/pg || $as initdb -D /data/pg -A trust >/dev/null; "
-        "exec $as postgres -D /data/pg -k /tmp -c max_wal_size=4GB -c fsync=on"
+        "exec $as postgres -D /data/pg -k /data -c max_wal_size=4GB -c fsync=on"
     )
     binds = [f"{path}:{path}:ro" for path in ["/usr", "/bin", "/lib", "/lib64", "/etc", "/sbin"] if Path(path).exists()]
     docker.call("POST", "/containers/create?name=bench-pg", {
@@ -92,10 +92,13 @@ def bench_postgres(options):
     within = ["docker", "-H", f"unix://{options.socket}", "exec", "-i", "bench-pg"]
     psql = [*within, "psql", "-h", "127.0.0.1", "-U", "postgres", "-qtA", "-v", "ON_ERROR_STOP=1"]
     try:
-        for _ in range(120):
+        for _ in range(60):
             if subprocess.run([*psql, "-c", "select 1"], capture_output=True).returncode == 0:
                 break
             time.sleep(0.5)
+        else:
+            logs = subprocess.run(["docker", "-H", f"unix://{options.socket}", "logs", "bench-pg"], capture_output=True, text=True)
+            sys.exit(f"error: PostgreSQL does not come up: {logs.stdout[-500:]}{logs.stderr[-500:]}")
         run(*psql, "-c", "create database goods")
         # Rows of text that is neither all the same nor noise, about 220 bytes each.
         rows = int(DATABASE_GIGABYTES * 4_400_000)

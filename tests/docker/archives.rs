@@ -54,7 +54,7 @@ fn keeps_and_gives_back(address: &str, files: &Path, environment: &[(&str, &str)
     // More than one part of an upload.
     shell(
         &volume,
-        "mkdir deep && head -c 20000000 /dev/urandom >deep/large && echo one >one && ln one hard && chown 7:8 one && ln -s one soft",
+        "mkdir deep && head -c 9000000 /dev/urandom >deep/large && echo one >one && ln one hard && chown 7:8 one && ln -s one soft",
     );
     let before = shell(&volume, LOOK);
     let backed_up = run(&format!("backup app shop --to {address} --keep 2")).expect(0);
@@ -91,7 +91,7 @@ fn keeps_and_gives_back(address: &str, files: &Path, environment: &[(&str, &str)
 
     // Killed in the middle: nothing is there that could be taken for a backup, and it goes with the next.
     let newest = kept().into_iter().find(|it| it.starts_with('2')).unwrap();
-    shell(&volume, "head -c 40000000 /dev/urandom >larger");
+    shell(&volume, "head -c 16000000 /dev/urandom >larger");
     let mut backup = world.command(&format!("backup app shop --to {address}"));
     let mut backup = backup.envs(environment.iter().copied()).spawn().unwrap();
     wait_for("it has begun", || (kept().len() > 2).then_some(()));
@@ -301,7 +301,7 @@ fn a_redis_is_dumped_as_a_replica_and_restored_at_once() {
     let world = World::new(&database(""));
     world.run("apply --timeout 120s").expect(0);
     let ask = |words: &str| {
-        let line = format!("REDISCLI_AUTH=$(cat /landfall/password) redis-cli {words}");
+        let line = format!("REDISCLI_AUTH=$(cat /landfall/password) redis-cli --raw {words}");
         host.exec("default-cache", &["sh", "-c", &line]).replace("\r\n", "\n").trim().to_owned()
     };
     ask("eval 'for i = 1, 500 do redis.call(\"set\", \"key\" .. i, string.rep(\"v\", i)) end' 0");
