@@ -364,8 +364,7 @@ impl Connection {
             Engine::ClickHouse => "clickhouse",
         };
         match self.engine {
-            // Redis has users from 6 on, and clients that are given an empty name ask for it.
-            Engine::KeyDB | Engine::Dragonfly => (format!("{scheme}://:"), format!("@{host}:{port}/{database}")),
+            // All of the family have users from Redis 6 on, and some clients ask for the empty name where a URL has none.
             Engine::MongoDB => (
                 format!("{scheme}://{user}:"),
                 format!("@{host}:{port}/{database}?authSource=admin&directConnection=true"),

@@ -1,0 +1,143 @@
+//! MySQL, MongoDB, KeyDB and Dragonfly by stand-ins: that what Landfall gives to their images is what these are documented to take. Of the servers
+//! themselves this tells nothing.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use crate::cli::world::World;
+use crate::support::Host;
+use crate::support::host::text;
+
+const IMAGE: &str = "landfall/stand-ins:test";
+const SCRIPT: &str = include_str!("../support/stand-ins.sh");
+const COMMANDS: [&str; 7] = ["mysqld", "mysql", "mongod", "mongosh", "keydb-server", "keydb-cli", "dragonfly"];
+
+fn import(host: &Host) {
+    let programs = ["/usr/bin/redis-server", "/usr/bin/redis-cli"];
+    host.import_image_as(IMAGE, &programs, &["ENTRYPOINT [\"/entry\"]"], |root| {
+        fs::write(root.join("entry"), SCRIPT).unwrap();
+        fs::set_permissions(root.join("entry"), fs::Permissions::from_mode(0o755)).unwrap();
+        for command in COMMANDS {
+            symlink("/entry", root.join("usr/bin").join(command)).unwrap();
+        }
+    });
+}
+
+/// Name, engine, version, configuration, and where the data is.
+const DATABASES: [(&str, &str, &str, &str, &str); 4] = [
+    ("catalog", "MySQL", "8.4", "[mysqld]\\nmax_connections = 20\\n", "/var/lib/mysql"),
+    ("events", "MongoDB", "7", "net:\\n  maxIncomingConnections: 20\\n", "/data/db"),
+    ("queue", "KeyDB", "6.3", "maxclients 20", "/data"),
+    ("cache", "Dragonfly", "1.25", "--dbnum=4", "/data"),
+];
+
+fn manifests(host: &Host, grace: u32) -> String {
+    let mut text = format!(
+        "apiVersion: landfall/v1
+kind: Server
+metadata: {{ name: edge }}
+spec: {{ endpoint: '{}' }}
+---
+apiVersion: landfall/v1
+kind: Destination
+metadata: {{ name: web }}
+spec: {{ server: edge, network: {{ name: web-net }} }}
+---
+apiVersion: landfall/v1
+kind: Application
+metadata: {{ name: shop }}
+spec:
+  destination: web
+  image: {IMAGE}
+  command: [sleep, '1000000']
+  stopSignal: SIGKILL
+  dependsOn: [Database/catalog, Database/events, Database/queue, Database/cache]
+  env:
+    - {{ name: CATALOG, valueFrom: {{ database: {{ name: catalog, field: url }} }} }}
+    - {{ name: EVENTS, valueFrom: {{ database: {{ name: events, field: url }} }} }}
+    - {{ name: QUEUE, valueFrom: {{ database: {{ name: queue, field: url }} }} }}
+    - {{ name: CACHE, valueFrom: {{ database: {{ name: cache, field: url }} }} }}
+",
+        host.endpoint()
+    );
+    for (name, engine, version, config, _) in DATABASES {
+        let user = if engine == "MySQL" || engine == "MongoDB" { "username: keeper, database: goods, " } else { "" };
+        text.push_str(&format!(
+            "---
+apiVersion: landfall/v1
+kind: Database
+metadata: {{ name: {name} }}
+spec:
+  destination: web
+  engine: {engine}
+  version: '{version}'
+  image: {IMAGE}
+  config: \"{config}\"
+  credentials: {{ {user}password: {{ file: ../{name}-password }} }}
+  stopGracePeriodSeconds: {grace}
+"
+        ));
+    }
+    text
+}
+
+/// With everything in them that has a meaning to one of the ways that they take: a URL, a shell, a quoted string.
+const PASSWORD: &str = "a/b@c:d%e'f$g h";
+
+#[test]
+fn stand_ins_for_the_other_engines_take_what_they_are_given_and_ask_for_the_password() {
+    let host = Host::start();
+    import(&host);
+    let world = World::new(&manifests(&host, 1));
+    for (name, ..) in DATABASES {
+        world.write(&format!("{name}-password"), &format!("{PASSWORD}\n"));
+    }
+    world.run("apply --timeout 120s").expect(0);
+    let shop = |line: &str| host.exec("default-shop-1", &["sh", "-c", line]).trim().to_owned();
+    for (name, engine, _, _, data) in DATABASES {
+        let container = format!("default-{name}");
+        let seen = host.inspect(&container);
+        assert_eq!(seen["State"]["Health"]["Status"], "healthy", "{engine}");
+        for part in ["Config", "HostConfig", "Args", "Path", "Mounts"] {
+            assert!(!seen[part].to_string().contains(PASSWORD), "{engine}: {part} holds the password");
+        }
+        let processes = host.exec(&container, &["ps"]);
+        assert!(!processes.contains("a/b@c"), "{engine}: {processes}");
+        let mounts = seen["Mounts"].as_array().unwrap();
+        let volume = mounts.iter().find(|it| it["Destination"] == data).unwrap();
+        assert_eq!(text(&volume["Name"]), format!("default-{name}-data"), "{engine}");
+
+        // Another password than the server's, and the check says so.
+        let check = text(&seen["Config"]["Healthcheck"]["Test"][1]);
+        let checked = || host.exec(&container, &["sh", "-c", &format!("({check}) 2>&1; echo code $?")]);
+        assert!(checked().trim().ends_with("code 0"), "{engine}: {}", checked());
+        host.exec(
+            &container,
+            &["sh", "-c", "cd /landfall && cp -a . /tmp/kept && for f in *; do sed -i s/a/z/ $f; done"],
+        );
+        assert!(checked().trim().ends_with("code 1"), "{engine}: {}", checked());
+        host.exec(&container, &["sh", "-c", "cp -a /tmp/kept/. /landfall/"]);
+        assert!(checked().trim().ends_with("code 0"), "{engine}: {}", checked());
+    }
+    // What applications are given leads there.
+    let written = "a%2Fb%40c%3Ad%25e%27f%24g%20h";
+    assert_eq!(shop("echo $CATALOG"), format!("mysql://keeper:{written}@catalog:3306/goods"));
+    assert!(
+        shop("echo $EVENTS").starts_with(&format!("mongodb://keeper:{written}@events:27017/")),
+        "{}",
+        shop("echo $EVENTS")
+    );
+    for url in ["QUEUE", "CACHE"] {
+        assert_eq!(shop(&format!("redis-cli -u \"${url}\" set greeting hello 2>/dev/null")), "OK", "{url}");
+    }
+    world.run("diff").expect(0);
+
+    // Made anew on the same data: no second first start.
+    world.write("manifests/all.yaml", &manifests(&host, 2));
+    world.run("apply --timeout 120s").expect(0);
+    for (name, file) in [("catalog", "/var/lib/mysql/starts"), ("events", "/data/db/starts")] {
+        assert_eq!(host.exec(&format!("default-{name}"), &["cat", file]).trim(), "first", "{name}");
+    }
+    assert_eq!(shop("redis-cli -u \"$QUEUE\" get greeting 2>/dev/null"), "hello");
+    world.run("diff").expect(0);
+}

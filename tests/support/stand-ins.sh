@@ -1,0 +1,144 @@
+#!/bin/sh
+# Stand-ins for the images of MySQL, MongoDB, KeyDB and Dragonfly, whose servers no package holds. Each is as strict as the real one is documented to
+# be: about the variables, files, arguments and mounts that it is given, about logging in, and about passwords in arguments.
+# Every command of the images is a link to this file. KeyDB and Dragonfly have a real Redis behind them, which reads the configuration and asks for
+# the password.
+set -e
+die() { echo "$(basename "$0"): $*" >&2; exit 1; }
+mounted() { grep -q " $1 " /proc/mounts || die "$1 is no volume: the data would be lost with the container"; }
+# `VARIABLE` or `VARIABLE_FILE`, and never both.
+given() {
+    eval "value=\$$1 file=\$$1_FILE"
+    [ -z "$value" ] || [ -z "$file" ] || die "both $1 and $1_FILE are set"
+    [ -z "$file" ] || { [ -r "$file" ] && value=$(cat "$file"); } || die "$file cannot be read"
+    echo "$value"
+}
+forever() { touch /tmp/ready; while :; do sleep 1; done; }
+
+mysqld() {
+    mounted /var/lib/mysql
+    for argument in "$@"; do
+        case $argument in --*=* | --*) ;; *) die "[ERROR] Too many arguments (first extra is '$argument')." ;; esac
+    done
+    for file in /etc/mysql/conf.d/*.cnf; do
+        [ ! -e "$file" ] || head -n 1 "$file" | grep -q '^\[.*\]$' || die "Found option without preceding group in config file $file"
+    done
+    cd /var/lib/mysql
+    if [ ! -e users ]; then
+        root=$(given MYSQL_ROOT_PASSWORD) user=$MYSQL_USER password=$(given MYSQL_PASSWORD)
+        [ -n "$root" ] || die "Database is uninitialized and password option is not specified"
+        [ "$user" != root ] || die "MYSQL_USER and MYSQL_PASSWORD are for configuring a regular user and cannot be used for the root user"
+        [ -z "$user" ] || [ -n "$password" ] || die "MYSQL_USER is set, and MYSQL_PASSWORD is not"
+        echo "root $root" > users
+        [ -z "$user" ] || echo "$user $password" >> users
+        echo "$MYSQL_DATABASE" > databases
+        echo first >> starts
+    fi
+    forever
+}
+
+mysql() {
+    host= user= database= statement= bare=
+    while [ $# -gt 0 ]; do
+        case $1 in
+        -h) host=$2; shift ;;
+        -u) user=$2; shift ;;
+        -D) database=$2; shift ;;
+        -e) statement=$2; shift ;;
+        -N) bare=1 ;;
+        -p* | --password*) die "a password in an argument can be read by every process" ;;
+        *) die "unknown option '$1'" ;;
+        esac
+        shift
+    done
+    # The socket of the official image is not where every client looks for it.
+    [ -n "$host" ] && [ -e /tmp/ready ] || die "ERROR 2002 (HY000): Can't connect to local MySQL server"
+    grep -qx "$user $MYSQL_PWD" /var/lib/mysql/users || die "ERROR 1045 (28000): Access denied for user '$user'"
+    [ -z "$database" ] || grep -qx "$database" /var/lib/mysql/databases || die "ERROR 1049 (42000): Unknown database '$database'"
+    [ "$statement" = 'SELECT 1' ] || die "ERROR 1064 (42000): You have an error in your SQL syntax"
+    [ -n "$bare" ] || echo 1
+    echo 1
+}
+
+mongod() {
+    mounted /data/db
+    mounted /data/configdb
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --config | -f) grep -q '^[a-zA-Z]*:' "$2" || die "Error parsing YAML config file $2"; shift ;;
+        --*) ;;
+        *) die "Error parsing command line: too many positional options have been specified on the command line" ;;
+        esac
+        shift
+    done
+    if [ ! -e /data/db/users ]; then
+        user=$(given MONGO_INITDB_ROOT_USERNAME) password=$(given MONGO_INITDB_ROOT_PASSWORD)
+        [ -n "$user" ] && [ -n "$password" ] || die "both MONGO_INITDB_ROOT_USERNAME and MONGO_INITDB_ROOT_PASSWORD have to be set"
+        echo "$user $password" > /data/db/users
+        echo first >> /data/db/starts
+    fi
+    forever
+}
+
+mongosh() {
+    file=
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --quiet | --nodb) ;;
+        --file | -f) file=$2; shift ;;
+        --password* | -p) die "a password in an argument can be read by every process" ;;
+        *) die "Error parsing command line: unrecognized option: $1" ;;
+        esac
+        shift
+    done
+    [ -e /tmp/ready ] || die "MongoNetworkError: connect ECONNREFUSED 127.0.0.1:27017"
+    login=$(sed -n 's|^db = connect("mongodb://\(.*\)@127\.0\.0\.1:27017/admin"); print(db\.runCommand({ ping: 1 })\.ok);$|\1|p' "$file")
+    [ -n "$login" ] || die "SyntaxError: $file"
+    user=$(busybox httpd -d "${login%%:*}") password=$(busybox httpd -d "${login#*:}")
+    grep -qx "$user $password" /data/db/users || die "MongoServerError: Authentication failed."
+    echo 1
+}
+
+keydb_server() {
+    mounted /data
+    case $1 in *.conf) ;; *) die "a configuration file was expected, and not '$1'" ;; esac
+    exec redis-server "$@"
+}
+
+dragonfly() {
+    mounted /data
+    : > /tmp/dragonfly.conf
+    chmod 600 /tmp/dragonfly.conf
+    for argument in "$@"; do
+        case $argument in
+        --logtostderr) ;;
+        --flagfile=*)
+            while read -r flag; do
+                case $flag in
+                --requirepass=*) echo "requirepass \"${flag#*=}\"" >> /tmp/dragonfly.conf ;;
+                --dir=*) echo "dir ${flag#*=}" >> /tmp/dragonfly.conf ;;
+                --maxmemory=* | --dbnum=* | '') ;;
+                *) die "ERROR: Unknown command line flag '$flag'" ;;
+                esac
+            done < "${argument#*=}" ;;
+        --requirepass*) die "a password in an argument can be read by every process" ;;
+        --maxmemory=*) ;;
+        *) die "ERROR: Unknown command line flag '$argument'" ;;
+        esac
+    done
+    exec redis-server /tmp/dragonfly.conf
+}
+
+case $(basename "$0") in
+entry)
+    # As the official entry points: what begins with a dash is for the server.
+    server=${MYSQL_ROOT_PASSWORD_FILE:+mysqld}${MONGO_INITDB_ROOT_PASSWORD_FILE:+mongod}
+    case ${1:--} in -) exec "$server" ;; -*) exec "$server" "$@" ;; *) exec "$@" ;; esac ;;
+mysqld) mysqld "$@" ;;
+mysql) mysql "$@" ;;
+mongod) mongod "$@" ;;
+mongosh) mongosh "$@" ;;
+keydb-server) keydb_server "$@" ;;
+keydb-cli) exec redis-cli "$@" ;;
+dragonfly) dragonfly "$@" ;;
+esac
