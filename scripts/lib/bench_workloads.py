@@ -79,6 +79,7 @@ def bench_workloads(options):
         (our,) = hyperfine(options.work, " ".join(apply), runs=10)
         report("nothing to do", milliseconds(our))
     remove_all(options.socket)
+    remove_networks(Docker(options.socket), "bench-")
 
     print(f"  (starting {MANAGED} containers; some minutes)", flush=True)
     many = options.work / "many.yaml"
