@@ -340,6 +340,7 @@ mod tests {
                 restarts: 0,
                 labels: BTreeMap::new(),
                 network_mode: "bridge".to_owned(),
+                ports: Vec::new(),
                 endpoints,
             },
             env.iter().map(|entry| (*entry).to_owned()).collect(),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::core::api::ObjectKey;
+use crate::core::workload::HostPort;
 use crate::core::workload::seen::{ImageState, SeenConfig};
 use crate::core::workload::service::{SeenSecret, SeenService};
 
@@ -466,6 +467,9 @@ pub struct ObservedContainer {
     pub labels: BTreeMap<String, String>,
     /// `HostConfig.NetworkMode`: `host`, `none` and `container:…` cannot be connected to a network.
     pub network_mode: String,
+    /// Ports of the server that it has while it runs; from the list of containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<HostPort>,
     /// One per network, in the order of the networks' names.
     pub endpoints: Vec<ObservedEndpoint>,
 }
@@ -671,6 +675,9 @@ pub struct ObservedService {
     /// It has no virtual address: its name stands for the addresses of its tasks.
     #[serde(default)]
     pub round_robin: bool,
+    /// Ports that every node of the Swarm has for it. Those of single tasks are their containers'.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<HostPort>,
     /// How it is defined, where it carries the labels of a managed resource, or may be taken over by one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<Box<SeenService>>,

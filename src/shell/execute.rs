@@ -119,6 +119,7 @@ async fn execute_server(
         connected: BTreeSet::new(),
         updated: BTreeSet::new(),
         made: BTreeMap::new(),
+        ready: Vec::new(),
         report: ServerReport {
             server: plan.server.clone(),
             server_type: plan.server_type,
@@ -209,11 +210,13 @@ struct ServerRun<'a> {
     updated: BTreeSet<ServiceId>,
     /// Containers that this plan has made, by the name that they were made with.
     made: BTreeMap<String, ContainerTarget>,
+    /// Managed containers that this plan has seen ready, and whose they are.
+    ready: Vec<(ObjectKey, ContainerTarget)>,
     report: ServerReport,
 }
 
 /// Rollouts of one server that are under way at the same time: what they take is waiting for images and for health.
-const SIDE_BY_SIDE: usize = 8;
+const SIDE_BY_SIDE: usize = 32;
 
 /// It makes a managed container, or has one take over; and does not only take one away, which is done in the order of the plan.
 fn is_rollout(group: &Group) -> bool {
@@ -274,21 +277,26 @@ impl<'a> ServerRun<'a> {
             waiting = later;
             let runs: Vec<_> = now
                 .iter()
-                .map(|group| {
+                .enumerate()
+                .map(|(at, group)| {
                     let mut run = self.apart();
                     async move {
                         let ended = run.group(group).await;
-                        (run, ended)
+                        (at, run, ended)
                     }
                     .boxed()
                 })
                 .collect();
             let known = self.report.operations.iter().filter(|it| is_lacking(it)).count();
-            let done: Vec<(ServerRun<'a>, Ended)> = futures::stream::iter(runs).buffered(SIDE_BY_SIDE).collect().await;
-            for (group, (run, ended)) in now.into_iter().zip(done) {
-                self.join(run, known);
+            let ready = self.ready.len();
+            let mut done: Vec<(usize, ServerRun<'a>, Ended)> =
+                futures::stream::iter(runs).buffer_unordered(SIDE_BY_SIDE).collect().await;
+            // As the plan has them, whichever was through first.
+            done.sort_by_key(|(at, ..)| *at);
+            for (at, run, ended) in done {
+                self.join(run, known, ready);
                 if ended != Ended::Done {
-                    unfinished.push(group);
+                    unfinished.push(now[at]);
                 }
             }
         }
@@ -307,6 +315,7 @@ impl<'a> ServerRun<'a> {
             connected: self.connected.clone(),
             updated: self.updated.clone(),
             made: self.made.clone(),
+            ready: self.ready.clone(),
             report: ServerReport {
                 server: self.report.server.clone(),
                 server_type: self.report.server_type,
@@ -317,14 +326,15 @@ impl<'a> ServerRun<'a> {
         }
     }
 
-    /// What was done apart; `known`: the operations that it was told of.
-    fn join(&mut self, run: ServerRun<'a>, known: usize) {
+    /// What was done apart; `known` and `ready`: how many operations and containers it was told of.
+    fn join(&mut self, run: ServerRun<'a>, known: usize, ready: usize) {
         self.caller = self.caller.and(run.caller);
         self.manager = self.manager.and(run.manager);
         self.created.extend(run.created);
         self.connected.extend(run.connected);
         self.updated.extend(run.updated);
         self.made.extend(run.made);
+        self.ready.extend(run.ready.into_iter().skip(ready));
         self.report.operations.extend(run.report.operations.into_iter().skip(known));
         self.report.notes.extend(run.report.notes);
     }
@@ -437,12 +447,22 @@ impl ServerRun<'_> {
             self.lost(&mishap, false);
             return Err(mishap.failure);
         }
+        self.go_on(group).await?;
         let Some(journal) = &group.journal else { return Ok(()) };
         self.journals.write(journal).await.map_err(|error| Failure {
             reason: None,
             message: format!("{error}; nothing was started that could not be put back after a crash"),
             hint: error.hint.map(str::to_owned),
         })
+    }
+
+    /// Whether those of a resource that have taken over so far still serve: else the next one is not replaced by the like of them.
+    async fn go_on(&self, group: &Group) -> Result<(), Failure> {
+        let Some(caller) = self.caller.filter(|_| is_rollout(group)) else { return Ok(()) };
+        for (_, container) in self.ready.iter().filter(|(object, _)| *object == group.object) {
+            caller.still_serves(container).await?;
+        }
+        Ok(())
     }
 
     /// Runs the undo of each operation, the last one first. True if that left everything as it was.
@@ -518,6 +538,7 @@ impl ServerRun<'_> {
         match answer {
             Ok(done) => {
                 self.account(&call);
+                self.ready.extend(call.made_ready().map(|container| (operation.object.clone(), container.clone())));
                 self.updated.extend(service);
                 self.record(operation, Outcome::Done);
                 self.created.extend(done.networks);

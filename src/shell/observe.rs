@@ -15,6 +15,7 @@
 
 pub mod details;
 mod known;
+mod renamed;
 mod suspects;
 mod workloads;
 
@@ -36,6 +37,7 @@ use crate::shell::engine::{EngineError, EngineErrorKind, Reader};
 use crate::shell::slots::Turns;
 use crate::shell::store::known::{Known, KnownContainers, KnownEngine, Suspects, Unlisted};
 use known::Recollection;
+pub use renamed::containers;
 use suspects::Suspect;
 
 /// Inspections at once. More do not make a daemon answer faster, and are more connections than are kept.

@@ -8,13 +8,13 @@ use crate::support::host::text;
 use crate::support::{Cluster, Host, wait_for};
 
 /// A web server that says who it is.
-const SPEC: &str = "  image: landfall/busybox:test
+pub(super) const SPEC: &str = "  image: landfall/busybox:test
   command: [sh, -c, 'mkdir -p /www && echo $VERSION > /www/index.html && exec httpd -f -p 8080 -h /www']
   stopSignal: SIGKILL
   healthcheck: { command: [wget, -q, -O, /dev/null, 'http://127.0.0.1:8080/'], intervalSeconds: 1, retries: 2 }
 ";
 
-fn swarm() -> Host {
+pub(super) fn swarm() -> Host {
     let host = Host::start();
     host.swarm_init();
     // Makes the image.
@@ -22,18 +22,18 @@ fn swarm() -> Host {
     host
 }
 
-fn version(number: &str) -> String {
+pub(super) fn version(number: &str) -> String {
     format!("{SPEC}  env: [{{ name: VERSION, value: '{number}' }}]\n")
 }
 
 /// The containers of a service's tasks that run.
-fn tasks(host: &Host, service: &str) -> Vec<String> {
+pub(super) fn tasks(host: &Host, service: &str) -> Vec<String> {
     let list = host.get("/containers/json");
     let of = |it: &&Value| it["Labels"]["com.docker.swarm.service.name"] == json!(service);
     list.as_array().unwrap().iter().filter(of).map(|it| text(&it["Id"])).collect()
 }
 
-fn services(host: &Host) -> Vec<String> {
+pub(super) fn services(host: &Host) -> Vec<String> {
     host.get("/services").as_array().unwrap().iter().map(|it| text(&it["Spec"]["Name"])).collect()
 }
 
@@ -45,7 +45,7 @@ fn secrets(host: &Host) -> Vec<String> {
 }
 
 /// What the application answers on its destination, by its name.
-fn answer(host: &Host) -> String {
+pub(super) fn answer(host: &Host) -> String {
     host.container("client").network("web-net").running();
     let said = host.exec("client", &["wget", "-q", "-O", "-", "http://frontend:8080/"]);
     host.api("DELETE", "/containers/client?force=1", &json!(null));

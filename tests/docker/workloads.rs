@@ -450,10 +450,10 @@ fn what_goes_wrong_in_a_rollout_leaves_the_old_one_serving_and_the_next_one_comp
     world.run("diff").expect(0);
     assert_eq!((names(&host), answer(&host)), (vec!["shop-frontend-1".to_owned()], "slow".to_owned()));
 
-    // A port of the server that somebody else has: the old one comes back.
+    // A port of the server that somebody else has: the old one is not stopped.
     host.container("other").publish(80, 8099).running();
     declare("three", "  ports: [{ containerPort: 8080, hostPort: 8099 }]\n");
-    let taken = world.run("apply").expect(2).to_string();
+    let taken = world.run("apply").expect(3).to_string();
     assert!(taken.contains("PortTaken"), "{taken}");
     crate::support::wait_for("the old one in its place", || (health("shop-frontend-1") == "healthy").then_some(()));
     host.remove_container("other");

@@ -30,7 +30,7 @@ pub(super) fn application(spec: &str) -> String {
 }
 
 /// A server on which the destination's network exists already, with the proxy on it.
-fn world(manifests: &str) -> Scenario {
+pub(super) fn world(manifests: &str) -> Scenario {
     let mut scenario = Scenario::new().network(network("web-net").subnet("10.42.0.0/24").of("shop/web"));
     scenario = scenario.container(container("traefik").on("bridge").on("web-net").marked());
     declare(&mut scenario, manifests);
@@ -128,7 +128,7 @@ pub(super) fn settle(scenario: &mut Scenario) {
 }
 
 /// Names, images and states of what runs for the application.
-fn containers(scenario: &Scenario) -> Vec<String> {
+pub(super) fn containers(scenario: &Scenario) -> Vec<String> {
     let state = scenario.observed[&edge()].as_ref().unwrap();
     let mut all: Vec<String> = state
         .containers
@@ -146,7 +146,7 @@ fn serving(scenario: &Scenario) -> usize {
     ours.filter(|it| it.is_serving() && it.health != Some(Health::Unhealthy)).count()
 }
 
-const CHECK: &str = "  healthcheck: { command: [wget, -qO-, http://127.0.0.1/], intervalSeconds: 5 }\n";
+pub(super) const CHECK: &str = "  healthcheck: { command: [wget, -qO-, http://127.0.0.1/], intervalSeconds: 5 }\n";
 
 #[test]
 fn an_application_is_pulled_made_and_started_and_then_nothing_is_left_to_do() {

@@ -796,6 +796,7 @@ impl World {
             failure: None,
             parallelism: 1,
             round_robin: false,
+            ports: Vec::new(),
             definition: None,
         });
         id
@@ -894,6 +895,7 @@ impl World {
             restarts: 0,
             labels: container.labels.clone(),
             network_mode: container.network_mode.clone(),
+            ports: Vec::new(),
             endpoints: container.endpoints.iter().filter(|(_, it)| settings || !it.leftover).map(endpoint).collect(),
         }
     }

@@ -20,6 +20,7 @@ use landfall::core::plan::{
     Call, DeleteMode, FreshId, FreshIds, Journal, JournalPurpose, Plan, PlanInput, Request, Reserved,
     UnreadableJournal, lint, ownership, plan,
 };
+use landfall::core::workload::HostPort;
 use sha2::{Digest, Sha256};
 
 use super::simulator;
@@ -220,6 +221,7 @@ impl Scenario {
             failure: None,
             parallelism: 1,
             round_robin: false,
+            ports: Vec::new(),
             definition: None,
         });
         self
@@ -778,6 +780,7 @@ pub fn container(name: &str) -> ContainerBuilder {
             restarts: 0,
             labels: BTreeMap::new(),
             network_mode: "default".to_owned(),
+            ports: Vec::new(),
             endpoints: Vec::new(),
         },
         attachments: Vec::new(),
@@ -834,6 +837,17 @@ impl ContainerBuilder {
 
     pub fn label(mut self, key: &str, value: &str) -> Self {
         self.container.labels.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// It has the port of the server, on all addresses or on one: `8080`, `127.0.0.1:8080`.
+    pub fn publishes(mut self, port: &str) -> Self {
+        let (address, number) = match port.rsplit_once(':') {
+            Some((address, number)) => (Some(address.parse().unwrap()), number),
+            None => (None, port),
+        };
+        let port = HostPort { address, number: number.parse().unwrap(), protocol: "tcp".to_owned() };
+        self.container.ports.push(port);
         self
     }
 

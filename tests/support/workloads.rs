@@ -15,7 +15,7 @@ use landfall::core::workload::identity::{Applied, DRAIN, FILES, UID, files_label
 use landfall::core::workload::secret::fingerprint;
 use landfall::core::workload::seen::{ImageState, SeenConfig, SeenImage, SeenMount, SeenValue, is_anonymous};
 use landfall::core::workload::service::{SeenSecret, SeenService, ServiceCreate, UpdateStatus};
-use landfall::core::workload::{ContainerCreate, Mount, MountSource, Value, stack};
+use landfall::core::workload::{ContainerCreate, HostPort, Mount, MountSource, Port, Value, stack};
 
 use super::scenario::hex_id;
 
@@ -107,8 +107,15 @@ pub fn perform(state: &mut ObservedState, call: &WorkloadCall) -> Result<(), Str
             find(state, &ContainerRef::Created(container.name.clone())).endpoints.extend(further);
         }
         WorkloadCall::StartContainer { container, .. } => {
+            let wanted = find(state, container).id.clone();
+            let ports: Vec<HostPort> = state.workloads[&wanted].ports.iter().filter_map(Port::taken).collect();
+            let others = state.containers.iter().filter(|it| it.id != wanted && it.state.is_live());
+            if others.flat_map(|it| &it.ports).any(|taken| ports.iter().any(|port| port.collides_with(taken))) {
+                return Err("port is already allocated".to_owned());
+            }
             let container = find(state, container);
             container.state = ContainerState::Running;
+            container.ports = ports;
             container.exit = None;
             let name = container.name.clone();
             for endpoint in &mut container.endpoints {
@@ -131,6 +138,7 @@ pub fn perform(state: &mut ObservedState, call: &WorkloadCall) -> Result<(), Str
             container.state = ContainerState::Exited;
             container.exit = Some(Exit::default());
             container.health = None;
+            container.ports.clear();
         }
         WorkloadCall::RemoveContainer { container, force } => {
             let container = find(state, container).clone();
@@ -286,6 +294,7 @@ pub fn defined(
         failure: None,
         parallelism: 1,
         round_robin: template.ports.is_empty(),
+        ports: Vec::new(),
         definition: Some(Box::new(definition)),
     })
 }
@@ -352,6 +361,7 @@ fn compose_up(state: &mut ObservedState, up: &ComposeUp) {
                 restarts: 0,
                 labels,
                 network_mode: format!("{project}_default"),
+                ports: Vec::new(),
                 endpoints,
             });
         }
@@ -367,7 +377,8 @@ fn create(
     assert!(state.containers.iter().all(|it| it.name != create.name), "{} exists already", create.name);
     let on = state.networks.iter().find(|it| it.name == network.name).expect("the network is there").clone();
     let seed = format!("{} {:?} {}", create.name, create.labels.get(UID), state.containers.len());
-    let id = ContainerId::try_from(hex_id(&seed)).unwrap();
+    let ids = (0..).map(|again| ContainerId::try_from(hex_id(&format!("{seed} {again}"))).unwrap());
+    let id = ids.into_iter().find(|id| state.containers.iter().all(|it| it.id != *id)).unwrap();
     let mut labels: BTreeMap<String, String> = create.labels.clone();
     if let Some(uid) = labels.get(UID).cloned() {
         labels.extend(files_label(&create.template, &uid).map(|label| (FILES.to_owned(), label)));
@@ -388,6 +399,7 @@ fn create(
         restarts: 0,
         labels,
         network_mode: network.name.clone(),
+        ports: Vec::new(),
         endpoints: vec![ObservedEndpoint {
             network_name: network.name.clone(),
             network_id: Some(on.id),

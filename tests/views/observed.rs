@@ -88,6 +88,7 @@ pub(super) fn container(name: &str, image: &str, networks: &[&str]) -> ObservedC
         restarts: 0,
         labels: [].into(),
         network_mode: (*networks.first().unwrap_or(&"default")).to_owned(),
+        ports: Vec::new(),
         endpoints: networks
             .iter()
             .map(|network| ObservedEndpoint {

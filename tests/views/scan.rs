@@ -383,6 +383,7 @@ fn overlays_are_declared_with_their_services_and_tasks_are_not_members_of_their_
         failure: None,
         parallelism: 1,
         round_robin: false,
+        ports: Vec::new(),
         definition: None,
     };
     let mut state = manager(

@@ -26,6 +26,7 @@ use crate::core::observed::{
     EngineEvent, NetworkId, NetworkScope, Observations, ObservedNetwork, ObservedState, SwarmState,
 };
 use crate::core::plan::facts::{SERVICE, facts};
+use crate::core::plan::workload::call::WorkloadCall;
 use crate::core::plan::{
     Call, Cause, Group, Note, NoteKind, Operation, Plan, Reason, SWARM_SERVICE, ServerPlan, ServerType,
     immutable_differences, is_of_another_node, left_over, ownership,
@@ -263,7 +264,8 @@ fn operations(
     let all = plan.groups.iter().flat_map(|group| group.operations.iter().map(move |operation| (group, operation)));
     let all = all.flat_map(|(group, operation)| operation.parts().into_iter().map(move |part| (group, part)));
     // That the proxy looks again follows from the other findings.
-    for (group, operation) in all.filter(|(_, operation)| operation.cause != Cause::ProxyStale) {
+    let all = all.filter(|(group, operation)| operation.cause != Cause::ProxyStale && !is_on_the_way(group, operation));
+    for (group, operation) in all {
         let operation = &operation;
         let network = operation.call.network().filter(|name| !name.starts_with('(')).map(str::to_owned);
         let container = match operation.cause {
@@ -305,6 +307,22 @@ fn operations(
     }
 }
 
+/// An image, a volume or a job that another operation of the group is in need of: what is missing or differs is told of that one.
+fn is_on_the_way(group: &Group, operation: &Operation) -> bool {
+    let prepares = |operation: &Operation| match &operation.call {
+        Call::Workload(call) => matches!(
+            **call,
+            WorkloadCall::PullImage { .. }
+                | WorkloadCall::CreateVolume { .. }
+                | WorkloadCall::CreateSecret { .. }
+                | WorkloadCall::RunJob { .. }
+                | WorkloadCall::CheckData { .. }
+        ),
+        _ => false,
+    };
+    prepares(operation) && !group.operations.iter().all(prepares)
+}
+
 /// Which fields of the network are others than declared.
 fn replaced(input: &DriftInput<'_>, group: &Group, state: Option<&ObservedState>, network: Option<&str>) -> String {
     let old = group.operations.iter().find_map(|operation| match &operation.call {
@@ -330,6 +348,8 @@ fn message(operation: &Operation, network: Option<&str>, container: Option<&str>
     };
     let container = container.map(|name| format!("{name:?}")).unwrap_or_default();
     let (member, the_member) = match operation.call.service() {
+        // Compose brings up a whole.
+        None if container.is_empty() => (operation.object.to_string(), operation.object.to_string()),
         Some(_) => (format!("the Swarm service {container}"), format!("The Swarm service {container}")),
         None => (format!("the container {container}"), format!("The container {container}")),
     };

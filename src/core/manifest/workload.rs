@@ -20,8 +20,8 @@ use crate::core::workload::database::{self, Connection};
 use crate::core::workload::secret::SecretSource;
 use crate::core::workload::stack::{Stack, Unmade};
 use crate::core::workload::{
-    ContainerTemplate, File, Healthcheck, Hook, Logging, Mount, MountSource, Order, Port, Resources, Rollout, Secret,
-    Value, Workload, identity, routes,
+    ContainerTemplate, File, Healthcheck, Hook, HostPort, Logging, Mount, MountSource, Order, Port, Resources, Rollout,
+    Secret, Value, Workload, identity, routes,
 };
 
 /// Seconds that a new container has to become healthy.
@@ -625,7 +625,8 @@ impl Resolver<'_> {
     /// What two managed resources of one server cannot both have: a host name, a volume with data, a port of the host, the name of a container.
     pub(super) fn claims(&mut self) {
         let mut claimed: BTreeMap<(ObjectKey, String), ObjectKey> = BTreeMap::new();
-        let mut conflicts = Vec::new();
+        let mut published: BTreeMap<ObjectKey, Vec<(HostPort, ObjectKey)>> = BTreeMap::new();
+        let (mut conflicts, mut twice) = (Vec::new(), Vec::new());
         let formers = self.former_names();
         for (server, resource, stack) in self.stacks() {
             let routes = stack.routes.values().flatten().map(|route| format!("the domain {route}"));
@@ -647,13 +648,22 @@ impl Resolver<'_> {
             });
             let routes = workload.routes.iter().map(|route| format!("the domain {route}"));
             let volume = workload.database.iter().map(|database| format!("the volume {}", database.volume));
-            let ports = workload.container.ports.iter().filter_map(|port| {
-                let number = port.host_port?;
-                let on = port.host_address.as_ref().map(|address| format!("{address}:")).unwrap_or_default();
-                Some(format!("the host port {on}{number}/{}", port.protocol))
-            });
+            for port in workload.container.ports.iter().filter_map(Port::taken) {
+                let taken = published.entry(server.clone()).or_default();
+                match taken.iter().find(|(it, _)| it.collides_with(&port)) {
+                    Some((_, other)) if *other == resource => twice.push((resource.clone(), port)),
+                    Some((it, other)) if *it == port => {
+                        conflicts.push((resource.clone(), format!("the host port {port}"), other.clone()));
+                    }
+                    Some((it, other)) => {
+                        let what = format!("the host port {port}, of which {it} is a part or the whole,");
+                        conflicts.push((resource.clone(), what, other.clone()));
+                    }
+                    None => taken.push((port, resource.clone())),
+                }
+            }
             let former = formers.get(&resource).into_iter().map(|was| format!("the former name {was}"));
-            let mut own: Vec<String> = names.chain(routes).chain(volume).chain(ports).chain(former).collect();
+            let mut own: Vec<String> = names.chain(routes).chain(volume).chain(former).collect();
             own.sort();
             own.dedup();
             for what in own {
@@ -666,6 +676,13 @@ impl Resolver<'_> {
                     }
                 }
             }
+        }
+        for (resource, port) in twice {
+            let Some(at) = self.at(&resource) else { continue };
+            self.report(at, &["spec".into()], |span| {
+                Problem::new(span, format!("the host port {port} can be published once on a server"))
+                    .hint("publish another one, or deploy it to one destination of the server")
+            });
         }
         for (resource, what, other) in conflicts {
             let Some(at) = self.at(&resource) else { continue };

@@ -696,7 +696,8 @@ pub(super) fn alias_notes(
     notes
 }
 
-fn answers(attached: &Attached<'_>, alias: &str) -> bool {
+/// It has the name, on the network that it is attached to.
+pub(super) fn answers(attached: &Attached<'_>, alias: &str) -> bool {
     attached.container.name == alias
         || attached
             .endpoint

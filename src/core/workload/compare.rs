@@ -67,6 +67,12 @@ pub fn differences(
     compare.found
 }
 
+/// What a service that something else made was given, by its labels and the names of its variables.
+pub fn given_by_others<'n>(labels: &BTreeMap<String, String>, env: impl Iterator<Item = &'n str>) -> Applied {
+    let env = env.map(|name| (name.to_owned(), SeenValue::default())).collect();
+    everything(labels, &SeenConfig { env, ..SeenConfig::default() }, &NO_IMAGE)
+}
+
 /// What a container has that its image has not: whoever made it meant it. No value of it is shown.
 fn everything(labels: &BTreeMap<String, String>, seen: &SeenConfig, image: &SeenImage) -> Applied {
     let own =

@@ -13,6 +13,8 @@ pub mod service;
 pub mod stack;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -151,7 +153,50 @@ pub struct Port {
     pub host_address: Option<String>,
 }
 
+/// A port of a server, as one binding has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HostPort {
+    /// `None`: on all addresses, of IPv4 and of IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    pub number: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+}
+
+impl HostPort {
+    /// Whether the server can give only one of the two: an address that stands for all of its family includes each of them.
+    pub fn collides_with(&self, other: &HostPort) -> bool {
+        let addresses = match (self.address, other.address) {
+            (Some(one), Some(other)) => {
+                one.is_ipv4() == other.is_ipv4() && (one == other || one.is_unspecified() || other.is_unspecified())
+            }
+            (None, _) | (_, None) => true,
+        };
+        self.number == other.number && self.protocol == other.protocol && addresses
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostPort { address, number, protocol } = self;
+        match address {
+            Some(address) => write!(f, "{}/{protocol}", SocketAddr::new(*address, *number)),
+            None => write!(f, "{number}/{protocol}"),
+        }
+    }
+}
+
 impl Port {
+    /// The port of the server that it takes; `None` where the daemon chooses one.
+    pub fn taken(&self) -> Option<HostPort> {
+        Some(HostPort {
+            address: self.host_address.as_ref().and_then(|address| address.parse().ok()),
+            number: self.host_port?,
+            protocol: self.protocol.clone(),
+        })
+    }
+
     /// As the engine names it: `80/tcp`.
     pub fn key(&self) -> String {
         format!("{}/{}", self.container_port, self.protocol)

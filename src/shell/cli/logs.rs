@@ -17,10 +17,12 @@ use crate::core::api::{Kind, ObjectKey};
 use crate::core::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::core::observed::{ContainerId, ObservedContainer};
 use crate::core::plan::selects;
+use crate::core::plan::workload::identity_of;
 use crate::core::printable::one_line;
 use crate::core::workload::identity;
 use crate::shell::engine::connect;
 use crate::shell::engine::{DockerReader, EngineError, LogLine, LogRequest, Reader};
+use crate::shell::observe;
 
 /// Shows what the containers of a resource have printed, of all replicas on all servers, each line with the name of its container
 ///
@@ -256,7 +258,7 @@ async fn sources(
     server: &DesiredServer,
     keys: &BTreeSet<ObjectKey>,
 ) -> Result<Vec<(String, Source)>, EngineError> {
-    let containers = reader.containers().await?;
+    let containers = observe::containers(reader).await?;
     let own = containers.iter().filter(|container| is_of(desired, server, keys, container));
     let mut found: Vec<(String, Source)> =
         own.map(|it| (it.name.clone(), Source::Container(server.key.clone(), it.id.clone()))).collect();
@@ -297,7 +299,7 @@ fn is_of(
     keys: &BTreeSet<ObjectKey>,
     container: &ObservedContainer,
 ) -> bool {
-    if let Some(identity) = identity::of(&container.name, &container.labels) {
+    if let Some(identity) = identity_of(container) {
         return identity.set == desired.set
             && (keys.contains(&identity.object) || keys.contains(&identity.destination));
     }

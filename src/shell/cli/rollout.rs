@@ -14,6 +14,7 @@ use super::target::{self, TargetArgs};
 use super::{Context, Error, Exit, record, servers};
 use crate::core::api::{Kind, ObjectKey};
 use crate::core::manifest::Manifests;
+use crate::core::plan::workload::identity_of;
 use crate::core::plan::{NoteKind, Plan, Request};
 use crate::core::scope::Selection;
 use crate::core::workload::identity::{self, NEXT};
@@ -179,7 +180,7 @@ fn progress(seen: &Seen, key: &ObjectKey) -> Progress {
     let outstanding = operations(&seen.plan, key);
     let containers = seen.observed.values().flatten().flat_map(|state| &state.containers);
     let serving = containers.filter(|container| {
-        let of = identity::of(&container.name, &container.labels);
+        let of = identity_of(container);
         of.is_some_and(|of| of.object == *key && of.set == seen.desired.set)
             && container.is_serving()
             && !container.name.ends_with(NEXT)

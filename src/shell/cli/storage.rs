@@ -18,12 +18,14 @@ use crate::core::desired::{DesiredServer, DesiredState};
 use crate::core::manifest::Manifests;
 use crate::core::observed::ObservedContainer;
 use crate::core::plan::selects;
+use crate::core::plan::workload::identity_of;
 use crate::core::printable::natural;
 use crate::core::workload::MountSource;
-use crate::core::workload::identity::{self, DATA, OBJECT};
+use crate::core::workload::identity::{DATA, OBJECT};
 use crate::core::workload::seen::Storage;
 use crate::shell::engine::connect;
 use crate::shell::engine::{EngineError, Reader};
+use crate::shell::observe::containers;
 
 /// What is kept on a server and is no object of a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +183,7 @@ fn look(args: &Args, stored: Stored, context: &Context, desired: &DesiredState) 
         async move {
             let look = async {
                 let reader = reader?;
-                futures::try_join!(reader.storage(), reader.containers())
+                futures::try_join!(reader.storage(), containers(&reader))
             };
             let limit = args.servers.timeout;
             (server, tokio::time::timeout(limit, look).await)
@@ -280,7 +282,7 @@ fn of_server(stored: Stored, server: &DesiredServer, storage: &Storage, containe
 
 /// The resources that a container is of; its own name where it is of none.
 fn whose(server: &DesiredServer, container: &ObservedContainer) -> Vec<String> {
-    if let Some(identity) = identity::of(&container.name, &container.labels) {
+    if let Some(identity) = identity_of(container) {
         return vec![identity.object.to_string()];
     }
     let members = server.destinations.iter().flat_map(|destination| &destination.members);

@@ -16,6 +16,7 @@ use crate::core::desired::DesiredServer;
 use crate::core::observed::ObservedContainer;
 use crate::core::usage::{ContainerUsage, Sample, Total, Usage, totals};
 use crate::shell::engine::{DockerReader, EngineError, Reader, connect};
+use crate::shell::observe;
 
 /// Shows what is used: processors, memory, network and disks, by destination, resource or container
 ///
@@ -102,7 +103,7 @@ async fn look(
     set: &str,
     interval: Duration,
 ) -> Result<Vec<ContainerUsage>, EngineError> {
-    let listed = reader.containers().await?;
+    let listed = observe::containers(reader).await?;
     let mut placed: Vec<(&ObservedContainer, &ObjectKey, Option<&ObjectKey>)> = Vec::new();
     for destination in &server.destinations {
         let name = destination.network.name.as_deref();

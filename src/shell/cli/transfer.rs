@@ -19,6 +19,7 @@ use crate::core::desired::{DesiredServer, DesiredState};
 use crate::core::instance::{Live, LiveContainer};
 use crate::core::manifest::Manifests;
 use crate::core::observed::Observations;
+use crate::core::plan::workload::identity_of;
 use crate::core::plan::{Note, Reason};
 use crate::core::printable::one_line;
 use crate::core::workload::identity;
@@ -264,9 +265,8 @@ impl Saving<'_> {
             return Some((spec.clone(), None));
         }
         let containers = &self.observed.get(server)?.as_ref().ok()?.containers;
-        let of_object = containers.iter().filter(|it| {
-            identity::of(&it.name, &it.labels).is_some_and(|it| it.object == *object && it.set == self.set)
-        });
+        let of_object =
+            containers.iter().filter(|it| identity_of(it).is_some_and(|it| it.object == *object && it.set == self.set));
         let label = of_object.filter_map(|it| it.labels.get(identity::BEFORE_DELETE)).next()?;
         Some((serde_json::from_str(label).ok()?, None))
     }

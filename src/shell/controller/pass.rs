@@ -15,6 +15,7 @@ use crate::core::api::ObjectKey;
 use crate::core::desired::{DesiredServer, DesiredState};
 use crate::core::observed::{ContainerId, Unobserved};
 use crate::core::plan::cut::cut;
+use crate::core::plan::workload::call::WorkloadCall;
 use crate::core::plan::{Call, Cause, Group, Operation, Plan, Request, ServerPlan, Withheld};
 use crate::core::report::{Outcome, Report};
 use crate::shell::engine::DockerWriter;
@@ -248,32 +249,80 @@ fn split(plan: &mut Plan, lane: Lane) -> Vec<Operation> {
     cut.flat_map(|out| out.asked).flat_map(|group| group.operations).collect()
 }
 
-/// Containers that go for good with this plan.
-fn retiring(plan: &ServerPlan) -> BTreeSet<ContainerId> {
-    let operations = plan.groups.iter().flat_map(|group| &group.operations);
-    let leaving = operations.filter(|it| matches!(it.cause, Cause::Undeclared | Cause::DeletionRequested));
-    leaving
-        .filter_map(|operation| match &operation.call {
-            Call::Workload(call) => Some(call.removed()),
-            _ => None,
-        })
-        .flatten()
-        .map(|container| container.id.clone())
-        .collect()
+/// What goes for good with a plan.
+#[derive(Default)]
+struct Retiring {
+    containers: BTreeSet<ContainerId>,
+    /// Ids of networks that a Swarm service is on which goes.
+    networks: BTreeSet<String>,
 }
 
-/// A network goes after the containers on it that go for good, and those go in the other lane.
-fn waits_for(group: &Group, retiring: &BTreeSet<ContainerId>) -> bool {
-    let removes = group.operations.iter().any(|it| matches!(it.call, Call::RemoveNetwork { .. }));
-    removes
-        && group.operations.iter().any(
-            |it| matches!(&it.call, Call::DisconnectEndpoint { container, .. } if retiring.contains(&container.id)),
-        )
+fn retiring(plan: &ServerPlan) -> Retiring {
+    let operations = plan.groups.iter().flat_map(|group| &group.operations);
+    let leaving = operations.filter(|it| matches!(it.cause, Cause::Undeclared | Cause::DeletionRequested));
+    let mut retiring = Retiring::default();
+    for operation in leaving {
+        let Call::Workload(call) = &operation.call else { continue };
+        retiring.containers.extend(call.removed().into_iter().map(|container| container.id.clone()));
+        if let WorkloadCall::RemoveService { networks, .. } = &**call {
+            retiring.networks.extend(networks.iter().cloned());
+        }
+    }
+    retiring
+}
+
+/// A network goes after the containers and services on it that go for good, and those go in the other lane.
+fn waits_for(group: &Group, retiring: &Retiring) -> bool {
+    let removed = group.operations.iter().filter_map(|it| match &it.call {
+        Call::RemoveNetwork { network } => Some(network),
+        _ => None,
+    });
+    let removed: Vec<_> = removed.collect();
+    let has_service =
+        removed.iter().filter_map(|network| network.id.as_ref()).any(|id| retiring.networks.contains(id.as_str()));
+    let lets_go = |it: &Operation| matches!(&it.call, Call::DisconnectEndpoint { container, .. } if retiring.containers.contains(&container.id));
+    has_service || (!removed.is_empty() && group.operations.iter().any(lets_go))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::api::Kind;
+    use crate::core::observed::NetworkId;
+    use crate::core::plan::NetworkTarget;
+    use crate::core::plan::workload::call::ServiceRef;
+
+    #[test]
+    fn a_network_waits_for_the_service_on_it_that_goes_in_the_other_lane() {
+        let object = ObjectKey::new(Kind::Application, "shop", "frontend");
+        let group = |call: Call| Group {
+            object: object.clone(),
+            operations: vec![Operation {
+                object: object.clone(),
+                call,
+                cause: Cause::DeletionRequested,
+                disruptive: false,
+                undo: None,
+            }],
+            journal: None,
+            completes: Vec::new(),
+            needs: Vec::new(),
+        };
+        let removal = |id: &str| {
+            let id = NetworkId::try_from(id.to_owned()).unwrap();
+            group(Call::RemoveNetwork { network: NetworkTarget { name: "web-net".to_owned(), id: Some(id) } })
+        };
+        let (on, apart) = ("a".repeat(25), "b".repeat(25));
+        let retired = WorkloadCall::RemoveService {
+            service: ServiceRef::Created { name: "shop-frontend".to_owned(), uid: String::new() },
+            volumes: Vec::new(),
+            networks: vec![on.clone()],
+        };
+        let edge = ObjectKey::new(Kind::Server, "default", "edge");
+        let retiring = retiring(&ServerPlan::of_one(edge, group(Call::Workload(Box::new(retired)))));
+        assert!(waits_for(&removal(&on), &retiring));
+        assert!(!waits_for(&removal(&apart), &retiring));
+    }
 
     #[tokio::test]
     async fn a_pass_that_panics_is_a_pass_that_failed_and_says_why() {

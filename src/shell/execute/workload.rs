@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::call::{Caller, Done, Mishap};
 use crate::core::observed::{ContainerId, ContainerState, EndpointSettings, Health};
 use crate::core::plan::workload::call::{ContainerRef, Drain, Readiness, WorkloadCall};
-use crate::core::plan::{NetworkTarget, Reason};
+use crate::core::plan::{ContainerTarget, NetworkTarget, Reason};
 use crate::core::report::Failure;
 use crate::core::workload::NOWHERE;
 use crate::core::workload::database::{ONLY_DUMP, Written};
@@ -245,6 +245,21 @@ impl Caller<'_> {
             }
             sleep(LOOK).await;
         }
+    }
+
+    /// A container that was ready a moment ago. Whether that cannot be seen is for the next call to say.
+    pub(super) async fn still_serves(&self, container: &ContainerTarget) -> Result<(), Failure> {
+        let Ok(Some(seen)) = self.look(&container.id).await else { return Ok(()) };
+        if seen.container.is_serving() {
+            return Ok(());
+        }
+        let verdict = match (seen.container.state, seen.container.health) {
+            (ContainerState::Running, Some(health)) => format!("was ready, and is {} now", health.as_str()),
+            (state, _) => format!("was ready, and is {} now", state.as_str()),
+        };
+        let name = &seen.container.name;
+        let failure = self.unhealthy(&container.id, name, &verdict, seen.health_output).await;
+        Err(Failure { hint: Some("the others are left as they are".to_owned()), ..failure })
     }
 
     /// What its health check and its log say: whoever reads the failure need not go to the server.

@@ -8,9 +8,11 @@ use crate::core::backup::database::engine_of_image;
 use crate::core::desired::{DesiredMember, DesiredServer};
 use crate::core::observed::ObservedContainer;
 use crate::core::plan::selects;
-use crate::core::workload::identity::{self, NEXT};
+use crate::core::plan::workload::identity_of;
+use crate::core::workload::identity::NEXT;
 use crate::core::workload::{MountSource, stack};
 use crate::shell::engine::{Reader, WorkloadDetail};
+use crate::shell::observe;
 
 /// A resource on one server.
 #[derive(Debug, Clone)]
@@ -47,7 +49,7 @@ impl Resource {
     ) -> Result<Self, TransferError> {
         let members: Vec<&DesiredMember> =
             server.destinations.iter().flat_map(|it| &it.members).filter(|it| it.resource == *object).collect();
-        let listed = reader.containers().await?;
+        let listed = observe::containers(reader).await?;
         let is_ours = |container: &ObservedContainer| match members.as_slice() {
             // Its manifest is gone; what Landfall made says whose it is.
             [] => is_made_for(container, object, set),
@@ -166,14 +168,13 @@ impl Resource {
 
 fn is_made_for(container: &ObservedContainer, object: &ObjectKey, set: &str) -> bool {
     let of_stack = || stack::owner(&container.labels).is_some_and(|it| it.object == *object && it.set == set);
-    identity::of(&container.name, &container.labels).is_some_and(|it| it.object == *object && it.set == set)
-        || of_stack()
+    identity_of(container).is_some_and(|it| it.object == *object && it.set == set) || of_stack()
 }
 
 /// Whether a container is of the resource, which is declared as `member`.
 pub fn is_of(member: &DesiredMember, container: &ObservedContainer, object: &ObjectKey, set: &str) -> bool {
     if member.workload.is_some() {
-        let identity = identity::of(&container.name, &container.labels);
+        let identity = identity_of(container);
         return identity.is_some_and(|identity| identity.object == *object && identity.set == set);
     }
     if let Some(stack) = &member.stack {

@@ -156,6 +156,8 @@ pub enum WorkloadCall {
         service: ServiceRef,
         /// They stay.
         volumes: Vec<String>,
+        /// Ids of the networks that its tasks are on.
+        networks: Vec<String>,
     },
 }
 
@@ -473,7 +475,7 @@ impl fmt::Display for WorkloadCall {
                 list(f, &rollout.differences)
             }
             WorkloadCall::StopService { service } => write!(f, "stop service {}", service.name),
-            WorkloadCall::RemoveService { service, volumes } => {
+            WorkloadCall::RemoveService { service, volumes, .. } => {
                 write!(f, "remove service {}", service.name())?;
                 if !volumes.is_empty() {
                     write!(f, " ({} stays)", volumes.join(", "))?;

@@ -84,6 +84,12 @@ impl<'a> Identities<'a> {
     }
 }
 
+/// Whose a container is, by its labels and its name, or where it was renamed by what its endpoints say. It takes more to act on it: of two that
+/// claim one place, neither may be the one.
+pub fn identity_of(container: &ObservedContainer) -> Option<Identity> {
+    identity::of(&container.name, &container.labels).or_else(|| renamed_from(container).map(|(identity, _)| identity))
+}
+
 /// Whose it is, and what it was called when Landfall connected it.
 fn renamed_from(container: &ObservedContainer) -> Option<(Identity, String)> {
     let settings = container.endpoints.iter().filter_map(|endpoint| endpoint.settings.as_ref());

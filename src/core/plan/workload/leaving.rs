@@ -181,7 +181,8 @@ fn services(ctx: &Context<'_>, groups: &mut Vec<Group>, notes: &mut Vec<Note>) {
             crate::core::workload::MountSource::Path(_) => None,
         });
         let target = ServiceRef::Existing(ServiceTarget::of(service));
-        let remove = WorkloadCall::RemoveService { service: target, volumes: volumes.collect() };
+        let networks = service.networks.iter().map(|network| network.target.clone()).collect();
+        let remove = WorkloadCall::RemoveService { service: target, volumes: volumes.collect(), networks };
         let calls = std::iter::once(remove).chain(super::on_swarm::secrets_of(ctx, service));
         let operation = |call: WorkloadCall| Operation {
             object: object.clone(),

@@ -10,6 +10,7 @@ mod data;
 mod known;
 mod leaving;
 mod on_swarm;
+mod ports;
 mod predecessors;
 mod rollout;
 
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use compose::{is_of_stack, leaving as stacks_leaving};
 pub(super) use known::Identities;
+pub use known::identity_of;
 pub(super) use leaving::leaving;
 pub(super) use on_swarm::identity_of_service;
 pub(super) use predecessors::{Origin, predecessors};
@@ -24,7 +26,7 @@ pub use predecessors::{may_be_replaced, service_may_be_replaced};
 
 use self::call::{Readiness, WorkloadCall};
 use super::member::Target;
-use super::{Call, Cause, Context, Draft, Group, NetworkTarget, Note, Operation, Reason, host};
+use super::{Call, Cause, ContainerTarget, Context, Draft, Group, NetworkTarget, Note, Operation, Reason, host};
 use crate::core::api::{DestinationType, ObjectKey, ProxyType, PullPolicy};
 use crate::core::desired::{DesiredDestination, DesiredMember, ProxyInstance};
 use crate::core::observed::{EndpointSettings, ObservedContainer, ObservedService, STABLE};
@@ -60,6 +62,15 @@ impl Held<'_> {
 
     fn is_next(&self) -> bool {
         self.origin == Origin::Own && self.container.name.ends_with(identity::NEXT)
+    }
+
+    fn changes_in_place(&self) -> bool {
+        self.differences.iter().all(|difference| difference.in_place)
+    }
+
+    /// It serves, and is to make room for another.
+    fn is_replaced_while_it_serves(&self) -> bool {
+        !self.is_next() && !self.changes_in_place() && self.container.has_settled()
     }
 
     /// Somebody else made it: whoever has it replaced is asked.
@@ -397,12 +408,23 @@ impl<'a> Managed<'a, '_> {
             slots.entry(replica).or_default().push(held);
         }
         let mut prepared = false;
+        let failed = |draft: &Draft, from: usize| {
+            draft.notes[from..].iter().any(|note| note.reason == Reason::HealthCheckFailed)
+        };
+        let told = draft.notes.len();
+        if slots.values().flatten().chain(&before).any(Held::is_replaced_while_it_serves) {
+            self.confirm(slots.values().flatten(), draft);
+        }
         for replica in 1..=self.workload.replicas {
             let mut held = slots.remove(&replica).unwrap_or_default();
             if held.iter().all(Held::is_next) {
                 let of_slot = |it: &Held<'_>| it.origin == Origin::Former(replica);
                 let at = before.iter().position(of_slot).or_else(|| before.iter().position(Held::is_foreign));
                 held.extend(at.map(|at| before.remove(at)));
+            }
+            // What has failed once would fail with every replica, one after another.
+            if failed(draft, told) && held.iter().any(Held::is_replaced_while_it_serves) {
+                continue;
             }
             let before = draft.groups.len();
             self.slot(replica, held, !prepared, draft);
@@ -595,6 +617,17 @@ impl super::Plan {
 }
 
 impl Call {
+    /// The managed container that is ready once it is done.
+    pub fn made_ready(&self) -> Option<&ContainerTarget> {
+        match self {
+            Call::Workload(call) => match &**call {
+                WorkloadCall::StartContainer { container, attempt, .. } if !attempt.is_empty() => container.existing(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// What a start of a managed container stands for.
     pub fn attempt(&self) -> Option<&str> {
         match self {

@@ -1,8 +1,9 @@
 //! Containers that a resource's own take the place of: those of its former name, and those that ran it while it was adopted.
 
-use super::{Context, DesiredDestination, DesiredMember, ObservedContainer, host};
+use super::{Context, DesiredDestination, DesiredMember, Managed, Note, ObservedContainer, Reason, host};
 use crate::core::api::ObjectKey;
 use crate::core::observed::ObservedService;
+use crate::core::plan::host::Attached;
 use crate::core::plan::ownership::{self, Purpose};
 use crate::core::plan::{applied, member};
 use crate::core::workload::identity::{self, OBJECT};
@@ -78,6 +79,47 @@ fn origin(
         })
     };
     (named || connected()).then_some(Origin::Foreign)
+}
+
+impl Managed<'_, '_> {
+    /// What nothing tells to have run the resource until now, and looks like it: beside it the new one would be a second one. Before the first is made.
+    pub(super) fn may_have_run_it(&self, replica: u32) -> Option<Note> {
+        let network = self.target.network.filter(|_| replica == 1 && self.held().is_empty())?;
+        let aliases = || self.member.endpoint.aliases.iter().map(String::as_str);
+        let names = || std::iter::once(self.resource().name.as_str()).chain(aliases());
+        let repository =
+            |image: &str| image.split('@').next().and_then(|it| it.rsplit_once(':')).map(|it| it.0.to_owned());
+        let looks_like_it = |attached: &&Attached<'_>| {
+            let container = attached.container;
+            let service = container.labels.get(host::COMPOSE_SERVICE);
+            names().any(|name| member::answers(attached, name) || service.is_some_and(|it| it == name))
+                || (repository(&container.image).is_some()
+                    && repository(&container.image) == repository(&self.workload.image))
+        };
+        let is_strange = |attached: &&Attached<'_>| {
+            let container = attached.container;
+            !container.labels.contains_key(OBJECT)
+                && !host::is_task(container)
+                && !host::is_one_off(container)
+                && !host::is_going(container)
+                && !host::is_proxy(container, self.ctx.server.proxy.as_ref())
+                && !is_anothers(self.ctx, container)
+        };
+        let attached = self.ctx.host.attached(network);
+        let found = attached.iter().filter(is_strange).filter(looks_like_it);
+        let found: Vec<&str> = found.map(|it| it.container.name.as_str()).collect();
+        if found.is_empty() {
+            return None;
+        }
+        let (names, verb) = (found.join(", "), if found.len() == 1 { "runs" } else { "run" });
+        let message = format!(
+            "{names} on {:?} {verb} beside it: whether that was this resource until now, nothing on the server tells.",
+            network.name
+        );
+        Some(Note::warning(Reason::MembershipForeign, self.resource(), message).hint(format!(
+            "to have a rollout put Landfall's container in its place: `metadata.annotations: {{ landfall/replaces: \"{names}\" }}`"
+        )))
+    }
 }
 
 /// Made for the resource under its former name or on its former destination, and serving until its own one does.

@@ -62,7 +62,7 @@ impl<'a> Managed<'a, '_> {
         if current.fits() {
             return self.keep(current, draft);
         }
-        if current.differences.iter().all(|difference| difference.in_place) {
+        if current.changes_in_place() {
             let update = WorkloadCall::UpdateContainer {
                 container: ContainerTarget::of(current.container),
                 update: update(&self.workload.container, &current.differences),
@@ -94,12 +94,32 @@ impl<'a> Managed<'a, '_> {
             return;
         }
         let attempt = self.attempt(current.container.id.as_str());
-        if let Some(note) = self.given_up(&attempt) {
+        if let Some(note) = self.port_taken().or_else(|| self.given_up(&attempt)) {
             draft.notes.push(note);
             return;
         }
         let start = WorkloadCall::StartContainer { container: existing(current), ready: self.readiness(), attempt };
         draft.groups.push(self.group(vec![self.operation(start, Cause::WorkloadStopped, false, None)]));
+    }
+
+    /// Waits for those that are as declared and do not serve, before any other one is replaced by the like of them.
+    pub(super) fn confirm<'h>(&self, held: impl Iterator<Item = &'h Held<'a>>, draft: &mut Draft)
+    where
+        'a: 'h,
+    {
+        let doubtful = held.filter(|it| {
+            let state = it.container.state;
+            !it.is_next() && it.changes_in_place() && state.is_live() && !it.container.has_settled()
+        });
+        for held in doubtful {
+            let attempt = self.attempt(held.container.id.as_str());
+            if let Some(note) = self.given_up(&attempt) {
+                draft.notes.push(note);
+                return;
+            }
+            let start = WorkloadCall::StartContainer { container: existing(held), ready: self.readiness(), attempt };
+            draft.groups.push(self.group(vec![self.operation(start, Cause::WorkloadDiffers, false, None)]));
+        }
     }
 
     /// Somebody has renamed it, and something else has its name by now.
@@ -118,10 +138,11 @@ impl<'a> Managed<'a, '_> {
             return;
         }
         let attempt = self.attempt("");
-        if let Some(note) = self.given_up(&attempt) {
+        if let Some(note) = self.port_taken().or_else(|| self.given_up(&attempt)) {
             draft.notes.push(note);
             return;
         }
+        draft.notes.extend(self.may_have_run_it(replica));
         let cause = Cause::WorkloadMissing;
         let create = self.create(replica, name, name.to_owned(), Vec::new());
         let mut operations = self.beforehand(cause, prepare);
@@ -168,7 +189,7 @@ impl<'a> Managed<'a, '_> {
             return;
         }
         let attempt = self.attempt(current.container.id.as_str());
-        if let Some(note) = self.given_up(&attempt) {
+        if let Some(note) = self.port_taken().or_else(|| self.given_up(&attempt)) {
             draft.notes.push(note);
             return;
         }
@@ -208,7 +229,7 @@ impl<'a> Managed<'a, '_> {
     fn take_over(&self, name: &str, current: Option<&Held<'a>>, next: &Held<'a>, draft: &mut Draft) {
         let cause = current.map_or(Cause::WorkloadDiffers, |current| cause(&current.differences));
         let attempt = self.attempt(next.container.id.as_str());
-        if let Some(note) = self.given_up(&attempt) {
+        if let Some(note) = self.port_taken().or_else(|| self.given_up(&attempt)) {
             draft.notes.push(note);
             return;
         }

@@ -12,12 +12,12 @@ use super::classify::Failure;
 use super::seen::{HealthConfig, SeenMountPoint};
 use super::workload::{health_body, variables};
 use crate::core::api::RestartPolicy;
-use crate::core::workload::compare::is_own;
-use crate::core::workload::identity::Applied;
+use crate::core::workload::compare::{given_by_others, is_own};
+use crate::core::workload::identity::{Applied, OBJECT};
 use crate::core::workload::secret::fingerprint;
 use crate::core::workload::seen::{SeenConfig, SeenMount, SeenValue};
 use crate::core::workload::service::{MONITOR, NODE, SecretFile, SeenService, ServiceCreate, bound_to};
-use crate::core::workload::{Healthcheck, Logging, MountSource, Order, Port, Resources};
+use crate::core::workload::{Healthcheck, HostPort, Logging, MountSource, Order, Port, Resources};
 
 fn or_default<'de, D: Deserializer<'de>, T: Part>(deserializer: D) -> Result<T, D::Error> {
     T::or_default(deserializer)
@@ -63,7 +63,20 @@ wire! {
     Restart { "Condition" condition: String, }
     Placement { "Constraints" constraints: Vec<String>, }
     LogDriver { "Name" name: String, "Options" options: BTreeMap<String, String>, }
-    PublishedPort { "Protocol" protocol: String, "TargetPort" target: u64, "PublishedPort" published: u64, }
+    PublishedPort { "Protocol" protocol: String, "TargetPort" target: u64, "PublishedPort" published: u64, "PublishMode" mode: String, }
+}
+
+impl PublishedPort {
+    /// `None`: the Swarm chooses it, or only the nodes with tasks have it.
+    pub(super) fn of_all_nodes(&self) -> Option<HostPort> {
+        let PublishedPort { protocol, published, mode, .. } = self;
+        let number = u16::try_from(*published).ok().filter(|number| *number != 0 && mode != "host")?;
+        Some(HostPort { address: None, number, protocol: protocol_or_tcp(protocol) })
+    }
+}
+
+fn protocol_or_tcp(protocol: &str) -> String {
+    if protocol.is_empty() { "tcp" } else { protocol }.to_owned()
 }
 
 /// What a definition says of the tasks.
@@ -143,10 +156,10 @@ const SECRETS: &str = "/run/secrets";
 const NANOS: u64 = 1_000_000_000;
 
 fn port(port: PublishedPort) -> Option<Port> {
-    let PublishedPort { protocol, target, published } = port;
+    let PublishedPort { protocol, target, published, mode: _ } = port;
     Some(Port {
         container_port: u16::try_from(target).ok()?,
-        protocol: if protocol.is_empty() { "tcp".to_owned() } else { protocol },
+        protocol: protocol_or_tcp(&protocol),
         host_port: u16::try_from(published).ok().filter(|port| *port != 0),
         host_address: None,
     })
@@ -171,7 +184,14 @@ pub(super) struct Ids<'a> {
 pub(super) fn write(spec: &mut Map<String, Json>, create: &ServiceCreate, ids: &Ids<'_>) -> Result<(), Failure> {
     let is_new = spec.is_empty();
     let before = labels_of(spec);
-    let applied = Applied::read(&before);
+    let applied = if is_new || before.contains_key(OBJECT) {
+        Applied::read(&before)
+    } else {
+        // It is taken over, and what the plan says of it is that nothing undeclared stays.
+        let container = spec.get("TaskTemplate").and_then(|it| it["ContainerSpec"]["Env"].as_array());
+        let lines = container.into_iter().flatten().filter_map(Json::as_str);
+        given_by_others(&before, lines.map(|line| line.split('=').next().unwrap_or_default()))
+    };
     if is_new {
         spec.insert("Name".to_owned(), json!(create.name));
     }

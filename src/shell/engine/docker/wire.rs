@@ -21,6 +21,7 @@ use crate::shell::engine::NetworkDetail;
 use crate::shell::engine::{ContainerDetail, EngineEvent};
 
 use super::definition;
+use crate::core::workload::HostPort;
 use crate::core::workload::identity::OBJECT;
 use crate::core::workload::seen::SeenVolume;
 use crate::core::workload::service::{self as workload, SeenSecret, SeenService, ServiceTask};
@@ -223,7 +224,9 @@ wire!(ListedContainer {
     "Labels" labels: BTreeMap<String, String>,
     "HostConfig" host: HostConfig,
     "NetworkSettings" network_settings: NetworkSettings,
+    "Ports" ports: Vec<ListedPort>,
 });
+wire!(ListedPort { "IP" address: String, "PublicPort" number: u64, "Type" protocol: String, });
 wire!(HostConfig { "NetworkMode" network_mode: String, });
 wire!(NetworkSettings { "Networks" networks: BTreeMap<String, Endpoint>, });
 wire!(Endpoint {
@@ -263,10 +266,17 @@ impl TryFrom<ListedContainer> for ObservedContainer {
             image: container.image,
             labels: container.labels,
             network_mode: container.host.network_mode,
+            ports: container.ports.into_iter().filter_map(listed_port).collect(),
             endpoints,
             id,
         })
     }
+}
+
+/// `None`: exposed, and no port of the server.
+fn listed_port(ListedPort { address, number, protocol }: ListedPort) -> Option<HostPort> {
+    let number = u16::try_from(number).ok().filter(|number| *number != 0)?;
+    Some(HostPort { address: address.parse().ok(), number, protocol })
 }
 
 wire!(InspectedContainer {
@@ -314,6 +324,7 @@ impl TryFrom<InspectedContainer> for ContainerDetail {
             restarts: container.restarts,
             labels: container.config.labels,
             network_mode: container.host.network_mode,
+            ports: Vec::new(),
             endpoints,
         };
         Ok(Self { container: observed, env: container.config.env })
@@ -471,6 +482,7 @@ impl Service {
             order: String::new(),
         });
         let UpdateStatus { state, started, message } = self.update;
+        let ports = endpoint.ports.iter().filter_map(definition::PublishedPort::of_all_nodes).collect();
         let told = definition::Told { container, resources, restart, placement, logging, ports: endpoint.ports };
         let definition = SeenService {
             order,
@@ -490,6 +502,7 @@ impl Service {
             failure: None,
             parallelism,
             round_robin: endpoint.mode == "dnsrr",
+            ports,
             definition: Some(Box::new(definition)),
         })
     }

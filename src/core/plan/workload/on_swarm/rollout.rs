@@ -76,6 +76,7 @@ impl<'a> Managed<'a, '_> {
                 let undo = WorkloadCall::RemoveService {
                     service: ServiceRef::Created { name: create.name.clone(), uid },
                     volumes: Vec::new(),
+                    networks: Vec::new(),
                 };
                 let call = WorkloadCall::CreateService(Box::new(rollout));
                 operations.push(self.operation(call, cause, foreign, Some(undo)));
@@ -177,6 +178,7 @@ impl<'a> Managed<'a, '_> {
             let call = WorkloadCall::RemoveService {
                 service: ServiceRef::Existing(ServiceTarget::of(service)),
                 volumes: Vec::new(),
+                networks: service.networks.iter().map(|network| network.target.clone()).collect(),
             };
             operations.push(self.operation(call, cause, identity_of_service(service).is_none(), None));
             operations
