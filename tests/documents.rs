@@ -282,3 +282,42 @@ fn type_name(whole: &Value, schema: &Value) -> String {
         name => name.to_owned(),
     }
 }
+
+/// `fact_07_…`, `rule_17_…` and `pain_1_and_9_…` say what they prove; the page says what that is.
+#[test]
+fn each_number_in_the_name_of_a_test_is_on_the_page_of_facts() {
+    let page = read("docs/design/facts.md");
+    let explained = |kind: &str| -> BTreeSet<u32> {
+        let table = page.split(&format!("\n| {kind} | |\n")).nth(1).unwrap_or_else(|| panic!("no table of {kind}s"));
+        let rows = table.lines().take_while(|line| line.starts_with('|')).skip(1);
+        rows.flat_map(|row| {
+            let numbers: Vec<u32> =
+                row.split('|').nth(1).unwrap().split('–').map(|it| it.trim().parse().unwrap()).collect();
+            numbers[0]..=*numbers.last().unwrap()
+        })
+        .collect()
+    };
+    let mut cited = 0;
+    for kind in ["fact", "rule", "pain"] {
+        let explained = explained(kind);
+        for file in files("src", "rs").into_iter().chain(files("tests", "rs")) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let names = text.split("fn ").skip(1).filter_map(|rest| rest.strip_prefix(kind)?.strip_prefix('_'));
+            for name in names {
+                let numbers = name.split('_').map_while(|word| match word {
+                    "and" | "to" => Some(None),
+                    word => word.parse::<u32>().ok().map(Some),
+                });
+                for number in numbers.flatten() {
+                    cited += 1;
+                    assert!(
+                        explained.contains(&number),
+                        "{}: {kind} {number} is not in docs/design/facts.md",
+                        file.display()
+                    );
+                }
+            }
+        }
+    }
+    assert!(cited > 50, "{cited} numbers are cited: the names of tests are not where they were looked for");
+}

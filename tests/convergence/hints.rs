@@ -194,12 +194,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn fact_7_whatever_becomes_of_the_hints_everything_is_as_declared_in_the_end(steps in steps()) {
+    fn fact_07_whatever_becomes_of_the_hints_everything_is_as_declared_in_the_end(steps in steps()) {
         on_a_runtime(converges(steps))?;
     }
 
     #[test]
-    fn fact_2_what_is_remembered_of_earlier_looks_shows_what_a_fresh_look_shows(steps in steps()) {
+    fn fact_02_what_is_remembered_of_earlier_looks_shows_what_a_fresh_look_shows(steps in steps()) {
         on_a_runtime(remembers(steps))?;
     }
 }

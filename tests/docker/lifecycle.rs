@@ -61,7 +61,7 @@ fn deactivating_stops_and_activating_starts_what_was_stopped_and_nothing_else() 
 }
 
 #[test]
-fn fact_1_a_container_that_cannot_start_without_its_network_is_repaired_and_started_where_that_is_declared() {
+fn fact_01_a_container_that_cannot_start_without_its_network_is_repaired_and_started_where_that_is_declared() {
     let host = host();
     let world = World::new(&manifests(&host, true, ""));
     let broken = || {

@@ -17,7 +17,7 @@ fn ready(world: &World) -> Value {
 }
 
 #[test]
-fn fact_17_conditions_keep_their_time_and_generation_over_restarts_of_the_controller() {
+fn rule_17_conditions_keep_their_time_and_generation_over_restarts_of_the_controller() {
     let (host, world) = shop();
     assert_eq!(ready(&world)["lastTransitionTime"], Value::Null, "nobody has recorded any");
     let mut controller = Controller::start(&world, &[]);
@@ -213,7 +213,7 @@ spec: {{ destination: a, image: 'landfall/busybox:test', command: [sleep, '10000
 
 /// The label on the network was given at creation and says Delete.
 #[test]
-fn fact_5_a_policy_declared_since_is_remembered_when_its_manifest_is_gone() {
+fn rule_05_a_policy_declared_since_is_remembered_when_its_manifest_is_gone() {
     let host = Host::start();
     let declare = |world: &World, text: &str| world.write("manifests/all.yaml", &(server(&host.endpoint()) + text));
     let world = World::new(&(server(&host.endpoint()) + &destinations(&["a", "b"], "Delete")));

@@ -84,13 +84,13 @@ fn churn(lasting: Duration) {
 }
 
 #[test]
-fn fact_18_two_controllers_do_no_harm() {
+fn rule_18_two_controllers_do_no_harm() {
     churn(Duration::from_secs(12));
 }
 
 #[test]
 #[ignore = "a minute of what the test above does for some seconds"]
-fn fact_18_two_controllers_do_no_harm_for_a_minute() {
+fn rule_18_two_controllers_do_no_harm_for_a_minute() {
     churn(Duration::from_secs(60));
 }
 

@@ -248,9 +248,9 @@ fn the_deletion_policy_orphan_protects_in_the_manifest_and_in_the_label() {
         .expect_nothing_but(&expected);
 }
 
-/// reconcilers.md 5: the label was given at creation, and the manifest said Orphan since.
+/// rule 5: the label was given at creation, and the manifest said Orphan since.
 #[test]
-fn fact_5_a_policy_that_was_declared_later_protects_after_its_manifest_is_gone() {
+fn rule_05_a_policy_that_was_declared_later_protects_after_its_manifest_is_gone() {
     let labelled = network("web-net").of("web").label("landfall.deletion-policy", "Delete");
     Scenario::new().network(labelled).prune().remembered_orphan("web").expect_nothing_but(&format!(
         "

@@ -494,9 +494,9 @@ mod tests {
         (condition.observed_generation, condition.last_transition_time.clone().unwrap().to_string())
     }
 
-    /// reconcilers.md 17.
+    /// Rule 17.
     #[test]
-    fn fact_17_the_time_moves_when_the_status_does_and_the_generation_when_the_manifest_does() {
+    fn rule_17_the_time_moves_when_the_status_does_and_the_generation_when_the_manifest_does() {
         let mut memory = Memory::forgetful();
         let form = |text: &str| BTreeMap::from([(key(Kind::Destination, "web"), text.to_owned())]);
         memory.declared(&nothing(), &form("a"));
