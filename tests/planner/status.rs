@@ -3,6 +3,7 @@
 use landfall::core::api::{ConditionStatus, Kind};
 use landfall::core::observed::{ContainerState, Health, ObservedContainer};
 use landfall::core::report::Report;
+use landfall::core::standing::ConditionType;
 use landfall::core::status::Status;
 
 use crate::support::scenario::{Scenario, application, assert_same, container, destination, edge, key, network};
@@ -160,7 +161,11 @@ fn every_condition_is_documented() {
     let healthy = healthy();
     let status = Status::new(&healthy.desired, &healthy.observed, &Report::planned(&healthy.plan()));
     for condition in status.conditions.values().flatten() {
-        assert!(page.contains(&format!("| `{}` |", condition.condition_type)), "{}", condition.condition_type);
+        let known = ConditionType::ALL.iter().any(|it| it.as_str() == condition.condition_type);
+        assert!(known, "{} has no meaning", condition.condition_type);
+    }
+    for condition_type in ConditionType::ALL {
+        assert!(page.contains(&format!("| `{}` |", condition_type.as_str())), "{condition_type:?}");
     }
 }
 

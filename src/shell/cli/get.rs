@@ -25,9 +25,8 @@ use crate::core::manifest::suggest::did_you_mean;
 use crate::core::observed::Snapshot;
 use crate::core::plan::facts::EndpointFacts;
 use crate::core::printable::natural;
-use crate::core::status::NOT_WANTED;
+use crate::core::standing::Meaning;
 use crate::shell::observe::Interest;
-use crate::shell::store::records::{APPROVAL_PENDING, CONTENDED};
 
 /// Shows declared objects with their status as observed now
 ///
@@ -470,16 +469,11 @@ pub(super) fn status_cell(status: ConditionStatus) -> Cell {
 /// By what it means: of some conditions False is as it should be.
 pub(super) fn condition_cell(condition: &Condition) -> Cell {
     let word = status_word(condition.status);
-    match (condition.condition_type.as_str(), condition.status) {
-        ("Reconciling" | "Deleting" | "Progressing", ConditionStatus::True) => Cell::styled(word, UNCERTAIN),
-        ("Stalled", ConditionStatus::True) => Cell::styled(word, BAD),
-        (CONTENDED | APPROVAL_PENDING, ConditionStatus::True) => Cell::styled(word, UNCERTAIN),
-        ("Reconciling" | "Stalled" | "Deleting" | "Progressing", ConditionStatus::False) => word.into(),
-        // As declared.
-        ("Active", ConditionStatus::False) => word.into(),
-        ("ProxyConnected", ConditionStatus::False) if condition.reason == NOT_WANTED => word.into(),
-        ("ProxyConnected", ConditionStatus::True) if condition.reason == NOT_WANTED => Cell::styled(word, UNCERTAIN),
-        (_, status) => status_cell(status),
+    match Meaning::of(condition) {
+        Meaning::Good => Cell::styled(word, GOOD),
+        Meaning::Neutral => word.into(),
+        Meaning::Unsure => Cell::styled(word, UNCERTAIN),
+        Meaning::Bad => Cell::styled(word, BAD),
     }
 }
 

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::core::api::{BackupSpec, Condition, ConditionStatus, DeletionPolicy, DestinationType, Kind, ObjectKey};
+use crate::core::api::{BackupSpec, Condition, DeletionPolicy, DestinationType, Kind, ObjectKey};
 use crate::core::desired::DesiredState;
 use crate::core::plan::facts::NetworkUse;
 use crate::core::report::{OperationReport, Outcome, Report};
+use crate::core::standing::{ConditionType, Meaning};
 
 /// Type of the condition of what something keeps undoing. It is there only while that is so.
-pub const CONTENDED: &str = "Contended";
+pub const CONTENDED: &str = ConditionType::Contended.as_str();
 
 /// Type of the condition of a server on which deletions or disconnections wait for an approval. It is there only while they do.
-pub const APPROVAL_PENDING: &str = "ApprovalPending";
+pub const APPROVAL_PENDING: &str = ConditionType::ApprovalPending.as_str();
 
 /// Operations of one pass that are kept. A pass that does more is a first `apply` of very much, and its log has the rest.
 const OPERATIONS: usize = 200;
@@ -180,7 +181,7 @@ impl ObjectRecord {
             match merged.iter_mut().find(|it| it.condition_type == condition.condition_type) {
                 None => merged.push(condition.clone()),
                 Some(present) => {
-                    let rank = |it: &Condition| (badness(it), it.last_transition_time.clone());
+                    let rank = |it: &Condition| (Meaning::rank(it), it.last_transition_time.clone());
                     if rank(condition) > rank(present) {
                         *present = condition.clone();
                     }
@@ -193,19 +194,6 @@ impl ObjectRecord {
     /// Nothing is worth keeping of an object that no manifest declares, but what protects it.
     pub fn is_forgettable(&self) -> bool {
         !self.declared && self.deletion_policy != Some(DeletionPolicy::Orphan) && self.before_delete.is_none()
-    }
-}
-
-fn badness(condition: &Condition) -> u8 {
-    // Of these, True is the bad news.
-    let inverted = matches!(
-        condition.condition_type.as_str(),
-        "Reconciling" | "Stalled" | "Deleting" | CONTENDED | APPROVAL_PENDING
-    );
-    match (condition.status, inverted) {
-        (ConditionStatus::True, false) | (ConditionStatus::False, true) => 0,
-        (ConditionStatus::Unknown, _) => 1,
-        (ConditionStatus::False, false) | (ConditionStatus::True, true) => 2,
     }
 }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use crate::core::api::{Condition, ConditionStatus, Kind, ObjectKey};
+use crate::core::api::{Condition, Kind, ObjectKey};
 use crate::core::desired::{DesiredDestination, DesiredServer};
 use crate::core::plan::facts::{DestinationFacts, ServerFacts};
 use crate::core::report::json::{Document, FORMAT_VERSION, NoteDocument, OperationDocument, ServerDocument, Summary};
+use crate::core::standing::Meaning;
 pub(super) use crate::core::standing::{Standing, Tally};
 use crate::shell::controller::board::{Content, Digest, ServerState};
 
@@ -154,7 +155,7 @@ impl ResourceView<'_> {
         let mut worst: Vec<Condition> = Vec::new();
         for condition in self.destinations.iter().flat_map(|it| it.server.conditions(self.key)) {
             match worst.iter_mut().find(|it| it.condition_type == condition.condition_type) {
-                Some(known) if badness(condition) > badness(known) => known.clone_from(condition),
+                Some(known) if Meaning::rank(condition) > Meaning::rank(known) => known.clone_from(condition),
                 Some(_) => {}
                 None => worst.push(condition.clone()),
             }
@@ -164,18 +165,6 @@ impl ResourceView<'_> {
 
     pub(super) fn standing(&self) -> Standing {
         Standing::of(&self.conditions())
-    }
-}
-
-fn badness(condition: &Condition) -> u8 {
-    let good = match condition.condition_type.as_str() {
-        "Reconciling" | "Stalled" | "Progressing" => ConditionStatus::False,
-        _ => ConditionStatus::True,
-    };
-    match condition.status {
-        status if status == good => 0,
-        ConditionStatus::Unknown => 1,
-        _ => 2,
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::core::api::{Condition, ConditionStatus};
 use crate::core::plan::{BlockerKind, NoteKind};
 use crate::core::report::json::{NoteDocument, OperationDocument};
-use crate::shell::store::records::{APPROVAL_PENDING, CONTENDED};
+use crate::core::standing::Meaning;
 use crate::shell::web::view::Standing;
 
 /// How something stands, as a class and as a sign: colours alone say nothing to many.
@@ -210,17 +210,11 @@ impl ConditionLine {
     }
 }
 
-/// Of some conditions False is the good news, and of some neither is.
 fn mark_of(condition: &Condition) -> Mark {
-    match (condition.condition_type.as_str(), condition.status) {
-        (_, ConditionStatus::Unknown) => UNSURE,
-        ("Reconciling" | "Deleting" | "Progressing", ConditionStatus::False) => PLAIN,
-        ("Reconciling" | "Deleting" | "Progressing" | CONTENDED | APPROVAL_PENDING, ConditionStatus::True) => UNSURE,
-        ("Stalled", ConditionStatus::True) => BAD,
-        ("Stalled", ConditionStatus::False) => GOOD,
-        ("Active", ConditionStatus::False) => PLAIN,
-        ("ProxyConnected", _) if condition.reason == crate::core::status::NOT_WANTED => PLAIN,
-        (_, ConditionStatus::True) => GOOD,
-        (_, ConditionStatus::False) => BAD,
+    match Meaning::of(condition) {
+        Meaning::Good => GOOD,
+        Meaning::Neutral => PLAIN,
+        Meaning::Unsure => UNSURE,
+        Meaning::Bad => BAD,
     }
 }
