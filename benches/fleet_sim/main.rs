@@ -1,12 +1,26 @@
-//! Measures Landfall over many stand-in engines: `scripts/bench fleet-sim [SERVERS] [PART]...`, where PART is validate, diff, run or heal.
+//! Measures Landfall over many stand-in engines: `scripts/bench fleet-sim [SERVERS] [PART]...`, where PART is validate, diff, run, heal or, only
+//! where it is named, controllers: three of them that share the servers over an etcd of three members.
 //!
 //! Each engine has 50 networks that are destinations and 200 containers, 50 of which are applications. Everything is as declared. LANDFALL
 //! names another program to measure than the one built along.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod controllers;
 mod engines;
 mod process;
+#[path = "../../tests/support"]
+#[allow(dead_code, clippy::unwrap_used, reason = "it is of the tests, which ask more of it")]
+mod support {
+    pub(crate) mod authority;
+    pub(crate) mod etcd;
+    pub(crate) mod lan;
+    pub(crate) mod relay;
+
+    pub(crate) fn wait_for<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+        super::wait_for_at_most(super::PATIENCE, what, condition)
+    }
+}
 
 use std::fmt::Write as _;
 use std::fs;
@@ -21,7 +35,7 @@ use engines::{DESTINATIONS, Engine};
 use process::{Process, cpu_of, run};
 
 const SERVERS: usize = 1_000;
-const PARTS: [&str; 4] = ["validate", "diff", "run", "heal"];
+const PARTS: [&str; 5] = ["validate", "diff", "run", "heal", "controllers"];
 /// Resyncs before the memory of `run` is read: as many as an hour has by default.
 const RESYNCS: usize = 60;
 const HEALS: usize = 10;
@@ -70,6 +84,9 @@ fn main() {
     }
     if wanted("run") || wanted("heal") {
         bench.run(wanted("run"), wanted("heal"));
+    }
+    if parts.iter().any(|it| it == "controllers") {
+        bench.controllers();
     }
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
     println!(
@@ -270,15 +287,29 @@ impl Bench {
 
     /// Asks the controller over its socket; returns how many bytes the answer has.
     fn ask(&self, method: &str, path: &str) -> usize {
-        let socket = self.directory.path().join("state/landfall/sets/default/landfall.sock");
-        let mut stream = UnixStream::connect(socket).expect("the controller listens");
-        let request =
-            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("it can be asked");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("it answers");
-        let status = String::from_utf8_lossy(&answer[..answer.len().min(12)]).into_owned();
-        assert!(status.starts_with("HTTP/1.1 2"), "{method} {path}: {}", String::from_utf8_lossy(&answer));
-        answer.len()
+        ask_at(&self.directory.path().join("state/landfall/sets/default/landfall.sock"), method, path)
+    }
+}
+
+fn ask_at(socket: &Path, method: &str, path: &str) -> usize {
+    let mut stream = UnixStream::connect(socket).expect("the controller listens");
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it can be asked");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it answers");
+    let status = String::from_utf8_lossy(&answer[..answer.len().min(12)]).into_owned();
+    assert!(status.starts_with("HTTP/1.1 2"), "{method} {path}: {}", String::from_utf8_lossy(&answer));
+    answer.len()
+}
+
+fn wait_for_at_most<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited too long until {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -24,6 +24,10 @@ impl Process {
         Self(command.stdin(Stdio::null()).spawn().expect("the program starts"))
     }
 
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     fn status(&self, field: &str) -> Option<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
