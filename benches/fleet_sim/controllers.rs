@@ -94,8 +94,8 @@ impl Bench {
     fn controller(&self, number: usize, url: &str) -> Controller {
         let state = self.directory.path().join(format!("state-{number}"));
         let log = fs::File::create(self.directory.path().join(format!("log-{number}"))).expect("a log can be written");
-        let mut command = self.command(&["run", "--interval", "1h", "--listen", "none", "--store", url, "--state"]);
-        command.arg(&state).stdout(log.try_clone().expect("it can be shared")).stderr(log);
+        let mut command = self.command(&["run", "--interval", "1h", "--listen", "none", "--store", url]);
+        command.arg("--state").arg(&state).stdout(log.try_clone().expect("it can be shared")).stderr(log);
         Controller { process: Process::start(&mut command), state }
     }
 

@@ -19,9 +19,11 @@ use crate::support::{wait_for, wait_for_at_most};
 /// Controllers, their daemons, and the etcd between them.
 pub(super) struct Fleet {
     pub(super) etcd: Etcd,
+    /// In the environment of each.
+    environment: Vec<(String, String)>,
     pub(super) engines: Vec<Arc<Engine>>,
     pub(super) controllers: Vec<Controller>,
-    directory: TempDir,
+    pub(super) directory: TempDir,
 }
 
 pub(super) struct Controller {
@@ -32,7 +34,15 @@ pub(super) struct Controller {
 
 impl Fleet {
     pub(super) fn start(servers: usize, controllers: usize, members: usize) -> Self {
-        let etcd = Etcd::start(members);
+        Self::start_on(Etcd::start(members), servers, controllers)
+    }
+
+    pub(super) fn start_on(etcd: Etcd, servers: usize, controllers: usize) -> Self {
+        Self::start_in(etcd, servers, controllers, Vec::new())
+    }
+
+    /// `environment`: of each controller.
+    pub(super) fn start_in(etcd: Etcd, servers: usize, controllers: usize, environment: Vec<(String, String)>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let engines = engines::start(directory.path(), servers, controllers);
         for controller in 0..controllers {
@@ -47,7 +57,7 @@ impl Fleet {
             relays: etcd.ports().iter().map(|port| Relay::start_here((std::net::Ipv4Addr::LOCALHOST, *port))).collect(),
         };
         let controllers = (0..controllers).map(controller).collect();
-        let mut fleet = Self { etcd, engines, controllers, directory };
+        let mut fleet = Self { etcd, environment, engines, controllers, directory };
         for number in 0..fleet.controllers.len() {
             fleet.run(number);
         }
@@ -60,6 +70,7 @@ impl Fleet {
         let log = File::options().create(true).append(true).open(self.log(number)).unwrap();
         let process = command()
             .current_dir(self.directory.path())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(["run", "-f", &format!("manifests-{number}"), "--state", &format!("state-{number}")])
             .args(["--listen", "none", "--interval", "20s", "--store", &format!("etcd://{}/landfall", hosts.join(","))])
             .stdin(Stdio::null())
@@ -68,6 +79,24 @@ impl Fleet {
             .spawn()
             .unwrap();
         self.controllers[number].process = Some(process);
+    }
+
+    /// Has it give up what it has, and waits until it has ended.
+    pub(super) fn stop(&mut self, number: usize) {
+        self.signal(number, Signal::TERM);
+        if let Some(mut process) = self.controllers[number].process.take() {
+            assert!(process.wait().unwrap().success(), "{}", self.logs());
+        }
+    }
+
+    /// Where that controller answers.
+    pub(super) fn socket(&self, number: usize) -> std::path::PathBuf {
+        self.directory.path().join(format!("state-{number}/sets/default/landfall.sock"))
+    }
+
+    /// Until it does.
+    pub(super) fn answers(&self, number: usize) {
+        wait_for("it answers", || std::os::unix::net::UnixStream::connect(self.socket(number)).ok());
     }
 
     fn log(&self, number: usize) -> std::path::PathBuf {
@@ -94,14 +123,14 @@ impl Fleet {
     }
 
     /// `get controllers`, as etcd has it.
-    fn members(&self) -> Vec<Value> {
+    pub(super) fn members(&self) -> Vec<Value> {
         let ran = landfall(self.directory.path(), ["get", "controllers", "-o", "json", "--store", &self.etcd.url()])
             .expect(0);
         ran.json()["items"].as_array().unwrap().clone()
     }
 
     /// How many servers each process has.
-    fn shares(&self) -> BTreeMap<u32, usize> {
+    pub(super) fn shares(&self) -> BTreeMap<u32, usize> {
         let share = |it: &Value| {
             let pid = it["status"]["pid"].as_u64().unwrap();
             (u32::try_from(pid).unwrap(), it["status"]["servers"].as_array().unwrap().len())
@@ -109,13 +138,13 @@ impl Fleet {
         self.members().iter().map(share).collect()
     }
 
-    fn share(&self, number: usize) -> usize {
+    pub(super) fn share(&self, number: usize) -> usize {
         let pid = self.controllers[number].process.as_ref().map(Child::id);
         pid.and_then(|pid| self.shares().get(&pid).copied()).unwrap_or_default()
     }
 
     /// Servers of one controller, by their numbers.
-    fn held_by(&self, number: usize) -> Vec<usize> {
+    pub(super) fn held_by(&self, number: usize) -> Vec<usize> {
         let pid = self.controllers[number].process.as_ref().map(Child::id);
         let members = self.members();
         let own = members.iter().find(|it| it["status"]["pid"].as_u64() == pid.map(u64::from));
@@ -123,7 +152,7 @@ impl Fleet {
         servers.map(|it| it["server"].as_str().unwrap().rsplit_once('-').unwrap().1.parse().unwrap()).collect()
     }
 
-    fn id(&self, number: usize) -> String {
+    pub(super) fn id(&self, number: usize) -> String {
         let pid = self.controllers[number].process.as_ref().map(|it| u64::from(it.id()));
         let members = self.members();
         let own = members.iter().find(|it| it["status"]["pid"].as_u64() == pid).unwrap();
@@ -131,7 +160,7 @@ impl Fleet {
     }
 
     /// Until every server has somebody, and nobody all.
-    fn settled(&self) {
+    pub(super) fn settled(&self) {
         wait_for_at_most(Duration::from_secs(90), "the servers are shared out", || {
             let shares = self.shares();
             let all = shares.values().sum::<usize>() == self.engines.len();
@@ -145,6 +174,8 @@ impl Fleet {
         for (number, engine) in self.engines.iter().enumerate() {
             let mut latest = 0;
             let mut holders: BTreeMap<i64, usize> = BTreeMap::new();
+            // Until when what was begun under former tokens went on.
+            let (mut before, mut within) = (None, None);
             for call in engine.calls() {
                 let Some(token) = call.token else {
                     wrong.push(format!("server {number}: a call without a token: {call:?}"));
@@ -153,7 +184,14 @@ impl Fleet {
                 if token < latest {
                     wrong.push(format!("server {number}: token {token} after {latest}: {call:?}"));
                 }
+                if token > latest {
+                    before = before.max(within.take());
+                }
                 latest = latest.max(token);
+                within = within.max(Some(call.ended.unwrap_or(call.began)));
+                if before > Some(call.began) {
+                    wrong.push(format!("server {number}: what was begun under a former token went on still: {call:?}"));
+                }
                 if *holders.entry(token).or_insert(call.controller) != call.controller {
                     wrong.push(format!("server {number}: two controllers with the token {token}: {call:?}"));
                 }

@@ -3,10 +3,12 @@
 //! Each controller has a socket of its own to each daemon, so that it is known who has called, and so that one can be cut off from the other.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use landfall::core::api::{DeletionPolicy, Kind, ObjectKey};
+use landfall::core::plan::ownership;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -22,20 +24,32 @@ pub(super) struct Call {
     pub(super) controller: usize,
     /// `None`: it had none.
     pub(super) token: Option<i64>,
+    pub(super) began: Instant,
+    /// `None`: it is under way.
+    pub(super) ended: Option<Instant>,
     path: String,
 }
 
 pub(super) struct Engine {
     number: usize,
     attached: AtomicBool,
+    /// A network of the set's that no manifest declares.
+    left: AtomicBool,
     calls: Mutex<Vec<Call>>,
     listeners: Mutex<Vec<mpsc::UnboundedSender<String>>>,
+    /// Whether looks are answered, and how many wait to be.
+    held: watch::Sender<bool>,
+    waiting: AtomicUsize,
     /// By controller: whether it is cut off.
     cut: Vec<watch::Sender<bool>>,
 }
 
 fn network_id(number: usize) -> String {
     format!("a{number:063}")
+}
+
+fn left_id(number: usize) -> String {
+    format!("b{number:063}")
 }
 
 fn container_id(number: usize) -> String {
@@ -49,6 +63,15 @@ impl Engine {
 
     pub(super) fn is_attached(&self) -> bool {
         self.attached.load(Ordering::SeqCst)
+    }
+
+    /// Has it a network that the set once made and no longer declares.
+    pub(super) fn leave_a_network(&self) {
+        self.left.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn has_left_network(&self) -> bool {
+        self.left.load(Ordering::SeqCst)
     }
 
     /// Takes the container off its network, and tells of it.
@@ -70,6 +93,20 @@ impl Engine {
         self.cut[controller].send_replace(cut);
     }
 
+    /// From now on whoever asks for its containers gets no answer, until the other is called.
+    pub(super) fn hold(&self) {
+        self.held.send_replace(true);
+    }
+
+    pub(super) fn release(&self) {
+        self.held.send_replace(false);
+    }
+
+    /// Controllers that wait for an answer.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     fn answer(&self, method: &str, path: &str) -> Option<Value> {
         let number = self.number;
         let endpoint = |inspected: bool| {
@@ -85,13 +122,21 @@ impl Engine {
             "EnableIPv4": true, "EnableIPv6": false, "Internal": false, "Attachable": false, "Ingress": false, "Containers": {},
             "IPAM": { "Driver": "default", "Config": [{ "Subnet": "10.1.0.0/24", "Gateway": "10.1.0.1" }] }, "Options": {}, "Labels": {},
         });
+        let destination = ObjectKey::new(Kind::Destination, "default", "old");
+        let labels = ownership::labels("old", "default", &destination, "old-net", DeletionPolicy::Delete, None);
+        let mut left = network.clone();
+        left["Name"] = json!("old-net");
+        left["Id"] = json!(left_id(number));
+        left["IPAM"]["Config"] = json!([{ "Subnet": "10.2.0.0/24", "Gateway": "10.2.0.1" }]);
+        left["Labels"] = json!(labels);
+        let all = if self.has_left_network() { json!([network, left]) } else { json!([network]) };
         let state = json!({ "Status": "running", "Running": true, "ExitCode": 0, "StartedAt": "2026-01-01T00:00:01Z" });
         match (method, path) {
             ("GET", "/info") => Some(json!({
                 "ID": format!("ENGINE:{number}"), "Name": format!("host-{number}"), "ServerVersion": "28.3.0", "OSType": "linux",
                 "OperatingSystem": "Debian", "Swarm": { "LocalNodeState": "inactive" },
             })),
-            ("GET", "/networks") => Some(json!([network])),
+            ("GET", "/networks") => Some(all),
             ("GET", "/containers/json") => Some(json!([{
                 "Id": container_id(number), "Names": ["/app-0"], "Image": "app:1", "ImageID": "sha256:0", "Created": 1_790_000_000,
                 "Ports": [], "Labels": {}, "State": "running", "Status": "Up", "HostConfig": { "NetworkMode": "net-0" }, "Mounts": [],
@@ -102,9 +147,28 @@ impl Engine {
                 "Config": { "Hostname": "app-0", "Image": "app:1", "Labels": {}, "Env": [] }, "HostConfig": { "NetworkMode": "net-0" },
                 "NetworkSettings": { "Networks": endpoints(true) },
             })),
+            ("GET", path) if path == format!("/networks/{}", left_id(number)) => {
+                self.has_left_network().then_some(left)
+            }
             ("GET", path) if path.starts_with("/networks/") => Some(network),
             _ => None,
         }
+    }
+}
+
+/// Somebody waits for an answer.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn of(engine: &'a Engine) -> Self {
+        engine.waiting.fetch_add(1, Ordering::SeqCst);
+        Self(&engine.waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -113,8 +177,11 @@ pub(super) fn start(directory: &Path, engines: usize, controllers: usize) -> Vec
     let engine = |number| Engine {
         number,
         attached: AtomicBool::new(true),
+        left: AtomicBool::new(false),
         calls: Mutex::default(),
         listeners: Mutex::default(),
+        held: watch::Sender::new(false),
+        waiting: AtomicUsize::new(0),
         cut: (0..controllers).map(|_| watch::Sender::new(false)).collect(),
     };
     let engines: Vec<Arc<Engine>> = (0..engines).map(|number| Arc::new(engine(number))).collect();
@@ -172,16 +239,32 @@ async fn serve(mut stream: UnixStream, engine: &Engine, controller: usize) -> Op
         }
         let bare = path.split('?').next().unwrap_or_default();
         if method != "GET" && method != "HEAD" {
-            let call = Call { controller, token: field("x-landfall-fence:"), path: path.to_owned() };
-            engine.calls.lock().unwrap().push(call);
+            let (token, began) = (field("x-landfall-fence:"), Instant::now());
+            let call = Call { controller, token, began, ended: None, path: path.to_owned() };
+            let at = {
+                let mut calls = engine.calls.lock().unwrap();
+                calls.push(call);
+                calls.len() - 1
+            };
             tokio::time::sleep(TAKES).await;
             if bare.ends_with("/connect") {
                 engine.attached.store(true, Ordering::SeqCst);
             }
+            if method == "DELETE" && bare == format!("/networks/{}", left_id(engine.number)) {
+                engine.left.store(false, Ordering::SeqCst);
+            }
+            engine.calls.lock().unwrap()[at].ended = Some(Instant::now());
+        }
+        // Seen, and told later: what is in between is the middle of a pass.
+        let seen = (bare == "/containers/json").then(|| engine.answer(&method, bare).map(|it| it.to_string()));
+        if seen.is_some() && *engine.held.borrow() {
+            let _waiting = Waiting::of(engine);
+            engine.held.subscribe().wait_for(|held| !held).await.ok()?;
         }
         let body = match bare {
+            "/containers/json" => seen.flatten(),
             "/_ping" | "/events" => Some(String::new()),
-            _ if bare.ends_with("/connect") => Some(String::new()),
+            _ if bare.ends_with("/connect") || method == "DELETE" => Some(String::new()),
             _ => engine.answer(&method, bare).map(|it| it.to_string()),
         };
         let (status, body) = match body {

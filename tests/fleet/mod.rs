@@ -3,4 +3,7 @@
 mod controllers;
 mod engines;
 mod faults;
+mod migrate;
 mod store;
+mod trouble;
+mod views;

@@ -14,24 +14,33 @@ use landfall::shell::store::etcd::{
 use landfall::shell::store::records::{Batch, EventRecord, EventType, ObjectRecord, PassRecord};
 use landfall::shell::store::{Journals, Records, StoreError};
 
-use crate::support::etcd::Etcd;
+use crate::support::etcd::{Etcd, Setup};
 
-const TTL: Duration = Duration::from_secs(3);
+pub(super) const TTL: Duration = Duration::from_secs(3);
 /// Of the members, as they are started.
 const ELECTION: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-fn server(name: &str) -> ObjectKey {
+pub(super) fn server(name: &str) -> ObjectKey {
     ObjectKey::new(Kind::Server, "default", name)
 }
 
-fn join(client: &Client) -> Shares {
-    let joining = Joining { client: client.clone(), set: "test".to_owned(), host: "host".to_owned(), ttl: TTL };
+pub(super) fn join(client: &Client) -> Shares {
+    join_for(client, TTL)
+}
+
+/// For what is not about leases that end: on a busy machine one of a few seconds is not kept at times.
+fn join_at_leisure(client: &Client) -> Shares {
+    join_for(client, Duration::from_secs(60))
+}
+
+pub(super) fn join_for(client: &Client, ttl: Duration) -> Shares {
+    let joining = Joining { client: client.clone(), set: "test".to_owned(), host: "host".to_owned(), ttl };
     keeper::start(joining).unwrap().0
 }
 
 /// Until what is held is as wanted.
-async fn holds(shares: &Shares, wanted: &[&str]) -> BTreeMap<ObjectKey, Holding> {
+pub(super) async fn holds(shares: &Shares, wanted: &[&str]) -> BTreeMap<ObjectKey, Holding> {
     let wanted: BTreeSet<ObjectKey> = wanted.iter().map(|name| server(name)).collect();
     let mut held = shares.held();
     let found =
@@ -40,7 +49,7 @@ async fn holds(shares: &Shares, wanted: &[&str]) -> BTreeMap<ObjectKey, Holding>
     (**found.unwrap()).clone()
 }
 
-fn journal(network: &str) -> Journal {
+pub(super) fn journal(network: &str) -> Journal {
     Journal {
         services: Vec::new(),
         server: server("edge-1"),
@@ -105,10 +114,10 @@ async fn a_lock_that_is_given_up_is_taken_at_once_and_one_that_vanishes_after_th
 async fn only_the_holder_writes_and_the_next_one_finds_what_is_open() {
     let etcd = Etcd::start(1);
     let client = etcd.client();
-    let one = join(&client);
+    let one = join_at_leisure(&client);
     one.declare([server("edge-1")]);
     holds(&one, &["edge-1"]).await;
-    let other = join(&client);
+    let other = join_at_leisure(&client);
     let (ours, theirs) =
         (EtcdJournals::new(client.clone(), "test", one.held()), EtcdJournals::new(client, "test", other.held()));
     ours.write(&journal("web-net")).await.unwrap();
@@ -164,7 +173,7 @@ async fn the_history_of_two_controllers_is_one_and_what_is_known_of_an_object_is
     let resource = ObjectKey::new(Kind::Application, "shop", "frontend");
     // One after the other: who gets a server of two controllers is their names' hashes' affair.
     for name in ["edge-1", "edge-2"] {
-        let controller = join(&client);
+        let controller = join_at_leisure(&client);
         controller.declare([server(name)]);
         holds(&controller, &[name]).await;
         let store = EtcdRecords::new(client.clone(), "test", Some(controller.held()));
@@ -210,7 +219,7 @@ async fn the_history_of_two_controllers_is_one_and_what_is_known_of_an_object_is
     assert_eq!(reader.objects_on(&server("edge-1")).await.unwrap()[&resource].conditions.iter().count(), 1);
 
     // No manifest declares it any more, and nothing says where it was; its policy protects it.
-    let one = join(&client);
+    let one = join_at_leisure(&client);
     one.declare([server("edge-1")]);
     holds(&one, &["edge-1"]).await;
     let ours = EtcdRecords::new(client.clone(), "test", Some(one.held()));
@@ -250,7 +259,7 @@ async fn without_a_quorum_nothing_is_held_after_the_deadline_and_with_one_it_goe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_database_costs_the_history_and_not_the_locks_and_compaction_costs_nothing() {
-    let etcd = Etcd::start_with(1, Some(2 << 20));
+    let etcd = Etcd::start_with(Setup { members: 1, quota: Some(2 << 20), ..Setup::default() });
     let client = etcd.client();
     let one = join(&client);
     one.declare([server("edge-1")]);

@@ -71,6 +71,11 @@ impl Authority {
         self.sign("server", &format!("subjectAltName={names}\nextendedKeyUsage=serverAuth\n"), validity)
     }
 
+    /// The same for one that is a client of others as well.
+    pub(crate) fn peer(&self, names: &str) -> Certified {
+        self.sign("peer", &format!("subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\n"), Validity::Now)
+    }
+
     pub(crate) fn client(&self) -> Certified {
         self.sign("client", "extendedKeyUsage=clientAuth\n", Validity::Now)
     }

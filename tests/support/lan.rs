@@ -39,22 +39,9 @@ pub(crate) struct Seat {
 
 impl Lan {
     pub(crate) fn new() -> Self {
-        let script = format!(
-            "set -e; ip link set lo up; ip link add lan type bridge; ip addr add {COMMANDS}/24 dev lan; ip link set lan up; \
-             echo ready; exec cat"
-        );
-        let mut keeper = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", &script])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(
-            line, "ready\n",
-            "no network for test hosts (it takes root, unshare and ip; scripts/test installs them)"
-        );
+        let keeper = namespace(&format!(
+            "ip link set lo up; ip link add lan type bridge; ip addr add {COMMANDS}/24 dev lan; ip link set lan up"
+        ));
         Self(Arc::new(Bridge { keeper, taken: AtomicU8::new(1) }))
     }
 
@@ -76,10 +63,36 @@ impl Lan {
         Seat { lan: self.clone(), number }
     }
 
+    /// A namespace on this network, for as long as the process that is returned runs. What is to be there is started with nsenter.
+    pub(super) fn machine(&self) -> (Child, Seat) {
+        let keeper = namespace("ip link set lo up");
+        let seat = self.seat();
+        seat.plug(keeper.id());
+        (keeper, seat)
+    }
+
     fn ip(&self, arguments: &str) {
         let output = self.inside("ip").args(arguments.split(' ')).output().unwrap();
         assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// A process in a network namespace of its own, made ready by a script. Gone with whoever runs the tests.
+fn namespace(script: &str) -> Child {
+    let script = format!("set -e; {script}; echo ready; exec cat");
+    let mut keeper = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(
+        line, "ready\n",
+        "no network for test hosts (it takes root, unshare and ip; scripts/test installs them)"
+    );
+    keeper
 }
 
 impl Drop for Bridge {

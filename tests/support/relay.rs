@@ -38,25 +38,36 @@ struct Weather {
 
 impl Relay {
     pub(crate) fn start(lan: &Lan, to: (Ipv4Addr, u16)) -> Self {
-        Self::start_in(Some(File::open(lan.namespace()).unwrap()), COMMANDS, to)
+        Self::start_in(Some(lan), COMMANDS, to, true)
     }
 
     /// On the loopback device of this machine.
     pub(crate) fn start_here(to: (Ipv4Addr, u16)) -> Self {
-        Self::start_in(None, Ipv4Addr::LOCALHOST, to)
+        Self::start_in(None, Ipv4Addr::LOCALHOST, to, false)
     }
 
-    fn start_in(namespace: Option<File>, at: Ipv4Addr, to: (Ipv4Addr, u16)) -> Self {
+    /// From the loopback device of this machine to a host.
+    pub(crate) fn start_between(lan: &Lan, to: (Ipv4Addr, u16)) -> Self {
+        Self::start_in(Some(lan), Ipv4Addr::LOCALHOST, to, false)
+    }
+
+    /// `there`: it listens on the host's network, and not on this machine's.
+    fn start_in(lan: Option<&Lan>, at: Ipv4Addr, to: (Ipv4Addr, u16), there: bool) -> Self {
+        let namespace = lan.map(|lan| File::open(lan.namespace()).unwrap());
         let (weather, seen) = watch::channel(Weather::default());
         let (started, port) = blocking::channel();
         // The namespace is the thread's own, and so is the runtime: sockets are made on no other thread.
         std::thread::spawn(move || {
+            let listen = || std::net::TcpListener::bind((at, 0)).unwrap();
+            let here = (!there).then(listen);
             if let Some(namespace) = namespace {
                 rustix::thread::move_into_link_name_space(namespace.as_fd(), None).unwrap();
             }
+            let listener = here.unwrap_or_else(listen);
+            listener.set_nonblocking(true).unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let listener = TcpListener::bind((at, 0)).await.unwrap();
+                let listener = TcpListener::from_std(listener).unwrap();
                 started.send(listener.local_addr().unwrap().port()).unwrap();
                 serve(listener, to.into(), seen).await;
             });

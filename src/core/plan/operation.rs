@@ -53,7 +53,7 @@ pub struct ServerPlan {
 }
 
 /// Deletions, disconnections and removals of containers that are more than a pass makes unasked: all of them or none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Withheld {
     /// Stands for exactly this list on this server: who agrees to it agrees to nothing else.
     pub fingerprint: String,
@@ -127,7 +127,7 @@ impl Withheld {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WithheldRemoval {
     /// The resource that it was made for.
     pub object: ObjectKey,
@@ -135,14 +135,14 @@ pub struct WithheldRemoval {
     pub id: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WithheldDeletion {
     pub destination: ObjectKey,
     pub network: String,
     pub network_id: NetworkId,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WithheldDisconnection {
     /// Whose network it is.
     pub destination: ObjectKey,
@@ -556,7 +556,7 @@ pub struct NetworkCreate {
 }
 
 /// A field that Docker cannot change, with what the server has and what the manifest says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldDifference {
     /// `spec.network.mtu`
     pub field: String,

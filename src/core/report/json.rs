@@ -1,6 +1,7 @@
 //! The report as the document of `diff -o json` and `apply -o json`. Field names and words are part of the contract; so is their order.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::{OperationReport, Outcome, Report};
 use crate::core::api::ObjectKey;
@@ -10,9 +11,9 @@ use crate::core::plan::{Blocker, Call, FieldDifference, NetworkChange, Note, Not
 pub const FORMAT_VERSION: &str = "1.0";
 
 /// A plan and what became of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Document {
-    pub format_version: &'static str,
+    pub format_version: SmolStr,
     pub set: String,
     /// Of the manifests, where they come from a repository.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -22,12 +23,12 @@ pub struct Document {
     pub operations: Vec<OperationDocument>,
     pub notes: Vec<NoteDocument>,
     /// What `--prune` would do besides, of a `diff` without it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prune: Vec<OperationDocument>,
     pub summary: Summary,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServerDocument {
     /// `namespace/name`.
     pub name: String,
@@ -37,9 +38,9 @@ pub struct ServerDocument {
     pub server_type: Option<ServerType>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OperationDocument {
-    pub op: &'static str,
+    pub op: SmolStr,
     pub server: String,
     /// The server whose daemon is called, where that is another one: networks of a Swarm are made by its managers.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,14 +53,14 @@ pub struct OperationDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// Of an `UpdateService` that changes the networks of the service: all of them, in one call.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangeDocument>,
-    pub cause: &'static str,
+    pub cause: SmolStr,
     /// Of a `CreateNetwork` in the place of another network: the fields that differ.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<FieldDifference>,
     pub disruptive: bool,
-    pub outcome: &'static str,
+    pub outcome: SmolStr,
     /// Of a failed operation, where the contract has a word for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
@@ -81,18 +82,18 @@ impl OperationDocument {
 }
 
 /// A network that the tasks of a service are put on, or taken off.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeDocument {
     pub object: String,
-    pub cause: &'static str,
+    pub cause: SmolStr,
     pub network: String,
     /// `false`: they are taken off it.
     pub attached: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NoteDocument {
     pub kind: NoteKind,
     pub reason: Reason,
@@ -106,7 +107,7 @@ pub struct NoteDocument {
     pub blockers: Vec<Blocker>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     pub operations: usize,
     /// Notes of the kind Refused, and operations that found what a plan would have refused.
@@ -157,7 +158,7 @@ impl Report {
             server_type: server.server_type,
         });
         Document {
-            format_version: FORMAT_VERSION,
+            format_version: FORMAT_VERSION.into(),
             set: self.set.clone(),
             revision: self.revision.clone(),
             servers: servers.collect(),
@@ -176,7 +177,7 @@ fn operation(server: &str, manager: Option<&ObjectKey>, report: &OperationReport
         Outcome::Planned | Outcome::Done | Outcome::Skipped => (None, None, None),
     };
     OperationDocument {
-        op: operation.call.name(),
+        op: operation.call.name().into(),
         server: server.to_owned(),
         via: manager.filter(|_| operation.call.is_for_manager()).map(ObjectKey::path),
         object: operation.object.to_string(),
@@ -184,10 +185,10 @@ fn operation(server: &str, manager: Option<&ObjectKey>, report: &OperationReport
         container: operation.call.container().map(str::to_owned),
         service: operation.call.service().map(str::to_owned),
         changes: changes(&operation.call),
-        cause: operation.cause.as_str(),
+        cause: operation.cause.as_str().into(),
         differences: operation.replaces().to_vec(),
         disruptive: operation.disruptive,
-        outcome: outcome.name(),
+        outcome: outcome.name().into(),
         reason,
         message,
         hint,
@@ -199,7 +200,7 @@ fn changes(call: &Call) -> Vec<ChangeDocument> {
     let Call::UpdateService { changes, .. } = call else { return Vec::new() };
     let document = |change: &NetworkChange| ChangeDocument {
         object: change.object.to_string(),
-        cause: change.cause.as_str(),
+        cause: change.cause.as_str().into(),
         network: change.network.name.clone(),
         attached: change.attachment.is_some(),
         aliases: change.attachment.iter().flat_map(|attachment| attachment.aliases.clone()).collect(),

@@ -17,10 +17,11 @@ use super::{Context, Error, Exit, keeper, schedule, servers};
 use crate::core::api::ConditionStatus;
 use crate::shell::controller::board::Board;
 use crate::shell::controller::run::{Command, Ended, Options, run as run_loop};
+use crate::shell::controller::sharing::Together;
 use crate::shell::controller::source::{GitSource, Source};
 use crate::shell::git::Repository;
 use crate::shell::store::etcd::keeper::Joining;
-use crate::shell::store::etcd::{self, Client, EtcdJournals, EtcdRecords, Shares};
+use crate::shell::store::etcd::{self, Client, EtcdJournals, EtcdRecords, Views};
 use crate::shell::store::file::lock::{ControllerLock, Holder, LockError};
 use crate::shell::store::file::{FileJournals, FileRecords};
 use crate::shell::store::{Journals, Records, set_directory, state_directory};
@@ -100,7 +101,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     }
     let shared = share(args)?;
     let (store, journals) = match &shared {
-        Some(Shared { client, shares, .. }) => (
+        Some((client, Together { shares, .. })) => (
             Arc::new(EtcdRecords::new(client.beside(), &args.set.set, Some(shares.held()))) as Arc<dyn Records>,
             Arc::new(EtcdJournals::new(client.beside(), &args.set.set, shares.held())) as Arc<dyn Journals>,
         ),
@@ -165,9 +166,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         }));
         let place =
             Place { directory: own.clone(), manifests: named, lock: lock.ok(), listeners, web, board: board.clone() };
-        let shares = shared.as_ref().map(|shared| shared.shares.clone());
-        let sharing = shared.map(|shared| (shared.shares, shared.heard));
-        let mut running = std::pin::pin!(run_loop(options, journals, Some(store), board, commands, sharing));
+        let together = shared.map(|(_, together)| together);
+        let shares = together.as_ref().map(|together| together.shares.clone());
+        let mut running = std::pin::pin!(run_loop(options, journals, Some(store), board, commands, together));
         let ended = tokio::select! {
             ended = &mut running => Ok(ended),
             error = place.keep() => {
@@ -189,20 +190,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
 }
 
 /// This controller's part in a fleet.
-struct Shared {
-    client: Client,
-    shares: Shares,
-    heard: mpsc::Receiver<Vec<u8>>,
-}
-
-fn share(args: &Args) -> Result<Option<Shared>, Error> {
+fn share(args: &Args) -> Result<Option<(Client, Together)>, Error> {
     let Some(client) = args.store.client()? else { return Ok(None) };
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let host: String = host.chars().filter(|it| it.is_ascii_alphanumeric() || "-.".contains(*it)).take(63).collect();
     let joining = Joining { client: client.clone(), set: args.set.set.clone(), host, ttl: args.store_ttl };
     let started = etcd::keeper::start(joining);
     let (shares, heard) = started.map_err(|error| Error::new("the locks have no thread").caused_by(&error))?;
-    Ok(Some(Shared { client, shares, heard }))
+    let views = Views::new(client.beside(), &args.set.set, shares.held());
+    Ok(Some((client, Together { shares, heard, views })))
 }
 
 /// etcd counts whole seconds, and loses its leader for one or two.

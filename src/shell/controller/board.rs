@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use smol_str::format_smolstr;
 use tokio::sync::watch;
 
@@ -22,6 +22,7 @@ use crate::core::subnets::{ServerUse, is_low};
 use crate::shell::git::Commit;
 use crate::shell::packed::Packed;
 use crate::shell::store::etcd::keeper::Fleet;
+use crate::shell::store::etcd::live::server_of;
 use crate::shell::store::records::{CONTENDED, EventRecord};
 
 /// What was done last that is shown without asking the history.
@@ -132,8 +133,9 @@ pub struct SourceProblem {
 /// One server as last seen.
 #[derive(Debug, Clone, Serialize)]
 pub struct ServerState {
-    /// The last pass that ended.
+    /// The last pass that ended; 0 of another controller's server, of which only what was found is told.
     pub pass: u64,
+    /// When, or since when another controller shows this.
     pub finished: jiff::Timestamp,
     pub reachable: bool,
     /// So many passes in a row ended before anything was known; 0 after any that did not.
@@ -162,7 +164,7 @@ pub struct ServerState {
 }
 
 /// What a look at a server has found. A fleet's is too much to be kept as it is, and little of it is read at a time.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Found {
     /// Without the destinations.
     pub server: ServerFacts,
@@ -237,7 +239,7 @@ pub fn is_contended(condition: &Condition) -> bool {
 }
 
 /// How much of a server's addresses is left.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Levels {
     /// Of the networks of declared destinations that have little left: the destination, the range, used and free.
     pub low: Vec<(String, String, u64, u64)>,
@@ -345,6 +347,11 @@ impl Content {
         Some((lock.holder.controller.as_str(), lock.holder.since))
     }
 
+    /// Whether this controller looks after the server, and not another one.
+    pub fn is_own(&self, server: &str) -> bool {
+        self.fleet.as_ref().is_none_or(|fleet| server_of(server).is_some_and(|server| fleet.is_own(&server)))
+    }
+
     /// The deletions that wait for somebody to agree, and the server that they are on.
     pub fn pending(&self) -> impl Iterator<Item = (&str, &Withheld)> {
         self.servers.iter().filter_map(|(name, server)| Some((name.as_str(), server.pending.as_ref()?)))
@@ -376,9 +383,10 @@ impl Board {
     }
 
     /// Tells every reader that waits.
-    pub fn update(&self, change: impl FnOnce(&mut Content)) {
-        change(&mut self.content.write().unwrap_or_else(PoisonError::into_inner));
+    pub fn update<T>(&self, change: impl FnOnce(&mut Content) -> T) -> T {
+        let changed = change(&mut self.content.write().unwrap_or_else(PoisonError::into_inner));
         self.revision.send_modify(|revision| *revision += 1);
+        changed
     }
 
     /// Sets a condition of the controller itself.
@@ -411,6 +419,20 @@ impl Board {
         });
     }
 
+    /// The same of what is written down for all controllers, by this one as well.
+    pub fn tell_of_others(&self, events: &[EventRecord]) {
+        let known = |board: &Content, event: &EventRecord| {
+            let same =
+                |it: &&EventRecord| (it.time, &it.object, &it.message) == (event.time, &event.object, &event.message);
+            board.recent.iter().find(same).is_some()
+        };
+        let new: Vec<EventRecord> = {
+            let board = self.read();
+            events.iter().filter(|event| !known(&board, event)).cloned().collect()
+        };
+        self.tell(&new);
+    }
+
     /// Changes numbers that nobody waits for: a reader finds them with the next change of something else.
     pub fn count(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.content.write().unwrap_or_else(PoisonError::into_inner).counts);
@@ -422,7 +444,7 @@ impl Board {
     }
 
     /// Shows what a pass over the server came to.
-    pub fn passed(&self, server: &ObjectKey, mut shown: ServerState, report: &Report) {
+    pub fn passed(&self, server: &ObjectKey, mut shown: ServerState, report: &Report) -> Arc<ServerState> {
         let name = server.path();
         self.update(|board| {
             let mut failed = false;
@@ -449,8 +471,10 @@ impl Board {
                 shown.pending = before.and_then(|before| before.pending.clone());
             }
             shown.digest = board.declared.servers.get(server).map(|declared| Digest::new(declared, &shown.conditions));
-            board.servers.insert(name, Arc::new(shown));
-        });
+            let shown = Arc::new(shown);
+            board.servers.insert(name, Arc::clone(&shown));
+            shown
+        })
     }
 
     /// Counts what was done beside the passes.

@@ -203,6 +203,12 @@ impl Memory {
         kept
     }
 
+    /// Lets what another controller says share its memory with what is kept.
+    pub(super) fn share(&mut self, conditions: &mut BTreeMap<ObjectKey, Arc<[Condition]>>) {
+        self.said.tidy();
+        conditions.values_mut().for_each(|said| *said = self.said.share(said.to_vec()));
+    }
+
     /// Writes down what the pass did, and what it newly refused. A pass that did nothing leaves no trace.
     pub(super) fn pass(
         &mut self,

@@ -417,7 +417,10 @@ impl Loop {
         shown.pending = withheld;
         shown.usage = usage.as_ref().map(Levels::of);
         shown.broken = u32::from(broken);
-        self.shared.board.passed(server, shown, report);
+        let shown = self.shared.board.passed(server, shown, report);
+        if let Some(sharing) = &self.sharing {
+            sharing.show_to_others(server, shown);
+        }
     }
 }
 

@@ -16,14 +16,14 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::attempts::Attempts;
-use super::board::{Board, Digest};
+use super::board::{Board, Digest, ServerState};
 use super::gone::Gone;
 use super::kept::Kept;
 use super::memory::Memory;
 use super::notify::{Notifiers, Pace};
 use super::outcome::{Showing, fought_over, judge_manifests, objects};
 use super::pass::{self, Lane, PassEnded};
-use super::sharing::{self, News, Sharing};
+use super::sharing::{self, News, Sharing, Together};
 use super::source::{Said, Source};
 use super::state::{Event, Loaded, PassOutcome, Response, State};
 use super::stream::listen;
@@ -47,9 +47,8 @@ use crate::shell::secrets::{self, Generate};
 use crate::shell::sources;
 
 use crate::shell::slots::Turns;
-use crate::shell::store::etcd::Shares;
 use crate::shell::store::known::Known;
-use crate::shell::store::records::{CONTENDED, EventType, ObjectRecord};
+use crate::shell::store::records::{CONTENDED, EventRecord, EventType, ObjectRecord};
 use crate::shell::store::usage::Usage;
 use crate::shell::store::{Journals, Records, state_directory};
 
@@ -127,17 +126,14 @@ pub async fn run(
     store: Option<Arc<dyn Records>>,
     board: Board,
     mut commands: mpsc::Receiver<Command>,
-    shared_with: Option<(Shares, mpsc::Receiver<Vec<u8>>)>,
+    together: Option<Together>,
 ) -> Ended {
     let (inbox, mut events) = mpsc::channel(BACKLOG);
     let (hints, mut heard) = mpsc::channel(BACKLOG);
     let mut changes = options.manifests.changes(&board, options.interval, options.seed);
     let (memory, first_pass) = Memory::begin(store.clone(), &board).await;
-    let mut sharing = shared_with.map(|(shares, heard)| Sharing::new(shares, heard));
-    let mut others = JoinSet::new();
-    if let (Some(_), Some(store)) = (&sharing, &store) {
-        others.spawn(sharing::look_at_others(Arc::clone(store), inbox.clone()));
-    }
+    let background = Background::start();
+    let sharing = together.map(|together| Sharing::new(together, background.handle(), inbox.clone()));
     let notifiers = Notifiers::new(board.clone(), Pace::default());
     let started = Instant::now();
     let usage = state_directory(options.state.as_deref()).ok().map(|directory| Usage::in_state(&directory));
@@ -156,7 +152,7 @@ pub async fn run(
             inbox,
             hints,
         }),
-        background: Background::start(),
+        background,
         hinted: BTreeSet::new(),
         desired: DesiredState::default(),
         content: None,
@@ -178,7 +174,7 @@ pub async fn run(
         deadline: None,
         ended: None,
         store,
-        sharing: sharing.take(),
+        sharing,
     };
     let mut alive = supervisor::SignsOfLife::from_environment();
     let mut ready = false;
@@ -330,9 +326,13 @@ pub(super) enum Message {
         fence: Fence,
         objects: BTreeMap<ObjectKey, ObjectRecord>,
     },
-    /// What all controllers have found.
+    /// What other controllers show of their servers.
     Others {
-        objects: BTreeMap<ObjectKey, ObjectRecord>,
+        shown: Vec<(ObjectKey, ServerState)>,
+    },
+    /// At any controller.
+    Happened {
+        events: Vec<EventRecord>,
     },
     Refreshed {
         server: ObjectKey,
@@ -466,7 +466,7 @@ pub(super) struct Loop {
     ended: Option<Ended>,
     store: Option<Arc<dyn Records>>,
     /// `None`: every declared server is this controller's.
-    sharing: Option<Sharing>,
+    pub(super) sharing: Option<Sharing>,
 }
 
 impl Loop {
@@ -542,8 +542,8 @@ impl Loop {
                 vec![self.take_share()]
             }
             News::Fleet => {
-                sharing.show(&self.shared.board);
-                Vec::new()
+                let suspended = sharing.show(&self.shared.board);
+                suspended.into_iter().flat_map(|command| self.obey(command)).collect()
             }
             News::Heard(command) => self.obey(command),
             News::Ended => {
@@ -741,8 +741,12 @@ impl Loop {
                 self.memory.recalled(&server, objects);
                 Some(self.take_share())
             }
-            Message::Others { objects } => {
-                self.show_others(&objects);
+            Message::Others { shown } => {
+                self.show_others(shown);
+                None
+            }
+            Message::Happened { events } => {
+                self.shared.board.tell_of_others(&events);
                 None
             }
             Message::PassEnded { server, ended } if !self.is_current(&server, ended.fence.as_ref()) => {
@@ -917,8 +921,8 @@ impl Loop {
         self.drifting.clear();
         self.lay_links();
         let servers: BTreeSet<_> = self.desired.servers.keys().cloned().collect();
-        if let Some(sharing) = &self.sharing {
-            sharing.declare(servers.iter().cloned());
+        if let Some(sharing) = &mut self.sharing {
+            sharing.declare(&servers);
         }
         let declared = Arc::new(self.desired.clone());
         self.shared.board.update(|board| {
@@ -934,15 +938,16 @@ impl Loop {
         self.kept().0
     }
 
-    /// Shows the servers that other controllers have as their records tell of them.
-    fn show_others(&mut self, objects: &BTreeMap<ObjectKey, ObjectRecord>) {
+    /// Shows the servers that other controllers have as those show them.
+    fn show_others(&mut self, shown: Vec<(ObjectKey, ServerState)>) {
         let Some(sharing) = &self.sharing else { return };
-        let others = self.desired.servers.keys().filter(|server| sharing.fence(server).is_none());
-        let set = &self.shared.options.set;
-        let others: Vec<_> = others.filter_map(|it| Some((it, sharing::of_others(set, it, objects)?))).collect();
+        let servers = &self.desired.servers;
+        let is_of_others = |server: &ObjectKey| servers.contains_key(server) && sharing.fence(server).is_none();
+        let mut others: Vec<_> = shown.into_iter().filter(|(server, _)| is_of_others(server)).collect();
+        others.iter_mut().for_each(|(_, state)| self.memory.share(&mut state.conditions));
         self.shared.board.update(|board| {
             for (server, mut state) in others {
-                state.digest = board.declared.servers.get(server).map(|it| Digest::new(it, &state.conditions));
+                state.digest = board.declared.servers.get(&server).map(|it| Digest::new(it, &state.conditions));
                 board.servers.insert(server.path(), Arc::new(state));
             }
         });

@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::board::{Board, ServerState};
 use super::run::{Command, Message};
-use crate::core::api::{Condition, ConditionStatus, ObjectKey};
-use crate::core::report::Report;
-use crate::core::status::Status;
+use super::told::{Teller, Told};
+use crate::core::api::{ConditionStatus, ObjectKey};
 use crate::shell::engine::fence::Fence;
 use crate::shell::store::Records;
+use crate::shell::store::etcd::Views;
 use crate::shell::store::etcd::keeper::{Fleet, Held, Shares};
-use crate::shell::store::records::ObjectRecord;
 
 /// Type of the controller's own condition about the store that it shares.
 pub(super) const STORE_REACHABLE: &str = "StoreReachable";
@@ -25,16 +26,34 @@ pub(super) const STORE_REACHABLE: &str = "StoreReachable";
 const AT_ONCE: usize = 8;
 /// Before that is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
-/// Between two looks at what the others have found.
-const LOOK: Duration = Duration::from_secs(5);
+/// What others show that waits to be taken.
+const SHOWN: usize = 4;
+
+/// What a controller has of the others.
+pub struct Together {
+    pub shares: Shares,
+    /// Commands that are told to all.
+    pub heard: mpsc::Receiver<Vec<u8>>,
+    pub views: Views,
+}
 
 /// What of the commands every controller hears.
 #[derive(Debug, Serialize, Deserialize)]
-enum Told {
-    Reconcile { server: Option<ObjectKey> },
-    Approve { fingerprint: String },
-    Restart { resource: ObjectKey },
-    Suspend { object: ObjectKey, suspend: bool },
+enum TellAll {
+    Reconcile {
+        server: Option<ObjectKey>,
+    },
+    Approve {
+        fingerprint: String,
+    },
+    Restart {
+        resource: ObjectKey,
+    },
+    /// Where it could not be written down for all.
+    Suspend {
+        object: ObjectKey,
+        suspend: bool,
+    },
 }
 
 /// With the other controllers.
@@ -49,7 +68,18 @@ pub(super) struct Sharing {
     asked: BTreeMap<ObjectKey, Fence>,
     /// Let go of, once each.
     idle: BTreeMap<ObjectKey, Fence>,
-    told: bool,
+    /// Servers that are declared, and what is suspended.
+    declared: BTreeSet<ObjectKey>,
+    suspended: BTreeSet<ObjectKey>,
+    views: Views,
+    teller: Teller,
+    /// Threads that do not hold up the loop.
+    background: Handle,
+    inbox: mpsc::Sender<Message>,
+    /// Follows what others show. Begun anew with other servers: what was told of them before was left out.
+    followers: JoinSet<()>,
+    /// Tells others, and hears what happens there.
+    _tasks: JoinSet<()>,
 }
 
 /// What there is of the others.
@@ -61,7 +91,12 @@ pub(super) enum News {
 }
 
 impl Sharing {
-    pub(super) fn new(shares: Shares, heard: mpsc::Receiver<Vec<u8>>) -> Self {
+    pub(super) fn new(together: Together, background: Handle, inbox: mpsc::Sender<Message>) -> Self {
+        let Together { shares, heard, views } = together;
+        let teller = Teller::default();
+        let mut tasks = JoinSet::new();
+        tasks.spawn_on(teller.clone().run(views.clone()), &background);
+        tasks.spawn_on(hear_events(views.clone(), inbox.clone()), &background);
         Self {
             changes: shares.held(),
             fleet: shares.fleet(),
@@ -71,7 +106,14 @@ impl Sharing {
             recalled: BTreeMap::new(),
             asked: BTreeMap::new(),
             idle: BTreeMap::new(),
-            told: false,
+            declared: BTreeSet::new(),
+            suspended: BTreeSet::new(),
+            views,
+            teller,
+            background,
+            inbox,
+            followers: JoinSet::new(),
+            _tasks: tasks,
         }
     }
 
@@ -89,17 +131,33 @@ impl Sharing {
         }
     }
 
-    pub(super) fn declare(&self, servers: impl IntoIterator<Item = ObjectKey>) {
-        self.shares.declare(servers);
+    pub(super) fn declare(&mut self, servers: &BTreeSet<ObjectKey>) {
+        self.shares.declare(servers.iter().cloned());
+        if self.declared != *servers {
+            self.declared.clone_from(servers);
+            self.followers.abort_all();
+            self.followers.spawn_on(follow(self.views.clone(), self.inbox.clone()), &self.background);
+        }
+    }
+
+    /// Has the others show what a pass of this controller's came to.
+    pub(super) fn show_to_others(&self, server: &ObjectKey, state: Arc<ServerState>) {
+        if let Some(fence) = self.fence(server) {
+            self.teller.tell(server, fence, state);
+        }
     }
 
     /// Has it told to all. `false`: it is for this controller alone.
     pub(super) fn tell(&self, command: &Command) -> bool {
         let told = match command {
-            Command::Reconcile { server } => Told::Reconcile { server: server.clone() },
-            Command::Approve { fingerprint } => Told::Approve { fingerprint: fingerprint.clone() },
-            Command::Restart { resource } => Told::Restart { resource: resource.clone() },
-            Command::Suspend { object, suspend } => Told::Suspend { object: object.clone(), suspend: *suspend },
+            Command::Reconcile { server } => TellAll::Reconcile { server: server.clone() },
+            Command::Approve { fingerprint } => TellAll::Approve { fingerprint: fingerprint.clone() },
+            Command::Restart { resource } => TellAll::Restart { resource: resource.clone() },
+            Command::Suspend { object, suspend } => {
+                let told = TellAll::Suspend { object: object.clone(), suspend: *suspend };
+                self.shares.suspend(object.clone(), *suspend, serde_json::to_vec(&told).unwrap_or_default());
+                return true;
+            }
             Command::By { .. } | Command::BackedUp { .. } | Command::Reload | Command::Stop => return false,
         };
         self.shares.tell(serde_json::to_vec(&told).unwrap_or_default());
@@ -110,6 +168,12 @@ impl Sharing {
     pub(super) fn take_held(&mut self) -> Vec<(ObjectKey, Fence)> {
         self.held = self.changes.borrow_and_update().clone();
         let held = Arc::clone(&self.held);
+        // Whoever has it now may have shown it before this one let go of it.
+        let gone = self.asked.keys().filter(|server| !held.contains_key(*server)).cloned();
+        let gone: Vec<ObjectKey> = gone.collect();
+        if !gone.is_empty() {
+            self.background.spawn(read(self.views.clone(), gone, self.inbox.clone()));
+        }
         let is_held =
             |server: &ObjectKey, fence: &mut Fence| held.get(server).is_some_and(|it| it.fence.is_same(fence));
         self.recalled.retain(is_held);
@@ -154,31 +218,42 @@ impl Sharing {
         self.shares.clone()
     }
 
-    /// Shows who has what, and says when etcd does not do what it should.
-    pub(super) fn show(&mut self, board: &Board) {
+    /// Shows who has what, and says when etcd does not do what it should; returns what is suspended since, and what no longer.
+    pub(super) fn show(&mut self, board: &Board) -> Vec<Command> {
         let fleet = Arc::clone(&self.fleet.borrow_and_update());
-        match (&fleet.trouble, self.told) {
+        match (&fleet.trouble, fleet.set_back) {
             (Some((error, _)), _) => {
                 let message = format!(
                     "{error}. Locks that were kept lately hold for some seconds; then nothing is changed until etcd answers again."
                 );
                 board.set_condition(STORE_REACHABLE, ConditionStatus::False, "Unavailable", &message);
             }
-            (None, _) => {
+            (None, Some(since)) => {
+                let message = format!(
+                    "It was found at {since:.0} that etcd had been brought back from an older state. What was written since that state is gone; every lock was taken anew."
+                );
+                board.set_condition(STORE_REACHABLE, ConditionStatus::True, "SetBack", &message);
+            }
+            (None, None) => {
                 board.set_condition(STORE_REACHABLE, ConditionStatus::True, "Answers", "");
             }
         }
-        self.told = fleet.trouble.is_some();
+        let now = &fleet.live.suspended;
+        let change = |suspend| move |object: &ObjectKey| Command::Suspend { object: object.clone(), suspend };
+        let changes = now.difference(&self.suspended).map(change(true));
+        let changes = changes.chain(self.suspended.difference(now).map(change(false))).collect();
+        self.suspended.clone_from(now);
         board.update(|content| content.fleet = Some(fleet));
+        changes
     }
 }
 
-fn told_command(told: Told) -> Command {
+fn told_command(told: TellAll) -> Command {
     match told {
-        Told::Reconcile { server } => Command::Reconcile { server },
-        Told::Approve { fingerprint } => Command::Approve { fingerprint },
-        Told::Restart { resource } => Command::Restart { resource },
-        Told::Suspend { object, suspend } => Command::Suspend { object, suspend },
+        TellAll::Reconcile { server } => Command::Reconcile { server },
+        TellAll::Approve { fingerprint } => Command::Approve { fingerprint },
+        TellAll::Restart { resource } => Command::Restart { resource },
+        TellAll::Suspend { object, suspend } => Command::Suspend { object, suspend },
     }
 }
 
@@ -202,47 +277,40 @@ pub(super) async fn recall(store: Arc<dyn Records>, new: Vec<(ObjectKey, Fence)>
     read.await;
 }
 
-/// Reads now and then what the others have found.
-pub(super) async fn look_at_others(store: Arc<dyn Records>, inbox: mpsc::Sender<Message>) {
-    let mut known = None;
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let revision = store.objects_revision().await;
-        if revision.is_none() || revision == known {
-            continue;
-        }
-        if let Ok(objects) = store.objects().await {
-            known = revision;
-            if inbox.send(Message::Others { objects }).await.is_err() {
+/// Takes in what others show, for as long as it is not dropped.
+async fn follow(views: Views, inbox: mpsc::Sender<Message>) {
+    let (sender, mut told) = mpsc::channel(SHOWN);
+    let take = async {
+        while let Some(shown) = told.recv().await {
+            if inbox.send(others(shown)).await.is_err() {
                 return;
             }
+        }
+    };
+    tokio::join!(views.follow::<Told>(sender), take);
+}
+
+async fn hear_events(views: Views, inbox: mpsc::Sender<Message>) {
+    let (sender, mut told) = mpsc::channel(SHOWN);
+    let take = async {
+        while let Some(events) = told.recv().await {
+            if inbox.send(Message::Happened { events }).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(views.follow_events(sender), take);
+}
+
+async fn read(views: Views, servers: Vec<ObjectKey>, inbox: mpsc::Sender<Message>) {
+    for server in servers {
+        // What cannot be read now is told by the watch, when it changes.
+        if let Ok(Some(told)) = views.read::<Told>(&server).await {
+            let _ = inbox.send(others(vec![(server, told)])).await;
         }
     }
 }
 
-/// A server of another controller, as far as its records tell.
-pub(super) fn of_others(
-    set: &str,
-    server: &ObjectKey,
-    objects: &BTreeMap<ObjectKey, ObjectRecord>,
-) -> Option<ServerState> {
-    let path = server.path();
-    let told = objects.iter().filter_map(|(key, record)| Some((key.clone(), record.conditions.get(&path)?.clone())));
-    let conditions: BTreeMap<ObjectKey, Arc<[Condition]>> = told.collect();
-    let own = conditions.get(server)?;
-    let reachable = own.iter().find(|it| it.condition_type == "Reachable");
-    let empty =
-        Report { set: set.to_owned(), revision: None, servers: Vec::new(), notes: Vec::new(), prune: Vec::new() };
-    let finished = own.iter().filter_map(|it| it.last_transition_time.as_ref()?.parse().ok()).max();
-    let finished = finished.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    let mut state = ServerState::new(
-        server,
-        0,
-        finished,
-        Status { servers: BTreeMap::new(), conditions: BTreeMap::new() },
-        empty.document(),
-    );
-    state.reachable = reachable.is_some_and(|it| it.status == ConditionStatus::True);
-    state.conditions = conditions;
-    Some(state)
+fn others(shown: Vec<(ObjectKey, Told)>) -> Message {
+    Message::Others { shown: shown.into_iter().map(|(server, told)| (server, told.state())).collect() }
 }

@@ -234,7 +234,7 @@ pub(super) async fn servers(State(state): State<WebState>, Asked(which): Asked<W
             && path.to_lowercase().contains(&filter.text)
             && (filter.standing.is_empty() || filter.standing.contains(&server.standing()))
     });
-    Ok(page(&which, found, server_document))
+    Ok(page(&which, found, |server| server_document(&view, server)))
 }
 
 pub(super) async fn destinations(
@@ -263,7 +263,7 @@ pub(super) async fn object(
     let missing = || Problem::new(StatusCode::NOT_FOUND, "NotFound", "No such object is declared.");
     let key = ObjectKey::new(kind(&of).ok_or_else(missing)?, &namespace, &name);
     let document = match key.kind {
-        Kind::Server => view.server(&key).as_ref().map(server_document),
+        Kind::Server => view.server(&key).as_ref().map(|server| server_document(&view, server)),
         Kind::Destination => view.destination(&key).as_ref().map(destination_document),
         Kind::Application | Kind::Database | Kind::Service => view.resource(&key).as_ref().map(resource_document),
         // Its address is a secret, and it has no status.
@@ -291,14 +291,18 @@ fn extend(status: &mut Map<String, Value>, facts: Option<&impl Serialize>) {
     }
 }
 
-fn server_document(server: &ServerView<'_>) -> Value {
+fn server_document(view: &View, server: &ServerView<'_>) -> Value {
     let key = &server.declared.key;
     let mut status = Map::new();
     status.insert("conditions".to_owned(), value(&server.conditions(key)));
     extend(&mut status, server.about());
     let destinations: Vec<String> = server.declared.destinations.iter().map(|it| it.key.path()).collect();
     status.insert("destinations".to_owned(), value(&destinations));
-    if let Some(state) = server.state {
+    if let Some((controller, since)) = view.content().keeper(key) {
+        status.insert("controller".to_owned(), json!({ "name": controller, "since": since }));
+    }
+    // When another controller looked last is known to that one.
+    if let Some(state) = server.state.filter(|_| view.content().is_own(&key.path())) {
         status.insert("lastPass".to_owned(), json!({ "pass": state.pass, "finished": state.finished }));
         status.insert("lastSuccess".to_owned(), value(&state.last_success));
     }

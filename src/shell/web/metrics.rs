@@ -142,7 +142,9 @@ fn of_manifests(content: &Content) -> [MetricFamily; 3] {
 }
 
 fn of_servers(view: &View) -> Vec<MetricFamily> {
-    let servers = || view.content().servers.iter();
+    // Those of other controllers are for them to tell: the same server would be there twice, and its times would be old.
+    let own = |name: &str| view.content().is_own(name);
+    let servers = || view.content().servers.iter().filter(|(name, _)| own(name));
     let at = |name: &str| vec![label("server", name)];
     vec![
         gauge(
@@ -168,7 +170,7 @@ fn of_servers(view: &View) -> Vec<MetricFamily> {
         gauge(
             "landfall_destinations",
             "Declared destinations by server and by whether they are ready: true, false or unknown.",
-            view.standing().into_iter().flat_map(|(name, tally)| {
+            view.standing().into_iter().filter(|(name, _)| own(name)).flat_map(|(name, tally)| {
                 Standing::ALL.map(|standing| {
                     let labels = vec![label("server", &name), label("ready", standing.label())];
                     (labels, whole(tally.of(standing) as u64))

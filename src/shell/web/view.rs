@@ -281,7 +281,7 @@ impl View {
     /// What is not as declared, and what is not done and why: as `diff -o json` has it.
     pub(super) fn diff(&self) -> Document {
         let mut document = Document {
-            format_version: FORMAT_VERSION,
+            format_version: FORMAT_VERSION.into(),
             set: self.content.set.clone(),
             revision: self.servers().find_map(|server| server.state?.report.revision.clone()),
             servers: Vec::new(),

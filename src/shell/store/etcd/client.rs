@@ -62,6 +62,9 @@ pub enum EtcdError {
         "etcd's database is full (the alarm NOSPACE): compact and defragment it, then `etcdctl alarm disarm`; see --quota-backend-bytes"
     )]
     NoSpace,
+    /// The member has not come as far as what was seen before.
+    #[error("a member of etcd is behind")]
+    Behind,
     /// What was asked for has been compacted away.
     #[error("the revision has been compacted")]
     Compacted,
@@ -157,6 +160,11 @@ impl Client {
         Self::new(self.shared.address.clone())
     }
 
+    /// Another member is asked first from now on.
+    pub(super) fn turn(&self) {
+        self.shared.current.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub fn address(&self) -> &EtcdAddress {
         &self.shared.address
     }
@@ -173,25 +181,30 @@ impl Client {
 
     /// Everything below the prefix as of one revision, which is returned as well.
     pub async fn list(&self, prefix: &str) -> Result<(Vec<Pair>, i64), EtcdError> {
+        self.list_at(prefix).await.map(|(pairs, point)| (pairs, point.revision))
+    }
+
+    /// The same, with what tells whether it is the database that was asked before.
+    pub async fn list_at(&self, prefix: &str) -> Result<(Vec<Pair>, Point), EtcdError> {
         self.pages(prefix, PAGE).await
     }
 
     /// The same, of values that may be large.
     pub async fn list_large(&self, prefix: &str) -> Result<(Vec<Pair>, i64), EtcdError> {
-        self.pages(prefix, LARGE_PAGE).await
+        self.pages(prefix, LARGE_PAGE).await.map(|(pairs, point)| (pairs, point.revision))
     }
 
-    async fn pages(&self, prefix: &str, page: usize) -> Result<(Vec<Pair>, i64), EtcdError> {
+    async fn pages(&self, prefix: &str, page: usize) -> Result<(Vec<Pair>, Point), EtcdError> {
         let end = encoded(&end_of(prefix));
         let mut from = prefix.as_bytes().to_vec();
-        let (mut found, mut revision) = (Vec::new(), 0);
+        let (mut found, mut point) = (Vec::new(), Point::default());
         loop {
             let request = json!({
-                "key": encoded(&from), "range_end": end, "limit": page.to_string(), "revision": revision.to_string(),
+                "key": encoded(&from), "range_end": end, "limit": page.to_string(), "revision": point.revision.to_string(),
             });
             let ranged: Ranged = self.call("kv/range", &request).await?;
-            if revision == 0 {
-                revision = ranged.header.revision;
+            if point.revision == 0 {
+                point = Point { revision: ranged.header.revision, cluster: ranged.header.cluster_id };
             }
             let last = ranged.kvs.last().map(|pair| pair.key().as_bytes().to_vec());
             found.extend(ranged.kvs);
@@ -203,7 +216,7 @@ impl Client {
                 Some(_) => {
                     return Err(EtcdError::Refused(format!("there are more than {MOST_KEYS} keys below {prefix}")));
                 }
-                None => return Ok((found, revision)),
+                None => return Ok((found, point)),
             }
         }
     }
@@ -415,6 +428,22 @@ fn said(error: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
+/// How far a database has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Point {
+    pub revision: i64,
+    /// Which one it is.
+    pub cluster: String,
+}
+
+impl Point {
+    /// Whether this is of a database that was brought back from an older state since that one was read, or is another altogether. A database
+    /// that is read whole never has a smaller revision than before.
+    pub fn is_set_back(&self, before: &Self) -> bool {
+        self.revision < before.revision || (!before.cluster.is_empty() && self.cluster != before.cluster)
+    }
+}
+
 /// What has changed, together.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
@@ -463,6 +492,9 @@ impl Watch {
         };
         if watched.compact_revision > 0 {
             return Err(EtcdError::Compacted);
+        }
+        if watched.created && watched.header.revision + 1 < self.from {
+            return Err(EtcdError::Behind);
         }
         if watched.canceled {
             return Err(EtcdError::Unavailable("the watch was cancelled".to_owned()));

@@ -8,7 +8,7 @@ use super::client::{Client, EtcdError};
 use super::keeper::Held;
 use super::live::Keys;
 use super::pack::{packed, unpacked};
-use super::wire::{Change, Compare, Pair};
+use super::wire::{Change, Pair};
 use crate::core::api::{Kind, ObjectKey};
 use crate::core::plan::{Journal, JournalPurpose, UnreadableJournal};
 use crate::shell::store::{JournalError, Journals, Kept};
@@ -46,12 +46,11 @@ impl EtcdJournals {
     }
 
     async fn change(&self, attempted: &'static str, server: &ObjectKey, change: Change) -> Result<(), JournalError> {
-        let token = self.held.borrow().get(server).map(|holding| holding.fence.token());
-        let Some(token) = token else {
+        let held = self.held.borrow().get(server).map(|holding| holding.conditions(&self.keys, server));
+        let Some(held) = held else {
             return Err(self.error(attempted, "this controller does not hold the server's lock"));
         };
-        let held = Compare::Created(self.keys.lock(server), token);
-        match self.client.txn(&[held], &[change]).await {
+        match self.client.txn(&held, &[change]).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(self.error(attempted, "another controller holds the server's lock now")),
             Err(error) => Err(self.error(attempted, error)),

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::client::{Client, EtcdError};
+use super::client::{Client, EtcdError, Point};
 use super::live::Keys;
-use super::share::{Holder, Live, Member, Own, Step, Tenure};
+use super::share::{Holder, Live, Lock, Member, Own, Step, Tenure};
 use super::wire::{Change, Compare};
 use crate::core::api::ObjectKey;
 use crate::shell::engine::fence::{Fence, Lease, boot_time};
@@ -36,9 +37,25 @@ const FAREWELL: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Holding {
     pub fence: Fence,
+    /// The revision that created the lock, and the lease that it is under: no other lock of the server has both.
+    pub created: i64,
+    pub lease: i64,
     pub since: jiff::Timestamp,
     /// It is given up as soon as nothing of the loop's is under way there.
     pub leaving: bool,
+}
+
+impl Holding {
+    fn new(lease: &Arc<Lease>, live: &Live, lock: &Lock) -> Self {
+        let fence = Fence::new(Arc::clone(lease), live.token(lock));
+        Self { fence, created: lock.created, lease: lock.lease, since: lock.holder.since, leaving: false }
+    }
+
+    /// What a write about the server has to find.
+    pub(super) fn conditions(&self, keys: &Keys, server: &ObjectKey) -> [Compare; 2] {
+        let lock = keys.lock(server);
+        [Compare::Created(lock.clone(), self.created), Compare::Leased(lock, self.lease)]
+    }
 }
 
 pub type Held = Arc<BTreeMap<ObjectKey, Holding>>;
@@ -50,6 +67,8 @@ pub struct Fleet {
     pub live: Arc<Live>,
     /// Why the locks cannot be relied on, since when.
     pub trouble: Option<(String, jiff::Timestamp)>,
+    /// When etcd was found to have been brought back from an older state.
+    pub set_back: Option<jiff::Timestamp>,
 }
 
 impl Fleet {
@@ -75,6 +94,12 @@ enum Order {
     Idle(ObjectKey, i64),
     /// To every controller.
     Tell(Vec<u8>),
+    /// Until it is taken back, and so for those that come later as well.
+    Suspend {
+        object: ObjectKey,
+        suspend: bool,
+        told: Vec<u8>,
+    },
     Stop(oneshot::Sender<()>),
 }
 
@@ -98,6 +123,11 @@ impl Shares {
     /// Has every controller hear it, this one included.
     pub fn tell(&self, command: Vec<u8>) {
         let _ = self.orders.send(Order::Tell(command));
+    }
+
+    /// Has the object left as it is by whoever has its server, or no longer. `told` is what this controller hears where etcd does not answer.
+    pub fn suspend(&self, object: ObjectKey, suspend: bool, told: Vec<u8>) {
+        let _ = self.orders.send(Order::Suspend { object, suspend, told });
     }
 
     /// Gives everything up and ends.
@@ -144,6 +174,9 @@ pub fn start(joining: Joining) -> std::io::Result<(Shares, mpsc::Receiver<Vec<u8
         live: Live::default(),
         mine: BTreeMap::new(),
         trouble: None,
+        seen: Point::default(),
+        highest: 0,
+        set_back: None,
     };
     std::thread::Builder::new().name("locks".to_owned()).spawn(move || runtime.block_on(keeper.run()))?;
     Ok((Shares { held, fleet, orders }, heard))
@@ -160,6 +193,11 @@ struct Keeper {
     live: Live,
     mine: BTreeMap<ObjectKey, Holding>,
     trouble: Option<(String, jiff::Timestamp)>,
+    /// How far etcd had come.
+    seen: Point,
+    /// No token that was given is larger.
+    highest: i64,
+    set_back: Option<jiff::Timestamp>,
 }
 
 /// A lease and the task that keeps it.
@@ -182,6 +220,8 @@ impl Drop for Session {
 enum Ended {
     /// Its lease is gone.
     Lost,
+    /// etcd knows an older state than was seen: neither its locks nor its leases say who is at work.
+    SetBack,
     Stopped(oneshot::Sender<()>),
 }
 
@@ -205,13 +245,20 @@ impl Keeper {
                     let _ = told.send(());
                     return;
                 }
-                Ended::Lost => {
+                Ended::Lost | Ended::SetBack => {
+                    let id = session.id;
                     drop(session);
                     for holding in std::mem::take(&mut self.mine).into_values() {
                         holding.fence.revoke();
                     }
                     self.own.held.clear();
                     self.show(false);
+                    // Locks that it had in that state would be kept alive by nothing, but not at once.
+                    if matches!(ended, Ended::SetBack)
+                        && let Err(error) = self.joining.client.revoke(id).await
+                    {
+                        tracing::debug!(%error, "the lease ends by itself");
+                    }
                 }
             }
         }
@@ -235,6 +282,7 @@ impl Keeper {
                     order = self.orders.recv() => match order {
                         Some(Order::Stop(told)) => return Err(told),
                         Some(Order::Declare(servers)) => self.own.declared = servers,
+                        Some(Order::Suspend { object, suspend, told }) => self.suspend(&object, suspend, told).await,
                         Some(Order::Idle(..) | Order::Tell(_)) => {}
                         None => return Err(oneshot::channel().0),
                     },
@@ -274,7 +322,7 @@ impl Keeper {
                     if self.is_lost(session) {
                         return Ended::Lost;
                     }
-                    if !matches!(error, EtcdError::Compacted) {
+                    if !matches!(error, EtcdError::Compacted | EtcdError::Behind) {
                         self.in_trouble(&error.to_string());
                     }
                     self.show(session.lease.left().is_some());
@@ -291,10 +339,16 @@ impl Keeper {
     /// Until the watch breaks.
     async fn follow(&mut self, session: &Session) -> Result<Ended, EtcdError> {
         let client = self.joining.client.clone();
-        let (pairs, revision) = client.list(&self.keys.live()).await?;
+        let (pairs, point) = client.list_at(&self.keys.live()).await?;
         self.live.replace(&self.keys, &pairs, boot_time());
+        let before = std::mem::replace(&mut self.seen, point);
+        if self.seen.is_set_back(&before) {
+            self.take_set_back();
+            return Ok(Ended::SetBack);
+        }
+        self.raise_base().await?;
         self.reconcile(session);
-        let mut watch = client.watch(&self.keys.live(), revision + 1).await?;
+        let mut watch = client.watch(&self.keys.live(), self.seen.revision + 1).await?;
         let mut health = session.health.clone();
         let mut orders_ended = false;
         loop {
@@ -307,6 +361,7 @@ impl Keeper {
                 changes = watch.next() => match changes? {
                     Some(changes) => {
                         self.fine();
+                        self.has_seen(changes.revision);
                         for command in self.live.take(&self.keys, &changes, boot_time()) {
                             let _ = self.heard.try_send(command);
                         }
@@ -319,6 +374,7 @@ impl Keeper {
                     Some(Order::Declare(servers)) => self.own.declared = servers,
                     Some(Order::Idle(server, token)) => self.give_up(session, &server, token).await,
                     Some(Order::Tell(command)) => self.tell(command).await,
+                    Some(Order::Suspend { object, suspend, told }) => self.suspend(&object, suspend, told).await,
                     None => orders_ended = true,
                 },
                 told = health.changed() => {
@@ -340,12 +396,51 @@ impl Keeper {
         }
     }
 
+    fn has_seen(&mut self, revision: i64) {
+        self.seen.revision = self.seen.revision.max(revision);
+        self.highest = self.highest.max(revision.saturating_add(self.live.base.0));
+    }
+
+    /// Whoever held a lock that etcd knows nothing of any more may be at work for as long as a lease lives.
+    fn take_set_back(&mut self) {
+        let longest = self.live.tenures.values().map(|(tenure, _)| Duration::from_millis(tenure.ttl_ms)).max();
+        self.own.not_before = boot_time() + self.joining.ttl.max(longest.unwrap_or_default());
+        self.set_back = Some(jiff::Timestamp::now());
+        tracing::error!(
+            revision = self.seen.revision,
+            "etcd was brought back from an older state: what was written since is gone, and every lock is given up and taken anew"
+        );
+        self.show_fleet();
+    }
+
+    /// Sees to it that tokens go on growing where revisions do not.
+    async fn raise_base(&mut self) -> Result<(), EtcdError> {
+        let (base, known) = self.live.base;
+        let lacking = self.highest.saturating_sub(self.seen.revision.saturating_add(base));
+        if lacking > 0 {
+            let raised = base.saturating_add(lacking);
+            let key = self.keys.base();
+            let value = serde_json::to_vec(&raised).unwrap_or_default();
+            let unchanged = Compare::Modified(key.clone(), known);
+            match self.joining.client.txn(&[unchanged], &[Change::put(key, value)]).await? {
+                Some(revision) => self.live.base = (raised, revision),
+                // Another one has raised it.
+                None => return Err(EtcdError::Behind),
+            }
+        }
+        self.has_seen(self.seen.revision);
+        Ok(())
+    }
+
     /// Makes what is held here agree with what etcd has: a lock that is gone or another's is held no longer, and one that was taken by a request
     /// whose answer did not come is held.
     fn reconcile(&mut self, session: &Session) {
         let live = &self.live;
         self.mine.retain(|server, holding| {
-            let there = live.locks.get(server).is_some_and(|lock| lock.token == holding.fence.token());
+            let there = live
+                .locks
+                .get(server)
+                .is_some_and(|lock| (lock.created, lock.lease) == (holding.created, holding.lease));
             if !there {
                 holding.fence.revoke();
             }
@@ -353,9 +448,7 @@ impl Keeper {
         });
         for (server, lock) in &live.locks {
             if lock.lease == session.id && lock.holder.controller == self.own.id && !self.mine.contains_key(server) {
-                let fence = Fence::new(Arc::clone(&session.lease), lock.token);
-                let holding = Holding { fence, since: lock.holder.since, leaving: false };
-                self.mine.insert(server.clone(), holding);
+                self.mine.insert(server.clone(), Holding::new(&session.lease, live, lock));
             }
         }
         self.own.held = self.mine.keys().cloned().collect();
@@ -391,13 +484,14 @@ impl Keeper {
             .await;
         for (server, outcome) in taken {
             match outcome {
-                Ok(Some((token, since))) => {
-                    let fence = Fence::new(Arc::clone(&session.lease), token);
-                    self.mine.insert(server.clone(), Holding { fence, since, leaving: false });
-                    self.own.held.insert(server.clone());
+                Ok(Some((created, since))) => {
+                    self.has_seen(created);
                     let holder = Holder { controller: self.own.id.clone(), since };
+                    let lock = Lock { holder, created, lease: session.id };
+                    self.mine.insert(server.clone(), Holding::new(&session.lease, &self.live, &lock));
+                    self.own.held.insert(server.clone());
                     self.live.free.remove(&server);
-                    self.live.locks.insert(server, super::share::Lock { holder, token, lease: session.id });
+                    self.live.locks.insert(server, lock);
                 }
                 // Somebody else was first: the watch says who.
                 Ok(None) => {}
@@ -412,21 +506,22 @@ impl Keeper {
         let known = self.live.tenures.get(server).map_or(0, |(_, revision)| *revision);
         let (lock, tenure) = (self.keys.lock(server), self.keys.tenure(server));
         let changes = taking(&self.own.id, since, self.joining.ttl, session.id, &lock, &tenure);
-        let free = [Compare::Created(lock, 0), Compare::Modified(tenure, known)];
+        let base = Compare::Modified(self.keys.base(), self.live.base.1);
+        let free = [Compare::Created(lock, 0), Compare::Modified(tenure, known), base];
         Ok(self.joining.client.txn(&free, &changes).await?.map(|token| (token, since)))
     }
 
     /// After the last call: whoever comes next need not wait.
     async fn give_up(&mut self, session: &Session, server: &ObjectKey, token: i64) {
-        let Some(holding) = self.mine.get(server).filter(|it| it.leaving && it.fence.token() == token) else { return };
+        let leaving = self.mine.get(server).filter(|it| it.leaving && it.fence.token() == token).cloned();
+        let Some(holding) = leaving else { return };
         holding.fence.revoke();
-        let since = holding.since;
-        if let Err(error) = release(&self.joining, &self.keys, &self.own.id, server, token, since).await {
+        if let Err(error) = self.release(server, &holding).await {
             tracing::warn!(server = %server.path(), %error, "a lock could not be given up");
             self.in_trouble(&error.to_string());
             // The watch tells of it where it was; else it is tried again, with a fence of its own.
             let fence = Fence::new(Arc::clone(&session.lease), token);
-            self.mine.insert(server.clone(), Holding { fence, since, leaving: false });
+            self.mine.insert(server.clone(), Holding { fence, leaving: false, ..holding });
             return;
         }
         self.mine.remove(server);
@@ -435,15 +530,26 @@ impl Keeper {
         self.live.free.insert(server.clone(), boot_time());
     }
 
+    async fn release(&self, server: &ObjectKey, holding: &Holding) -> Result<(), EtcdError> {
+        let (lock, tenure) = (self.keys.lock(server), self.keys.tenure(server));
+        let gone = |key: String| Change::Delete { key };
+        let changes = if self.own.declared.contains(server) {
+            let noted = Tenure { controller: self.own.id.clone(), since: holding.since, ttl_ms: 0, given_up: true };
+            vec![gone(lock), Change::put(tenure, serde_json::to_vec(&noted).unwrap_or_default())]
+        } else {
+            // Nobody need wait for a holder who gave it up, and there is nothing more to be shown of it.
+            vec![gone(lock), gone(tenure), gone(self.keys.view(server))]
+        };
+        self.joining.client.txn(&holding.conditions(&self.keys, server), &changes).await.map(|_| ())
+    }
+
     async fn give_up_all(&mut self, session: &Session) {
         let mine = std::mem::take(&mut self.mine);
         mine.values().for_each(|holding| holding.fence.revoke());
         let this = &*self;
         futures::stream::iter(mine)
             .for_each_concurrent(AT_ONCE, async |(server, holding)| {
-                let token = holding.fence.token();
-                let released = release(&this.joining, &this.keys, &this.own.id, &server, token, holding.since).await;
-                if let Err(error) = released {
+                if let Err(error) = this.release(&server, &holding).await {
                     tracing::warn!(server = %server.path(), %error, "a lock could not be given up");
                 }
             })
@@ -462,6 +568,15 @@ impl Keeper {
         if let Err(error) = told.await {
             tracing::warn!(%error, "what was asked for is known to this controller only");
             let _ = self.heard.try_send(command);
+        }
+    }
+
+    async fn suspend(&mut self, object: &ObjectKey, suspend: bool, told: Vec<u8>) {
+        let key = self.keys.suspended(object);
+        let change = if suspend { Change::put(key, b"{}".to_vec()) } else { Change::Delete { key } };
+        if let Err(error) = self.joining.client.txn(&[], &[change]).await {
+            tracing::warn!(%object, %error, "what was asked for is known to this controller only");
+            let _ = self.heard.try_send(told);
         }
     }
 
@@ -498,8 +613,12 @@ impl Keeper {
     }
 
     fn show_fleet(&self) {
-        let fleet =
-            Fleet { own: self.own.id.clone(), live: Arc::new(self.live.clone()), trouble: self.trouble.clone() };
+        let fleet = Fleet {
+            own: self.own.id.clone(),
+            live: Arc::new(self.live.clone()),
+            trouble: self.trouble.clone(),
+            set_back: self.set_back,
+        };
         self.fleet.send_replace(Arc::new(fleet));
     }
 }
@@ -522,22 +641,10 @@ pub(super) fn taking(
     ]
 }
 
-async fn release(
-    joining: &Joining,
-    keys: &Keys,
-    id: &str,
-    server: &ObjectKey,
-    token: i64,
-    since: jiff::Timestamp,
-) -> Result<(), EtcdError> {
-    let lock = keys.lock(server);
-    let noted = Tenure { controller: id.to_owned(), since, ttl_ms: 0, given_up: true };
-    let noted = Change::put(keys.tenure(server), serde_json::to_vec(&noted).unwrap_or_default());
-    let held = [Compare::Created(lock.clone(), token)];
-    joining.client.txn(&held, &[Change::Delete { key: lock }, noted]).await.map(|_| ())
-}
-
 /// Until the lease is gone. The deadline counts from when a keepalive was sent: etcd counts from when it came.
+///
+/// One that is slow to be answered is waited for, for half of the time to live, and meanwhile others are sent to the other members: so neither a slow
+/// etcd nor a member that does not answer at all costs the lease.
 pub(super) async fn keep_alive(
     client: Client,
     id: i64,
@@ -545,27 +652,43 @@ pub(super) async fn keep_alive(
     lease: Arc<Lease>,
     told: watch::Sender<Result<(), String>>,
 ) {
-    let attempt = ttl / 6;
+    let pause = ttl / 6;
+    let mut under_way = FuturesUnordered::new();
     loop {
-        let sent = boot_time();
-        let health = match client.keep_alive(id, attempt, attempt * 3).await {
-            Ok(true) => {
-                lease.extend(sent + ttl - margin(ttl));
-                Ok(())
-            }
-            Ok(false) => {
-                tracing::warn!("the lease has ended: every lock of this controller with it");
-                lease.lose();
-                return;
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        let wait = if health.is_ok() { attempt } else { attempt / 4 };
-        told.send_if_modified(|before| {
-            let is_new = before.is_ok() != health.is_ok() || health.is_ok();
-            *before = health;
-            is_new
-        });
-        tokio::time::sleep(wait).await;
+        if !under_way.is_empty() {
+            client.turn();
+        }
+        let (sent, client) = (boot_time(), client.clone());
+        under_way.push(async move { (sent, client.keep_alive(id, ttl / 2, ttl / 2).await) });
+        let mut next = std::pin::pin!(tokio::time::sleep(pause));
+        loop {
+            let outcome = tokio::select! {
+                Some(outcome) = under_way.next() => outcome,
+                () = &mut next => break,
+            };
+            let health = match outcome {
+                (sent, Ok(true)) => {
+                    lease.extend(sent + ttl - margin(ttl));
+                    under_way.clear();
+                    Ok(())
+                }
+                (_, Ok(false)) => {
+                    tracing::warn!("the lease has ended: every lock of this controller with it");
+                    lease.lose();
+                    return;
+                }
+                // Another one may be answered still.
+                (_, Err(_)) if !under_way.is_empty() => continue,
+                (_, Err(error)) => {
+                    next.set(tokio::time::sleep(pause / 4));
+                    Err(error.to_string())
+                }
+            };
+            told.send_if_modified(|before| {
+                let is_new = before.is_ok() != health.is_ok() || health.is_ok();
+                *before = health;
+                is_new
+            });
+        }
     }
 }

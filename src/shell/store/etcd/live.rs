@@ -39,6 +39,15 @@ impl Keys {
         format!("{}live/tenures/{}", self.base, server.path())
     }
 
+    /// What is added to revisions to make tokens of them.
+    pub fn base(&self) -> String {
+        format!("{}live/base", self.base)
+    }
+
+    pub fn suspended(&self, object: &ObjectKey) -> String {
+        format!("{}live/suspended/{}/{}", self.base, object.kind, object.path())
+    }
+
     pub fn command(&self, lease: i64) -> String {
         format!("{}live/commands/{lease}", self.base)
     }
@@ -50,6 +59,15 @@ impl Keys {
 
     pub fn server(&self, server: &ObjectKey) -> String {
         format!("{}servers/{}/", self.base, server.path())
+    }
+
+    /// What there is to show of servers.
+    pub fn views(&self) -> String {
+        format!("{}views/", self.base)
+    }
+
+    pub fn view(&self, server: &ObjectKey) -> String {
+        format!("{}views/{}", self.base, server.path())
     }
 
     pub fn journals(&self) -> String {
@@ -74,6 +92,13 @@ impl Keys {
 pub fn server_of(path: &str) -> Option<ObjectKey> {
     let (namespace, name) = path.split_once('/')?;
     (!name.contains('/')).then(|| ObjectKey::new(Kind::Server, namespace, name))
+}
+
+/// `Kind/namespace/name` of an object.
+fn object_of(path: &str) -> Option<ObjectKey> {
+    let (kind, path) = path.split_once('/')?;
+    let kind = Kind::ALL.into_iter().find(|it| it.as_str() == kind)?;
+    server_of(path).map(|server| ObjectKey { kind, ..server })
 }
 
 impl Live {
@@ -109,6 +134,10 @@ impl Live {
     }
 
     fn put(&mut self, keys: &Keys, pair: &Pair, now: Duration) -> Option<Vec<u8>> {
+        if pair.key() == keys.base() {
+            self.base = (serde_json::from_slice(&pair.value).ok()?, pair.mod_revision);
+            return None;
+        }
         let (kind, name) = pair.key().strip_prefix(&keys.live())?.split_once('/')?;
         match kind {
             "controllers" => {
@@ -123,12 +152,13 @@ impl Live {
                 let holder: Holder = serde_json::from_slice(&pair.value).ok()?;
                 let server = server_of(name)?;
                 self.free.remove(&server);
-                self.locks.insert(server, Lock { holder, token: pair.create_revision, lease: pair.lease });
+                self.locks.insert(server, Lock { holder, created: pair.create_revision, lease: pair.lease });
             }
             "tenures" => {
                 let tenure: Tenure = serde_json::from_slice(&pair.value).ok()?;
                 self.tenures.insert(server_of(name)?, (tenure, pair.mod_revision));
             }
+            "suspended" => drop(self.suspended.insert(object_of(name)?)),
             "commands" => return Some(pair.value.clone()),
             _ => {}
         }
@@ -149,6 +179,7 @@ impl Live {
                     self.free.insert(server, now);
                 }
             }
+            Some(("suspended", path)) => drop(object_of(path).map(|object| self.suspended.remove(&object))),
             Some(("tenures", path)) => drop(server_of(path).and_then(|server| self.tenures.remove(&server))),
             _ => {}
         }

@@ -10,9 +10,10 @@ pub mod fleet;
 pub mod journals;
 pub mod keeper;
 pub mod live;
-mod pack;
+pub mod pack;
 pub mod records;
 pub mod share;
+pub mod views;
 pub mod wire;
 
 pub use address::{AddressError, EtcdAddress, TlsFiles};
@@ -20,3 +21,4 @@ pub use client::{Client, EtcdError};
 pub use journals::EtcdJournals;
 pub use keeper::{Held, Holding, Shares};
 pub use records::EtcdRecords;
+pub use views::Views;

@@ -10,14 +10,14 @@ pub(super) const LARGEST: usize = 1 << 20;
 /// Of a value that is unpacked: ten thousand endpoints of a journal, or a sixteenth of a large server's objects.
 const UNPACKED: u64 = 64 << 20;
 
-/// `None`: it is too large.
-pub(super) fn packed(value: &impl Serialize) -> Option<Vec<u8>> {
+/// `None`: it is too large, or has no form in JSON.
+pub fn packed(value: &impl Serialize) -> Option<Vec<u8>> {
     let text = serde_json::to_vec(value).ok()?;
     let packed = zstd::encode_all(text.as_slice(), 3).ok()?;
     (packed.len() <= LARGEST).then_some(packed)
 }
 
-pub(super) fn unpacked<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub fn unpacked<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let mut text = Vec::new();
     let decoder = zstd::Decoder::new(bytes).map_err(|error| error.to_string())?;
     decoder.take(UNPACKED + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;

@@ -22,7 +22,7 @@ use crate::shell::store::records::{
 };
 use crate::shell::store::{Records, StoreError};
 
-/// Events in one value.
+/// Events in one value. A transaction has two conditions for each of their servers, and 128 at most.
 const EVENTS: usize = 50;
 /// Within one revision: events are numbered by the revision that brought them, and by their place.
 const PLACES: u64 = 1 << 10;
@@ -63,9 +63,8 @@ impl EtcdRecords {
     }
 
     /// What a write about the server has to find. `None`: this controller has no say.
-    fn fence(&self, server: &ObjectKey) -> Option<Compare> {
-        let held = self.held.as_ref()?.borrow();
-        Some(Compare::Created(self.keys.lock(server), held.get(server)?.fence.token()))
+    fn fence(&self, server: &ObjectKey) -> Option<[Compare; 2]> {
+        Some(self.held.as_ref()?.borrow().get(server)?.conditions(&self.keys, server))
     }
 
     async fn write_objects(&self, batch: &Batch) -> Result<(), EtcdError> {
@@ -101,7 +100,7 @@ impl EtcdRecords {
     async fn write_server(
         &self,
         server: &ObjectKey,
-        fence: Compare,
+        fence: [Compare; 2],
         changed: &BTreeMap<&ObjectKey, Option<&ObjectRecord>>,
     ) -> Result<(), EtcdError> {
         let prefix = self.keys.server(server);
@@ -147,40 +146,48 @@ impl EtcdRecords {
     }
 
     /// What is refused because the lock is another's now is not this controller's to say any more.
-    async fn fenced(&self, fence: &Compare, changes: Vec<Change>) -> Result<(), EtcdError> {
+    async fn fenced(&self, fence: &[Compare], changes: Vec<Change>) -> Result<(), EtcdError> {
         if changes.is_empty() {
             return Ok(());
         }
-        if self.client.txn(std::slice::from_ref(fence), &changes).await?.is_none() {
+        if self.client.txn(fence, &changes).await?.is_none() {
             tracing::debug!(?fence, "a record is left out: the server's lock is held by another controller");
         }
         Ok(())
     }
 
+    /// In the order in which they happened, whatever servers they are about: that is the order in which they are read.
     async fn write_events(&self, events: &[EventRecord]) -> Result<(), EtcdError> {
-        let mut by_server: BTreeMap<Option<&ObjectKey>, Vec<EventRecord>> = BTreeMap::new();
-        for event in events {
-            by_server.entry(event.server.as_ref()).or_default().push(bound_event(event));
-        }
-        for (server, events) in by_server {
-            let fence = match server.map(|server| self.fence(server)) {
-                None => None,
-                Some(Some(fence)) => Some(fence),
-                Some(None) => continue,
-            };
-            for events in events.chunks(EVENTS) {
-                let Some(value) = packed(&events) else { continue };
-                // By their content: what is written again because no answer came is the same.
-                let digest: String = Sha256::digest(&value).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-                let time = events.first().map_or(0, |event| event.time.as_millisecond());
-                let change = vec![Change::put(format!("{}{time:015}-{digest}", self.keys.events()), value)];
-                match &fence {
-                    Some(fence) => self.fenced(fence, change).await?,
-                    None => drop(self.client.txn(&[], &change).await?),
+        let is_own = |event: &&EventRecord| event.server.as_ref().is_none_or(|server| self.fence(server).is_some());
+        let own: Vec<EventRecord> = events.iter().filter(is_own).map(bound_event).collect();
+        for events in own.chunks(EVENTS) {
+            if self.write_together(events).await? {
+                continue;
+            }
+            // One of the locks is another's by now. That is no reason to lose what is about the others.
+            let servers: BTreeSet<Option<&ObjectKey>> = events.iter().map(|event| event.server.as_ref()).collect();
+            for server in servers {
+                let of_server = events.iter().filter(|event| event.server.as_ref() == server).cloned();
+                let of_server: Vec<EventRecord> = of_server.collect();
+                if !self.write_together(&of_server).await? {
+                    tracing::debug!(?server, "events are left out: the server's lock is held by another controller");
                 }
             }
         }
         Ok(())
+    }
+
+    /// `false`: the lock of one of the servers is another's.
+    async fn write_together(&self, events: &[EventRecord]) -> Result<bool, EtcdError> {
+        let servers: BTreeSet<&ObjectKey> = events.iter().filter_map(|event| event.server.as_ref()).collect();
+        let fences: Option<Vec<[Compare; 2]>> = servers.into_iter().map(|server| self.fence(server)).collect();
+        let Some(fences) = fences else { return Ok(false) };
+        let Some(value) = packed(&events) else { return Ok(true) };
+        // By their content: what is written again because no answer came is the same.
+        let digest: String = Sha256::digest(&value).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let time = events.first().map_or(0, |event| event.time.as_millisecond());
+        let change = Change::put(format!("{}{time:015}-{digest}", self.keys.events()), value);
+        Ok(self.client.txn(&fences.concat(), &[change]).await?.is_some())
     }
 
     /// Returns the number under which it is kept.
@@ -201,7 +208,8 @@ impl EtcdRecords {
         for _ in 0..NUMBERS {
             let key = self.pass_key(number);
             let free = Compare::Created(key.clone(), 0);
-            if self.client.txn(&[fence.clone(), free], &[Change::put(&key, value.clone())]).await?.is_some() {
+            let conditions = [fence.as_slice(), &[free]].concat();
+            if self.client.txn(&conditions, &[Change::put(&key, value.clone())]).await?.is_some() {
                 return Ok(number);
             }
             match self.client.get(&key).await? {

@@ -43,7 +43,7 @@ pub struct Holder {
 pub struct Lock {
     pub holder: Holder,
     /// By which revision it was taken: grows with every holder.
-    pub token: i64,
+    pub created: i64,
     pub lease: i64,
 }
 
@@ -64,6 +64,8 @@ pub struct Tenure {
 pub struct Live {
     pub members: BTreeMap<String, Member>,
     pub drained: BTreeSet<String>,
+    /// What is left as it is because somebody has asked for it, until that is taken back.
+    pub suspended: BTreeSet<ObjectKey>,
     pub locks: BTreeMap<ObjectKey, Lock>,
     /// With the revision of each.
     pub tenures: BTreeMap<ObjectKey, (Tenure, i64)>,
@@ -71,6 +73,8 @@ pub struct Live {
     pub joined: BTreeMap<String, Duration>,
     /// Since when locks have been seen to be free.
     pub free: BTreeMap<ObjectKey, Duration>,
+    /// What is added to revisions to make tokens of them, and the revision of that: more than nothing once etcd was set back to an older state.
+    pub base: (i64, i64),
 }
 
 impl Live {
@@ -79,11 +83,16 @@ impl Live {
         self.locks.iter().filter(move |(_, lock)| lock.holder.controller == id)
     }
 
+    /// Grows with every holder of the lock, also when etcd's revisions do not.
+    pub fn token(&self, lock: &Lock) -> i64 {
+        lock.created.saturating_add(self.base.0)
+    }
+
     /// A controller as JSON: what `get controllers` and the API have of it.
     pub fn document(&self, id: &str) -> serde_json::Value {
         let member = self.members.get(id);
         let held = self.held_by(id).map(|(server, lock)| {
-            serde_json::json!({ "server": server.path(), "since": lock.holder.since, "token": lock.token })
+            serde_json::json!({ "server": server.path(), "since": lock.holder.since, "token": self.token(lock) })
         });
         serde_json::json!({
             "apiVersion": crate::core::api::API_VERSION,
@@ -118,9 +127,13 @@ pub struct Own {
     pub held: BTreeSet<ObjectKey>,
     /// Given up to another controller, and when.
     given: BTreeMap<ObjectKey, Duration>,
+    /// Servers that nobody has and of which it is not known since when: since when this controller waits for its turn.
+    waiting: BTreeMap<ObjectKey, Duration>,
     /// Servers that nobody else took, and until when they are kept.
     kept: BTreeMap<ObjectKey, Duration>,
     next_round: Duration,
+    /// Nothing is taken before.
+    pub not_before: Duration,
 }
 
 impl Own {
@@ -140,6 +153,7 @@ impl Own {
         if drained {
             return (steps, wake);
         }
+        self.waiting.retain(|server, _| self.declared.contains(server) && !live.locks.contains_key(server));
         let mut budget = (self.held.len() / SHARE).max(1);
         let mut gave = false;
         for server in &self.declared {
@@ -147,8 +161,11 @@ impl Own {
             match live.locks.get(server) {
                 None if !self.held.contains(server) => {
                     let Some((place, _)) = first else { continue };
-                    let since = live.free.get(server).copied().unwrap_or(now);
-                    let due = since + outlasting(live, server) + TURN * u32::try_from(place).unwrap_or(u32::MAX);
+                    let since = live.free.get(server).copied();
+                    let since = since.unwrap_or_else(|| *self.waiting.entry(server.clone()).or_insert(now));
+                    let due = self
+                        .not_before
+                        .max(since + outlasting(live, server) + TURN * u32::try_from(place).unwrap_or(u32::MAX));
                     if due > now {
                         at(due);
                         continue;
@@ -267,7 +284,7 @@ mod tests {
                             assert!(!self.live.locks.contains_key(&server), "{server} is taken twice");
                             self.revision += 1;
                             let holder = Holder { controller: id.clone(), since: jiff::Timestamp::UNIX_EPOCH };
-                            let lock = Lock { holder, token: self.revision, lease: 1 };
+                            let lock = Lock { holder, created: self.revision, lease: 1 };
                             let tenure = Tenure {
                                 controller: id.clone(),
                                 since: jiff::Timestamp::UNIX_EPOCH,
@@ -379,6 +396,25 @@ mod tests {
         world.pass(300);
         assert_eq!(world.held()["a"], 40);
         assert!(world.moved == 0, "{} went to and fro", world.moved);
+    }
+
+    #[test]
+    fn a_server_that_was_never_held_and_that_the_first_in_rank_does_not_know_is_taken_by_the_next() {
+        let mut world = World::new(40);
+        world.join("a");
+        world.join("b");
+        world.owns.get_mut("b").unwrap().declared.clear();
+        world.pass(5);
+        assert_eq!(world.held()["a"], 40);
+    }
+
+    #[test]
+    fn nothing_is_taken_before_the_time_that_others_may_be_at_work_for_has_passed() {
+        let mut own = Own { declared: [server(1)].into(), not_before: at(7), ..Own::new("a") };
+        let mut live = Live::default();
+        live.members.insert("a".to_owned(), member());
+        assert_eq!(own.steps(&live, at(6)), (Vec::new(), Some(at(7))));
+        assert_eq!(own.steps(&live, at(7)).0, [Step::Claim(server(1))]);
     }
 
     #[test]

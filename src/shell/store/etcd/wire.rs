@@ -32,6 +32,8 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
 pub(super) struct Header {
     #[serde(deserialize_with = "number")]
     pub(super) revision: i64,
+    /// A number of 64 bits without a sign, as text.
+    pub(super) cluster_id: String,
 }
 
 /// A key and its value.
@@ -117,6 +119,7 @@ pub(super) struct Refused {
 #[serde(default)]
 pub(super) struct Watched {
     pub(super) header: Header,
+    pub(super) created: bool,
     pub(super) canceled: bool,
     #[serde(deserialize_with = "number")]
     pub(super) compact_revision: i64,
@@ -155,6 +158,8 @@ pub enum Compare {
     Created(String, i64),
     /// The key was changed last by that revision; 0: it is not there.
     Modified(String, i64),
+    /// The key is under that lease.
+    Leased(String, i64),
 }
 
 impl Compare {
@@ -165,6 +170,9 @@ impl Compare {
             }),
             Self::Modified(key, revision) => json!({
                 "key": encoded(key.as_bytes()), "target": "MOD", "result": "EQUAL", "mod_revision": revision.to_string(),
+            }),
+            Self::Leased(key, lease) => json!({
+                "key": encoded(key.as_bytes()), "target": "LEASE", "result": "EQUAL", "lease": lease.to_string(),
             }),
         }
     }

@@ -154,7 +154,7 @@ pub(super) struct OperationLine {
     pub(super) text: String,
     pub(super) differences: Vec<String>,
     pub(super) server: String,
-    pub(super) outcome: &'static str,
+    pub(super) outcome: String,
     pub(super) message: Option<String>,
 }
 
@@ -172,7 +172,7 @@ impl OperationLine {
             text: text.to_owned(),
             differences: operation.differences.iter().map(ToString::to_string).collect(),
             server: operation.server.clone(),
-            outcome: operation.outcome,
+            outcome: operation.outcome.to_string(),
             message: operation.message.clone(),
         }
     }
