@@ -1,6 +1,12 @@
 //! The transcripts in the documentation: the commands are run against a real daemon, and what they print is what the pages say.
 //! `UPDATE_DOCS=1` writes the pages anew.
 
+mod blocks;
+mod data;
+mod place;
+mod running;
+mod walks;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -52,8 +58,7 @@ fn the_pages_show_what_the_commands_print() {
     let run = |line: &str, code: i32| transcript(directory.path(), line, code);
     let mut readme = format!("```yaml\n{SERVER}---\n{SHOP}```\n\n```console\n");
     readme += &[run("diff", 1), run("apply", 0), run("diff", 0)].join("\n");
-    readme +=
-        "```\n\nSomebody disconnects the proxy by hand, and somebody tries to delete what is in use:\n\n```console\n";
+    readme += "```\n\nDisconnect the proxy by hand, then try to delete what is in use:\n\n```console\n";
     readme += "$ docker network disconnect web-net traefik\n";
     let reference = format!(
         "```yaml\n{SHOP}```\n\n```console\n{}```\n",
@@ -86,6 +91,9 @@ fn transcript(directory: &Path, line: &str, code: i32) -> String {
 /// What changes from one run to the next: ids, times and ages.
 fn settled(line: &str) -> String {
     let words = line.trim_end().split(' ').map(|word| {
+        if let Some((before, rest)) = word.split_once('\t') {
+            return format!("{}\t{}", settled(before), settled(rest));
+        }
         let bare = word.trim_matches(['(', ')']);
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let settled = if bare.len() >= 12 && bare.bytes().all(|b| b.is_ascii_hexdigit()) {
