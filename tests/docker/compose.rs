@@ -431,7 +431,7 @@ fn a_project_of_another_set_or_of_a_person_is_not_touched_unasked() {
     world.run("apply").expect(0);
     assert_eq!(ids(&host, &["cms-db-1", "cms-web-1"]), before);
     declare(&world, &host, &stack("cms", "").replace("file:", "takeOwnership: true, file:"));
-    says(&world.run("diff").expect(1), "somebody else's -> Landfall's");
+    says(&world.run("diff").expect(1), "another tool's -> Landfall's");
     world.run("apply --yes").expect(0);
     assert_ne!(ids(&host, &["cms-db-1", "cms-web-1"]), before);
     assert_eq!(host.exec("cms-web-1", &["ls", "/data"]).trim(), "kept");

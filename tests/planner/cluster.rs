@@ -175,7 +175,7 @@ fn a_network_that_stays_without_addresses_is_refused_and_nobody_is_connected_to_
             "
             default/edge-1
               ! refused Destination/shop/web: The Swarm has given the network \"web-net\" no driver and no addresses. (AddressPoolExhausted)
-                  hint: the Swarm's address pools are used up, or another network has the declared subnet (its managers log it): remove overlay networks that nobody uses, or remove this one and declare another `spec.network.subnets`
+                  hint: the Swarm's address pools are used up, or another network has the declared subnet (its managers log it): remove unused overlay networks, or remove this one and declare another `spec.network.subnets`
               ? waiting Application/shop/app: Destination/shop/web has no addresses; its members are left as they are until that is resolved. (AddressPoolExhausted)
             ",
         );

@@ -188,7 +188,7 @@ fn a_project_is_left_alone_where_another_set_or_a_person_has_brought_it_up() {
     let taken = service("").replace("file:", "takeOwnership: true, file:");
     declare(&mut scenario, &manifests(&taken), "nginx");
     let planned = scenario.plan().to_string();
-    assert!(planned.contains("db configuration: somebody else's -> Landfall's"), "{planned}");
+    assert!(planned.contains("db configuration: another tool's -> Landfall's"), "{planned}");
 }
 
 #[test]

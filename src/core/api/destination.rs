@@ -42,7 +42,7 @@ pub struct DestinationSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
     pub create_if_missing: bool,
-    /// With `adopt`: make the network anew as Landfall's own, with labels, and reconnect whatever is on it, as `replacement: Reattach` does.
+    /// With `adopt`: make the network anew as Landfall's own, with labels, and reconnect every container that is on it, as `replacement: Reattach` does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
     pub take_ownership: bool,

@@ -67,7 +67,7 @@ pub enum NotifierEvent {
     DriftFound,
     /// It is again.
     Healed,
-    /// Something is refused: a deletion that is blocked, an adoption nobody asked for, an immutable field.
+    /// Something is refused: a deletion that is blocked, an adoption that no manifest asks for, an immutable field.
     Blocked,
     /// Something else keeps undoing what is repaired.
     Contended,

@@ -463,7 +463,7 @@ pub struct ComposeSpec {
     /// Managed: a file of variables for the compose file, relative to the manifest. Absent: `.env` beside the compose file, as with Compose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env_file: Option<String>,
-    /// Managed: containers of the project that somebody else has brought up are made anew as Landfall's own.
+    /// Managed: containers of the project that something else has brought up are made anew as Landfall's own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
     pub take_ownership: bool,

@@ -378,7 +378,7 @@ fn message(operation: &Operation, network: Option<&str>, container: Option<&str>
         Cause::MemberReplaced => format!("{the_member} is on {network}, and another one has taken its place."),
         Cause::MemberMoved => format!("{the_member} is on {network}, and its resource is declared elsewhere."),
         Cause::Deactivated => format!("{the_member} runs, and its destination is deactivated."),
-        Cause::NetworkDuplicate => format!("{the_network} is there twice, and nobody is on one of them."),
+        Cause::NetworkDuplicate => format!("{the_network} is there twice, and no container is on one of them."),
         Cause::Activated => format!("Landfall stopped {member}, and its destination is active again."),
         Cause::StartAfterRepair => format!("{the_member} ended for want of its network."),
         Cause::Undeclared => format!("{the_network} belongs to the set, and no manifest declares it."),

@@ -25,8 +25,8 @@ const MTU: &str = "com.docker.network.driver.mtu";
 const ENCRYPTED: &str = "encrypted";
 
 /// What to do about a Swarm's network that stays without addresses.
-pub const UNALLOCATED: &str = "the Swarm's address pools are used up, or another network has the declared subnet (its managers log it): remove overlay \
-     networks that nobody uses, or remove this one and declare another `spec.network.subnets`";
+pub const UNALLOCATED: &str = "the Swarm's address pools are used up, or another network has the declared subnet (its managers log it): remove unused \
+     overlay networks, or remove this one and declare another `spec.network.subnets`";
 
 const REPAIR: &str =
     "see what `docker info` says on that server; if managers are gone for good: docker swarm init --force-new-cluster";

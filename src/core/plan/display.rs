@@ -134,7 +134,7 @@ impl Cause {
             Cause::ProxyStale => "it does not notice by itself that a member was connected",
             Cause::OwnershipTaken => "it is adopted, and is to be Landfall's own",
             Cause::NetworkDuplicate => {
-                "the destination has another network of the same name, and nobody is on this one"
+                "the destination has another network of the same name, and no container is on this one"
             }
             Cause::ProxyDetached => "the proxy is not on the network",
             Cause::ProxyUnwanted => "the destination is deactivated or asks for no proxy",

@@ -139,7 +139,7 @@ pub(super) fn low(ctx: &Context<'_>) -> Vec<Note> {
     if !full.is_empty() {
         let message = format!("{} has little left: {}.", ctx.server.key, full.join(", "));
         notes.push(Note::warning(Reason::AddressesLow, &ctx.server.key, message).hint(
-            "add ranges to `subnetPool`, set `default-address-pools` of the daemon, or remove networks that nobody uses; \
+            "add ranges to `subnetPool`, set `default-address-pools` of the daemon, or remove unused networks; \
              `landfall subnets` shows what is used",
         ));
     }

@@ -401,7 +401,7 @@ fn not_found(unknown: &[ObjectKey], args: &Args) -> Error {
 
 /// A person may think better of it; a script that gives no name has a mistake.
 fn confirmed(context: &Context, key: &ObjectKey) -> Result<bool, Error> {
-    context.say(&format!("This stops and disconnects whatever is on {key}, and removes its network."));
+    context.say(&format!("This stops and disconnects every container on {key}, and removes its network."));
     let answer = apply::ask(&format!("Type the destination's name, {}, to go on: ", key.name));
     if answer.is_some_and(|answer| answer.trim() == key.name) {
         return Ok(true);

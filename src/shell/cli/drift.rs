@@ -9,7 +9,7 @@ use super::identity::IdentityArgs;
 use super::output::style::{BAD, BOLD, DIM, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
 use super::repository::{Loaded, SourceArgs};
-use super::{Context, Error, Exit, record, servers};
+use super::{Context, Error, Exit, client, record, servers};
 use crate::core::annotations;
 use crate::core::api::ObjectKey;
 use crate::core::desired::DesiredState;
@@ -39,10 +39,10 @@ pub(super) struct Args {
     servers: ServerArgs,
     #[command(flatten)]
     state: StateArgs,
-    /// Also report destinations that nobody is on; exits 1 where one has been so for as long as `--unused-for` says
+    /// Also report destinations that no container but the proxy is on; exits 1 where one has been so for as long as `--unused-for` says
     #[arg(long)]
     unused: bool,
-    /// How long nobody has to have been on a destination; `landfall run` and `apply` keep since when that is so
+    /// For how long no container has to have been on a destination; `landfall run` and `apply` keep since when that is so
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = super::args::parse_days, requires = "unused")]
     unused_for: Duration,
     /// Output format
@@ -79,7 +79,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         desired = selection.narrow(desired, false);
     }
     let kept = servers::kept(&args.state)?;
-    let request = Request::default();
+    let failed_attempts = context.block_on(client::failed_attempts(&args.state, &args.set))?;
+    let request = Request { failed_attempts, ..Request::default() };
     let pass = servers::pass(&desired, &request, &kept, &args.servers);
     let Preview { observed, plan } = servers::preview(context, &pass, &args.servers)?;
     let events = context.block_on(remembered(&desired, &observed, &args.servers))?;

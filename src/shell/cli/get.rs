@@ -14,7 +14,7 @@ use super::jsonpath::{Columns, SortBy, Template};
 use super::output::style::{BAD, GOOD, UNCERTAIN};
 use super::output::{Cell, DataFormat, Table};
 use super::repository::{Loaded, SourceArgs};
-use super::seen::{self, Seen, age, display_name, is_on, short_name};
+use super::seen::{self, Seen, age, display_name, short_name};
 use super::shared::StoreArgs;
 use super::storage::{self, Stored};
 use super::target::{self, Target};
@@ -31,7 +31,7 @@ use crate::shell::observe::Interest;
 /// Shows declared objects with their status as observed now
 ///
 /// KIND is server, destination, application, database or service, in the singular, the plural or short (dest, app, db, svc), several of
-/// them with commas between (`dest,app`), or `all`. `images` and `volumes` are what the servers keep: who uses each, and which nobody does.
+/// them with commas between (`dest,app`), or `all`. `images` and `volumes` are what the servers keep: who uses each, and which are unused.
 /// `controllers` are those that share a store: `--store` says which.
 /// A server that cannot be reached makes its objects Unknown, and the exit code 2.
 #[derive(Debug, clap::Args)]
@@ -412,7 +412,7 @@ fn chosen(args: &Args, context: &Context, manifests: &Manifests, kinds: &[Target
         let servers = required.collect::<Result<BTreeSet<_>, _>>()?;
         let desired = args::desired(manifests, &args.set.set);
         let servers: Vec<_> = servers.iter().filter_map(|server| desired.servers.get(server)).collect();
-        keys.retain(|key| servers.iter().any(|server| *key == server.key || is_on(key, server)));
+        keys.retain(|key| servers.iter().any(|server| *key == server.key || server.has(key)));
     }
     Ok(Chosen { keys, unknown })
 }

@@ -85,7 +85,7 @@ Exit codes:
   0  done, or no differences
   1  differences found (diff, drift), or a cause (doctor)
   2  an error: bad flags or manifests, a server that cannot be reached, an operation that failed
-  3  something was refused: a blocked deletion, an adoption nobody asked for, an immutable field
+  3  something was refused: a blocked deletion, an adoption that no manifest asks for, an immutable field
 The larger one wins, and what could be done is done.";
 
 /// What every command understands.

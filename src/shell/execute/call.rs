@@ -289,7 +289,7 @@ impl Caller<'_> {
                 return Ok(id);
             }
         }
-        let message = format!("Somebody else keeps creating and removing networks named {:?}.", create.name);
+        let message = format!("Something else keeps creating and removing networks named {:?}.", create.name);
         Err(failed(Reason::NameAmbiguous, message))
     }
 
@@ -520,7 +520,8 @@ impl Caller<'_> {
         }
         let Some(seen) = self.inspect(container).await? else { return Err(gone(container)) };
         let Some(endpoint) = endpoint_on(&seen, id, name) else {
-            let message = format!("The container {} was disconnected from {name:?} again by somebody else.", seen.name);
+            let message =
+                format!("The container {} was disconnected from {name:?} again by something else.", seen.name);
             return Err(failed(Reason::Contended, message));
         };
         let have = endpoint.settings.clone().unwrap_or_default();
@@ -759,7 +760,7 @@ fn refuse_foreign(create: &NetworkCreate, named: &[ObservedNetwork]) -> Result<(
     let Some(foreign) = named.iter().find(|network| !is_ours(create, network)) else { return Ok(()) };
     let (reason, whose) = match foreign.labels.get(ownership::SET) {
         Some(set) => (Reason::OwnershipConflict, format!("by the set {set:?}")),
-        None => (Reason::AdoptionRequired, "by somebody else".to_owned()),
+        None => (Reason::AdoptionRequired, "by something else".to_owned()),
     };
     Err(Failure {
         reason: Some(reason),

@@ -179,12 +179,12 @@ fn of_servers(view: &View) -> Vec<MetricFamily> {
         ),
         gauge(
             "landfall_destinations_unused",
-            "Declared destinations with a network that nobody is on but the proxy, by server.",
+            "Declared destinations with a network that no container but the proxy is on, by server.",
             servers().filter_map(|(name, server)| Some((at(name), whole(server.facts.as_ref()?.unused as u64)))),
         ),
         gauge(
             "landfall_refusals",
-            "What is refused on a server at present: blocked deletions, adoptions nobody asked for, and the like.",
+            "What is refused on a server at present: blocked deletions, adoptions that no manifest asks for, and the like.",
             servers().map(|(name, server)| (at(name), whole(server.report.summary.refused as u64))),
         ),
         gauge(

@@ -121,7 +121,7 @@ impl<'a> Managed<'a, '_> {
             others.iter().filter(|(_, owner)| owner.is_none()).map(|(container, _)| container.name.as_str()).collect();
         if !foreign.is_empty() && !self.stack.take_ownership {
             let message = format!(
-                "The Compose project {project:?} was brought up by somebody else: Landfall did not make {}.",
+                "The Compose project {project:?} was brought up by something else: Landfall did not make {}.",
                 foreign.join(", ")
             );
             return Some(Note::refused(Reason::AdoptionRequired, resource, message).hint(
@@ -326,7 +326,7 @@ impl<'a> Managed<'a, '_> {
             return None;
         }
         if stack::owner(&container.labels).is_none() {
-            return Some(("somebody else's".to_owned(), "Landfall's".to_owned()));
+            return Some(("another tool's".to_owned(), "Landfall's".to_owned()));
         }
         let version = label(stack::VERSION);
         // A new version of Compose may tell apart what the file does not.

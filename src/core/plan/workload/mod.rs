@@ -132,7 +132,7 @@ fn held_stopped<'c>(
         ),
         None => (
             format!("{name} is stopped while its volumes are copied."),
-            format!("it is started when the copy is done; if nobody copies any more: docker rm {holder}"),
+            format!("it is started when the copy is done; if no copy is under way any more: docker rm {holder}"),
         ),
     };
     Some(Note::waiting(Reason::LeftStopped, resource, message).hint(hint))

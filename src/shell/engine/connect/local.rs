@@ -29,7 +29,7 @@ impl UnixDialer {
             ),
             ErrorKind::ConnectionRefused => (
                 EngineErrorKind::Unreachable,
-                format!("nobody listens on {path}"),
+                format!("no daemon listens on {path}"),
                 "the socket is there but the daemon is not. Try `systemctl restart docker` and `journalctl -u docker`",
             ),
             ErrorKind::PermissionDenied => (
@@ -89,7 +89,7 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let error = failure(&path.display().to_string()).await;
         assert_eq!(error.kind, EngineErrorKind::Unreachable);
-        assert_eq!(error.message, format!("nobody listens on {}", path.display()));
+        assert_eq!(error.message, format!("no daemon listens on {}", path.display()));
     }
 
     #[test]

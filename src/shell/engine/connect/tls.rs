@@ -124,7 +124,7 @@ impl TlsDialer {
             ),
             CertificateError::UnknownIssuer | CertificateError::BadSignature => unreachable(
                 format!("the daemon's certificate at {endpoint} is not signed by the authority in {ca}"),
-                "correct tls.caFile; if it is right, somebody else may be answering at that address",
+                "correct tls.caFile; if it is right, another server may be answering at that address",
             ),
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => unreachable(
                 format!(

@@ -364,7 +364,7 @@ fn advice(kind: EngineErrorKind, operation: Operation) -> Option<String> {
         }
         EngineErrorKind::AddressPoolExhausted => {
             "add to `default-address-pools` in /etc/docker/daemon.json and restart Docker, declare `spec.network.subnets`, \
-             or remove networks that nobody uses"
+             or remove unused networks"
         }
         EngineErrorKind::SubnetOverlap => {
             "choose another `spec.network.subnets`: a network or route of the server has this one"
