@@ -33,6 +33,15 @@ pub struct DesiredState {
     everything: Option<Arc<BTreeMap<ObjectKey, Arc<DesiredServer>>>>,
 }
 
+impl DesiredServer {
+    /// Whether the destination, or a destination of the resource, is on it.
+    pub fn has(&self, object: &ObjectKey) -> bool {
+        let serves =
+            |it: &DesiredDestination| it.key == *object || it.members.iter().any(|member| member.resource == *object);
+        self.destinations.iter().any(serves)
+    }
+}
+
 impl DesiredState {
     /// Everything is planned for.
     pub fn new(set: &str, servers: BTreeMap<ObjectKey, Arc<DesiredServer>>) -> Self {

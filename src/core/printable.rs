@@ -26,6 +26,23 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_obeyed)
 }
 
+/// `4.2 MB`, as `docker images` says it.
+pub fn bytes(size: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB"];
+    let mut unit = 0;
+    let mut scale = 1_u64;
+    while unit + 1 < units.len() && size / scale >= 1000 {
+        scale *= 1000;
+        unit += 1;
+    }
+    let (whole, tenth) = (size / scale, size % scale * 10 / scale);
+    if unit == 0 || whole >= 100 {
+        format!("{whole} {}", units[unit])
+    } else {
+        format!("{whole}.{tenth} {}", units[unit])
+    }
+}
+
 /// A word of a command line, for a shell to read as one.
 pub fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=@%+,-".contains(c);
@@ -159,6 +176,14 @@ pub fn paragraph(f: &mut fmt::Formatter<'_>, indent: usize, text: &str) -> fmt::
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_said_as_docker_says_them() {
+        assert_eq!(
+            [999, 1000, 4_260_000, 187_000_000, 2_000_000_000_000].map(bytes),
+            ["999 B", "1.0 kB", "4.2 MB", "187 MB", "2.0 TB"].map(str::to_owned)
+        );
+    }
 
     const HOSTILE: &[&str] = &[
         "a\u{1b}[31mb",

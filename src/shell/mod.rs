@@ -7,6 +7,7 @@ pub mod engine;
 pub mod execute;
 pub mod git;
 pub mod ids;
+pub mod inquiry;
 pub mod observe;
 pub mod packed;
 pub(crate) mod post;

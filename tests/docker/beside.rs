@@ -199,3 +199,80 @@ fn what_is_known_is_shown_and_deleted_and_the_rest_is_named() {
     assert_eq!(host.network_ids("web-net"), Vec::<String>::new());
     world.run("delete destination nope").expect(2);
 }
+
+/// What only the controller knows of a rollout, the commands beside it say as well, and in its words.
+#[test]
+fn a_rollout_that_the_controller_has_given_up_is_given_up_in_every_view() {
+    let host = Host::start();
+    let _ = host.container("none");
+    let declare = |check: &str| {
+        format!(
+            "{}---
+apiVersion: landfall/v1
+kind: Destination
+metadata: {{ name: web, namespace: shop }}
+spec: {{ server: infra/edge, network: {{ name: web-net }}, proxy: false }}
+---
+apiVersion: landfall/v1
+kind: Application
+metadata: {{ name: shop, namespace: shop }}
+spec:
+  destination: web
+  image: landfall/busybox:test
+  command: [sleep, '1000000']
+  stopSignal: SIGKILL
+  healthcheck: {{ command: [{check}], intervalSeconds: 1, retries: 1 }}
+  rollout: {{ healthTimeoutSeconds: 20 }}
+",
+            server(&host.endpoint()).replace("  proxy: { container: traefik }\n", "")
+        )
+    };
+    let world = World::new(&declare("'true'"));
+    let mut controller = Controller::start(&world, &[]);
+    let healthy = || {
+        let found = host.api("GET", "/containers/shop-shop-1/json", &serde_json::Value::Null);
+        found.status == 200 && found.body["State"]["Health"]["Status"] == "healthy"
+    };
+    until("the first version", &mut controller, healthy);
+    let first = host.inspect("shop-shop-1")["Id"].clone();
+    world.write("manifests/all.yaml", &declare("'false'"));
+    controller.says("is not tried again until something changes");
+
+    let object = "/api/v1/objects/Application/shop/shop";
+    let socket = world.path().join("state/landfall/sets/default/landfall.sock");
+    let asked = std::process::Command::new("curl")
+        .args(["-sf", "--unix-socket", socket.to_str().unwrap(), &format!("http://localhost{object}")])
+        .output()
+        .unwrap();
+    let shown: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
+    let ready = |object: &serde_json::Value| {
+        let conditions = object["status"]["conditions"].as_array().unwrap().clone();
+        let of = |name: &str| conditions.iter().find(|it| it["type"] == name).cloned().unwrap_or_default();
+        ["Ready", "Progressing", "Stalled"].map(|name| [of(name)["status"].clone(), of(name)["reason"].clone()])
+    };
+    assert_eq!(ready(&shown)[0], ["False", "HealthCheckFailed"], "{shown}");
+    let got = world.run("get application shop -n shop -o json").expect(0).json();
+    assert_eq!(ready(&got), ready(&shown), "{got}\n{shown}");
+    for (command, code) in [("diff", 3), ("drift", 3), ("apply", 3), ("apply --dry-run", 3)] {
+        let said = world.run(command).expect(code);
+        assert!(
+            said.to_string().contains("(HealthCheckFailed)") || said.to_string().contains("HealthCheckFailed"),
+            "{said}"
+        );
+        assert!(said.to_string().contains("landfall rollout restart application/shop -n shop"), "{said}");
+    }
+    let said = world.run("rollout status application/shop -n shop").expect(3);
+    assert!(said.stderr.contains("It did not become healthy, and is not tried again"), "{said}");
+    assert_eq!(host.inspect("shop-shop-1")["Id"], first, "what served goes on serving");
+
+    // Nobody remembers it once the controller is gone, and another manifest is another attempt.
+    let text = declare("'true'").replace("retries: 1", "retries: 2");
+    world.write("manifests/all.yaml", &text);
+    until("another version", &mut controller, || healthy() && host.inspect("shop-shop-1")["Id"] != first);
+    world.run("diff").expect(0);
+    world.write("manifests/all.yaml", &declare("'false'"));
+    controller.says("is not tried again until something changes");
+    controller.signal("TERM");
+    assert_eq!(controller.ended(), 0);
+    world.run("diff").expect(1);
+}

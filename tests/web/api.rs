@@ -131,10 +131,12 @@ fn what_acts_needs_the_token_and_what_reads_does_not() {
             let line = path.replace("{kind}", "Server").replace("{namespace}", "default").replace("{name}", "edge-1");
             let secured = operation["security"].is_array();
             let plans = path.ends_with("/plan");
-            assert_eq!(secured, method == "post" && !plans, "{method} {path}");
-            if path.contains("/webhook/") || plans {
-                // Signed, which tests/web/webhook.rs is about; for whoever may read, which tests/web/plan.rs is about.
-            } else if path.ends_with("/sources") {
+            assert_eq!(secured, (method == "post" && !plans) || path.ends_with("/logs"), "{method} {path}");
+            let asks = ["/doctor", "/usage", "/logs"].iter().any(|it| path.ends_with(it));
+            if path.contains("/webhook/") || plans || asks {
+                // Signed, which tests/web/webhook.rs is about; for whoever may read, which tests/web/plan.rs is about; asked of servers, which
+                // tests/web/inquiry.rs is about.
+            } else if path.ends_with("/sources") || path.ends_with("/attempts") {
                 // On the socket only.
                 served.get(&line).expect(404);
                 over_socket(&served.socket, &format!("GET {line}")).expect(200);

@@ -4,6 +4,7 @@ mod api;
 pub(crate) mod client;
 mod guards;
 mod health;
+mod inquiry;
 pub(crate) mod live;
 mod metrics;
 pub(crate) mod page;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use landfall::core::api::{Kind, ObjectKey};
 use landfall::core::observed::NetworkId;
 use landfall::core::plan::{Withheld, WithheldDeletion, WithheldDisconnection};
-use landfall::shell::controller::board::Digest;
+use landfall::shell::controller::board::{BackupState, Digest};
 use landfall::shell::controller::run::Command;
 use landfall::shell::store::records::{EventRecord, EventType};
 
@@ -104,10 +104,35 @@ fn what_does_not_run_needs_attention() {
     }
 }
 
-/// For whoever wants to look: `SCREENSHOTS=DIR cargo nextest run web::page`.
+#[test]
+fn a_backup_that_failed_needs_attention_until_the_next_one() {
+    let served = Served::new();
+    served.show(&town());
+    let key = ("Database/shop/orders".parse::<ObjectKey>().unwrap(), edge());
+    let pages = ["/", "/objects/Database/shop/orders"];
+    for problem in [Some("no space left on the device"), None] {
+        served.board.update(|board| {
+            let state = BackupState { problem: problem.map(str::to_owned), ..BackupState::default() };
+            board.backups.insert(key.clone(), state);
+        });
+        for page in pages {
+            let body = served.get(page).expect(200).body;
+            let told = "The last backup that was due was not written: no space left on the device";
+            assert_eq!(body.contains(told), problem.is_some(), "{page}: {body}");
+            assert_eq!(body.contains("<code>BackupFailed</code>"), problem.is_some(), "{page}");
+        }
+    }
+}
+
+/// For whoever wants to look: `SCREENSHOTS=DIR cargo nextest run web::page`. `UPDATE_DOCS=1` takes those of the documentation anew.
 fn keep(browser: &Browser, name: &str) {
-    if let Some(directory) = std::env::var_os("SCREENSHOTS") {
-        std::fs::write(std::path::Path::new(&directory).join(format!("{name}.png")), browser.screenshot()).unwrap();
+    let mut directories: Vec<std::path::PathBuf> =
+        std::env::var_os("SCREENSHOTS").into_iter().map(Into::into).collect();
+    if std::env::var_os("UPDATE_DOCS").is_some() && matches!(name, "page-light" | "page-dark") {
+        directories.push(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images"));
+    }
+    for directory in directories {
+        std::fs::write(directory.join(format!("{name}.png")), browser.screenshot()).unwrap();
     }
 }
 
@@ -133,6 +158,17 @@ const FAINT: &str = "
         if (ratio < 4.5) faint.push(`${ratio.toFixed(2)} ${element.className} ${texts.currentNode.data.trim().slice(0, 40)}`);
     }
     return faint;";
+
+/// Fails where it scrolls sideways, is faint, or a screen reader stumbles.
+#[track_caller]
+pub(super) fn legible(browser: &Browser, what: &str) {
+    let fits = browser.run("return document.documentElement.scrollWidth <= window.innerWidth");
+    assert_eq!(fits, true, "{what} scrolls sideways");
+    assert_eq!(browser.run(FAINT), serde_json::json!([]), "{what} is faint");
+    assert_eq!(browser.run(STUMBLES), serde_json::json!([]), "{what}");
+    assert_eq!(browser.complaints(), Vec::<String>::new(), "{what}");
+    keep(browser, what);
+}
 
 /// What a screen reader would stumble over.
 const STUMBLES: &str = "
@@ -212,16 +248,7 @@ fn it_is_legible_in_light_and_dark_and_on_a_narrow_screen() {
             browser.resize(width, 900);
             browser.open(&served.url(path));
             browser.until("it is live", "return document.querySelector('#live').dataset.state === 'live'");
-            let what = format!("{page}{name}");
-            assert_eq!(
-                browser.run("return document.documentElement.scrollWidth <= window.innerWidth"),
-                true,
-                "{what} scrolls sideways"
-            );
-            assert_eq!(browser.run(FAINT), serde_json::json!([]), "{what} is faint");
-            assert_eq!(browser.run(STUMBLES), serde_json::json!([]), "{what}");
-            assert_eq!(browser.complaints(), Vec::<String>::new(), "{what}");
-            keep(&browser, &what);
+            legible(&browser, &format!("{page}{name}"));
         }
     }
 }

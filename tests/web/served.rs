@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use landfall::core::manifest::{self, Source};
 use landfall::core::report::Report;
 use landfall::core::status::Status;
 use landfall::shell::controller::board::{Board, ServerState};
@@ -48,7 +49,22 @@ impl Served {
     /// Reading takes this token beyond loopback.
     pub(crate) fn with_read_token(token: &str) -> Self {
         let act = Some(Token::new(TOKEN).unwrap());
-        Self::started(act, Some(Token::new(token).unwrap()), None, Limits::default())
+        Self::started(act, Some(Token::new(token).unwrap()), None, Limits::default(), false)
+    }
+
+    /// It shows what containers use.
+    pub(crate) fn that_measures() -> Self {
+        Self::started(Some(Token::new(TOKEN).unwrap()), None, None, Limits::default(), true)
+    }
+
+    /// What these manifests declare, before any pass.
+    pub(crate) fn declare(&self, manifests: &str) {
+        let source = Source { name: "all.yaml".to_owned(), bytes: manifests.as_bytes().to_vec() };
+        let desired = manifest::load(&[source]).unwrap().desired("default");
+        self.board.update(|board| {
+            board.declared = Arc::new(desired);
+            board.manifests.generation = 1;
+        });
     }
 
     pub(crate) fn with_limits(limits: Limits) -> Self {
@@ -56,10 +72,16 @@ impl Served {
     }
 
     pub(crate) fn start(token: Option<Token>, webhook: Option<Webhook>, limits: Limits) -> Self {
-        Self::started(token, None, webhook, limits)
+        Self::started(token, None, webhook, limits, false)
     }
 
-    fn started(token: Option<Token>, read_token: Option<Token>, webhook: Option<Webhook>, limits: Limits) -> Self {
+    fn started(
+        token: Option<Token>,
+        read_token: Option<Token>,
+        webhook: Option<Webhook>,
+        limits: Limits,
+        usage: bool,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (sender, commands) = mpsc::channel(4);
         let board = Board::new("default");
@@ -79,6 +101,7 @@ impl Served {
                 ObserveLimits::default(),
                 Arc::new(FileJournals::in_state(state.path())),
             ),
+            usage,
         });
         let (listeners, address, socket) = runtime.block_on(async {
             let mut listeners = Listeners::default();

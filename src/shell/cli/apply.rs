@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::args::{self, ManifestArgs, ScopeArgs, ServerArgs, SetArgs, StateArgs};
+use super::client::failed_attempts;
 use super::diff::{self, PruneArgs};
 use super::identity::IdentityArgs;
 use super::progress::Bars;
@@ -85,6 +86,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         guarded: Arc::new(remembered.keys().cloned().collect()),
         prune: args.pruning.prune,
         allow_mass_delete: args.pruning.allow_mass_delete,
+        // As `diff` has it: a rollout that the controller has given up is not made again for being asked for the same.
+        failed_attempts: context.block_on(failed_attempts(&args.state, &args.set))?,
         overlays: record::overlays(context, store.as_ref())?.into(),
         protected: if args.pruning.prune {
             record::protecting(context, store.as_ref())?.into()

@@ -9,11 +9,11 @@ use serde_json::json;
 use super::args::{ServerArgs, SetArgs, StateArgs};
 use super::output::DataFormat;
 use super::repository::SourceArgs;
-use super::storage::bytes;
 use super::transfer::{self, Chosen, Spinner, failed};
 use super::{Context, Error, Exit};
 use crate::core::backup::Consistency;
 use crate::core::backup::address::Address;
+use crate::core::printable::bytes;
 use crate::shell::transfer::shelf::Archive;
 use crate::shell::transfer::{Encryption, backup, verify};
 

@@ -1,5 +1,6 @@
 //! Asking the controller that runs on this machine, over the socket in its state directory: the routes of the HTTP API.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,6 +83,16 @@ impl Controller {
             .await
             .unwrap_or_else(|_| Err(Error::new(format!("the controller does not answer within {PATIENCE:?}"))))
     }
+}
+
+/// Attempts to run something that the controller of the set makes no more: who plans beside it says the same of them. None, where none runs.
+pub(super) async fn failed_attempts(state: &StateArgs, set: &SetArgs) -> BTreeMap<String, String> {
+    let asked = async {
+        let controller = Controller::of(&record::directory(state, set).ok()?).await?;
+        let answered = controller.get("/api/v1/attempts").await;
+        answered.map_err(|error| tracing::debug!("what the controller has given up is not known: {error}")).ok()
+    };
+    asked.await.and_then(|answered| serde_json::from_value(answered).ok()).unwrap_or_default()
 }
 
 /// What to do where no controller was found: there may be one with another set or directory.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::args::{self, ScopeArgs, ServerArgs, SetArgs, StateArgs};
+use super::client::failed_attempts;
 use super::identity::IdentityArgs;
 use super::output::DataFormat;
 use super::repository::{Loaded, SourceArgs};
@@ -75,6 +76,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };
     if args.observed.is_empty() {
         request.overlays = record::overlays(context, record::store(&args.state, &args.set)?.as_ref())?.into();
+        request.failed_attempts = context.block_on(failed_attempts(&args.state, &args.set))?;
     }
     if request.prune && args.observed.is_empty() {
         request.protected = record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?.into();

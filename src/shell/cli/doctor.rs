@@ -1,11 +1,9 @@
 //! `doctor [SERVER|DESTINATION|APPLICATION]`
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use http::Uri;
-use serde::Serialize;
 
 use super::args::{ServerArgs, SetArgs, StateArgs, desired};
 use super::output::DataFormat;
@@ -13,14 +11,10 @@ use super::output::style::{BAD, BOLD, DIM, GOOD, HINT, UNCERTAIN};
 use super::repository::{Loaded, SourceArgs};
 use super::{Context, Error, Exit, servers, target};
 use crate::core::api::{Kind, ObjectKey};
-use crate::core::desired::DesiredState;
-use crate::core::doctor::{Asked, Examined, Finding, examine, narrow};
+use crate::core::doctor::Asked;
 use crate::core::manifest::Manifests;
-use crate::core::observed::{Observations, Unobserved, UnobservedReason};
-use crate::shell::observe::Interest;
-use crate::shell::observe::details::{Closer, look};
+use crate::shell::inquiry::doctor::{Complaint, Diagnosis, diagnose};
 use crate::shell::post;
-use crate::shell::slots::Turns;
 
 /// Explains a 502, 503, 504 or 404 behind the proxy
 ///
@@ -77,66 +71,22 @@ fn parse_place(text: &str) -> Result<(String, u16), String> {
     Ok((host.trim_matches(['[', ']']).to_owned(), port))
 }
 
-/// What was found, as data.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Diagnosis {
-    findings: Vec<Finding>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    asked: Option<Asked>,
-    servers: Vec<Looked>,
-}
-
-#[derive(Debug, Serialize)]
-struct Looked {
-    server: String,
-    reachable: bool,
-    /// Containers that were inspected.
-    examined: usize,
-}
-
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let Loaded { manifests, .. } = args.source.load(&args.state, &args.set, context)?;
     let object = args.object.as_deref().map(|name| find(name, args.namespace.as_deref(), &manifests)).transpose()?;
-    let mut desired = desired(&manifests, &args.set.set);
-    if let Some(object) = &object {
-        desired.narrow(|key, server| {
-            key == object
-                || server.destinations.iter().any(|destination| {
-                    destination.key == *object || destination.members.iter().any(|member| member.resource == *object)
-                })
-        });
-    }
+    let desired = desired(&manifests, &args.set.set);
     let asked = match &args.watch {
         Some(uri) => Some(context.block_on(ask(uri, args.via.as_ref(), args.servers.timeout))?),
         None => None,
     };
-    let mut observed = servers::observe(context, &desired, &args.servers, |_| Interest::Names([].into()))?;
-    let closer = context.block_on(look_closer(&desired, &mut observed, &args.servers))?;
-    let mut findings = Vec::new();
-    let mut looked = Vec::new();
-    for (key, server) in &desired.servers {
-        let Some(Ok(state)) = observed.get(key) else {
-            looked.push(Looked { server: key.to_string(), reachable: false, examined: 0 });
-            continue;
-        };
-        let nothing = Closer::default();
-        let Closer { details, events } = closer.get(key).unwrap_or(&nothing);
-        looked.push(Looked { server: key.to_string(), reachable: true, examined: details.len() });
-        let mut found = examine(&Examined { server, observed: state, details, events, asked: asked.as_ref() });
-        if let Some(object) = &object {
-            narrow(&mut found, server, object);
-        }
-        findings.extend(found);
-    }
-    let failed = asked.as_ref().is_some_and(Asked::failed);
-    findings.retain(|finding| finding.certain || failed || args.possible);
+    let complaint = Complaint { object: object.as_ref(), asked, possible: args.possible };
+    let (connect, limits) = (servers::reader(servers::options(&args.servers)), servers::observation(&args.servers));
+    let (diagnosis, observed) = context.block_on(diagnose(&desired, complaint, connect, limits))?;
     servers::complain(context, &observed);
-    let mut exit = if findings.is_empty() { Exit::Done } else { Exit::Differences };
-    if looked.iter().any(|server| !server.reachable) {
+    let mut exit = if diagnosis.findings.is_empty() { Exit::Done } else { Exit::Differences };
+    if diagnosis.servers.iter().any(|server| !server.reachable) {
         exit = Exit::Failed;
     }
-    let diagnosis = Diagnosis { findings, asked, servers: looked };
     match args.output {
         Format::Text => context.print(&text(&diagnosis))?,
         Format::Json => context.print_data(DataFormat::Json, &diagnosis)?,
@@ -160,39 +110,6 @@ fn find(name: &str, namespace: Option<&str>, manifests: &Manifests) -> Result<Ob
     }
     Err(Error::new(format!("no manifest declares a server, destination, application or service {name:?}"))
         .hint("`landfall get servers` lists what is declared"))
-}
-
-/// Looks closer at every server that was observed; one that fails now counts as not observed.
-async fn look_closer(
-    desired: &DesiredState,
-    observed: &mut Observations,
-    args: &ServerArgs,
-) -> BTreeMap<ObjectKey, Closer> {
-    let connect = servers::reader(servers::options(args));
-    let looks = observed.iter_mut().filter_map(|(key, seen)| {
-        let (server, state) = (desired.servers.get(key)?, seen.as_mut().ok()?);
-        let reader = connect(server);
-        Some(async move {
-            let look = async {
-                let reader = reader.map_err(|error| error.to_string())?;
-                look(&reader, server, state).await.map_err(|error| error.to_string())
-            };
-            let late = |_| Err(format!("it took longer than {:?}", args.timeout));
-            (key.clone(), tokio::time::timeout(args.timeout, look).await.unwrap_or_else(late))
-        })
-    });
-    let looks: Vec<_> = Turns::new(args.concurrency).all(looks).await.into_iter().collect();
-    let mut closer = BTreeMap::new();
-    for (key, look) in looks {
-        match look {
-            Ok(look) => drop(closer.insert(key, look)),
-            Err(message) => {
-                let (reason, hint) = (UnobservedReason::ServerUnreachable, None);
-                observed.insert(key, Err(Unobserved { reason, message, hint }));
-            }
-        }
-    }
-    closer
 }
 
 /// One request, through the proxy.

@@ -8,6 +8,7 @@ use futures::{StreamExt, stream};
 
 use super::Error;
 use super::args::{ServerArgs, SetArgs, StateArgs};
+use super::client::failed_attempts;
 use super::seen::{self, Seen};
 use super::servers::{self, Kept};
 use crate::core::api::ObjectKey;
@@ -56,7 +57,8 @@ impl<'a> Follower<'a> {
                 self.events.insert(key.clone(), events);
             }
         }
-        let request = Request::default();
+        let failed_attempts = failed_attempts(self.state, self.set).await;
+        let request = Request { failed_attempts, ..Request::default() };
         let pass = servers::pass(&self.desired, &request, &self.kept, self.args);
         let preview = pass.preview(servers::reader(servers::options(self.args))).await;
         let preview = preview.map_err(|error| servers::journal_error(&error))?;

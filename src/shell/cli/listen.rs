@@ -23,6 +23,9 @@ pub(super) struct ListenArgs {
     /// $LANDFALL_READ_TOKEN]
     #[arg(long, alias = "read-token-file", value_name = "FILE", help_heading = "HTTP")]
     read_token: Option<PathBuf>,
+    /// Show on the page what containers use: processors, memory, network and disks. Servers are asked with each look
+    #[arg(long, help_heading = "HTTP")]
+    usage: bool,
     /// Name under which it may be asked for, besides addresses and `localhost`; repeats
     #[arg(long, value_name = "NAME", help_heading = "HTTP")]
     allow_host: Vec<String>,
@@ -37,6 +40,7 @@ pub(super) struct Listening {
     pub(super) token: Option<Token>,
     pub(super) read_token: Option<Token>,
     pub(super) hosts: AllowedHosts,
+    pub(super) usage: bool,
 }
 
 impl ListenArgs {
@@ -53,6 +57,7 @@ impl ListenArgs {
             token,
             read_token,
             hosts: AllowedHosts(self.allow_host.clone()),
+            usage: self.usage,
         })
     }
 }

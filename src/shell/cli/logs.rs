@@ -14,15 +14,11 @@ use super::repository::{GitArgs, Loaded};
 use super::target;
 use super::{Context, Error, Exit, seen, servers};
 use crate::core::api::{Kind, ObjectKey};
-use crate::core::desired::{DesiredDestination, DesiredServer, DesiredState};
-use crate::core::observed::{ContainerId, ObservedContainer};
-use crate::core::plan::selects;
-use crate::core::plan::workload::identity_of;
+use crate::core::desired::{DesiredServer, DesiredState};
 use crate::core::printable::one_line;
-use crate::core::workload::identity;
 use crate::shell::engine::connect;
-use crate::shell::engine::{DockerReader, EngineError, LogLine, LogRequest, Reader};
-use crate::shell::observe;
+use crate::shell::engine::{DockerReader, LogLine, LogRequest};
+use crate::shell::inquiry::logs::{Source, sources};
 
 /// Shows what the containers of a resource have printed, of all replicas on all servers, each line with the name of its container
 ///
@@ -163,7 +159,7 @@ async fn show(
     let mut first = true;
     loop {
         for (server, reader) in &readers {
-            let found = tokio::time::timeout(args.servers.timeout, sources(reader, desired, server, keys)).await;
+            let found = tokio::time::timeout(args.servers.timeout, sources(reader, &desired.set, server, keys)).await;
             let of = match found {
                 Ok(Ok(of)) => of,
                 failed => {
@@ -192,11 +188,7 @@ async fn show(
                     since: args.since,
                     timestamps: args.timestamps,
                 };
-                let opened = match &source {
-                    Source::Container(_, id) => reader.logs(id, request).await,
-                    Source::Task(id) => reader.task_logs(id, request).await,
-                };
-                match opened {
+                match source.open(reader, request).await {
                     Ok(lines) => {
                         let lines = lines.map(move |line| (at, line.map_err(|error| error.to_string())));
                         streams.push(Box::pin(lines));
@@ -242,46 +234,6 @@ async fn show(
     }
 }
 
-/// What a log is of.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Source {
-    /// On that server.
-    Container(ObjectKey, ContainerId),
-    /// By its id, which all managers of a Swarm know.
-    Task(String),
-}
-
-/// The containers of those objects on a server, and the tasks of those that run as services of its Swarm, each with its name.
-async fn sources(
-    reader: &DockerReader,
-    desired: &DesiredState,
-    server: &DesiredServer,
-    keys: &BTreeSet<ObjectKey>,
-) -> Result<Vec<(String, Source)>, EngineError> {
-    let containers = observe::containers(reader).await?;
-    let own = containers.iter().filter(|container| is_of(desired, server, keys, container));
-    let mut found: Vec<(String, Source)> =
-        own.map(|it| (it.name.clone(), Source::Container(server.key.clone(), it.id.clone()))).collect();
-    let managed = server.destinations.iter().flat_map(|destination| &destination.members);
-    if managed.into_iter().any(|member| member.workload.is_some()) {
-        for service in reader.services().await? {
-            let of = identity::of(&service.name, &service.labels);
-            let wanted = of.is_some_and(|of| {
-                of.set == desired.set && (keys.contains(&of.object) || keys.contains(&of.destination))
-            });
-            if !wanted {
-                continue;
-            }
-            let tasks = reader.service_tasks(&service.id).await?;
-            // What was replaced has said what it had to say.
-            let tasks = tasks.into_iter().filter(|task| task.is_there() && task.container.is_some());
-            found.extend(tasks.map(|task| (format!("{}.{}", service.name, task.slot), Source::Task(task.id))));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 fn written(args: &Args, shown: &[Shown], at: usize, line: &LogLine) -> String {
     let text = one_line(&line.text);
     if args.no_prefix {
@@ -290,28 +242,6 @@ fn written(args: &Args, shown: &[Shown], at: usize, line: &LogLine) -> String {
     let width = shown.iter().map(|it| it.name.chars().count()).max().unwrap_or(0);
     let Shown { name, style } = &shown[at];
     format!("{style}{:width$} |{style:#} {text}\n", one_line(name))
-}
-
-/// Whether a container is one of those objects, by its seal or by the selector of an adopted resource.
-fn is_of(
-    desired: &DesiredState,
-    server: &DesiredServer,
-    keys: &BTreeSet<ObjectKey>,
-    container: &ObservedContainer,
-) -> bool {
-    if let Some(identity) = identity_of(container) {
-        return identity.set == desired.set
-            && (keys.contains(&identity.object) || keys.contains(&identity.destination));
-    }
-    let of = |destination: &DesiredDestination| {
-        let mut members = destination.members.iter();
-        members.any(|member| {
-            (keys.contains(&member.resource) || keys.contains(&destination.key))
-                && member.workload.is_none()
-                && selects(&member.selector, container)
-        })
-    };
-    server.destinations.iter().any(of)
 }
 
 #[cfg(test)]

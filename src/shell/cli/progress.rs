@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::storage::bytes;
 use crate::core::api::ObjectKey;
 use crate::core::plan::{Operation, Plan};
+use crate::core::printable::bytes;
 use crate::core::printable::one_line;
 use crate::core::report::Outcome;
 use crate::shell::execute::Progress;

@@ -153,6 +153,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
                 servers::observation(&args.servers),
                 Arc::clone(&journals),
             ),
+            usage: listening.usage,
         });
         let listeners = listening.open(&web, &own).await?;
         tokio::spawn(signals.forward(sender.clone()));

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::args::{self, ServerArgs, SetArgs, StateArgs};
+use super::client::failed_attempts;
 use super::{Context, Error, record, servers};
 use crate::core::api::{Condition, ConditionStatus, Kind, Object, ObjectKey, Spec};
 use crate::core::desired::{DesiredDestination, DesiredServer, DesiredState};
@@ -41,7 +42,8 @@ pub(super) fn look(
 ) -> Result<Seen, Error> {
     let desired = relevant(manifests, objects, set)?;
     let kept = servers::kept(state)?;
-    let request = Request { whole_swarms, ..Request::default() };
+    let failed_attempts = context.block_on(failed_attempts(state, set))?;
+    let request = Request { whole_swarms, failed_attempts, ..Request::default() };
     let preview = servers::preview(context, &servers::pass(&desired, &request, &kept, server_args), server_args)?;
     context.block_on(Seen::new(desired, preview, set, state))?
 }
@@ -54,18 +56,9 @@ pub(super) fn relevant(
 ) -> Result<DesiredState, Error> {
     let mut desired = args::desired(manifests, &set.set);
     if objects.iter().all(|object| manifests.get(object).is_some()) {
-        desired.narrow(|key, server| objects.contains(key) || objects.iter().any(|object| is_on(object, server)));
+        desired.narrow(|key, server| objects.contains(key) || objects.iter().any(|object| server.has(object)));
     }
     Ok(desired)
-}
-
-/// Whether the destination, or a destination of the resource, is on the server.
-pub(super) fn is_on(object: &ObjectKey, server: &DesiredServer) -> bool {
-    server.destinations.iter().any(|destination| serves(object, destination))
-}
-
-fn serves(object: &ObjectKey, destination: &DesiredDestination) -> bool {
-    destination.key == *object || destination.members.iter().any(|member| member.resource == *object)
 }
 
 impl Seen {

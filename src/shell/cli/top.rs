@@ -1,22 +1,17 @@
 //! `top [destinations|resources|containers]`
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::StreamExt;
 use serde_json::json;
 
 use super::args::{self, ScopeArgs, ServerArgs, SetArgs, StateArgs};
 use super::output::{Cell, DataFormat, Table};
 use super::repository::{Loaded, SourceArgs};
-use super::storage::bytes;
 use super::{Context, Error, Exit, servers};
-use crate::core::api::ObjectKey;
-use crate::core::desired::DesiredServer;
-use crate::core::observed::ObservedContainer;
-use crate::core::usage::{ContainerUsage, Sample, Total, Usage, totals};
-use crate::shell::engine::{DockerReader, EngineError, Reader, connect};
-use crate::shell::observe;
+use crate::core::printable::bytes;
+use crate::core::usage::{ContainerUsage, Total, totals};
+use crate::shell::engine::connect;
+use crate::shell::inquiry::usage::of_server;
 
 /// Shows what is used: processors, memory, network and disks, by destination, resource or container
 ///
@@ -62,9 +57,6 @@ enum Format {
     Yaml,
 }
 
-/// Containers of one server that are asked at the same time.
-const AT_ONCE: usize = 16;
-
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let Loaded { manifests, .. } = args.source.load(&args.state, &args.set, context)?;
     let mut desired = args::desired(&manifests, &args.set.set);
@@ -76,7 +68,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         let reader = connect::reader(server, &options);
         let set = args.set.set.as_str();
         async move {
-            let look = async { look(&reader?, server, set, args.interval).await };
+            let look = async { of_server(&reader?, server, set, args.interval, |_, _| true).await };
             (server, look.await)
         }
     });
@@ -94,65 +86,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     }
     show(args, context, &containers)?;
     Ok(exit)
-}
-
-/// Everything that runs on the declared destinations of a server.
-async fn look(
-    reader: &DockerReader,
-    server: &DesiredServer,
-    set: &str,
-    interval: Duration,
-) -> Result<Vec<ContainerUsage>, EngineError> {
-    let listed = observe::containers(reader).await?;
-    let mut placed: Vec<(&ObservedContainer, &ObjectKey, Option<&ObjectKey>)> = Vec::new();
-    for destination in &server.destinations {
-        let name = destination.network.name.as_deref();
-        for container in listed.iter().filter(|it| it.state.is_live()) {
-            let member = destination
-                .members
-                .iter()
-                .find(|member| crate::shell::transfer::source::is_of(member, container, &member.resource, set));
-            let is_on = || container.endpoints.iter().any(|it| Some(it.network_name.as_str()) == name);
-            if member.is_some() || is_on() {
-                placed.push((container, &destination.key, member.map(|it| &it.resource)));
-            }
-        }
-    }
-    placed.sort_by(|one, other| (one.1, &one.0.name).cmp(&(other.1, &other.0.name)));
-    let before = samples(reader, &placed).await?;
-    tokio::time::sleep(interval).await;
-    let after = samples(reader, &placed).await?;
-    let used = |(container, destination, resource): (&ObservedContainer, &ObjectKey, Option<&ObjectKey>)| {
-        let (before, after) = (before.get(container.id.as_str())?, after.get(container.id.as_str())?);
-        Some(ContainerUsage {
-            server: server.key.path(),
-            destination: destination.path(),
-            resource: resource.map(ToString::to_string),
-            container: container.name.clone(),
-            memory_limit: (after.limit > 0).then_some(after.limit),
-            usage: Usage::between(before, after)?,
-        })
-    };
-    Ok(placed.into_iter().filter_map(used).collect())
-}
-
-/// By the id of the container. One that is gone has none.
-async fn samples(
-    reader: &DockerReader,
-    placed: &[(&ObservedContainer, &ObjectKey, Option<&ObjectKey>)],
-) -> Result<BTreeMap<String, Sample>, EngineError> {
-    let mut ids: Vec<_> = placed.iter().map(|(container, ..)| container.id.clone()).collect();
-    ids.sort();
-    ids.dedup();
-    let asked = futures::stream::iter(ids).map(|id| async move { (id.to_string(), reader.usage(&id).await) });
-    let answers: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
-    let mut samples = BTreeMap::new();
-    for (id, sample) in answers {
-        if let Some(sample) = sample? {
-            samples.insert(id, sample);
-        }
-    }
-    Ok(samples)
 }
 
 fn show(args: &Args, context: &Context, containers: &[ContainerUsage]) -> Result<(), Error> {

@@ -158,6 +158,9 @@ pub struct ServerState {
     /// How much of its addresses is used.
     #[serde(skip)]
     pub usage: Option<Levels>,
+    /// Attempts to run something that have failed and are not made again, with what was said of them.
+    #[serde(skip)]
+    pub failed_attempts: BTreeMap<String, String>,
     /// Of its conditions, what the page and the metrics want of every server each time.
     #[serde(skip)]
     pub digest: Option<Digest>,
@@ -285,6 +288,7 @@ impl ServerState {
             conditions: BTreeMap::new(),
             pending: None,
             usage: None,
+            failed_attempts: BTreeMap::new(),
             digest: None,
         }
     }
@@ -350,6 +354,12 @@ impl Content {
     /// Whether this controller looks after the server, and not another one.
     pub fn is_own(&self, server: &str) -> bool {
         self.fleet.as_ref().is_none_or(|fleet| server_of(server).is_some_and(|server| fleet.is_own(&server)))
+    }
+
+    /// Of all servers: what an attempt is called tells them apart.
+    pub fn failed_attempts(&self) -> BTreeMap<String, String> {
+        let all = self.servers.values().flat_map(|server| &server.failed_attempts);
+        all.map(|(attempt, said)| (attempt.clone(), said.clone())).collect()
     }
 
     /// The deletions that wait for somebody to agree, and the server that they are on.

@@ -416,6 +416,7 @@ impl Loop {
         shown.conditions = conditions;
         shown.pending = withheld;
         shown.usage = usage.as_ref().map(Levels::of);
+        shown.failed_attempts = self.shared.attempts.of(server);
         shown.broken = u32::from(broken);
         let shown = self.shared.board.passed(server, shown, report);
         if let Some(sharing) = &self.sharing {

@@ -2,6 +2,7 @@
 //!
 //! Objects look as `get -o json` prints them, without the `spec`: a manifest may hold what is nobody's business here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -134,6 +135,11 @@ pub(super) async fn status(State(state): State<WebState>) -> Json<Overview> {
             .flat_map(|fleet| fleet.live.members.keys().map(|id| fleet.live.document(id)))
             .collect(),
     })
+}
+
+/// Attempts to run something that the controller does not make again, with what was said of them: what commands beside it plan with.
+pub(super) async fn attempts(State(state): State<WebState>) -> Json<BTreeMap<String, String>> {
+    Json(state.board.read().failed_attempts())
 }
 
 pub(super) async fn manifests(State(state): State<WebState>) -> Json<ManifestState> {

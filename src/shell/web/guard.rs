@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Problem, WebState};
+use super::{Problem, Token, WebState};
 
 /// The way a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,23 +83,38 @@ pub(super) struct Peer(pub(super) IpAddr);
 /// What a reverse proxy says of whoever asks it.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
+/// Whether whoever asks has shown a token, or has opened the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Trusted(pub(super) bool);
+
 /// Reading is for whoever has a token, where there is one for it, and for this machine.
-pub(super) async fn readable(State((state, via)): State<(WebState, Via)>, request: Request, next: Next) -> Response {
+pub(super) async fn readable(
+    State((state, via)): State<(WebState, Via)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let trusted = via == Via::Socket || knows_a_token(&state, request.headers());
+    request.extensions_mut().insert(Trusted(trusted));
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
         || request.uri().path() == super::PLAN;
-    let Some(token) = state.read_token.as_ref().filter(|_| via == Via::Tcp && reads) else {
-        return next.run(request).await;
-    };
     let here = request.extensions().get::<Peer>().is_some_and(|Peer(address)| address.is_loopback());
     let forwarded = FORWARDED.iter().any(|name| request.headers().contains_key(*name));
-    let knows = |guess: &str| token.is(guess) || state.token.as_ref().is_some_and(|token| token.is(guess));
-    let guess = bearer(request.headers()).map(str::to_owned).or_else(|| password(request.headers()));
-    if (here && !forwarded) || guess.is_some_and(|guess| knows(&guess)) {
+    if state.read_token.is_none() || !reads || trusted || (here && !forwarded) {
         return next.run(request).await;
     }
-    let message = "Reading needs `Authorization: Bearer TOKEN`, or the token as the password of any user.";
+    unauthorized("Reading needs `Authorization: Bearer TOKEN`, or the token as the password of any user.")
+}
+
+/// The token of those who act, or of those who read.
+fn knows_a_token(state: &WebState, headers: &HeaderMap) -> bool {
+    let is = |token: &Option<Token>, guess: &str| token.as_ref().is_some_and(|token| token.is(guess));
+    let guess = bearer(headers).map(str::to_owned).or_else(|| password(headers));
+    guess.is_some_and(|guess| is(&state.read_token, &guess) || is(&state.token, &guess))
+}
+
+/// A browser asks for it.
+pub(super) fn unauthorized(message: &str) -> Response {
     let mut response = Problem::new(StatusCode::UNAUTHORIZED, "Unauthorized", message).into_response();
-    // A browser asks for it.
     let challenge = HeaderValue::from_static("Basic realm=\"Landfall\", charset=\"UTF-8\"");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response

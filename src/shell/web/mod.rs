@@ -10,6 +10,7 @@ mod answer;
 mod api;
 mod guard;
 mod health;
+mod inquiry;
 mod listen;
 mod metrics;
 mod page;
@@ -56,6 +57,8 @@ const STREAMS: usize = 64;
 pub struct WebState {
     shared: Arc<Shared>,
     streams: Arc<Semaphore>,
+    /// Of requests that ask servers.
+    inquiries: Arc<Semaphore>,
 }
 
 /// The content of a [`WebState`].
@@ -74,13 +77,16 @@ pub struct Shared {
     /// `None`: nobody may say that there is something to fetch.
     pub webhook: Option<Webhook>,
     pub limits: Limits,
-    /// With which manifests of others are planned.
+    /// With which manifests of others are planned, and servers are asked.
     pub planner: Planner,
+    /// Whether it is shown what containers use.
+    pub usage: bool,
 }
 
 impl WebState {
     pub fn new(shared: Shared) -> Self {
-        Self { shared: Arc::new(shared), streams: Arc::new(Semaphore::new(STREAMS)) }
+        let (streams, inquiries) = (Semaphore::new(STREAMS), Semaphore::new(inquiry::AT_ONCE));
+        Self { shared: Arc::new(shared), streams: Arc::new(streams), inquiries: Arc::new(inquiries) }
     }
 
     fn streams_open(&self) -> usize {
@@ -114,6 +120,9 @@ pub fn router(state: WebState, via: Via) -> Router {
         .route("/api/v1/resources", get(api::resources))
         .route("/api/v1/objects/{kind}/{namespace}/{name}", get(api::object))
         .route("/api/v1/diff", get(api::diff))
+        .route("/api/v1/doctor", get(inquiry::doctor))
+        .route("/api/v1/logs", get(inquiry::logs))
+        .route("/api/v1/usage", get(inquiry::usage))
         .route("/api/v1/events", get(records::events))
         .route("/api/v1/history", get(records::passes))
         .route("/api/v1/pending", get(act::pending))
@@ -124,9 +133,12 @@ pub fn router(state: WebState, via: Via) -> Router {
         .route("/api/v1/restart", post(act::restart))
         .route("/api/v1/suspend", post(act::suspend))
         .route_layer(middleware::from_fn_with_state((state.clone(), via), guard::authorized));
-    // Manifests may hold secrets in clear: they are for whoever may open the socket, and for nobody over TCP.
+    // Manifests may hold secrets in clear: they are for whoever may open the socket, and for nobody over TCP. What attempts are called means
+    // something to commands of this version alone.
     let own = match via {
-        Via::Socket => Router::new().route("/api/v1/manifests/sources", get(api::sources)),
+        Via::Socket => Router::new()
+            .route("/api/v1/manifests/sources", get(api::sources))
+            .route("/api/v1/attempts", get(api::attempts)),
         Via::Tcp => Router::new(),
     };
     // Changes nothing, so that it is for whoever may read.

@@ -3,6 +3,7 @@
 //! Whatever a daemon says (names, labels, messages) is somebody else's text: templates escape all of it, and no script or style stands in
 //! the page itself, so that the policy of the headers holds for whatever might slip through.
 
+mod inquiry;
 mod lane;
 mod map;
 mod object;
@@ -73,6 +74,8 @@ struct Frame {
     now_text: String,
     /// Somebody who has a token can act from here.
     acts: bool,
+    /// Where it does not reload itself without JavaScript: it shows what was asked of servers.
+    still: bool,
 }
 
 impl Frame {
@@ -89,6 +92,7 @@ impl Frame {
             now: now.to_string(),
             now_text: parts::moment(now),
             acts,
+            still: false,
         }
     }
 }

@@ -94,9 +94,9 @@ pub(super) async fn plan(
         }
         _ => Problem::bad_request(error.body_text()),
     })?;
-    let (declared, set) = {
+    let (declared, set, failed_attempts) = {
         let board = state.board.read();
-        (Arc::clone(&board.declared), board.set.clone())
+        (Arc::clone(&board.declared), board.set.clone(), board.failed_attempts())
     };
     let busy = || {
         let message = format!("{AT_ONCE} plans are being made already; try again in a moment.");
@@ -108,7 +108,14 @@ pub(super) async fn plan(
     let objects = state.store.objects().await.unwrap_or_default();
     // The loop has the runtime to itself: reading and planning are work for a processor.
     let made = tokio::task::spawn_blocking(move || {
-        let made = make(&planner, &objects, &declared, &set, &body, how.prune);
+        let made = make(
+            &planner,
+            &objects,
+            &declared,
+            &set,
+            &body,
+            Request { prune: how.prune, failed_attempts, ..Request::default() },
+        );
         drop(turn);
         made
     });
@@ -122,7 +129,7 @@ fn make(
     declared: &DesiredState,
     set: &str,
     body: &[u8],
-    prune: bool,
+    request: Request,
 ) -> Result<Value, Refusal> {
     let source = Source { name: "request".to_owned(), bytes: body.to_vec() };
     let manifests = manifest::load(&[source]).map_err(|problems| Refusal::invalid(&problems))?;
@@ -136,11 +143,10 @@ fn make(
     secrets::lend(&mut desired, declared);
     compose::lend(&mut desired, declared);
     let request = Request {
-        prune,
         protected: Arc::new(protected(objects).cloned().collect()),
         overlays: Arc::new(overlays(objects).cloned().collect()),
         guarded: Arc::new(guarded(objects).map(|(key, _)| key.clone()).collect()),
-        ..Request::default()
+        ..request
     };
     let pass = Pass {
         desired: &desired,

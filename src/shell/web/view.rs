@@ -75,12 +75,7 @@ impl<'a> ServerView<'a> {
     pub(super) fn declares(&self, object: &ObjectKey) -> bool {
         match (self.digest(), self.state) {
             (Some(_), Some(state)) => state.conditions.contains_key(object),
-            _ => {
-                let of = |it: &DesiredDestination| {
-                    it.key == *object || it.members.iter().any(|member| member.resource == *object)
-                };
-                self.declared.key == *object || self.declared.destinations.iter().any(of)
-            }
+            _ => self.declared.key == *object || self.declared.has(object),
         }
     }
 

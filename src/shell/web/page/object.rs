@@ -1,12 +1,14 @@
 //! `/objects/KIND/NAMESPACE/NAME`: one object with its conditions.
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::inquiry::{Inquiries, Look};
 use super::map::Map;
-use super::parts::{ConditionLine, Mark, NoteLine, OperationLine, ago, count, href, moment, word};
+use super::parts::{ConditionLine, Mark, NoteLine, OperationLine, ago, count, href, moment, unsaved, word};
 use super::pending::Pending;
 use super::timeline::{Row, passes, rows};
 use super::{Frame, render};
@@ -14,6 +16,8 @@ use crate::core::api::{Condition, Kind, ObjectKey};
 use crate::core::plan::Reason;
 use crate::core::subnets::{capacity, is_low};
 use crate::shell::store::records::PassRecord;
+use crate::shell::web::answer::Asked;
+use crate::shell::web::guard::{Trusted, unauthorized};
 use crate::shell::web::view::{DestinationView, View, kind};
 use crate::shell::web::{Problem, WebState};
 
@@ -45,6 +49,8 @@ struct ObjectPage {
     conditions: Vec<ConditionLine>,
     operations: Vec<OperationLine>,
     changes: Vec<Row>,
+    /// `None`: not asked yet.
+    inquiries: Option<Inquiries>,
 }
 
 /// Something that can be asked for from here.
@@ -268,7 +274,7 @@ fn acts(view: &View, key: &ObjectKey, managed: bool) -> Vec<Act> {
             says: match suspended {
                 true => format!("{object} is kept as declared again."),
                 false => {
-                    format!("{object} is left as it is until somebody resumes it or the controller is started anew.")
+                    format!("{object} is left as it is until it is resumed or the controller is started anew.")
                 }
             },
         });
@@ -276,9 +282,16 @@ fn acts(view: &View, key: &ObjectKey, managed: bool) -> Vec<Act> {
     acts
 }
 
+#[derive(serde::Deserialize)]
+pub(in crate::shell::web) struct Looking {
+    look: Option<Look>,
+}
+
 pub(in crate::shell::web) async fn object(
     State(state): State<WebState>,
+    Extension(trusted): Extension<Trusted>,
     Path((of, namespace, name)): Path<(String, String, String)>,
+    Asked(asked): Asked<Looking>,
 ) -> Result<Response, Problem> {
     let missing = || Problem::new(StatusCode::NOT_FOUND, "NotFound", "No such object is declared.");
     let key = ObjectKey::new(kind(&of).ok_or_else(missing)?, &namespace, &name);
@@ -286,7 +299,12 @@ pub(in crate::shell::web) async fn object(
     let server = key.path();
     let pending = (key.kind == Kind::Server).then(|| Pending::new(&view, &state, Some(&server))).flatten();
     let told = passes(&state).await;
-    let page = fill(&view, &key, pending, state.token.is_some(), &told).ok_or_else(missing)?;
+    let mut page = fill(&view, &key, pending, state.token.is_some(), &told).ok_or_else(missing)?;
+    match Inquiries::new(&state, &key, asked.look, trusted).await {
+        Ok(inquiries) => page.inquiries = Some(inquiries),
+        Err(problem) => return Ok(unauthorized(&problem.message)),
+    }
+    page.frame.still = asked.look.is_some();
     render(StatusCode::OK, &page)
 }
 
@@ -354,6 +372,7 @@ fn fill(
             .filter(|note| note.object == object)
             .filter(|note| pending.is_none() || note.reason != Reason::MassDeletionRefused)
             .map(|note| NoteLine::new(note, false))
+            .chain(unsaved(view.content(), |it| it == key))
             .collect(),
         pending,
         map_head,
@@ -383,5 +402,6 @@ fn fill(
             now,
             |_| false,
         ),
+        inquiries: None,
     })
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::lane::Lane;
 use super::map::Map;
-use super::parts::{GOOD, Mark, NoteLine, OperationLine, UNSURE, ago, count, href, moment, short, word};
+use super::parts::{GOOD, Mark, NoteLine, OperationLine, UNSURE, ago, count, href, moment, short, unsaved, word};
 use super::pending::{Pending, waiting};
 use super::timeline::{Row, rows};
 use super::{Frame, render};
@@ -264,13 +264,14 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>, acts: bool, pass
     };
     let unhealthy: Vec<_> = attention(is_down).collect();
     let fought: Vec<_> = attention(is_contended).collect();
-    let more_notes = (notes.len() + unhealthy.len() + fought.len()).saturating_sub(NOTES);
+    let unsaved: Vec<NoteLine> = unsaved(content, |_| true).collect();
+    let more_notes = (notes.len() + unhealthy.len() + fought.len() + unsaved.len()).saturating_sub(NOTES);
     // Lines only for what is shown: there may be tens of thousands.
     let notes = notes.into_iter().map(|note| NoteLine::new(note, linked(view, &note.object)));
     let unhealthy =
         unhealthy.into_iter().map(|(server, object, down)| NoteLine::unhealthy(&object.to_string(), server, down));
     let fought = fought.into_iter().map(|(server, object, it)| NoteLine::contended(&object.to_string(), server, it));
-    let notes: Vec<NoteLine> = notes.chain(fought).chain(unhealthy).take(NOTES).collect();
+    let notes: Vec<NoteLine> = notes.chain(fought).chain(unsaved).chain(unhealthy).take(NOTES).collect();
     let problems = &content.manifests.problems;
     let unread = content.manifests.generation == 0;
     let headline = headline(view, tally);

@@ -66,7 +66,10 @@ async function refresh() {
   try {
     do {
       again = false;
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      // What servers were asked is asked again by whoever wants to know it.
+      const address = new URL(location.href);
+      address.searchParams.delete("look");
+      const answer = await fetch(address, { headers: { Accept: "text/html" } });
       if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } while (again);
   } catch {
@@ -129,6 +132,9 @@ addEventListener("keydown", (event) => {
   next.focus();
   next.scrollIntoView({ block: "nearest" });
 });
+
+// The newest lines of a log are its last.
+for (const log of document.querySelectorAll(".log")) log.scrollTop = log.scrollHeight;
 
 // What is asked for is asked for in a dialog, with the token, and typed where it takes something away.
 document.documentElement.classList.add("scripted");

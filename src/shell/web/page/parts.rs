@@ -1,9 +1,10 @@
 //! What the pages have in common: words and classes for what is so.
 
-use crate::core::api::{Condition, ConditionStatus};
+use crate::core::api::{Condition, ConditionStatus, ObjectKey};
 use crate::core::plan::{BlockerKind, NoteKind};
 use crate::core::report::json::{NoteDocument, OperationDocument};
 use crate::core::standing::Meaning;
+use crate::shell::controller::board::Content;
 use crate::shell::web::view::Standing;
 
 /// How something stands, as a class and as a sign: colours alone say nothing to many.
@@ -123,24 +124,41 @@ impl NoteLine {
 impl NoteLine {
     /// Something that is put back again and again.
     pub(super) fn contended(object: &str, server: &str, condition: &Condition) -> Self {
-        Self { class: UNSURE.class, sign: UNSURE.sign, kind: "Contended", ..Self::unhealthy(object, server, condition) }
+        Self::unsure("Contended", object, server, &condition.reason, &condition.message)
     }
 
-    /// Something that is as declared and serves nobody.
+    /// Something that is as declared and does not run well.
     pub(super) fn unhealthy(object: &str, server: &str, condition: &Condition) -> Self {
+        Self::unsure("Not healthy", object, server, &condition.reason, &condition.message)
+    }
+
+    /// Something whose last backup that was due was not written.
+    pub(super) fn unsaved(object: &str, server: &str, why: &str) -> Self {
+        let message = format!("The last backup that was due was not written: {why}");
+        Self::unsure("No backup", object, server, "BackupFailed", &message)
+    }
+
+    fn unsure(kind: &'static str, object: &str, server: &str, reason: &str, message: &str) -> Self {
         Self {
             class: UNSURE.class,
             sign: UNSURE.sign,
-            kind: "Not healthy",
-            reason: condition.reason.to_string(),
+            kind,
+            reason: reason.to_owned(),
             href: Some(href(object)),
             object: object.to_owned(),
             server: server.to_owned(),
-            message: condition.message.to_string(),
+            message: message.to_owned(),
             hint: None,
             blockers: Vec::new(),
         }
     }
+}
+
+/// The resources of which there is no backup that should be.
+pub(super) fn unsaved(content: &Content, of: impl Fn(&ObjectKey) -> bool) -> impl Iterator<Item = NoteLine> {
+    content.backups.iter().filter(move |((object, _), _)| of(object)).filter_map(|((object, server), state)| {
+        Some(NoteLine::unsaved(&object.to_string(), &server.path(), state.problem.as_deref()?))
+    })
 }
 
 /// The page of `Kind/namespace/name`.
