@@ -40,6 +40,9 @@ pub(super) struct Told {
     conditions: BTreeMap<ObjectKey, Arc<[Condition]>>,
     pending: Option<Withheld>,
     usage: Option<Levels>,
+    /// Commands beside any controller plan with what this one has given up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    failed_attempts: BTreeMap<String, String>,
 }
 
 /// Whole, which the form of the API is not.
@@ -73,6 +76,7 @@ impl Told {
             conditions: state.conditions.clone(),
             pending: state.pending.clone(),
             usage: state.usage.clone(),
+            failed_attempts: state.failed_attempts.clone(),
         }
     }
 
@@ -93,6 +97,7 @@ impl Told {
             conditions: self.conditions,
             pending: self.pending,
             usage: self.usage,
+            failed_attempts: self.failed_attempts,
             digest: None,
         }
     }
