@@ -184,16 +184,18 @@ fn bash_completes_with_the_script_that_is_printed() {
     assert_eq!(finish(&mut bash, "").expect(0).stdout, "edge-10\n");
 }
 
+/// A directory of this machine with that name would be the worst answer.
 #[test]
-fn an_address_is_no_directory_for_archives() {
+fn what_looks_like_an_address_and_is_none_is_no_directory_for_archives() {
     let world = World::new(MANIFESTS);
-    for arguments in [
-        "backup app/x --to s3://bucket/backups",
-        "backup verify app/x --from ssh://host/backups",
-        "restore app/x --from s3://bucket/backups",
+    for (arguments, said) in [
+        ("backup app/x --to ftp://host/backups", "archives are kept in a directory, on ssh://"),
+        ("backup verify app/x --from ssh://host", "the path is missing"),
+        ("restore app/x --from ssh://user:secret@host/backups", "a password does not belong in an address"),
     ] {
         let ran = world.run(arguments).expect(2);
-        assert!(ran.stderr.contains("in directories of this machine"), "{ran}");
+        assert!(ran.stderr.contains(said), "{ran}");
+        assert!(!ran.stderr.contains("secret"), "{ran}");
     }
-    assert!(!world.path().join("s3:").exists());
+    assert!(!world.path().join("ftp:").exists());
 }
