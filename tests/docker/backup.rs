@@ -299,6 +299,16 @@ fn what_was_stopped_for_a_copy_that_was_killed_is_started_by_the_next_command() 
     let left = shell(&shelf, "ls -A");
     assert!(!left.contains("partial"), "{left}");
     world.run("backup verify app shop").expect(0);
+
+    // What an archive is tried in does not stay either.
+    let volumes = || host.get("/volumes")["Volumes"].as_array().map_or(0, Vec::len);
+    let mut verify = world.command("backup verify app shop").spawn().unwrap();
+    wait_for("the volume that it is tried in", || (volumes() == 2).then_some(()));
+    verify.kill().unwrap();
+    verify.wait().unwrap();
+    assert_eq!(volumes(), 2);
+    world.run("backup app shop").expect(0);
+    assert_eq!((super::workloads::names(&host).len(), volumes()), (1, 1), "no helper is left");
 }
 
 #[test]
@@ -318,6 +328,7 @@ fn a_full_disk_leaves_no_backup_and_the_application_running() {
     );
     let full = backup("--no-space-check").expect(2);
     assert!(full.stderr.contains("No space left on device") && full.stderr.contains("BackupFailed"), "{full}");
+    assert_eq!(full.stderr.matches("No space left on device").count(), 1, "{full}");
     assert!(!full.stdout.contains("manifest") && !full.stdout.contains("volume-0"), "{full}");
     assert_eq!(host.state("default-shop-1"), "running");
     let left = host.get("/containers/json?all=1");

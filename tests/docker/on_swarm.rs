@@ -274,3 +274,42 @@ fn tasks_run_on_all_nodes_and_are_seen_through_the_manager() {
     world.run("apply --prune --yes --allow-mass-delete").expect(0);
     assert_eq!((counts(), manager.network_ids("web-net")), (vec![0, 0, 0], Vec::new()));
 }
+
+/// The tasks of a service are those of the resource: what they use is shown, their data is copied, and nothing is removed without the backup that has to
+/// be there first.
+#[test]
+fn what_a_service_keeps_is_copied_and_saved_before_it_is_removed() {
+    let host = swarm();
+    let uploads =
+        "  volumes: [{ volume: uploads, mountPath: /data }]\n  backup: { to: /nowhere, beforeDelete: true }\n";
+    let directory = tempfile::tempdir().unwrap();
+    let kept = directory.path().join("kept");
+    let spec = |live: bool| {
+        let backup = format!("{}, live: {live}", kept.display());
+        manifests(&host, &(version("one") + &uploads.replace("/nowhere", &backup)))
+    };
+    let world = World::new(&spec(false));
+    world.run("apply").expect(0);
+    let task = || tasks(&host, "shop-frontend")[0].clone();
+    host.exec(&task(), &["sh", "-c", "echo text >/data/file"]);
+    let used = world.run("top resources -o json").expect(0);
+    assert!(used.stdout.contains("Application/shop/frontend"), "{used}");
+    let live = world.run("backup app frontend -n shop --live --to kept").expect(0);
+    assert!(live.stdout.contains("while it was running: volume uploads"), "{live}");
+    let verified = world.run("backup verify app frontend -n shop --from kept").expect(0);
+    assert!(verified.stdout.contains("volume uploads: 1 entry"), "{verified}");
+
+    // A task that is stopped is replaced by another: that is not a copy.
+    let refused = world.run("delete app frontend -n shop --yes").expect(3);
+    assert!(
+        refused.stderr.contains("is a task of a Swarm service") && refused.stderr.contains("backup.live"),
+        "{refused}"
+    );
+    assert_eq!(services(&host), ["shop-frontend"]);
+    world.write("manifests/all.yaml", &spec(true));
+    let deleted = world.run("delete app frontend -n shop --yes").expect(0);
+    assert!(deleted.stderr.contains("Application/shop/frontend backed up to"), "{deleted}");
+    assert_eq!(services(&host), Vec::<String>::new());
+    assert_eq!(host.get("/volumes/uploads")["Name"], json!("uploads"));
+    assert!(kept.join("application/shop/frontend").is_dir());
+}

@@ -5,6 +5,7 @@ mod access;
 mod contexts;
 mod cut_off;
 mod fleet;
+mod moves;
 mod one_connection;
 mod stacks;
 mod swarm;

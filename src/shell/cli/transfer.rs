@@ -264,10 +264,12 @@ impl Saving<'_> {
         if let Some(spec) = self.remembered.get(object) {
             return Some((spec.clone(), None));
         }
-        let containers = &self.observed.get(server)?.as_ref().ok()?.containers;
-        let of_object =
-            containers.iter().filter(|it| identity_of(it).is_some_and(|it| it.object == *object && it.set == self.set));
-        let label = of_object.filter_map(|it| it.labels.get(identity::BEFORE_DELETE)).next()?;
+        let state = self.observed.get(server)?.as_ref().ok()?;
+        let containers = state.containers.iter().map(|it| (identity_of(it), &it.labels));
+        let services = state.services.iter().map(|it| (identity::of(&it.name, &it.labels), &it.labels));
+        let is_of = |of: Option<identity::Identity>| of.is_some_and(|it| it.object == *object && it.set == self.set);
+        let mut of_object = containers.chain(services).filter_map(|(of, labels)| is_of(of).then_some(labels));
+        let label = of_object.find_map(|labels| labels.get(identity::BEFORE_DELETE))?;
         Some((serde_json::from_str(label).ok()?, None))
     }
 

@@ -24,10 +24,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// The manifests cannot be watched, most often because the limit on inotify watches is reached.
 #[derive(Debug, Error)]
-#[error("watching {}: {source}", path.display())]
+#[error("watching {}: {cause}", path.display())]
 pub struct WatchError {
     path: PathBuf,
-    source: notify::Error,
+    cause: notify::Error,
 }
 
 /// Watches until dropped.
@@ -65,7 +65,7 @@ impl FileWatch {
             // An error (an overflowing queue) is a reason to look, as every event is.
             let _ = sender.try_send(());
         })
-        .map_err(|source| WatchError { path: paths.first().cloned().unwrap_or_default(), source })?;
+        .map_err(|cause| WatchError { path: paths.first().cloned().unwrap_or_default(), cause })?;
         let mut watch = Self { watcher, raw, paths: paths.to_vec(), laid: BTreeMap::new(), subjects, pending: None };
         watch.lay()?;
         Ok(watch)
@@ -114,8 +114,8 @@ impl FileWatch {
                         self.laid.insert(path, mode);
                     }
                     // It went away between looking and watching: its parent is watched and will tell.
-                    Err(source) if !path.exists() => drop(source),
-                    Err(source) => return Err(WatchError { path, source }),
+                    Err(cause) if !path.exists() => drop(cause),
+                    Err(cause) => return Err(WatchError { path, cause }),
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::core::observed::ObservedContainer;
 use crate::core::usage::{ContainerUsage, Sample, Usage};
 use crate::shell::engine::{EngineError, Reader};
 use crate::shell::observe;
-use crate::shell::transfer::source::is_of;
+use crate::shell::transfer::source::Services;
 
 /// Containers of one server that are asked at the same time.
 const AT_ONCE: usize = 16;
@@ -28,11 +28,13 @@ pub async fn of_server(
     wanted: impl Fn(&ObjectKey, Option<&ObjectKey>) -> bool,
 ) -> Result<Vec<ContainerUsage>, EngineError> {
     let listed = observe::containers(reader).await?;
+    let services = Services::of(reader, &listed, set).await?;
     let mut placed: Vec<Placed<'_>> = Vec::new();
     for destination in &server.destinations {
         let name = destination.network.name.as_deref();
         for container in listed.iter().filter(|it| it.state.is_live()) {
-            let member = destination.members.iter().find(|member| is_of(member, container, &member.resource, set));
+            let member =
+                destination.members.iter().find(|member| services.is_of(member, container, &member.resource, set));
             let is_on = || container.endpoints.iter().any(|it| Some(it.network_name.as_str()) == name);
             let resource = member.map(|it| &it.resource);
             if (member.is_some() || is_on()) && wanted(&destination.key, resource) {

@@ -1,4 +1,4 @@
-//! Whose helper containers are: one that a process has left which is no more, because it was killed or interrupted, is removed by the next that looks.
+//! Whose helpers are, containers and the volumes that an archive is tried in: one that a process has left which is no more, because it was killed or interrupted, is removed by the next that looks.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,6 +15,8 @@ pub(super) const HELPER: &str = "landfall.helper";
 const OF: &str = "landfall.helper.of";
 /// Those that have no use once their process is no more. One that holds or fills has.
 const PURPOSES: [&str; 4] = ["files", "room", "empty", "verify"];
+/// Volumes that an archive is tried in begin with it.
+pub(super) const SCRATCH: &str = "landfall-verify-";
 /// Below the state directory: a file for each process, locked as long as it lives.
 const DIRECTORY: &str = "helpers";
 
@@ -68,11 +70,22 @@ pub(super) fn labels(purpose: &str) -> BTreeMap<String, String> {
 /// Removes what this process, or one with the same state directory that is no more, has left on the server. This process must be making no helper there.
 pub async fn sweep(engine: &dyn Writer) -> Result<(), TransferError> {
     let Some(own) = OWN.get() else { return Ok(()) };
-    for container in engine.containers().await? {
-        let is_helper = container.labels.get(HELPER).is_some_and(|it| PURPOSES.contains(&it.as_str()));
-        let Some(of) = container.labels.get(OF).filter(|_| is_helper) else { continue };
-        if *of == own.id || is_gone(&own.directory, of) {
-            engine.discard_container(&container.id).await?;
+    let is_left = |labels: &BTreeMap<String, String>| {
+        let is_helper = labels.get(HELPER).is_some_and(|it| PURPOSES.contains(&it.as_str()));
+        let of = labels.get(OF).filter(|_| is_helper);
+        of.is_some_and(|of| *of == own.id || is_gone(&own.directory, of))
+    };
+    for container in engine.containers().await?.iter().filter(|it| is_left(&it.labels)) {
+        engine.discard_container(&container.id).await?;
+    }
+    // Where volumes may not be listed, dumps are made and restored all the same.
+    for volume in engine.volumes().await.unwrap_or_default() {
+        if volume.name.starts_with(SCRATCH)
+            && is_left(&volume.labels)
+            && let Err(error) = engine.remove_volume(&volume.name).await
+        {
+            // One that another container has been given. No backup waits for that.
+            tracing::warn!(volume = volume.name, %error, "a volume that an archive was tried in stays");
         }
     }
     Ok(())

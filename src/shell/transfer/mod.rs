@@ -47,8 +47,9 @@ impl Watch for () {}
 pub enum TransferError {
     #[error(transparent)]
     Engine(#[from] EngineError),
-    #[error("{attempted} {}: {source}", path.display())]
-    File { attempted: &'static str, path: PathBuf, source: std::io::Error },
+    /// Says its cause itself, in records too, and so names none as its source.
+    #[error("{attempted} {}: {cause}", path.display())]
+    File { attempted: &'static str, path: PathBuf, cause: std::io::Error },
     /// A tool of the engine did not do its work.
     #[error("{attempted}: it ended with code {code}{}", said(complaint))]
     Tool { attempted: String, code: i64, complaint: String },
@@ -74,7 +75,7 @@ impl TransferError {
 
     fn file(attempted: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::File { attempted, path, source }
+        move |cause| Self::File { attempted, path, cause }
     }
 
     /// It would have been harm, and nothing was done.
@@ -86,7 +87,7 @@ impl TransferError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Engine(error) => error.hint.as_deref(),
-            Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            Self::File { cause, .. } if cause.kind() == std::io::ErrorKind::StorageFull => {
                 Some("free some space, or name another place with --to")
             }
             Self::Refused { hint, .. } | Self::Failed { hint, .. } => hint.as_deref(),

@@ -7,11 +7,11 @@ use crate::core::api::{DatabaseEngine, Kind, ObjectKey};
 use crate::core::backup::database::engine_of_image;
 use crate::core::desired::{DesiredMember, DesiredServer};
 use crate::core::observed::ObservedContainer;
-use crate::core::plan::selects;
 use crate::core::plan::workload::identity_of;
-use crate::core::workload::identity::NEXT;
+use crate::core::plan::{SWARM_SERVICE, selects};
+use crate::core::workload::identity::{self, NEXT};
 use crate::core::workload::{MountSource, stack};
-use crate::shell::engine::{Reader, WorkloadDetail};
+use crate::shell::engine::{EngineError, Reader, WorkloadDetail};
 use crate::shell::observe;
 
 /// A resource on one server.
@@ -49,11 +49,14 @@ impl Resource {
     ) -> Result<Self, TransferError> {
         let members: Vec<&DesiredMember> =
             server.destinations.iter().flat_map(|it| &it.members).filter(|it| it.resource == *object).collect();
-        let listed = observe::containers(reader).await?;
+        let mut listed = observe::containers(reader).await?;
+        // A Swarm keeps tasks that have ended for a while.
+        listed.retain(|it| service_of(it).is_none() || it.state.is_live());
+        let services = Services::of(reader, &listed, set).await?;
         let is_ours = |container: &ObservedContainer| match members.as_slice() {
             // Its manifest is gone; what Landfall made says whose it is.
-            [] => is_made_for(container, object, set),
-            members => members.iter().any(|member| is_of(member, container, object, set)),
+            [] => is_made_for(container, object, set) || services.made_for(container) == Some(object),
+            members => members.iter().any(|member| services.is_of(member, container, object, set)),
         };
         let (ours, others): (Vec<_>, Vec<_>) = listed.into_iter().partition(is_ours);
         let mut containers = Vec::new();
@@ -144,16 +147,14 @@ impl Resource {
 
     /// A task of a Swarm that is stopped is replaced by another one.
     pub(super) fn can_be_stopped(&self) -> Result<(), TransferError> {
-        let of_swarm = |name: &str| name == "com.docker.swarm.service.name";
-        let task = self.containers.iter().find(|it| it.container.labels.keys().any(|key| of_swarm(key)));
-        match task {
+        match self.containers.iter().find(|it| service_of(&it.container).is_some()) {
             None => Ok(()),
             Some(task) => Err(TransferError::refused(
                 format!(
                     "{} is a task of a Swarm service, which starts another one when it is stopped",
                     task.container.name
                 ),
-                "scale the service to 0 first, or copy while it runs with --live",
+                "copy while it runs: --live, or `backup.live`; or scale the service to 0 first",
             )),
         }
     }
@@ -171,14 +172,46 @@ fn is_made_for(container: &ObservedContainer, object: &ObjectKey, set: &str) -> 
     identity_of(container).is_some_and(|it| it.object == *object && it.set == set) || of_stack()
 }
 
-/// Whether a container is of the resource, which is declared as `member`.
-pub fn is_of(member: &DesiredMember, container: &ObservedContainer, object: &ObjectKey, set: &str) -> bool {
-    if member.workload.is_some() {
-        let identity = identity_of(container);
-        return identity.is_some_and(|identity| identity.object == *object && identity.set == set);
+/// The Swarm service that a container is a task of, by its name.
+fn service_of(container: &ObservedContainer) -> Option<&String> {
+    container.labels.get(SWARM_SERVICE)
+}
+
+/// What Swarm services are of: their tasks say no more than which service they belong to.
+#[derive(Debug, Default)]
+pub struct Services(BTreeMap<String, ObjectKey>);
+
+impl Services {
+    /// Asks only where there are tasks among the containers.
+    pub async fn of(
+        reader: &(impl Reader + ?Sized),
+        listed: &[ObservedContainer],
+        set: &str,
+    ) -> Result<Self, EngineError> {
+        if listed.iter().all(|it| service_of(it).is_none()) {
+            return Ok(Self::default());
+        }
+        let made = reader.services().await?.into_iter().filter_map(|service| {
+            let identity = identity::of(&service.name, &service.labels).filter(|it| it.set == set)?;
+            Some((service.name, identity.object))
+        });
+        Ok(Self(made.collect()))
     }
-    if let Some(stack) = &member.stack {
-        return container.labels.get(stack::PROJECT) == Some(&stack.project);
+
+    fn made_for(&self, container: &ObservedContainer) -> Option<&ObjectKey> {
+        self.0.get(service_of(container)?)
     }
-    selects(&member.selector, container)
+
+    /// Whether a container is of the resource, which is declared as `member`.
+    pub fn is_of(&self, member: &DesiredMember, container: &ObservedContainer, object: &ObjectKey, set: &str) -> bool {
+        if member.workload.is_some() {
+            return identity_of(container).is_some_and(|it| it.object == *object && it.set == set)
+                || self.made_for(container) == Some(object);
+        }
+        if let Some(stack) = &member.stack {
+            return container.labels.get(stack::PROJECT) == Some(&stack.project);
+        }
+        selects(&member.selector, container)
+            || service_of(container).is_some_and(|name| member.selector.swarm_services.contains(name))
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::helpers::{HELPER, labels};
+use super::helpers::{SCRATCH, labels};
 use super::part::{self, Identities};
 use super::restore::check;
 use super::script::Asker;
@@ -70,8 +70,8 @@ pub async fn verify(
             ));
         };
         watch.step(&format!("trying volume {name}"));
-        let scratch = format!("landfall-verify-{}", cuid2::create_id());
-        engine.create_volume(&scratch, &BTreeMap::from([(HELPER.to_owned(), "verify".to_owned())])).await?;
+        let scratch = format!("{SCRATCH}{}", cuid2::create_id());
+        engine.create_volume(&scratch, &labels("verify")).await?;
         let tried = async {
             let helper = Helper::make(engine, &scratch, image, true).await?;
             let read = async {

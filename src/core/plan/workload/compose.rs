@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::call::{ComposeUp, WorkloadCall};
-use super::leaving::{cause_of_leaving, is_left_alone};
+use super::call::{ComposeUp, ContainerRef, WorkloadCall};
+use super::leaving::{cause_of_leaving, held_as_moved, is_left_alone};
 use super::{Cause, Context, Difference, Draft, Group, Note, Operation, Reason, host};
 use crate::core::api::ObjectKey;
 use crate::core::desired::{DesiredDestination, DesiredEndpoint, DesiredMember};
@@ -586,14 +586,23 @@ fn down(
         }
     }
     let stack = containers.iter().map(|container| ContainerTarget::of(container)).collect();
-    let operation = Operation {
+    let operation = |call, disruptive| Operation {
         object: object.clone(),
-        call: Call::Workload(Box::new(WorkloadCall::ComposeDown { project: project.to_owned(), stack })),
+        call: Call::Workload(Box::new(call)),
         cause,
-        disruptive: containers.iter().any(|container| container.state.is_live()),
+        disruptive,
         undo: None,
     };
-    let operations = vec![operation];
+    let is_live = containers.iter().any(|container| container.state.is_live());
+    let mut operations = vec![operation(WorkloadCall::ComposeDown { project: project.to_owned(), stack }, is_live)];
+    // What has held it stopped since it was moved has nothing to hold any more.
+    let mut holders: Vec<_> = containers.iter().filter_map(|it| held_as_moved(ctx, it)).collect();
+    holders.sort_by(|one, other| one.id.cmp(&other.id));
+    holders.dedup_by(|one, other| one.id == other.id);
+    for holder in holders {
+        let container = ContainerRef::Existing(ContainerTarget::of(holder));
+        operations.push(operation(WorkloadCall::RemoveContainer { container, force: false }, false));
+    }
     groups.push(Group { object: object.clone(), operations, journal: None, completes: Vec::new(), needs: Vec::new() });
     groups
 }

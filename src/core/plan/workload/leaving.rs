@@ -269,12 +269,17 @@ fn remove(ctx: &Context<'_>, container: &ObservedContainer, identity: &Identity,
     Group { object: identity.object.clone(), operations, journal: None, completes: Vec::new(), needs: Vec::new() }
 }
 
-/// What holds it stopped because the resource was moved, and has nothing to hold after it.
+/// What holds it stopped because the resource was moved.
+pub(super) fn held_as_moved<'a>(ctx: &Context<'a>, container: &ObservedContainer) -> Option<&'a ObservedContainer> {
+    let mut containers = ctx.host.state.containers.iter();
+    containers
+        .find(|it| it.labels.contains_key(identity::MOVED_TO) && identity::holds(&it.labels, container.id.as_str()))
+}
+
+/// The same, where it has nothing to hold after it.
 fn holder<'a>(ctx: &Context<'a>, container: &ObservedContainer) -> Option<&'a ObservedContainer> {
+    let holder = held_as_moved(ctx, container)?;
     let containers = &ctx.host.state.containers;
-    let holder = containers
-        .iter()
-        .find(|it| it.labels.contains_key(identity::MOVED_TO) && identity::holds(&it.labels, container.id.as_str()))?;
     // In the order in which they are removed.
     let last = containers.iter().filter(|it| identity::holds(&holder.labels, it.id.as_str())).max_by_key(|it| &it.name);
     last.is_some_and(|last| last.id == container.id).then_some(holder)

@@ -30,8 +30,8 @@ pub enum LockError {
     /// `None`: the holder has not said who it is.
     #[error("it is {}", holder.as_ref().map_or("another process".to_owned(), ToString::to_string))]
     Held { holder: Option<Holder> },
-    #[error("locking {}: {source}", path.display())]
-    Unavailable { path: PathBuf, source: std::io::Error },
+    #[error("locking {}: {cause}", path.display())]
+    Unavailable { path: PathBuf, cause: std::io::Error },
 }
 
 /// Held until dropped.
@@ -45,7 +45,7 @@ pub struct ControllerLock {
 impl ControllerLock {
     /// Locks the set's directory, and makes it where it is missing.
     pub fn acquire(directory: &Path, holder: &Holder) -> Result<Self, LockError> {
-        let unavailable = |source| LockError::Unavailable { path: directory.to_path_buf(), source };
+        let unavailable = |cause| LockError::Unavailable { path: directory.to_path_buf(), cause };
         fs::create_dir_all(directory).map_err(unavailable)?;
         crate::shell::store::keep_private(directory);
         let opened = File::open(directory).map_err(unavailable)?;
@@ -53,7 +53,7 @@ impl ControllerLock {
         match opened.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LockError::Held { holder: read(&note) }),
-            Err(TryLockError::Error(source)) => return Err(unavailable(source)),
+            Err(TryLockError::Error(cause)) => return Err(unavailable(cause)),
         }
         // Only for people: the lock holds without it.
         if let Ok(text) = serde_json::to_string(holder) {

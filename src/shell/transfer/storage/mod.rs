@@ -97,7 +97,7 @@ fn partial(directory: &str, name: &str) -> String {
 
 /// Of a file that is not of this machine.
 fn failed(attempted: &'static str, place: String) -> impl FnOnce(String) -> TransferError {
-    move |problem| TransferError::File { attempted, path: PathBuf::from(place), source: io::Error::other(problem) }
+    move |problem| TransferError::File { attempted, path: PathBuf::from(place), cause: io::Error::other(problem) }
 }
 
 /// What is written goes on in pieces. Must not be used on a thread of the runtime.

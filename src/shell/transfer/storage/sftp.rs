@@ -68,7 +68,7 @@ impl Sftp {
 
     fn failed(&self, attempted: &'static str, path: &str) -> impl FnOnce(SftpError) -> TransferError {
         let path = PathBuf::from(format!("ssh://{}{path}", self.host));
-        move |error| TransferError::File { attempted, path, source: io::Error::other(said(&error)) }
+        move |error| TransferError::File { attempted, path, cause: io::Error::other(said(&error)) }
     }
 
     /// What is tried over a session; one that has broken is not used again.
