@@ -147,8 +147,10 @@ async fn write(args: &Migrate, place: &str, content: Content) -> Result<(), Erro
     shares.declare(servers.iter().cloned());
     let mut held = shares.held();
     let all = held.wait_for(|held| servers.iter().all(|server| held.contains_key(server)));
-    let outcome = match tokio::time::timeout(LOCKS, all).await {
-        Ok(Ok(_)) => {
+    // What is seen is locked for as long as it is looked at, and the locks could not be shown meanwhile.
+    let seen = tokio::time::timeout(LOCKS, all).await.map(|seen| seen.map(drop));
+    let outcome = match seen {
+        Ok(Ok(())) => {
             let records = EtcdRecords::new(client.clone(), &args.set.set, Some(shares.held()));
             fill(&records, &EtcdJournals::new(client, &args.set.set, shares.held()), content).await
         }

@@ -677,12 +677,13 @@ pub(super) async fn keep_alive(
                     lease.lose();
                     return;
                 }
-                // Another one may be answered still.
-                (_, Err(_)) if !under_way.is_empty() => continue,
-                (_, Err(error)) => {
+                (_, Err(error)) if under_way.is_empty() => {
                     next.set(tokio::time::sleep(pause / 4));
                     Err(error.to_string())
                 }
+                // Another one may be answered still, unless none was for as long as this one has waited.
+                (sent, Err(_)) if boot_time().saturating_sub(sent) < ttl / 3 => continue,
+                (_, Err(error)) => Err(error.to_string()),
             };
             told.send_if_modified(|before| {
                 let is_new = before.is_ok() != health.is_ok() || health.is_ok();
