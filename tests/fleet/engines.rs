@@ -77,8 +77,11 @@ impl Engine {
     /// Takes the container off its network, and tells of it.
     pub(super) fn disconnect(&self) -> Instant {
         self.attached.store(false, Ordering::SeqCst);
+        // What is older than the history is kept is dropped from it.
+        let time = jiff::Timestamp::now();
+        let nanoseconds = i64::try_from(time.as_nanosecond()).unwrap();
         let event = json!({
-            "Type": "network", "Action": "disconnect", "time": 1_790_000_100, "timeNano": 1_790_000_100_000_000_000_i64,
+            "Type": "network", "Action": "disconnect", "time": time.as_second(), "timeNano": nanoseconds,
             "Actor": { "ID": network_id(self.number), "Attributes": { "container": container_id(self.number), "name": "net-0", "type": "bridge" } },
         });
         let line = format!("{event}\n");
