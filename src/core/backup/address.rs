@@ -43,16 +43,12 @@ impl Address {
 
     /// What is below it, under that name or relative path.
     pub fn join(&self, name: &str) -> Self {
-        let below = |path: &str| match path.trim_end_matches('/') {
-            "" if path.is_empty() => name.to_owned(),
-            path => format!("{path}/{name}"),
-        };
         match self {
             Self::Directory(path) => Self::Directory(path.join(name)),
-            Self::Ssh { host, path } => Self::Ssh { host: host.clone(), path: below(path) },
+            Self::Ssh { host, path } => Self::Ssh { host: host.clone(), path: below(path, name) },
             Self::S3 { bucket, prefix, endpoint, region } => Self::S3 {
                 bucket: bucket.clone(),
-                prefix: below(prefix),
+                prefix: below(prefix, name),
                 endpoint: endpoint.clone(),
                 region: region.clone(),
             },
@@ -83,6 +79,14 @@ impl Address {
                 region: region.clone(),
             },
         })
+    }
+}
+
+/// A path within a directory of a storage. What is directly in a bucket has no directory.
+pub fn below(directory: &str, name: &str) -> String {
+    match directory.trim_end_matches('/') {
+        "" if directory.is_empty() => name.to_owned(),
+        directory => format!("{directory}/{name}"),
     }
 }
 

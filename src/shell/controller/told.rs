@@ -194,6 +194,7 @@ fn says_the_same(one: &ServerState, other: &ServerState) -> bool {
         && one.conditions == other.conditions
         && one.pending == other.pending
         && one.usage == other.usage
+        && one.failed_attempts == other.failed_attempts
 }
 
 #[cfg(test)]
@@ -289,7 +290,9 @@ mod tests {
         let finished = jiff::Timestamp::from_second(90).unwrap();
         let mut later = ServerState { pass: 8, finished, last_success: Some(finished), ..state() };
         assert!(says_the_same(&before, &later));
-        later.pending = None;
+        later.failed_attempts = [("0a1b".to_owned(), "no".to_owned())].into();
+        assert!(!says_the_same(&before, &later));
+        later = ServerState { pending: None, ..state() };
         assert!(!says_the_same(&before, &later));
     }
 }

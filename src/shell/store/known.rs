@@ -190,20 +190,23 @@ impl Known {
     }
 
     pub fn of(&self, server: &ObjectKey) -> KnownContainers {
-        let kept = self.memory().get(server).cloned();
-        if let Some(kept) = kept {
+        let mut memory = self.memory();
+        if let Some(kept) = memory.get(server).cloned() {
+            drop(memory);
             return kept.unpack().unwrap_or_default();
         }
         let loaded = self.path(server).and_then(|path| read(&path).ok()).unwrap_or_default();
-        self.memory().insert(server.clone(), Packed::new(&loaded));
+        memory.insert(server.clone(), Packed::new(&loaded));
         loaded
     }
 
     pub fn replace(&self, server: &ObjectKey, containers: KnownContainers) {
         let packed = Packed::new(&containers);
-        if self.memory().get(server) != Some(&packed) {
+        // Held until it is written: two lanes look at one server, and the file is to say what the memory says.
+        let mut memory = self.memory();
+        if memory.get(server) != Some(&packed) {
             self.save(server, &containers);
-            self.memory().insert(server.clone(), packed);
+            memory.insert(server.clone(), packed);
         }
     }
 

@@ -15,7 +15,7 @@ use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
 use super::TransferError;
-use crate::core::backup::address::Address;
+use crate::core::backup::address::{Address, below};
 use crate::shell::engine::Chunks;
 
 /// What is not complete ends in this, and begins with a dot, where a directory can be renamed.
@@ -75,13 +75,6 @@ pub(super) fn path(address: &Address) -> String {
         Address::Directory(path) => path.to_string_lossy().into_owned(),
         Address::Ssh { path, .. } => path.clone(),
         Address::S3 { prefix, .. } => prefix.clone(),
-    }
-}
-
-fn below(directory: &str, name: &str) -> String {
-    match directory.trim_end_matches('/') {
-        "" if directory.is_empty() => name.to_owned(),
-        directory => format!("{directory}/{name}"),
     }
 }
 
