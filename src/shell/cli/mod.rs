@@ -262,31 +262,13 @@ fn suggest(error: &mut clap::Error) {
 fn hide_password(error: &mut clap::Error) {
     use clap::error::{ContextKind, ContextValue};
     let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return };
-    if let Some(masked) = without_password(value) {
-        error.insert(ContextKind::InvalidValue, ContextValue::String(masked));
-    }
-}
-
-/// An address with `***` in place of its password; `None` where it has none.
-fn without_password(address: &str) -> Option<String> {
-    let (scheme, rest) = address.split_once("://")?;
-    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-    let (user, host) = authority.rsplit_once('@')?;
-    let (name, _) = user.split_once(':')?;
-    Some(format!("{scheme}://{name}:***@{host}{path}"))
+    let shown = crate::core::manifest::mask::urls(value);
+    error.insert(ContextKind::InvalidValue, ContextValue::String(shown));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_is_shown_without_its_password() {
-        let shown = |address| without_password(address);
-        assert_eq!(shown("ssh://u:se:cr@t@host:22/a@b:c").as_deref(), Some("ssh://u:***@host:22/a@b:c"));
-        assert_eq!(shown("etcd://u:secret@one").as_deref(), Some("etcd://u:***@one"));
-        assert_eq!(["ssh://u@host/x:y@z", "s3://bucket/a:b@c", "plain"].map(shown), [None, None, None]);
-    }
 
     #[test]
     fn the_definition_of_the_command_line_is_consistent() {
