@@ -109,8 +109,10 @@ fn links_within_the_documentation_lead_somewhere() {
     let mut dead = String::new();
     for page in pages() {
         let text = read(page.to_str().unwrap());
-        for link in text.split("](").skip(1) {
-            let target = link.split(')').next().unwrap();
+        let pictures = ["<img ", "<source "].into_iter().flat_map(|tag| text.split(tag).skip(1));
+        let pictures = pictures.filter_map(|tag| tag.split_once("src")?.1.split('"').nth(1));
+        let links = text.split("](").skip(1).map(|link| link.split(')').next().unwrap());
+        for target in links.chain(pictures) {
             if target.contains("://") || target.contains(' ') {
                 continue;
             }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use sha2::{Digest, Sha256};
 
 use crate::core::api::{
     ContainerSelector, DeletionPolicy, DestinationType, Membership, ObjectKey, ProxyType, Replacement, ServerRole,
@@ -108,6 +109,19 @@ pub struct DesiredServer {
     pub reserved: Vec<IpNet>,
     /// In the order of their keys.
     pub destinations: Vec<DesiredDestination>,
+}
+
+impl DesiredServer {
+    /// Stands for which objects are declared on it. Where the server is, and what else manifests say of the objects, is no part of it: each
+    /// controller may have a way to the server of its own.
+    pub fn declares(&self) -> String {
+        let mut hasher = Sha256::new();
+        for destination in &self.destinations {
+            hasher.update(format!("{}\n", destination.key));
+            destination.members.iter().for_each(|member| hasher.update(format!("  {}\n", member.resource)));
+        }
+        hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// Where a Docker Engine listens and what it takes to get in.

@@ -23,7 +23,15 @@ impl World {
     }
 
     pub(crate) fn write(&self, name: &str, content: &str) {
-        std::fs::write(self.path().join(name), content).unwrap();
+        // At once: a controller that watches the directory reads the former content or this, and never the half of it.
+        let path = self.path().join(name);
+        let path = path.canonicalize().unwrap_or(path);
+        let beside = self.path().join(".written");
+        std::fs::write(&beside, content).unwrap();
+        if let Ok(before) = std::fs::metadata(&path) {
+            std::fs::set_permissions(&beside, before.permissions()).unwrap();
+        }
+        std::fs::rename(beside, path).unwrap();
     }
 
     pub(crate) fn run(&self, arguments: &str) -> Ran {

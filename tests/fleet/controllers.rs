@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -262,21 +262,26 @@ fn servers_are_shared_out_each_is_kept_by_one_and_those_of_one_that_dies_are_tak
     for engine in &fleet.engines {
         healed(engine);
     }
+    // What happened is one history, wherever it is asked for. It is written after the repair: who is killed at once leaves it out.
+    let recorded = |fleet: &Fleet, passes: usize| {
+        wait_for("everything is on record", || {
+            let ran = landfall(fleet.directory.path(), ["history", "-o", "json", "--store", &fleet.etcd.url()]);
+            (ran.expect(0).json()["items"].as_array().unwrap().len() >= passes).then_some(())
+        });
+    };
+    recorded(&fleet, 20);
     let held = fleet.held_by(0);
     assert!(!held.is_empty());
     fleet.kill(0);
-    let began = Instant::now();
     for server in &held {
         fleet.engines[*server].disconnect();
     }
-    wait_for("another one repairs", || held.iter().all(|it| fleet.engines[*it].is_attached()).then_some(()));
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
-    assert!(fleet.verdict().is_empty(), "{:#?}", fleet.verdict());
-    // What happened is one history, wherever it is asked for.
-    wait_for("everything is on record", || {
-        let ran = landfall(fleet.directory.path(), ["history", "-o", "json", "--store", &fleet.etcd.url()]).expect(0);
-        (ran.json()["items"].as_array().unwrap().len() >= 20 + held.len()).then_some(())
+    // How long that takes is measured by the test above.
+    wait_for_at_most(Duration::from_secs(60), "another one repairs", || {
+        held.iter().all(|it| fleet.engines[*it].is_attached()).then_some(())
     });
+    assert!(fleet.verdict().is_empty(), "{:#?}", fleet.verdict());
+    recorded(&fleet, 20 + held.len());
 }
 
 #[test]

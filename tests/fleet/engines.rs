@@ -30,6 +30,13 @@ pub(super) struct Call {
     path: String,
 }
 
+impl Call {
+    /// Of a network.
+    pub(super) fn is_removal(&self) -> bool {
+        self.path.starts_with("/networks/") && !self.path.ends_with("connect")
+    }
+}
+
 pub(super) struct Engine {
     number: usize,
     attached: AtomicBool,

@@ -13,6 +13,7 @@ use super::controllers::{Fleet, healed};
 use super::store::{PATIENCE, TTL, holds, join, join_for, server};
 use crate::cli::run::landfall;
 use crate::support::etcd::{Etcd, Setup};
+use crate::support::relay::Relay;
 use crate::support::{wait_for, wait_for_at_most};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,6 +201,54 @@ fn a_clock_that_jumps_moves_no_lock_and_stops_no_repair() {
         assert_eq!([fleet.held_by(0), fleet.held_by(1)], held, "after a jump by {seconds} s");
     }
     assert!(fleet.verdict().is_empty(), "{:#?}", fleet.verdict());
+}
+
+/// A client of an etcd that is as slow as the relay.
+fn behind(etcd: &Etcd) -> (Relay, Client) {
+    let relay = Relay::start_here((std::net::Ipv4Addr::LOCALHOST, etcd.ports()[0]));
+    let (host, port) = relay.address();
+    let address = EtcdAddress::parse(&format!("etcd://{host}:{port}/landfall"), TlsFiles::default(), None);
+    (relay, Client::new(address.unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_is_held_without_a_gap_while_keepalives_take_as_long_as_they_may() {
+    let etcd = Etcd::start(1);
+    let (relay, client) = behind(&etcd);
+    let ttl = Duration::from_secs(6);
+    let one = join_for(&client, ttl);
+    one.declare([server("edge-1")]);
+    let fence = holds(&one, &["edge-1"]).await[&server("edge-1")].fence.clone();
+    // Each way. A keepalive is waited for for half of the time to live.
+    relay.delay(Duration::from_millis(1250));
+    let until = Instant::now() + ttl * 3;
+    while Instant::now() < until {
+        assert!(fence.is_open(), "{:?} before the end", until - Instant::now());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_an_etcd_that_is_too_slow_for_locks_none_are_taken_and_lost_again_and_that_is_said() {
+    let etcd = Etcd::start(1);
+    let (relay, client) = behind(&etcd);
+    // Longer than a keepalive may take, and not as long as any other request may.
+    relay.delay(Duration::from_millis(950));
+    let one = join_for(&client, TTL);
+    one.declare([server("edge-1")]);
+    let direct = etcd.client();
+    let until = Instant::now() + TTL * 4;
+    while Instant::now() < until {
+        let (members, _) = direct.list(&format!("{}live/", direct.base("test"))).await.unwrap();
+        assert!(members.is_empty(), "{members:?}");
+        assert!(one.held().borrow().is_empty());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let trouble = one.fleet().borrow().trouble.clone().expect("it is said").0;
+    assert!(trouble.contains("--store-ttl"), "{trouble}");
+    relay.delay(Duration::ZERO);
+    holds(&one, &["edge-1"]).await;
+    assert_eq!(one.fleet().borrow().trouble, None);
 }
 
 #[test]

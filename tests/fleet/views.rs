@@ -93,6 +93,70 @@ fn what_waits_for_an_approval_at_one_controller_is_listed_and_approved_at_anothe
     assert!(fleet.verdict().is_empty(), "{:#?}", fleet.verdict());
 }
 
+/// What etcd has of approvals.
+fn approvals(fleet: &Fleet) -> Vec<String> {
+    let output = fleet.etcd.ctl_output(&["get", "--prefix", "landfall/default/live/approvals/", "--keys-only"]);
+    let keys = String::from_utf8(output.stdout).unwrap();
+    keys.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// A network of one server, held by the first controller, waits to be removed, and that is approved at the second one while the first one does not
+/// reach the server.
+fn approved_and_not_used(fleet: &Fleet) -> usize {
+    fleet.settled();
+    let server = fleet.held_by(0)[0];
+    fleet.engines[server].leave_a_network();
+    client::over_socket(&fleet.socket(1), "POST /api/v1/reconcile").expect(202);
+    wait_for("it is listed", || (!list(fleet, 1, "/api/v1/pending").is_empty()).then_some(()));
+    fleet.engines[server].cut(0, true);
+    landfall(fleet.directory.path(), ["approve", "--yes", "--state", "state-1"]).expect(0);
+    wait_for("it is in etcd", || (approvals(fleet).len() == 1).then_some(()));
+    server
+}
+
+#[test]
+fn what_was_approved_is_done_once_by_whoever_has_the_server_when_all_who_heard_of_it_are_dead() {
+    let mut fleet = Fleet::start(14, 2, 1);
+    let server = approved_and_not_used(&fleet);
+    fleet.kill(0);
+    fleet.kill(1);
+    let engine = std::sync::Arc::clone(&fleet.engines[server]);
+    assert!(engine.has_left_network());
+    fleet.run(1);
+    wait_for("it is removed", || (!engine.has_left_network()).then_some(()));
+    client::over_socket(&fleet.socket(1), "POST /api/v1/reconcile").expect(202);
+    wait_for("it is used up", || approvals(&fleet).is_empty().then_some(()));
+    // The same once more is asked for once more.
+    engine.leave_a_network();
+    client::over_socket(&fleet.socket(1), "POST /api/v1/reconcile").expect(202);
+    wait_for("it is listed", || (!list(&fleet, 1, "/api/v1/pending").is_empty()).then_some(()));
+    healed(&engine);
+    assert!(engine.has_left_network());
+    assert_eq!(engine.calls().iter().filter(|it| it.is_removal()).count(), 1, "{:#?}", engine.calls());
+    assert!(fleet.verdict().is_empty(), "{:#?}", fleet.verdict());
+}
+
+#[test]
+fn an_approval_ends_when_the_manifests_declare_something_else_before_it_is_used() {
+    let fleet = Fleet::start(14, 2, 1);
+    let server = approved_and_not_used(&fleet);
+    for number in 0..2 {
+        let declared = format!(
+            "apiVersion: landfall/v1\nkind: Destination\nmetadata: {{ name: another }}\n\
+             spec: {{ server: edge-{server}, adopt: true, network: {{ name: another-net }} }}\n"
+        );
+        std::fs::write(fleet.directory.path().join(format!("manifests-{number}/another.yaml")), declared).unwrap();
+    }
+    wait_for("it is not in etcd any more", || approvals(&fleet).is_empty().then_some(()));
+    let engine = &fleet.engines[server];
+    engine.cut(0, false);
+    healed(engine);
+    healed(engine);
+    assert!(engine.has_left_network());
+    assert_eq!(list(&fleet, 1, "/api/v1/pending").len(), 1);
+    assert!(fleet.verdict().is_empty(), "{:#?}", fleet.verdict());
+}
+
 #[test]
 fn what_is_suspended_at_one_controller_stays_so_with_whoever_has_the_server_afterwards() {
     let mut fleet = Fleet::start(14, 2, 1);

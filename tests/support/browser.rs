@@ -133,7 +133,12 @@ impl Browser {
     pub fn screenshot(&self) -> Vec<u8> {
         let height = self.run("return document.documentElement.scrollHeight").as_u64().unwrap_or(800);
         let width = self.run("return window.innerWidth").as_u64().unwrap_or(1280);
-        self.resize(u32::try_from(width).unwrap(), u32::try_from(height + 160).unwrap());
+        self.shot(u32::try_from(width).unwrap(), u32::try_from(height + 160).unwrap())
+    }
+
+    /// What is to be seen of it in a window of that size.
+    pub fn shot(&self, width: u32, height: u32) -> Vec<u8> {
+        self.resize(width, height);
         let picture = self.of_session("GET", "/screenshot", &Value::Null);
         base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap()).unwrap()
     }

@@ -128,8 +128,11 @@ fn a_backup_that_failed_needs_attention_until_the_next_one() {
 fn keep(browser: &Browser, name: &str) {
     let mut directories: Vec<std::path::PathBuf> =
         std::env::var_os("SCREENSHOTS").into_iter().map(Into::into).collect();
-    if std::env::var_os("UPDATE_DOCS").is_some() && matches!(name, "page-light" | "page-dark") {
-        directories.push(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images"));
+    if let ("page-light" | "page-dark", Some(_)) = (name, std::env::var_os("UPDATE_DOCS")) {
+        let images = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
+        // The readme shows what one sees first.
+        std::fs::write(images.join(format!("{name}-top.png")), browser.shot(1280, 1400)).unwrap();
+        directories.push(images);
     }
     for directory in directories {
         std::fs::write(directory.join(format!("{name}.png")), browser.screenshot()).unwrap();
@@ -201,6 +204,7 @@ pub(super) fn waiting(served: &Served, names: &[&str]) {
             network_id: NetworkId::try_from("4f".repeat(32)).unwrap(),
         };
         state.pending = (!names.is_empty()).then(|| Withheld {
+            declared: String::new(),
             fingerprint: format!("0a1b2c3d4e5f{:04x}", names.len()),
             deletions: names.iter().map(deletion).collect(),
             disconnections: Vec::new(),

@@ -162,6 +162,24 @@ impl Graph {
         }
         self.servers.retain(|server| takes(&server.key) || !server.destinations.is_empty());
     }
+
+    /// Leaves these servers, and what is on them.
+    pub fn narrow_to(&mut self, servers: &BTreeSet<ObjectKey>) {
+        self.servers.retain(|server| servers.contains(&server.key));
+        let drawn: BTreeSet<&ObjectKey> =
+            self.servers.iter().flat_map(|server| &server.destinations).map(|destination| &destination.key).collect();
+        self.members.retain_mut(|member| {
+            member.additional.retain(|destination| drawn.contains(destination));
+            match drawn.contains(&member.destination) {
+                true => true,
+                false if member.additional.is_empty() => false,
+                false => {
+                    member.destination = member.additional.remove(0);
+                    true
+                }
+            }
+        });
+    }
 }
 
 impl Graph {

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::workload::call::WorkloadCall;
 use crate::core::api::{DestinationType, ObjectKey};
+#[cfg(doc)]
+use crate::core::desired::DesiredServer;
 use crate::core::observed::{
-    ContainerId, EndpointSettings, NetworkId, ObservedContainer, ObservedNetwork, ObservedService, ObservedSubnet,
-    ServiceAttachment, ServiceId,
+    ContainerId, EndpointSettings, NetworkId, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService,
+    ObservedState, ObservedSubnet, ServiceAttachment, ServiceId,
 };
 
 /// What to do on all servers, in a stable order.
@@ -57,6 +59,9 @@ pub struct ServerPlan {
 pub struct Withheld {
     /// Stands for exactly this list on this server: who agrees to it agrees to nothing else.
     pub fingerprint: String,
+    /// What is declared on the server meanwhile, as [`DesiredServer::declares`] has it: who agrees does so for that.
+    #[serde(default)]
+    pub declared: String,
     pub deletions: Vec<WithheldDeletion>,
     /// Of endpoints that Landfall made for what the manifests no longer have, those on networks that would be removed included.
     pub disconnections: Vec<WithheldDisconnection>,
@@ -116,6 +121,26 @@ impl Withheld {
         other.deletions.iter().all(|it| self.deletions.contains(it))
             && other.disconnections.iter().all(|it| self.disconnections.contains(it))
             && other.removals.iter().all(|it| self.removals.contains(it))
+    }
+
+    /// Whether anything of it is there to be removed or disconnected.
+    pub fn is_left_on(&self, state: &ObservedState) -> bool {
+        let on = |network: &NetworkId, name: &str, endpoint: &ObservedEndpoint| match &endpoint.network_id {
+            Some(id) => id == network,
+            None => endpoint.network_name == name,
+        };
+        let is_connected = |it: &WithheldDisconnection| {
+            let mut containers = state.containers.iter().filter(|container| container.id.as_str() == it.id);
+            let mut services = state.services.iter().filter(|service| service.id.as_str() == it.id);
+            containers.any(|container| container.endpoints.iter().any(|end| on(&it.network_id, &it.network, end)))
+                || services.any(|service| service.networks.iter().any(|end| end.is(&it.network_id, &it.network)))
+        };
+        self.deletions.iter().any(|it| state.networks.iter().any(|network| network.id == it.network_id))
+            || self.removals.iter().any(|it| {
+                state.containers.iter().any(|container| container.id.as_str() == it.id)
+                    || state.services.iter().any(|service| service.id.as_str() == it.id)
+            })
+            || self.disconnections.iter().any(is_connected)
     }
 
     pub fn counts(&self) -> WithheldCounts {

@@ -288,7 +288,7 @@ fn list(
     }
     let digits = hasher.finalize();
     let fingerprint = digits.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Withheld { fingerprint, deletions, disconnections, removals: retired }
+    Withheld { fingerprint, declared: ctx.server.declares(), deletions, disconnections, removals: retired }
 }
 
 /// Networks that the set verifiably owns and no declared destination of this server uses.

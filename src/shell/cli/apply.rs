@@ -102,6 +102,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, request.prune);
     }
+    args.scope.narrow(&mut desired, &manifests)?;
     let kept = servers::kept(&args.state)?;
     let pass = servers::pass(&desired, &request, &kept, &args.servers);
     if args.dry_run {

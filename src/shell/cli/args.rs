@@ -1,10 +1,13 @@
 //! Options that several commands share.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::output::style::styled;
+use super::target::Target;
 use super::{Context, Error};
+use crate::core::api::{Kind, ObjectKey};
 use crate::core::desired::DesiredState;
 use crate::core::manifest::{self, Diagnostic, Manifests};
 use crate::core::scope::{Scope, Selection};
@@ -100,6 +103,11 @@ pub(super) fn wrong(problems: &[Diagnostic], consequence: &str) -> Error {
     Error::new(format!("{count} in the manifests{consequence}")).details(details.join("\n\n"))
 }
 
+/// For another command's line.
+pub(super) fn text(path: &Path) -> Result<&str, Error> {
+    path.to_str().ok_or_else(|| Error::new(format!("{} is not valid UTF-8", path.display())))
+}
+
 /// Which of the declared objects a command is about.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ScopeArgs {
@@ -112,9 +120,29 @@ pub(crate) struct ScopeArgs {
     /// Only objects with these labels, as for kubectl: `app=web,tier!=db,env in (a, b),!legacy`
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     pub(crate) selector: Option<Selector>,
+    /// Only what is on this server; several with commas between
+    #[arg(long, value_name = "SERVER", value_delimiter = ',', add = clap_complete::ArgValueCompleter::new(super::completion::complete_servers))]
+    pub(crate) server: Vec<String>,
 }
 
 impl ScopeArgs {
+    /// The servers that are named, each of which is declared; `None` where none is, and all are meant.
+    pub(super) fn servers(&self, manifests: &Manifests) -> Result<Option<BTreeSet<ObjectKey>>, Error> {
+        let target = Target { kind: Kind::Server, names: Vec::new() };
+        // The namespace is that of the objects.
+        let servers = self.server.iter().map(|name| target.require(name, None, manifests));
+        let servers: BTreeSet<ObjectKey> = servers.collect::<Result<_, _>>()?;
+        Ok((!servers.is_empty()).then_some(servers))
+    }
+
+    /// What is to be looked at, and changed, on those servers alone. The others are known of still.
+    pub(super) fn narrow(&self, desired: &mut DesiredState, manifests: &Manifests) -> Result<(), Error> {
+        if let Some(servers) = self.servers(manifests)? {
+            desired.narrow(|key, _| servers.contains(key));
+        }
+        Ok(())
+    }
+
     /// Which of the declared objects are meant; `None` means all. A scope that means none is most likely a slip of the pen, and said.
     pub(super) fn select(&self, manifests: &Manifests, context: &Context) -> Option<Selection> {
         let selection = self.scope().select(manifests.objects().map(|located| &located.object));

@@ -89,6 +89,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, request.prune);
     }
+    args.scope.narrow(&mut desired, &manifests)?;
     let prunes = !request.prune && args.scope.selector.is_none();
     let mut found =
         Found { pruning: prunes.then(|| Pruning::new(args, context, &request)).transpose()?, ..Found::of(&desired) };

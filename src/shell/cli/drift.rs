@@ -78,6 +78,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, false);
     }
+    args.scope.narrow(&mut desired, &manifests)?;
     let kept = servers::kept(&args.state)?;
     let failed_attempts = context.block_on(client::failed_attempts(&args.state, &args.set))?;
     let request = Request { failed_attempts, ..Request::default() };

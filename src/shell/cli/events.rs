@@ -1,7 +1,5 @@
 //! `events`
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::args::{SetArgs, StateArgs};
@@ -68,8 +66,6 @@ enum Format {
     Yaml,
 }
 
-/// Between two looks at the store. It is read only if it has changed.
-const LOOK: Duration = Duration::from_millis(300);
 const ALL: usize = usize::MAX;
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
@@ -100,14 +96,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             return Ok(Exit::Done);
         }
         headings &= found.is_empty();
-        loop {
-            std::thread::sleep(LOOK);
-            let changed = context.block_on(store.revision())?;
-            if changed != seen {
-                seen = changed;
-                break;
-            }
-        }
+        seen = record::changed(context, store.as_ref(), seen)?;
         found = wanted.read(context, store.as_ref(), &mut latest)?;
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::args::{self, ScopeArgs, ServerArgs, SetArgs, StateArgs};
-use super::completion::{complete_kinds, complete_names, complete_servers};
+use super::completion::{complete_kinds, complete_names};
 use super::follow::{FOR_EVER, Follower};
 use super::jsonpath::{Columns, SortBy, Template};
 use super::output::style::{BAD, GOOD, UNCERTAIN};
@@ -46,9 +46,6 @@ pub(super) struct Args {
     source: SourceArgs,
     #[command(flatten)]
     pub(super) scope: ScopeArgs,
-    /// Only what is on this server; several with commas between
-    #[arg(long, value_name = "SERVER", value_delimiter = ',', add = ArgValueCompleter::new(complete_servers))]
-    pub(super) server: Vec<String>,
     /// Save the complete observation of one server, for `diff --observed`; needs `-o json`
     #[arg(long)]
     pub(super) observed: bool,
@@ -406,10 +403,7 @@ fn chosen(args: &Args, context: &Context, manifests: &Manifests, kinds: &[Target
         unknown.iter().for_each(|unknown| context.error(unknown));
         return Err(last);
     }
-    if !args.server.is_empty() {
-        let target = Target { kind: Kind::Server, names: Vec::new() };
-        let required = args.server.iter().map(|name| target.require(name, None, manifests));
-        let servers = required.collect::<Result<BTreeSet<_>, _>>()?;
+    if let Some(servers) = args.scope.servers(manifests)? {
         let desired = args::desired(manifests, &args.set.set);
         let servers: Vec<_> = servers.iter().filter_map(|server| desired.servers.get(server)).collect();
         keys.retain(|key| servers.iter().any(|server| *key == server.key || server.has(key)));

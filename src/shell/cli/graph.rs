@@ -47,6 +47,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let mut graph = Graph::new(manifests.objects().map(|located| &located.object));
     let scope = args.scope.scope();
     graph.narrow(|key| manifests.get(key).is_some_and(|located| scope.takes(&located.object)));
+    if let Some(servers) = args.scope.servers(&manifests)? {
+        graph.narrow_to(&servers);
+    }
     let mut exit = Exit::Done;
     let mut shapes = Vec::new();
     if args.observed {

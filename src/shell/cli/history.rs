@@ -3,15 +3,21 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use clap_complete::ArgValueCompleter;
 use jiff::Timestamp;
 
 use super::args::{SetArgs, StateArgs};
+use super::completion::complete_servers;
 use super::output::style::BOLD;
 use super::output::{Cell, DataFormat, Table};
 use super::seen::age;
 use super::shared::StoreArgs;
 use super::{Context, Error, Exit, record};
+use crate::shell::store::Records;
 use crate::shell::store::records::PassRecord;
+
+/// Passes that are read at once to find those that are new.
+const AT_ONCE: usize = 100;
 
 /// Shows the passes that did something, the latest last; with PASS, everything that one did
 ///
@@ -22,9 +28,12 @@ pub(super) struct Args {
     /// Number of a pass
     #[arg(value_name = "PASS")]
     pass: Option<u64>,
-    /// Only passes over this server
-    #[arg(long, value_name = "SERVER")]
-    server: Option<String>,
+    /// Only passes over this server; several with commas between
+    #[arg(long, value_name = "SERVER", value_delimiter = ',', add = ArgValueCompleter::new(complete_servers))]
+    server: Vec<String>,
+    /// Go on with what is done from now on, until interrupted
+    #[arg(short, long, conflicts_with = "pass")]
+    watch: bool,
     /// Only the latest ones, this many
     #[arg(long, value_name = "COUNT", conflicts_with = "pass")]
     limit: Option<usize>,
@@ -37,7 +46,7 @@ pub(super) struct Args {
     state: StateArgs,
     #[command(flatten)]
     store: StoreArgs,
-    /// Output format
+    /// Output format; with `--watch`, one document for each pass
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }
@@ -63,12 +72,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         }
         return Ok(Exit::Done);
     }
-    let mut passes = context.block_on(store.passes(usize::MAX))?.map_err(unreadable)?;
-    if let Some(server) = &args.server {
-        passes.retain(|pass| pass.server.name == *server || pass.server.path() == *server);
+    let mut latest = 0;
+    let passes = read(args, context, store.as_ref(), &mut latest)?;
+    if args.watch {
+        return watch(args, context, store.as_ref(), passes, latest);
     }
-    passes.truncate(args.limit.unwrap_or(usize::MAX));
-    passes.reverse();
     match data_format(args) {
         Some(format) => {
             let list =
@@ -86,6 +94,55 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         context.say("No passes found.");
     }
     Ok(Exit::Done)
+}
+
+/// Those after `latest`, which moves on; the oldest first.
+fn read(args: &Args, context: &Context, store: &dyn Records, latest: &mut u64) -> Result<Vec<PassRecord>, Error> {
+    let passes = |most| context.block_on(store.passes(most))?.map_err(|error| record::unreadable(&error));
+    let mut found = passes(if *latest == 0 { usize::MAX } else { AT_ONCE })?;
+    // More have come than were asked for.
+    if *latest > 0 && found.last().is_some_and(|oldest| oldest.pass > *latest + 1) {
+        found = passes(usize::MAX)?;
+    }
+    found.retain(|pass| pass.pass > *latest);
+    *latest = found.first().map_or(*latest, |newest| newest.pass);
+    let is_on = |pass: &PassRecord, server: &String| pass.server.name == *server || pass.server.path() == *server;
+    found.retain(|pass| args.server.is_empty() || args.server.iter().any(|server| is_on(pass, server)));
+    found.truncate(args.limit.unwrap_or(usize::MAX));
+    found.reverse();
+    Ok(found)
+}
+
+/// What there is, and then what comes.
+fn watch(
+    args: &Args,
+    context: &Context,
+    store: &dyn Records,
+    mut passes: Vec<PassRecord>,
+    mut latest: u64,
+) -> Result<Exit, Error> {
+    let mut headings = !args.no_headers;
+    let mut seen = None;
+    loop {
+        let read_on = match data_format(args) {
+            _ if passes.is_empty() => true,
+            Some(format) => {
+                let mut shown = passes.iter().map(|pass| context.print_data_while_read(format, pass));
+                shown.try_fold(true, |all, read| read.map(|read| all && read))?
+            }
+            None => {
+                let table = table(&passes);
+                let table = if headings { table } else { table.without_headings() };
+                headings = false;
+                context.print_while_read(&table.render(context.width()))?
+            }
+        };
+        if !read_on {
+            return Ok(Exit::Done);
+        }
+        seen = record::changed(context, store, seen)?;
+        passes = read(args, context, store, &mut latest)?;
+    }
 }
 
 fn data_format(args: &Args) -> Option<DataFormat> {

@@ -3,7 +3,6 @@
 //! Each tool is its command: arguments become a command line that [`ReadOnly`] parses, and what the command prints is the answer. There is
 //! no way from here to a command that changes something, for [`ReadOnly`] has none.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Parser;
@@ -19,7 +18,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::args::{ManifestArgs, ServerArgs, SetArgs, StateArgs};
+use super::args::{ServerArgs, SetArgs, StateArgs, text};
+use super::repository::SourceArgs;
 use super::{Context, Error, Exit, describe, diff, doctor, drift, explain, get};
 
 /// Tools that run at the same time; each looks at servers.
@@ -38,7 +38,7 @@ const LONGEST: usize = 1024;
     {\"mcpServers\": {\"landfall\": {\"command\": \"landfall\", \"args\": [\"mcp\", \"-f\", \"/srv/manifests\"]}}}")]
 pub(super) struct Args {
     #[command(flatten)]
-    manifests: ManifestArgs,
+    source: SourceArgs,
     #[command(flatten)]
     set: SetArgs,
     #[command(flatten)]
@@ -48,11 +48,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let paths = args.manifests.paths();
-    if paths.iter().any(|path| path.as_os_str() == "-") {
+    if args.source.manifests.paths().iter().any(|path| path.as_os_str() == "-") {
         return Err(Error::new("standard input is for the protocol").hint("name a file or a directory with -f"));
     }
-    let tools = Tools { shared: Arc::new(Shared::new(args, paths)?), turns: Arc::new(Semaphore::new(AT_ONCE)) };
+    let tools = Tools { shared: Arc::new(Shared::new(args)?), turns: Arc::new(Semaphore::new(AT_ONCE)) };
     context.block_on(async {
         let failed =
             |error: &dyn std::error::Error| Error::new("the client does not speak the protocol").caused_by(error);
@@ -96,20 +95,16 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(args: &Args, paths: Vec<PathBuf>) -> Result<Self, Error> {
-        let text = |path: PathBuf| {
-            path.into_os_string().into_string().map_err(|path| Error::new(format!("{path:?} is not valid UTF-8")))
-        };
-        let manifests = paths.into_iter().map(|path| Ok(format!("--filename={}", text(path)?)));
+    fn new(args: &Args) -> Result<Self, Error> {
         Ok(Self {
-            manifests: manifests.collect::<Result<_, Error>>()?,
+            manifests: args.source.flags()?,
             set: vec![format!("--set={}", args.set.set)],
             servers: vec![
                 format!("--timeout={}ms", args.servers.timeout.as_millis()),
                 format!("--concurrency={}", args.servers.concurrency),
             ],
             state: match &args.state.state {
-                Some(path) => vec![format!("--state={}", text(path.clone())?)],
+                Some(path) => vec![format!("--state={}", text(path)?)],
                 None => Vec::new(),
             },
         })

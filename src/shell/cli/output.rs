@@ -193,6 +193,15 @@ impl Context {
         }
     }
 
+    /// Between two looks that each show everything: a terminal is cleared, anything else gets an empty line. False when the reader went away.
+    pub(crate) fn look_again(&self) -> Result<bool, Error> {
+        if self.captured.is_some() || !io::stdout().is_terminal() {
+            return self.print_while_read("\n");
+        }
+        let mut stdout = io::stdout().lock();
+        Ok(stdout.write_all(b"\x1b[H\x1b[2J").and_then(|()| stdout.flush()).is_ok())
+    }
+
     /// Writes one value to standard output as JSON, indented, or as YAML.
     pub(crate) fn print_data(&self, format: DataFormat, value: &impl Serialize) -> Result<(), Error> {
         self.print(&rendered(format, value)?)

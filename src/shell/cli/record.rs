@@ -26,6 +26,9 @@ use crate::shell::store::records::{
 };
 use crate::shell::store::{Records, StoreError, set_directory, state_directory};
 
+/// Between two looks at the store. It is read only if it has changed.
+const LOOK: Duration = Duration::from_millis(300);
+
 /// Where the set's record, lock and socket are.
 pub(super) fn directory(state: &StateArgs, set: &SetArgs) -> Result<PathBuf, Error> {
     let state = state_directory(state.state.as_deref())
@@ -185,6 +188,17 @@ fn made(report: &Report) -> impl Iterator<Item = (&ObjectKey, DestinationType)> 
         }
         _ => None,
     })
+}
+
+/// Waits until there is something to read that was not there when it was at `seen`; returns where it is now.
+pub(super) fn changed(context: &Context, store: &dyn Records, seen: Option<u64>) -> Result<Option<u64>, Error> {
+    loop {
+        std::thread::sleep(LOOK);
+        let now = context.block_on(store.revision())?;
+        if now != seen {
+            return Ok(now);
+        }
+    }
 }
 
 /// What only the controller that keeps the set knows: what it finds undone again and again, and what waits for an approval; by object and by the

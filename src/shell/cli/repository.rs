@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::args::{self, ManifestArgs, SetArgs, StateArgs};
 use super::client::{self, Controller};
 use super::{Context, Error, record};
-use crate::core::manifest::{Manifests, Source};
+use crate::core::manifest::{Diagnostic, Manifests, Source};
 use crate::shell::git::{self, Address, GitError, Named, Repository, Signatures, Wanted};
 use crate::shell::sources;
 use crate::shell::store::state_directory;
@@ -33,6 +33,9 @@ pub(super) struct GitArgs {
     allowed_signers: Option<PathBuf>,
 }
 
+/// Manifests, or what is wrong with them.
+type Read = Result<Manifests, Vec<Diagnostic>>;
+
 /// Manifests, and the revision that they are from.
 pub(super) struct Loaded {
     pub(super) manifests: Manifests,
@@ -54,6 +57,14 @@ impl SourceArgs {
     /// From the repository if one is given, else from files; where there are none, those that the controller of the set keeps.
     pub(super) fn load(&self, state: &StateArgs, set: &SetArgs, context: &Context) -> Result<Loaded, Error> {
         self.git.load_or_ask(&self.manifests, state, set, context)
+    }
+
+    /// As they are given on the command line, for a command that another one runs.
+    pub(super) fn flags(&self) -> Result<Vec<String>, Error> {
+        if self.git.git.is_some() || self.manifests.is_absent() {
+            return self.git.flags();
+        }
+        self.manifests.paths().iter().map(|path| Ok(format!("--filename={}", args::text(path)?))).collect()
     }
 }
 
@@ -98,6 +109,13 @@ impl GitArgs {
 
     /// From the repository if one is given.
     fn fetch(&self, state: &StateArgs, context: &Context) -> Result<Option<Loaded>, Error> {
+        let Some((read, revision)) = self.read(state, context)? else { return Ok(None) };
+        let manifests = read.map_err(|problems| args::invalid(&problems))?;
+        Ok(Some(Loaded { manifests, revision: Some(revision), kept: false }))
+    }
+
+    /// From the repository if one is given, with the revision; what is wrong is the caller's data.
+    pub(super) fn read(&self, state: &StateArgs, context: &Context) -> Result<Option<(Read, String)>, Error> {
         let Some(wanted) = self.wanted(false)? else { return Ok(None) };
         let mut repository = Repository::new(&directory(state)?, wanted);
         // Whoever asks for this once wants what is there now: an older revision would be a surprise.
@@ -105,12 +123,27 @@ impl GitArgs {
         tracing::info!(revision = checkout.revision, "fetched");
         let checkout = Arc::new(checkout);
         let (read, problems) = checkout.read();
-        let manifests =
-            sources::validate(&[checkout.name()], &read, problems).map_err(|problems| args::invalid(&problems))?;
+        let revision = checkout.revision.clone();
+        let manifests = match sources::validate(&[checkout.name()], &read, problems) {
+            Ok(manifests) => manifests,
+            Err(problems) => return Ok(Some((Err(problems), revision))),
+        };
         let named = Named::by(&manifests.desired(""));
         context.block_on(checkout.provide(&named))?.map_err(|error| failed(&error))?;
-        let manifests = manifests.with_base(checkout.base());
-        Ok(Some(Loaded { manifests, revision: Some(checkout.revision.clone()), kept: false }))
+        Ok(Some((Ok(manifests.with_base(checkout.base())), revision)))
+    }
+
+    /// As they are given on the command line.
+    fn flags(&self) -> Result<Vec<String>, Error> {
+        let Some(git) = &self.git else { return Ok(Vec::new()) };
+        let mut flags = vec![format!("--git={git}")];
+        flags.extend(self.branch.iter().map(|branch| format!("--branch={branch}")));
+        flags.extend(self.path.iter().map(|path| format!("--path={path}")));
+        flags.extend(self.require_signed.then(|| "--require-signed".to_owned()));
+        if let Some(file) = &self.allowed_signers {
+            flags.push(format!("--allowed-signers={}", args::text(file)?));
+        }
+        Ok(flags)
     }
 
     /// `only_forward`: a rewritten branch is not followed.

@@ -11,9 +11,8 @@ use super::get::{Args, Format, print_documents};
 use super::output::style::UNCERTAIN;
 use super::output::{Cell, Table};
 use super::seen::age;
-use super::target::Target;
 use super::{Context, Error, Exit};
-use crate::core::api::{API_VERSION, Kind, ObjectKey};
+use crate::core::api::{API_VERSION, ObjectKey};
 use crate::core::desired::{DesiredServer, DesiredState};
 use crate::core::manifest::Manifests;
 use crate::core::observed::ObservedContainer;
@@ -112,15 +111,13 @@ pub(super) fn run(args: &Args, stored: Stored, context: &Context, manifests: &Ma
         return Err(Error::new("images and volumes are listed once: `--watch` and `--observed` are for objects"));
     }
     let mut desired = args::desired(manifests, &args.set.set);
-    let target = Target { kind: Kind::Server, names: Vec::new() };
-    let chosen: BTreeSet<ObjectKey> =
-        args.server.iter().map(|name| target.require(name, None, manifests)).collect::<Result<_, _>>()?;
+    args.scope.narrow(&mut desired, manifests)?;
     let namespace = args.scope.namespace.as_ref();
     desired.narrow(|key, server| {
         let in_namespace = |namespace: &String| {
             key.namespace == *namespace || server.destinations.iter().any(|it| it.key.namespace == *namespace)
         };
-        (chosen.is_empty() || chosen.contains(key)) && namespace.is_none_or(in_namespace)
+        namespace.is_none_or(in_namespace)
     });
     let (items, complete) = look(args, stored, context, &desired)?;
     let wanted = |item: &&Item| {

@@ -1,6 +1,7 @@
 //! `subnets [SERVER...]`
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::args::{ServerArgs, SetArgs, StateArgs, desired};
 use super::output::style::{BAD, BOLD, DIM, UNCERTAIN};
@@ -8,10 +9,15 @@ use super::output::{Cell, DataFormat, Table};
 use super::repository::{Loaded, SourceArgs};
 use super::{Context, Error, Exit, servers, target};
 use crate::core::api::{Kind, ObjectKey};
+use crate::core::desired::DesiredState;
+use crate::core::observed::Observations;
 use crate::core::subnets::{Map, SharedPool, days_left, is_low, map};
 use crate::shell::observe::Interest;
 use crate::shell::store::state_directory;
 use crate::shell::store::usage::Usage;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// Shows which addresses and ranges are used, which are free, and which collide
 ///
@@ -27,6 +33,9 @@ pub(super) struct Args {
     /// Namespace of the servers
     #[arg(short, long, value_name = "NS")]
     namespace: Option<String>,
+    /// Go on, until interrupted: everything again whenever something has changed, as looked at every 5 s
+    #[arg(short, long)]
+    watch: bool,
     #[command(flatten)]
     set: SetArgs,
     #[command(flatten)]
@@ -54,9 +63,36 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         let in_namespace = args.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
         if chosen.is_empty() { in_namespace } else { chosen.contains(key) }
     });
+    let mut shown: Option<serde_json::Value> = None;
+    loop {
+        let (map, observed) = look(args, context, &desired)?;
+        let document = serde_json::json!(map);
+        if shown.as_ref() != Some(&document) {
+            if shown.is_some() && args.output == Format::Text && !context.look_again()? {
+                return Ok(Exit::Done);
+            }
+            servers::complain(context, &observed);
+            let read_on = match args.output {
+                Format::Text => context.print_while_read(&text(&map, context.width()))?,
+                Format::Json => context.print_data_while_read(DataFormat::Json, &document)?,
+            };
+            if !read_on {
+                return Ok(Exit::Done);
+            }
+        }
+        if !args.watch {
+            return Ok(if map.servers.iter().all(|server| server.reachable) { Exit::Done } else { Exit::Failed });
+        }
+        shown = Some(document);
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// What is used now, with how long what is free lasts.
+fn look(args: &Args, context: &Context, desired: &DesiredState) -> Result<(Map, Observations), Error> {
     let nothing = |_: &_| Interest::Names([].into());
-    let observed = servers::observe(context, &desired, &args.servers, nothing)?;
-    let mut map = map(&desired, &observed);
+    let observed = servers::observe(context, desired, &args.servers, nothing)?;
+    let mut map = map(desired, &observed);
     if let Ok(directory) = state_directory(args.state.state.as_deref()) {
         let usage = Usage::in_state(&directory);
         let now = jiff::Timestamp::now().as_second();
@@ -74,12 +110,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             usage.days_left = samples.get(&usage.key()).and_then(|samples| days_left(samples, usage.free));
         }
     }
-    servers::complain(context, &observed);
-    match args.output {
-        Format::Text => context.print(&text(&map, context.width()))?,
-        Format::Json => context.print_data(DataFormat::Json, &map)?,
-    }
-    Ok(if map.servers.iter().all(|server| server.reachable) { Exit::Done } else { Exit::Failed })
+    Ok((map, observed))
 }
 
 fn text(map: &Map, width: Option<usize>) -> String {

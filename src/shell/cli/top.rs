@@ -8,6 +8,7 @@ use super::args::{self, ScopeArgs, ServerArgs, SetArgs, StateArgs};
 use super::output::{Cell, DataFormat, Table};
 use super::repository::{Loaded, SourceArgs};
 use super::{Context, Error, Exit, servers};
+use crate::core::desired::DesiredState;
 use crate::core::printable::bytes;
 use crate::core::usage::{ContainerUsage, Total, totals};
 use crate::shell::engine::connect;
@@ -29,6 +30,9 @@ pub(super) struct Args {
     /// Time between the two looks, such as `1s`
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = args::parse_duration)]
     interval: Duration,
+    /// Go on looking, until interrupted
+    #[arg(short, long)]
+    watch: bool,
     #[command(flatten)]
     set: SetArgs,
     #[command(flatten)]
@@ -63,6 +67,34 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     if let Some(selection) = args.scope.select(&manifests, context) {
         desired = selection.narrow(desired, false);
     }
+    args.scope.narrow(&mut desired, &manifests)?;
+    if !args.watch {
+        let Looked { containers, errors } = look(args, context, &desired)?;
+        errors.iter().for_each(|error| context.error(error));
+        show(args, context, &containers)?;
+        return Ok(if errors.is_empty() { Exit::Done } else { Exit::Failed });
+    }
+    let mut first = true;
+    loop {
+        let Looked { containers, errors } = look(args, context, &desired)?;
+        if !first && args.output == Format::Table && !context.look_again()? {
+            return Ok(Exit::Done);
+        }
+        first = false;
+        errors.iter().for_each(|error| context.error(error));
+        if !show(args, context, &containers)? {
+            return Ok(Exit::Done);
+        }
+    }
+}
+
+/// What came of one look at all servers.
+struct Looked {
+    containers: Vec<ContainerUsage>,
+    errors: Vec<Error>,
+}
+
+fn look(args: &Args, context: &Context, desired: &DesiredState) -> Result<Looked, Error> {
     let options = servers::options(&args.servers);
     let looks = desired.servers.values().map(|server| {
         let reader = connect::reader(server, &options);
@@ -73,22 +105,20 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         }
     });
     let looked = context.block_on(futures::future::join_all(looks))?;
-    let mut containers = Vec::new();
-    let mut exit = Exit::Done;
+    let mut found = Looked { containers: Vec::new(), errors: Vec::new() };
     for (server, looked) in looked {
         match looked {
-            Ok(found) => containers.extend(found),
+            Ok(containers) => found.containers.extend(containers),
             Err(error) => {
-                exit = Exit::Failed;
-                context.error(&Error::from(error).prefixed(format!("{} was not looked at: ", server.key)));
+                found.errors.push(Error::from(error).prefixed(format!("{} was not looked at: ", server.key)));
             }
         }
     }
-    show(args, context, &containers)?;
-    Ok(exit)
+    Ok(found)
 }
 
-fn show(args: &Args, context: &Context, containers: &[ContainerUsage]) -> Result<(), Error> {
+/// False: whoever reads the output has gone.
+fn show(args: &Args, context: &Context, containers: &[ContainerUsage]) -> Result<bool, Error> {
     let (heading, added): (&str, Vec<Total>) = match args.by {
         By::Destinations => ("DESTINATION", totals(containers, |it| Some(it.destination.clone()))),
         By::Resources => ("RESOURCE", totals(containers, |it| it.resource.clone())),
@@ -100,15 +130,19 @@ fn show(args: &Args, context: &Context, containers: &[ContainerUsage]) -> Result
         Format::Table => {
             if added.is_empty() {
                 context.say("Nothing runs there.");
-                return Ok(());
+                return Ok(true);
             }
-            return context.print(&table(heading, &added).render(context.width()));
+            return context.print_while_read(&table(heading, &added).render(context.width()));
         }
     };
-    match args.by {
-        By::Containers => context.print_data(format, &json!({ "containers": containers })),
-        By::Destinations => context.print_data(format, &json!({ "destinations": added })),
-        By::Resources => context.print_data(format, &json!({ "resources": added })),
+    let document = match args.by {
+        By::Containers => json!({ "containers": containers }),
+        By::Destinations => json!({ "destinations": added }),
+        By::Resources => json!({ "resources": added }),
+    };
+    match args.watch {
+        true => context.print_data_while_read(format, &document),
+        false => context.print_data(format, &document).map(|()| true),
     }
 }
 

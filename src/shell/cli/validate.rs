@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use super::args::{ManifestArgs, wrong};
+use super::args::{ManifestArgs, StateArgs, wrong};
 use super::output::DataFormat;
 use super::output::style::styled;
+use super::repository::GitArgs;
 use super::{Context, Error, Exit};
 use crate::core::annotations;
 use crate::core::api::ObjectKey;
@@ -27,6 +28,10 @@ const LISTED: usize = 100;
 pub(super) struct Args {
     #[command(flatten)]
     manifests: ManifestArgs,
+    #[command(flatten)]
+    git: GitArgs,
+    #[command(flatten)]
+    state: StateArgs,
     /// Output format
     #[arg(short, long, value_name = "FORMAT")]
     output: Option<Format>,
@@ -57,7 +62,11 @@ struct Verdict<'a> {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     // What `diff` cannot plan for is no more valid here than there.
-    let read = args.manifests.read().and_then(|manifests| {
+    let read = match args.git.read(&args.state, context)? {
+        Some((read, _)) => read,
+        None => args.manifests.read(),
+    };
+    let read = read.and_then(|manifests| {
         let mut desired = manifests.desired("default");
         compose::read(&mut desired, manifests.base());
         let mut found = stack::diagnostics(&desired);

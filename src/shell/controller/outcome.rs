@@ -117,8 +117,11 @@ impl Loop {
             counts.took.add(took);
         });
         let broken = result.is_err();
-        let Done { desired, report, unobserved, withheld, held, shown, rollout, refresh } =
+        let Done { desired, report, unobserved, withheld, ended, held, shown, rollout, refresh } =
             result.unwrap_or_else(|message| self.broken(server, pass, message));
+        if let (Some(revision), Some(sharing)) = (ended, &mut self.sharing) {
+            sharing.withdraw(server, revision);
+        }
         let is_stale = refresh.is_some();
         if let Some(refresh) = refresh {
             self.refreshes.insert(server.clone(), refresh);

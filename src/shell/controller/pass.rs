@@ -13,7 +13,7 @@ use super::run::{Options, Shared};
 use super::subject::{Subject, is_about_any};
 use crate::core::api::ObjectKey;
 use crate::core::desired::{DesiredServer, DesiredState};
-use crate::core::observed::{ContainerId, Unobserved};
+use crate::core::observed::{ContainerId, Observations, Unobserved};
 use crate::core::plan::cut::cut;
 use crate::core::plan::workload::call::WorkloadCall;
 use crate::core::plan::{Call, Cause, Group, Operation, Plan, Request, ServerPlan, Withheld};
@@ -23,6 +23,7 @@ use crate::shell::engine::connect::{self, ConnectOptions};
 use crate::shell::engine::fence::Fence;
 use crate::shell::execute::{Writers, execute};
 use crate::shell::reconcile::{Applied, Pass};
+use crate::shell::store::etcd::approval::Given;
 
 /// What one pass starts from.
 pub(super) struct Start {
@@ -44,6 +45,8 @@ pub(super) struct Start {
     pub(super) approved: Option<String>,
     /// The list that an approval was for, for as long as the manifests are those that it was for.
     pub(super) agreed: Option<Arc<Withheld>>,
+    /// What etcd has of the kind.
+    pub(super) given: Option<Arc<Given>>,
     /// Resources whose containers are replaced although nothing differs.
     pub(super) restart: BTreeSet<ObjectKey>,
     pub(super) lane: Lane,
@@ -77,6 +80,8 @@ pub(super) struct Done {
     /// Why the server was not observed.
     pub(super) unobserved: Option<Unobserved>,
     pub(super) withheld: Option<Withheld>,
+    /// The revision of an approval that etcd has and that this pass found to be used up or void.
+    pub(super) ended: Option<i64>,
     /// Planned, and left for a later pass.
     pub(super) held: BTreeSet<ObjectKey>,
     /// What is shown of it. Made here, for passes run side by side, and the loop is one.
@@ -101,7 +106,7 @@ impl Done {
         let held = waiting.iter().flat_map(Operation::objects).cloned().collect();
         let shown = Shown::new(options, &desired, &observed, &report, withheld.as_ref(), waiting);
         let unobserved = desired.servers.keys().next().and_then(|server| observed.remove(server)?.err());
-        Self { desired, report, unobserved, withheld, held, shown, rollout, refresh }
+        Self { desired, report, unobserved, withheld, ended: None, held, shown, rollout, refresh }
     }
 }
 
@@ -146,15 +151,18 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
         guarded,
         approved,
         agreed,
+        given,
         restart,
         lane,
         fence,
     } = start;
+    let (given_list, given_fingerprint) =
+        given.as_ref().map(|it| (it.approval.list.clone(), it.approval.fingerprint.clone())).unzip();
     let request = Request {
         prune: shared.options.prune,
         allow_mass_delete: shared.options.allow_mass_delete,
-        approved: approved.into_iter().collect(),
-        agreed,
+        approved: approved.into_iter().chain(given_fingerprint).collect(),
+        agreed: given_list.flatten().or(agreed),
         protected,
         overlays,
         guarded,
@@ -163,6 +171,7 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
         ..Request::default()
     };
     let mut withheld = None;
+    let mut over = false;
     let mut waiting = Vec::new();
     let mut rollout = false;
     let mut refresh = None;
@@ -184,8 +193,9 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
     let applied = pass
         .apply(
             connect,
-            |_, mut plan| {
+            |observed, mut plan| {
                 withheld = plan.servers.iter_mut().find_map(|server| server.withheld.take());
+                over = given.as_ref().is_some_and(|given| is_over(given, withheld.is_some(), &plan, observed));
                 waiting = leave_out(&mut plan, &hold);
                 let others = split(&mut plan, lane);
                 if lane == Lane::Repairs {
@@ -204,10 +214,24 @@ async fn work(shared: &Shared, start: Start) -> Result<Done, String> {
             let operations = applied.report.servers.iter().flat_map(|it| &it.operations);
             let connected = operations.filter(|it| matches!(it.operation.call, Call::ConnectEndpoint { .. }));
             let refresh = refresh.filter(|_| connected.clone().any(|it| it.outcome == Outcome::Done));
-            Ok(Done::new(&shared.options, desired, applied, withheld, waiting, rollout, refresh))
+            let ended = given.filter(|_| over && lane == Lane::Repairs).map(|given| given.revision);
+            Ok(Done { ended, ..Done::new(&shared.options, desired, applied, withheld, waiting, rollout, refresh) })
         }
         Ok(None) => Err("the pass was called off".to_owned()),
         Err(error) => Err(format!("no pass is possible: {error}")),
+    }
+}
+
+/// Whether an approval is for nothing that is there any more, or for something else than what waits.
+fn is_over(given: &Given, waits: bool, plan: &Plan, observed: &Observations) -> bool {
+    let Some(Ok(seen)) = plan.servers.first().and_then(|server| observed.get(&server.server)) else { return false };
+    match &given.approval.list {
+        Some(list) => waits || !list.is_left_on(seen),
+        // It is for one list as a whole, and that is being done.
+        None => {
+            let mut operations = plan.servers.iter().flat_map(|it| &it.groups).flat_map(|it| &it.operations);
+            waits || operations.any(|operation| operation.cause == Cause::Undeclared)
+        }
     }
 }
 

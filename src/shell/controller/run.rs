@@ -23,7 +23,7 @@ use super::memory::Memory;
 use super::notify::{Notifiers, Pace};
 use super::outcome::{Showing, fought_over, judge_manifests, objects};
 use super::pass::{self, Lane, PassEnded};
-use super::sharing::{self, News, Sharing, Together};
+use super::sharing::{self, Learned, News, Sharing, Together};
 use super::source::{Said, Source};
 use super::state::{Event, Loaded, PassOutcome, Response, State};
 use super::stream::listen;
@@ -477,6 +477,10 @@ impl Loop {
                 self.audit(&who, &command);
                 self.commanded(*command)
             }
+            Command::Approve { fingerprint } if self.sharing.is_some() => {
+                self.approve(&fingerprint);
+                Vec::new()
+            }
             // It comes back, to this controller as well.
             command if self.sharing.as_ref().is_some_and(|sharing| sharing.tell(&command)) => Vec::new(),
             command => self.obey(command),
@@ -542,8 +546,14 @@ impl Loop {
                 vec![self.take_share()]
             }
             News::Fleet => {
-                let suspended = sharing.show(&self.shared.board);
-                suspended.into_iter().flat_map(|command| self.obey(command)).collect()
+                let Learned { suspended, approved } = sharing.show(&self.shared.board);
+                let approved = approved.into_iter().map(|fingerprint| {
+                    tracing::info!(fingerprint, "deletions are approved");
+                    Event::Approved { fingerprint }
+                });
+                let mut events: Vec<Event> = approved.collect();
+                events.extend(suspended.into_iter().flat_map(|command| self.obey(command)));
+                events
             }
             News::Heard(command) => self.obey(command),
             News::Ended => {
@@ -555,13 +565,27 @@ impl Loop {
 
     /// Remembers what was agreed to: a part of it is done by one lane, and the rest by the other.
     fn agree(&mut self, fingerprint: &str) {
-        let board = self.shared.board.read();
-        for (server, declared) in &self.desired.servers {
-            let pending = board.servers.get(&declared.key.path()).and_then(|state| state.pending.as_ref());
-            if let Some(pending) = pending.filter(|it| it.fingerprint == fingerprint) {
-                self.agreed.insert(server.clone(), Arc::new(pending.clone()));
-            }
+        for (server, pending) in self.pending(fingerprint) {
+            self.agreed.insert(server, Arc::new(pending));
         }
+    }
+
+    /// Writes down for all controllers what was agreed to.
+    fn approve(&self, fingerprint: &str) {
+        let Some(sharing) = &self.sharing else { return };
+        for (server, pending) in self.pending(fingerprint) {
+            sharing.approve(&server, &pending);
+        }
+    }
+
+    /// What waits for an approval under that fingerprint.
+    fn pending(&self, fingerprint: &str) -> Vec<(ObjectKey, Withheld)> {
+        let board = self.shared.board.read();
+        let pending = |server: &ObjectKey| {
+            let pending = board.servers.get(&server.path())?.pending.clone()?;
+            (pending.fingerprint == fingerprint).then(|| (server.clone(), pending))
+        };
+        self.desired.servers.keys().filter_map(pending).collect()
     }
 
     /// What is this controller's from here on.
@@ -913,6 +937,9 @@ impl Loop {
             destinations = desired.destinations().count(),
             "manifests read"
         );
+        if let Some(sharing) = &mut self.sharing {
+            sharing.withdraw_outdated(&self.desired, &desired);
+        }
         self.desired = desired;
         self.desired.share();
         self.settled.clear();
@@ -997,6 +1024,7 @@ impl Loop {
 
     /// What a pass over the server starts from, in either lane.
     fn start(&self, server: &ObjectKey, pass: u64, hold: BTreeSet<Subject>, lane: Lane) -> pass::Start {
+        let declared = self.desired.servers.get(server);
         pass::Start {
             pass,
             desired: self.focused(server),
@@ -1008,6 +1036,7 @@ impl Loop {
             guarded: self.memory.guarded(),
             approved: None,
             agreed: self.agreed.get(server).cloned(),
+            given: self.sharing.as_ref().zip(declared).and_then(|(sharing, declared)| sharing.approval(declared)),
             restart: self.restarts_on(server),
             lane,
             fence: self.links.get(server).and_then(|link| link.fence.clone()),

@@ -15,9 +15,12 @@ use super::board::{Board, ServerState};
 use super::run::{Command, Message};
 use super::told::{Teller, Told};
 use crate::core::api::{ConditionStatus, ObjectKey};
+use crate::core::desired::{DesiredServer, DesiredState};
+use crate::core::plan::Withheld;
 use crate::shell::engine::fence::Fence;
 use crate::shell::store::Records;
 use crate::shell::store::etcd::Views;
+use crate::shell::store::etcd::approval::{Approval, Given};
 use crate::shell::store::etcd::keeper::{Fleet, Held, Shares};
 
 /// Type of the controller's own condition about the store that it shares.
@@ -71,6 +74,10 @@ pub(super) struct Sharing {
     /// Servers that are declared, and what is suspended.
     declared: BTreeSet<ObjectKey>,
     suspended: BTreeSet<ObjectKey>,
+    /// Approvals that the loop knows of, by the revisions that wrote them.
+    approved: BTreeMap<ObjectKey, i64>,
+    /// Those that the loop has ended: they are in etcd for a moment more.
+    withdrawn: BTreeMap<ObjectKey, i64>,
     views: Views,
     teller: Teller,
     /// Threads that do not hold up the loop.
@@ -80,6 +87,14 @@ pub(super) struct Sharing {
     followers: JoinSet<()>,
     /// Tells others, and hears what happens there.
     _tasks: JoinSet<()>,
+}
+
+/// What etcd says since a moment ago.
+pub(super) struct Learned {
+    /// What is suspended, and what no longer.
+    pub(super) suspended: Vec<Command>,
+    /// Fingerprints.
+    pub(super) approved: Vec<String>,
 }
 
 /// What there is of the others.
@@ -108,6 +123,8 @@ impl Sharing {
             idle: BTreeMap::new(),
             declared: BTreeSet::new(),
             suspended: BTreeSet::new(),
+            approved: BTreeMap::new(),
+            withdrawn: BTreeMap::new(),
             views,
             teller,
             background,
@@ -147,18 +164,58 @@ impl Sharing {
         }
     }
 
+    /// Has whoever has the server do what was approved there, now or later.
+    pub(super) fn approve(&self, server: &ObjectKey, list: &Withheld) {
+        let told = TellAll::Approve { fingerprint: list.fingerprint.clone() };
+        let told = serde_json::to_vec(&told).unwrap_or_default();
+        match Approval::of(list).packed() {
+            Some(approval) => self.shares.approve(server.clone(), approval, told),
+            None => self.shares.tell(told),
+        }
+    }
+
+    /// What is approved on the server, where that was for what is declared there now.
+    pub(super) fn approval(&self, server: &DesiredServer) -> Option<Arc<Given>> {
+        let fleet = self.fleet.borrow();
+        let given = fleet.live.approvals.get(&server.key)?;
+        let is_over = self.withdrawn.get(&server.key) == Some(&given.revision);
+        (given.approval.is_for(server) && !is_over).then(|| Arc::clone(given))
+    }
+
+    /// Ends an approval, and no later one.
+    pub(super) fn withdraw(&mut self, server: &ObjectKey, revision: i64) {
+        self.withdrawn.insert(server.clone(), revision);
+        self.shares.withdraw(server, revision);
+    }
+
+    /// Ends the approvals that were for what was declared before and are not for what is declared now.
+    pub(super) fn withdraw_outdated(&mut self, before: &DesiredState, now: &DesiredState) {
+        let approvals = self.fleet.borrow().live.approvals.clone();
+        let is_for = |state: &DesiredState, server: &ObjectKey, given: &Given| {
+            state.servers.get(server).is_some_and(|it| given.approval.is_for(it))
+        };
+        for (server, given) in approvals.iter().filter(|(server, given)| is_for(before, server, given)) {
+            if !is_for(now, server, given) {
+                self.withdraw(server, given.revision);
+            }
+        }
+    }
+
     /// Has it told to all. `false`: it is for this controller alone.
     pub(super) fn tell(&self, command: &Command) -> bool {
         let told = match command {
             Command::Reconcile { server } => TellAll::Reconcile { server: server.clone() },
-            Command::Approve { fingerprint } => TellAll::Approve { fingerprint: fingerprint.clone() },
             Command::Restart { resource } => TellAll::Restart { resource: resource.clone() },
             Command::Suspend { object, suspend } => {
                 let told = TellAll::Suspend { object: object.clone(), suspend: *suspend };
                 self.shares.suspend(object.clone(), *suspend, serde_json::to_vec(&told).unwrap_or_default());
                 return true;
             }
-            Command::By { .. } | Command::BackedUp { .. } | Command::Reload | Command::Stop => return false,
+            Command::Approve { .. }
+            | Command::By { .. }
+            | Command::BackedUp { .. }
+            | Command::Reload
+            | Command::Stop => return false,
         };
         self.shares.tell(serde_json::to_vec(&told).unwrap_or_default());
         true
@@ -218,8 +275,8 @@ impl Sharing {
         self.shares.clone()
     }
 
-    /// Shows who has what, and says when etcd does not do what it should; returns what is suspended since, and what no longer.
-    pub(super) fn show(&mut self, board: &Board) -> Vec<Command> {
+    /// Shows who has what, and says when etcd does not do what it should; returns what is new of it to the loop.
+    pub(super) fn show(&mut self, board: &Board) -> Learned {
         let fleet = Arc::clone(&self.fleet.borrow_and_update());
         match (&fleet.trouble, fleet.set_back) {
             (Some((error, _)), _) => {
@@ -241,10 +298,16 @@ impl Sharing {
         let now = &fleet.live.suspended;
         let change = |suspend| move |object: &ObjectKey| Command::Suspend { object: object.clone(), suspend };
         let changes = now.difference(&self.suspended).map(change(true));
-        let changes = changes.chain(self.suspended.difference(now).map(change(false))).collect();
+        let suspended = changes.chain(self.suspended.difference(now).map(change(false))).collect();
         self.suspended.clone_from(now);
+        let now_given = &fleet.live.approvals;
+        let given = now_given.iter();
+        let new = given.clone().filter(|(server, given)| self.approved.get(*server) != Some(&given.revision));
+        let approved = new.map(|(_, given)| given.approval.fingerprint.clone()).collect();
+        self.withdrawn.retain(|server, _| now_given.contains_key(server));
+        self.approved = given.map(|(server, given)| (server.clone(), given.revision)).collect();
         board.update(|content| content.fleet = Some(fleet));
-        changes
+        Learned { suspended, approved }
     }
 }
 

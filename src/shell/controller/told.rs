@@ -266,6 +266,7 @@ mod tests {
         let mut state = ServerState::new(&server, 7, jiff::Timestamp::from_second(70).unwrap(), status, document);
         let removal = WithheldRemoval { object: web, name: "old".to_owned(), id: "c0".to_owned() };
         state.pending = Some(Withheld {
+            declared: String::new(),
             fingerprint: "abc".to_owned(),
             deletions: Vec::new(),
             disconnections: Vec::new(),

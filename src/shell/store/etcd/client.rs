@@ -37,6 +37,8 @@ use crate::shell::engine::connect::{BoxedStream, DialError, Dialer, TcpDialer, T
 /// One member may take so long before the next is asked, and all of them together so long.
 const ATTEMPT: Duration = Duration::from_millis(2500);
 const TOTAL: Duration = Duration::from_secs(10);
+/// Why a request was not sent, where nothing says more.
+const CLOSED: &str = "the connection was closed before the request was sent";
 /// Bytes of an answer. etcd takes values of 1.5 MB, and pages are asked for so that they stay far below.
 const LARGEST: usize = 32 << 20;
 /// Bytes of one message of a watch.
@@ -70,6 +72,11 @@ pub enum EtcdError {
     Compacted,
     #[error("the lease has ended")]
     LeaseEnded,
+    /// Locks would end before they could be kept.
+    #[error(
+        "etcd has not answered within {longest:.1?}, which locks with a time to live of {ttl:.1?} need: none are taken; a longer --store-ttl bears a slower etcd"
+    )]
+    TooSlow { ttl: Duration, longest: Duration },
     #[error("etcd refuses: {0}")]
     Refused(String),
     #[error("etcd's answer cannot be read: {0}")]
@@ -331,7 +338,8 @@ impl Client {
     ) -> Result<T, EtcdError> {
         let deadline = Instant::now() + total;
         let members = &self.shared.members;
-        let mut first = None;
+        // The first that says why: a connection that a member closes at once, as for want of a certificate, may be closed before that is read.
+        let mut first: Option<EtcdError> = None;
         for tried in 0.. {
             let current = self.shared.current.load(Ordering::Relaxed);
             let Some(member) = members.get(current % members.len()) else { break };
@@ -346,7 +354,10 @@ impl Client {
             // Whoever else has moved on already has done the same.
             let _ = self.shared.current.compare_exchange(current, current + 1, Ordering::Relaxed, Ordering::Relaxed);
             let error = EtcdError::Unavailable(format!("{}: {error}", member.name));
-            let first = first.get_or_insert(error);
+            let first = match &mut first {
+                Some(first) if !first.to_string().ends_with(CLOSED) => first,
+                vague => vague.insert(error),
+            };
             if Instant::now() + Duration::from_millis(50) >= deadline {
                 return Err(first.clone());
             }
@@ -423,6 +434,9 @@ fn said(error: &(dyn std::error::Error + 'static)) -> String {
         let inner = innermost.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         match inner.map(|it| it as &(dyn std::error::Error + 'static)).or_else(|| innermost.source()) {
             Some(next) => innermost = next,
+            None if innermost.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) => {
+                return CLOSED.to_owned();
+            }
             None => return innermost.to_string(),
         }
     }

@@ -28,6 +28,8 @@ const GATHER: Duration = Duration::from_millis(20);
 const LOOK: Duration = Duration::from_secs(1);
 /// After something that failed.
 const AGAIN: Duration = Duration::from_millis(300);
+/// A lease is used if it can be kept within such a part of its time to live. What is held is given up later than that: at the deadline.
+const PROOF: u32 = 3;
 /// For how long a command is there to be seen.
 const COMMAND: Duration = Duration::from_secs(60);
 /// How long giving everything up may take at the end.
@@ -100,6 +102,14 @@ enum Order {
         suspend: bool,
         told: Vec<u8>,
     },
+    /// For whoever has the server, until it is used up. `told` as above.
+    Approve {
+        server: ObjectKey,
+        approval: Vec<u8>,
+        told: Vec<u8>,
+    },
+    /// The approval that this revision wrote is used up, or void.
+    Withdraw(ObjectKey, i64),
     Stop(oneshot::Sender<()>),
 }
 
@@ -128,6 +138,16 @@ impl Shares {
     /// Has the object left as it is by whoever has its server, or no longer. `told` is what this controller hears where etcd does not answer.
     pub fn suspend(&self, object: ObjectKey, suspend: bool, told: Vec<u8>) {
         let _ = self.orders.send(Order::Suspend { object, suspend, told });
+    }
+
+    /// Has whoever has the server do what is approved. `told` is what this controller hears where etcd does not answer.
+    pub fn approve(&self, server: ObjectKey, approval: Vec<u8>, told: Vec<u8>) {
+        let _ = self.orders.send(Order::Approve { server, approval, told });
+    }
+
+    /// Ends the approval that this revision wrote, and no later one.
+    pub fn withdraw(&self, server: &ObjectKey, revision: i64) {
+        let _ = self.orders.send(Order::Withdraw(server.clone(), revision));
     }
 
     /// Gives everything up and ends.
@@ -267,14 +287,18 @@ impl Keeper {
     /// A lease, and this controller registered under it. Goes on trying; `Err`: it was told to stop.
     async fn begin(&mut self) -> Result<Session, oneshot::Sender<()>> {
         loop {
-            match self.try_begin().await {
+            let pause = match self.try_begin().await {
                 Ok(session) => {
                     self.fine();
                     return Ok(session);
                 }
-                Err(error) => self.in_trouble(&error.to_string()),
-            }
-            let wait = tokio::time::sleep(AGAIN);
+                Err(error) => {
+                    let wait = if matches!(error, EtcdError::TooSlow { .. }) { self.joining.ttl } else { AGAIN };
+                    self.in_trouble(&error.to_string());
+                    wait
+                }
+            };
+            let wait = tokio::time::sleep(pause);
             tokio::pin!(wait);
             loop {
                 tokio::select! {
@@ -283,6 +307,8 @@ impl Keeper {
                         Some(Order::Stop(told)) => return Err(told),
                         Some(Order::Declare(servers)) => self.own.declared = servers,
                         Some(Order::Suspend { object, suspend, told }) => self.suspend(&object, suspend, told).await,
+                        Some(Order::Approve { server, approval, told }) => self.approve(&server, approval, told).await,
+                        Some(Order::Withdraw(server, revision)) => self.withdraw(&server, revision).await,
                         Some(Order::Idle(..) | Order::Tell(_)) => {}
                         None => return Err(oneshot::channel().0),
                     },
@@ -293,14 +319,14 @@ impl Keeper {
 
     async fn try_begin(&mut self) -> Result<Session, EtcdError> {
         let Joining { client, host, ttl, .. } = &self.joining;
-        let sent = boot_time();
         let id = client.grant(*ttl).await?;
         if self.own.id.is_empty() {
             // For as long as the process runs, also where the lease is another later.
             self.own.id = format!("{host}-{:08x}", id & 0xffff_ffff);
         }
         let lease = Arc::new(Lease::default());
-        lease.extend(sent + *ttl - margin(*ttl));
+        self.prove(id, &lease).await?;
+        let Joining { client, host, ttl, .. } = &self.joining;
         let member = Member {
             host: host.clone(),
             pid: std::process::id(),
@@ -312,6 +338,23 @@ impl Keeper {
         let (told, health) = watch::channel(Ok(()));
         let task = tokio::spawn(keep_alive(client.clone(), id, *ttl, Arc::clone(&lease), told));
         Ok(Session { id, lease, health, task })
+    }
+
+    /// Keeps the lease once, before anything is under it: with an etcd that is too slow for that, locks would be taken and lost again for ever.
+    async fn prove(&self, id: i64, lease: &Lease) -> Result<(), EtcdError> {
+        let Joining { client, ttl, .. } = &self.joining;
+        let (sent, longest) = (boot_time(), *ttl / PROOF);
+        let kept = client.keep_alive(id, longest, longest).await;
+        let took = boot_time().saturating_sub(sent);
+        match kept {
+            Ok(true) => {
+                lease.extend(sent + *ttl - margin(*ttl));
+                Ok(())
+            }
+            Ok(false) => Err(EtcdError::LeaseEnded),
+            Err(EtcdError::Unavailable(_)) if took >= longest => Err(EtcdError::TooSlow { ttl: *ttl, longest }),
+            Err(error) => Err(error),
+        }
     }
 
     async fn keep(&mut self, session: &Session) -> Ended {
@@ -375,6 +418,8 @@ impl Keeper {
                     Some(Order::Idle(server, token)) => self.give_up(session, &server, token).await,
                     Some(Order::Tell(command)) => self.tell(command).await,
                     Some(Order::Suspend { object, suspend, told }) => self.suspend(&object, suspend, told).await,
+                    Some(Order::Approve { server, approval, told }) => self.approve(&server, approval, told).await,
+                    Some(Order::Withdraw(server, revision)) => self.withdraw(&server, revision).await,
                     None => orders_ended = true,
                 },
                 told = health.changed() => {
@@ -538,7 +583,7 @@ impl Keeper {
             vec![gone(lock), Change::put(tenure, serde_json::to_vec(&noted).unwrap_or_default())]
         } else {
             // Nobody need wait for a holder who gave it up, and there is nothing more to be shown of it.
-            vec![gone(lock), gone(tenure), gone(self.keys.view(server))]
+            vec![gone(lock), gone(tenure), gone(self.keys.view(server)), gone(self.keys.approval(server))]
         };
         self.joining.client.txn(&holding.conditions(&self.keys, server), &changes).await.map(|_| ())
     }
@@ -574,9 +619,27 @@ impl Keeper {
     async fn suspend(&mut self, object: &ObjectKey, suspend: bool, told: Vec<u8>) {
         let key = self.keys.suspended(object);
         let change = if suspend { Change::put(key, b"{}".to_vec()) } else { Change::Delete { key } };
+        self.write_down(object, change, told).await;
+    }
+
+    async fn approve(&mut self, server: &ObjectKey, approval: Vec<u8>, told: Vec<u8>) {
+        self.write_down(server, Change::put(self.keys.approval(server), approval), told).await;
+    }
+
+    /// What all controllers are to know of an object.
+    async fn write_down(&mut self, object: &ObjectKey, change: Change, told: Vec<u8>) {
         if let Err(error) = self.joining.client.txn(&[], &[change]).await {
             tracing::warn!(%object, %error, "what was asked for is known to this controller only");
             let _ = self.heard.try_send(told);
+        }
+    }
+
+    async fn withdraw(&mut self, server: &ObjectKey, revision: i64) {
+        let key = self.keys.approval(server);
+        let unchanged = Compare::Modified(key.clone(), revision);
+        if let Err(error) = self.joining.client.txn(&[unchanged], &[Change::Delete { key }]).await {
+            // The next pass over the server asks for it again.
+            tracing::debug!(%server, %error, "an approval that has ended stays in etcd");
         }
     }
 
@@ -644,7 +707,8 @@ pub(super) fn taking(
 /// Until the lease is gone. The deadline counts from when a keepalive was sent: etcd counts from when it came.
 ///
 /// One that is slow to be answered is waited for, for half of the time to live, and meanwhile others are sent to the other members: so neither a slow
-/// etcd nor a member that does not answer at all costs the lease.
+/// etcd nor a member that does not answer at all costs the lease. Those that were sent meanwhile are waited for too: with a slow etcd the next
+/// answer would be a whole round trip away.
 pub(super) async fn keep_alive(
     client: Client,
     id: i64,
@@ -654,11 +718,14 @@ pub(super) async fn keep_alive(
 ) {
     let pause = ttl / 6;
     let mut under_way = FuturesUnordered::new();
+    // When the latest one was sent, and the latest of those that were answered.
+    let (mut last, mut answered) = (Duration::ZERO, Duration::ZERO);
     loop {
-        if !under_way.is_empty() {
+        if last > answered {
             client.turn();
         }
-        let (sent, client) = (boot_time(), client.clone());
+        last = boot_time();
+        let (sent, client) = (last, client.clone());
         under_way.push(async move { (sent, client.keep_alive(id, ttl / 2, ttl / 2).await) });
         let mut next = std::pin::pin!(tokio::time::sleep(pause));
         loop {
@@ -669,7 +736,7 @@ pub(super) async fn keep_alive(
             let health = match outcome {
                 (sent, Ok(true)) => {
                     lease.extend(sent + ttl - margin(ttl));
-                    under_way.clear();
+                    answered = answered.max(sent);
                     Ok(())
                 }
                 (_, Ok(false)) => {
@@ -677,6 +744,8 @@ pub(super) async fn keep_alive(
                     lease.lose();
                     return;
                 }
+                // One that was sent later has been answered.
+                (sent, Err(_)) if sent <= answered => continue,
                 (_, Err(error)) if under_way.is_empty() => {
                     next.set(tokio::time::sleep(pause / 4));
                     Err(error.to_string())

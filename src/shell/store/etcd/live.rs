@@ -1,7 +1,9 @@
 //! Where what the controllers agree on is in etcd, and what is made of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::approval::{Approval, Given};
 use super::client::Changes;
 use super::share::{Holder, Live, Lock, Member, Tenure};
 use super::wire::Pair;
@@ -46,6 +48,10 @@ impl Keys {
 
     pub fn suspended(&self, object: &ObjectKey) -> String {
         format!("{}live/suspended/{}/{}", self.base, object.kind, object.path())
+    }
+
+    pub fn approval(&self, server: &ObjectKey) -> String {
+        format!("{}live/approvals/{}", self.base, server.path())
     }
 
     pub fn command(&self, lease: i64) -> String {
@@ -159,6 +165,10 @@ impl Live {
                 self.tenures.insert(server_of(name)?, (tenure, pair.mod_revision));
             }
             "suspended" => drop(self.suspended.insert(object_of(name)?)),
+            "approvals" => {
+                let approval = Approval::unpacked(&pair.value)?;
+                self.approvals.insert(server_of(name)?, Arc::new(Given { approval, revision: pair.mod_revision }));
+            }
             "commands" => return Some(pair.value.clone()),
             _ => {}
         }
@@ -180,6 +190,7 @@ impl Live {
                 }
             }
             Some(("suspended", path)) => drop(object_of(path).map(|object| self.suspended.remove(&object))),
+            Some(("approvals", path)) => drop(server_of(path).and_then(|server| self.approvals.remove(&server))),
             Some(("tenures", path)) => drop(server_of(path).and_then(|server| self.tenures.remove(&server))),
             _ => {}
         }

@@ -5,6 +5,7 @@
 //! with the token under which it was taken, so that nobody writes who has lost it.
 
 pub mod address;
+pub mod approval;
 pub mod client;
 pub mod fleet;
 pub mod journals;

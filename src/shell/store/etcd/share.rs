@@ -4,11 +4,13 @@
 //! that comes or goes changes the first place of its own share of the servers and of no others, so nothing else moves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::approval::Given;
 use crate::core::api::ObjectKey;
 
 /// A controller has to have been there for so long before others give servers up to it: one that starts and fails again moves nothing.
@@ -66,6 +68,8 @@ pub struct Live {
     pub drained: BTreeSet<String>,
     /// What is left as it is because somebody has asked for it, until that is taken back.
     pub suspended: BTreeSet<ObjectKey>,
+    /// What was approved on servers, and is not used up.
+    pub approvals: BTreeMap<ObjectKey, Arc<Given>>,
     pub locks: BTreeMap<ObjectKey, Lock>,
     /// With the revision of each.
     pub tenures: BTreeMap<ObjectKey, (Tenure, i64)>,
