@@ -158,6 +158,28 @@ fn events_that_are_watched_come_as_they_happen_and_end_with_their_reader() {
 }
 
 #[test]
+fn passes_that_are_watched_come_as_they_end_and_those_of_other_servers_do_not() {
+    let (world, store) = recorded();
+    let mut watch = command();
+    watch.current_dir(world.path()).env("XDG_STATE_HOME", world.path().join("state"));
+    watch.args(["history", "-w", "--server", "edge,far/other"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut watching = Killed(watch.spawn().unwrap());
+    let mut lines = BufReader::new(watching.0.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    assert!(next().starts_with("PASS"));
+    assert!(next().contains("infra/edge"));
+    let first = store.passes(1).unwrap().remove(0);
+    let later = |number: u64, namespace: &str, name: &str| {
+        let pass = PassRecord { pass: number, server: ObjectKey::new(Kind::Server, namespace, name), ..first.clone() };
+        store.record(&Batch { passes: vec![pass], ..Batch::default() }).unwrap();
+    };
+    later(first.pass + 1, "infra", "neither");
+    later(first.pass + 2, "far", "other");
+    let line = next();
+    assert!(line.starts_with(&(first.pass + 2).to_string()) && line.contains("far/other"), "{line}");
+}
+
+#[test]
 fn waiting_ends_with_the_condition_or_with_the_time() {
     let world = unreachable();
     let met = world.run("wait destination/web -n shop --for=condition=Ready=Unknown --timeout 10s").expect(0);

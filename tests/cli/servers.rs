@@ -412,4 +412,13 @@ fn names_are_in_the_order_in_which_people_count_and_servers_may_be_several() {
     assert_eq!(names("get dest -o name --server a,c"), [of("a"), of("c")].concat());
     assert_eq!(names("get dest -o name --server b"), of("b"));
     assert!(world.run("get dest --server a,nope").expect(2).stderr.contains("nope"));
+    // Wherever many are looked at: of servers that are left out nothing is said.
+    for command in ["apply --dry-run", "diff", "drift", "top"] {
+        let ran = world.run(&format!("{command} --server a,c")).expect(2);
+        let said = ran.stdout.clone() + &ran.stderr;
+        assert!(said.contains("default/a") && said.contains("default/c") && !said.contains("default/b"), "{ran}");
+        assert!(world.run(&format!("{command} --server nope")).expect(2).stderr.contains("nope"), "{command}");
+    }
+    let graph = world.run("graph --server b").expect(0).stdout;
+    assert!(graph.contains("b-net-10") && !graph.contains("a-net") && !graph.contains("c-net"), "{graph}");
 }

@@ -68,10 +68,15 @@ fn commands_beside_a_controller_that_follows_a_repository_ask_it_for_its_manifes
     let ran = elsewhere.run(&format!("delete --dry-run -f {file}")).expect(0);
     assert!(ran.stdout.contains("remove network data-net"), "{ran}");
 
+    let validate = format!("validate --git {bare} --path prod -o json");
+    assert_eq!(elsewhere.run(&validate).expect(0).json()["valid"], true);
+
     // The newest is not in force: what is, is shown, and that it is not the newest.
     upstream.commit(&[("prod/more.yaml", "apiVersion: landfall/v1\nkind: Destinaton\n")]);
     controller.signal("HUP");
     controller.says("the manifests are invalid");
+    let found = elsewhere.run(&validate).expect(2).json();
+    assert!(found["diagnostics"][0]["file"].as_str().unwrap().ends_with("more.yaml"), "{found}");
     let ran = elsewhere.run("get destinations").expect(0);
     assert!(ran.stdout.contains("web-net"), "{ran}");
     assert!(

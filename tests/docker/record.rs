@@ -71,13 +71,13 @@ fn rule_17_conditions_keep_their_time_and_generation_over_restarts_of_the_contro
     assert!(page.stdout.contains("SINCE"), "{page}");
 }
 
-struct Watching {
+pub(super) struct Watching {
     child: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
 impl Watching {
-    fn start(world: &World, arguments: &[&str]) -> Self {
+    pub(super) fn start(world: &World, arguments: &[&str]) -> Self {
         let mut command = command();
         command.current_dir(world.path()).env("XDG_STATE_HOME", world.path().join("state")).args(arguments);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
@@ -86,7 +86,7 @@ impl Watching {
     }
 
     /// Reads until a line holds all of `words`. The runner's timeout ends a wait in vain.
-    fn reads(&mut self, words: &[&str]) {
+    pub(super) fn reads(&mut self, words: &[&str]) {
         let found = self.lines.by_ref().map_while(Result::ok).any(|line| words.iter().all(|word| line.contains(word)));
         assert!(found, "it ended without {words:?}");
     }

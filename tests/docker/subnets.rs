@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::record::Watching;
 use crate::cli::world::World;
 use crate::support::Host;
 
@@ -37,6 +38,9 @@ fn what_is_used_and_free_is_what_the_daemon_gives_out() {
     let text = world.run("subnets edge").expect(0).stdout;
     assert!(text.contains("10.42.0.0/29") && text.contains("default/web") && text.contains("Address pools"), "{text}");
     // As many as are free can be had, and no more.
+    let mut watching = Watching::start(&world, &["subnets", "-w", "-o", "json"]);
+    watching.reads(&["\"subnet\": \"10.42.0.0/29\""]);
+    watching.reads(&["\"free\": 2"]);
     for name in ["three", "four"] {
         host.container(name).network("web").running();
     }
@@ -45,6 +49,8 @@ fn what_is_used_and_free_is_what_the_daemon_gives_out() {
     let full = world.run("subnets -o json").expect(0).json();
     let web = full["servers"][0]["networks"].as_array().unwrap().iter().find(|it| it["network"] == "web").unwrap();
     assert_eq!(web["free"], 0);
+    watching.reads(&["\"subnet\": \"10.42.0.0/29\""]);
+    watching.reads(&["\"free\": 0"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `top` against a real daemon: a container that is busy, and one beside it that no manifest declares.
 
+use super::record::Watching;
 use crate::cli::world::World;
 use crate::support::Host;
 
@@ -44,6 +45,11 @@ fn what_is_used_is_shown_by_destination_resource_and_container() {
     assert_eq!(busy["resource"], "Application/default/shop");
     assert_eq!(top("")["destinations"][0]["containers"], 2);
     assert_eq!(top("resources")["resources"][0]["name"], "Application/default/shop");
+    let mut watching = Watching::start(&world, &["top", "containers", "-w", "--interval", "100ms"]);
+    watching.reads(&["beside"]);
+    host.remove_container("beside");
+    host.container("later").network("web-net").running();
+    watching.reads(&["later"]);
     let table = world.run("top").expect(0).stdout;
     assert!(table.starts_with("DESTINATION") && table.contains("default/web"), "{table}");
 }

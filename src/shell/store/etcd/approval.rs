@@ -50,3 +50,43 @@ impl Approval {
         unpacked(value).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::core::api::{Kind, ObjectKey};
+    use crate::core::observed::NetworkId;
+    use crate::core::plan::WithheldDeletion;
+
+    fn list(networks: usize) -> Withheld {
+        let deletion = |number: usize| {
+            // Ids do not compress.
+            let id: String = Sha256::digest(number.to_string()).iter().map(|byte| format!("{byte:02x}")).collect();
+            WithheldDeletion {
+                destination: ObjectKey::new(Kind::Destination, "shop", &format!("net-{number}")),
+                network: format!("net-{number}"),
+                network_id: NetworkId::try_from(id).unwrap(),
+            }
+        };
+        Withheld {
+            fingerprint: "0a1b".to_owned(),
+            declared: "2c3d".to_owned(),
+            deletions: (0..networks).map(deletion).collect(),
+            disconnections: Vec::new(),
+            removals: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_list_comes_back_whole_and_of_one_that_is_too_long_the_fingerprint() {
+        let short = Approval::of(&list(100));
+        assert_eq!(Approval::unpacked(&short.packed().unwrap()).unwrap(), short);
+        let long = Approval::of(&list(2_000));
+        let packed = long.packed().unwrap();
+        assert!(packed.len() <= LARGEST);
+        assert_eq!(Approval::unpacked(&packed).unwrap(), Approval { list: None, ..long });
+        assert_eq!(Approval::unpacked(b"of a newer version"), None);
+    }
+}
