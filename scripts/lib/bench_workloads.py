@@ -151,7 +151,9 @@ class Load:
 
     def end(self):
         self.process.terminate()
-        answers = [line.split() for line in self.process.stderr.read().splitlines() if line.count(" ") == 1]
+        # The end cuts the last line off wherever it is.
+        lines = [line.split() for line in self.process.stderr.read().splitlines()]
+        answers = [line for line in lines if len(line) == 2 and line[1]]
         failed = sum(1 for status, _ in answers if status != "200")
         return len(answers), failed, max(float(seconds) for _, seconds in answers)
 

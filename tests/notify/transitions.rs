@@ -1,6 +1,6 @@
 //! What a pass after another is worth telling.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use landfall::core::api::NotifierEvent::{Blocked, DriftFound, Healed, ServerBack, ServerDown};
 use landfall::core::api::{NotifierEvent, ObjectKey};
@@ -46,7 +46,7 @@ fn report(operations: &[(&str, Outcome)], refused: &[(&str, Reason)]) -> Report 
 #[derive(Default)]
 struct Passes {
     standing: Option<Standing>,
-    settled: BTreeSet<ObjectKey>,
+    settled: HashSet<ObjectKey>,
     held: BTreeSet<ObjectKey>,
 }
 

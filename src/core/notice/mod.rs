@@ -5,7 +5,7 @@
 mod pace;
 mod payload;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Serialize;
 
@@ -72,7 +72,7 @@ pub struct Seen<'a> {
     pub unobserved: Option<&'a Unobserved>,
     pub report: &'a Report,
     /// Objects that had been as declared before: what differs of them has moved.
-    pub settled: &'a BTreeSet<ObjectKey>,
+    pub settled: &'a HashSet<ObjectKey>,
     /// Objects that the pass left alone, and with them whatever relies on them.
     pub held: &'a BTreeSet<ObjectKey>,
 }

@@ -9,6 +9,7 @@ use smol_str::format_smolstr;
 use tokio::sync::watch;
 
 use super::kept::Kept;
+use super::reported::Reported;
 use crate::core::api::{Condition, ConditionStatus, ObjectKey, Statement};
 use crate::core::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::core::manifest::Diagnostic;
@@ -144,7 +145,7 @@ pub struct ServerState {
     /// The last pass that saw the server, and in which nothing failed.
     pub last_success: Option<jiff::Timestamp>,
     /// The report of the last pass, as `apply -o json` has it; what waits for another try is planned in it.
-    pub report: Document,
+    pub report: Reported,
     /// `None`: not observed.
     #[serde(skip)]
     pub facts: Option<Arc<Found>>,
@@ -271,11 +272,11 @@ impl ServerState {
     pub fn new(server: &ObjectKey, pass: u64, finished: jiff::Timestamp, mut status: Status, report: Document) -> Self {
         let facts = status.servers.remove(server).flatten().map(Found::new).map(Arc::new);
         let conditions = status.conditions.into_iter().map(|(key, conditions)| (key, conditions.into()));
-        Self { conditions: conditions.collect(), ..Self::of(pass, finished, facts, report) }
+        Self { conditions: conditions.collect(), ..Self::of(pass, finished, facts, Reported::new(report)) }
     }
 
     /// Without conditions.
-    pub fn of(pass: u64, finished: jiff::Timestamp, facts: Option<Arc<Found>>, report: Document) -> Self {
+    pub fn of(pass: u64, finished: jiff::Timestamp, facts: Option<Arc<Found>>, report: Reported) -> Self {
         Self {
             pass,
             finished,

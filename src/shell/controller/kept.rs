@@ -2,9 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use flate2::Compression;
-use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
+use zstd::{Decoder, Encoder};
 
 use crate::core::manifest::{Base, Source};
 
@@ -18,17 +16,22 @@ pub struct Kept {
 impl Kept {
     /// `base`: where the files are that they name.
     pub fn new(sources: &[Source], base: Base) -> Self {
-        let mut packed = DeflateEncoder::new(Vec::new(), Compression::fast());
-        let write = |packed: &mut DeflateEncoder<Vec<u8>>, bytes: &[u8]| {
+        let write = |packed: &mut Encoder<'_, Vec<u8>>, bytes: &[u8]| {
             packed.write_all(&(bytes.len() as u64).to_le_bytes())?;
             packed.write_all(bytes)
         };
+        let pack = || {
+            let mut packed = Encoder::new(Vec::new(), 1)?;
+            for source in sources {
+                write(&mut packed, source.name.as_bytes())?;
+                write(&mut packed, &source.bytes)?;
+            }
+            packed.finish()
+        };
         // Nothing that is written to memory fails.
-        let _ = sources.iter().try_for_each(|source| {
-            write(&mut packed, source.name.as_bytes())?;
-            write(&mut packed, &source.bytes)
-        });
-        Self { packed: packed.finish().unwrap_or_default(), base }
+        let mut packed: Vec<u8> = pack().unwrap_or_default();
+        packed.shrink_to_fit();
+        Self { packed, base }
     }
 
     pub fn base(&self) -> &Base {
@@ -40,7 +43,7 @@ impl Kept {
         if self.packed.is_empty() {
             return Ok(Vec::new());
         }
-        let mut packed = DeflateDecoder::new(self.packed.as_slice());
+        let mut packed = Decoder::new(self.packed.as_slice())?;
         let mut sources = Vec::new();
         while let Some(name) = part(&mut packed)? {
             let bytes = part(&mut packed)?.ok_or(io::ErrorKind::UnexpectedEof)?;

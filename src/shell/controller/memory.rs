@@ -157,6 +157,8 @@ impl Memory {
     /// Takes the manifests that are in force now.
     pub(super) fn declared(&mut self, desired: &DesiredState, fingerprints: &BTreeMap<ObjectKey, String>) {
         let changed = declare(&mut self.objects, desired, fingerprints, true);
+        // A tree that was filled in the order of its keys is half empty; one that is made of all at once is not.
+        self.objects = std::mem::take(&mut self.objects).into_iter().collect();
         self.recall();
         let homes = homes(desired, changed.keys());
         self.write(Batch { objects: changed, homes, ..Batch::default() });
@@ -174,13 +176,13 @@ impl Memory {
         let mut batch = Batch::default();
         let said = &mut self.said;
         said.tidy();
-        let mut kept = BTreeMap::new();
+        let mut kept = Vec::with_capacity(conditions.len());
         let path = server.path();
         for (key, mut conditions) in conditions {
             // Not declared any more since the pass began.
             let Some(record) = self.objects.get_mut(&key).filter(|record| record.declared) else {
                 stamp(&mut conditions, &[], None, now);
-                kept.insert(key, said.share(conditions));
+                kept.push((key, said.share(conditions)));
                 continue;
             };
             let before = record.conditions.get(&path).or_else(|| record.conditions.get("")).cloned();
@@ -197,10 +199,11 @@ impl Memory {
             if changed {
                 batch.objects.insert(key.clone(), Some(record.clone()));
             }
-            kept.insert(key, after);
+            kept.push((key, after));
         }
         self.write(batch);
-        kept
+        // Of all at once: a tree that is filled in the order of its keys is half empty, and there is one of each server.
+        kept.into_iter().collect()
     }
 
     /// Lets what another controller says share its memory with what is kept.

@@ -10,6 +10,7 @@ pub mod memory;
 pub mod notify;
 mod outcome;
 mod pass;
+pub mod reported;
 pub mod run;
 pub mod sharing;
 pub mod source;

@@ -9,6 +9,7 @@ use smol_str::format_smolstr;
 use super::backoff::{FIGHT, FREE_REPAIRS, LONGEST_REPAIR_WAIT};
 use super::board::{Found, Levels, ManifestState, ServerState};
 use super::pass::{Done, PassEnded};
+use super::reported::Reported;
 use super::run::{Loop, Options};
 use super::state::{Fought, Judged, Observed, PassOutcome, SubjectOutcome};
 use super::subject::{InWords, Subject, Touched};
@@ -19,7 +20,6 @@ use crate::core::notice::Seen;
 use crate::core::observed::{Observations, Unobserved, UnobservedReason};
 use crate::core::plan::facts::{NetworkUse, ServerFacts};
 use crate::core::plan::{Call, Cause, Note, NoteKind, Operation, Reason, Undone, Withheld};
-use crate::core::report::json::Document;
 use crate::core::report::{OperationReport, Outcome, Report, ServerReport};
 use crate::core::status::Status;
 use crate::core::subnets::{self, ServerUse};
@@ -39,7 +39,7 @@ pub(super) struct Shown {
     facts: Option<Arc<Found>>,
     uses: Vec<NetworkUse>,
     conditions: BTreeMap<ObjectKey, Vec<Condition>>,
-    document: Document,
+    report: Reported,
     /// The report in a line.
     summary: String,
     usage: Option<ServerUse>,
@@ -77,7 +77,7 @@ impl Shown {
             uses: facts.as_ref().map(ServerFacts::uses).unwrap_or_default(),
             facts: facts.map(Found::new).map(Arc::new),
             conditions: status.conditions,
-            document: whole.document(),
+            report: Reported::new(whole.document()),
             summary: whole.summary().to_string(),
             usage: state.map(|(declared, state)| subnets::of_server(declared, state)),
         }
@@ -150,7 +150,7 @@ impl Loop {
         if let Some(withheld) = &withheld {
             self.ask(server, pass, withheld);
         }
-        self.explain(server, pass, &report, &shown.document);
+        self.explain(server, pass, &report, &shown.report);
         if let Some(usage) = &shown.usage {
             self.keep_levels(server, usage);
         }
@@ -258,13 +258,14 @@ impl Loop {
     }
 
     /// Says in the log what is refused or waited for, once for as long as it lasts.
-    fn explain(&self, server: &ObjectKey, pass: u64, report: &Report, document: &Document) {
+    fn explain(&self, server: &ObjectKey, pass: u64, report: &Report, reported: &Reported) {
         let notes = report.servers.iter().flat_map(|it| &it.notes).chain(&report.notes);
+        let notes = notes.filter(|note| note.kind != NoteKind::Unmanaged);
         let said = {
             let board = self.shared.board.read();
-            board.servers.get(&server.path()).map(|state| state.report.notes.clone()).unwrap_or_default()
+            board.servers.get(&server.path()).map(|state| state.report.asking().to_vec()).unwrap_or_default()
         };
-        for (note, shown) in notes.zip(&document.notes).filter(|(_, shown)| !said.contains(shown)) {
+        for (note, shown) in notes.zip(reported.asking()).filter(|(_, shown)| !said.contains(shown)) {
             let (server, object, message) = (server.path(), &shown.object, &note.message);
             let reason = note.reason.as_str();
             match note.kind {
@@ -384,9 +385,9 @@ impl Loop {
     /// Shows a pass. `contended`: what something keeps undoing on the server.
     pub(super) fn show(&mut self, showing: Showing, contended: &BTreeMap<ObjectKey, Vec<Fought>>) {
         let Showing { server, pass, took, broken, shown, report, withheld } = showing;
-        let Shown { reachable, facts, uses, mut conditions, document, summary, usage } = shown;
+        let Shown { reachable, facts, uses, mut conditions, report: reported, summary, usage } = shown;
         let (server, report) = (&server, &report);
-        if !document.operations.is_empty() || !reachable {
+        if !reported.operations().is_empty() || !reachable {
             tracing::info!(server = %server.path(), pass, ?took, "{summary}");
         } else {
             tracing::debug!(server = %server.path(), pass, ?took, "nothing to do");
@@ -415,7 +416,7 @@ impl Loop {
         }
         let conditions = self.memory.conditions(server, finished, conditions);
         self.memory.networks(server, &uses);
-        let mut shown = ServerState::of(pass, finished, facts, document);
+        let mut shown = ServerState::of(pass, finished, facts, reported);
         shown.conditions = conditions;
         shown.pending = withheld;
         shown.usage = usage.as_ref().map(Levels::of);

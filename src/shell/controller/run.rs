@@ -2,7 +2,7 @@
 //!
 //! Nothing is decided here. What a pass does is in `reconcile.rs`; when there is one is in `state.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -162,7 +162,7 @@ pub async fn run(
         links: BTreeMap::new(),
         writers: Arc::default(),
         passes: BTreeMap::new(),
-        settled: BTreeSet::new(),
+        settled: HashSet::new(),
         contended: BTreeMap::new(),
         showing: None,
         drifting: BTreeSet::new(),
@@ -445,7 +445,7 @@ pub(super) struct Loop {
     /// Servers that have told of something since their last pass was started.
     hinted: BTreeSet<ObjectKey>,
     /// Objects that have been as declared since the manifests last changed: what moves now is drift.
-    pub(super) settled: BTreeSet<ObjectKey>,
+    pub(super) settled: HashSet<ObjectKey>,
     /// Objects that something keeps changing back, by server.
     contended: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
     /// The pass that has just ended.

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::board::{Found, Levels, ServerState};
+use super::reported::Reported;
 use crate::core::api::{Condition, ObjectKey};
 use crate::core::plan::Withheld;
 use crate::core::plan::facts::{DestinationFacts, ServerFacts};
-use crate::core::report::json::Document;
 use crate::shell::engine::fence::Fence;
 use crate::shell::store::etcd::pack::packed;
 use crate::shell::store::etcd::{EtcdError, Views};
@@ -32,7 +32,7 @@ pub(super) struct Told {
     changed: jiff::Timestamp,
     reachable: bool,
     broken: bool,
-    report: Document,
+    report: Reported,
     /// Of its operations and of those of `--prune`, as they are printed: the form of the API has them not.
     texts: Vec<String>,
     facts: Option<Facts>,
@@ -70,7 +70,7 @@ impl Told {
             reachable: state.reachable,
             broken: state.broken > 0,
             report: state.report.clone(),
-            texts: state.report.operations.iter().chain(&state.report.prune).map(|it| it.text.clone()).collect(),
+            texts: state.report.texts().cloned().collect(),
             facts: state.facts.as_deref().map(Facts::of),
             last_known: state.last_known.as_ref().map(|(time, found)| (*time, Facts::of(found))),
             conditions: state.conditions.clone(),
@@ -82,9 +82,7 @@ impl Told {
 
     pub(super) fn state(self) -> ServerState {
         let mut report = self.report;
-        for (operation, text) in report.operations.iter_mut().chain(&mut report.prune).zip(self.texts) {
-            operation.text = text;
-        }
+        report.set_texts(self.texts);
         ServerState {
             pass: 0,
             finished: self.changed,

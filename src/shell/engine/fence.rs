@@ -159,6 +159,10 @@ impl Dialer for FencedDialer {
         self.inner.endpoint()
     }
 
+    fn idle_timeout(&self) -> Duration {
+        self.inner.idle_timeout()
+    }
+
     fn addresses(&self) -> Vec<OwnAddress> {
         self.inner.addresses()
     }

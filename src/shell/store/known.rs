@@ -3,6 +3,7 @@
 //! A file for each server. A file that cannot be read is as good as none, and one that cannot be written costs the next command some inspections.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -129,6 +130,34 @@ pub struct Suspects {
     pub containers: BTreeSet<ContainerId>,
 }
 
+/// Ids of containers as the bytes that their digits stand for, in their order: a controller keeps those of every container of a fleet.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Ids(Box<[[u8; 32]]>);
+
+impl Ids {
+    fn of(ids: &BTreeSet<ContainerId>) -> Self {
+        let bytes = |id: &ContainerId| {
+            let mut bytes = [0; 32];
+            for (byte, digits) in bytes.iter_mut().zip(id.as_str().as_bytes().chunks(2)) {
+                *byte = std::str::from_utf8(digits).ok().and_then(|it| u8::from_str_radix(it, 16).ok())?;
+            }
+            Some(bytes)
+        };
+        Self(ids.iter().filter_map(bytes).collect())
+    }
+
+    fn all(&self) -> BTreeSet<ContainerId> {
+        let id = |bytes: &[u8; 32]| {
+            let mut text = String::with_capacity(64);
+            bytes.iter().for_each(|byte| {
+                let _ = write!(text, "{byte:02x}");
+            });
+            text.try_into().ok()
+        };
+        self.0.iter().filter_map(id).collect()
+    }
+}
+
 /// Containers that no list shows, though they were not seen to be gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unlisted {
@@ -160,7 +189,7 @@ pub struct Known {
     suspects: Arc<Mutex<BTreeMap<ObjectKey, Suspects>>>,
     learning: Arc<Mutex<BTreeSet<ObjectKey>>>,
     /// Containers that were on networks of interest, whatever their state.
-    members: Arc<Mutex<BTreeMap<ObjectKey, BTreeSet<ContainerId>>>>,
+    members: Arc<Mutex<BTreeMap<ObjectKey, Ids>>>,
     /// `None`: it ends with the process.
     directory: Option<PathBuf>,
     watched: bool,
@@ -225,7 +254,7 @@ impl Known {
     pub fn members(&self, server: &ObjectKey) -> BTreeSet<ContainerId> {
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         let load = || self.file(server, ",members").and_then(|path| read(&path).ok()).unwrap_or_default();
-        members.entry(server.clone()).or_insert_with(load).clone()
+        members.entry(server.clone()).or_insert_with(|| Ids::of(&load())).all()
     }
 
     /// Somebody is about to be on one.
@@ -240,13 +269,14 @@ impl Known {
     }
 
     pub fn keep_members(&self, server: &ObjectKey, seen: BTreeSet<ContainerId>) {
-        if self.members(server) == seen {
+        let ids = Ids::of(&seen);
+        if self.members.lock().unwrap_or_else(PoisonError::into_inner).get(server) == Some(&ids) {
             return;
         }
         if let Some(path) = self.file(server, ",members") {
             keep(&path, &seen);
         }
-        self.members.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), seen);
+        self.members.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), ids);
     }
 
     /// Takes it out: a look that fails, for whatever reason, leaves nothing to rely on.

@@ -45,7 +45,7 @@ pub(super) async fn ready(State(state): State<WebState>) -> (StatusCode, Json<He
     reasons.extend(waiting.take(10).map(|server| format!("{server} has not been looked at yet.")));
     let broken = board.servers.iter().filter(|(_, state)| state.broken >= LASTING);
     reasons.extend(broken.take(10).map(|(server, state)| {
-        let why = state.report.notes.first().map_or("", |note| note.message.as_str());
+        let why = state.report.asking().first().map_or("", |note| note.message.as_str());
         format!("The last {} passes over Server/{server} broke off: {why}", state.broken)
     }));
     let (code, status) = match reasons.is_empty() {

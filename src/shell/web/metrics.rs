@@ -185,7 +185,7 @@ fn of_servers(view: &View) -> Vec<MetricFamily> {
         gauge(
             "landfall_refusals",
             "What is refused on a server at present: blocked deletions, adoptions that no manifest asks for, and the like.",
-            servers().map(|(name, server)| (at(name), whole(server.report.summary.refused as u64))),
+            servers().map(|(name, server)| (at(name), whole(server.report.summary().refused as u64))),
         ),
         gauge(
             "landfall_addresses_free_fewest",

@@ -1,5 +1,6 @@
 //! The board as it is read: every declared object with what there is of it. The API and the page are two ways to write this down.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -258,19 +259,25 @@ impl View {
     /// What is not as declared.
     pub(super) fn operations(&self) -> impl Iterator<Item = &OperationDocument> {
         let reports = self.servers().filter_map(|server| Some(&server.state?.report));
-        reports.flat_map(|report| &report.operations).filter(|operation| operation.outcome != "Done")
+        reports.flat_map(|report| report.operations()).filter(|operation| operation.outcome != "Done")
     }
 
-    /// What is not done and why.
-    pub(super) fn notes(&self) -> Vec<&NoteDocument> {
-        let mut notes: Vec<&NoteDocument> = Vec::new();
-        for note in self.servers().filter_map(|server| Some(&server.state?.report)).flat_map(|report| &report.notes) {
-            // What concerns no single server is in the report of each.
-            if note.server.is_some() || !notes.contains(&note) {
-                notes.push(note);
-            }
+    /// What is not done and why, but for what no manifest declares.
+    pub(super) fn asking(&self) -> Vec<&NoteDocument> {
+        once(self.servers().filter_map(|server| Some(&server.state?.report)).flat_map(|report| report.asking()))
+    }
+
+    /// What is not done and why, of the object.
+    pub(super) fn notes_of(&self, object: &ObjectKey) -> Vec<NoteDocument> {
+        let mut notes: Vec<Cow<'_, [NoteDocument]>> = Vec::new();
+        for server in self.servers() {
+            let Some(report) = server.state.map(|state| &state.report) else { continue };
+            // Unpacked only where the object is.
+            notes.push(if server.declares(object) { report.notes() } else { Cow::Borrowed(report.asking()) });
         }
-        notes
+        let text = object.to_string();
+        let notes = once(notes.iter().flat_map(|notes| notes.iter()));
+        notes.into_iter().filter(|note| note.object == text).cloned().collect()
     }
 
     /// What is not as declared, and what is not done and why: as `diff -o json` has it.
@@ -278,7 +285,7 @@ impl View {
         let mut document = Document {
             format_version: FORMAT_VERSION.into(),
             set: self.content.set.clone(),
-            revision: self.servers().find_map(|server| server.state?.report.revision.clone()),
+            revision: self.servers().find_map(|server| server.state?.report.revision().map(str::to_owned)),
             servers: Vec::new(),
             operations: Vec::new(),
             notes: Vec::new(),
@@ -291,10 +298,11 @@ impl View {
                 document.servers.push(ServerDocument { name, reachable: false, server_type: None });
                 continue;
             };
-            document.servers.extend(state.report.servers.iter().cloned());
+            document.servers.extend(state.report.servers().iter().cloned());
         }
         document.operations.extend(self.operations().cloned());
-        document.notes.extend(self.notes().into_iter().cloned());
+        let all: Vec<_> = self.servers().filter_map(|server| Some(server.state?.report.notes())).collect();
+        document.notes = once(all.iter().flat_map(|notes| notes.iter())).into_iter().cloned().collect();
         let summary = &mut document.summary;
         summary.operations = document.operations.len();
         summary.failed = document.operations.iter().filter(|operation| operation.outcome == "Failed").count();
@@ -321,4 +329,15 @@ fn resources<'a>(
 /// `destination`, `Destination`, `application`, …
 pub(super) fn kind(text: &str) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text))
+}
+
+/// Each note once: what concerns no single server is in the report of each.
+fn once<'a>(notes: impl Iterator<Item = &'a NoteDocument>) -> Vec<&'a NoteDocument> {
+    let mut once: Vec<&NoteDocument> = Vec::new();
+    for note in notes {
+        if note.server.is_some() || !once.contains(&note) {
+            once.push(note);
+        }
+    }
+    once
 }

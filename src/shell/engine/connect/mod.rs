@@ -45,6 +45,11 @@ pub trait Dialer: Send + Sync + 'static {
     /// The endpoint for messages, as the user wrote it: `unix:///var/run/docker.sock`.
     fn endpoint(&self) -> String;
 
+    /// For how long a stream that is not used is kept. Shorter than what daemons and SSH servers grant an idle connection.
+    fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
     /// The ends of the connection that was made last, as far as they are known.
     fn addresses(&self) -> Vec<OwnAddress> {
         Vec::new()

@@ -31,8 +31,6 @@ const IDLE_CONNECTIONS: usize = 3;
 /// Bytes that are read at once. A buffer that adapts to the lists grows to some hundred thousand bytes and stays as large for as long as the
 /// connection is kept, which times a thousand servers is half a gigabyte.
 const READ_BUFFER: usize = 8 << 10;
-/// Shorter than what daemons and SSH servers grant an idle connection.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How many requests of each kind were sent. Shared by everything that was made with the same options.
 #[derive(Debug, Default)]
@@ -105,7 +103,7 @@ impl TransportError {
 fn pool(dialer: Arc<dyn Dialer>) -> Client<Connector, Full<Bytes>> {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_idle_timeout(dialer.idle_timeout())
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .http1_read_buf_exact_size(READ_BUFFER)
         .build(Connector(dialer))

@@ -367,9 +367,8 @@ fn fill(
         word: word(standing),
         says: says.join(" · "),
         notes: view
-            .notes()
-            .into_iter()
-            .filter(|note| note.object == object)
+            .notes_of(key)
+            .iter()
             .filter(|note| pending.is_none() || note.reason != Reason::MassDeletionRefused)
             .map(|note| NoteLine::new(note, false))
             .chain(unsaved(view.content(), |it| it == key))

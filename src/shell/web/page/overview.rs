@@ -251,7 +251,7 @@ fn fill(view: &View, asking: &Asking, pending: Option<Pending>, acts: bool, pass
 
     // What nobody declared is shown where it is; it asks for nothing.
     let mut notes: Vec<_> = view
-        .notes()
+        .asking()
         .into_iter()
         .filter(|note| matches!(note.kind, NoteKind::Refused | NoteKind::Waiting | NoteKind::Warning))
         // Shown above, with what it takes.
