@@ -133,10 +133,14 @@ pub async fn observe_all<'a, R: Reader>(
             );
             let seen = tokio::time::timeout(limits.per_server, look.instrument(span.clone())).await;
             let seen = seen.unwrap_or_else(|_| Err(too_slow(server, limits.per_server)));
+            let changed = recollection.has_changed();
             let learned = recollection.into_known();
             let seen = match seen {
                 Ok(Seen { state, engine, members, unlisted }) => {
-                    known.replace(&server.key, learned);
+                    // On most servers all is as it was, and packing it takes longer than anything else of a look.
+                    if changed {
+                        known.replace(&server.key, learned);
+                    }
                     known.keep_members(&server.key, members);
                     known.keep_unlisted(&server.key, unlisted);
                     known.keep_engine(&server.key, engine);

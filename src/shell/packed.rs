@@ -37,8 +37,7 @@ impl<T: Serialize + DeserializeOwned> Packed<T> {
 
     /// The value. `None` is a fault of the program, for nothing else writes the bytes.
     pub fn unpack(&self) -> Option<T> {
-        let json =
-            UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(&self.bytes, self.length).ok())?;
+        let json = UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(&self.bytes, self.length).ok())?;
         serde_json::from_slice(&json).ok()
     }
 }

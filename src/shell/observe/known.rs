@@ -59,18 +59,23 @@ pub(super) struct Recollection {
 struct Content {
     before: KnownContainers,
     after: KnownContainers,
+    /// Something was learned, or is not believed any more.
+    changed: bool,
 }
 
 impl Recollection {
     pub(super) fn new(mut before: KnownContainers, suspects: &Suspects, watched: bool) -> Self {
+        let whole = before.len();
         before.retain(|id, _| !suspects.all && !suspects.containers.contains(id));
-        Self { content: Mutex::new(Content { before, after: KnownContainers::new() }), watched, now: now() }
+        let content = Content { changed: before.len() < whole, before, after: KnownContainers::new() };
+        Self { content: Mutex::new(content), watched, now: now() }
     }
 
     /// Fills in what is known of a container of the list; `false`: it has to be inspected.
     pub(super) fn recall(&self, listed: &mut ObservedContainer) -> bool {
         let mut content = self.content();
         let Some(known) = content.before.remove(&listed.id) else { return false };
+        let before = std::mem::replace(&mut content.changed, true);
         let limit = if known.state == ContainerState::Created { FRESH_CREATED } else { FRESH };
         if !is_fresh(known.at, self.now, limit) || !self.is_memorable(listed) || !shows(listed, &known) {
             return false;
@@ -83,14 +88,24 @@ impl Recollection {
             listed.exit = known.exit.as_deref().cloned();
         }
         content.after.insert(listed.id.clone(), known);
+        content.changed = before;
         true
     }
 
     /// Keeps what an inspection has told of a container that is listed with these endpoints.
     pub(super) fn keep(&self, listed: &[ObservedEndpoint], inspected: &ObservedContainer) {
         if self.is_memorable(inspected) && same(listed, &inspected.endpoints) {
-            self.content().after.insert(inspected.id.clone(), Inspected::of(self.now, inspected));
+            let mut content = self.content();
+            content.changed = true;
+            content.after.insert(inspected.id.clone(), Inspected::of(self.now, inspected));
         }
+    }
+
+    /// Whether anything else is known now than before, were this all that there is.
+    pub(super) fn has_changed(&self) -> bool {
+        let content = self.content();
+        // What is left was not asked for: it is gone, or was not believed and could not be told again.
+        content.changed || !content.before.is_empty()
     }
 
     /// What has been recalled and kept so far.
@@ -192,7 +207,23 @@ mod tests {
         let mut again = listed("e1");
         assert!(recollection.recall(&mut again));
         assert_eq!(again, inspected(&before));
+        assert!(!recollection.has_changed());
         assert_eq!(recollection.into_known().len(), 1, "and it stays known");
+    }
+
+    #[test]
+    fn what_is_known_has_changed_where_something_was_learned_or_is_not_believed_any_more() {
+        let before = listed("e1");
+        let known = known(&before, &inspected(&before));
+        assert!(recollection(known.clone(), true).has_changed(), "it is gone");
+        let other = recollection(known.clone(), true);
+        assert!(!other.recall(&mut listed("e2")) && other.has_changed());
+        let learning = recollection(KnownContainers::new(), true);
+        assert!(!learning.has_changed());
+        learning.keep(&before.endpoints, &inspected(&before));
+        assert!(learning.has_changed());
+        let suspected = Suspects { all: false, containers: [before.id].into() };
+        assert!(Recollection::new(known, &suspected, true).has_changed());
     }
 
     #[test]
