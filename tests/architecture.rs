@@ -2,6 +2,8 @@
 //!
 //! A scan over tokens rather than over syntax trees, so that it also sees into macros. Code under `#[cfg(test)]` may do what it likes.
 
+mod planner;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;

@@ -2,13 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::host::{self, Host};
-use super::operation::{Call, Cause, NetworkChange, NetworkTarget, NoteKind, Plan, ServerPlan};
-use super::swarm::View;
-use super::workload::call::WorkloadCall;
-use super::{PlanInput, ownership};
+use super::input::{self, PlanInput};
 use crate::core::desired::DesiredMember;
 use crate::core::observed::{ContainerId, NetworkId, ObservedState};
+use crate::core::plan::document::call::{Call, NetworkChange};
+use crate::core::plan::document::cause::Cause;
+use crate::core::plan::document::note::NoteKind;
+use crate::core::plan::document::plan::{Plan, ServerPlan};
+use crate::core::plan::document::step;
+use crate::core::plan::document::target::NetworkTarget;
+use crate::core::plan::document::workload_call::WorkloadCall;
+use crate::core::plan::workload::compose_leaving;
+use crate::core::plan::world::server::Host;
+use crate::core::plan::world::swarm::View;
+use crate::core::plan::world::{container, ownership, predecessors, selector, service};
 use crate::core::workload::stack;
 
 /// The rules that the plan breaks; empty if it is sound.
@@ -37,7 +44,7 @@ pub fn lint(input: &PlanInput<'_>, plan: &Plan) -> Vec<String> {
 }
 
 fn is_of_stack(input: &PlanInput<'_>, network: &str) -> bool {
-    super::workload::is_of_stack(input.desired.destinations().flat_map(|(_, it)| &it.members), network)
+    compose_leaving::is_of_stack(input.desired.destinations().flat_map(|(_, it)| &it.members), network)
 }
 
 fn notes(server: &ServerPlan, say: &mut impl FnMut(String)) {
@@ -85,9 +92,9 @@ fn observed_server(input: &PlanInput<'_>, server: &ServerPlan, state: &ObservedS
                 .into_iter()
                 // Tasks come and go with their service.
                 .filter(|it| {
-                    !host::is_going(it.container)
+                    !container::is_going(it.container)
                         && !it.container.is_leftover(it.endpoint)
-                        && !host::is_task(it.container)
+                        && !container::is_task(it.container)
                 });
             (network.id.as_str(), on.map(|it| &it.container.id).collect())
         })
@@ -146,7 +153,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// Whoever is disconnected in order to come back is in the journal.
-    fn journal(&self, input: &PlanInput<'_>, group: &super::Group, say: &mut impl FnMut(String)) {
+    fn journal(&self, input: &PlanInput<'_>, group: &step::Group, say: &mut impl FnMut(String)) {
         let mut gone: BTreeSet<&ContainerId> = BTreeSet::new();
         for operation in &group.operations {
             match &operation.call {
@@ -174,7 +181,7 @@ impl<'a> Simulation<'a> {
             Call::CreateNetwork(create) => {
                 let taken =
                     self.state.networks.iter().any(|it| it.name == create.name && self.networks.contains(&it.id));
-                if taken || (!self.created.insert(&create.name) && create.name != super::GENERATED) {
+                if taken || (!self.created.insert(&create.name) && create.name != input::GENERATED) {
                     say(format!("a network named {} exists when it is created", create.name));
                 }
                 if create.labels.get(ownership::SET) != Some(&input.desired.set) {
@@ -247,12 +254,11 @@ impl<'a> Simulation<'a> {
                 }
                 if let Some(target) = call.service_target() {
                     let observed = self.state.services.iter().find(|it| it.id == target.id);
-                    let identity = observed.and_then(super::workload::identity_of_service);
+                    let identity = observed.and_then(service::identity_of_service);
                     let taken_over = || {
                         let mut members = input.desired.destinations().flat_map(|(_, it)| &it.members);
-                        observed.is_some_and(|it| {
-                            members.any(|member| super::workload::service_may_be_replaced(it, member))
-                        })
+                        observed
+                            .is_some_and(|it| members.any(|member| predecessors::service_may_be_replaced(it, member)))
                     };
                     if identity.is_none_or(|identity| identity.set != input.desired.set) && !taken_over() {
                         say(format!("{}: the service {} is not the set's own", call.name(), target.name));
@@ -269,7 +275,7 @@ impl<'a> Simulation<'a> {
                 // What ran a resource while it was adopted goes where the resource says so.
                 let handed_over = || {
                     let mut members = input.desired.destinations().flat_map(|(_, it)| &it.members);
-                    observed.is_some_and(|it| members.any(|member| super::workload::may_be_replaced(it, member)))
+                    observed.is_some_and(|it| members.any(|member| predecessors::may_be_replaced(it, member)))
                 };
                 if identity.is_none_or(|identity| identity.set != input.desired.set) && !handed_over() {
                     say(format!("{}: {} is not the set's own", call.name(), target.name));
@@ -334,8 +340,8 @@ impl<'a> Simulation<'a> {
     fn container(&self, id: &ContainerId, name: &str, say: &mut impl FnMut(String)) {
         match self.state.containers.iter().find(|container| container.id == *id) {
             None => say(format!("{name} does not exist")),
-            Some(container) if host::is_going(container) => say(format!("{name} is being removed")),
-            Some(container) if host::is_task(container) => say(format!("{name} is run by a Swarm service")),
+            Some(container) if container::is_going(container) => say(format!("{name} is being removed")),
+            Some(container) if container::is_task(container) => say(format!("{name} is run by a Swarm service")),
             Some(_) => {}
         }
     }
@@ -367,7 +373,7 @@ impl<'a> Simulation<'a> {
             input
                 .desired
                 .destinations()
-                .any(|(_, it)| it.members.iter().any(|member| super::selects(&member.selector, container)))
+                .any(|(_, it)| it.members.iter().any(|member| selector::selects(&member.selector, container)))
         })
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::call::WorkloadCall;
-use super::{Held, Managed, Note, Reason};
+use super::managed::{Held, Managed};
 use crate::core::api::ObjectKey;
+use crate::core::plan::document::note::Note;
+use crate::core::plan::document::reason::Reason;
+use crate::core::plan::document::workload_call::WorkloadCall;
 use crate::core::workload::database::{READ, READ_AT, Written, written_by_image};
 use crate::core::workload::identity::{self, DATA, OBJECT};
 use crate::core::workload::seen::SeenConfig;
@@ -12,7 +14,7 @@ use crate::core::workload::{ContainerTemplate, Mount, MountSource};
 
 impl Managed<'_, '_> {
     /// What the volume's data was written by, as a label says it: `postgresql:17-alpine`. `None` where it is no database.
-    pub(super) fn written(&self) -> Option<Written> {
+    pub(crate) fn written(&self) -> Option<Written> {
         let connection = self.workload.database.as_ref()?;
         Some(Written { engine: connection.engine, version: connection.version.clone() })
     }
@@ -26,7 +28,7 @@ impl Managed<'_, '_> {
     }
 
     /// Why the declared database must not touch the data that there is.
-    pub(super) fn data_hindrance(&self) -> Option<Note> {
+    pub(crate) fn data_hindrance(&self) -> Option<Note> {
         let connection = self.workload.database.as_ref()?;
         self.volume_changed(&connection.volume)
             .or_else(|| self.volume_of_another(&connection.volume))
@@ -92,7 +94,7 @@ impl Managed<'_, '_> {
     }
 
     /// A look into the volume before a container is put on it: a label says what Landfall knows of the data, and this what the data knows.
-    pub(super) fn check_data(&self) -> Option<WorkloadCall> {
+    pub(crate) fn check_data(&self) -> Option<WorkloadCall> {
         let connection = self.workload.database.as_ref()?;
         self.ctx.host.state.volumes.get(&connection.volume)?;
         let declared = self.written()?;

@@ -2,16 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use super::call::{ContainerRef, ServiceRef, WorkloadCall};
-use super::predecessors::takes_the_place_of;
-use super::{Call, Cause, Context, Group, Note, Operation, Reason, identity_of_service};
 use crate::core::api::ObjectKey;
 use crate::core::observed::{ObservedContainer, ObservedService};
-use crate::core::plan::{ContainerTarget, ServiceTarget, ownership};
+use crate::core::plan::document::call::Call;
+use crate::core::plan::document::cause::Cause;
+use crate::core::plan::document::note::Note;
+use crate::core::plan::document::reason::Reason;
+use crate::core::plan::document::step::{Group, Operation};
+use crate::core::plan::document::target::{ContainerTarget, ServiceTarget};
+use crate::core::plan::document::workload_call::{ContainerRef, ServiceRef, WorkloadCall};
+use crate::core::plan::workload::on_swarm::rollout;
+use crate::core::plan::world::context::Context;
+use crate::core::plan::world::ownership;
+use crate::core::plan::world::predecessors::{self, is_left_alone, takes_the_place_of};
+use crate::core::plan::world::service::identity_of_service;
 use crate::core::workload::identity::{self, Identity};
 
 /// Containers that the set runs on this server for resources that no longer are on their destinations, each with what becomes of it.
-pub(in crate::core::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
+pub(crate) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
     let (mut groups, mut notes) = (Vec::new(), Vec::new());
     let mut containers: Vec<&ObservedContainer> = ctx.host.state.containers.iter().collect();
     containers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -65,7 +73,7 @@ pub(in crate::core::plan) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note
 }
 
 /// It is removed only after a backup, and nobody says that there is one.
-pub(super) fn unsaved<'c>(
+pub(crate) fn unsaved<'c>(
     ctx: &Context<'_>,
     object: &ObjectKey,
     containers: impl IntoIterator<Item = &'c ObservedContainer>,
@@ -183,7 +191,7 @@ fn services(ctx: &Context<'_>, groups: &mut Vec<Group>, notes: &mut Vec<Note>) {
         let target = ServiceRef::Existing(ServiceTarget::of(service));
         let networks = service.networks.iter().map(|network| network.target.clone()).collect();
         let remove = WorkloadCall::RemoveService { service: target, volumes: volumes.collect(), networks };
-        let calls = std::iter::once(remove).chain(super::on_swarm::secrets_of(ctx, service));
+        let calls = std::iter::once(remove).chain(rollout::secrets_of(ctx, service));
         let operation = |call: WorkloadCall| Operation {
             object: object.clone(),
             disruptive: service.replicas != Some(0) && matches!(call, WorkloadCall::RemoveService { .. }),
@@ -209,7 +217,7 @@ fn is_declared_service(ctx: &Context<'_>, identity: &Identity) -> bool {
         destination.members.iter().any(|member| {
             let was = here && member.was.as_ref() == Some(&identity.object);
             let own = member.resource == identity.object;
-            let moved = || own && super::predecessors::has_moved_to(ctx, destination, &member.resource, identity);
+            let moved = || own && predecessors::has_moved_to(ctx, destination, &member.resource, identity);
             member.workload.is_some() && !ctx.is_deleted(&member.resource) && ((here && own) || was || moved())
         })
     })
@@ -234,12 +242,7 @@ fn is_declared(ctx: &Context<'_>, identity: &Identity, container: &ObservedConta
     })
 }
 
-/// A suspended destination is left as it is, with everything on it.
-pub(super) fn is_left_alone(ctx: &Context<'_>, identity: &Identity) -> bool {
-    ctx.server.destinations.iter().any(|it| it.key == identity.destination && it.suspend)
-}
-
-pub(super) fn cause_of_leaving(ctx: &Context<'_>, identity: &Identity) -> Option<Cause> {
+pub(crate) fn cause_of_leaving(ctx: &Context<'_>, identity: &Identity) -> Option<Cause> {
     if ctx.is_deleted(&identity.object) {
         Some(Cause::DeletionRequested)
     } else {
@@ -270,7 +273,7 @@ fn remove(ctx: &Context<'_>, container: &ObservedContainer, identity: &Identity,
 }
 
 /// What holds it stopped because the resource was moved.
-pub(super) fn held_as_moved<'a>(ctx: &Context<'a>, container: &ObservedContainer) -> Option<&'a ObservedContainer> {
+pub(crate) fn held_as_moved<'a>(ctx: &Context<'a>, container: &ObservedContainer) -> Option<&'a ObservedContainer> {
     let mut containers = ctx.host.state.containers.iter();
     containers
         .find(|it| it.labels.contains_key(identity::MOVED_TO) && identity::holds(&it.labels, container.id.as_str()))

@@ -1,12 +1,15 @@
 //! Ports of the server that a container is to publish, and that something else has.
 
-use super::{Managed, Note, Reason};
+use super::leaving;
+use super::managed::Managed;
 use crate::core::observed::ObservedContainer;
+use crate::core::plan::document::note::Note;
+use crate::core::plan::document::reason::Reason;
 use crate::core::workload::{HostPort, Port};
 
 impl Managed<'_, '_> {
     /// A container that publishes what another has does not start, and is found out only when its predecessor has stopped.
-    pub(super) fn port_taken(&self) -> Option<Note> {
+    pub(crate) fn port_taken(&self) -> Option<Note> {
         let wanted: Vec<HostPort> = self.workload.container.ports.iter().filter_map(Port::taken).collect();
         if wanted.is_empty() {
             return None;
@@ -73,7 +76,7 @@ impl Managed<'_, '_> {
                 let kept: Vec<HostPort> = workload.container.ports.iter().filter_map(Port::taken).collect();
                 collision(wanted, &kept).is_none()
             }
-            None => super::leaving::cause_of_leaving(self.ctx, identity).is_some(),
+            None => leaving::cause_of_leaving(self.ctx, identity).is_some(),
         }
     }
 }

@@ -1,22 +1,22 @@
 //! One slot: from the containers that are in it to the one that ought to be.
 
-use sha2::{Digest, Sha256};
-
-use super::call::{ContainerRef, Drain, WorkloadCall};
-use super::{Cause, ContainerCreate, Difference, Draft, Group, Held, Managed, Note, Operation, Reason};
-use crate::core::api::ObjectKey;
+use super::attempt::{cause, existing, is_started, update};
+use super::hindrance;
+use super::managed::{Held, Managed};
 use crate::core::observed::{ContainerState, ObservedContainer};
-use crate::core::plan::{ContainerTarget, ownership};
-use crate::core::workload::identity::{self, DRAIN};
-use crate::core::workload::seen::SeenConfig;
-use crate::core::workload::{ContainerTemplate, ContainerUpdate, MountSource, Order};
-
-/// Seconds until Traefik acts on what the daemon tells it: its provider gathers changes for two.
-const THROTTLE: u32 = 3;
+use crate::core::plan::document::cause::Cause;
+use crate::core::plan::document::note::Note;
+use crate::core::plan::document::reason::Reason;
+use crate::core::plan::document::step::{Group, Operation};
+use crate::core::plan::document::target::ContainerTarget;
+use crate::core::plan::document::workload_call::{ContainerRef, WorkloadCall};
+use crate::core::plan::emit::draft::Draft;
+use crate::core::plan::world::ownership;
+use crate::core::workload::{Order, identity};
 
 impl<'a> Managed<'a, '_> {
     /// `prepare`: the image, the volumes and the hook have not been planned yet.
-    pub(super) fn slot(&self, replica: u32, held: Vec<Held<'a>>, prepare: bool, draft: &mut Draft) {
+    pub(crate) fn slot(&self, replica: u32, held: Vec<Held<'a>>, prepare: bool, draft: &mut Draft) {
         let name = self.name(replica);
         let (mut next, mut base): (Vec<Held<'a>>, Vec<Held<'a>>) = held.into_iter().partition(Held::is_next);
         let mut next = next.pop();
@@ -89,7 +89,7 @@ impl<'a> Managed<'a, '_> {
         if !matches!(state, ContainerState::Created | ContainerState::Exited) || is_started(draft, current) {
             return;
         }
-        if let Some(note) = super::held_stopped(self.ctx, self.resource(), [current.container]) {
+        if let Some(note) = hindrance::held_stopped(self.ctx, self.resource(), [current.container]) {
             draft.notes.push(note);
             return;
         }
@@ -103,7 +103,7 @@ impl<'a> Managed<'a, '_> {
     }
 
     /// Waits for those that are as declared and do not serve, before any other one is replaced by the like of them.
-    pub(super) fn confirm<'h>(&self, held: impl Iterator<Item = &'h Held<'a>>, draft: &mut Draft)
+    pub(crate) fn confirm<'h>(&self, held: impl Iterator<Item = &'h Held<'a>>, draft: &mut Draft)
     where
         'a: 'h,
     {
@@ -270,7 +270,7 @@ impl<'a> Managed<'a, '_> {
     }
 
     /// Takes a container out of service for good. Its volumes stay.
-    pub(super) fn retire(&self, held: &Held<'a>, cause: Cause) -> Group {
+    pub(crate) fn retire(&self, held: &Held<'a>, cause: Cause) -> Group {
         let live = held.container.state.is_live();
         let mut operations = Vec::new();
         if live {
@@ -287,192 +287,4 @@ impl<'a> Managed<'a, '_> {
         let remove = WorkloadCall::RemoveContainer { container: existing(held), force: true };
         self.group(vec![self.operation(remove, Cause::WorkloadDiffers, false, None)])
     }
-
-    /// The image, the volumes and the hook: before anything is stopped.
-    fn beforehand(&self, cause: Cause, prepare: bool) -> Vec<Operation> {
-        if !prepare {
-            return Vec::new();
-        }
-        let mut calls = Vec::new();
-        if self.image.local.is_none() || self.image.has_moved() {
-            calls.push(WorkloadCall::PullImage { reference: self.workload.image.clone() });
-        }
-        calls.extend(self.check_data());
-        calls.extend(self.volumes());
-        calls.extend(self.hook());
-        calls.into_iter().map(|call| self.operation(call, cause, false, None)).collect()
-    }
-
-    /// The one-shot container before a rollout.
-    pub(super) fn hook(&self) -> Option<WorkloadCall> {
-        let hook = self.workload.pre_deploy.as_ref()?;
-        let name = format!("{}-{}{}", self.resource().namespace, self.resource().name, identity::JOB);
-        let mut container = self.create(0, &name, name.clone(), Vec::new());
-        container.labels.remove(identity::REPLICA);
-        container.labels.retain(|key, _| key.starts_with("landfall."));
-        container.template = ContainerTemplate {
-            command: Some(hook.command.clone()),
-            ports: Vec::new(),
-            restart: None,
-            healthcheck: None,
-            ..container.template
-        };
-        container.drainable = false;
-        // A name of its own: requests for the application must not reach it.
-        let mut settings = self.settings(&container.name);
-        settings.aliases.clear();
-        (settings.ipv4_address, settings.ipv6_address) = (None, None);
-        Some(WorkloadCall::RunJob { container, network: self.target.call(), settings, timeout: hook.timeout })
-    }
-
-    fn make(&self, create: ContainerCreate, differences: Vec<Difference>, cause: Cause) -> Vec<Operation> {
-        let undo = WorkloadCall::RemoveContainer { container: ContainerRef::Created(create.name.clone()), force: true };
-        let settings = self.settings(&create.name);
-        let call = WorkloadCall::CreateContainer {
-            container: create,
-            network: self.target.call(),
-            settings,
-            also: self.further_networks(),
-            differences,
-            after: self.workload.depends_on.clone(),
-        };
-        vec![self.operation(call, cause, false, Some(undo))]
-    }
-
-    fn start(&self, name: &str, attempt: String, cause: Cause) -> Operation {
-        let container = ContainerRef::Created(name.to_owned());
-        self.operation(WorkloadCall::StartContainer { container, ready: self.readiness(), attempt }, cause, false, None)
-    }
-
-    /// Volumes that the old container has for itself, and that the new one would otherwise begin without.
-    fn inherited(&self, current: &Held<'_>) -> Vec<(String, String)> {
-        let missing = SeenConfig::default();
-        let config = self.ctx.host.state.workloads.get(&current.container.id).unwrap_or(&missing);
-        let declared = &self.workload.container.mounts;
-        let anonymous = config.mounts.iter().filter(|it| it.anonymous);
-        anonymous
-            .filter(|it| !declared.iter().any(|mount| mount.target == it.mount.target))
-            .filter_map(|it| match &it.mount.source {
-                MountSource::Volume(name) => Some((name.clone(), it.mount.target.clone())),
-                MountSource::Path(_) => None,
-            })
-            .collect()
-    }
-
-    fn drain(&self, held: &Held<'_>) -> Option<Drain> {
-        let file = held.container.labels.get(DRAIN)?.clone();
-        let missing = SeenConfig::default();
-        let config = self.ctx.host.state.workloads.get(&held.container.id).unwrap_or(&missing);
-        let check = config.healthcheck.as_ref()?;
-        let (interval, timeout) = (check.interval.unwrap_or(30), check.timeout.unwrap_or(30));
-        let unhealthy = interval.saturating_add(timeout).saturating_mul(check.retries.unwrap_or(3)).saturating_add(5);
-        Some(Drain { file, unhealthy, then: THROTTLE.saturating_add(self.workload.rollout.drain) })
-    }
-
-    /// What users will notice of a rollout that cannot be had without.
-    fn expectation(&self, current: &Held<'_>) -> Option<Note> {
-        let name = &current.container.name;
-        let warn = |message: String, hint: &str| {
-            Some(Note::warning(Reason::RolloutInterrupts, self.resource(), message).hint(hint))
-        };
-        let inherits = !self.inherited(current).is_empty();
-        if self.workload.rollout.order == Order::StopFirst || inherits {
-            let why = self.workload.rollout.why.clone().or(inherits.then(|| "it has a volume of its own".to_owned()));
-            let why = why.map_or(String::new(), |why| format!(", because {why}"));
-            return warn(
-                format!("{name:?} stops before its successor starts{why}: requests fail until that is healthy."),
-                match self.workload.database {
-                    Some(_) => "no two of a database may be on one volume; plan it for a quiet hour",
-                    None => {
-                        "`rollout: { strategy: StartFirst }` starts the new one first, where two at once do no harm"
-                    }
-                },
-            );
-        }
-        if self.is_behind_traefik() && !current.container.labels.contains_key(DRAIN) {
-            return warn(
-                format!(
-                    "Traefik learns of the stop of {name:?} from the stop itself: some requests may fail for a few seconds."
-                ),
-                "with a `healthcheck`, and a shell in the image, Landfall has Traefik let go of a container before it stops",
-            );
-        }
-        None
-    }
-
-    /// Stands for an attempt to have exactly this run in the place of what there is.
-    pub(super) fn attempt(&self, from: &str) -> String {
-        let mut hasher = Sha256::new();
-        let local = self.image.local.as_ref().map_or("", |local| local.id.as_str());
-        let remote = self.image.remote.as_deref().unwrap_or_default();
-        let values: Vec<String> = self
-            .workload
-            .container
-            .values()
-            .map(|(place, value)| match value {
-                crate::core::workload::Value::Literal(text) => format!("{place}={text}"),
-                crate::core::workload::Value::Secret(secret) => {
-                    format!("{place}={}", secret.fingerprint("attempt").unwrap_or_default())
-                }
-            })
-            .collect();
-        hasher.update(format!(
-            "{}\n{}\n{from}\n{local}\n{remote}\n{:?}\n{values:?}\n{:?}",
-            self.resource(),
-            self.destination.key,
-            self.workload,
-            self.labels
-        ));
-        hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// This very attempt has failed, and nothing has changed since.
-    pub(super) fn given_up(&self, attempt: &str) -> Option<Note> {
-        let failure = self.ctx.request.failed_attempts.get(attempt)?;
-        let ObjectKey { kind, namespace, name } = self.resource();
-        let kind = kind.as_str().to_lowercase();
-        Some(
-            Note::refused(
-                Reason::HealthCheckFailed,
-                self.resource(),
-                format!("It did not become healthy, and is not tried again until something changes. {failure}"),
-            )
-            .hint(format!(
-                "change the manifest or the image, or ask for another try: landfall rollout restart {kind}/{name} -n {namespace}"
-            )),
-        )
-    }
-}
-
-fn existing(held: &Held<'_>) -> ContainerRef {
-    ContainerRef::Existing(ContainerTarget::of(held.container))
-}
-
-pub(super) fn cause(differences: &[Difference]) -> Cause {
-    match differences {
-        [only] if only.field == "image" => Cause::ImageMoved,
-        _ => Cause::WorkloadDiffers,
-    }
-}
-
-/// A repair or an activation starts it already.
-fn is_started(draft: &Draft, held: &Held<'_>) -> bool {
-    let operations = draft.groups.iter().flat_map(|group| &group.operations);
-    operations.into_iter().any(|operation| {
-        matches!(&operation.call, crate::core::plan::Call::StartContainer { container } if container.id == held.container.id)
-    })
-}
-
-fn update(template: &ContainerTemplate, differences: &[Difference]) -> ContainerUpdate {
-    let mut update = ContainerUpdate::default();
-    for difference in differences {
-        match difference.field.as_str() {
-            "restart" => update.restart = Some(template.restart.unwrap_or(crate::core::api::RestartPolicy::No)),
-            "resources.cpus" => update.nano_cpus = Some(template.resources.nano_cpus),
-            "resources.memory" => update.memory = Some(template.resources.memory),
-            "resources.pids" => update.pids = Some(template.resources.pids),
-            _ => {}
-        }
-    }
-    update
 }

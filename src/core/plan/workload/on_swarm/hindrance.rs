@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use super::There;
+use super::definition::There;
 use crate::core::api::{ProxyType, PullPolicy};
 use crate::core::observed::ObservedService;
-use crate::core::plan::ServerType;
-use crate::core::plan::workload::{Draft, Managed, Note, Reason, identity};
+use crate::core::plan::document::note::Note;
+use crate::core::plan::document::plan::ServerType;
+use crate::core::plan::document::reason::Reason;
+use crate::core::plan::emit::draft::Draft;
+use crate::core::plan::workload::managed::Managed;
 use crate::core::workload::service::{LONGEST_NAME, ServiceCreate};
-use crate::core::workload::{MountSource, Order};
+use crate::core::workload::{MountSource, Order, identity};
 
 impl<'a> Managed<'a, '_> {
     /// Why nothing of it can be planned.
-    pub(super) fn swarm_hindrance(&self, there: &There<'a>) -> Option<Note> {
+    pub(crate) fn swarm_hindrance(&self, there: &There<'a>) -> Option<Note> {
         let resource = self.resource();
         let refused = |reason, message: String, hint: &str| Some(Note::refused(reason, resource, message).hint(hint));
         if self.ctx.host.server_type() != ServerType::Manager {
@@ -39,7 +42,7 @@ impl<'a> Managed<'a, '_> {
     }
 
     /// Fields that a Swarm has nothing for.
-    pub(super) fn beyond_services(&self) -> Option<Note> {
+    pub(crate) fn beyond_services(&self) -> Option<Note> {
         let resource = self.resource();
         let name = self.service_name();
         if name.len() > LONGEST_NAME {
@@ -65,7 +68,7 @@ impl<'a> Managed<'a, '_> {
     }
 
     /// Nodes pull for themselves, and nothing keeps them from it.
-    pub(super) fn swarm_image_hindrance(&self, there: &There<'a>) -> Option<Note> {
+    pub(crate) fn swarm_image_hindrance(&self, there: &There<'a>) -> Option<Note> {
         let alone = self.ctx.host.state.nodes.len() <= 1;
         let never = self.workload.pull_policy == PullPolicy::Never;
         (never && alone && self.image.local.is_none() && there.own.is_none()).then(|| {
@@ -75,7 +78,7 @@ impl<'a> Managed<'a, '_> {
         })
     }
 
-    pub(super) fn other_service_on_the_volume(&self, there: &There<'a>) -> Option<Note> {
+    pub(crate) fn other_service_on_the_volume(&self, there: &There<'a>) -> Option<Note> {
         let connection = self.workload.database.as_ref()?;
         let own = |it: &ObservedService| {
             there.own.is_some_and(|own| own.id == it.id) || there.before.iter().any(|before| before.id == it.id)
@@ -94,7 +97,7 @@ impl<'a> Managed<'a, '_> {
     }
 
     /// What is warned of, and what is waited for.
-    pub(super) fn swarm_notes(&self, there: &There<'a>, create: &ServiceCreate, draft: &mut Draft) {
+    pub(crate) fn swarm_notes(&self, there: &There<'a>, create: &ServiceCreate, draft: &mut Draft) {
         let resource = self.resource();
         if let Some(problem) = &self.image.problem {
             let message = format!("Whether {} has moved is unknown: {problem}.", self.workload.image);
@@ -126,7 +129,7 @@ impl<'a> Managed<'a, '_> {
         }
     }
 
-    pub(super) fn service_name_taken(&self, name: &str, other: &ObservedService) -> Note {
+    pub(crate) fn service_name_taken(&self, name: &str, other: &ObservedService) -> Note {
         let message = format!("A Swarm service named {name:?} exists, and Landfall did not make it for this resource.");
         let note = Note::refused(Reason::NameTaken, self.resource(), message);
         if other.labels.contains_key(identity::OBJECT) {
@@ -138,7 +141,7 @@ impl<'a> Managed<'a, '_> {
         ))
     }
 
-    pub(super) fn foreign_secret(&self, create: &ServiceCreate) -> Option<Note> {
+    pub(crate) fn foreign_secret(&self, create: &ServiceCreate) -> Option<Note> {
         let own: BTreeSet<&str> = self.own_secrets().collect();
         let secrets = &self.ctx.host.state.secrets;
         let wanted = |name: &str| create.files.values().any(|file| file.secret == name);

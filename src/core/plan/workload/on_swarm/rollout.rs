@@ -2,20 +2,27 @@
 
 use std::collections::BTreeSet;
 
-use super::{There, identity_of_service};
+use super::definition::There;
 use crate::core::api::ObjectKey;
 use crate::core::observed::{NodeAvailability, ObservedService};
-use crate::core::plan::workload::call::{ContainerRef, ServiceRef, ServiceRollout, WorkloadCall};
-use crate::core::plan::workload::rollout::cause;
-use crate::core::plan::workload::{
-    Call, Cause, Context, Difference, Draft, Group, Managed, Note, Operation, Reason, identity,
-};
-use crate::core::plan::{ContainerTarget, ServiceTarget};
-use crate::core::workload::Order;
+use crate::core::plan::document::call::Call;
+use crate::core::plan::document::cause::Cause;
+use crate::core::plan::document::note::Note;
+use crate::core::plan::document::reason::Reason;
+use crate::core::plan::document::step::{Group, Operation};
+use crate::core::plan::document::target::{ContainerTarget, ServiceTarget};
+use crate::core::plan::document::workload_call::{ContainerRef, ServiceRef, ServiceRollout, WorkloadCall};
+use crate::core::plan::emit::draft::Draft;
+use crate::core::plan::workload::attempt::cause;
+use crate::core::plan::workload::managed::Managed;
+use crate::core::plan::world::context::Context;
+use crate::core::plan::world::service::identity_of_service;
+use crate::core::workload::compare::Difference;
 use crate::core::workload::service::{Node, SecretFile, ServiceCreate};
+use crate::core::workload::{Order, identity};
 
 impl<'a> Managed<'a, '_> {
-    pub(super) fn roll_out(
+    pub(crate) fn roll_out(
         &self,
         there: &There<'a>,
         create: ServiceCreate,
@@ -90,7 +97,7 @@ impl<'a> Managed<'a, '_> {
     }
 
     /// The hook, and the look at the data: before anything is stopped, by containers on this node.
-    pub(super) fn before_tasks(&self, there: &There<'a>, create: &ServiceCreate) -> Result<Vec<Operation>, Note> {
+    pub(crate) fn before_tasks(&self, there: &There<'a>, create: &ServiceCreate) -> Result<Vec<Operation>, Note> {
         let here = self.ctx.own_node();
         let is_here = |node: &Node| here.is_some_and(|here| here.id == node.id);
         if self.workload.pre_deploy.is_some() {
@@ -132,7 +139,7 @@ impl<'a> Managed<'a, '_> {
         Ok(calls.into_iter().map(|call| self.operation(call, cause, false, None)).collect())
     }
 
-    pub(super) fn secrets_for(&self, create: &ServiceCreate, cause: Cause) -> Vec<Operation> {
+    pub(crate) fn secrets_for(&self, create: &ServiceCreate, cause: Cause) -> Vec<Operation> {
         let have: BTreeSet<&str> = self.own_secrets().collect();
         let files = create.files.iter().filter(|(_, file)| !have.contains(file.secret.as_str()));
         let mut made: BTreeSet<&str> = BTreeSet::new();
@@ -148,7 +155,7 @@ impl<'a> Managed<'a, '_> {
     }
 
     /// Those whose volumes it is to have end before it begins. They come back if it does not get healthy.
-    pub(super) fn stop_before(&self, there: &There<'a>, cause: Cause) -> Vec<Operation> {
+    pub(crate) fn stop_before(&self, there: &There<'a>, cause: Cause) -> Vec<Operation> {
         let live = there.before.iter().filter(|it| it.replicas.is_some_and(|replicas| replicas > 0));
         let services = live.map(|it| {
             let target = ServiceTarget::of(it);
@@ -166,7 +173,7 @@ impl<'a> Managed<'a, '_> {
     }
 
     /// What it has taken the place of goes, and secrets that nothing refers to any more.
-    pub(super) fn after_tasks(
+    pub(crate) fn after_tasks(
         &self,
         there: &There<'a>,
         create: &ServiceCreate,
@@ -197,7 +204,7 @@ impl<'a> Managed<'a, '_> {
         operations
     }
 
-    pub(super) fn unused_secrets(&self, create: &ServiceCreate) -> impl Iterator<Item = WorkloadCall> {
+    pub(crate) fn unused_secrets(&self, create: &ServiceCreate) -> impl Iterator<Item = WorkloadCall> {
         let former = &create.former_secrets;
         let secrets = self.ctx.host.state.secrets.iter().filter(move |it| former.contains(&it.name));
         secrets.map(|it| WorkloadCall::RemoveSecret {
@@ -207,7 +214,7 @@ impl<'a> Managed<'a, '_> {
     }
 
     /// Left behind by an update that was interrupted, or rolled back. While one is under way the one before it may come back.
-    pub(super) fn clear_secrets(&self, there: &There<'a>, create: &ServiceCreate, draft: &mut Draft) {
+    pub(crate) fn clear_secrets(&self, there: &There<'a>, create: &ServiceCreate, draft: &mut Draft) {
         if there.own.is_some_and(|it| it.rollout.is_some()) {
             return;
         }

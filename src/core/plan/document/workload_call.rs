@@ -1,0 +1,343 @@
+//! Calls for what Landfall runs itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::target::{ContainerTarget, NetworkTarget, ServiceTarget};
+use super::workload_display::list;
+use crate::core::api::ObjectKey;
+use crate::core::observed::EndpointSettings;
+use crate::core::workload::compare::Difference;
+use crate::core::workload::database::Written;
+use crate::core::workload::service::ServiceCreate;
+use crate::core::workload::stack::Stack;
+use crate::core::workload::{ContainerCreate, ContainerUpdate, MountSource, Value};
+
+/// A container that exists, or one that an earlier operation of the plan makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerRef {
+    Existing(ContainerTarget),
+    /// By the name that it is made with.
+    Created(String),
+}
+
+impl ContainerRef {
+    pub fn name(&self) -> &str {
+        match self {
+            ContainerRef::Existing(container) => &container.name,
+            ContainerRef::Created(name) => name,
+        }
+    }
+
+    pub fn existing(&self) -> Option<&ContainerTarget> {
+        match self {
+            ContainerRef::Existing(container) => Some(container),
+            ContainerRef::Created(_) => None,
+        }
+    }
+}
+
+/// When a container that was started counts as serving.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Seconds that it has to become healthy.
+    pub timeout: u32,
+    /// Seconds that one without a health check has to run without a restart.
+    pub stable: u32,
+}
+
+/// How requests are kept from a container before it stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drain {
+    /// The file that makes its health check fail.
+    pub file: String,
+    /// Seconds that the check may take to fail.
+    pub unhealthy: u32,
+    /// Seconds from then on: what the proxy takes to notice, and what requests in flight take.
+    pub then: u32,
+}
+
+/// One call for a managed resource. Carries all that the executor needs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WorkloadCall {
+    PullImage {
+        reference: String,
+    },
+    CreateVolume {
+        name: String,
+        labels: BTreeMap<String, String>,
+    },
+    /// A one-shot container: made, started, waited for and removed.
+    RunJob {
+        container: ContainerCreate,
+        network: NetworkTarget,
+        settings: EndpointSettings,
+        /// Seconds.
+        timeout: u32,
+    },
+    /// A one-shot container that reads from a database's volume what wrote the data there. Fails where that is not what is `declared`.
+    CheckData {
+        container: ContainerCreate,
+        declared: Written,
+        /// It would begin empty where the volume has a dump and nothing else.
+        needs_log: bool,
+    },
+    CreateContainer {
+        container: ContainerCreate,
+        network: NetworkTarget,
+        settings: EndpointSettings,
+        /// Further networks that it is on from the start.
+        also: Vec<(NetworkTarget, EndpointSettings)>,
+        /// What of the container that it takes the place of differs.
+        differences: Vec<Difference>,
+        /// Resources that have to be in place first: where an earlier operation for one of them failed, this one is skipped.
+        after: Vec<ObjectKey>,
+    },
+    StartContainer {
+        container: ContainerRef,
+        ready: Readiness,
+        /// Stands for exactly this attempt: what failed is not tried again before something changes.
+        attempt: String,
+    },
+    StopContainer {
+        container: ContainerTarget,
+        drain: Option<Drain>,
+    },
+    RemoveContainer {
+        container: ContainerRef,
+        /// Killed if it runs: one that never served.
+        force: bool,
+    },
+    RenameContainer {
+        container: ContainerRef,
+        to: String,
+    },
+    UpdateContainer {
+        container: ContainerTarget,
+        update: ContainerUpdate,
+        differences: Vec<Difference>,
+    },
+    /// Docker Compose makes the containers, networks and volumes of a stack, and waits until its services are healthy.
+    ComposeUp(Box<ComposeUp>),
+    /// Docker Compose stops and removes the containers of a stack, and its networks. Its volumes stay.
+    ComposeDown {
+        project: String,
+        /// The containers that it removes.
+        stack: Vec<ContainerTarget>,
+    },
+    /// A file of a Swarm service's tasks.
+    CreateSecret {
+        name: String,
+        labels: BTreeMap<String, String>,
+        content: Value,
+    },
+    /// Gone, unless a service refers to it.
+    RemoveSecret {
+        name: String,
+        /// Of the label: another one of that name is left alone.
+        uid: String,
+    },
+    /// A Swarm service is made, and its tasks are waited for.
+    CreateService(Box<ServiceRollout>),
+    /// The definition of a Swarm service is changed, and the replacement of its tasks waited for: where one of the new ones fails, the Swarm rolls
+    /// back.
+    UpdateService {
+        service: ServiceTarget,
+        rollout: Box<ServiceRollout>,
+        /// Tasks are replaced although nothing differs.
+        anew: bool,
+    },
+    /// A Swarm service is left without tasks, which are waited for: others are about to have their volumes.
+    StopService {
+        service: ServiceTarget,
+    },
+    /// A Swarm service goes, and its tasks are waited for.
+    RemoveService {
+        service: ServiceRef,
+        /// They stay.
+        volumes: Vec<String>,
+        /// Ids of the networks that its tasks are on.
+        networks: Vec<String>,
+    },
+}
+
+impl WorkloadCall {
+    /// As in the plan's JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            WorkloadCall::PullImage { .. } => "PullImage",
+            WorkloadCall::CreateVolume { .. } => "CreateVolume",
+            WorkloadCall::RunJob { .. } => "RunJob",
+            WorkloadCall::CheckData { .. } => "CheckData",
+            WorkloadCall::CreateContainer { .. } => "CreateContainer",
+            WorkloadCall::StartContainer { .. } => "StartContainer",
+            WorkloadCall::StopContainer { .. } => "StopContainer",
+            WorkloadCall::RemoveContainer { .. } => "RemoveContainer",
+            WorkloadCall::RenameContainer { .. } => "RenameContainer",
+            WorkloadCall::UpdateContainer { .. } => "UpdateContainer",
+            WorkloadCall::ComposeUp(_) => "ComposeUp",
+            WorkloadCall::ComposeDown { .. } => "ComposeDown",
+            WorkloadCall::CreateSecret { .. } => "CreateSecret",
+            WorkloadCall::RemoveSecret { .. } => "RemoveSecret",
+            WorkloadCall::CreateService(_) => "CreateService",
+            WorkloadCall::UpdateService { .. } | WorkloadCall::StopService { .. } => "UpdateService",
+            WorkloadCall::RemoveService { .. } => "RemoveService",
+        }
+    }
+
+    /// As a sign before a line of the plan.
+    pub fn sign(&self) -> char {
+        match self {
+            WorkloadCall::RemoveContainer { .. }
+            | WorkloadCall::StopContainer { .. }
+            | WorkloadCall::ComposeDown { .. }
+            | WorkloadCall::StopService { .. }
+            | WorkloadCall::RemoveService { .. }
+            | WorkloadCall::RemoveSecret { .. } => '-',
+            WorkloadCall::UpdateContainer { .. }
+            | WorkloadCall::RenameContainer { .. }
+            | WorkloadCall::UpdateService { .. } => '~',
+            WorkloadCall::ComposeUp(up) if up.differences.iter().any(|it| it.from.as_deref() != Some("none")) => '~',
+            _ => '+',
+        }
+    }
+}
+
+impl fmt::Display for WorkloadCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WorkloadCall::PullImage { reference } => write!(f, "pull image {reference}"),
+            WorkloadCall::CreateVolume { name, .. } => write!(f, "create volume {name}"),
+            WorkloadCall::RunJob { container, network, .. } => {
+                let command = container.template.command.as_deref().unwrap_or_default().join(" ");
+                write!(f, "run {:?} once as {} on {}", command, container.name, network.name)
+            }
+            WorkloadCall::CheckData { container, declared, .. } => {
+                let volumes = container.template.mounts.iter().map(|mount| match &mount.source {
+                    MountSource::Volume(name) | MountSource::Path(name) => name.as_str(),
+                });
+                let volumes = volumes.collect::<Vec<_>>().join(", ");
+                write!(f, "check that the data on {volumes} is {declared}'s")
+            }
+            WorkloadCall::CreateContainer { container, network, also, differences, .. } => {
+                write!(f, "create container {} of {} on {}", container.name, container.image, network.name)?;
+                for (network, _) in also {
+                    write!(f, ", {}", network.name)?;
+                }
+                list(f, differences)
+            }
+            WorkloadCall::StartContainer { container, .. } => write!(f, "start {}", container.name()),
+            WorkloadCall::StopContainer { container, drain: None } => write!(f, "stop {}", container.name),
+            WorkloadCall::StopContainer { container, drain: Some(_) } => {
+                write!(f, "drain and stop {}", container.name)
+            }
+            WorkloadCall::RemoveContainer { container, .. } => write!(f, "remove container {}", container.name()),
+            WorkloadCall::RenameContainer { container, to } => write!(f, "rename {} to {to}", container.name()),
+            WorkloadCall::UpdateContainer { container, differences, .. } => {
+                write!(f, "update {} in place", container.name)?;
+                list(f, differences)
+            }
+            WorkloadCall::ComposeUp(up) => {
+                write!(f, "compose up {}", up.stack.project)?;
+                if let Some(network) = &up.network {
+                    write!(f, " on {}", network.name)?;
+                }
+                list(f, &up.differences)
+            }
+            WorkloadCall::ComposeDown { project, stack } => {
+                let names: Vec<&str> = stack.iter().map(|container| container.name.as_str()).collect();
+                write!(f, "compose down {project} ({})", names.join(", "))
+            }
+            WorkloadCall::CreateSecret { name, .. } => write!(f, "create secret {name}"),
+            WorkloadCall::RemoveSecret { name, .. } => write!(f, "remove secret {name}"),
+            WorkloadCall::CreateService(rollout) => {
+                let create = &rollout.create;
+                write!(f, "create service {} of {} on {}", create.name, create.image, rollout.network.name)?;
+                if create.replicas != 1 {
+                    write!(f, ", {} replicas", create.replicas)?;
+                }
+                if let Some(node) = &create.node {
+                    let volumes: Vec<&str> = create.volumes().collect();
+                    write!(f, ", on the node {}", node.name)?;
+                    if !volumes.is_empty() {
+                        write!(f, " with {}", volumes.join(", "))?;
+                    }
+                }
+                list(f, &rollout.differences)
+            }
+            WorkloadCall::UpdateService { service, rollout, .. } => {
+                write!(f, "update service {}", service.name)?;
+                list(f, &rollout.differences)
+            }
+            WorkloadCall::StopService { service } => write!(f, "stop service {}", service.name),
+            WorkloadCall::RemoveService { service, volumes, .. } => {
+                write!(f, "remove service {}", service.name())?;
+                if !volumes.is_empty() {
+                    write!(f, " ({} stays)", volumes.join(", "))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A Swarm service that exists, or one that an earlier operation of the plan makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceRef {
+    Existing(ServiceTarget),
+    /// By its name, and its uid of the label.
+    Created {
+        name: String,
+        uid: String,
+    },
+}
+
+impl ServiceRef {
+    pub fn name(&self) -> &str {
+        match self {
+            ServiceRef::Existing(service) => &service.name,
+            ServiceRef::Created { name, .. } => name,
+        }
+    }
+}
+
+/// What a Swarm service is to be, and how that comes about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceRollout {
+    pub create: ServiceCreate,
+    pub network: NetworkTarget,
+    /// What of the service that there is, or of what it takes the place of, differs.
+    pub differences: Vec<Difference>,
+    /// Resources that have to be in place first, as of [`WorkloadCall::CreateContainer`].
+    pub after: Vec<ObjectKey>,
+    /// Of each task.
+    pub ready: Readiness,
+    /// How many tasks an update replaces at once; 0: all.
+    pub parallelism: u64,
+    /// Stands for exactly this attempt.
+    pub attempt: String,
+}
+
+impl ServiceRollout {
+    /// Its tasks are replaced by new ones.
+    pub fn restarts(&self) -> bool {
+        self.differences.iter().any(|difference| !difference.in_place)
+    }
+}
+
+/// What Compose is to bring up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComposeUp {
+    pub stack: Arc<Stack>,
+    /// The destination's, where the services are on it.
+    pub network: Option<NetworkTarget>,
+    /// Why it is run.
+    pub differences: Vec<Difference>,
+    /// Containers of the project whose services are not in the file go; not where any of them is somebody else's.
+    pub orphans: bool,
+    /// Every container is made anew.
+    pub anew: bool,
+    /// Stands for exactly this attempt.
+    pub attempt: String,
+}
