@@ -10,7 +10,7 @@ use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::note::NoteKind;
 use crate::core::plan::document::plan::{Plan, ServerPlan};
 use crate::core::plan::document::step;
-use crate::core::plan::document::target::NetworkTarget;
+use crate::core::plan::document::target::{NetworkTarget, ServiceTarget};
 use crate::core::plan::document::workload_call::WorkloadCall;
 use crate::core::plan::workload::compose_leaving;
 use crate::core::plan::world::server::Host;
@@ -211,76 +211,9 @@ impl<'a> Simulation<'a> {
                     say(format!("{} is disconnected from {}, which is unmanaged", container.name, network.name));
                 }
             }
-            Call::UpdateService { service, changes } => {
-                let Some(observed) = self.state.services.iter().find(|it| it.id == service.id) else {
-                    say(format!("{} does not exist", service.name));
-                    return;
-                };
-                for NetworkChange { network, attachment, .. } in changes {
-                    self.exists(network, say);
-                    let before = network.id.as_ref().and_then(|id| self.state.network(id));
-                    let before = before.and_then(|network| observed.attachment(network));
-                    if before == attachment.as_ref() {
-                        say(format!("{} is updated for {}, where it is as it should be", service.name, network.name));
-                    }
-                    if attachment.is_none() {
-                        if !self.is_ours(input, network) {
-                            say(format!("{} is taken off {}, which is unmanaged", service.name, network.name));
-                        }
-                        self.detached.insert((self.key(network), &service.name));
-                    }
-                }
-            }
-            Call::ScaleService { service, replicas } => {
-                let Some(observed) = self.state.services.iter().find(|it| it.id == service.id) else {
-                    say(format!("{} does not exist", service.name));
-                    return;
-                };
-                let named = |member: &DesiredMember| {
-                    member.selector.swarm_services.contains(&service.name) || member.workload.is_some()
-                };
-                if observed.replicas.is_none_or(|before| before == *replicas || before.min(*replicas) > 0) {
-                    say(format!("{} is scaled from {:?} to {replicas}", service.name, observed.replicas));
-                }
-                if !input.desired.destinations().any(|(_, it)| it.members.iter().any(named)) {
-                    say(format!("{} is scaled, and no resource declares it", service.name));
-                }
-            }
-            Call::Workload(call) => {
-                if let WorkloadCall::ComposeUp(up) = &**call
-                    && let Ok(made) = &up.stack.made
-                {
-                    self.created.extend(made.networks.values().map(|network| network.name.as_str()));
-                }
-                if let Some(target) = call.service_target() {
-                    let observed = self.state.services.iter().find(|it| it.id == target.id);
-                    let identity = observed.and_then(service::identity_of_service);
-                    let taken_over = || {
-                        let mut members = input.desired.destinations().flat_map(|(_, it)| &it.members);
-                        observed
-                            .is_some_and(|it| members.any(|member| predecessors::service_may_be_replaced(it, member)))
-                    };
-                    if identity.is_none_or(|identity| identity.set != input.desired.set) && !taken_over() {
-                        say(format!("{}: the service {} is not the set's own", call.name(), target.name));
-                    }
-                    if matches!(&**call, WorkloadCall::RemoveService { .. }) {
-                        let networks = self.state.networks.iter();
-                        self.detached.extend(networks.map(|it| (it.id.as_str(), target.name.as_str())));
-                    }
-                }
-                let Some(target) = call.target() else { return };
-                self.container(&target.id, &target.name, say);
-                let observed = self.state.containers.iter().find(|it| it.id == target.id);
-                let identity = observed.and_then(|it| self.host.identities.get(it));
-                // What ran a resource while it was adopted goes where the resource says so.
-                let handed_over = || {
-                    let mut members = input.desired.destinations().flat_map(|(_, it)| &it.members);
-                    observed.is_some_and(|it| members.any(|member| predecessors::may_be_replaced(it, member)))
-                };
-                if identity.is_none_or(|identity| identity.set != input.desired.set) && !handed_over() {
-                    say(format!("{}: {} is not the set's own", call.name(), target.name));
-                }
-            }
+            Call::UpdateService { service, changes } => self.update_service(input, service, changes, say),
+            Call::ScaleService { service, replicas } => self.scale_service(input, service, *replicas, say),
+            Call::Workload(call) => self.workload(input, call, say),
             Call::StopContainer { container } | Call::StartContainer { container } => {
                 self.container(&container.id, &container.name, say);
                 let forced = cause == Cause::DeletionRequested;
@@ -288,6 +221,90 @@ impl<'a> Simulation<'a> {
                     say(format!("{} is stopped or started, and no resource declares it", container.name));
                 }
             }
+        }
+    }
+
+    fn update_service(
+        &mut self,
+        input: &PlanInput<'_>,
+        service: &'a ServiceTarget,
+        changes: &'a [NetworkChange],
+        say: &mut impl FnMut(String),
+    ) {
+        let Some(observed) = self.state.services.iter().find(|it| it.id == service.id) else {
+            say(format!("{} does not exist", service.name));
+            return;
+        };
+        for NetworkChange { network, attachment, .. } in changes {
+            self.exists(network, say);
+            let before = network.id.as_ref().and_then(|id| self.state.network(id));
+            let before = before.and_then(|network| observed.attachment(network));
+            if before == attachment.as_ref() {
+                say(format!("{} is updated for {}, where it is as it should be", service.name, network.name));
+            }
+            if attachment.is_none() {
+                if !self.is_ours(input, network) {
+                    say(format!("{} is taken off {}, which is unmanaged", service.name, network.name));
+                }
+                self.detached.insert((self.key(network), &service.name));
+            }
+        }
+    }
+
+    fn scale_service(
+        &self,
+        input: &PlanInput<'_>,
+        service: &ServiceTarget,
+        replicas: u64,
+        say: &mut impl FnMut(String),
+    ) {
+        let Some(observed) = self.state.services.iter().find(|it| it.id == service.id) else {
+            say(format!("{} does not exist", service.name));
+            return;
+        };
+        let named = |member: &DesiredMember| {
+            member.selector.swarm_services.contains(&service.name) || member.workload.is_some()
+        };
+        if observed.replicas.is_none_or(|before| before == replicas || before.min(replicas) > 0) {
+            say(format!("{} is scaled from {:?} to {replicas}", service.name, observed.replicas));
+        }
+        if !input.desired.destinations().any(|(_, it)| it.members.iter().any(named)) {
+            say(format!("{} is scaled, and no resource declares it", service.name));
+        }
+    }
+
+    fn workload(&mut self, input: &PlanInput<'_>, call: &'a WorkloadCall, say: &mut impl FnMut(String)) {
+        if let WorkloadCall::ComposeUp(up) = call
+            && let Ok(made) = &up.stack.made
+        {
+            self.created.extend(made.networks.values().map(|network| network.name.as_str()));
+        }
+        if let Some(target) = call.service_target() {
+            let observed = self.state.services.iter().find(|it| it.id == target.id);
+            let identity = observed.and_then(service::identity_of_service);
+            let taken_over = || {
+                let mut members = input.desired.destinations().flat_map(|(_, it)| &it.members);
+                observed.is_some_and(|it| members.any(|member| predecessors::service_may_be_replaced(it, member)))
+            };
+            if identity.is_none_or(|identity| identity.set != input.desired.set) && !taken_over() {
+                say(format!("{}: the service {} is not the set's own", call.name(), target.name));
+            }
+            if matches!(call, WorkloadCall::RemoveService { .. }) {
+                let networks = self.state.networks.iter();
+                self.detached.extend(networks.map(|it| (it.id.as_str(), target.name.as_str())));
+            }
+        }
+        let Some(target) = call.target() else { return };
+        self.container(&target.id, &target.name, say);
+        let observed = self.state.containers.iter().find(|it| it.id == target.id);
+        let identity = observed.and_then(|it| self.host.identities.get(it));
+        // What ran a resource while it was adopted goes where the resource says so.
+        let handed_over = || {
+            let mut members = input.desired.destinations().flat_map(|(_, it)| &it.members);
+            observed.is_some_and(|it| members.any(|member| predecessors::may_be_replaced(it, member)))
+        };
+        if identity.is_none_or(|identity| identity.set != input.desired.set) && !handed_over() {
+            say(format!("{}: {} is not the set's own", call.name(), target.name));
         }
     }
 

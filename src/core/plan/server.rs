@@ -1,6 +1,5 @@
 //! One server: everything that is planned for it, in its order.
 
-use crate::core::plan::workload::leaving;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::destination;
@@ -21,14 +20,15 @@ use crate::core::plan::emit::draft::Draft;
 use crate::core::plan::emit::journals::{settle, stranded};
 use crate::core::plan::emit::parts::Parts;
 use crate::core::plan::emit::removal::Removal;
-use crate::core::plan::emit::{
-    arrange, default_route, deletion, lifecycle, limits, prune, refresh, rollouts, undeclared, unreadable,
-};
-use crate::core::plan::workload::{compose_leaving, converge};
+use crate::core::plan::workload::{compose_leaving, converge, leaving};
 use crate::core::plan::world::container;
 use crate::core::plan::world::context::Context;
 use crate::core::plan::world::server::Host;
 use crate::core::plan::world::swarm::View;
+
+use crate::core::plan::emit::{
+    arrange, default_route, deletion, lifecycle, limits, prune, refresh, rollouts, undeclared, unreadable,
+};
 
 /// The plan: what brings the observed state to the desired one, and what is left undone and why.
 ///
@@ -56,25 +56,27 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     Plan { set: input.desired.set.clone(), notes: unknown_objects(input), servers }
 }
 
+/// The request to delete names the server, or something on it.
+fn is_concerned(input: &PlanInput<'_>, server: &DesiredServer) -> bool {
+    let mut keys = input.request.delete.keys();
+    keys.any(|key| {
+        *key == server.key
+            || server
+                .destinations
+                .iter()
+                .any(|it| it.key == *key || it.members.iter().any(|member| member.resource == *key))
+    })
+}
+
 fn plan_server<'a>(
     input: &'a PlanInput<'a>,
     server: &'a DesiredServer,
     view: Option<&'a View<'a>>,
 ) -> Option<ServerPlan> {
-    let concerned = || {
-        let mut keys = input.request.delete.keys();
-        keys.any(|key| {
-            *key == server.key
-                || server
-                    .destinations
-                    .iter()
-                    .any(|it| it.key == *key || it.members.iter().any(|member| member.resource == *key))
-        })
-    };
     let view = match input.observed.get(&server.key) {
         Some(Ok(_)) => view?,
         Some(Err(unobserved)) => return Some(unobserved_server(input, server, unobserved)),
-        None if input.request.only_delete && !concerned() => return None,
+        None if input.request.only_delete && !is_concerned(input, server) => return None,
         None => {
             let unobserved = Unobserved {
                 reason: UnobservedReason::ServerUnreachable,

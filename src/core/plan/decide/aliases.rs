@@ -29,26 +29,7 @@ pub(crate) fn alias_notes(
         other.container.name == alias
             || !settings.is_some_and(|it| applied::is_own_alias(alias, &it.driver_opts, ctx.set))
     };
-    // It was one of the resource's own containers and is there until another one serves.
-    let precedes = |other: &Attached<'_>, resources: &BTreeSet<&ObjectKey>| {
-        let options = other.endpoint.settings.as_ref().map(|settings| &settings.driver_opts);
-        let options = options.filter(|options| applied::is_own(options, ctx.set));
-        options.and_then(ownership::made_for).is_some_and(|made_for| {
-            made_for.iter().any(|it| matches!(it, Purpose::Resource(resource) if resources.contains(resource)))
-        })
-    };
-    let mut owners: BTreeMap<&str, BTreeSet<&ObjectKey>> = BTreeMap::new();
-    let mut own: BTreeMap<&str, BTreeSet<&ContainerId>> = BTreeMap::new();
-    for member in &destination.members {
-        if !member.connect || member.endpoint.aliases.is_empty() || ctx.is_deleted(&member.resource) {
-            continue;
-        }
-        let containers = matching(&ctx.host, &member.selector);
-        for alias in &member.endpoint.aliases {
-            owners.entry(alias).or_default().insert(&member.resource);
-            own.entry(alias).or_default().extend(containers.iter().map(|container| &container.id));
-        }
-    }
+    let (owners, own) = declared(ctx, destination);
     let attached = network.map(|network| ctx.host.attached(network)).unwrap_or_default();
     // A service answers to its name wherever it is, and is there by this very plan at the latest.
     let mut services: BTreeMap<&str, Option<&ServiceAttachment>> =
@@ -67,7 +48,7 @@ pub(crate) fn alias_notes(
                     !own[alias].contains(&other.container.id)
                         && answers(other, alias)
                         && stays(other, alias)
-                        && !precedes(other, &resources)
+                        && !precedes(ctx, other, &resources)
                 })
                 .map(|other| format!("the container {:?}", other.container.name)),
         );
@@ -85,19 +66,41 @@ pub(crate) fn alias_notes(
         });
         claims
             .extend(answering.filter(|(name, _)| !means(name)).map(|(name, _)| format!("the Swarm service {name:?}")));
-        if claims.len() > 1 {
-            notes.push(
-                Note::warning(
-                    Reason::AliasTakenTwice,
-                    &destination.key,
-                    format!(
-                        "The alias {alias:?} belongs to {}: whoever asks for it gets any of them.",
-                        claims.join(" and ")
-                    ),
-                )
-                .hint("give each its own alias, or put them on different destinations"),
-            );
-        }
+        notes.extend((claims.len() > 1).then(|| taken_twice(destination, alias, &claims)));
     }
     notes
+}
+
+/// It was one of the resource's own containers and is there until another one serves.
+fn precedes(ctx: &Context<'_>, other: &Attached<'_>, resources: &BTreeSet<&ObjectKey>) -> bool {
+    let options = other.endpoint.settings.as_ref().map(|settings| &settings.driver_opts);
+    let options = options.filter(|options| applied::is_own(options, ctx.set));
+    options.and_then(ownership::made_for).is_some_and(|made_for| {
+        made_for.iter().any(|it| matches!(it, Purpose::Resource(resource) if resources.contains(resource)))
+    })
+}
+
+/// For each alias, the resources that declare it, and their containers.
+type Declared<'a> = (BTreeMap<&'a str, BTreeSet<&'a ObjectKey>>, BTreeMap<&'a str, BTreeSet<&'a ContainerId>>);
+
+fn declared<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination) -> Declared<'a> {
+    let (mut owners, mut own) = Declared::default();
+    for member in &destination.members {
+        if !member.connect || member.endpoint.aliases.is_empty() || ctx.is_deleted(&member.resource) {
+            continue;
+        }
+        let containers = matching(&ctx.host, &member.selector);
+        for alias in &member.endpoint.aliases {
+            owners.entry(alias).or_default().insert(&member.resource);
+            own.entry(alias).or_default().extend(containers.iter().map(|container| &container.id));
+        }
+    }
+    (owners, own)
+}
+
+fn taken_twice(destination: &DesiredDestination, alias: &str, claims: &[String]) -> Note {
+    let message =
+        format!("The alias {alias:?} belongs to {}: whoever asks for it gets any of them.", claims.join(" and "));
+    Note::warning(Reason::AliasTakenTwice, &destination.key, message)
+        .hint("give each its own alias, or put them on different destinations")
 }

@@ -1,10 +1,11 @@
 //! The immutable fields of a network, held against the manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::core::desired::{DesiredNetwork, implied_gateway};
+use crate::core::desired::{DesiredNetwork, DesiredSubnet, implied_gateway};
 use crate::core::observed::{ObservedNetwork, ObservedSubnet};
 use crate::core::plan::document::target::FieldDifference;
 use crate::core::plan::world::applied;
@@ -37,57 +38,8 @@ pub fn differences(desired: &DesiredNetwork, network: &ObservedNetwork) -> Vec<F
     if let Some(name) = name {
         compare("name", &network.name, name);
     }
-    if !subnets.is_empty() {
-        let families: BTreeSet<bool> = subnets.iter().map(|subnet| matches!(subnet.subnet, IpNet::V6(_))).collect();
-        let declared: BTreeSet<_> = subnets.iter().map(|subnet| subnet.subnet.trunc()).collect();
-        // A family that is not declared is left to the daemon.
-        let observed: Vec<(IpNet, &ObservedSubnet)> = network
-            .subnets
-            .iter()
-            .filter_map(|subnet| Some((subnet.subnet.parse::<IpNet>().ok()?.trunc(), subnet)))
-            .filter(|(range, _)| families.contains(&matches!(range, IpNet::V6(_))))
-            .collect();
-        let ranges: BTreeSet<_> = observed.iter().map(|(range, _)| *range).collect();
-        let mut replaced: Vec<_> = observed.iter().filter(|(range, _)| !declared.contains(range)).collect();
-        let mut unpaired = false;
-        for (at, subnet) in subnets.iter().enumerate() {
-            let range = subnet.subnet.trunc();
-            let found = observed.iter().find(|(known, _)| *known == range);
-            // One that is not there stands in the place of one of its family that is no longer declared.
-            let stands_for = |known: &&(IpNet, _)| matches!(known.0, IpNet::V6(_)) == matches!(range, IpNet::V6(_));
-            let found = found.or_else(|| replaced.iter().position(stands_for).map(|at| replaced.remove(at)));
-            let Some((known, found)) = found else {
-                unpaired = true;
-                continue;
-            };
-            compare(&format!("subnets[{at}].subnet"), known, &range);
-            let known_range = found.ip_range.as_deref().and_then(|range| range.parse::<IpNet>().ok());
-            if let Some(gateway) = subnet.gateway {
-                // Not every engine tells the one that it chose.
-                let observed = found.gateway.as_deref().and_then(applied::address);
-                let observed = observed.unwrap_or_else(|| implied_gateway(known, known_range.as_ref()));
-                compare(&format!("subnets[{at}].gateway"), &observed, &gateway);
-            }
-            if let Some(range) = subnet.ip_range {
-                let observed = known_range.map_or("unset".to_owned(), |range| range.trunc().to_string());
-                compare(&format!("subnets[{at}].ipRange"), &observed, &range.trunc());
-            }
-        }
-        if unpaired || !replaced.is_empty() {
-            compare("subnets", &list(&ranges), &list(&declared));
-        }
-    }
-    if !aux_addresses.is_empty() {
-        let word = |(name, address): (&String, String)| format!("{name}={address}");
-        let declared: BTreeSet<String> =
-            aux_addresses.iter().map(|(name, address)| word((name, address.to_string()))).collect();
-        let observed = network.subnets.iter().flat_map(|subnet| &subnet.aux_addresses);
-        let observed = observed.map(|(name, text)| {
-            let address = applied::address(text);
-            word((name, address.map_or_else(|| text.clone(), |address| address.to_string())))
-        });
-        compare("auxAddresses", &list(&observed.collect()), &list(&declared));
-    }
+    compare_subnets(subnets, network, &mut compare);
+    compare_aux_addresses(aux_addresses, network, &mut compare);
     compare("internal", &network.internal, internal);
     compare("ipv4", &network.ipv4, ipv4);
     compare("ipv6", &network.ipv6, ipv6);
@@ -109,6 +61,67 @@ pub fn differences(desired: &DesiredNetwork, network: &ObservedNetwork) -> Vec<F
         compare(&format!("labels.{key}"), &network.labels.get(key).map_or("unset", String::as_str), value);
     }
     differences
+}
+
+/// Takes down a field if the two differ: its name, what the server has, what the manifest says.
+type Compare<'c> = &'c mut dyn FnMut(&str, &dyn std::fmt::Display, &dyn std::fmt::Display);
+
+fn compare_subnets(subnets: &[DesiredSubnet], network: &ObservedNetwork, compare: Compare<'_>) {
+    if subnets.is_empty() {
+        return;
+    }
+    let families: BTreeSet<bool> = subnets.iter().map(|subnet| matches!(subnet.subnet, IpNet::V6(_))).collect();
+    let declared: BTreeSet<_> = subnets.iter().map(|subnet| subnet.subnet.trunc()).collect();
+    // A family that is not declared is left to the daemon.
+    let observed: Vec<(IpNet, &ObservedSubnet)> = network
+        .subnets
+        .iter()
+        .filter_map(|subnet| Some((subnet.subnet.parse::<IpNet>().ok()?.trunc(), subnet)))
+        .filter(|(range, _)| families.contains(&matches!(range, IpNet::V6(_))))
+        .collect();
+    let ranges: BTreeSet<_> = observed.iter().map(|(range, _)| *range).collect();
+    let mut replaced: Vec<_> = observed.iter().filter(|(range, _)| !declared.contains(range)).collect();
+    let mut unpaired = false;
+    for (at, subnet) in subnets.iter().enumerate() {
+        let range = subnet.subnet.trunc();
+        let found = observed.iter().find(|(known, _)| *known == range);
+        // One that is not there stands in the place of one of its family that is no longer declared.
+        let stands_for = |known: &&(IpNet, _)| matches!(known.0, IpNet::V6(_)) == matches!(range, IpNet::V6(_));
+        let found = found.or_else(|| replaced.iter().position(stands_for).map(|at| replaced.remove(at)));
+        let Some((known, found)) = found else {
+            unpaired = true;
+            continue;
+        };
+        compare(&format!("subnets[{at}].subnet"), known, &range);
+        let known_range = found.ip_range.as_deref().and_then(|range| range.parse::<IpNet>().ok());
+        if let Some(gateway) = subnet.gateway {
+            // Not every engine tells the one that it chose.
+            let observed = found.gateway.as_deref().and_then(applied::address);
+            let observed = observed.unwrap_or_else(|| implied_gateway(known, known_range.as_ref()));
+            compare(&format!("subnets[{at}].gateway"), &observed, &gateway);
+        }
+        if let Some(range) = subnet.ip_range {
+            let observed = known_range.map_or("unset".to_owned(), |range| range.trunc().to_string());
+            compare(&format!("subnets[{at}].ipRange"), &observed, &range.trunc());
+        }
+    }
+    if unpaired || !replaced.is_empty() {
+        compare("subnets", &list(&ranges), &list(&declared));
+    }
+}
+
+fn compare_aux_addresses(declared: &BTreeMap<String, IpAddr>, network: &ObservedNetwork, compare: Compare<'_>) {
+    if declared.is_empty() {
+        return;
+    }
+    let word = |(name, address): (&String, String)| format!("{name}={address}");
+    let declared: BTreeSet<String> = declared.iter().map(|(name, address)| word((name, address.to_string()))).collect();
+    let observed = network.subnets.iter().flat_map(|subnet| &subnet.aux_addresses);
+    let observed = observed.map(|(name, text)| {
+        let address = applied::address(text);
+        word((name, address.map_or_else(|| text.clone(), |address| address.to_string())))
+    });
+    compare("auxAddresses", &list(&observed.collect()), &list(&declared));
 }
 
 /// A field that has the value which it has where a manifest does not mention it.

@@ -13,17 +13,18 @@ use super::party::{Outlook, Somebody};
 use super::standing::{Question, Standing, Why};
 use crate::core::api::{Membership, ObjectKey};
 use crate::core::desired::{DesiredDestination, DesiredMember};
-use crate::core::observed::{ObservedContainer, ObservedNetwork};
+use crate::core::observed::{ObservedContainer, ObservedNetwork, ObservedService};
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::note::Note;
 use crate::core::plan::document::reason::Reason;
 use crate::core::plan::document::target::{Connection, NetworkTarget, Party};
 use crate::core::plan::document::withheld::WithheldDisconnection;
 use crate::core::plan::world::context::Context;
+use crate::core::plan::world::elsewhere::wanted_elsewhere;
 use crate::core::plan::world::members::Members;
 use crate::core::plan::world::ownership::{self, Purpose};
 use crate::core::plan::world::server::{Attached, Host};
-use crate::core::plan::world::{applied, container};
+use crate::core::plan::world::{applied, container, service};
 use crate::core::workload::stack;
 
 impl<'a> Question<'_, 'a> {
@@ -282,6 +283,39 @@ pub(crate) fn is_at_home(
     options.is_some_and(applied::is_found)
         || mode == name
         || network.is_some_and(|network| mode == network.id.as_str() || container::has_nothing_else(container, network))
+}
+
+/// What becomes of a Swarm service that is on the network of a declared destination.
+pub(crate) fn service_fate<'a>(
+    ctx: &Context<'a>,
+    outlook: &Outlook,
+    destination: &'a DesiredDestination,
+    network: &'a ObservedNetwork,
+    members: &Members<'_>,
+    service: &'a ObservedService,
+) -> Fate {
+    // What Landfall runs itself goes as a whole, or is somebody else's to speak of.
+    let managed = service::identity_of_service(service).is_some_and(|it| it.set == ctx.set);
+    if managed
+        || members.services.iter().any(|wanted| wanted.service.id == service.id)
+        || members.leaving_services.contains(service.name.as_str())
+        || service::is_proxy(service, ctx.server.proxy.as_ref())
+        || wanted_elsewhere(ctx, &destination.key, network, service)
+    {
+        return Fate::Stays;
+    }
+    let options = service.attachment(network).map(|attachment| &attachment.driver_opts);
+    let (name, on) = (&service.name, &network.name);
+    if !options.is_some_and(|options| applied::is_own(options, ctx.set)) {
+        let message = format!("No resource declares the Swarm service {name:?}, which is on {on:?}.");
+        let hint = format!(
+            "declare it: `containers: {{ swarmServices: [{name}] }}`, or take it off: docker service update --network-rm {on} {name}"
+        );
+        return Fate::Reported(Note::unmanaged(Reason::MembershipForeign, &destination.key, message).hint(hint));
+    }
+    let who = Somebody::Service(service);
+    let question = Question { ctx, outlook, who, options, network: Some(network), name: on, home: Some(destination) };
+    question.fate(destination, false)
 }
 
 /// Nobody declares it, and Landfall did not connect it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::leaving::Fate;
 use super::party::{Outlook, Somebody};
-use super::seat;
+use super::seat::{self, Wish};
 use super::standing::Question;
 use crate::core::api::Membership;
 use crate::core::desired::DesiredDestination;
@@ -59,7 +59,7 @@ impl<'a> Context<'a> {
         if members.declared.contains(&container.id) {
             true
         } else if container::is_proxy(container, self.server.proxy.as_ref()) {
-            seat::belongs(self, destination, marked) != Some(false)
+            !matches!(seat::proxy(destination, marked, false), Wish::Absent(_))
         } else if marked || exclusive {
             let question = Question {
                 ctx: self,

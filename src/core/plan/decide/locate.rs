@@ -31,31 +31,23 @@ pub(crate) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) ->
     };
     let refuse = |reason, message: String| Note::refused(reason, &destination.key, message);
     if let Some(other) = prefixed(&ctx.host, name) {
-        return Located::Refused(
-            refuse(
-                Reason::NameAmbiguous,
-                format!(
-                    "The name {name:?} is also the beginning of the id of the network {:?}, which the daemon may take it for.",
-                    other.name
-                ),
-            )
-            .hint("choose another spec.network.name"),
+        let message = format!(
+            "The name {name:?} is also the beginning of the id of the network {:?}, which the daemon may take it for.",
+            other.name
         );
+        return Located::Refused(refuse(Reason::NameAmbiguous, message).hint("choose another spec.network.name"));
     }
     if let Some((kept, _)) = twins(ctx, destination) {
         return in_scope(ctx, destination, kept).map_or(Located::Owned(kept), Located::Refused);
     }
     let network = match (ctx.host.networks_named(name), own.first()) {
         ([], None) => {
-            return promised(ctx, destination, name).map_or(Located::Missing, |other| {
-                Located::Refused(
-                    refuse(
-                        Reason::OwnershipConflict,
-                        format!("The network {name:?} belongs to {other}, and its replacement was interrupted."),
-                    )
-                    .hint("choose another network name, or delete that destination first"),
-                )
-            });
+            let interrupted = |other| {
+                let message = format!("The network {name:?} belongs to {other}, and its replacement was interrupted.");
+                refuse(Reason::OwnershipConflict, message)
+                    .hint("choose another network name, or delete that destination first")
+            };
+            return promised(ctx, destination, name).map_or(Located::Missing, |it| Located::Refused(interrupted(it)));
         }
         // Its replacement was interrupted while there was none: another network of the destination is not what it was renamed from.
         ([], Some(_)) if interrupted_name(ctx, &destination.key).as_ref() == Some(name) => return Located::Missing,
@@ -66,49 +58,56 @@ pub(crate) fn locate<'a>(ctx: &Context<'a>, destination: &DesiredDestination) ->
     if let Some(note) = ambiguous(ctx, &destination.key, &network.name) {
         return Located::Refused(note);
     }
+    whose(ctx, destination, network, own.first().copied())
+}
+
+/// Whose the network is that has the declared name. `own`: one that was made for the destination under another name.
+fn whose<'a>(
+    ctx: &Context<'a>,
+    destination: &DesiredDestination,
+    network: &'a ObservedNetwork,
+    own: Option<&ObservedNetwork>,
+) -> Located<'a> {
+    let name = &network.name;
+    let refuse = |reason, message: String, hint: &str| {
+        Located::Refused(Note::refused(reason, &destination.key, message).hint(hint))
+    };
+    let in_scope = |located: fn(&'a ObservedNetwork) -> Located<'a>| {
+        in_scope(ctx, destination, network).map_or_else(|| located(network), Located::Refused)
+    };
     match ctx.host.owner(network) {
-        Some(owner) if owner.set != ctx.set => Located::Refused(
-            refuse(
-                Reason::OwnershipConflict,
-                format!("The network {:?} belongs to the set {:?}, and this is {:?}.", network.name, owner.set, ctx.set),
-            )
-            .hint(format!("choose another network name, or apply with `--set {}`", owner.set)),
+        Some(owner) if owner.set != ctx.set => refuse(
+            Reason::OwnershipConflict,
+            format!("The network {name:?} belongs to the set {:?}, and this is {:?}.", owner.set, ctx.set),
+            &format!("choose another network name, or apply with `--set {}`", owner.set),
         ),
         Some(owner) if owner.destination.as_ref().is_some_and(|of| ctx.joins(destination, network, of)) => {
-            in_scope(ctx, destination, network).map_or(Located::Adopted(network), Located::Refused)
+            in_scope(Located::Adopted)
         }
         Some(owner) if owner.destination.as_ref() != Some(&destination.key) => {
             let other = owner.destination.as_ref().map_or("no destination".to_owned(), ToString::to_string);
-            Located::Refused(
-                refuse(
-                    Reason::OwnershipConflict,
-                    format!("By its labels, the network {:?} belongs to {other}.", network.name),
-                )
-                .hint(
-                    "choose another network name, and members move there without a gap; deleting that destination first takes them off meanwhile",
-                ),
+            refuse(
+                Reason::OwnershipConflict,
+                format!("By its labels, the network {name:?} belongs to {other}."),
+                "choose another network name, and members move there without a gap; deleting that destination first takes them off meanwhile",
             )
         }
-        Some(_) => in_scope(ctx, destination, network).map_or(Located::Owned(network), Located::Refused),
-        None if destination.adopt => match own.first() {
-            Some(own) => Located::Refused(
-                refuse(
-                    Reason::ImmutableField,
-                    format!(
-                        "spec.network.name is {:?} on the server and {name:?} in the manifest, and {name:?} exists already.",
-                        own.name
-                    ),
-                )
-                .hint(format!("delete the destination first, then adopt {name:?}")),
+        Some(_) => in_scope(Located::Owned),
+        None if destination.adopt => match own {
+            Some(own) => refuse(
+                Reason::ImmutableField,
+                format!(
+                    "spec.network.name is {:?} on the server and {name:?} in the manifest, and {name:?} exists already.",
+                    own.name
+                ),
+                &format!("delete the destination first, then adopt {name:?}"),
             ),
-            None => in_scope(ctx, destination, network).map_or(Located::Adopted(network), Located::Refused),
+            None => in_scope(Located::Adopted),
         },
-        None => Located::Refused(
-            refuse(
-                Reason::AdoptionRequired,
-                format!("A network named {name:?} exists already, and Landfall did not create it."),
-            )
-            .hint("set `adopt: true` on the destination to take it over, or choose another network name"),
+        None => refuse(
+            Reason::AdoptionRequired,
+            format!("A network named {name:?} exists already, and Landfall did not create it."),
+            "set `adopt: true` on the destination to take it over, or choose another network name",
         ),
     }
 }

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::addresses::{configured, gateway, in_use, is_unclaimed, range, subnets, trespasses};
-use super::{leaving, seat, settings};
+use super::seat::{self, Wish};
+use super::{leaving, settings};
 use crate::core::desired::{DesiredDestination, DesiredEndpoint};
 use crate::core::observed::{ApiVersion, ContainerId, ObservedContainer, STABLE};
 use crate::core::plan::document::note::Note;
@@ -179,10 +180,10 @@ impl<'a> Check<'_, 'a> {
             };
         }
         if container::is_proxy(container, proxy) {
-            return match seat::belongs(ctx, destination, ownership::is_marked(settings, ctx.set)) {
-                Some(true) => moves_on(&DesiredEndpoint::default()),
-                Some(false) => true,
-                None => false,
+            return match seat::proxy(destination, ownership::is_marked(settings, ctx.set), false) {
+                Wish::Present(_) => moves_on(&DesiredEndpoint::default()),
+                Wish::Absent(_) => true,
+                Wish::Tolerated => false,
             };
         }
         // A predecessor hands over what he has.

@@ -12,32 +12,34 @@ use crate::core::plan::world::class::{class, was_overlay};
 use crate::core::plan::world::container::PREDEFINED;
 use crate::core::plan::world::context::Context;
 
+/// What the Swarm that the server is part of has against an overlay.
+fn swarm_unfit(ctx: &Context<'_>, destination: &DesiredDestination, class: DestinationType) -> Option<Note> {
+    let server = &ctx.server.key;
+    let (state, hint) = match &ctx.host.state.engine.swarm {
+        SwarmState::Inactive | SwarmState::Manager { .. } => return None,
+        // Of no concern to a bridge.
+        _ if class == DestinationType::Standalone => return None,
+        SwarmState::Worker { .. } if ctx.swarm.is_some() => return None,
+        SwarmState::Worker { manager_addresses, .. } => {
+            return Some(without_manager(ctx.input, server, &destination.key, manager_addresses));
+        }
+        SwarmState::Locked => ("locked".to_owned(), "docker swarm unlock, on that server"),
+        SwarmState::Error { message, .. } => (format!("in error: {}", message.trim_end_matches('.')), REPAIR),
+        SwarmState::Pending => {
+            ("not ready yet".to_owned(), "try again when `docker info` on that server says that its Swarm is active")
+        }
+    };
+    let message = format!("The Swarm that {server} is part of is {state}.");
+    Some(Note::refused(Reason::NotASwarmManager, &destination.key, message).hint(hint))
+}
+
 /// Why the server cannot carry the destination at all.
 pub(crate) fn unsuitable(ctx: &Context<'_>, destination: &DesiredDestination) -> Option<Note> {
     let server = &ctx.server.key;
     let refuse = |reason, message: String| Note::refused(reason, &destination.key, message);
     let class = class(ctx, destination);
-    match &ctx.host.state.engine.swarm {
-        SwarmState::Inactive | SwarmState::Manager { .. } => {}
-        // Of no concern to a bridge.
-        _ if class == DestinationType::Standalone => {}
-        SwarmState::Worker { .. } if ctx.swarm.is_some() => {}
-        SwarmState::Worker { manager_addresses, .. } => {
-            return Some(without_manager(ctx.input, server, &destination.key, manager_addresses));
-        }
-        SwarmState::Pending | SwarmState::Locked | SwarmState::Error { .. } => {
-            let (state, hint) = match &ctx.host.state.engine.swarm {
-                SwarmState::Locked => ("locked".to_owned(), "docker swarm unlock, on that server"),
-                SwarmState::Error { message, .. } => (format!("in error: {}", message.trim_end_matches('.')), REPAIR),
-                _ => (
-                    "not ready yet".to_owned(),
-                    "try again when `docker info` on that server says that its Swarm is active",
-                ),
-            };
-            return Some(
-                refuse(Reason::NotASwarmManager, format!("The Swarm that {server} is part of is {state}.")).hint(hint),
-            );
-        }
+    if let Some(note) = swarm_unfit(ctx, destination, class) {
+        return Some(note);
     }
     let is = match ctx.host.server_type() {
         ServerType::Standalone => "a standalone server",

@@ -1,18 +1,16 @@
 //! Calls for what Landfall runs itself.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use super::target::{ContainerTarget, NetworkTarget, ServiceTarget};
-use super::workload_display::list;
 use crate::core::api::ObjectKey;
 use crate::core::observed::EndpointSettings;
 use crate::core::workload::compare::Difference;
 use crate::core::workload::database::Written;
 use crate::core::workload::service::ServiceCreate;
 use crate::core::workload::stack::Stack;
-use crate::core::workload::{ContainerCreate, ContainerUpdate, MountSource, Value};
+use crate::core::workload::{ContainerCreate, ContainerUpdate, Value};
 
 /// A container that exists, or one that an earlier operation of the plan makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,84 +198,6 @@ impl WorkloadCall {
             | WorkloadCall::UpdateService { .. } => '~',
             WorkloadCall::ComposeUp(up) if up.differences.iter().any(|it| it.from.as_deref() != Some("none")) => '~',
             _ => '+',
-        }
-    }
-}
-
-impl fmt::Display for WorkloadCall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            WorkloadCall::PullImage { reference } => write!(f, "pull image {reference}"),
-            WorkloadCall::CreateVolume { name, .. } => write!(f, "create volume {name}"),
-            WorkloadCall::RunJob { container, network, .. } => {
-                let command = container.template.command.as_deref().unwrap_or_default().join(" ");
-                write!(f, "run {:?} once as {} on {}", command, container.name, network.name)
-            }
-            WorkloadCall::CheckData { container, declared, .. } => {
-                let volumes = container.template.mounts.iter().map(|mount| match &mount.source {
-                    MountSource::Volume(name) | MountSource::Path(name) => name.as_str(),
-                });
-                let volumes = volumes.collect::<Vec<_>>().join(", ");
-                write!(f, "check that the data on {volumes} is {declared}'s")
-            }
-            WorkloadCall::CreateContainer { container, network, also, differences, .. } => {
-                write!(f, "create container {} of {} on {}", container.name, container.image, network.name)?;
-                for (network, _) in also {
-                    write!(f, ", {}", network.name)?;
-                }
-                list(f, differences)
-            }
-            WorkloadCall::StartContainer { container, .. } => write!(f, "start {}", container.name()),
-            WorkloadCall::StopContainer { container, drain: None } => write!(f, "stop {}", container.name),
-            WorkloadCall::StopContainer { container, drain: Some(_) } => {
-                write!(f, "drain and stop {}", container.name)
-            }
-            WorkloadCall::RemoveContainer { container, .. } => write!(f, "remove container {}", container.name()),
-            WorkloadCall::RenameContainer { container, to } => write!(f, "rename {} to {to}", container.name()),
-            WorkloadCall::UpdateContainer { container, differences, .. } => {
-                write!(f, "update {} in place", container.name)?;
-                list(f, differences)
-            }
-            WorkloadCall::ComposeUp(up) => {
-                write!(f, "compose up {}", up.stack.project)?;
-                if let Some(network) = &up.network {
-                    write!(f, " on {}", network.name)?;
-                }
-                list(f, &up.differences)
-            }
-            WorkloadCall::ComposeDown { project, stack } => {
-                let names: Vec<&str> = stack.iter().map(|container| container.name.as_str()).collect();
-                write!(f, "compose down {project} ({})", names.join(", "))
-            }
-            WorkloadCall::CreateSecret { name, .. } => write!(f, "create secret {name}"),
-            WorkloadCall::RemoveSecret { name, .. } => write!(f, "remove secret {name}"),
-            WorkloadCall::CreateService(rollout) => {
-                let create = &rollout.create;
-                write!(f, "create service {} of {} on {}", create.name, create.image, rollout.network.name)?;
-                if create.replicas != 1 {
-                    write!(f, ", {} replicas", create.replicas)?;
-                }
-                if let Some(node) = &create.node {
-                    let volumes: Vec<&str> = create.volumes().collect();
-                    write!(f, ", on the node {}", node.name)?;
-                    if !volumes.is_empty() {
-                        write!(f, " with {}", volumes.join(", "))?;
-                    }
-                }
-                list(f, &rollout.differences)
-            }
-            WorkloadCall::UpdateService { service, rollout, .. } => {
-                write!(f, "update service {}", service.name)?;
-                list(f, &rollout.differences)
-            }
-            WorkloadCall::StopService { service } => write!(f, "stop service {}", service.name),
-            WorkloadCall::RemoveService { service, volumes, .. } => {
-                write!(f, "remove service {}", service.name())?;
-                if !volumes.is_empty() {
-                    write!(f, " ({} stays)", volumes.join(", "))?;
-                }
-                Ok(())
-            }
         }
     }
 }

@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use super::draft::Draft;
 use crate::core::api::ObjectKey;
 use crate::core::observed::{ObservedNetwork, ObservedService, ObservedSubnet, ServiceAttachment, SwarmState};
+use crate::core::plan::decide::seat::{self, Now, SeatDecision, SeatFacts, Wish};
 use crate::core::plan::document::call::{Call, NetworkChange};
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::note::{BlockerKind, Note};
@@ -29,18 +30,15 @@ pub(crate) fn attach(
     let before = target.network.and_then(|network| wanted.service.attachment(network));
     let mut aliases = wanted.aliases.clone();
     aliases.extend(aliases_elsewhere(ctx, destination, target, wanted.service));
-    let cause = match before {
-        None => detached,
-        Some(before) if applied::aliases_differ(&before.aliases, &before.driver_opts, &aliases, ctx.set) => {
-            Cause::EndpointDiffers
+    let differs = before.is_some_and(|it| applied::aliases_differ(&it.aliases, &it.driver_opts, &aliases, ctx.set));
+    let now = if before.is_some() { Now::On } else { Now::Off };
+    let facts = SeatFacts { wish: Wish::Present(detached), now, differs, trespasses: false };
+    let (SeatDecision::Attach(cause) | SeatDecision::Reattach(cause)) = seat::seat(facts) else {
+        draft.notes.extend(lacking_tasks(wanted));
+        if before.is_some_and(|it| applied::is_own(&it.driver_opts, ctx.set)) {
+            draft.notes.extend(stack_file(target, wanted, &aliases));
         }
-        Some(before) => {
-            draft.notes.extend(lacking_tasks(wanted));
-            if applied::is_own(&before.driver_opts, ctx.set) {
-                draft.notes.extend(stack_file(target, wanted, &aliases));
-            }
-            return;
-        }
+        return;
     };
     if before.is_none()
         && let Some(note) = crowded(ctx, target, wanted)

@@ -7,7 +7,8 @@ use crate::core::desired::DesiredDestination;
 use crate::core::observed::{ContainerId, EndpointSettings, ObservedContainer, ObservedNetwork};
 use crate::core::plan::decide::leaving::{self, Fate};
 use crate::core::plan::decide::party::Outlook;
-use crate::core::plan::decide::{addresses, seat, settings};
+use crate::core::plan::decide::seat::{self, Wish};
+use crate::core::plan::decide::{addresses, settings};
 use crate::core::plan::document::call::Call;
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::journal::{Journal, JournalEndpoint, JournalPurpose};
@@ -98,8 +99,10 @@ impl<'a> Change<'_, 'a> {
             let declared = members.wanted.iter().find(|wanted| wanted.container.id == container.id);
             let marked = it.endpoint.settings.as_ref().is_some_and(|settings| ownership::is_marked(settings, ctx.set));
             let gone = if is_proxy(ctx, container) {
-                (declared.is_none() && seat::belongs(ctx, destination, marked) == Some(false))
-                    .then_some(Cause::ProxyUnwanted)
+                match seat::proxy(destination, marked, declared.is_some()) {
+                    Wish::Absent(cause) if declared.is_none() => Some(cause),
+                    _ => None,
+                }
             } else {
                 // Whoever leaves in the same plan, after somebody else has been connected, leaves the new network.
                 match leaving::fate(ctx, &Outlook::default(), destination, network, members, &it) {

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::attachment;
 use super::removal::{Doomed, RESOURCES_REMAIN, Removal, removal};
+use super::{attachment, endpoint};
 use crate::core::api::{DeletionPolicy, Kind, ObjectKey};
 use crate::core::desired::DesiredDestination;
 use crate::core::observed::ObservedNetwork;
 use crate::core::plan::decide::leaving;
 use crate::core::plan::decide::network::{Asked, Found, NetworkDecision, NetworkFacts, network as decide_network};
-use crate::core::plan::decide::party::Outlook;
-use crate::core::plan::document::call::Call;
+use crate::core::plan::decide::party::{Outlook, Somebody};
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::note::{Blocker, Note, NoteKind, declared_blocker};
 use crate::core::plan::document::reason::Reason;
-use crate::core::plan::document::step::{Group, Operation};
-use crate::core::plan::document::target::{ContainerTarget, NetworkTarget};
+use crate::core::plan::document::step::Group;
 use crate::core::plan::input::DeleteMode;
 use crate::core::plan::world::context::Context;
 use crate::core::plan::world::located::Located;
@@ -197,46 +195,50 @@ fn members<'a>(
             if attached.stale {
                 continue;
             }
-            let resource = &member.resource;
-            let name = &container.name;
             let options = attached.endpoint.settings.as_ref().map(|settings| &settings.driver_opts);
             let marked = options.is_some_and(|options| applied::is_own(options, ctx.set))
                 && !leaving::is_at_home(&ctx.host, container, options, &network.name, Some(network));
-            if destination.suspend || ctx.is_deleted(&destination.key) {
-                let why = if destination.suspend { "is suspended" } else { "is not deleted" };
-                deletions.notes.push(Note::warning(
-                    Reason::ResourcesRemain,
-                    resource,
-                    format!("{name:?} is left on {:?}, since {} {why}.", network.name, destination.key),
-                ));
-            } else if marked {
-                deletions.groups.push(Group {
-                    object: resource.clone(),
-                    operations: vec![Operation {
-                        object: resource.clone(),
-                        call: Call::DisconnectEndpoint {
-                            network: NetworkTarget::existing(network),
-                            container: ContainerTarget::of(container),
-                            force: false,
-                        },
-                        cause: Cause::DeletionRequested,
-                        disruptive: container.state.is_live(),
-                        undo: None,
-                    }],
-                    journal: None,
-                    completes: Vec::new(),
-                    needs: Vec::new(),
-                });
-            } else {
-                deletions.notes.push(
-                    Note::unmanaged(
-                        Reason::MembershipForeign,
-                        resource,
-                        format!("{name:?} is left on {:?}: Landfall did not connect it.", network.name),
-                    )
-                    .hint(format!("docker network disconnect {} {name}", network.name)),
-                );
+            let who = Somebody::Container(container);
+            deletions.leave(ctx, (destination, network), &member.resource, who, marked);
+        }
+    }
+}
+
+impl Deletions<'_> {
+    /// Takes somebody off the network whose resource is deleted, where Landfall put him there.
+    fn leave(
+        &mut self,
+        ctx: &Context<'_>,
+        (destination, network): (&DesiredDestination, &ObservedNetwork),
+        resource: &ObjectKey,
+        who: Somebody<'_>,
+        marked: bool,
+    ) {
+        let (name, on) = (who.name(), &network.name);
+        let (what, did, off) = match who {
+            Somebody::Container(_) => {
+                (format!("{name:?}"), "connect it", format!("docker network disconnect {on} {name}"))
             }
+            Somebody::Service(_) => (
+                format!("The Swarm service {name:?}"),
+                "put it there",
+                format!("docker service update --network-rm {on} {name}"),
+            ),
+        };
+        if destination.suspend || ctx.is_deleted(&destination.key) {
+            let why = if destination.suspend { "is suspended" } else { "is not deleted" };
+            let message = format!("{what} is left on {on:?}, since {} {why}.", destination.key);
+            self.notes.push(Note::warning(Reason::ResourcesRemain, resource, message));
+        } else if marked {
+            self.groups.push(match who {
+                Somebody::Container(container) => {
+                    endpoint::detach(resource, container, network, Cause::DeletionRequested)
+                }
+                Somebody::Service(service) => attachment::detach(resource, service, network, Cause::DeletionRequested),
+            });
+        } else {
+            let message = format!("{what} is left on {on:?}: Landfall did not {did}.");
+            self.notes.push(Note::unmanaged(Reason::MembershipForeign, resource, message).hint(off));
         }
     }
 }
@@ -263,32 +265,10 @@ fn member_services(
             {
                 continue;
             }
-            let resource = &member.resource;
-            if destination.suspend || ctx.is_deleted(&destination.key) {
-                let why = if destination.suspend { "is suspended" } else { "is not deleted" };
-                deletions.notes.push(Note::warning(
-                    Reason::ResourcesRemain,
-                    resource,
-                    format!(
-                        "The Swarm service {name:?} is left on {:?}, since {} {why}.",
-                        network.name, destination.key
-                    ),
-                ));
-            } else if ownership::is_marked_service(attachment, ctx.set) && !applied::is_found(&attachment.driver_opts) {
-                deletions.groups.push(attachment::detach(resource, service, network, Cause::DeletionRequested));
-            } else {
-                deletions.notes.push(
-                    Note::unmanaged(
-                        Reason::MembershipForeign,
-                        resource,
-                        format!(
-                            "The Swarm service {name:?} is left on {:?}: Landfall did not put it there.",
-                            network.name
-                        ),
-                    )
-                    .hint(format!("docker service update --network-rm {} {name}", network.name)),
-                );
-            }
+            let marked =
+                ownership::is_marked_service(attachment, ctx.set) && !applied::is_found(&attachment.driver_opts);
+            let who = Somebody::Service(service);
+            deletions.leave(ctx, (destination, network), &member.resource, who, marked);
         }
     }
 }

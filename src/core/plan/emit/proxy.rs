@@ -1,4 +1,4 @@
-//! The server's proxy: on the networks of active destinations that ask for it, and off those it was taken from.
+//! The server's proxy, a container or a Swarm service: on the networks of active destinations that ask for it, and off those it was taken from.
 
 use std::collections::BTreeSet;
 
@@ -6,19 +6,49 @@ use super::draft::Draft;
 use super::{attachment, endpoint};
 use crate::core::api::DestinationType;
 use crate::core::desired::DesiredDestination;
-use crate::core::observed::{ContainerId, ObservedService};
+use crate::core::observed::ContainerId;
 use crate::core::plan::decide::leaving;
-use crate::core::plan::decide::seat::{belongs, made_for};
-use crate::core::plan::document::call::Call;
+use crate::core::plan::decide::party::Somebody;
+use crate::core::plan::decide::seat::{self, Now, SeatDecision, SeatFacts, Wish, made_for};
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::note::Note;
 use crate::core::plan::document::reason::Reason;
-use crate::core::plan::document::step::{Group, Operation};
-use crate::core::plan::document::target::ContainerTarget;
-use crate::core::plan::world::context::{self, Context, container};
+use crate::core::plan::world::context::{self, Context};
 use crate::core::plan::world::members::{self, Members};
 use crate::core::plan::world::target::{Target, Wanted, WantedService};
 use crate::core::plan::world::{applied, class, elsewhere, ownership};
+
+/// The proxy, and where it is.
+struct Proxy<'a> {
+    who: Somebody<'a>,
+    now: Now,
+    /// Landfall put it there.
+    ours: bool,
+}
+
+impl<'a> Proxy<'a> {
+    fn of(ctx: &Context<'a>, target: &Target<'_>) -> Option<Self> {
+        if let Some(service) = context::proxy(ctx) {
+            let on = target.network.filter(|network| service.is_on(network));
+            let ours = on.and_then(|network| service.attachment(network)).is_some_and(|attachment| {
+                ownership::is_marked_service(attachment, ctx.set) && !applied::is_found(&attachment.driver_opts)
+            });
+            let now = if on.is_some() { Now::On } else { Now::Off };
+            return Some(Self { who: Somebody::Service(service), now, ours });
+        }
+        let container = context::container(ctx)?;
+        let attached = ctx.host.attachment(container, target.network, &target.create.name);
+        let options = attached.as_ref().and_then(|attached| Some(&attached.endpoint.settings.as_ref()?.driver_opts));
+        let ours = options.is_some_and(|options| applied::is_own(options, ctx.set))
+            && !leaving::is_at_home(&ctx.host, container, options, &target.create.name, target.network);
+        let now = match attached {
+            Some(attached) if attached.stale => Now::Stale,
+            Some(_) if target.network.is_some() => Now::On,
+            Some(_) | None => Now::Off,
+        };
+        Some(Self { who: Somebody::Container(container), now, ours })
+    }
+}
 
 /// Connects or disconnects the proxy.
 pub(crate) fn converge<'a>(
@@ -29,128 +59,93 @@ pub(crate) fn converge<'a>(
     handled: &BTreeSet<&'a ContainerId>,
     draft: &mut Draft,
 ) {
-    if let Some(service) = context::proxy(ctx) {
-        converge_service(ctx, destination, target, members, service, draft);
+    let Some(Proxy { who, now, ours }) = Proxy::of(ctx, target) else { return };
+    let member = match who {
+        Somebody::Container(container) if handled.contains(&container.id) => return,
+        Somebody::Container(container) => members.wanted.iter().any(|wanted| wanted.container.id == container.id),
+        Somebody::Service(service) if class::class(ctx, destination) == DestinationType::Standalone => {
+            if destination.proxy && destination.active {
+                let note = members::on_bridge(&destination.key, &service.name);
+                draft.notes.push(note.hint("set `proxy: false`, or leave out `type: standalone`"));
+            }
+            return;
+        }
+        Somebody::Service(service) => members.services.iter().any(|wanted| wanted.service.id == service.id),
+    };
+    let wish = seat::proxy(destination, ours, member);
+    if let Wish::Present(cause) = wish {
+        attach(ctx, destination, target, members, (who, cause), draft);
         return;
     }
-    let Some(container) = container(ctx).filter(|container| !handled.contains(&container.id)) else { return };
-    let declared = members.wanted.iter().find(|wanted| wanted.container.id == container.id);
-    let attached = ctx.host.attachment(container, target.network, &target.create.name);
-    let options = attached.as_ref().and_then(|attached| Some(&attached.endpoint.settings.as_ref()?.driver_opts));
-    let marked = options.is_some_and(|options| applied::is_own(options, ctx.set))
-        && !leaving::is_at_home(&ctx.host, container, options, &target.create.name, target.network);
-    match belongs(ctx, destination, marked) {
-        Some(true) => {
-            let wanted = Wanted {
+    let decision = seat::seat(SeatFacts { wish, now, differs: false, trespasses: false });
+    let Some(network) = target.network else { return };
+    match (decision, who) {
+        (_, Somebody::Service(service)) if elsewhere::wanted_elsewhere(ctx, &destination.key, network, service) => {}
+        (SeatDecision::Detach(cause), Somebody::Container(container)) => {
+            draft.groups.push(endpoint::detach(&destination.key, container, network, cause));
+        }
+        (SeatDecision::Detach(cause), Somebody::Service(service)) => {
+            draft.groups.push(attachment::detach(&destination.key, service, network, cause));
+        }
+        (SeatDecision::Report, _) => draft.notes.push(uninvited(destination, who, &network.name)),
+        _ => {}
+    }
+}
+
+/// Puts it on the network: as what the proxy needs, with whatever a resource that means it declares, or as that resource's alone.
+fn attach<'a>(
+    ctx: &Context<'a>,
+    destination: &'a DesiredDestination,
+    target: &Target<'_>,
+    members: &Members<'a>,
+    (who, cause): (Somebody<'a>, Cause),
+    draft: &mut Draft,
+) {
+    let as_proxy = cause == Cause::ProxyDetached;
+    match who {
+        Somebody::Container(container) => {
+            let declared = members.wanted.iter().find(|wanted| wanted.container.id == container.id);
+            let own = Wanted {
                 object: &destination.key,
                 container,
                 endpoint: declared.map(|wanted| wanted.endpoint.clone()).unwrap_or_default(),
                 start_after_repair: false,
                 made_for: made_for(declared.map(|wanted| &wanted.made_for)),
             };
-            match endpoint::converge(ctx, destination, target, members, &wanted, Cause::ProxyDetached) {
+            let wanted = declared.filter(|_| !as_proxy).unwrap_or(&own);
+            match endpoint::converge(ctx, destination, target, members, wanted, cause) {
                 Ok(group) => draft.groups.extend(group),
                 Err(note) => draft.notes.push(note),
             }
         }
-        // Declared as a member as well: it belongs there in that capacity.
-        Some(false) | None if declared.is_some() && destination.active => {
-            if let Some(wanted) = declared {
-                match endpoint::converge(ctx, destination, target, members, wanted, Cause::MemberDetached) {
-                    Ok(group) => draft.groups.extend(group),
-                    Err(note) => draft.notes.push(note),
-                }
-            }
-        }
-        Some(false) => {
-            if attached.is_some_and(|attached| !attached.stale) && target.network.is_some() {
-                draft.groups.push(Group {
-                    object: destination.key.clone(),
-                    operations: vec![Operation {
-                        object: destination.key.clone(),
-                        call: Call::DisconnectEndpoint {
-                            network: target.call(),
-                            container: ContainerTarget::of(container),
-                            force: false,
-                        },
-                        cause: Cause::ProxyUnwanted,
-                        disruptive: container.state.is_live(),
-                        undo: None,
-                    }],
-                    journal: None,
-                    completes: Vec::new(),
-                    needs: Vec::new(),
-                });
-            }
-        }
-        None => {
-            if attached.is_some_and(|attached| !attached.stale) && target.network.is_some() {
-                draft.notes.push(
-                    Note::unmanaged(
-                        Reason::MembershipForeign,
-                        &destination.key,
-                        format!(
-                            "The proxy {:?} is on {:?}, which asks for none; Landfall did not connect it.",
-                            container.name, target.create.name
-                        ),
-                    )
-                    .hint(format!("docker network disconnect {} {}", target.create.name, container.name)),
-                );
-            }
+        Somebody::Service(service) => {
+            let declared = members.services.iter().find(|wanted| wanted.service.id == service.id);
+            let own = WantedService {
+                object: &destination.key,
+                service,
+                aliases: declared.map(|wanted| wanted.aliases.clone()).unwrap_or_default(),
+                made_for: made_for(declared.map(|wanted| &wanted.made_for)),
+            };
+            let wanted = declared.filter(|_| !as_proxy).unwrap_or(&own);
+            attachment::attach(ctx, &destination.key, target, wanted, cause, draft);
         }
     }
 }
 
-/// Puts a proxy that is a Swarm service on the network, or takes it off.
-fn converge_service<'a>(
-    ctx: &Context<'a>,
-    destination: &'a DesiredDestination,
-    target: &Target<'_>,
-    members: &Members<'a>,
-    service: &'a ObservedService,
-    draft: &mut Draft,
-) {
-    if class::class(ctx, destination) == DestinationType::Standalone {
-        if destination.proxy && destination.active {
-            draft.notes.push(
-                members::on_bridge(&destination.key, &service.name)
-                    .hint("set `proxy: false`, or leave out `type: standalone`"),
-            );
-        }
-        return;
-    }
-    let on = target.network.filter(|network| service.is_on(network));
-    let attachment = on.and_then(|network| service.attachment(network));
-    let marked = attachment.is_some_and(|attachment| {
-        ownership::is_marked_service(attachment, ctx.set) && !applied::is_found(&attachment.driver_opts)
-    });
-    let declared = members.services.iter().find(|wanted| wanted.service.id == service.id);
-    match (belongs(ctx, destination, marked), declared, on) {
-        (Some(true), _, _) => {
-            let aliases = declared.map(|wanted| wanted.aliases.clone()).unwrap_or_default();
-            let made_for = made_for(declared.map(|wanted| &wanted.made_for));
-            let wanted = WantedService { object: &destination.key, service, aliases, made_for };
-            attachment::attach(ctx, &destination.key, target, &wanted, Cause::ProxyDetached, draft);
-        }
-        // Declared as a member as well: it belongs there in that capacity.
-        (_, Some(wanted), _) if destination.active => {
-            attachment::attach(ctx, &destination.key, target, wanted, Cause::MemberDetached, draft);
-        }
-        (_, _, Some(network)) if elsewhere::wanted_elsewhere(ctx, &destination.key, network, service) => {}
-        (Some(false), _, Some(network)) => {
-            draft.groups.push(attachment::detach(&destination.key, service, network, Cause::ProxyUnwanted));
-        }
-        (None, _, Some(network)) => draft.notes.push(
-            Note::unmanaged(
-                Reason::MembershipForeign,
-                &destination.key,
-                format!(
-                    "The proxy, the Swarm service {:?}, is on {:?}, which asks for none; Landfall did not put it there.",
-                    service.name, network.name
-                ),
-            )
-            .hint(format!("docker service update --network-rm {} {}", network.name, service.name)),
+/// It is on the network of a destination that asks for none, and Landfall did not put it there.
+fn uninvited(destination: &DesiredDestination, who: Somebody<'_>, network: &str) -> Note {
+    let name = who.name();
+    let (message, off) = match who {
+        Somebody::Container(_) => (
+            format!("The proxy {name:?} is on {network:?}, which asks for none; Landfall did not connect it."),
+            format!("docker network disconnect {network} {name}"),
         ),
-        (_, _, None) => {}
-    }
+        Somebody::Service(_) => (
+            format!(
+                "The proxy, the Swarm service {name:?}, is on {network:?}, which asks for none; Landfall did not put it there."
+            ),
+            format!("docker service update --network-rm {network} {name}"),
+        ),
+    };
+    Note::unmanaged(Reason::MembershipForeign, &destination.key, message).hint(off)
 }

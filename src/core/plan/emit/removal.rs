@@ -263,10 +263,9 @@ fn steps<'a>(
     doomed: Doomed<'_, 'a>,
     evacuation: &Evacuation<'a>,
 ) -> Result<(Vec<Operation>, Vec<JournalEndpoint>), Note> {
-    let Doomed { destination, network, cause, mode } = doomed;
+    let Doomed { destination, network, cause, .. } = doomed;
     let proxy = ctx.server.proxy.as_ref();
     let target = NetworkTarget::existing(network);
-    let operation = |call, disruptive, undo| Operation { object: destination.clone(), call, cause, disruptive, undo };
     let mut operations = Vec::new();
     let mut endpoints = Vec::new();
     let mut all: Vec<Attached<'_>> = ctx.host.attached(network);
@@ -275,63 +274,59 @@ fn steps<'a>(
     // Tasks leave with their service.
     all.retain(|it| !container::is_going(it.container) && !container::is_task(it.container));
     all.sort_by_key(|it| (container::is_proxy(it.container, proxy), it.container.name.clone()));
+    let off = |service: &ObservedService| {
+        let back = service
+            .attachment(network)
+            .cloned()
+            .map(|before| attachment::change(destination, service, target.clone(), Some(before), Cause::Rollback));
+        attachment::operation(destination, service, target.clone(), None, cause).undone_by(back)
+    };
     // What Landfall runs itself goes before: with it, its tasks.
     let goes =
         |it: &&&ObservedService| service::identity_of_service(it).is_some_and(|identity| identity.set == ctx.set);
-    for service in evacuation.services.iter().filter(|it| !goes(it)) {
-        let before = service.attachment(network).cloned();
-        let mut update = attachment::operation(destination, service, target.clone(), None, cause);
-        update.undo = before
-            .map(|before| attachment::change(destination, service, target.clone(), Some(before), Cause::Rollback));
-        operations.push(update);
-    }
+    operations.extend(evacuation.services.iter().filter(|it| !goes(it)).map(|it| off(it)));
     for it in all {
-        let container = it.container;
-        let is_proxy = container::is_proxy(container, proxy);
-        let before =
-            settings::restorable(&it).ok_or_else(|| settings::unknown(destination, container, &network.name))?;
-        let live = container.state.is_live();
-        let forced = mode == DeleteMode::Forced && !is_proxy;
-        if forced {
-            if live {
-                operations.push(operation(
-                    Call::StopContainer { container: ContainerTarget::of(container) },
-                    true,
-                    Some(Call::StartContainer { container: ContainerTarget::of(container) }),
-                ));
-            }
-            endpoints.push(JournalEndpoint {
-                container: ContainerTarget::of(container),
-                settings: before.clone(),
-                was_running: live,
-            });
-        }
-        operations.push(operation(
-            Call::DisconnectEndpoint {
-                network: target.clone(),
-                container: ContainerTarget::of(container),
-                force: it.stale && live,
-            },
-            // What force disconnects has been stopped by now, and nobody is left for the proxy to talk to.
-            live && !forced && !is_proxy,
-            (!it.stale).then(|| Call::ConnectEndpoint {
-                network: target.clone(),
-                container: ContainerTarget::of(container),
-                settings: before,
-                reserved: Reserved::default(),
-            }),
-        ));
+        let (steps, stopped) = led_off(ctx, doomed, &it)?;
+        operations.extend(steps);
+        endpoints.extend(stopped);
     }
-    if let Some(service) = context::proxy(ctx)
-        && let Some(before) = service.attachment(network)
-    {
-        let mut update = attachment::operation(destination, service, target.clone(), None, cause);
-        let before = Some(before.clone());
-        update.undo = Some(attachment::change(destination, service, target.clone(), before, Cause::Rollback));
-        operations.push(update);
-    }
-    operations.push(operation(Call::RemoveNetwork { network: target }, false, None));
+    let proxy = context::proxy(ctx).filter(|service| service.attachment(network).is_some());
+    operations.extend(proxy.map(off));
+    operations.push(Operation::new(destination, Call::RemoveNetwork { network: target }, cause));
     Ok((operations, endpoints))
+}
+
+/// One container off the network, stopped before by a forced deletion, which keeps a record of it.
+fn led_off(
+    ctx: &Context<'_>,
+    doomed: Doomed<'_, '_>,
+    it: &Attached<'_>,
+) -> Result<(Vec<Operation>, Option<JournalEndpoint>), Note> {
+    let Doomed { destination, network, cause, mode } = doomed;
+    let container = it.container;
+    let target = || ContainerTarget::of(container);
+    let is_proxy = container::is_proxy(container, ctx.server.proxy.as_ref());
+    let before = settings::restorable(it).ok_or_else(|| settings::unknown(destination, container, &network.name))?;
+    let live = container.state.is_live();
+    let forced = mode == DeleteMode::Forced && !is_proxy;
+    let mut operations = Vec::new();
+    if forced && live {
+        let stop = Operation::new(destination, Call::StopContainer { container: target() }, cause);
+        operations.push(stop.disruptive(true).undone_by(Some(Call::StartContainer { container: target() })));
+    }
+    let stopped = forced.then(|| JournalEndpoint { container: target(), settings: before.clone(), was_running: live });
+    let network = NetworkTarget::existing(network);
+    let back = (!it.stale).then(|| Call::ConnectEndpoint {
+        network: network.clone(),
+        container: target(),
+        settings: before,
+        reserved: Reserved::default(),
+    });
+    let off = Call::DisconnectEndpoint { network, container: target(), force: it.stale && live };
+    // What force disconnects has been stopped by now, and nobody is left for the proxy to talk to.
+    let disruptive = live && !forced && !is_proxy;
+    operations.push(Operation::new(destination, off, cause).disruptive(disruptive).undone_by(back));
+    Ok((operations, stopped))
 }
 
 /// The words that Coolify's users know.

@@ -5,9 +5,6 @@ use super::types::{
     ServerProxyFacts, SubnetFacts,
 };
 use crate::core::desired::{DesiredDestination, DesiredServer, DesiredState, ProxyInstance};
-use crate::core::observed::{
-    ContainerState, Health, Observations, ObservedContainer, ObservedNetwork, ObservedService, ObservedState,
-};
 use crate::core::plan::decide::locate;
 use crate::core::plan::input::{FreshIds, PlanInput, Request};
 use crate::core::plan::world::context::{self, Context};
@@ -16,6 +13,10 @@ use crate::core::plan::world::ownership::{self, Purpose};
 use crate::core::plan::world::server::Attached;
 use crate::core::plan::world::swarm::View;
 use crate::core::plan::world::{applied, class, container, elsewhere, service};
+
+use crate::core::observed::{
+    ContainerState, Health, Observations, ObservedContainer, ObservedNetwork, ObservedService, ObservedState,
+};
 
 /// The facts of one declared server; `None` where it was not observed.
 pub fn facts(desired: &DesiredState, server: &DesiredServer, observed: &Observations) -> Option<ServerFacts> {
@@ -63,21 +64,6 @@ fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination)
     let on_it = |container: &ObservedContainer| attached.iter().find(|other| other.container.id == container.id);
     let proxy = ctx.server.proxy.as_ref();
 
-    let proxy_facts = context::proxy(ctx)
-        .filter(|it| (destination.proxy && destination.active) || network.is_some_and(|network| it.is_on(network)))
-        .map(|it| service_endpoint(it, network));
-    let proxy_facts = proxy_facts.or_else(|| {
-        attached
-            .iter()
-            .find(|attached| container::is_proxy(attached.container, proxy))
-            .map(|attached| endpoint(attached.container, Some(attached)))
-            .or_else(|| {
-                let wanted = destination.proxy && destination.active;
-                let container =
-                    ctx.host.state.containers.iter().find(|container| wanted && container::is_proxy(container, proxy));
-                container.map(|container| endpoint(container, None))
-            })
-    });
     // A service speaks for its tasks: those that have ended are kept for a while, on the networks that were declared in their time.
     let spoken_for = |container: &ObservedContainer| {
         let service = container.labels.get(container::SWARM_SERVICE).and_then(|name| ctx.host.service_named(name));
@@ -107,7 +93,7 @@ fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination)
     DestinationFacts {
         destination_type: class::class(ctx, destination),
         network: network.map(|network| network_facts(ctx, network)),
-        proxy: proxy_facts,
+        proxy: proxy_facts(ctx, destination, network, &attached),
         members: all
             .iter()
             .filter(|(_, container)| !spoken_for(container))
@@ -128,6 +114,27 @@ fn destination_facts<'a>(ctx: &Context<'a>, destination: &'a DesiredDestination)
             .chain(foreign.map(|(network, it)| service_endpoint(it, Some(network))))
             .collect(),
     }
+}
+
+/// The proxy, where it is on the network or should be.
+fn proxy_facts(
+    ctx: &Context<'_>,
+    destination: &DesiredDestination,
+    network: Option<&ObservedNetwork>,
+    attached: &[Attached<'_>],
+) -> Option<EndpointFacts> {
+    let wanted = destination.proxy && destination.active;
+    if let Some(service) = context::proxy(ctx)
+        && (wanted || network.is_some_and(|network| service.is_on(network)))
+    {
+        return Some(service_endpoint(service, network));
+    }
+    let proxy = ctx.server.proxy.as_ref();
+    if let Some(attached) = attached.iter().find(|attached| container::is_proxy(attached.container, proxy)) {
+        return Some(endpoint(attached.container, Some(attached)));
+    }
+    let container = ctx.host.state.containers.iter().find(|it| wanted && container::is_proxy(it, proxy))?;
+    Some(endpoint(container, None))
 }
 
 /// What Landfall connected somebody for who is declared no more, where that is still declared.

@@ -64,29 +64,32 @@ pub(crate) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
             );
             continue;
         };
-        let is_own = |it: &&ObservedContainer| stack::owner(&it.labels).is_some_and(|owner| owner.set == ctx.set);
-        if let Some(other) = containers.iter().find(|it| !is_own(it)) {
-            let message = format!(
-                "Compose would remove {:?} with the stack {project:?}, and Landfall did not make it.",
-                other.name
-            );
-            notes.push(
-                Note::refused(Reason::OwnershipConflict, &identity.object, message)
-                    .hint(format!("remove it first, or remove the stack yourself: docker compose -p {project} down")),
-            );
-            continue;
-        }
-        if let Some(note) = leaving::unsaved(ctx, &identity.object, containers.iter().copied()) {
-            notes.push(note);
-            continue;
-        }
-        if let Some(note) = removes_a_destination(ctx, &project, &identity.object) {
+        let unsaved = || leaving::unsaved(ctx, &identity.object, containers.iter().copied());
+        let hindrance = removes_anothers(ctx, &project, &identity.object, &containers)
+            .or_else(unsaved)
+            .or_else(|| removes_a_destination(ctx, &project, &identity.object));
+        if let Some(note) = hindrance {
             notes.push(note);
             continue;
         }
         groups.extend(down(ctx, &project, &identity.object, &containers, cause));
     }
     (groups, notes)
+}
+
+/// Compose removes all containers of a project, and one of them is not Landfall's.
+fn removes_anothers(
+    ctx: &Context<'_>,
+    project: &str,
+    object: &ObjectKey,
+    containers: &[&ObservedContainer],
+) -> Option<Note> {
+    let is_own = |it: &&&ObservedContainer| stack::owner(&it.labels).is_some_and(|owner| owner.set == ctx.set);
+    let other = containers.iter().find(|it| !is_own(it))?;
+    let message =
+        format!("Compose would remove {:?} with the stack {project:?}, and Landfall did not make it.", other.name);
+    let hint = format!("remove it first, or remove the stack yourself: docker compose -p {project} down");
+    Some(Note::refused(Reason::OwnershipConflict, object, message).hint(hint))
 }
 
 /// Compose removes the networks of a project with its containers, and one of them may be the network of a destination that stays.

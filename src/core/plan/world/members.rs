@@ -22,6 +22,8 @@ use crate::core::workload::stack;
 pub(crate) struct Members<'a> {
     /// To be on the network; in the order of the resources and their containers' names.
     pub(crate) wanted: Vec<Wanted<'a>>,
+    /// Where in `wanted` a container is.
+    places: BTreeMap<&'a ContainerId, usize>,
     /// Belongs on the network, whether or not it can be connected as declared.
     pub(crate) declared: BTreeSet<&'a ContainerId>,
     /// Stopped beside the one container that runs and that the resource's static address is for. They stay as they are.
@@ -50,7 +52,6 @@ pub(crate) fn resolve<'a>(
     network: Option<&ObservedNetwork>,
 ) -> Members<'a> {
     let mut members = Members::default();
-    let mut index: BTreeMap<&ContainerId, usize> = BTreeMap::new();
     reservations::declare_elsewhere(ctx, destination, &mut members.reservations);
     // A standalone server has no services to be put anywhere: they are waited for.
     let class = match ctx.host.server_type() {
@@ -58,14 +59,7 @@ pub(crate) fn resolve<'a>(
         _ => class::class(ctx, destination),
     };
     for member in &destination.members {
-        let mut found = matching(&ctx.host, &member.selector);
-        if member.workload.is_some() {
-            // Of another set, or with labels that were copied: not what Landfall runs for this one.
-            found.retain(|it| ctx.host.identities.get(it).is_some_and(|identity| identity.set == ctx.set));
-        }
-        if member.stack.is_some() {
-            found.retain(|it| stack::owner(&it.labels).is_some_and(|owner| owner.set == ctx.set));
-        }
+        let found = found(ctx, member);
         if ctx.is_deleted(&member.resource) {
             members.leaving.extend(found.iter().map(|container| &container.id));
             members.leaving_services.extend(member.selector.swarm_services.iter().map(String::as_str));
@@ -81,73 +75,8 @@ pub(crate) fn resolve<'a>(
             members.apart.extend(found.iter().map(|container| &container.id));
             continue;
         }
-        members.declared.extend(found.iter().map(|container| &container.id));
-        // They stay as they are until their successors have taken over.
-        let before = predecessors::predecessors(ctx, destination, member);
-        members.declared.extend(before.into_iter().map(|(container, _)| &container.id));
-        // What Landfall runs itself it makes rather than waits for.
-        if member.workload.is_none() && member.stack.is_none() {
-            members.notes.extend(missing(ctx, member, &found));
-        }
-        members.reservations.declare(&member.endpoint, &found);
-        let static_address = member.endpoint.ipv4_address.is_some() || member.endpoint.ipv6_address.is_some();
-        services(ctx, class, member, static_address, &mut members);
-        for service in predecessors::services_of(ctx, destination, member) {
-            members.services.push(WantedService {
-                object: &member.resource,
-                service,
-                aliases: member.endpoint.aliases.clone(),
-                made_for: [Purpose::Resource(member.resource.clone())].into(),
-            });
-        }
-        if static_address && found.iter().filter(|container| container.state.is_live()).count() == 1 {
-            let leftovers = found.extract_if(.., |container| !container.state.is_live());
-            members.leftovers.extend(leftovers.map(|container| &container.id));
-        }
-        if static_address && member.workload.is_none() && found.len() > 1 && member.selector.swarm_services.is_empty() {
-            let names: Vec<_> = found.iter().map(|container| format!("{:?}", container.name)).collect();
-            members.notes.push(
-                Note::refused(
-                    Reason::NameAmbiguous,
-                    &member.resource,
-                    format!("One static address is declared for {} containers: {}.", found.len(), names.join(", ")),
-                )
-                .hint("choose one container, or leave the address to the daemon"),
-            );
-            continue;
-        }
-        for container in found {
-            if container::is_task(container) {
-                if ctx.host.attachment(container, network, network.map_or("", |network| &network.name)).is_none()
-                    && member.selector.swarm_services.is_empty()
-                {
-                    members.notes.push(task_note(destination, &member.resource, container));
-                }
-                continue;
-            }
-            if let Some(note) = ctx.host.unconnectable_note(&member.resource, container, false) {
-                members.notes.push(note);
-                continue;
-            }
-            let endpoint = declared_endpoint(member, container);
-            match index.get(&container.id) {
-                // Two resources may mean one container: it gets what both declare.
-                Some(&at) => {
-                    merge(&mut members.wanted[at].endpoint, &endpoint);
-                    members.wanted[at].start_after_repair |= member.start_after_repair;
-                    members.wanted[at].made_for.insert(Purpose::Resource(member.resource.clone()));
-                }
-                None => {
-                    index.insert(&container.id, members.wanted.len());
-                    members.wanted.push(Wanted {
-                        object: &member.resource,
-                        container,
-                        endpoint,
-                        start_after_repair: member.start_after_repair,
-                        made_for: [Purpose::Resource(member.resource.clone())].into(),
-                    });
-                }
-            }
+        for container in members.declare(ctx, (destination, class), member, found) {
+            members.take_seat(ctx, (destination, network), member, container);
         }
     }
     for wanted in &mut members.wanted {
@@ -155,6 +84,104 @@ pub(crate) fn resolve<'a>(
         wanted.endpoint = route::possible(ctx, &wanted.endpoint);
     }
     members
+}
+
+/// The containers that a resource means, those that carry its labels without being its own left out.
+fn found<'a>(ctx: &Context<'a>, member: &DesiredMember) -> Vec<&'a ObservedContainer> {
+    let mut found = matching(&ctx.host, &member.selector);
+    if member.workload.is_some() {
+        // Of another set, or with labels that were copied: not what Landfall runs for this one.
+        found.retain(|it| ctx.host.identities.get(it).is_some_and(|identity| identity.set == ctx.set));
+    }
+    if member.stack.is_some() {
+        found.retain(|it| stack::owner(&it.labels).is_some_and(|owner| owner.set == ctx.set));
+    }
+    found
+}
+
+impl<'a> Members<'a> {
+    /// Takes down what a resource declares, and says which of its containers are to be on the network.
+    fn declare(
+        &mut self,
+        ctx: &Context<'a>,
+        (destination, class): (&'a DesiredDestination, DestinationType),
+        member: &'a DesiredMember,
+        mut found: Vec<&'a ObservedContainer>,
+    ) -> Vec<&'a ObservedContainer> {
+        self.declared.extend(found.iter().map(|container| &container.id));
+        // They stay as they are until their successors have taken over.
+        let before = predecessors::predecessors(ctx, destination, member);
+        self.declared.extend(before.into_iter().map(|(container, _)| &container.id));
+        // What Landfall runs itself it makes rather than waits for.
+        if member.workload.is_none() && member.stack.is_none() {
+            self.notes.extend(missing(ctx, member, &found));
+        }
+        self.reservations.declare(&member.endpoint, &found);
+        let static_address = member.endpoint.ipv4_address.is_some() || member.endpoint.ipv6_address.is_some();
+        services(ctx, class, member, static_address, self);
+        let own = predecessors::services_of(ctx, destination, member).into_iter().map(|service| WantedService {
+            object: &member.resource,
+            service,
+            aliases: member.endpoint.aliases.clone(),
+            made_for: [Purpose::Resource(member.resource.clone())].into(),
+        });
+        self.services.extend(own);
+        if static_address && found.iter().filter(|container| container.state.is_live()).count() == 1 {
+            let leftovers = found.extract_if(.., |container| !container.state.is_live());
+            self.leftovers.extend(leftovers.map(|container| &container.id));
+        }
+        if static_address && member.workload.is_none() && found.len() > 1 && member.selector.swarm_services.is_empty() {
+            let names: Vec<_> = found.iter().map(|container| format!("{:?}", container.name)).collect();
+            let message =
+                format!("One static address is declared for {} containers: {}.", found.len(), names.join(", "));
+            let note = Note::refused(Reason::NameAmbiguous, &member.resource, message);
+            self.notes.push(note.hint("choose one container, or leave the address to the daemon"));
+            return Vec::new();
+        }
+        found
+    }
+
+    /// Has a container be on the network, or says why it cannot.
+    fn take_seat(
+        &mut self,
+        ctx: &Context<'a>,
+        (destination, network): (&DesiredDestination, Option<&ObservedNetwork>),
+        member: &'a DesiredMember,
+        container: &'a ObservedContainer,
+    ) {
+        let resource = &member.resource;
+        if container::is_task(container) {
+            let attachment = ctx.host.attachment(container, network, network.map_or("", |network| &network.name));
+            if attachment.is_none() && member.selector.swarm_services.is_empty() {
+                self.notes.push(task_note(destination, resource, container));
+            }
+            return;
+        }
+        if let Some(note) = ctx.host.unconnectable_note(resource, container, false) {
+            self.notes.push(note);
+            return;
+        }
+        let endpoint = declared_endpoint(member, container);
+        let at = self.places.get(&container.id).copied();
+        match at.and_then(|at| self.wanted.get_mut(at)) {
+            // Two resources may mean one container: it gets what both declare.
+            Some(wanted) => {
+                merge(&mut wanted.endpoint, &endpoint);
+                wanted.start_after_repair |= member.start_after_repair;
+                wanted.made_for.insert(Purpose::Resource(resource.clone()));
+            }
+            None => {
+                self.places.insert(&container.id, self.wanted.len());
+                self.wanted.push(Wanted {
+                    object: resource,
+                    container,
+                    endpoint,
+                    start_after_repair: member.start_after_repair,
+                    made_for: [Purpose::Resource(resource.clone())].into(),
+                });
+            }
+        }
+    }
 }
 
 /// A container of a stack also answers to the name of its service, with the project's behind it.

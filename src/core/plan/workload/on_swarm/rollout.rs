@@ -66,34 +66,34 @@ impl<'a> Managed<'a, '_> {
             attempt,
             create: create.clone(),
         };
-        match there.own {
-            Some(service) => {
-                let disruptive = restarts && (foreign || create.order == Order::StopFirst);
-                let call = WorkloadCall::UpdateService {
-                    service: ServiceTarget::of(service),
-                    rollout: Box::new(rollout),
-                    anew: self.is_restarted(),
-                };
-                operations.push(self.operation(call, cause, disruptive, None));
-                // One update of a service a pass: the definition has the network in it.
-                draft.groups.retain(|group| !is_update_of(group, service));
-            }
-            None => {
-                let uid = create.labels.get(identity::UID).cloned().unwrap_or_default();
-                let undo = WorkloadCall::RemoveService {
-                    service: ServiceRef::Created { name: create.name.clone(), uid },
-                    volumes: Vec::new(),
-                    networks: Vec::new(),
-                };
-                let call = WorkloadCall::CreateService(Box::new(rollout));
-                operations.push(self.operation(call, cause, foreign, Some(undo)));
-            }
+        let disruptive = foreign || (there.own.is_some() && create.order == Order::StopFirst);
+        let disruptive = disruptive && (there.own.is_none() || restarts);
+        operations.push(self.rollout_step(there, rollout, cause, disruptive));
+        if let Some(service) = there.own {
+            // One update of a service a pass: the definition has the network in it.
+            draft.groups.retain(|group| !is_update_of(group, service));
         }
         draft.groups.push(self.group(operations));
         let after = self.after_tasks(there, &create, cause, stop_first);
         if !after.is_empty() {
             draft.groups.push(self.group(after));
         }
+    }
+
+    /// The service is made, or updated to what it ought to be.
+    fn rollout_step(&self, there: &There<'a>, rollout: ServiceRollout, cause: Cause, disruptive: bool) -> Operation {
+        if let Some(service) = there.own {
+            let (service, rollout) = (ServiceTarget::of(service), Box::new(rollout));
+            let call = WorkloadCall::UpdateService { service, rollout, anew: self.is_restarted() };
+            return self.operation(call, cause, disruptive, None);
+        }
+        let uid = rollout.create.labels.get(identity::UID).cloned().unwrap_or_default();
+        let undo = WorkloadCall::RemoveService {
+            service: ServiceRef::Created { name: rollout.create.name.clone(), uid },
+            volumes: Vec::new(),
+            networks: Vec::new(),
+        };
+        self.operation(WorkloadCall::CreateService(Box::new(rollout)), cause, disruptive, Some(undo))
     }
 
     /// The hook, and the look at the data: before anything is stopped, by containers on this node.
