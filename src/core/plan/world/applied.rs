@@ -290,6 +290,11 @@ pub(crate) fn apply_address(
     keep(options, family.key(), put.then_some(declared));
 }
 
+/// Tolerates the prefix length that some engine versions append.
+pub(crate) fn address(text: &str) -> Option<IpAddr> {
+    text.split('/').next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -416,9 +421,4 @@ mod tests {
         assert_eq!(after(&own, "10.0.0.9", Some("10.0.0.7")), (text("10.0.0.7"), text("10.0.0.7")));
         assert_eq!(after(&[], "10.0.0.9", Some("10.0.0.9")), (text("10.0.0.9"), None), "it was there before");
     }
-}
-
-/// Tolerates the prefix length that some engine versions append.
-pub(crate) fn address(text: &str) -> Option<IpAddr> {
-    text.split('/').next()?.parse().ok()
 }
