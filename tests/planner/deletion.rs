@@ -335,7 +335,7 @@ fn pain_21_a_destination_on_an_unreachable_server_is_forgotten_by_force_only() {
     scenario.clone().delete(Kind::Destination, "web").expect_nothing_but(
         "
         default/edge-1
-          * warning Server/default/edge-1: Nobody answers. (ServerUnreachable)
+          * warning Server/default/edge-1: It does not answer. (ServerUnreachable)
               hint: start it
           * warning Destination/shop/web: Whether anything is on Destination/shop/web is unknown, so it is not deleted. (ServerUnreachable)
               hint: if the server is gone for good: landfall delete destination web -n shop --force
@@ -344,7 +344,7 @@ fn pain_21_a_destination_on_an_unreachable_server_is_forgotten_by_force_only() {
     scenario.force_delete("web").expect_nothing_but(
         "
         default/edge-1
-          * warning Server/default/edge-1: Nobody answers. (ServerUnreachable)
+          * warning Server/default/edge-1: It does not answer. (ServerUnreachable)
               hint: start it
           * warning Destination/shop/web: Destination/shop/web is forgotten; should Server/default/edge-1 come back, its network is still there. (Orphaned)
         ",
@@ -475,6 +475,9 @@ fn what_one_agreed_to_lets_exactly_that_list_through() {
     let agreed = two.approve(&withheld.fingerprint);
     assert_eq!(count(&agreed), 2);
     assert_eq!(agreed.plan().servers[0].withheld, None);
+    // It is used up with the last of them.
+    let left = |old: &[&str]| withheld.is_left_on(world(old).state());
+    assert!(left(&["a", "b"]) && left(&["b"]) && !left(&["c"]));
 
     let more = world(&["a", "b", "c"]).approve(&withheld.fingerprint);
     assert_eq!(count(&more), 0, "nobody agreed to c");

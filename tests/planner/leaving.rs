@@ -488,6 +488,14 @@ fn more_than_five_endpoints_are_not_disconnected_unasked() {
     assert_eq!(disconnected(&world(6, 0).plan()).len(), 0);
     assert_eq!(disconnected(&world(6, 24).plan()).len(), 6, "a fifth");
     assert_eq!(disconnected(&world(7, 24).plan()).len(), 0);
+    // Of a list that was agreed to something is left while one of them is on the network.
+    let mut asked = world(7, 24);
+    let list = asked.plan().servers[0].withheld.clone().expect("withheld");
+    for left in (0..7).rev() {
+        assert!(list.is_left_on(asked.state()), "{left}");
+        asked.state().containers.iter_mut().find(|it| it.name == format!("app-{left}")).unwrap().endpoints.clear();
+    }
+    assert!(!list.is_left_on(asked.state()), "the others stay on it");
     assert_eq!(disconnected(&world(7, 0).allow_mass_delete().plan()).len(), 7);
     let withheld = world(6, 1).plan().servers[0].withheld.clone().unwrap();
     assert_eq!((withheld.deletions.len(), withheld.disconnections.len()), (0, 6));

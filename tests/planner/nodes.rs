@@ -56,7 +56,7 @@ fn another_manager_takes_the_place_of_one_that_cannot_be_reached() {
         default/edge-1
           + create network web-net (overlay) for Destination/shop/web (NetworkMissing), by way of default/m2
         default/m1
-          * warning Server/default/m1: Nobody answers. (ServerUnreachable)
+          * warning Server/default/m1: It does not answer. (ServerUnreachable)
               hint: start it
         ",
     );

@@ -395,6 +395,10 @@ fn more_containers_than_a_pass_removes_unasked_wait_for_an_approval_that_names_e
     settle(&mut many);
     assert_eq!(containers(&many).len(), 8);
     let mut agreed = many.approve(&withheld.fingerprint);
+    assert!(withheld.is_left_on(agreed.state()));
+    let mut without = agreed.state().clone();
+    without.containers.retain(|it| !withheld.removals.iter().any(|removal| removal.id == it.id.as_str()));
+    assert!(!withheld.is_left_on(&without));
     settle(&mut agreed);
     assert_eq!(containers(&agreed), ["shop-app0-1 shop/app:1 running", "shop-app1-1 shop/app:1 running"]);
 }

@@ -263,7 +263,7 @@ impl Scenario {
     pub fn unreachable(mut self) -> Self {
         let unobserved = Unobserved {
             reason: UnobservedReason::ServerUnreachable,
-            message: "Nobody answers.".to_owned(),
+            message: "It does not answer.".to_owned(),
             hint: Some("start it".to_owned()),
         };
         self.observed.insert(edge(), Err(unobserved));

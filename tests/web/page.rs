@@ -276,7 +276,7 @@ fn it_says_what_is_blocked_and_why_and_who_is_where() {
         "traefik",
         "stranger",
         "undeclared",
-        "Nobody answers.",
+        "It does not answer.",
         "not Landfall's: AdoptionRequired",
     ] {
         assert!(networks.contains(said), "{said} is missing: {networks}");
@@ -436,7 +436,7 @@ fn the_picture_says_how_everything_is() {
     let said = |words: &str| labels.iter().any(|label| label.contains(words));
     for words in [
         "Server default/edge-1: reachable. Docker",
-        "Server default/outpost: unreachable. Nobody answers.",
+        "Server default/outpost: unreachable. It does not answer.",
         "Proxy traefik: ready",
         "Destination shop/web: ready. Network web-net · 10.42.0.0/24",
         "Application shop/frontend, container frontend: connected, 10.42.0.7",

@@ -78,6 +78,7 @@ pub(super) struct Sharing {
     approved: BTreeMap<ObjectKey, i64>,
     /// Those that the loop has ended: they are in etcd for a moment more.
     withdrawn: BTreeMap<ObjectKey, i64>,
+    in_trouble: bool,
     views: Views,
     teller: Teller,
     /// Threads that do not hold up the loop.
@@ -125,6 +126,7 @@ impl Sharing {
             suspended: BTreeSet::new(),
             approved: BTreeMap::new(),
             withdrawn: BTreeMap::new(),
+            in_trouble: false,
             views,
             teller,
             background,
@@ -304,7 +306,11 @@ impl Sharing {
         let given = now_given.iter();
         let new = given.clone().filter(|(server, given)| self.approved.get(*server) != Some(&given.revision));
         let approved = new.map(|(_, given)| given.approval.fingerprint.clone()).collect();
-        self.withdrawn.retain(|server, _| now_given.contains_key(server));
+        self.withdrawn.retain(|server, revision| now_given.get(server).is_some_and(|it| it.revision == *revision));
+        // What could not be taken out of etcd meanwhile.
+        if std::mem::replace(&mut self.in_trouble, fleet.trouble.is_some()) && fleet.trouble.is_none() {
+            self.withdrawn.iter().for_each(|(server, revision)| self.shares.withdraw(server, *revision));
+        }
         self.approved = given.map(|(server, given)| (server.clone(), given.revision)).collect();
         board.update(|content| content.fleet = Some(fleet));
         Learned { suspended, approved }

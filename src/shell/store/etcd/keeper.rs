@@ -638,7 +638,7 @@ impl Keeper {
         let key = self.keys.approval(server);
         let unchanged = Compare::Modified(key.clone(), revision);
         if let Err(error) = self.joining.client.txn(&[unchanged], &[Change::Delete { key }]).await {
-            // The next pass over the server asks for it again.
+            // The loop asks for it again when etcd answers.
             tracing::debug!(%server, %error, "an approval that has ended stays in etcd");
         }
     }
