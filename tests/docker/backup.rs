@@ -153,6 +153,56 @@ fn databases_answer_the_same_after_everything_was_lost_and_restored() {
     assert!(history.stdout.contains("restore") && history.stdout.contains("backup"), "{history}");
 }
 
+#[test]
+fn a_clickhouse_is_dumped_table_by_table_while_it_is_used_and_odd_ones_as_files() {
+    let host = Host::start();
+    import(&host);
+    let database = format!(
+        "---\napiVersion: landfall/v1\nkind: Database\nmetadata: {{ name: metrics }}\nspec:\n  destination: web\n  image: {IMAGE}\n  \
+         credentials: {{ username: keeper, password: {{ file: ../secrets/metrics, generate: true }} }}\n  \
+         stopGracePeriodSeconds: 5\n  engine: ClickHouse\n  version: '18.16'\n"
+    );
+    let world = World::new(&(server(&host) + &database));
+    world.run("apply --timeout 120s").expect(0);
+    let ask = |query: &str| {
+        let line = "clickhouse-client --config-file /landfall/client.xml --host 127.0.0.1 -q \"$0\"";
+        host.exec("default-metrics", &["sh", "-c", line, query]).trim().to_owned()
+    };
+    ask("create database shop");
+    ask("create table shop.hits (day Date, n UInt32, note String) engine = MergeTree(day, n, 8192)");
+    ask("insert into shop.hits select toDate('2020-01-01') + number % 900, number, 'it''s' from system.numbers limit 100000");
+    ask("create table shop.`it's \\`odd` (a Nullable(String)) engine = Log");
+    ask("insert into shop.`it's \\`odd` values ('a'), (NULL)");
+    ask("create table shop.empty (a UInt8) engine = TinyLog");
+    ask("create view shop.counted as select count() as c from shop.hits");
+    let answers = || {
+        (
+            ask("select count(), sum(cityHash64(day, n, note)) from shop.hits"),
+            ask("select count(), count(a) from shop.`it's \\`odd`"),
+            ask("select count() from shop.empty"),
+            ask("select * from shop.counted"),
+        )
+    };
+    let before = answers();
+    assert!(before.0.starts_with("100000") && before.1 == "2\t1" && before.3 == "100000", "{before:?}");
+    let started = host.inspect("default-metrics")["State"]["StartedAt"].clone();
+    let made = world.run("backup database metrics --to kept").expect(0);
+    assert!(!made.to_string().contains("instead of a dump"), "{made}");
+    assert_eq!(host.inspect("default-metrics")["State"]["StartedAt"], started, "nothing was stopped");
+    let verified = world.run("backup verify database metrics --from kept").expect(0);
+    assert!(verified.stdout.contains("shop.hits: 100000 rows"), "{verified}");
+    let refused = world.run("restore database metrics --from kept").expect(3);
+    assert!(refused.stderr.contains("there is data already: 3 tables"), "{refused}");
+    ask("drop table shop.hits");
+    ask("insert into shop.empty values (1)");
+    world.run("restore database metrics --from kept --replace").expect(0);
+    assert_eq!(answers(), before);
+    // A table that keeps its rows in a hidden one cannot be brought back by itself.
+    ask("create materialized view shop.by_day engine = MergeTree(day, day, 8192) as select day, n from shop.hits");
+    let files = world.run("backup database metrics --to files").expect(0);
+    assert!(files.to_string().contains("the files of its volumes instead of a dump"), "{files}");
+}
+
 fn newest(shelf: &Path) -> PathBuf {
     let mut names: Vec<_> = std::fs::read_dir(shelf)
         .unwrap()

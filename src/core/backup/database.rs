@@ -86,7 +86,13 @@ impl Tool {
             Engine::Redis | Engine::KeyDB => {
                 Some(Tool { script: script!("redis.sh"), has_globals: false, extension: "rdb", may_be_absent: true })
             }
-            Engine::Dragonfly | Engine::ClickHouse => None,
+            Engine::ClickHouse => Some(Tool {
+                script: script!("clickhouse.sh"),
+                has_globals: false,
+                extension: "native",
+                may_be_absent: true,
+            }),
+            Engine::Dragonfly => None,
         }
     }
 
