@@ -170,7 +170,9 @@ fn a_clickhouse_is_dumped_table_by_table_while_it_is_used_and_odd_ones_as_files(
     };
     ask("create database shop");
     ask("create table shop.hits (day Date, n UInt32, note String) engine = MergeTree(day, n, 8192)");
-    ask("insert into shop.hits select toDate('2020-01-01') + number % 900, number, 'it''s' from system.numbers limit 100000");
+    ask(
+        "insert into shop.hits select toDate('2020-01-01') + number % 900, number, 'it''s' from system.numbers limit 100000",
+    );
     ask("create table shop.`it's \\`odd` (a Nullable(String)) engine = Log");
     ask("insert into shop.`it's \\`odd` values ('a'), (NULL)");
     ask("create table shop.empty (a UInt8) engine = TinyLog");

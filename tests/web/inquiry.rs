@@ -4,12 +4,13 @@ use serde_json::json;
 
 use super::api::{check, described};
 use super::client;
+use super::metrics::Scrape;
 use super::served::{Served, TOKEN};
 use crate::support::{Browser, Host};
 
 const READ: &str = "a-token-to-read-with";
 
-fn manifests(host: &Host) -> String {
+pub(super) fn manifests(host: &Host) -> String {
     format!(
         "apiVersion: landfall/v1
 kind: Server
@@ -36,7 +37,7 @@ spec: {{ endpoint: 'unix:///nonexistent.sock' }}
 }
 
 /// A shop that talks, behind a proxy that is not on its network.
-fn street() -> Host {
+pub(super) fn street() -> Host {
     let host = Host::start();
     host.create_network("web-net");
     host.container("traefik").running();
@@ -77,6 +78,17 @@ fn what_no_pass_sees_is_asked_of_the_servers_and_answered_as_described() {
         assert_eq!(json!(names), containers, "{used}");
         assert!(used["containers"][0]["cpu"].as_f64().unwrap() > 0.01, "{used}");
     }
+    assert!(!served.get("/metrics").expect(200).body.contains("landfall_usage_"), "nothing is measured yet");
+    served.measure();
+    let scrape = Scrape::parse(&served.get("/metrics").expect(200).body);
+    let of = |name: &str| {
+        let labels = "destination=\"default/web\",resource=\"Application/default/shop\",server=\"default/edge\"";
+        let all = scrape.series.iter().filter(|(series, _)| series.starts_with(&format!("landfall_usage_{name}{{")));
+        let found = all.clone().find(|(series, _)| labels.split(',').all(|label| series.contains(label)));
+        *found.unwrap_or_else(|| panic!("{name} in {:#?}", scrape.series)).1
+    };
+    assert!(of("cpu_cores") > 0.01 && of("memory_bytes") > 0.0);
+    assert_eq!(of("disk_written_bytes_per_second"), 0.0);
     let used = get("/api/v1/usage", "Server/default/gone", 200);
     assert!(used["problems"][0].as_str().unwrap().starts_with("default/gone was not looked at: "), "{used}");
 

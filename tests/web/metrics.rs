@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::inquiry::{manifests, street};
 use super::page::{outpost, town};
 use super::served::Served;
 
@@ -101,7 +102,9 @@ fn the_number_of_series_follows_the_servers_and_nothing_else() {
 
 #[test]
 fn every_metric_is_documented() {
-    let served = Served::new();
+    let (served, host) = (Served::that_measures(), street());
+    served.declare(&manifests(&host));
+    served.measure();
     served.show(&town());
     served.board.count(|counts| {
         counts.drift.insert("MemberDetached".to_owned(), 1);

@@ -27,6 +27,7 @@ pub(crate) struct Served {
     pub(crate) board: Board,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) socket: PathBuf,
+    web: WebState,
     listeners: Option<Listeners>,
     // The directory of the socket.
     _state: tempfile::TempDir,
@@ -109,7 +110,12 @@ impl Served {
             let address = listeners.tcp(&web, "127.0.0.1:0".parse().unwrap()).await.unwrap();
             (listeners, address, socket)
         });
-        Self { address, board, commands, socket, listeners: Some(listeners), _state: state, runtime }
+        Self { address, board, commands, socket, web, listeners: Some(listeners), _state: state, runtime }
+    }
+
+    /// One round of the meter, as `run --usage` does it every 30 s.
+    pub(crate) fn measure(&self) {
+        self.runtime.block_on(self.web.measure());
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

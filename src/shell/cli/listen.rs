@@ -23,7 +23,8 @@ pub(super) struct ListenArgs {
     /// $LANDFALL_READ_TOKEN]
     #[arg(long, alias = "read-token-file", value_name = "FILE", help_heading = "HTTP")]
     read_token: Option<PathBuf>,
-    /// Show on the page what containers use: processors, memory, network and disks. Servers are asked with each look
+    /// Show on the page and in the metrics what containers use: processors, memory, network and disks. Servers are asked with each look, and every
+    /// 30 s for the metrics
     #[arg(long, help_heading = "HTTP")]
     usage: bool,
     /// Name under which it may be asked for, besides addresses and `localhost`; repeats

@@ -156,6 +156,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             usage: listening.usage,
         });
         let listeners = listening.open(&web, &own).await?;
+        tokio::spawn(web.clone().keep_measuring());
         tokio::spawn(signals.forward(sender.clone()));
         tokio::spawn(keeper::keep(directory.clone(), board.clone(), servers::options(&args.servers)));
         tokio::spawn(schedule::keep(schedule::Scheduler {

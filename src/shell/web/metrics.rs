@@ -1,6 +1,7 @@
 //! `/metrics`, in the text format of Prometheus.
 //!
-//! Cardinality is bounded by what is declared: servers are labels, destinations and containers are only counted.
+//! Cardinality is bounded by what is declared: servers are labels, destinations and containers are only counted; with `--usage` what is used
+//! is told by destination and resource, of which there are so many at most.
 
 use axum::extract::State;
 use axum::http::header;
@@ -8,13 +9,16 @@ use axum::response::{IntoResponse, Response};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{TEXT_FORMAT, TextEncoder};
 
+use super::meter::Measured;
 use super::view::{Standing, View};
 use super::{Problem, WebState};
 use crate::core::api::ObjectKey;
+use crate::core::usage::Usage;
 use crate::shell::controller::board::{Content, Durations};
 
 pub(super) async fn metrics(State(state): State<WebState>) -> Result<Response, Problem> {
-    let families = families(&View::new(state.board.snapshot()), state.streams_open());
+    let mut families = families(&View::new(state.board.snapshot()), state.streams_open());
+    families.extend(of_usage(&state.meter.read()));
     let text = TextEncoder::new().encode_to_string(&families).map_err(|error| Problem::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response())
 }
@@ -206,6 +210,48 @@ fn of_servers(view: &View) -> Vec<MetricFamily> {
                     (vec![label("server", name)].into_iter().chain(further).collect(), whole(*free))
                 })
             }),
+        ),
+    ]
+}
+
+/// Where the controller measures what containers use.
+fn of_usage(measured: &Measured) -> Vec<MetricFamily> {
+    let series = |value: fn(&Usage) -> f64| {
+        measured.uses.iter().map(move |((server, destination, resource), usage)| {
+            let labels = [("server", server), ("destination", destination), ("resource", resource)];
+            (labels.map(|(name, text)| label(name, text)).to_vec(), value(usage))
+        })
+    };
+    if measured.uses.is_empty() {
+        return Vec::new();
+    }
+    vec![
+        gauge(
+            "landfall_usage_cpu_cores",
+            "Processors in use by the containers of a resource on a destination; the resource is empty where no manifest declares any. With run --usage, as the next six.",
+            series(|usage| usage.cpu),
+        ),
+        gauge("landfall_usage_memory_bytes", "Memory that they use.", series(|usage| whole(usage.memory))),
+        gauge(
+            "landfall_usage_network_received_bytes_per_second",
+            "What they receive over all of their networks.",
+            series(|usage| usage.received),
+        ),
+        gauge(
+            "landfall_usage_network_sent_bytes_per_second",
+            "What they send over all of their networks.",
+            series(|usage| usage.sent),
+        ),
+        gauge("landfall_usage_disk_read_bytes_per_second", "What they read from disks.", series(|usage| usage.read)),
+        gauge(
+            "landfall_usage_disk_written_bytes_per_second",
+            "What they write to disks.",
+            series(|usage| usage.written),
+        ),
+        gauge(
+            "landfall_usage_containers_omitted",
+            "Containers that are not in the figures, for there are more than 20,000 resources and destinations.",
+            one(whole(measured.omitted as u64)),
         ),
     ]
 }

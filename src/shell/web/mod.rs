@@ -12,6 +12,7 @@ mod guard;
 mod health;
 mod inquiry;
 mod listen;
+mod meter;
 mod metrics;
 mod page;
 mod places;
@@ -59,6 +60,7 @@ pub struct WebState {
     streams: Arc<Semaphore>,
     /// Of requests that ask servers.
     inquiries: Arc<Semaphore>,
+    meter: Arc<meter::Meter>,
 }
 
 /// The content of a [`WebState`].
@@ -79,14 +81,19 @@ pub struct Shared {
     pub limits: Limits,
     /// With which manifests of others are planned, and servers are asked.
     pub planner: Planner,
-    /// Whether it is shown what containers use.
+    /// Whether it is measured and shown what containers use.
     pub usage: bool,
 }
 
 impl WebState {
     pub fn new(shared: Shared) -> Self {
         let (streams, inquiries) = (Semaphore::new(STREAMS), Semaphore::new(inquiry::AT_ONCE));
-        Self { shared: Arc::new(shared), streams: Arc::new(streams), inquiries: Arc::new(inquiries) }
+        Self {
+            shared: Arc::new(shared),
+            streams: Arc::new(streams),
+            inquiries: Arc::new(inquiries),
+            meter: Arc::default(),
+        }
     }
 
     fn streams_open(&self) -> usize {
