@@ -49,7 +49,10 @@ impl Meter {
 impl WebState {
     /// Measures again and again, where that was asked for.
     pub async fn keep_measuring(self) {
-        while self.usage {
+        if !self.usage {
+            return;
+        }
+        loop {
             self.measure().await;
             tokio::time::sleep(EVERY).await;
         }
@@ -90,10 +93,12 @@ impl Measured {
         for container in containers {
             let resource = container.resource.clone().unwrap_or_default();
             let place = (container.server.clone(), container.destination.clone(), resource);
-            match self.uses.get_mut(&place) {
-                Some(usage) => usage.add(&container.usage),
-                None if self.uses.len() < LARGEST => drop(self.uses.insert(place, container.usage)),
-                None => self.omitted += 1,
+            if let Some(usage) = self.uses.get_mut(&place) {
+                usage.add(&container.usage);
+            } else if self.uses.len() < LARGEST {
+                self.uses.insert(place, container.usage);
+            } else {
+                self.omitted += 1;
             }
         }
     }
