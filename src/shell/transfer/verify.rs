@@ -111,6 +111,7 @@ async fn start(engine: &dyn Writer, facts: &DatabaseFacts) -> Result<ContainerId
         DatabaseEngine::MongoDB => {
             &[("MONGO_INITDB_ROOT_USERNAME", "root"), ("MONGO_INITDB_ROOT_PASSWORD_FILE", PASSWORD)]
         }
+        DatabaseEngine::ClickHouse => &[("CLICKHOUSE_USER", "landfall"), ("CLICKHOUSE_PASSWORD_FILE", PASSWORD)],
         _ => &[],
     };
     let is_redis = matches!(facts.engine, DatabaseEngine::Redis | DatabaseEngine::KeyDB);
