@@ -3,6 +3,7 @@
 pub mod annotations;
 pub mod api;
 pub mod backup;
+pub mod changes;
 pub mod dependents;
 pub mod desired;
 pub mod doctor;

@@ -13,7 +13,6 @@ use super::board::{Board, RECENT};
 use crate::core::api::{Condition, ConditionStatus, DestinationType, Kind, ObjectKey};
 use crate::core::desired::DesiredState;
 use crate::core::plan::facts::NetworkUse;
-use crate::core::plan::{Note, NoteKind, Reason};
 use crate::core::report::Report;
 use crate::shell::store::Records;
 use crate::shell::store::recorder::{Health, Recorder};
@@ -34,8 +33,6 @@ pub(super) struct Memory {
     protected: Arc<BTreeSet<ObjectKey>>,
     overlays: Arc<BTreeSet<ObjectKey>>,
     guarded: Arc<BTreeSet<ObjectKey>>,
-    /// What each server refused in its last pass.
-    refused: BTreeMap<ObjectKey, BTreeSet<(ObjectKey, &'static str)>>,
     said: Said,
 }
 
@@ -68,7 +65,6 @@ impl Memory {
             protected: Arc::default(),
             overlays: Arc::default(),
             guarded: Arc::default(),
-            refused: BTreeMap::new(),
             said: Said::default(),
         }
     }
@@ -117,7 +113,6 @@ impl Memory {
                 known.deletion_policy = record.deletion_policy.or(known.deletion_policy);
             }
         }
-        self.refused.remove(server);
         self.recall();
     }
 
@@ -164,7 +159,7 @@ impl Memory {
         self.write(Batch { objects: changed, homes, ..Batch::default() });
     }
 
-    /// Fills in what conditions say about time and generation, and keeps them. Transitions of a server become events.
+    /// Fills in what conditions say about time and generation, and keeps them.
     ///
     /// What comes back shares its memory with what is kept, and objects of which the same is said share theirs: on most servers that is most of them.
     pub(super) fn conditions(
@@ -188,9 +183,6 @@ impl Memory {
             let before = record.conditions.get(&path).or_else(|| record.conditions.get("")).cloned();
             let before = before.unwrap_or_default();
             stamp(&mut conditions, &before, Some(record.generation), now);
-            if key == *server {
-                batch.events.extend(reachability(server, &before, &conditions, now));
-            }
             let changed = *conditions != *before;
             let after = said.share(conditions);
             if !record.conditions.get(&path).is_some_and(|known| Arc::ptr_eq(known, &after)) {
@@ -212,9 +204,9 @@ impl Memory {
         conditions.values_mut().for_each(|said| *said = self.said.share(said.to_vec()));
     }
 
-    /// Writes down what the pass did, and what it newly refused. A pass that did nothing leaves no trace.
+    /// Writes down what the pass did. A pass that did nothing leaves no trace.
     pub(super) fn pass(
-        &mut self,
+        &self,
         server: &ObjectKey,
         pass: u64,
         took: Duration,
@@ -223,7 +215,6 @@ impl Memory {
     ) {
         let now = jiff::Timestamp::now();
         let mut batch = Batch { events: operation_events(server, pass, now, report), ..Batch::default() };
-        batch.events.extend(self.newly_refused(server, pass, now, report));
         if report.servers.iter().any(|it| !it.operations.is_empty()) {
             let document = report.document();
             batch.passes.push(PassRecord {
@@ -238,6 +229,19 @@ impl Memory {
             });
         }
         self.write(batch);
+    }
+
+    /// What was said of the server when it was looked at last, by whichever controller.
+    pub(super) fn said_of(&self, server: &ObjectKey) -> Arc<[Condition]> {
+        let record = self.objects.get(server);
+        record.and_then(|it| it.conditions.get(&server.path())).cloned().unwrap_or_default()
+    }
+
+    /// Writes down what happened.
+    pub(super) fn events(&self, events: Vec<EventRecord>) {
+        if !events.is_empty() {
+            self.write(Batch { events, ..Batch::default() });
+        }
     }
 
     /// Something that is no operation. About an object that is a server, it happened there.
@@ -295,47 +299,6 @@ impl Memory {
             pass: None,
         };
         self.write(Batch { events: vec![event], ..Batch::default() });
-    }
-
-    fn newly_refused(
-        &mut self,
-        server: &ObjectKey,
-        pass: u64,
-        now: jiff::Timestamp,
-        report: &Report,
-    ) -> Vec<EventRecord> {
-        // A server that was not observed refuses nothing, and has not changed its mind.
-        let Some(seen) = report.servers.iter().find(|it| it.server == *server && it.server_type.is_some()) else {
-            return Vec::new();
-        };
-        // What waits for an approval is told by the loop, with how to approve it.
-        let refused = |note: &&Note| note.kind == NoteKind::Refused && note.reason != Reason::MassDeletionRefused;
-        let before = self.refused.remove(server).unwrap_or_default();
-        let mut present = BTreeSet::new();
-        let mut events = Vec::new();
-        for note in seen.notes.iter().filter(refused) {
-            let known = (note.object.clone(), note.reason.as_str());
-            if !before.contains(&known) && !present.contains(&known) {
-                let blockers: Vec<String> = note.blockers.iter().map(ToString::to_string).collect();
-                let message = match blockers.is_empty() {
-                    true => note.message.clone(),
-                    false => format!("{} {}.", note.message, blockers.join("; ")),
-                };
-                events.push(EventRecord {
-                    id: 0,
-                    time: now,
-                    event_type: EventType::Warning,
-                    object: Some(note.object.clone()),
-                    server: Some(server.clone()),
-                    reason: note.reason.to_string(),
-                    message,
-                    pass: Some(pass),
-                });
-            }
-            present.insert(known);
-        }
-        self.refused.insert(server.clone(), present);
-        events
     }
 
     fn write(&self, batch: Batch) {
@@ -414,34 +377,6 @@ fn stamp(conditions: &mut [Condition], before: &[Condition], generation: Option<
     }
 }
 
-fn reachability(
-    server: &ObjectKey,
-    before: &[Condition],
-    after: &[Condition],
-    now: jiff::Timestamp,
-) -> Option<EventRecord> {
-    let find = |conditions: &[Condition]| conditions.iter().find(|it| it.condition_type == "Reachable").cloned();
-    let after = find(after)?;
-    let before = find(before).map(|it| it.status);
-    let event_type = match (before, after.status) {
-        (before, after) if before == Some(after) => return None,
-        // The first look at a server that answers is no news.
-        (None, ConditionStatus::True) => return None,
-        (_, ConditionStatus::True) => EventType::Normal,
-        (_, ConditionStatus::False | ConditionStatus::Unknown) => EventType::Warning,
-    };
-    Some(EventRecord {
-        id: 0,
-        time: now,
-        event_type,
-        object: Some(server.clone()),
-        server: Some(server.clone()),
-        reason: if after.status == ConditionStatus::True { "Reachable".to_owned() } else { after.reason.to_string() },
-        message: after.message.to_string(),
-        pass: None,
-    })
-}
-
 /// In the log and on the board.
 fn tell(board: &Board, place: &str, health: &Health) {
     let (status, reason, message) = match health {
@@ -515,25 +450,5 @@ mod tests {
         assert_eq!(look(&mut memory, 3, ConditionStatus::True), (Some(1), "1970-01-01T00:00:03Z".to_owned()));
         memory.declared(&nothing(), &form("b"));
         assert_eq!(look(&mut memory, 4, ConditionStatus::True), (Some(2), "1970-01-01T00:00:03Z".to_owned()));
-    }
-
-    #[test]
-    fn a_server_that_goes_and_comes_back_is_two_events_and_one_that_was_always_there_is_none() {
-        let server = key(Kind::Server, "edge");
-        let reachable = |status| {
-            let mut conditions = ready(status);
-            conditions[0].condition_type = "Reachable".into();
-            conditions
-        };
-        let (up, down) = (reachable(ConditionStatus::True), reachable(ConditionStatus::False));
-        let event = |before: &[Condition], after: &[Condition]| {
-            reachability(&server, before, after, at(1)).map(|event| event.event_type)
-        };
-        assert_eq!(event(&[], &up), None);
-        assert_eq!(event(&[], &down), Some(EventType::Warning));
-        assert_eq!(event(&up, &up), None);
-        assert_eq!(event(&up, &down), Some(EventType::Warning));
-        assert_eq!(event(&down, &down), None);
-        assert_eq!(event(&down, &up), Some(EventType::Normal));
     }
 }

@@ -13,6 +13,7 @@ mod pass;
 pub mod reported;
 pub mod run;
 pub mod sharing;
+mod sinks;
 pub mod source;
 pub mod state;
 mod stream;

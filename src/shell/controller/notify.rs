@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::board::Board;
 use crate::core::api::{NotifierEvent, ObjectKey};
-use crate::core::notice::{self, Bucket, Notice, Notifier, Recent, Seen, Standing, payload};
+use crate::core::notice::{Bucket, Notice, Notifier, Recent, payload};
 use post::{Failure, post};
 
 /// Largest file with an address.
@@ -68,8 +68,6 @@ struct Shared {
 #[derive(Default)]
 struct Outlets {
     recent: Recent,
-    /// Of each server after its last pass.
-    standings: BTreeMap<ObjectKey, Standing>,
     declared: BTreeMap<ObjectKey, Outlet>,
 }
 
@@ -105,17 +103,6 @@ impl Notifiers {
             let bucket = Bucket::new(self.0.pace.burst, self.0.pace.each);
             outlets.declared.insert(notifier.key.clone(), Outlet { notifier, bucket, queue });
         }
-    }
-
-    /// A pass has ended.
-    pub fn passed(&self, seen: Seen<'_>) {
-        let notices = {
-            let mut outlets = self.0.outlets.lock().unwrap_or_else(PoisonError::into_inner);
-            let (standing, notices) = notice::follow(outlets.standings.get(seen.server), seen);
-            outlets.standings.insert(seen.server.clone(), standing);
-            notices
-        };
-        self.tell(notices);
     }
 
     /// Something keeps undoing what is repaired.

@@ -11,24 +11,24 @@ use super::board::{Found, Levels, ManifestState, ServerState};
 use super::pass::{Done, PassEnded};
 use super::reported::Reported;
 use super::run::{Loop, Options};
+use super::sinks::{self, waiting};
 use super::state::{Fought, Judged, Observed, PassOutcome, SubjectOutcome};
 use super::subject::{InWords, Subject, Touched};
 use crate::core::api::{Condition, ConditionStatus, ObjectKey, Statement};
+use crate::core::changes::{Change, Seen, Standing, changes};
 use crate::core::desired::DesiredState;
 use crate::core::manifest::Diagnostic;
-use crate::core::notice::Seen;
 use crate::core::observed::{Observations, Unobserved, UnobservedReason};
 use crate::core::plan::facts::{NetworkUse, ServerFacts};
-use crate::core::plan::{Call, Cause, Note, NoteKind, Operation, Reason, Undone, Withheld};
+use crate::core::plan::{Call, Cause, Note, Operation, Reason, Undone, Withheld};
 use crate::core::report::{OperationReport, Outcome, Report, ServerReport};
+use crate::core::standing::ConditionType;
 use crate::core::status::Status;
 use crate::core::subnets::{self, ServerUse};
 use crate::shell::reconcile::Applied;
 use crate::shell::store::approval;
 use crate::shell::store::records::{APPROVAL_PENDING, CONTENDED, EventType};
 
-/// Of what waits for an approval, in a line of the log.
-const NAMED: usize = 20;
 /// Of what is fought over, in one sentence.
 const FOUGHT: usize = 5;
 
@@ -82,6 +82,13 @@ impl Shown {
             usage: state.map(|(declared, state)| subnets::of_server(declared, state)),
         }
     }
+
+    /// What the server says of itself; empty where it was not looked at.
+    fn engine(&self, server: &ObjectKey) -> &str {
+        let reachable = |it: &&Condition| it.condition_type == ConditionType::Reachable.as_str();
+        let condition = self.conditions.get(server).and_then(|all| all.iter().find(reachable));
+        condition.map_or("", |it| it.message.as_str())
+    }
 }
 
 /// What is shown of a pass once the loop has judged it.
@@ -129,8 +136,19 @@ impl Loop {
         let reachable = shown.reachable;
         // What is settled is so from before this pass: what of it differs has moved.
         let settled = &self.settled;
-        let unobserved = unobserved.as_ref();
-        self.shared.notifiers.passed(Seen { server, unobserved, report: &report, settled, held: &held });
+        let (unobserved, withheld_now) = (unobserved.as_ref(), withheld.as_ref());
+        let (report_now, held_now) = (&report, &held);
+        let seen = Seen {
+            server,
+            unobserved,
+            report: report_now,
+            withheld: withheld_now,
+            settled,
+            held: held_now,
+            partial: false,
+        };
+        let (standing, changes) = changes(&self.standing_of(server), seen);
+        self.tell(server, pass, standing, &changes, shown.engine(server));
         let (subjects, touched) = self.judge(&desired, &report, reachable, &held);
         let notes = report.servers.iter().flat_map(|it| &it.notes);
         let again = notes.filter_map(|note| note.again).min().map(|seconds| Duration::from_secs(seconds.into()));
@@ -147,15 +165,40 @@ impl Loop {
             false => PassOutcome::NotObserved,
         };
         self.memory.pass(server, pass, took, self.revision.clone(), &report);
-        if let Some(withheld) = &withheld {
-            self.ask(server, pass, withheld);
-        }
-        self.explain(server, pass, &report, &shown.report);
         if let Some(usage) = &shown.usage {
             self.keep_levels(server, usage);
         }
         let server = server.clone();
         (outcome, Showing { server, pass, took, broken, shown, report, withheld })
+    }
+
+    /// What stood on the server after the last pass over it; before the first, as far as it was written down or another controller has shown it.
+    fn standing_of(&self, server: &ObjectKey) -> Standing {
+        self.standings.get(server).cloned().unwrap_or_else(|| {
+            let board = self.shared.board.read();
+            let withheld = board.servers.get(&server.path()).and_then(|state| state.pending.as_ref());
+            Standing::recalled(&self.memory.said_of(server), withheld)
+        })
+    }
+
+    /// Tells everyone whom it concerns what has changed.
+    fn tell(&mut self, server: &ObjectKey, pass: u64, standing: Standing, changes: &[Change], engine: &str) {
+        self.standings.insert(server.clone(), standing);
+        if changes.is_empty() {
+            return;
+        }
+        for change in changes {
+            if let Change::Drifted { operation, .. } = change {
+                self.record_deed(server, operation);
+            }
+        }
+        let agree = |withheld: &Withheld| self.shared.options.way_to_agree(withheld);
+        let of = sinks::Of { server, pass, engine, agree: &agree };
+        let now = jiff::Timestamp::now();
+        changes.iter().for_each(|change| sinks::log(&of, change));
+        self.memory.events(changes.iter().filter_map(|change| sinks::event(&of, change, now)).collect());
+        self.shared.board.count(|counts| changes.iter().for_each(|change| sinks::count(counts, change)));
+        self.shared.notifiers.tell(sinks::notices(&of, changes));
     }
 
     /// Keeps how much of the server's addresses is used, twice a day, for forecasts.
@@ -171,10 +214,8 @@ impl Loop {
     fn broken(&self, server: &ObjectKey, pass: u64, message: String) -> Done {
         tracing::error!(server = %server.path(), pass, "{message}");
         self.shared.board.count(|counts| counts.failed_passes += 1);
-        let reason = Reason::PassFailed;
-        self.memory.event(EventType::Warning, Some(server), reason.as_str(), &message, Some(pass));
         let desired = self.desired.focused(server);
-        let note = Note::warning(reason, server, message.clone());
+        let note = Note::warning(Reason::PassFailed, server, message.clone());
         let report = Report {
             set: desired.set.clone(),
             revision: self.revision.clone(),
@@ -204,7 +245,9 @@ impl Loop {
         // It looks after one lane only: of everything else nothing follows.
         let held = BTreeSet::from([server.clone()]);
         let settled = &self.settled;
-        self.shared.notifiers.passed(Seen { server, unobserved, report: &report, settled, held: &held });
+        let seen = Seen { server, unobserved, report: &report, withheld: None, settled, held: &held, partial: true };
+        let (standing, changes) = changes(&self.standing_of(server), seen);
+        self.tell(server, pass, standing, &changes, shown.engine(server));
         let (subjects, touched) = self.judge(&desired, &report, false, &held);
         self.memory.pass(server, pass, took, self.revision.clone(), &report);
         if report.servers.iter().any(|it| !it.operations.is_empty()) {
@@ -230,58 +273,9 @@ impl Loop {
         self.shared.board.refreshed(report);
     }
 
-    /// Says, once for each list, that deletions or disconnections wait for an approval.
-    fn ask(&self, server: &ObjectKey, pass: u64, withheld: &Withheld) {
-        let known = {
-            let board = self.shared.board.read();
-            let before = board.servers.get(&server.path()).and_then(|state| state.pending.as_ref());
-            before.is_some_and(|before| before.fingerprint == withheld.fingerprint)
-        };
-        if known {
-            return;
-        }
-        let deletions = withheld.deletions.iter().map(|it| it.destination.to_string());
-        let disconnections = withheld.disconnections.iter().map(|it| format!("{:?} from {:?}", it.name, it.network));
-        let removals = withheld.removals.iter().map(|it| format!("the container {:?}", it.name));
-        let names: Vec<_> = deletions.chain(removals).chain(disconnections).take(NAMED).collect();
-        let more = withheld.counts().total().saturating_sub(NAMED);
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        let message = format!(
-            "{}: {}{more}. {}",
-            waiting(withheld),
-            names.join(", "),
-            self.shared.options.way_to_agree(withheld)
-        );
-        tracing::warn!(server = %server.path(), pass, fingerprint = withheld.fingerprint, "{message}");
-        let reason = Reason::MassDeletionRefused.as_str();
-        self.memory.event(EventType::Warning, Some(server), reason, &message, Some(pass));
-    }
-
-    /// Says in the log what is refused or waited for, once for as long as it lasts.
-    fn explain(&self, server: &ObjectKey, pass: u64, report: &Report, reported: &Reported) {
-        let notes = report.servers.iter().flat_map(|it| &it.notes).chain(&report.notes);
-        let notes = notes.filter(|note| note.kind != NoteKind::Unmanaged);
-        let said = {
-            let board = self.shared.board.read();
-            board.servers.get(&server.path()).map(|state| state.report.asking().to_vec()).unwrap_or_default()
-        };
-        for (note, shown) in notes.zip(reported.asking()).filter(|(_, shown)| !said.contains(shown)) {
-            let (server, object, message) = (server.path(), &shown.object, &note.message);
-            let reason = note.reason.as_str();
-            match note.kind {
-                // What waits for approval is asked for, with what it takes to give it.
-                _ if note.reason == Reason::MassDeletionRefused => {}
-                NoteKind::Refused => tracing::warn!(server, pass, object, reason, "refused: {message}"),
-                NoteKind::Waiting => tracing::info!(server, pass, object, reason, "waiting: {message}"),
-                NoteKind::Unmanaged | NoteKind::Suspended | NoteKind::Warning => {}
-            }
-        }
-    }
-
     /// What happened to it, besides what is done about it: by the daemon's own time. Where it has not told, nobody knows.
-    fn record_deed(&mut self, desired: &DesiredState, operation: &Operation) {
+    fn record_deed(&mut self, server: &ObjectKey, operation: &Operation) {
         let Call::ConnectEndpoint { network, container, .. } = &operation.call else { return };
-        let Some(server) = desired.servers.keys().next() else { return };
         if !matches!(operation.cause, Cause::MemberDetached | Cause::ProxyDetached) {
             return;
         }
@@ -312,14 +306,6 @@ impl Loop {
                 continue;
             }
             let object = &operation.object;
-            let drift = (object.clone(), operation.cause);
-            if self.settled.contains(object) && self.drifting.insert(drift.clone()) {
-                self.shared.board.count(|counts| *counts.drift.entry(drift.1.to_string()).or_default() += 1);
-                self.record_deed(desired, operation);
-            }
-            if *outcome == Outcome::Done {
-                self.drifting.remove(&drift);
-            }
             if matches!(outcome, Outcome::Failed(_) | Outcome::Done) {
                 touched.add(&operation.call);
             }
@@ -337,11 +323,7 @@ impl Loop {
                 }
                 Outcome::Planned => continue,
                 Outcome::Done if operation.cause == Cause::Rollback => continue,
-                Outcome::Done if self.settled.contains(object) => {
-                    let cause = operation.cause.to_string();
-                    self.shared.board.count(|counts| *counts.repairs.entry(cause).or_default() += 1);
-                    SubjectOutcome::Repaired
-                }
+                Outcome::Done if self.settled.contains(object) => SubjectOutcome::Repaired,
                 Outcome::Done => SubjectOutcome::Converged,
             };
             let fresh = Judged {
@@ -443,13 +425,6 @@ fn mark_contended(conditions: &mut BTreeMap<ObjectKey, Vec<Condition>>, contende
             }));
         }
     }
-}
-
-/// `3 deletions wait for an approval`
-fn waiting(withheld: &Withheld) -> String {
-    let counts = withheld.counts();
-    let verb = if counts.total() == 1 { "waits" } else { "wait" };
-    format!("{counts} {verb} for an approval")
 }
 
 /// What is said of things that something keeps undoing.

@@ -30,11 +30,12 @@ use super::stream::listen;
 use super::subject::{About, Subject};
 use super::supervisor;
 use crate::core::api::ObjectKey;
+use crate::core::changes::Standing;
 use crate::core::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::core::manifest::{self, Diagnostic};
 use crate::core::notice::Notifier;
 use crate::core::observed::{ContainerId, NetworkId};
-use crate::core::plan::{Cause, Group, Reason, Withheld};
+use crate::core::plan::{Group, Reason, Withheld};
 use crate::core::report::Report;
 use crate::shell::compose;
 use crate::shell::engine::connect::{self, ConnectOptions};
@@ -165,7 +166,7 @@ pub async fn run(
         settled: HashSet::new(),
         contended: BTreeMap::new(),
         showing: None,
-        drifting: BTreeSet::new(),
+        standings: BTreeMap::new(),
         deeds: BTreeMap::new(),
         agreed: BTreeMap::new(),
         restarts: BTreeSet::new(),
@@ -452,8 +453,8 @@ pub(super) struct Loop {
     showing: Option<Showing>,
     /// When somebody was taken off a network, by the clock of the daemon that told of it; for the record of what is put back.
     pub(super) deeds: BTreeMap<(ObjectKey, NetworkId, ContainerId), jiff::Timestamp>,
-    /// Drift that was found and is not put back yet.
-    pub(super) drifting: BTreeSet<(ObjectKey, Cause)>,
+    /// What stands on each server, for what is new after the next pass.
+    pub(super) standings: BTreeMap<ObjectKey, Standing>,
     /// What was approved, until the manifests change.
     agreed: BTreeMap<ObjectKey, Arc<Withheld>>,
     /// Resources whose containers are to be replaced by the next rollout.
@@ -763,6 +764,8 @@ impl Loop {
                     return None;
                 }
                 self.memory.recalled(&server, objects);
+                // Another controller has told what was new since.
+                self.standings.remove(&server);
                 Some(self.take_share())
             }
             Message::Others { shown } => {
@@ -945,9 +948,9 @@ impl Loop {
         self.settled.clear();
         self.agreed.clear();
         self.contended.clear();
-        self.drifting.clear();
         self.lay_links();
         let servers: BTreeSet<_> = self.desired.servers.keys().cloned().collect();
+        self.standings.retain(|server, _| servers.contains(server));
         if let Some(sharing) = &mut self.sharing {
             sharing.declare(&servers);
         }
