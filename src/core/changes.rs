@@ -60,7 +60,7 @@ pub enum Change {
     /// It can be looked at again.
     Back,
     /// An object that was as declared is not any more. `first`: nothing of it was known to have moved.
-    Drifted { operation: Operation, first: bool },
+    Drifted { operation: Box<Operation>, first: bool },
     /// Something of an object that had moved was put back.
     PutBack { object: ObjectKey, cause: Cause },
     /// All of an object is back. `done`: by these calls; none: it came back by itself, or somebody else has put it back.
@@ -116,7 +116,7 @@ fn moved(before: &Standing, seen: Seen<'_>, changes: &mut Vec<Change>) -> BTreeM
         let known = before.drift.get(&object);
         if known.is_none_or(|causes| !causes.contains(&cause)) {
             let first = known.is_none() && !healed.contains_key(&object) && !now.contains_key(&object);
-            changes.push(Change::Drifted { operation: operation.clone(), first });
+            changes.push(Change::Drifted { operation: Box::new(operation.clone()), first });
         }
         if outcome == Outcome::Done {
             changes.push(Change::PutBack { object: object.clone(), cause });
