@@ -13,6 +13,7 @@ mod compose;
 mod refresh;
 mod removal;
 mod service;
+mod stack;
 mod workload;
 
 use std::borrow::Cow;
@@ -226,6 +227,7 @@ fn is_rollout(group: &Group) -> bool {
             WorkloadCall::StopContainer { .. }
                 | WorkloadCall::RemoveContainer { .. }
                 | WorkloadCall::RemoveService { .. }
+                | WorkloadCall::StackRemove { .. }
                 | WorkloadCall::RemoveSecret { .. }
         ),
         _ => false,

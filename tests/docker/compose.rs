@@ -27,7 +27,7 @@ pub(super) const STACK: &str = "services:
 volumes: { data: {} }
 ";
 
-fn stack(name: &str, further: &str) -> String {
+pub(super) fn stack(name: &str, further: &str) -> String {
     format!(
         "---
 apiVersion: landfall/v1
@@ -40,7 +40,7 @@ spec:
     )
 }
 
-fn base(endpoint: &str, server: &str) -> String {
+pub(super) fn base(endpoint: &str, server: &str) -> String {
     format!(
         "apiVersion: landfall/v1
 kind: Server

@@ -44,6 +44,7 @@ mod stand_ins;
 mod subnets;
 mod supervised;
 mod swarm_rollouts;
+mod swarm_stacks;
 mod sweep;
 mod top;
 mod traefik;

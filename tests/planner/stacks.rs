@@ -81,6 +81,7 @@ fn made(
         aliases: member.connect.then_some(member.endpoint.aliases.as_slice()),
         proxy: proxy.filter(|_| stack.is_routed()),
     };
+    let on_swarm = Arc::new(stack.for_swarm("", &model, &additions, &|_| Err("none".to_owned())));
     let completed = stack.completed(model, &additions);
     let hash = |name: &str| (name.to_owned(), completed["services"][name].to_string().len().to_string() + image);
     let hashes: BTreeMap<String, String> = ["web", "db"].map(hash).into();
@@ -93,6 +94,7 @@ fn made(
         version: "2.40.3".to_owned(),
         directory: "/".to_owned(),
         builds: false,
+        on_swarm,
     }
 }
 
@@ -141,6 +143,109 @@ fn a_stack_is_brought_up_once_with_the_proxy_at_its_home_and_only_what_differs_a
         "{planned}"
     );
     rests(&scenario);
+}
+
+/// A manager on which the destination's network exists already. The proxy is a container or a service.
+fn swarm(service: &str, proxy: &str) -> Scenario {
+    let mut scenario = Scenario::without_proxy().swarm_manager().network(network("web-net").overlay().of("shop/web"));
+    scenario = match proxy {
+        "container" => scenario.container(container("traefik").on("bridge").on("web-net").marked()),
+        _ => scenario.service("traefik", &["web-net"], 1).put_there("web-net", &[]),
+    };
+    declare(&mut scenario, &manifests(service).replace("container: traefik", &format!("{proxy}: traefik")), "nginx");
+    scenario
+}
+
+#[test]
+fn on_a_swarm_a_stack_is_deployed_and_fallen_services_are_put_back_without_that() {
+    let mut scenario = swarm(&service("  connectToDestination: true\n"), "container");
+    assert_eq!(
+        execute(&mut scenario),
+        "default/edge-1
+  + deploy stack cms on web-net (db service: none -> made; web service: none -> made) for Service/shop/cms (WorkloadMissing)
+"
+    );
+    rests(&scenario);
+    let all = manifests(&service("  connectToDestination: true\n"));
+    declare(&mut scenario, &all, "caddy");
+    let planned = scenario.plan().to_string();
+    assert!(planned.contains("~ deploy stack cms on web-net (web configuration: "), "{planned}");
+    assert!(planned.contains("(WorkloadDiffers), disruptive"), "{planned}");
+    // In the middle of a rollout nothing is deployed.
+    scenario.state().services[0].rollout = Some(landfall::core::observed::Rollout::Updating);
+    let planned = scenario.plan().to_string();
+    assert!(planned.contains("(RolloutInProgress)") && !planned.contains("deploy stack"), "{planned}");
+    scenario.state().services[0].rollout = None;
+    execute(&mut scenario);
+    rests(&scenario);
+    let on = scenario.state().networks.iter().find(|it| it.name == "web-net").unwrap().id.to_string();
+    for service in &mut scenario.state().services {
+        service.networks.retain(|it| it.target != on || service.name != "cms_web");
+    }
+    let planned = execute(&mut scenario);
+    assert!(
+        planned.contains("cms_web") && planned.contains("as web-cms") && !planned.contains("deploy stack"),
+        "{planned}"
+    );
+    rests(&scenario);
+    scenario.state().services.iter_mut().find(|it| it.name == "cms_web").unwrap().replicas = Some(3);
+    let planned = execute(&mut scenario);
+    assert!(planned.contains("(web replicas: 3 -> 1)") && !planned.contains("disruptive"), "{planned}");
+    rests(&scenario);
+}
+
+#[test]
+fn on_a_swarm_the_proxy_comes_to_a_stack_that_keeps_to_its_own_network() {
+    for proxy in ["container", "service"] {
+        let routed = service("  domains: { web: [cms.example.com] }\n  targetPorts: { web: 80 }\n");
+        let mut scenario = swarm(&routed, proxy);
+        let planned = execute(&mut scenario);
+        assert!(planned.contains("deploy stack cms (") && planned.contains("cms_default"), "{planned}");
+        rests(&scenario);
+        let web = scenario.state().services.iter().find(|it| it.name == "cms_web").unwrap();
+        assert_eq!(web.labels["traefik.swarm.network"], "cms_default");
+        let plain = manifests(&service("")).replace("container: traefik", &format!("{proxy}: traefik"));
+        declare(&mut scenario, &plain, "nginx");
+        let planned = execute(&mut scenario);
+        assert!(planned.contains("traefik") && planned.contains("(ProxyUnwanted)"), "{planned}");
+        rests(&scenario);
+        // On the destination it is there already.
+        let connected = manifests(&(routed + "  connectToDestination: true\n"));
+        declare(&mut scenario, &connected.replace("container: traefik", &format!("{proxy}: traefik")), "nginx");
+        let planned = execute(&mut scenario);
+        assert!(!planned.contains("connect traefik") && !planned.contains("update service traefik"), "{planned}");
+        rests(&scenario);
+        let web = scenario.state().services.iter().find(|it| it.name == "cms_web").unwrap();
+        assert_eq!(web.labels["traefik.swarm.network"], "web-net");
+    }
+}
+
+#[test]
+fn on_a_swarm_a_stack_is_removed_as_a_whole_by_prune_alone_and_those_of_others_are_left() {
+    let mut scenario = swarm(&service(""), "container");
+    execute(&mut scenario);
+    let gone = manifests("");
+    declare(&mut scenario, &gone, "nginx");
+    let said = scenario.plan().to_string();
+    assert!(said.contains("its stack \"cms\" exists. (Undeclared)") && !said.contains("remove stack"), "{said}");
+    scenario.request = Request { prune: true, allow_mass_delete: true, ..Request::default() };
+    let before = scenario.state().clone();
+    let planned = execute(&mut scenario);
+    assert!(planned.contains("- remove stack cms (cms_db, cms_web) for Service/shop/cms (Undeclared)"), "{planned}");
+    rests(&scenario);
+    // A service that somebody else has put into it.
+    *scenario.state() = before;
+    let mut other = scenario.state().services[0].clone();
+    other.name = "cms_by-hand".to_owned();
+    other.id = landfall::core::observed::ServiceId::try_from("z".repeat(25)).unwrap();
+    other.labels.retain(|key, _| !key.starts_with("landfall."));
+    scenario.state().services.push(other);
+    let said = scenario.plan().to_string();
+    assert!(said.contains("(OwnershipConflict)") && !said.contains("remove stack"), "{said}");
+    scenario.request = Request::default();
+    declare(&mut scenario, &manifests(&service("")), "nginx");
+    let said = scenario.plan().to_string();
+    assert!(said.contains("(AdoptionRequired)") && said.contains("cms_by-hand"), "{said}");
 }
 
 #[test]

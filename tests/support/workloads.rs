@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 use landfall::core::api::RestartPolicy;
 use landfall::core::observed::{
     ContainerId, ContainerState, Exit, Health, NetworkId, ObservedContainer, ObservedEndpoint, ObservedService,
-    ObservedState, ServiceId, ServiceNetwork, TaskCount,
+    ObservedState, ServiceAttachment, ServiceId, ServiceNetwork, TaskCount,
 };
-use landfall::core::plan::workload::call::{ComposeUp, ContainerRef, ServiceRef, WorkloadCall};
+use landfall::core::plan::workload::call::{ComposeUp, ContainerRef, ServiceRef, StackDeploy, WorkloadCall};
 use landfall::core::workload::compare::wrapped;
 use landfall::core::workload::identity::{Applied, DRAIN, FILES, UID, files_label};
 use landfall::core::workload::secret::fingerprint;
 use landfall::core::workload::seen::{ImageState, SeenConfig, SeenImage, SeenMount, SeenValue, is_anonymous};
 use landfall::core::workload::service::{SeenSecret, SeenService, ServiceCreate, UpdateStatus};
-use landfall::core::workload::{ContainerCreate, HostPort, Mount, MountSource, Port, Value, stack};
+use landfall::core::workload::{ContainerCreate, HostPort, Mount, MountSource, Port, Value, stack, stack_file};
 
 use super::scenario::hex_id;
 
@@ -195,6 +195,12 @@ pub fn perform(state: &mut ObservedState, call: &WorkloadCall) -> Result<(), Str
             }
         },
         WorkloadCall::ComposeUp(up) => compose_up(state, up),
+        WorkloadCall::StackDeploy(deploy) => stack_deploy(state, deploy),
+        WorkloadCall::StackRemove { project, services, .. } => {
+            state.services.retain(|it| services.iter().all(|gone| gone.id != it.id));
+            let of_stack = |labels: &BTreeMap<String, String>| labels.get(stack_file::NAMESPACE) == Some(project);
+            state.networks.retain(|it| !of_stack(&it.labels));
+        }
         WorkloadCall::ComposeDown { project, stack } => {
             state.containers.retain(|it| stack.iter().all(|gone| gone.id != it.id));
             let of_project = |labels: &BTreeMap<String, String>| labels.get(stack::PROJECT) == Some(project);
@@ -297,6 +303,64 @@ pub fn defined(
         ports: Vec::new(),
         definition: Some(Box::new(definition)),
     })
+}
+
+/// As the Docker CLI does it: every service is given its definition, and keeps its tasks where that is the same.
+fn stack_deploy(state: &mut ObservedState, deploy: &StackDeploy) {
+    let file = &deploy.stack.made.as_ref().expect("a stack that was read").on_swarm;
+    let project = &deploy.stack.project;
+    let destination = deploy.network.as_ref().map(|it| it.name.as_str());
+    let model: serde_json::Value =
+        serde_json::from_str(&file.expose(destination, std::path::Path::new("/run"), true)).unwrap();
+    for name in &file.networks {
+        if state.networks.iter().all(|it| it.name != *name) {
+            let made = super::scenario::network(name).overlay().label(stack_file::NAMESPACE, project);
+            state.networks.push(made.build(name));
+        }
+    }
+    let is_of = |it: &ObservedService| it.labels.get(stack_file::NAMESPACE) == Some(project);
+    state
+        .services
+        .retain(|it| !is_of(it) || !deploy.prune || file.services.values().any(|wanted| wanted.name == it.name));
+    for (name, wanted) in &file.services {
+        let spec = &model["services"][name];
+        let labels = spec["deploy"]["labels"].as_object().unwrap().iter();
+        let mut labels: BTreeMap<String, String> =
+            labels.map(|(key, value)| (key.clone(), value.as_str().unwrap().replace("$$", "$"))).collect();
+        labels.insert(stack_file::NAMESPACE.to_owned(), project.clone());
+        let networks = spec["networks"].as_object().unwrap().iter().map(|(key, on)| {
+            let real = model["networks"][key]["name"].as_str().unwrap();
+            let target =
+                state.networks.iter().find(|it| it.name == real).expect("a network that is there").id.to_string();
+            let further = on["aliases"].as_array().into_iter().flatten().map(|it| it.as_str().unwrap().to_owned());
+            let aliases = std::iter::once(name.clone()).chain(further).collect();
+            ServiceNetwork { target, attachment: ServiceAttachment { aliases, ..ServiceAttachment::default() } }
+        });
+        let networks = networks.collect();
+        let replicas = wanted.replicas;
+        let definition = SeenService { image: wanted.image.clone(), ..SeenService::default() };
+        let count = replicas.unwrap_or(1);
+        let known = state.services.iter().find(|it| it.name == wanted.name).map(|it| it.id.clone());
+        state.services.retain(|it| it.name != wanted.name);
+        state.services.push(ObservedService {
+            id: known.unwrap_or_else(|| {
+                ServiceId::try_from(hex_id(&format!("service {}", wanted.name))[..25].to_owned()).unwrap()
+            }),
+            name: wanted.name.clone(),
+            labels,
+            networks,
+            replicas,
+            rollout: None,
+            rollout_started: None,
+            has_previous: false,
+            tasks: Some(TaskCount { desired: count, running: count }),
+            failure: None,
+            parallelism: 1,
+            round_robin: false,
+            ports: Vec::new(),
+            definition: Some(Box::new(definition)),
+        });
+    }
 }
 
 /// As Compose does it: what is as its record says stays, everything else is made anew.

@@ -1,9 +1,10 @@
 //! What every plan satisfies, whatever the input. The planner does not call it: tests do, of every plan they make.
 
+mod workload;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::input::{self, PlanInput};
-use crate::core::desired::DesiredMember;
 use crate::core::observed::{ContainerId, NetworkId, ObservedState};
 use crate::core::plan::document::call::{Call, NetworkChange};
 use crate::core::plan::document::cause::Cause;
@@ -11,11 +12,10 @@ use crate::core::plan::document::note::NoteKind;
 use crate::core::plan::document::plan::{Plan, ServerPlan};
 use crate::core::plan::document::step;
 use crate::core::plan::document::target::{NetworkTarget, ServiceTarget};
-use crate::core::plan::document::workload_call::WorkloadCall;
 use crate::core::plan::workload::compose_leaving;
 use crate::core::plan::world::server::Host;
 use crate::core::plan::world::swarm::View;
-use crate::core::plan::world::{container, ownership, predecessors, selector, service};
+use crate::core::plan::world::{container, ownership, selector};
 use crate::core::workload::stack;
 
 /// The rules that the plan breaks; empty if it is sound.
@@ -248,63 +248,6 @@ impl<'a> Simulation<'a> {
                 }
                 self.detached.insert((self.key(network), &service.name));
             }
-        }
-    }
-
-    fn scale_service(
-        &self,
-        input: &PlanInput<'_>,
-        service: &ServiceTarget,
-        replicas: u64,
-        say: &mut impl FnMut(String),
-    ) {
-        let Some(observed) = self.state.services.iter().find(|it| it.id == service.id) else {
-            say(format!("{} does not exist", service.name));
-            return;
-        };
-        let named = |member: &DesiredMember| {
-            member.selector.swarm_services.contains(&service.name) || member.workload.is_some()
-        };
-        if observed.replicas.is_none_or(|before| before == replicas || before.min(replicas) > 0) {
-            say(format!("{} is scaled from {:?} to {replicas}", service.name, observed.replicas));
-        }
-        if !input.desired.destinations().any(|(_, it)| it.members.iter().any(named)) {
-            say(format!("{} is scaled, and no resource declares it", service.name));
-        }
-    }
-
-    fn workload(&mut self, input: &PlanInput<'_>, call: &'a WorkloadCall, say: &mut impl FnMut(String)) {
-        if let WorkloadCall::ComposeUp(up) = call
-            && let Ok(made) = &up.stack.made
-        {
-            self.created.extend(made.networks.values().map(|network| network.name.as_str()));
-        }
-        if let Some(target) = call.service_target() {
-            let observed = self.state.services.iter().find(|it| it.id == target.id);
-            let identity = observed.and_then(service::identity_of_service);
-            let taken_over = || {
-                let mut members = input.desired.destinations().flat_map(|(_, it)| &it.members);
-                observed.is_some_and(|it| members.any(|member| predecessors::service_may_be_replaced(it, member)))
-            };
-            if identity.is_none_or(|identity| identity.set != input.desired.set) && !taken_over() {
-                say(format!("{}: the service {} is not the set's own", call.name(), target.name));
-            }
-            if matches!(call, WorkloadCall::RemoveService { .. }) {
-                let networks = self.state.networks.iter();
-                self.detached.extend(networks.map(|it| (it.id.as_str(), target.name.as_str())));
-            }
-        }
-        let Some(target) = call.target() else { return };
-        self.container(&target.id, &target.name, say);
-        let observed = self.state.containers.iter().find(|it| it.id == target.id);
-        let identity = observed.and_then(|it| self.host.identities.get(it));
-        // What ran a resource while it was adopted goes where the resource says so.
-        let handed_over = || {
-            let mut members = input.desired.destinations().flat_map(|(_, it)| &it.members);
-            observed.is_some_and(|it| members.any(|member| predecessors::may_be_replaced(it, member)))
-        };
-        if identity.is_none_or(|identity| identity.set != input.desired.set) && !handed_over() {
-            say(format!("{}: {} is not the set's own", call.name(), target.name));
         }
     }
 

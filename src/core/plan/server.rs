@@ -20,7 +20,7 @@ use crate::core::plan::emit::draft::Draft;
 use crate::core::plan::emit::journals::{settle, stranded};
 use crate::core::plan::emit::parts::Parts;
 use crate::core::plan::emit::removal::Removal;
-use crate::core::plan::workload::{compose_leaving, converge, leaving};
+use crate::core::plan::workload::{compose_leaving, converge, leaving, on_swarm};
 use crate::core::plan::world::container;
 use crate::core::plan::world::context::Context;
 use crate::core::plan::world::server::Host;
@@ -134,7 +134,8 @@ impl<'a> Parts<'a> {
             notes: requested.notes,
             retired: Vec::new(),
         };
-        for (groups, notes) in [leaving::leaving(ctx), compose_leaving::leaving(ctx)] {
+        let left = [leaving::leaving(ctx), compose_leaving::leaving(ctx), on_swarm::stack_leaving::leaving(ctx)];
+        for (groups, notes) in left {
             parts.retired.extend(groups);
             // A deletion of one object says nothing of what else is left over.
             let concerns = |note: &Note| !ctx.request.only_delete || ctx.is_deleted(&note.object);

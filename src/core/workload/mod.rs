@@ -11,6 +11,7 @@ pub mod secret;
 pub mod seen;
 pub mod service;
 pub mod stack;
+pub mod stack_file;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
@@ -12,7 +13,8 @@ use sha2::{Digest, Sha256};
 
 use super::identity::{DESTINATION, OBJECT, SET, UID};
 use super::routes::{self, Route};
-use crate::core::api::{Kind, ObjectKey, ProxyType};
+use super::stack_file::{NAMESPACE, StackFile};
+use crate::core::api::{DestinationType, Kind, ObjectKey, ProxyType};
 use crate::core::desired::{DesiredServer, DesiredState};
 use crate::core::manifest::{Diagnostic, Severity};
 use crate::core::observed::ObservedNetwork;
@@ -29,9 +31,9 @@ pub const IMAGE: &str = "com.docker.compose.image";
 /// Of the Compose that made it.
 pub const VERSION: &str = "com.docker.compose.version";
 /// What the destination's network is called within the model.
-const ON_DESTINATION: &str = "landfall-destination";
+pub(super) const ON_DESTINATION: &str = "landfall-destination";
 /// The network that services are on that name none.
-const DEFAULT: &str = "default";
+pub(super) const DEFAULT: &str = "default";
 
 /// A stack as it is declared, and what Compose makes of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +79,8 @@ pub struct Made {
     pub directory: String,
     /// Images are built on the machine that Landfall runs on, for the daemon of the same machine.
     pub builds: bool,
+    /// What a Swarm is given instead.
+    pub on_swarm: Arc<StackFile>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,7 +201,7 @@ fn seal(set: &str, object: &ObjectKey, destination: &ObjectKey, project: &str) -
     format!("stack-{}", hex(&Sha256::digest(format!("{set}\n{object}\n{}\n{project}", destination.path())), 4))
 }
 
-fn hex(bytes: &[u8], most: usize) -> String {
+pub(super) fn hex(bytes: &[u8], most: usize) -> String {
     bytes.iter().take(most).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -215,7 +219,7 @@ pub fn name_of_replacement(name: &str) -> Option<&str> {
 
 /// Whether the network is one that a declared stack of the server has for itself.
 pub fn is_home(server: &DesiredServer, network: &ObservedNetwork) -> bool {
-    let project = network.labels.get(PROJECT);
+    let project = network.labels.get(PROJECT).or_else(|| network.labels.get(NAMESPACE));
     let mut stacks = server.destinations.iter().flat_map(|it| &it.members).filter_map(|member| member.stack.as_ref());
     stacks.any(|stack| Some(&stack.project) == project)
 }
@@ -364,12 +368,12 @@ pub fn volumes(model: &Value) -> BTreeSet<String> {
     all.filter_map(|(_, volume)| volume.get("name")?.as_str().map(str::to_owned)).collect()
 }
 
-fn network_name(model: &Value, key: &str) -> Option<String> {
+pub(super) fn network_name(model: &Value, key: &str) -> Option<String> {
     model.get("networks")?.get(key)?.get("name")?.as_str().map(str::to_owned)
 }
 
 /// The mapping under a key, made where it is missing.
-fn object<'v>(parent: &'v mut Map<String, Value>, key: &str) -> &'v mut Map<String, Value> {
+pub(super) fn object<'v>(parent: &'v mut Map<String, Value>, key: &str) -> &'v mut Map<String, Value> {
     let value = parent.entry(key).or_insert_with(|| Value::Object(Map::new()));
     if !value.is_object() {
         *value = Value::Object(Map::new());
@@ -381,12 +385,12 @@ fn object<'v>(parent: &'v mut Map<String, Value>, key: &str) -> &'v mut Map<Stri
 }
 
 /// Compose reads `$` as the beginning of a variable.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('$', "$$")
 }
 
 /// As a part of a label's key.
-fn plain(service: &str) -> String {
+pub(super) fn plain(service: &str) -> String {
     service.replace('.', "-")
 }
 
@@ -547,8 +551,11 @@ pub fn diagnostics(desired: &DesiredState) -> Vec<Diagnostic> {
     };
     for server in desired.servers.values() {
         let conflicts = conflicts(server);
-        for member in server.destinations.iter().flat_map(|it| &it.members) {
+        let members = server.destinations.iter().flat_map(|it| it.members.iter().map(move |member| (it, member)));
+        for (destination, member) in members {
             let Some(stack) = &member.stack else { continue };
+            // What the server is, is not known here; a destination may say it.
+            let on_swarm = destination.asserted_type == Some(DestinationType::Swarm);
             match &stack.made {
                 Err(unmade) => {
                     // What is not installed here may be where the manifests are applied.
@@ -560,7 +567,10 @@ pub fn diagnostics(desired: &DesiredState) -> Vec<Diagnostic> {
                 }
                 Ok(made) => {
                     let conflicts = conflicts.iter().filter(|(resource, _)| *resource == member.resource);
-                    for finding in made.findings.iter().chain(conflicts.map(|(_, finding)| finding)) {
+                    let conflicts = conflicts.map(|(_, finding)| finding);
+                    let conflicts = conflicts.filter(|it| !on_swarm || it.reason != Reason::NameTaken);
+                    let own = if on_swarm { &made.on_swarm.findings } else { &made.findings };
+                    for finding in own.iter().chain(conflicts) {
                         let severity = if finding.refused { Severity::Error } else { Severity::Warning };
                         let message = format!("{} ({:?})", finding.message, finding.reason);
                         found.push(diagnostic(severity, &stack.file, finding.line, &message, &finding.hint));
@@ -638,7 +648,7 @@ pub fn conflicts(server: &DesiredServer) -> Vec<(ObjectKey, Finding)> {
 }
 
 /// `a`, `b` and `c`
-fn list(names: &[&str]) -> String {
+pub(super) fn list(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.as_slice() {
         [] => "none".to_owned(),
@@ -686,7 +696,7 @@ pub fn line_of_complaint(text: &str, complaint: &str) -> Option<usize> {
 }
 
 /// The line of a key in block style, from 1. A key that is written otherwise is not found, and the message stands without a line.
-fn line_of(text: &str, path: &[&str]) -> Option<usize> {
+pub(super) fn line_of(text: &str, path: &[&str]) -> Option<usize> {
     find(text, path).map(|(line, _)| line)
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::output::DataFormat;
 use super::{Context, Error, Exit};
-use crate::shell::compose::Program;
+use crate::shell::compose::{Cli, Program};
 
 /// Prints the version; with `-v` how this binary was built
 #[derive(Debug, clap::Args)]
@@ -27,9 +27,12 @@ struct Version {
     commit: Option<&'static str>,
     /// Docker Compose, which brings up service stacks: how it is called, and its version.
     compose: Option<String>,
+    /// Version of the Docker CLI, which deploys service stacks on a Swarm.
+    docker: Option<String>,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
+    let asked = args.output.is_some() || context.verbose() > 0;
     let version = Version {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
@@ -39,7 +42,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         rustc: env!("LANDFALL_RUSTC"),
         commit: option_env!("LANDFALL_COMMIT"),
         // A program is asked, which takes a moment.
-        compose: (args.output.is_some() || context.verbose() > 0).then(compose).flatten(),
+        compose: asked.then(compose).flatten(),
+        docker: asked.then(|| Cli::find().ok().map(|cli| cli.version)).flatten(),
     };
     match args.output {
         Some(format) => context.print_data(format, &version)?,
@@ -51,7 +55,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
                     version.api_version, version.target, version.profile, version.rustc
                 ));
                 let compose = version.compose.as_deref().unwrap_or("none; service stacks need it");
-                text.push_str(&format!("compose: {compose}\n"));
+                let docker = version.docker.as_deref().unwrap_or("none; service stacks on a Swarm need it");
+                text.push_str(&format!("compose: {compose}\ndocker: {docker}\n"));
                 if let Some(commit) = version.commit {
                     text.push_str(&format!("commit: {commit}\n"));
                 }

@@ -3,12 +3,14 @@
 mod read;
 mod run;
 mod socket;
+mod stack;
 
 use std::ffi::OsStr;
 use std::process::Command;
 
 pub use read::{files, inputs, lend, read, words};
 pub use run::{Ran, Work};
+pub use stack::{Cli, Deployment};
 
 use crate::shell::program::ask;
 
@@ -54,19 +56,25 @@ impl Program {
 
     /// Without what the environment says of daemons and projects: the manifest says it.
     fn command(&self) -> Command {
-        let mut command = Command::new(self.words.first().copied().unwrap_or("docker-compose"));
+        let mut command = undirected(self.words.first().copied().unwrap_or("docker-compose"));
         command.args(self.words.iter().skip(1));
-        for (name, _) in std::env::vars_os() {
-            if is_about_another(&name) {
-                command.env_remove(name);
-            }
-        }
         command
     }
 
     fn tells_json(&self) -> bool {
         numbers(&self.version).is_some_and(|version| version >= TELLS_JSON)
     }
+}
+
+/// A program without what the environment says of daemons and projects.
+fn undirected(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if is_about_another(&name) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 fn is_about_another(variable: &OsStr) -> bool {

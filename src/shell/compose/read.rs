@@ -14,6 +14,7 @@ use crate::core::desired::{DesiredDestination, DesiredMember, DesiredServer, Des
 use crate::core::manifest::Base;
 use crate::core::plan::Reason;
 use crate::core::workload::stack::{self, Additions, Made, Model, Paths, Stack, Unmade};
+use crate::core::workload::stack_file::ContentOrigin;
 use crate::shell::engine::connect::{ContextEnvironment, ContextTarget, context};
 use crate::shell::program::{ask, tell};
 
@@ -233,6 +234,7 @@ impl Making<'_> {
             aliases: self.member.connect.then_some(self.member.endpoint.aliases.as_slice()),
             proxy: routes.map(|proxy| proxy.proxy_type),
         };
+        let on_swarm = Arc::new(stack.for_swarm(&text, &model, &additions, &content));
         let completed = stack.completed(model, &additions);
         let hashes = self.hashes(&completed, &directory)?;
         Ok(Made {
@@ -244,6 +246,7 @@ impl Making<'_> {
             version: self.program.version.clone(),
             directory: self.base.lasting().unwrap_or(&directory).display().to_string(),
             builds,
+            on_swarm,
         })
     }
 
@@ -316,6 +319,24 @@ impl Making<'_> {
         let line = stack::line_of_complaint(text, &shown);
         self.invalid(shown.trim_end_matches('.').to_owned(), line)
     }
+}
+
+/// What a secret or a config of a stack holds.
+fn content(origin: ContentOrigin<'_>) -> Result<Vec<u8>, String> {
+    let path = match origin {
+        ContentOrigin::File(path) => path,
+        ContentOrigin::Variable(name) => {
+            let value = std::env::var(name).map_err(|_| format!("the variable {name} is not set"))?;
+            return Ok(value.into_bytes());
+        }
+    };
+    let mut content = Vec::new();
+    let open = std::fs::File::open(path).map_err(|error| plain(&error))?;
+    open.take(LARGEST_FILE + 1).read_to_end(&mut content).map_err(|error| plain(&error))?;
+    if content.len() as u64 > LARGEST_FILE {
+        return Err("it is larger than 1 MiB".to_owned());
+    }
+    Ok(content)
 }
 
 /// Where the file is no YAML, and why.

@@ -1,4 +1,4 @@
-//! Compose at work on a daemon.
+//! Compose, and the Docker CLI for stacks of a Swarm, at work on a daemon.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,6 +16,9 @@ use crate::shell::engine::{EngineError, Writer};
 const KEPT: usize = 40;
 /// Bytes of a line; of a longer one the beginning counts.
 const LONGEST_LINE: usize = 8 << 10;
+
+/// What lines about a step begin with, of Compose and of `docker stack`.
+const STEPS: [&str; 7] = ["Container ", "Network ", "Volume ", "Image ", "Creating ", "Updating ", "Removing "];
 
 /// What Compose is to do.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub struct Ran {
     pub late: bool,
     /// Errors first, else what it said last.
     pub said: String,
+    /// Its latest lines that are neither errors nor steps.
+    pub talk: Vec<String>,
     /// Why the daemon could not be reached.
     pub unreachable: Option<EngineError>,
 }
@@ -45,7 +50,7 @@ pub struct Ran {
 /// A line of Compose's.
 #[derive(Debug, PartialEq, Eq)]
 enum Line {
-    /// `Container shop-web-1 Started`
+    /// `Container shop-web-1 Started`, or `Creating service shop_web`
     Step(String),
     Error(String),
     Text(String),
@@ -73,39 +78,62 @@ impl Program {
             if self.tells_json() { "json" } else { "plain" },
         ]);
         command.args(&work.words);
-        command.env("DOCKER_HOST", socket.address());
-        // An interrupt of the terminal is for Landfall, which completes what is under way.
-        command.process_group(0).kill_on_drop(true);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let heard = std::sync::Mutex::new(Heard::default());
-        let hear = |line: &str| heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(line, step);
-        let working = async {
-            let write = async {
-                if let (Some(mut stdin), Some(model)) = (stdin, &work.model) {
-                    // One that ends before it has read all says why itself.
-                    let _ = stdin.write_all(model.as_bytes()).await;
-                }
-            };
-            let ((), (), (), status) = tokio::join!(write, lines(stdout, &hear), lines(stderr, &hear), child.wait());
-            status
-        };
-        let ended = tokio::select! {
-            ended = tokio::time::timeout(work.limit, working) => ended,
-            () = socket.serve(engine) => unreachable!("it serves for as long as it is waited for"),
-        };
-        let late = ended.is_err();
-        let success = match ended {
-            Ok(status) => status?.success(),
-            Err(_) => {
-                let _ = child.kill().await;
-                false
+        operate(command, &socket, Input { text: work.model, limit: work.limit }, engine, step, std::future::pending())
+            .await
+    }
+}
+
+/// What a program reads, and after how long it is ended.
+pub(super) struct Input {
+    pub(super) text: Option<String>,
+    pub(super) limit: Duration,
+}
+
+/// Runs a program against the engine, to its end. `beside`: what is done meanwhile.
+pub(super) async fn operate(
+    mut command: tokio::process::Command,
+    socket: &Socket,
+    input: Input,
+    engine: &dyn Writer,
+    step: &(dyn Fn(&str) + Sync),
+    beside: impl Future<Output = ()>,
+) -> io::Result<Ran> {
+    command.env("DOCKER_HOST", socket.address());
+    // An interrupt of the terminal is for Landfall, which completes what is under way.
+    command.process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let heard = std::sync::Mutex::new(Heard::default());
+    let hear = |line: &str| heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(line, step);
+    let working = async {
+        let write = async {
+            if let (Some(mut stdin), Some(text)) = (stdin, &input.text) {
+                // One that ends before it has read all says why itself.
+                let _ = stdin.write_all(text.as_bytes()).await;
             }
         };
-        let heard = heard.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(Ran { success, late, said: heard.verdict(), unreachable: socket.failure() })
-    }
+        let ((), (), (), status) = tokio::join!(write, lines(stdout, &hear), lines(stderr, &hear), child.wait());
+        status
+    };
+    let serving = async {
+        tokio::join!(socket.serve(engine), beside);
+    };
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(input.limit, working) => ended,
+        () = serving => unreachable!("it serves for as long as it is waited for"),
+    };
+    let late = ended.is_err();
+    let success = match ended {
+        Ok(status) => status?.success(),
+        Err(_) => {
+            let _ = child.kill().await;
+            false
+        }
+    };
+    let heard = heard.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let talk = heard.others.iter().cloned().collect();
+    Ok(Ran { success, late, talk, said: heard.verdict(), unreachable: socket.failure() })
 }
 
 #[derive(Default)]
@@ -139,7 +167,7 @@ impl Heard {
 fn read(line: &str) -> Line {
     let line = line.trim();
     let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(line) else {
-        let step = ["Container ", "Network ", "Volume ", "Image "].iter().any(|kind| line.starts_with(kind));
+        let step = STEPS.iter().any(|kind| line.starts_with(kind));
         return if step && !line.contains(" Error") { Line::Step(words(line)) } else { Line::Text(line.to_owned()) };
     };
     let text = |key: &str| fields.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -190,6 +218,7 @@ mod tests {
         assert_eq!(read(r#"{"id":"Container shop-web-1","status":"Started"}"#), step("Container shop-web-1 Started"));
         assert_eq!(read(r#"{"id":"db","text":"Pulling"}"#), step("db Pulling"));
         assert_eq!(read(" Container shop-web-1  Started "), step("Container shop-web-1 Started"));
+        assert_eq!(read("Creating service shop_web"), step("Creating service shop_web"));
         assert_eq!(read(r#"{"error":true,"message":"no"}"#), Line::Error("no".to_owned()));
         assert_eq!(read(r#"{"level":"warning","msg":"hm"}"#), Line::Text("hm".to_owned()));
         assert_eq!(read("panic: at the disco"), Line::Text("panic: at the disco".to_owned()));

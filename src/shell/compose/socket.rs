@@ -45,6 +45,11 @@ impl Socket {
         format!("unix://{}", self.directory.join("docker.sock").display())
     }
 
+    /// Which nobody but this user can look into.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     pub(super) fn failure(&self) -> Option<EngineError> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

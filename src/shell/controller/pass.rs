@@ -288,7 +288,7 @@ fn retiring(plan: &ServerPlan) -> Retiring {
     for operation in leaving {
         let Call::Workload(call) = &operation.call else { continue };
         retiring.containers.extend(call.removed().into_iter().map(|container| container.id.clone()));
-        if let WorkloadCall::RemoveService { networks, .. } = &**call {
+        if let WorkloadCall::RemoveService { networks, .. } | WorkloadCall::StackRemove { networks, .. } = &**call {
             retiring.networks.extend(networks.iter().cloned());
         }
     }

@@ -235,13 +235,13 @@ fn to_blame(project: &str, service: &str, ran: &Ran, words: Failure) -> Mishap {
     Failure { message, ..words }.into()
 }
 
-fn said(ran: &Ran) -> String {
+pub(super) fn said(ran: &Ran) -> String {
     let said: String = ran.said.chars().take(SAID).collect();
     let late = if ran.late { " (it was ended, for it took too long)" } else { "" };
     format!("{}{late}.", said.trim().trim_end_matches('.'))
 }
 
-fn reason(said: &str) -> Reason {
+pub(super) fn reason(said: &str) -> Reason {
     let says = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
     if says(&["port is already allocated", "address already in use"]) {
         Reason::PortTaken

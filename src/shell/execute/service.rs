@@ -27,7 +27,53 @@ const ENDING: Duration = Duration::from_secs(60);
 const ROLLBACK: Duration = Duration::from_secs(300);
 
 /// Ids of tasks that had ended before.
-type Bygone = BTreeSet<String>;
+pub(super) type Bygone = BTreeSet<String>;
+
+/// What is waited for of one service.
+#[derive(Debug, Clone)]
+pub(super) struct Awaited {
+    pub(super) name: String,
+    /// Tasks; `None`: as many as there are nodes for.
+    pub(super) replicas: Option<u64>,
+    /// A task may end by itself, with success.
+    pub(super) ends: bool,
+    /// Seconds that the tasks have.
+    pub(super) timeout: u32,
+    /// For how long they have to run.
+    pub(super) stable: Duration,
+}
+
+impl Awaited {
+    fn of(rollout: &ServiceRollout) -> Self {
+        let ServiceRollout { create, ready, .. } = rollout;
+        let checked = create.template.healthcheck.as_ref();
+        let checked = checked.is_some_and(|check| check.test.first().is_some_and(|kind| kind != "NONE"));
+        Self {
+            name: create.name.clone(),
+            replicas: Some(create.replicas),
+            ends: false,
+            timeout: ready.timeout,
+            stable: Duration::from_secs(if checked { 0 } else { u64::from(ready.stable) }),
+        }
+    }
+
+    /// Whether a task is as it is to be.
+    fn serves(&self, task: &ServiceTask) -> bool {
+        (task.state == "running" && task.desired_state == "running") || (self.ends && task.state == "complete")
+    }
+
+    /// Whether these are enough.
+    fn is_met(&self, serving: usize, tasks: &[ServiceTask]) -> bool {
+        match self.replicas {
+            Some(replicas) => serving as u64 >= replicas,
+            None => serving > 0 && tasks.iter().all(|task| task.desired_state != "running" || self.serves(task)),
+        }
+    }
+
+    fn wanted(&self) -> String {
+        self.replicas.map_or_else(|| "all of its".to_owned(), |replicas| replicas.to_string())
+    }
+}
 
 impl Caller<'_> {
     pub(super) async fn create_secret(
@@ -80,36 +126,29 @@ impl Caller<'_> {
         };
         // It was made: what undoes that is done where it does not get ready.
         let deadline = Instant::now() + Duration::from_secs(u64::from(ready.timeout));
-        let ready = self.tasks_ready(&id, rollout, deadline, &Bygone::new()).await;
+        let ready = self.tasks_ready(&id, &Awaited::of(rollout), deadline, &Bygone::new()).await;
         ready.map_err(|mishap| Mishap { applied: true, ..mishap })
     }
 
     /// Waits until as many tasks run as are declared: a task runs once it is healthy, where it has a health check.
-    async fn tasks_ready(
+    pub(super) async fn tasks_ready(
         &self,
         id: &ServiceId,
-        rollout: &ServiceRollout,
+        awaited: &Awaited,
         deadline: Instant,
         bygone: &Bygone,
     ) -> Result<(), Mishap> {
-        let create = &rollout.create;
-        let checked = create.template.healthcheck.as_ref();
-        let checked = checked.is_some_and(|check| check.test.first().is_some_and(|kind| kind != "NONE"));
-        let stable = Duration::from_secs(if checked { 0 } else { u64::from(rollout.ready.stable) });
         let mut since: Option<Instant> = None;
         let mut running: Vec<String> = Vec::new();
         loop {
             let tasks = self.tasks_since(id, bygone).await?;
-            let now: Vec<String> = tasks
-                .iter()
-                .filter(|task| task.state == "running" && task.desired_state == "running")
-                .map(|task| task.id.clone())
-                .collect();
-            if now.len() as u64 >= create.replicas {
+            let now: Vec<String> =
+                tasks.iter().filter(|task| awaited.serves(task)).map(|task| task.id.clone()).collect();
+            if awaited.is_met(now.len(), &tasks) {
                 if now != running {
                     (running, since) = (now, Some(Instant::now()));
                 }
-                if since.is_some_and(|since| since.elapsed() >= stable) {
+                if since.is_some_and(|since| since.elapsed() >= awaited.stable) {
                     return Ok(());
                 }
             } else {
@@ -122,12 +161,12 @@ impl Caller<'_> {
             if hopeless || failed > RESTARTS || late {
                 let verdict = match tasks.iter().find(|task| task.has_failed()) {
                     _ if late => {
-                        format!("had not {} running tasks within {} s", create.replicas, rollout.ready.timeout)
+                        format!("had not {} running tasks within {} s", awaited.wanted(), awaited.timeout)
                     }
                     Some(_) if failed > 1 => format!("lost {failed} tasks"),
                     _ => "lost a task".to_owned(),
                 };
-                return Err(self.task_failure(&create.name, &verdict, &tasks, None).await.into());
+                return Err(self.task_failure(&awaited.name, &verdict, &tasks, None).await.into());
             }
             sleep(LOOK).await;
         }
@@ -180,10 +219,11 @@ impl Caller<'_> {
         if create.replicas == 0 {
             return Ok(());
         }
+        let awaited = Awaited::of(rollout);
         if !rollout.restarts() {
-            return self.tasks_ready(&service.id, rollout, deadline, &bygone).await;
+            return self.tasks_ready(&service.id, &awaited, deadline, &bygone).await;
         }
-        self.updated(service, rollout, deadline, &bygone).await
+        self.updated(service, &awaited, deadline, &bygone).await
     }
 
     /// Without those that had ended before: a Swarm keeps some of them, with how they failed.
@@ -194,10 +234,10 @@ impl Caller<'_> {
     }
 
     /// Waits for the end of an update. One that takes too long is rolled back.
-    async fn updated(
+    pub(super) async fn updated(
         &self,
         service: &ServiceTarget,
-        rollout: &ServiceRollout,
+        awaited: &Awaited,
         deadline: Instant,
         bygone: &Bygone,
     ) -> Result<(), Mishap> {
@@ -212,7 +252,7 @@ impl Caller<'_> {
                 }
                 // Nothing had to be replaced, or the Swarm has not begun.
                 None if begun.elapsed() > SILENT => {
-                    return self.tasks_ready(&service.id, rollout, deadline, bygone).await;
+                    return self.tasks_ready(&service.id, awaited, deadline, bygone).await;
                 }
                 _ => {}
             }
@@ -305,7 +345,7 @@ impl Caller<'_> {
     }
 
     /// They hold the network, and the volumes.
-    async fn tasks_gone(&self, id: &ServiceId, name: &str) -> Result<(), Mishap> {
+    pub(super) async fn tasks_gone(&self, id: &ServiceId, name: &str) -> Result<(), Mishap> {
         let deadline = Instant::now() + ENDING;
         loop {
             let tasks = match self.answer(self.engine.service_tasks(id)).await {

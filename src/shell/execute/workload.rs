@@ -83,6 +83,8 @@ impl Caller<'_> {
             }
             WorkloadCall::ComposeUp(up) => return self.compose_up(up).await,
             WorkloadCall::ComposeDown { project, stack } => self.compose_down(project, stack).await?,
+            WorkloadCall::StackDeploy(deploy) => return self.stack_deploy(deploy).await,
+            WorkloadCall::StackRemove { project, .. } => self.stack_remove(project).await?,
             WorkloadCall::CreateSecret { name, labels, content } => self.create_secret(name, labels, content).await?,
             WorkloadCall::RemoveSecret { name, uid } => self.remove_secret(name, uid).await?,
             WorkloadCall::CreateService(rollout) => self.create_service(rollout).await?,

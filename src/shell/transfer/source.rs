@@ -209,7 +209,8 @@ impl Services {
                 || self.made_for(container) == Some(object);
         }
         if let Some(stack) = &member.stack {
-            return container.labels.get(stack::PROJECT) == Some(&stack.project);
+            return container.labels.get(stack::PROJECT) == Some(&stack.project)
+                || self.made_for(container) == Some(object);
         }
         selects(&member.selector, container)
             || service_of(container).is_some_and(|name| member.selector.swarm_services.contains(name))

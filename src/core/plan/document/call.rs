@@ -195,6 +195,7 @@ impl Call {
             Call::Workload(call) => match &**call {
                 WorkloadCall::StartContainer { attempt, .. } if !attempt.is_empty() => Some(attempt),
                 WorkloadCall::ComposeUp(up) => Some(&up.attempt),
+                WorkloadCall::StackDeploy(deploy) => Some(&deploy.attempt),
                 WorkloadCall::CreateService(rollout) | WorkloadCall::UpdateService { rollout, .. } => {
                     Some(&rollout.attempt)
                 }

@@ -124,6 +124,15 @@ pub enum WorkloadCall {
         /// The containers that it removes.
         stack: Vec<ContainerTarget>,
     },
+    /// The services, networks, secrets and configs of a stack on a Swarm are made as its file says, and the tasks waited for.
+    StackDeploy(Box<StackDeploy>),
+    /// The services of a stack go, their tasks are waited for, and its networks, secrets and configs go. Its volumes stay.
+    StackRemove {
+        project: String,
+        services: Vec<ServiceTarget>,
+        /// Ids of the networks that their tasks are on.
+        networks: Vec<String>,
+    },
     /// A file of a Swarm service's tasks.
     CreateSecret {
         name: String,
@@ -176,6 +185,8 @@ impl WorkloadCall {
             WorkloadCall::UpdateContainer { .. } => "UpdateContainer",
             WorkloadCall::ComposeUp(_) => "ComposeUp",
             WorkloadCall::ComposeDown { .. } => "ComposeDown",
+            WorkloadCall::StackDeploy(_) => "StackDeploy",
+            WorkloadCall::StackRemove { .. } => "StackRemove",
             WorkloadCall::CreateSecret { .. } => "CreateSecret",
             WorkloadCall::RemoveSecret { .. } => "RemoveSecret",
             WorkloadCall::CreateService(_) => "CreateService",
@@ -190,13 +201,15 @@ impl WorkloadCall {
             WorkloadCall::RemoveContainer { .. }
             | WorkloadCall::StopContainer { .. }
             | WorkloadCall::ComposeDown { .. }
+            | WorkloadCall::StackRemove { .. }
             | WorkloadCall::StopService { .. }
             | WorkloadCall::RemoveService { .. }
             | WorkloadCall::RemoveSecret { .. } => '-',
             WorkloadCall::UpdateContainer { .. }
             | WorkloadCall::RenameContainer { .. }
             | WorkloadCall::UpdateService { .. } => '~',
-            WorkloadCall::ComposeUp(up) if up.differences.iter().any(|it| it.from.as_deref() != Some("none")) => '~',
+            WorkloadCall::ComposeUp(up) if is_change(&up.differences) => '~',
+            WorkloadCall::StackDeploy(deploy) if is_change(&deploy.differences) => '~',
             _ => '+',
         }
     }
@@ -260,4 +273,29 @@ pub struct ComposeUp {
     pub anew: bool,
     /// Stands for exactly this attempt.
     pub attempt: String,
+}
+
+/// What is to be deployed on a Swarm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StackDeploy {
+    pub stack: Arc<Stack>,
+    /// The destination's, where the services are on it.
+    pub network: Option<NetworkTarget>,
+    /// Why it is run.
+    pub differences: Vec<Difference>,
+    /// Those of the stack that are there.
+    pub services: Vec<ServiceTarget>,
+    /// The registry is asked what each tag stands for; else those stay that run.
+    pub moved: bool,
+    /// Services that are not in the file go; not where any of the stack's is somebody else's.
+    pub prune: bool,
+    /// Every task is replaced.
+    pub anew: bool,
+    /// Stands for exactly this attempt.
+    pub attempt: String,
+}
+
+/// Something that is there becomes different.
+fn is_change(differences: &[Difference]) -> bool {
+    differences.iter().any(|it| it.from.as_deref() != Some("none"))
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::workload_call::{ServiceRollout, WorkloadCall};
+use super::target::ServiceTarget;
+use super::workload_call::{ServiceRollout, StackDeploy, WorkloadCall};
 use crate::core::workload::compare::Difference;
 use crate::core::workload::{ContainerCreate, MountSource};
 
@@ -62,6 +63,8 @@ impl fmt::Display for WorkloadCall {
                 let names: Vec<&str> = stack.iter().map(|container| container.name.as_str()).collect();
                 write!(f, "compose down {project} ({})", names.join(", "))
             }
+            WorkloadCall::StackDeploy(deploy) => stack_deploy(f, deploy),
+            WorkloadCall::StackRemove { project, services, .. } => stack_remove(f, project, services),
             WorkloadCall::CreateSecret { name, .. } => write!(f, "create secret {name}"),
             WorkloadCall::RemoveSecret { name, .. } => write!(f, "remove secret {name}"),
             WorkloadCall::CreateService(rollout) => create_service(f, rollout),
@@ -79,6 +82,19 @@ impl fmt::Display for WorkloadCall {
             }
         }
     }
+}
+
+fn stack_deploy(f: &mut fmt::Formatter<'_>, deploy: &StackDeploy) -> fmt::Result {
+    write!(f, "deploy stack {}", deploy.stack.project)?;
+    if let Some(network) = &deploy.network {
+        write!(f, " on {}", network.name)?;
+    }
+    list(f, &deploy.differences)
+}
+
+fn stack_remove(f: &mut fmt::Formatter<'_>, project: &str, services: &[ServiceTarget]) -> fmt::Result {
+    let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
+    write!(f, "remove stack {project} ({})", names.join(", "))
 }
 
 fn create_service(f: &mut fmt::Formatter<'_>, rollout: &ServiceRollout) -> fmt::Result {

@@ -8,7 +8,8 @@ use crate::core::observed::ContainerId;
 impl WorkloadCall {
     /// It is about a Swarm service, or what that refers to: a manager's to do.
     pub fn is_for_manager(&self) -> bool {
-        self.service().is_some() || matches!(self, Self::CreateSecret { .. } | Self::RemoveSecret { .. })
+        let stack = matches!(self, Self::StackDeploy(_) | Self::StackRemove { .. });
+        stack || self.service().is_some() || matches!(self, Self::CreateSecret { .. } | Self::RemoveSecret { .. })
     }
 
     /// The Swarm service that it is about, by name.
@@ -62,6 +63,8 @@ impl WorkloadCall {
             | WorkloadCall::CreateVolume { .. }
             | WorkloadCall::ComposeUp(_)
             | WorkloadCall::ComposeDown { .. }
+            | WorkloadCall::StackDeploy(_)
+            | WorkloadCall::StackRemove { .. }
             | WorkloadCall::CreateSecret { .. }
             | WorkloadCall::RemoveSecret { .. }
             | WorkloadCall::CreateService(_)
@@ -98,6 +101,7 @@ impl WorkloadCall {
         match self {
             WorkloadCall::RunJob { network, .. } | WorkloadCall::CreateContainer { network, .. } => Some(network),
             WorkloadCall::ComposeUp(up) => up.network.as_ref(),
+            WorkloadCall::StackDeploy(deploy) => deploy.network.as_ref(),
             WorkloadCall::CreateService(rollout) | WorkloadCall::UpdateService { rollout, .. } => {
                 Some(&rollout.network)
             }
@@ -109,6 +113,7 @@ impl WorkloadCall {
         match self {
             WorkloadCall::RunJob { network, .. } | WorkloadCall::CreateContainer { network, .. } => Some(network),
             WorkloadCall::ComposeUp(up) => up.network.as_mut(),
+            WorkloadCall::StackDeploy(deploy) => deploy.network.as_mut(),
             WorkloadCall::CreateService(rollout) | WorkloadCall::UpdateService { rollout, .. } => {
                 Some(&mut rollout.network)
             }
@@ -144,6 +149,8 @@ impl WorkloadCall {
                 | WorkloadCall::StopContainer { .. }
                 | WorkloadCall::ComposeUp(_)
                 | WorkloadCall::ComposeDown { .. }
+                | WorkloadCall::StackDeploy(_)
+                | WorkloadCall::StackRemove { .. }
                 | WorkloadCall::CreateService(_)
                 | WorkloadCall::UpdateService { .. }
                 | WorkloadCall::StopService { .. }

@@ -15,6 +15,7 @@ use crate::core::plan::document::target::{NetworkTarget, ServiceTarget};
 use crate::core::plan::world::context::Context;
 use crate::core::plan::world::elsewhere::aliases_elsewhere;
 use crate::core::plan::world::ownership::Mark;
+use crate::core::plan::world::service::is_of_own_stack;
 use crate::core::plan::world::target::{Target, WantedService};
 use crate::core::plan::world::{applied, container};
 
@@ -62,6 +63,9 @@ pub(crate) fn attach(
 /// mark of Landfall's on them.
 fn stack_file(target: &Target<'_>, wanted: &WantedService<'_>, aliases: &[String]) -> Option<Note> {
     let stack = wanted.service.labels.get(container::STACK_NAMESPACE)?;
+    if is_of_own_stack(wanted.service) {
+        return None;
+    }
     let (name, network) = (&wanted.service.name, &target.create.name);
     let short = name.strip_prefix(&format!("{stack}_")).unwrap_or(name);
     let message = format!(

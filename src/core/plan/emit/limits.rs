@@ -151,6 +151,9 @@ fn retired(parts: &Parts<'_>) -> Vec<WithheldRemoval> {
                     WorkloadCall::RemoveService { service: ServiceRef::Existing(service), .. } => {
                         vec![(service.name.clone(), service.id.to_string())]
                     }
+                    WorkloadCall::StackRemove { services, .. } => {
+                        services.iter().map(|service| (service.name.clone(), service.id.to_string())).collect()
+                    }
                     call => call.removed().into_iter().map(of_container).collect(),
                 },
                 _ => Vec::new(),

@@ -14,7 +14,6 @@ use crate::core::plan::decide::settings;
 use crate::core::plan::document::call::Call;
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::note::Note;
-use crate::core::plan::document::plan::ServerType;
 use crate::core::plan::document::reason::Reason;
 use crate::core::plan::document::step::{Group, Operation};
 use crate::core::plan::document::target::{ContainerTarget, NetworkCreate, NetworkTarget, Reserved};
@@ -24,7 +23,7 @@ use crate::core::plan::world::context::{self, Context};
 use crate::core::plan::world::ownership::{self, Mark, Purpose};
 use crate::core::plan::world::target::{Target, recreation};
 use crate::core::plan::world::{container, route, server};
-use crate::core::workload::stack::{self, Finding, Made, Owner, Stack, StackNetwork};
+use crate::core::workload::stack::{self, Finding, Made, Owner, Stack, StackNetwork, Unmade};
 
 /// A stack on a destination, while it is planned for.
 pub(crate) struct Managed<'a, 'c> {
@@ -48,8 +47,7 @@ pub(crate) fn converge<'a>(
     let made = match &stack.made {
         Ok(made) => made,
         Err(unmade) => {
-            let note = Note::refused(unmade.reason, &member.resource, unmade.message.clone());
-            draft.notes.push(note.hint(unmade.hint.clone()));
+            draft.notes.push(unmade_note(&member.resource, unmade));
             return;
         }
     };
@@ -77,16 +75,8 @@ impl<'a> Managed<'a, '_> {
     fn findings(&self) -> (Vec<Note>, Vec<Note>) {
         let of_server = stack::conflicts(self.ctx.server).into_iter();
         let conflicts = of_server.filter(|(resource, _)| resource == self.resource()).map(|(_, finding)| finding);
-        let note = |finding: Finding| {
-            let message = format!("{}: {}.", self.stack.place(finding.line), finding.message);
-            let note = if finding.refused {
-                Note::refused(finding.reason, self.resource(), message)
-            } else {
-                Note::warning(finding.reason, self.resource(), message)
-            };
-            (finding.refused, note.hint(finding.hint))
-        };
-        let all = self.made.findings.iter().cloned().chain(conflicts).map(note);
+        let all = self.made.findings.iter().cloned().chain(conflicts);
+        let all = all.map(|finding| (finding.refused, finding_note(self.stack, self.resource(), finding)));
         let (refused, warnings): (Vec<_>, Vec<_>) = all.partition(|(refused, _)| *refused);
         let notes = |pairs: Vec<(bool, Note)>| pairs.into_iter().map(|(_, note)| note).collect();
         (notes(refused), notes(warnings))
@@ -94,13 +84,6 @@ impl<'a> Managed<'a, '_> {
 
     fn hindrance(&self) -> Option<Note> {
         let (ctx, resource, project) = (self.ctx, self.resource(), &self.stack.project);
-        if ctx.host.server_type() != ServerType::Standalone {
-            let message = format!("{} is part of a Swarm, where Docker Compose runs nothing.", ctx.server.key);
-            return Some(Note::refused(Reason::WrongScope, resource, message).hint(format!(
-                "docker stack deploy -c {} {project}, and adopt its services: `containers: {{ swarmServices: [NAME] }}`",
-                self.stack.file
-            )));
-        }
         if let Some(note) = hindrance::held_stopped(ctx, resource, self.own()) {
             return Some(note);
         }
@@ -275,18 +258,7 @@ impl<'a> Managed<'a, '_> {
     /// The proxy on the stack's own network where a service has a domain, and off it where none has any more.
     fn proxy(&self, draft: &mut Draft) {
         if self.stack.is_routed() {
-            let missing = match &self.ctx.server.proxy {
-                None => Some(("has no proxy that could route to it", "declare `spec.proxy` of the Server")),
-                Some(_) if !self.destination.proxy => {
-                    Some(("is not to have its proxy there", "set `proxy: true` on the destination"))
-                }
-                Some(_) => None,
-            };
-            if let Some((what, hint)) = missing {
-                let message =
-                    format!("{} {what}: nothing answers for the domains of {}.", self.ctx.server.key, self.resource());
-                draft.notes.push(Note::warning(Reason::ProxyUnsupported, self.resource(), message).hint(hint));
-            }
+            draft.notes.extend(unrouted(self.ctx, self.destination, self.resource()));
         }
         let Some(network) = self.made.home().and_then(|home| self.present(home)) else { return };
         let Some(container) = context::container(self.ctx) else { return };
@@ -364,4 +336,31 @@ pub(crate) fn of_project<'a>(ctx: &Context<'a>, project: &str) -> Vec<&'a Observ
     let mut found: Vec<&ObservedContainer> = ctx.host.state.containers.iter().filter(is_of).collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     found
+}
+
+/// What is to be said of a stack, with its place in the file.
+pub(crate) fn finding_note(stack: &Stack, resource: &ObjectKey, finding: Finding) -> Note {
+    let message = format!("{}: {}.", stack.place(finding.line), finding.message);
+    let note = if finding.refused {
+        Note::refused(finding.reason, resource, message)
+    } else {
+        Note::warning(finding.reason, resource, message)
+    };
+    note.hint(finding.hint)
+}
+
+/// Why nothing answers for the domains of a stack that has some.
+pub(crate) fn unrouted(ctx: &Context<'_>, destination: &DesiredDestination, resource: &ObjectKey) -> Option<Note> {
+    let (what, hint) = match &ctx.server.proxy {
+        None => ("has no proxy that could route to it", "declare `spec.proxy` of the Server"),
+        Some(_) if !destination.proxy => ("is not to have its proxy there", "set `proxy: true` on the destination"),
+        Some(_) => return None,
+    };
+    let message = format!("{} {what}: nothing answers for the domains of {resource}.", ctx.server.key);
+    Some(Note::warning(Reason::ProxyUnsupported, resource, message).hint(hint))
+}
+
+/// Why there is nothing to bring up.
+pub(crate) fn unmade_note(resource: &ObjectKey, unmade: &Unmade) -> Note {
+    Note::refused(unmade.reason, resource, unmade.message.clone()).hint(unmade.hint.clone())
 }

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::compose::Managed;
+use crate::core::api::ObjectKey;
 use crate::core::observed::{ContainerState, ObservedContainer};
+use crate::core::plan::world::context::Context;
 use crate::core::workload::compare::Difference;
-use crate::core::workload::stack::{self, StackService};
+use crate::core::workload::stack::{self, Model, StackService};
 
 impl<'a> Managed<'a, '_> {
     pub(crate) fn differences(&self, all: &[&ObservedContainer]) -> Vec<Difference> {
@@ -100,20 +102,26 @@ impl<'a> Managed<'a, '_> {
 
     /// Stands for an attempt to have exactly this brought up.
     pub(crate) fn attempt(&self) -> String {
-        let images: Vec<String> = self
-            .made
-            .services
-            .values()
-            .map(|service| {
-                let state = self.ctx.host.state.images.get(&service.image);
-                let local = state.and_then(|state| state.local.as_ref()).map_or("", |local| local.id.as_str());
-                format!("{}={local}", service.image)
-            })
-            .collect();
-        let (resource, destination) = (self.resource(), &self.destination.key);
-        let text = format!("{resource}\n{destination}\n{}\n{images:?}", self.made.model.fingerprint());
-        Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        let images = self.made.services.values().map(|service| &service.image);
+        attempt(self.ctx, (self.resource(), &self.destination.key), &self.made.model, images)
     }
+}
+
+/// The same of a resource on a destination.
+pub(crate) fn attempt<'i>(
+    ctx: &Context<'_>,
+    (resource, destination): (&ObjectKey, &ObjectKey),
+    model: &Model,
+    images: impl Iterator<Item = &'i String>,
+) -> String {
+    let image = |image: &String| {
+        let state = ctx.host.state.images.get(image);
+        let local = state.and_then(|state| state.local.as_ref()).map_or("", |local| local.id.as_str());
+        format!("{image}={local}")
+    };
+    let images: Vec<String> = images.map(image).collect();
+    let text = format!("{resource}\n{destination}\n{}\n{images:?}", model.fingerprint());
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// It is there and does not run, and has not ended by itself with success.

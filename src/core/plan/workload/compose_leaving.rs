@@ -110,7 +110,7 @@ fn removes_a_destination(ctx: &Context<'_>, project: &str, object: &ObjectKey) -
 }
 
 /// The manifests that the destination's network was made from, where those are not ours.
-fn other_source(ctx: &Context<'_>, destination: &ObjectKey) -> Option<(String, String)> {
+pub(crate) fn other_source(ctx: &Context<'_>, destination: &ObjectKey) -> Option<(String, String)> {
     let network = ctx.host.verified_of(ctx.set, destination).next()?;
     let source = network.labels.get(ownership::SOURCE)?;
     Some((source.clone(), ctx.another_source(source)?))

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::compose;
 use super::managed::{Held, Managed, labels};
+use super::{compose, on_swarm};
 use crate::core::api::{ObjectKey, PullPolicy};
 use crate::core::desired::DesiredDestination;
 use crate::core::plan::document::cause::Cause;
@@ -29,7 +29,10 @@ pub(crate) fn converge<'a>(
 ) {
     let managed = || destination.members.iter().filter(|member| !ctx.is_deleted(&member.resource));
     for (member, stack) in managed().filter_map(|member| Some((member, member.stack.as_ref()?))) {
-        compose::converge(ctx, destination, member, stack, target, draft);
+        match is_on_swarm(ctx, destination) {
+            true => on_swarm::stack::converge(ctx, destination, member, stack, target, draft),
+            false => compose::converge(ctx, destination, member, stack, target, draft),
+        }
     }
     for (member, workload) in managed().filter_map(|member| Some((member, member.workload.as_deref()?))) {
         let mut image = ctx.host.state.images.get(&workload.image).cloned().unwrap_or_default();

@@ -15,7 +15,7 @@ use crate::core::plan::workload::on_swarm::rollout;
 use crate::core::plan::world::context::Context;
 use crate::core::plan::world::ownership;
 use crate::core::plan::world::predecessors::{self, is_left_alone, takes_the_place_of};
-use crate::core::plan::world::service::identity_of_service;
+use crate::core::plan::world::service::{identity_of_service, is_of_own_stack};
 use crate::core::workload::identity::{self, Identity};
 
 /// Containers that the set runs on this server for resources that no longer are on their destinations, each with what becomes of it.
@@ -82,7 +82,7 @@ pub(crate) fn unsaved<'c>(
 }
 
 /// The same, of whatever carries these labels.
-fn unsaved_with<'c>(
+pub(crate) fn unsaved_with<'c>(
     ctx: &Context<'_>,
     object: &ObjectKey,
     labels: impl IntoIterator<Item = &'c BTreeMap<String, String>>,
@@ -157,7 +157,7 @@ fn services(ctx: &Context<'_>, groups: &mut Vec<Group>, notes: &mut Vec<Note>) {
     for service in services {
         let own = identity_of_service(service).filter(|it| it.set == ctx.set);
         let Some(identity) = own.filter(|it| ctx.looks_after_service(&it.destination)) else { continue };
-        if is_declared_service(ctx, &identity) || is_left_alone(ctx, &identity) {
+        if is_of_own_stack(service) || is_declared_service(ctx, &identity) || is_left_alone(ctx, &identity) {
             continue;
         }
         let (name, object) = (&service.name, &identity.object);
@@ -218,7 +218,9 @@ fn is_declared_service(ctx: &Context<'_>, identity: &Identity) -> bool {
             let was = here && member.was.as_ref() == Some(&identity.object);
             let own = member.resource == identity.object;
             let moved = || own && predecessors::has_moved_to(ctx, destination, &member.resource, identity);
-            member.workload.is_some() && !ctx.is_deleted(&member.resource) && ((here && own) || was || moved())
+            (member.workload.is_some() || member.stack.is_some())
+                && !ctx.is_deleted(&member.resource)
+                && ((here && own) || was || moved())
         })
     })
 }

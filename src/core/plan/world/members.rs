@@ -11,11 +11,11 @@ use super::target::{Wanted, WantedService};
 use super::{class, predecessors, route};
 use crate::core::api::{DestinationType, ObjectKey};
 use crate::core::desired::{DesiredDestination, DesiredEndpoint, DesiredMember};
-use crate::core::observed::{ContainerId, ObservedContainer, ObservedNetwork};
+use crate::core::observed::{ContainerId, ObservedContainer, ObservedNetwork, ObservedService};
 use crate::core::plan::document::note::Note;
 use crate::core::plan::document::plan::ServerType;
 use crate::core::plan::document::reason::Reason;
-use crate::core::workload::stack;
+use crate::core::workload::{stack, stack_file};
 
 /// The containers and Swarm services of a destination's resources.
 #[derive(Debug, Default)]
@@ -122,7 +122,7 @@ impl<'a> Members<'a> {
         let own = predecessors::services_of(ctx, destination, member).into_iter().map(|service| WantedService {
             object: &member.resource,
             service,
-            aliases: member.endpoint.aliases.clone(),
+            aliases: service_aliases(member, service),
             made_for: [Purpose::Resource(member.resource.clone())].into(),
         });
         self.services.extend(own);
@@ -191,6 +191,13 @@ fn declared_endpoint(member: &DesiredMember, container: &ObservedContainer) -> D
         endpoint.aliases.insert(0, stack::alias(service, &of.project));
     }
     endpoint
+}
+
+/// The same of a service of a stack on a Swarm.
+fn service_aliases(member: &DesiredMember, service: &ObservedService) -> Vec<String> {
+    let of = member.stack.as_ref().and_then(|of| Some((of, stack_file::service_of(&service.name, &of.project)?)));
+    let own = of.map(|(of, service)| stack::alias(service, &of.project));
+    own.into_iter().chain(member.endpoint.aliases.iter().cloned()).collect()
 }
 
 fn merge(endpoint: &mut DesiredEndpoint, other: &DesiredEndpoint) {

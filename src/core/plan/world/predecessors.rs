@@ -191,5 +191,6 @@ pub(crate) fn services_of<'a>(
             identity.set == ctx.set && identity.object == member.resource && identity.destination == destination.key
         })
     };
-    if member.workload.is_none() { Vec::new() } else { ctx.host.state.services.iter().filter(is_its).collect() }
+    let runs = member.workload.is_some() || member.stack.is_some();
+    if runs { ctx.host.state.services.iter().filter(is_its).collect() } else { Vec::new() }
 }

@@ -3,3 +3,5 @@
 pub(crate) mod definition;
 pub(crate) mod hindrance;
 pub(crate) mod rollout;
+pub(crate) mod stack;
+pub(crate) mod stack_leaving;

@@ -241,7 +241,7 @@ fn rolled_back(there: &There<'_>, resource: &ObjectKey) -> Option<Note> {
     })
 }
 
-fn is_update_of(group: &Group, of: &ObservedService) -> bool {
+pub(crate) fn is_update_of(group: &Group, of: &ObservedService) -> bool {
     let mut operations = group.operations.iter();
     !group.operations.is_empty()
         && operations.all(|it| matches!(&it.call, Call::UpdateService { service, .. } if service.id == of.id))
