@@ -68,8 +68,7 @@ pub(crate) fn resolve<'a>(
             continue;
         }
         members.all.extend(found.iter().map(|container| (&member.resource, *container)));
-        let one_offs =
-            ctx.host.state.containers.iter().filter(|it| container::is_one_off(it) && describes(&member.selector, it));
+        let one_offs = ctx.host.one_offs.iter().filter(|it| describes(&member.selector, it));
         members.one_offs.extend(one_offs.map(|container| &container.id));
         if !member.connect {
             members.apart.extend(found.iter().map(|container| &container.id));

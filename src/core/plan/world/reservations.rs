@@ -40,9 +40,10 @@ pub(crate) fn declare_elsewhere(
     destination: &DesiredDestination,
     reservations: &mut Reservations<'_>,
 ) {
-    let Some(name) = &destination.network.name else { return };
+    // Not a thousand servers for each of fifty destinations, where there is no Swarm.
+    let (Some(name), Some(swarm)) = (&destination.network.name, ctx.swarm) else { return };
     let servers = ctx.input.desired.all_servers().filter(|server| server.key != ctx.server.key);
-    let nodes = servers.filter(|server| ctx.is_node(&server.key)).flat_map(|server| &server.destinations);
+    let nodes = servers.filter(|server| swarm.has(&server.key)).flat_map(|server| &server.destinations);
     for member in nodes.filter(|it| it.network.name.as_ref() == Some(name)).flat_map(|it| &it.members) {
         if member.connect && !ctx.is_deleted(&member.resource) {
             reservations.declare(&member.endpoint, &[]);

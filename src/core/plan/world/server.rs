@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::container::{has_nothing_else, is_going, is_proxy, is_task, overlap, subnets, unconnectable};
+use super::container::{has_nothing_else, is_going, is_one_off, is_proxy, is_task, overlap, subnets, unconnectable};
 use super::identities::Identities;
 use super::ownership::{self, Ownership};
 use super::service;
@@ -37,6 +37,8 @@ pub(crate) struct Host<'a> {
     /// Endpoints that carry no id, or the id of a network that does not exist.
     endpoints_by_name: HashMap<&'a str, Vec<Attached<'a>>>,
     containers_by_name: HashMap<&'a str, &'a ObservedContainer>,
+    /// Started by `docker compose run`.
+    pub(crate) one_offs: Vec<&'a ObservedContainer>,
     /// Whose the containers are that Landfall runs.
     pub(crate) identities: Identities<'a>,
 }
@@ -53,6 +55,7 @@ impl<'a> Host<'a> {
             endpoints_by_network: HashMap::new(),
             endpoints_by_name: HashMap::new(),
             containers_by_name: HashMap::new(),
+            one_offs: state.containers.iter().filter(|it| is_one_off(it)).collect(),
             identities: Identities::of(&state.containers),
         };
         for network in &state.networks {

@@ -63,7 +63,7 @@ impl Dialer for UnixDialer {
 
     /// Opening another one costs nothing, and keeping one costs 25 kB: the buffers of HTTP.
     fn idle_timeout(&self) -> Duration {
-        Duration::from_secs(2)
+        Duration::from_secs(3)
     }
 }
 
