@@ -30,7 +30,7 @@ use crate::core::observed::{NetworkId, ServiceId};
 use crate::core::plan::workload::call::{ContainerRef, WorkloadCall};
 use crate::core::plan::{
     Call, Cause, Connection, ContainerTarget, Group, Journal, JournalPurpose, NetworkChange, NetworkTarget, Note,
-    Operation, Party, Plan, Reason, ServerPlan, ServiceTarget,
+    Operation, PartyId, Plan, Reason, ServerPlan, ServiceTarget,
 };
 use crate::core::report::{Failure, OperationReport, Outcome, Report, ServerReport};
 use crate::shell::engine::Writer;
@@ -206,7 +206,7 @@ struct ServerRun<'a> {
     /// Networks that this plan has created, by name.
     created: BTreeMap<String, NetworkId>,
     /// Connections that this plan has made, and that were seen in place.
-    connected: BTreeSet<(Party, NetworkId)>,
+    connected: BTreeSet<(PartyId, NetworkId)>,
     /// Services that this plan has updated.
     updated: BTreeSet<ServiceId>,
     /// Containers that this plan has made, by the name that they were made with.

@@ -17,7 +17,7 @@ use crate::core::plan::document::step::{Group, Operation};
 use crate::core::plan::document::target::NetworkTarget;
 use crate::core::plan::emit::draft::Draft;
 use crate::core::plan::emit::journals::restore;
-use crate::core::plan::emit::{arrange, attachment, endpoint, lifecycle, proxy, replacement, tasks};
+use crate::core::plan::emit::{arrange, attachment, endpoint, lifecycle, proxy, replacement};
 use crate::core::plan::workload::converge;
 use crate::core::plan::world::context::Context;
 use crate::core::plan::world::located::Located;
@@ -63,7 +63,6 @@ pub(crate) fn converge<'a>(
     arrange::statics_first(ctx, &target, &members, &mut draft.groups);
     if !destination.active {
         lifecycle::stop(ctx, destination, &target, &members, &mut draft);
-        tasks::stop(ctx, destination, &target, &members, &mut draft);
     }
     draft
 }

@@ -7,7 +7,6 @@ use super::input::{DeleteMode, PlanInput};
 use crate::core::api::{Kind, ObjectKey};
 use crate::core::desired::{DesiredServer, Endpoint, TcpSecurity};
 use crate::core::observed::{NetworkId, ObservedNetwork, Unobserved, UnobservedReason};
-use crate::core::plan::decide::party::Outlook;
 use crate::core::plan::decide::{findings, locate, pool, proxy_note};
 use crate::core::plan::document::call::Call;
 use crate::core::plan::document::note::{self, Note, NoteKind};
@@ -23,6 +22,7 @@ use crate::core::plan::emit::removal::Removal;
 use crate::core::plan::workload::{compose_leaving, converge, leaving, on_swarm};
 use crate::core::plan::world::container;
 use crate::core::plan::world::context::Context;
+use crate::core::plan::world::party::Outlook;
 use crate::core::plan::world::server::Host;
 use crate::core::plan::world::swarm::View;
 

@@ -9,7 +9,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::party::{Outlook, Somebody};
 use super::standing::{Question, Standing, Why};
 use crate::core::api::{Membership, ObjectKey};
 use crate::core::desired::{DesiredDestination, DesiredMember};
@@ -17,12 +16,13 @@ use crate::core::observed::{ObservedContainer, ObservedNetwork, ObservedService}
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::note::Note;
 use crate::core::plan::document::reason::Reason;
-use crate::core::plan::document::target::{Connection, NetworkTarget, Party};
+use crate::core::plan::document::target::{Connection, NetworkTarget, PartyId};
 use crate::core::plan::document::withheld::WithheldDisconnection;
 use crate::core::plan::world::context::Context;
 use crate::core::plan::world::elsewhere::wanted_elsewhere;
 use crate::core::plan::world::members::Members;
 use crate::core::plan::world::ownership::{self, Purpose};
+use crate::core::plan::world::party::{Outlook, Party};
 use crate::core::plan::world::server::{Attached, Host};
 use crate::core::plan::world::{applied, container, service};
 use crate::core::workload::stack;
@@ -42,12 +42,12 @@ impl<'a> Question<'_, 'a> {
         {
             return Fate::Reported(note);
         }
-        let is_task = matches!(self.who, Somebody::Container(container) if container::is_task(container));
+        let is_task = matches!(self.who, Party::Container(container) if container::is_task(container));
         if is_task || !(exclusive || self.ctx.request.prune) {
             let (name, on) = (self.who.name(), self.name);
             let (did, hint) = match self.who {
-                Somebody::Container(_) => (format!("connected {name:?} to {on:?}"), "`--prune` disconnects it"),
-                Somebody::Service(_) => (format!("put the Swarm service {name:?} on {on:?}"), "`--prune` takes it off"),
+                Party::Container(_) => (format!("connected {name:?} to {on:?}"), "`--prune` disconnects it"),
+                Party::Service(_) => (format!("put the Swarm service {name:?} on {on:?}"), "`--prune` takes it off"),
             };
             let message = format!("Landfall {did} for a resource that is no longer declared there.");
             return Fate::Reported(Note::unmanaged(Reason::Undeclared, &destination.key, message).hint(hint));
@@ -70,8 +70,8 @@ impl<'a> Question<'_, 'a> {
         let source = marked.or_else(|| self.network?.labels.get(ownership::SOURCE))?;
         self.ctx.another_source(source).map(|hint| {
             let what = match self.who {
-                Somebody::Container(_) => "",
-                Somebody::Service(_) => "The Swarm service ",
+                Party::Container(_) => "",
+                Party::Service(_) => "The Swarm service ",
             };
             let (name, on) = (self.who.name(), self.name);
             let message = format!("{what}{name:?} was put on {on:?} from {source}, and is left alone.");
@@ -86,10 +86,10 @@ impl<'a> Question<'_, 'a> {
             return None;
         }
         let (what, off) = match self.who {
-            Somebody::Container(_) => {
+            Party::Container(_) => {
                 (format!("the container {name:?}"), format!("docker network disconnect {on} {name}"))
             }
-            Somebody::Service(_) => {
+            Party::Service(_) => {
                 (format!("the Swarm service {name:?}"), format!("docker service update --network-rm {on} {name}"))
             }
         };
@@ -105,17 +105,15 @@ impl<'a> Question<'_, 'a> {
     /// Whether whoever made him put him on the network, and not Landfall.
     pub(crate) fn was_there_before(&self) -> bool {
         match self.who {
-            Somebody::Container(container) => {
-                is_at_home(&self.ctx.host, container, self.options, self.name, self.network)
-            }
-            Somebody::Service(_) => self.options.is_some_and(applied::is_found),
+            Party::Container(container) => is_at_home(&self.ctx.host, container, self.options, self.name, self.network),
+            Party::Service(_) => self.options.is_some_and(applied::is_found),
         }
     }
 
     pub(crate) fn counted(&self, object: &ObjectKey) -> Option<WithheldDisconnection> {
         let id = match self.who {
-            Somebody::Container(container) => container.id.to_string(),
-            Somebody::Service(service) => service.id.to_string(),
+            Party::Container(container) => container.id.to_string(),
+            Party::Service(service) => service.id.to_string(),
         };
         Some(WithheldDisconnection {
             destination: object.clone(),
@@ -242,7 +240,7 @@ pub(crate) fn fate<'a>(
     if !marked && !exclusive {
         return Fate::Reported(foreign(destination, container, network));
     }
-    let who = Somebody::Container(container);
+    let who = Party::Container(container);
     let question =
         Question { ctx, outlook, who, options, network: Some(network), name: &network.name, home: Some(destination) };
     question.fate(destination, exclusive)
@@ -257,7 +255,7 @@ pub(crate) fn gives_way<'a>(
     holder: &Attached<'a>,
     taker: &ObservedContainer,
 ) -> bool {
-    let party = Party::Container(taker.id.clone());
+    let party = PartyId::Container(taker.id.clone());
     let taken = Outlook {
         made: [((party, network.name.clone()), NetworkTarget::existing(network))].into(),
         ..Outlook::default()
@@ -313,7 +311,7 @@ pub(crate) fn service_fate<'a>(
         );
         return Fate::Reported(Note::unmanaged(Reason::MembershipForeign, &destination.key, message).hint(hint));
     }
-    let who = Somebody::Service(service);
+    let who = Party::Service(service);
     let question = Question { ctx, outlook, who, options, network: Some(network), name: on, home: Some(destination) };
     question.fate(destination, false)
 }

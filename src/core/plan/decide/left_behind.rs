@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::leaving::Fate;
-use super::party::{Outlook, Somebody};
 use super::seat::{self, Wish};
 use super::standing::Question;
 use crate::core::api::Membership;
@@ -12,6 +11,7 @@ use crate::core::observed::{ContainerId, EndpointSettings, ObservedContainer};
 use crate::core::plan::document::journal::Journal;
 use crate::core::plan::world::context::Context;
 use crate::core::plan::world::members::Members;
+use crate::core::plan::world::party::{Outlook, Party};
 use crate::core::plan::world::target::Target;
 use crate::core::plan::world::{applied, container};
 
@@ -64,7 +64,7 @@ impl<'a> Context<'a> {
             let question = Question {
                 ctx: self,
                 outlook: &Outlook::default(),
-                who: Somebody::Container(container),
+                who: Party::Container(container),
                 options: Some(&settings.driver_opts),
                 network: target.network,
                 name: &target.create.name,

@@ -12,7 +12,6 @@ pub(crate) mod left_behind;
 pub(crate) mod locate;
 pub(crate) mod network;
 pub(crate) mod obtainable;
-pub(crate) mod party;
 pub(crate) mod pool;
 pub(crate) mod proxy_note;
 pub(crate) mod replaceable;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::creation;
-use super::party::{Lack, Outlook, Somebody};
 use crate::core::api::{ContainerSelector, ObjectKey};
 use crate::core::desired::{DesiredDestination, DesiredMember, DesiredServer, ProxyInstance};
 use crate::core::observed::{ObservedContainer, ObservedNetwork, ObservedState};
@@ -14,6 +13,7 @@ use crate::core::plan::document::target::Connection;
 use crate::core::plan::world::context::Context;
 use crate::core::plan::world::located::Located;
 use crate::core::plan::world::ownership::{self, Purpose};
+use crate::core::plan::world::party::{Lack, Outlook, Party};
 use crate::core::plan::world::{container, selector};
 
 /// Whether one of the things that an endpoint was made for still needs it.
@@ -31,7 +31,7 @@ pub(crate) enum Standing {
 pub(crate) struct Question<'c, 'a> {
     pub(crate) ctx: &'c Context<'a>,
     pub(crate) outlook: &'c Outlook,
-    pub(crate) who: Somebody<'a>,
+    pub(crate) who: Party<'a>,
     /// The driver options of the endpoint; `None` where they are not known.
     pub(crate) options: Option<&'a BTreeMap<String, String>>,
     /// `None` where it is missing at present.
@@ -77,8 +77,8 @@ impl<'a> Question<'_, 'a> {
         let Some(proxy) = &self.ctx.server.proxy else { return Standing::Dropped };
         let name = proxy.instance.name();
         let found = match &proxy.instance {
-            ProxyInstance::Container(name) => self.ctx.host.container_named(name).map(Somebody::Container),
-            ProxyInstance::Service(name) => self.ctx.host.service_named(name).map(Somebody::Service),
+            ProxyInstance::Container(name) => self.ctx.host.container_named(name).map(Party::Container),
+            ProxyInstance::Service(name) => self.ctx.host.service_named(name).map(Party::Service),
         };
         let lack = match found {
             None => Lack::of(format!("there is no {name:?}")),
@@ -104,7 +104,7 @@ impl<'a> Question<'_, 'a> {
             let service = |name: &String| {
                 let missing = || Lack::of(format!("there is no Swarm service {name:?}"));
                 let service = host.service_named(name).ok_or_else(missing)?;
-                self.takes_over(Somebody::Service(service), destination)
+                self.takes_over(Party::Service(service), destination)
             };
             return Ok(swarm_services
                 .iter()
@@ -118,7 +118,7 @@ impl<'a> Question<'_, 'a> {
         if declared.workload.is_some() {
             // Nobody takes his own place, and none that carries a copy of the labels takes anybody's.
             let is_own = |it: &ObservedContainer| host.identities.get(it).is_some_and(|it| it.set == self.ctx.set);
-            found.retain(|it| is_own(it) && Somebody::Container(it).party() != self.who.party());
+            found.retain(|it| is_own(it) && Party::Container(it).party() != self.who.party());
         }
         let recorded = self.options.and_then(|options| options.get(ownership::NAME));
         let own: Vec<&String> = names.iter().filter(|name| recorded == Some(name)).collect();
@@ -126,7 +126,7 @@ impl<'a> Question<'_, 'a> {
         if required.is_empty() {
             // Whoever is chosen by labels is as good as any other of them.
             let tried: Vec<_> =
-                found.into_iter().map(|it| self.takes_over(Somebody::Container(it), destination)).collect();
+                found.into_iter().map(|it| self.takes_over(Party::Container(it), destination)).collect();
             if tried.iter().any(|tried| matches!(tried, Ok(None))) {
                 return Ok(Vec::new());
             }
@@ -139,13 +139,13 @@ impl<'a> Question<'_, 'a> {
         for name in required {
             let container = found.iter().find(|container| container.name == *name);
             let container = container.ok_or_else(|| Lack::of(format!("there is no container {name:?}")))?;
-            needs.extend(self.takes_over(Somebody::Container(container), destination)?);
+            needs.extend(self.takes_over(Party::Container(container), destination)?);
         }
         Ok(needs)
     }
 
     /// Whether somebody serves on a destination: at present, or by a connection that the plan makes.
-    fn takes_over(&self, who: Somebody<'a>, destination: &DesiredDestination) -> Result<Option<Connection>, Lack> {
+    fn takes_over(&self, who: Party<'a>, destination: &DesiredDestination) -> Result<Option<Connection>, Lack> {
         // What has done its work keeps no stranger on an exclusive destination.
         if !self.is_marked() && who.is_done() {
             return Ok(None);
@@ -158,7 +158,7 @@ impl<'a> Question<'_, 'a> {
     }
 
     /// Whether somebody is on the destination's network: `Some(None)` at present, else by a connection that the plan makes.
-    fn in_place(&self, who: Somebody<'_>, destination: &DesiredDestination) -> Option<Option<Connection>> {
+    fn in_place(&self, who: Party<'_>, destination: &DesiredDestination) -> Option<Option<Connection>> {
         let (_, located) = self.ctx.located.iter().find(|(it, _)| it.key == destination.key)?;
         let current = located.network();
         let party = who.party();
@@ -217,10 +217,10 @@ impl<'a> Question<'_, 'a> {
     pub(crate) fn accompanied(&self, needs: &mut Vec<Connection>) -> Result<(), Note> {
         let Some(proxy) = &self.ctx.server.proxy else { return Ok(()) };
         let proxy = match &proxy.instance {
-            ProxyInstance::Container(name) => self.ctx.host.container_named(name).map(Somebody::Container),
-            ProxyInstance::Service(name) => self.ctx.host.service_named(name).map(Somebody::Service),
+            ProxyInstance::Container(name) => self.ctx.host.container_named(name).map(Party::Container),
+            ProxyInstance::Service(name) => self.ctx.host.service_named(name).map(Party::Service),
         };
-        let serves = |proxy: &Somebody<'_>| self.network.is_some_and(|network| proxy.is_on(&self.ctx.host, network));
+        let serves = |proxy: &Party<'_>| self.network.is_some_and(|network| proxy.is_on(&self.ctx.host, network));
         let Some(proxy) = proxy.filter(serves) else { return Ok(()) };
         let goes_to = |destination: &&DesiredDestination| {
             destination.proxy

@@ -2,7 +2,7 @@
 
 use super::cause::Cause;
 use super::target::{
-    Connection, ContainerTarget, NetworkCreate, NetworkTarget, OVERLAY, Party, Reserved, ServiceTarget,
+    Connection, ContainerTarget, NetworkCreate, NetworkTarget, OVERLAY, PartyId, Reserved, ServiceTarget,
 };
 use super::workload_call::WorkloadCall;
 use crate::core::api::ObjectKey;
@@ -115,7 +115,7 @@ impl Call {
     pub fn connections(&self) -> Vec<Connection> {
         match self {
             Call::ConnectEndpoint { network, container, .. } => {
-                vec![Connection { party: Party::Container(container.id.clone()), network: network.clone() }]
+                vec![Connection { party: PartyId::Container(container.id.clone()), network: network.clone() }]
             }
             Call::UpdateService { service, changes } => {
                 let made = changes.iter().filter(|change| change.attachment.is_some());
@@ -136,7 +136,7 @@ impl Call {
     pub fn disconnections(&self) -> Vec<Connection> {
         match self {
             Call::DisconnectEndpoint { network, container, .. } => {
-                vec![Connection { party: Party::Container(container.id.clone()), network: network.clone() }]
+                vec![Connection { party: PartyId::Container(container.id.clone()), network: network.clone() }]
             }
             Call::UpdateService { service, changes } => {
                 let gone = changes.iter().filter(|change| change.attachment.is_none());

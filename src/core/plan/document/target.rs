@@ -49,20 +49,20 @@ impl ServiceTarget {
     }
 
     pub(crate) fn on(&self, network: &NetworkTarget) -> Connection {
-        Connection { party: Party::Service(self.id.clone()), network: network.clone() }
+        Connection { party: PartyId::Service(self.id.clone()), network: network.clone() }
     }
 }
 
 /// Somebody on a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
-    pub party: Party,
+    pub party: PartyId,
     pub network: NetworkTarget,
 }
 
 /// Who can be on a network.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Party {
+pub enum PartyId {
     Container(ContainerId),
     /// Its tasks.
     Service(ServiceId),

@@ -6,7 +6,6 @@ use super::draft::Replaced;
 use crate::core::desired::DesiredDestination;
 use crate::core::observed::{ContainerId, EndpointSettings, ObservedContainer, ObservedNetwork};
 use crate::core::plan::decide::leaving::{self, Fate};
-use crate::core::plan::decide::party::Outlook;
 use crate::core::plan::decide::seat::{self, Wish};
 use crate::core::plan::decide::{addresses, settings};
 use crate::core::plan::document::call::Call;
@@ -15,10 +14,13 @@ use crate::core::plan::document::journal::{Journal, JournalEndpoint, JournalPurp
 use crate::core::plan::document::note::Note;
 use crate::core::plan::document::reason::Reason;
 use crate::core::plan::document::step::{Group, Operation};
-use crate::core::plan::document::target::{Connection, ContainerTarget, NetworkCreate, NetworkTarget, Party, Reserved};
+use crate::core::plan::document::target::{
+    Connection, ContainerTarget, NetworkCreate, NetworkTarget, PartyId, Reserved,
+};
 use crate::core::plan::document::withheld::WithheldDisconnection;
 use crate::core::plan::world::context::Context;
 use crate::core::plan::world::members::Members;
+use crate::core::plan::world::party::Outlook;
 use crate::core::plan::world::server::Attached;
 use crate::core::plan::world::target::{Target, recreation};
 use crate::core::plan::world::{container, ownership};
@@ -234,7 +236,7 @@ impl<'a> Change<'_, 'a> {
                 }));
                 let needs = on
                     .iter()
-                    .map(|it| Connection { party: Party::Container(it.container.id.clone()), network: made.call() });
+                    .map(|it| Connection { party: PartyId::Container(it.container.id.clone()), network: made.call() });
                 replaced.departure = Some(Group { needs: needs.collect(), ..self.group(off) });
             }
         }

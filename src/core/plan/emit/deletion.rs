@@ -9,7 +9,6 @@ use crate::core::desired::DesiredDestination;
 use crate::core::observed::ObservedNetwork;
 use crate::core::plan::decide::leaving;
 use crate::core::plan::decide::network::{Asked, Found, NetworkDecision, NetworkFacts, network as decide_network};
-use crate::core::plan::decide::party::{Outlook, Somebody};
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::note::{Blocker, Note, NoteKind, declared_blocker};
 use crate::core::plan::document::reason::Reason;
@@ -17,6 +16,7 @@ use crate::core::plan::document::step::Group;
 use crate::core::plan::input::DeleteMode;
 use crate::core::plan::world::context::Context;
 use crate::core::plan::world::located::Located;
+use crate::core::plan::world::party::{Outlook, Party};
 use crate::core::plan::world::{applied, container, elsewhere, ownership, selector, service};
 
 /// What the request to delete comes to on one server.
@@ -198,7 +198,7 @@ fn members<'a>(
             let options = attached.endpoint.settings.as_ref().map(|settings| &settings.driver_opts);
             let marked = options.is_some_and(|options| applied::is_own(options, ctx.set))
                 && !leaving::is_at_home(&ctx.host, container, options, &network.name, Some(network));
-            let who = Somebody::Container(container);
+            let who = Party::Container(container);
             deletions.leave(ctx, (destination, network), &member.resource, who, marked);
         }
     }
@@ -211,15 +211,15 @@ impl Deletions<'_> {
         ctx: &Context<'_>,
         (destination, network): (&DesiredDestination, &ObservedNetwork),
         resource: &ObjectKey,
-        who: Somebody<'_>,
+        who: Party<'_>,
         marked: bool,
     ) {
         let (name, on) = (who.name(), &network.name);
         let (what, did, off) = match who {
-            Somebody::Container(_) => {
+            Party::Container(_) => {
                 (format!("{name:?}"), "connect it", format!("docker network disconnect {on} {name}"))
             }
-            Somebody::Service(_) => (
+            Party::Service(_) => (
                 format!("The Swarm service {name:?}"),
                 "put it there",
                 format!("docker service update --network-rm {on} {name}"),
@@ -231,10 +231,8 @@ impl Deletions<'_> {
             self.notes.push(Note::warning(Reason::ResourcesRemain, resource, message));
         } else if marked {
             self.groups.push(match who {
-                Somebody::Container(container) => {
-                    endpoint::detach(resource, container, network, Cause::DeletionRequested)
-                }
-                Somebody::Service(service) => attachment::detach(resource, service, network, Cause::DeletionRequested),
+                Party::Container(container) => endpoint::detach(resource, container, network, Cause::DeletionRequested),
+                Party::Service(service) => attachment::detach(resource, service, network, Cause::DeletionRequested),
             });
         } else {
             let message = format!("{what} is left on {on:?}: Landfall did not {did}.");
@@ -267,7 +265,7 @@ fn member_services(
             }
             let marked =
                 ownership::is_marked_service(attachment, ctx.set) && !applied::is_found(&attachment.driver_opts);
-            let who = Somebody::Service(service);
+            let who = Party::Service(service);
             deletions.leave(ctx, (destination, network), &member.resource, who, marked);
         }
     }

@@ -6,23 +6,24 @@
 use std::collections::BTreeSet;
 
 use super::draft::Draft;
-use super::tasks;
 use crate::core::api::ObjectKey;
 use crate::core::desired::DesiredDestination;
 use crate::core::observed::{ContainerId, ContainerState, EndpointSettings, ObservedContainer};
 use crate::core::plan::document::call::Call;
 use crate::core::plan::document::cause::Cause;
-use crate::core::plan::document::journal::{Journal, JournalEndpoint, JournalPurpose};
+use crate::core::plan::document::journal::{Journal, JournalEndpoint, JournalPurpose, JournalService};
 use crate::core::plan::document::note::Note;
 use crate::core::plan::document::reason::Reason;
 use crate::core::plan::document::step::{Group, Operation};
-use crate::core::plan::document::target::ContainerTarget;
-use crate::core::plan::world::container;
+use crate::core::plan::document::target::{ContainerTarget, ServiceTarget};
 use crate::core::plan::world::context::Context;
+use crate::core::plan::world::elsewhere::active_elsewhere;
 use crate::core::plan::world::members::Members;
+use crate::core::plan::world::party::Party;
 use crate::core::plan::world::target::{Target, Wanted, recreation};
+use crate::core::plan::world::{container, service};
 
-/// Stops what belongs to a deactivated destination, unless it also serves one that is active.
+/// Stops what belongs to a deactivated destination, containers and then services, unless it also serves one that is active.
 pub(crate) fn stop(
     ctx: &Context<'_>,
     destination: &DesiredDestination,
@@ -30,38 +31,76 @@ pub(crate) fn stop(
     members: &Members<'_>,
     draft: &mut Draft,
 ) {
-    let mut seen = BTreeSet::new();
-    for (resource, container) in &members.all {
-        let (resource, container) = (*resource, *container);
-        if !container.state.is_live()
-            || container::is_proxy(container, ctx.server.proxy.as_ref())
-            || container::is_task(container)
-            || !seen.insert(&container.id)
-        {
+    for (resource, who) in running(ctx, members) {
+        if let Some(active) = active_elsewhere(ctx, destination, who) {
+            draft.notes.push(serves_elsewhere(resource, who, active));
             continue;
         }
-        if let Some(active) = ctx.active_elsewhere(destination, container) {
-            draft.notes.push(Note::warning(
-                Reason::ResourcesRemain,
-                resource,
-                format!("{:?} also belongs to {active}, which is active, and is left running.", container.name),
-            ));
-            continue;
-        }
-        let call = Call::StopContainer { container: ContainerTarget::of(container) };
-        let stop = Operation::new(resource, call, Cause::Deactivated).disruptive(true);
-        draft.groups.push(Group::of(stop).journal(Journal {
-            services: Vec::new(),
+        let mut journal = Journal {
             server: ctx.server.key.clone(),
             destination: destination.key.clone(),
             purpose: JournalPurpose::Deactivated,
             network: target.network.map_or_else(|| target.create.clone(), recreation),
-            endpoints: vec![JournalEndpoint {
-                container: ContainerTarget::of(container),
-                settings: EndpointSettings::default(),
-                was_running: true,
-            }],
-        }));
+            endpoints: Vec::new(),
+            services: Vec::new(),
+        };
+        let call = match who {
+            Party::Container(container) => {
+                let container = ContainerTarget::of(container);
+                let (settings, was_running) = (EndpointSettings::default(), true);
+                journal.endpoints.push(JournalEndpoint { container: container.clone(), settings, was_running });
+                Call::StopContainer { container }
+            }
+            Party::Service(service) => {
+                let Some(replicas) = service.replicas else {
+                    let name = &service.name;
+                    let message = format!(
+                        "{} is deactivated, and the Swarm service {name:?} is global: it is left running.",
+                        destination.key
+                    );
+                    let note = Note::warning(Reason::ResourcesRemain, resource, message);
+                    draft.notes.push(note.hint(format!("docker service rm {name}")));
+                    continue;
+                };
+                let service = ServiceTarget::of(service);
+                journal.services.push(JournalService { service: service.clone(), replicas });
+                Call::ScaleService { service, replicas: 0 }
+            }
+        };
+        let stop = Operation::new(resource, call, Cause::Deactivated).disruptive(true);
+        draft.groups.push(Group::of(stop).journal(journal));
+    }
+}
+
+/// Whatever of the members runs, each once, without the proxy. A service speaks for its tasks.
+fn running<'a>(ctx: &Context<'_>, members: &Members<'a>) -> Vec<(&'a ObjectKey, Party<'a>)> {
+    let proxy = ctx.server.proxy.as_ref();
+    let mut seen = BTreeSet::new();
+    let containers = members.all.iter().filter(|(_, container)| {
+        container.state.is_live()
+            && !container::is_proxy(container, proxy)
+            && !container::is_task(container)
+            && seen.insert(&container.id)
+    });
+    let mut running: Vec<_> =
+        containers.map(|(resource, container)| (*resource, Party::Container(container))).collect();
+    let services = members.services.iter();
+    let services = services.filter(|it| it.service.replicas != Some(0) && !service::is_proxy(it.service, proxy));
+    running.extend(services.map(|wanted| (wanted.object, Party::Service(wanted.service))));
+    running
+}
+
+fn serves_elsewhere(resource: &ObjectKey, who: Party<'_>, active: &ObjectKey) -> Note {
+    let name = who.name();
+    let what = match who {
+        Party::Container(_) => "",
+        Party::Service(_) => "The Swarm service ",
+    };
+    let message = format!("{what}{name:?} also belongs to {active}, which is active, and is left running.");
+    let note = Note::warning(Reason::ResourcesRemain, resource, message);
+    match who {
+        Party::Container(_) => note,
+        Party::Service(_) => note.hint(format!("docker service scale {name}=0, or deactivate {active} as well")),
     }
 }
 
@@ -70,7 +109,7 @@ pub(crate) fn resume(ctx: &Context<'_>, destination: &DesiredDestination, member
     let mut remembered = BTreeSet::new();
     for journal in stopped(ctx).filter(|journal| journal.destination == destination.key) {
         for listed in &journal.services {
-            match tasks::resume(members, journal, listed) {
+            match scale_back(members, journal, listed) {
                 Some(group) => draft.groups.push(group),
                 None => draft.settled.push(journal.clone()),
             }
@@ -202,4 +241,12 @@ pub(crate) fn forgotten(ctx: &Context<'_>) -> Vec<Journal> {
             || journal.services.iter().any(|it| ctx.host.service_named(&it.service.name).is_some())
     };
     stopped(ctx).filter(|journal| !declared(journal) && !left(journal)).cloned().collect()
+}
+
+/// Gives a service that was left without tasks by a deactivation as many as it had. `None`: somebody has changed that meanwhile, or it is gone.
+fn scale_back(members: &Members<'_>, journal: &Journal, listed: &JournalService) -> Option<Group> {
+    let wanted = members.services.iter().find(|wanted| wanted.service.id == listed.service.id);
+    let wanted = wanted.filter(|wanted| wanted.service.replicas == Some(0))?;
+    let call = Call::ScaleService { service: listed.service.clone(), replicas: listed.replicas };
+    Some(Group::of(Operation::new(wanted.object, call, Cause::Activated)).completes(vec![journal.clone()]))
 }

@@ -17,6 +17,5 @@ pub(crate) mod refresh;
 pub(crate) mod removal;
 pub(crate) mod replacement;
 pub(crate) mod rollouts;
-pub(crate) mod tasks;
 pub(crate) mod undeclared;
 pub(crate) mod unreadable;

@@ -8,19 +8,19 @@ use crate::core::api::DestinationType;
 use crate::core::desired::DesiredDestination;
 use crate::core::observed::ContainerId;
 use crate::core::plan::decide::leaving;
-use crate::core::plan::decide::party::Somebody;
 use crate::core::plan::decide::seat::{self, Now, SeatDecision, SeatFacts, Wish, made_for};
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::note::Note;
 use crate::core::plan::document::reason::Reason;
 use crate::core::plan::world::context::{self, Context};
 use crate::core::plan::world::members::{self, Members};
+use crate::core::plan::world::party::Party;
 use crate::core::plan::world::target::{Target, Wanted, WantedService};
 use crate::core::plan::world::{applied, class, elsewhere, ownership};
 
 /// The proxy, and where it is.
 struct Proxy<'a> {
-    who: Somebody<'a>,
+    who: Party<'a>,
     now: Now,
     /// Landfall put it there.
     ours: bool,
@@ -34,7 +34,7 @@ impl<'a> Proxy<'a> {
                 ownership::is_marked_service(attachment, ctx.set) && !applied::is_found(&attachment.driver_opts)
             });
             let now = if on.is_some() { Now::On } else { Now::Off };
-            return Some(Self { who: Somebody::Service(service), now, ours });
+            return Some(Self { who: Party::Service(service), now, ours });
         }
         let container = context::container(ctx)?;
         let attached = ctx.host.attachment(container, target.network, &target.create.name);
@@ -46,7 +46,7 @@ impl<'a> Proxy<'a> {
             Some(_) if target.network.is_some() => Now::On,
             Some(_) | None => Now::Off,
         };
-        Some(Self { who: Somebody::Container(container), now, ours })
+        Some(Self { who: Party::Container(container), now, ours })
     }
 }
 
@@ -61,16 +61,16 @@ pub(crate) fn converge<'a>(
 ) {
     let Some(Proxy { who, now, ours }) = Proxy::of(ctx, target) else { return };
     let member = match who {
-        Somebody::Container(container) if handled.contains(&container.id) => return,
-        Somebody::Container(container) => members.wanted.iter().any(|wanted| wanted.container.id == container.id),
-        Somebody::Service(service) if class::class(ctx, destination) == DestinationType::Standalone => {
+        Party::Container(container) if handled.contains(&container.id) => return,
+        Party::Container(container) => members.wanted.iter().any(|wanted| wanted.container.id == container.id),
+        Party::Service(service) if class::class(ctx, destination) == DestinationType::Standalone => {
             if destination.proxy && destination.active {
                 let note = members::on_bridge(&destination.key, &service.name);
                 draft.notes.push(note.hint("set `proxy: false`, or leave out `type: standalone`"));
             }
             return;
         }
-        Somebody::Service(service) => members.services.iter().any(|wanted| wanted.service.id == service.id),
+        Party::Service(service) => members.services.iter().any(|wanted| wanted.service.id == service.id),
     };
     let wish = seat::proxy(destination, ours, member);
     if let Wish::Present(cause) = wish {
@@ -80,11 +80,11 @@ pub(crate) fn converge<'a>(
     let decision = seat::seat(SeatFacts { wish, now, differs: false, trespasses: false });
     let Some(network) = target.network else { return };
     match (decision, who) {
-        (_, Somebody::Service(service)) if elsewhere::wanted_elsewhere(ctx, &destination.key, network, service) => {}
-        (SeatDecision::Detach(cause), Somebody::Container(container)) => {
+        (_, Party::Service(service)) if elsewhere::wanted_elsewhere(ctx, &destination.key, network, service) => {}
+        (SeatDecision::Detach(cause), Party::Container(container)) => {
             draft.groups.push(endpoint::detach(&destination.key, container, network, cause));
         }
-        (SeatDecision::Detach(cause), Somebody::Service(service)) => {
+        (SeatDecision::Detach(cause), Party::Service(service)) => {
             draft.groups.push(attachment::detach(&destination.key, service, network, cause));
         }
         (SeatDecision::Report, _) => draft.notes.push(uninvited(destination, who, &network.name)),
@@ -98,12 +98,12 @@ fn attach<'a>(
     destination: &'a DesiredDestination,
     target: &Target<'_>,
     members: &Members<'a>,
-    (who, cause): (Somebody<'a>, Cause),
+    (who, cause): (Party<'a>, Cause),
     draft: &mut Draft,
 ) {
     let as_proxy = cause == Cause::ProxyDetached;
     match who {
-        Somebody::Container(container) => {
+        Party::Container(container) => {
             let declared = members.wanted.iter().find(|wanted| wanted.container.id == container.id);
             let own = Wanted {
                 object: &destination.key,
@@ -118,7 +118,7 @@ fn attach<'a>(
                 Err(note) => draft.notes.push(note),
             }
         }
-        Somebody::Service(service) => {
+        Party::Service(service) => {
             let declared = members.services.iter().find(|wanted| wanted.service.id == service.id);
             let own = WantedService {
                 object: &destination.key,
@@ -133,14 +133,14 @@ fn attach<'a>(
 }
 
 /// It is on the network of a destination that asks for none, and Landfall did not put it there.
-fn uninvited(destination: &DesiredDestination, who: Somebody<'_>, network: &str) -> Note {
+fn uninvited(destination: &DesiredDestination, who: Party<'_>, network: &str) -> Note {
     let name = who.name();
     let (message, off) = match who {
-        Somebody::Container(_) => (
+        Party::Container(_) => (
             format!("The proxy {name:?} is on {network:?}, which asks for none; Landfall did not connect it."),
             format!("docker network disconnect {network} {name}"),
         ),
-        Somebody::Service(_) => (
+        Party::Service(_) => (
             format!(
                 "The proxy, the Swarm service {name:?}, is on {network:?}, which asks for none; Landfall did not put it there."
             ),

@@ -9,7 +9,6 @@ use crate::core::api::{DeletionPolicy, ObjectKey, Replacement};
 use crate::core::desired::DesiredState;
 use crate::core::observed::ObservedNetwork;
 use crate::core::plan::decide::network::{Asked, Found, NetworkDecision, NetworkFacts, network as decide_network};
-use crate::core::plan::decide::party::Outlook;
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::note::Note;
 use crate::core::plan::document::reason::Reason;
@@ -17,6 +16,7 @@ use crate::core::plan::input::DeleteMode;
 use crate::core::plan::world::context::Context;
 use crate::core::plan::world::located::Located;
 use crate::core::plan::world::ownership;
+use crate::core::plan::world::party::Outlook;
 
 #[derive(Default)]
 pub(crate) struct Pruned<'a> {

@@ -5,7 +5,6 @@ use crate::core::api::{ObjectKey, Replacement};
 use crate::core::observed::{NetworkScope, ObservedContainer, ObservedNetwork, ObservedService};
 use crate::core::plan::decide::leaving::Verdict;
 use crate::core::plan::decide::locate::ambiguous;
-use crate::core::plan::decide::party::{Outlook, Somebody};
 use crate::core::plan::decide::settings;
 use crate::core::plan::decide::standing::{Question, Why};
 use crate::core::plan::document::call::Call;
@@ -18,6 +17,7 @@ use crate::core::plan::document::target::{Connection, ContainerTarget, NetworkTa
 use crate::core::plan::document::withheld::WithheldDisconnection;
 use crate::core::plan::input::DeleteMode;
 use crate::core::plan::world::context::{self, Context};
+use crate::core::plan::world::party::{Outlook, Party};
 use crate::core::plan::world::server::Attached;
 use crate::core::plan::world::target::recreation;
 use crate::core::plan::world::{applied, container, elsewhere, selector, service};
@@ -79,7 +79,7 @@ fn evacuation<'a>(ctx: &Context<'a>, outlook: &Outlook, doomed: Doomed<'_, 'a>) 
         }
         let options = attached.endpoint.settings.as_ref().map(|settings| &settings.driver_opts);
         let marked = options.is_some_and(|options| applied::is_own(options, ctx.set));
-        let question = question(Somebody::Container(container), options);
+        let question = question(Party::Container(container), options);
         if (marked || replaced_for(ctx, destination, network, container)) && evacuation.takes(&question, destination) {
             evacuation.containers.push(attached);
         }
@@ -89,7 +89,7 @@ fn evacuation<'a>(ctx: &Context<'a>, outlook: &Outlook, doomed: Doomed<'_, 'a>) 
         let marked = options.is_some_and(|options| applied::is_own(options, ctx.set));
         let shared =
             service::is_proxy(service, proxy) || elsewhere::wanted_elsewhere(ctx, destination, network, service);
-        if marked && !shared && evacuation.takes(&question(Somebody::Service(service), options), destination) {
+        if marked && !shared && evacuation.takes(&question(Party::Service(service), options), destination) {
             evacuation.services.push(service);
         }
     }

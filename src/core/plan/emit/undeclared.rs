@@ -4,14 +4,13 @@ use super::attachment::change;
 use super::draft::Draft;
 use crate::core::desired::DesiredDestination;
 use crate::core::plan::decide::leaving::{self, Fate};
-use crate::core::plan::decide::party::{Outlook, Somebody};
 use crate::core::plan::document::call::Call;
 use crate::core::plan::document::target::{ContainerTarget, NetworkTarget};
-use crate::core::plan::world::container;
 use crate::core::plan::world::context::{self, Context};
 use crate::core::plan::world::located::Located;
-use crate::core::plan::world::members;
+use crate::core::plan::world::party::{Outlook, Party};
 use crate::core::plan::world::server::Attached;
+use crate::core::plan::world::{container, members};
 
 /// Whoever is on the destination's network without being declared there.
 pub(crate) fn undeclared<'a>(
@@ -27,12 +26,12 @@ pub(crate) fn undeclared<'a>(
     let renamed = destination.network.name.as_ref().is_some_and(|name| *name != network.name);
     let services = ctx.host.services_on(network).into_iter().map(|service| {
         let fate = leaving::service_fate(ctx, outlook, destination, network, &members, service);
-        (Somebody::Service(service), fate)
+        (Party::Service(service), fate)
     });
     let attached = ctx.host.attached(network);
     let containers = attached.iter().filter(|attached| !is_spoken_for(ctx, attached)).map(|attached| {
         let fate = leaving::fate(ctx, outlook, destination, network, &members, attached);
-        (Somebody::Container(attached.container), fate)
+        (Party::Container(attached.container), fate)
     });
     for (who, fate) in services.chain(containers) {
         let departure = match fate {
@@ -49,12 +48,12 @@ pub(crate) fn undeclared<'a>(
         };
         let target = NetworkTarget::existing(network);
         let (call, disruptive) = match who {
-            Somebody::Container(container) => {
+            Party::Container(container) => {
                 let disruptive = container.state.is_live();
                 let container = ContainerTarget::of(container);
                 (Call::DisconnectEndpoint { network: target, container, force: false }, disruptive)
             }
-            Somebody::Service(service) => {
+            Party::Service(service) => {
                 let call = change(&departure.object, service, target, None, departure.cause);
                 (call, service.replicas != Some(0))
             }

@@ -2,12 +2,12 @@
 //! no destination that shares the network wants it there; otherwise two plans would undo each other's work for ever.
 
 use super::context::Context;
-use super::selector;
+use super::party::Party;
 use super::service::is_proxy;
 use super::target::Target;
 use crate::core::api::ObjectKey;
 use crate::core::desired::{DesiredDestination, DesiredMember, DesiredServer};
-use crate::core::observed::{NetworkScope, ObservedContainer, ObservedNetwork, ObservedService};
+use crate::core::observed::{NetworkScope, ObservedNetwork, ObservedService};
 
 /// Aliases that other destinations which share the network declare for the service: it has one set of them there.
 pub(crate) fn aliases_elsewhere(
@@ -61,40 +61,19 @@ pub(crate) fn wanted_elsewhere(
             .any(|server| server.destinations.iter().any(|other| shares(other) && wants(server, other)))
 }
 
-/// Another destination of the server, or of its Swarm, that the service serves and that is not deactivated.
+/// Another destination that somebody serves and that is not deactivated: of the server, for a service of its Swarm too.
 pub(crate) fn active_elsewhere<'a>(
     ctx: &Context<'a>,
     destination: &DesiredDestination,
-    service: &ObservedService,
+    who: Party<'_>,
 ) -> Option<&'a ObjectKey> {
-    let desired = ctx.input.desired;
-    let servers = desired.all_servers().filter(|server| server.key == ctx.server.key || ctx.is_node(&server.key));
-    let mut others = servers.flat_map(|server| &server.destinations);
-    let serves = |member: &DesiredMember| {
-        !ctx.is_deleted(&member.resource) && member.selector.swarm_services.contains(&service.name)
+    let serves = |member: &DesiredMember| !ctx.is_deleted(&member.resource) && who.is_meant_by(&member.selector);
+    let is_active = |it: &&DesiredDestination| {
+        it.key != destination.key && it.active && !ctx.is_deleted(&it.key) && it.members.iter().any(serves)
     };
-    others
-        .find(|it| it.key != destination.key && it.active && !ctx.is_deleted(&it.key) && it.members.iter().any(serves))
-        .map(|it| &it.key)
-}
-
-impl<'a> Context<'a> {
-    /// Another destination of this server that the container serves and that is not deactivated.
-    pub(crate) fn active_elsewhere(
-        &self,
-        destination: &DesiredDestination,
-        container: &ObservedContainer,
-    ) -> Option<&'a ObjectKey> {
-        self.server
-            .destinations
-            .iter()
-            .filter(|other| other.key != destination.key && other.active && !self.is_deleted(&other.key))
-            .find(|other| {
-                other
-                    .members
-                    .iter()
-                    .any(|member| !self.is_deleted(&member.resource) && selector::selects(&member.selector, container))
-            })
-            .map(|other| &other.key)
-    }
+    let within = |server: &&DesiredServer| {
+        server.key == ctx.server.key || (matches!(who, Party::Service(_)) && ctx.is_node(&server.key))
+    };
+    let servers = ctx.input.desired.all_servers().filter(within);
+    servers.flat_map(|server| &server.destinations).find(is_active).map(|it| &it.key)
 }

@@ -10,6 +10,7 @@ pub(crate) mod located;
 pub(crate) mod members;
 pub(crate) mod nodes;
 pub mod ownership;
+pub(crate) mod party;
 pub(crate) mod predecessors;
 pub(crate) mod reservations;
 pub(crate) mod route;

@@ -1,24 +1,25 @@
 //! Who can be on a network, and what a plan changes about who is where.
 
-use crate::core::observed::STABLE;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::selector;
+use super::server::Host;
 use crate::core::api::ContainerSelector;
-use crate::core::observed::{
-    ContainerState, NetworkId, ObservedContainer, ObservedNetwork, ObservedService, TaskCount,
-};
+use crate::core::observed::STABLE;
 use crate::core::plan::document::call::Call;
 use crate::core::plan::document::reason::Reason;
 use crate::core::plan::document::step::Group;
-use crate::core::plan::document::target::{Connection, NetworkTarget, Party};
-use crate::core::plan::world::selector;
-use crate::core::plan::world::server::Host;
+use crate::core::plan::document::target::{Connection, NetworkTarget, PartyId};
+
+use crate::core::observed::{
+    ContainerState, NetworkId, ObservedContainer, ObservedNetwork, ObservedService, TaskCount,
+};
 
 /// What a plan changes about who is on which network. Networks go by their names, for one may be made anew.
 #[derive(Debug, Default)]
 pub(crate) struct Outlook {
-    pub(crate) made: BTreeMap<(Party, String), NetworkTarget>,
-    pub(crate) undone: BTreeSet<(Party, String)>,
+    pub(crate) made: BTreeMap<(PartyId, String), NetworkTarget>,
+    pub(crate) undone: BTreeSet<(PartyId, String)>,
     pub(crate) removed: BTreeSet<NetworkId>,
 }
 
@@ -41,68 +42,68 @@ impl Outlook {
 
 /// A container or a Swarm service.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Somebody<'a> {
+pub(crate) enum Party<'a> {
     Container(&'a ObservedContainer),
     Service(&'a ObservedService),
 }
 
-impl<'a> Somebody<'a> {
+impl<'a> Party<'a> {
     pub(crate) fn name(&self) -> &'a str {
         match self {
-            Somebody::Container(container) => &container.name,
-            Somebody::Service(service) => &service.name,
+            Party::Container(container) => &container.name,
+            Party::Service(service) => &service.name,
         }
     }
 
-    pub(crate) fn party(&self) -> Party {
+    pub(crate) fn party(&self) -> PartyId {
         match self {
-            Somebody::Container(container) => Party::Container(container.id.clone()),
-            Somebody::Service(service) => Party::Service(service.id.clone()),
+            Party::Container(container) => PartyId::Container(container.id.clone()),
+            Party::Service(service) => PartyId::Service(service.id.clone()),
         }
     }
 
     pub(crate) fn is_meant_by(&self, selector: &ContainerSelector) -> bool {
         match self {
-            Somebody::Container(container) => selector::selects(selector, container),
-            Somebody::Service(service) => selector.swarm_services.contains(&service.name),
+            Party::Container(container) => selector::selects(selector, container),
+            Party::Service(service) => selector.swarm_services.contains(&service.name),
         }
     }
 
     pub(crate) fn is_on(&self, host: &Host<'_>, network: &ObservedNetwork) -> bool {
         match self {
-            Somebody::Container(container) => host.is_on(container, network),
-            Somebody::Service(service) => service.is_on(network),
+            Party::Container(container) => host.is_on(container, network),
+            Party::Service(service) => service.is_on(network),
         }
     }
 
     /// It has ended, and well.
     pub(crate) fn is_done(&self) -> bool {
         match self {
-            Somebody::Container(container) => {
+            Party::Container(container) => {
                 container.state == ContainerState::Exited && container.exit.as_ref().is_none_or(|exit| exit.code == 0)
             }
-            Somebody::Service(_) => false,
+            Party::Service(_) => false,
         }
     }
 
     /// What stands in the way of his taking over from another.
     pub(crate) fn unfit(&self) -> Option<Lack> {
         match self {
-            Somebody::Container(container) if container.has_settled() => None,
-            Somebody::Container(container) if container.is_restarting() => {
+            Party::Container(container) if container.has_settled() => None,
+            Party::Container(container) if container.is_restarting() => {
                 Some(Lack::of(format!("{:?} restarts again and again", container.name)).again(container.settles_in()))
             }
-            Somebody::Container(ObservedContainer { name, health: Some(health), .. }) => {
+            Party::Container(ObservedContainer { name, health: Some(health), .. }) => {
                 Some(Lack::of(format!("the health check of {name:?} says {}", health.as_str())))
             }
-            Somebody::Container(container) => match container.settles_in() {
+            Party::Container(container) => match container.settles_in() {
                 Some(left) => {
                     let message = format!("{:?} has not run for {STABLE} s yet", container.name);
                     Some(Lack { reason: Reason::RolloutInProgress, ..Lack::of(message) }.again(Some(left)))
                 }
                 None => Some(Lack::of(format!("{:?} is {}", container.name, container.state.as_str()))),
             },
-            Somebody::Service(service) => service.tasks.filter(|_| service.lacks_tasks()).map(|tasks| {
+            Party::Service(service) => service.tasks.filter(|_| service.lacks_tasks()).map(|tasks| {
                 let TaskCount { running, desired } = tasks;
                 Lack::of(format!("{running} of {desired} tasks of the Swarm service {:?} run", service.name))
             }),
