@@ -61,7 +61,11 @@ fn files(host: &Host, kind: &str) -> Vec<String> {
 /// What the stack's web server answers to who is on that network.
 fn answer(host: &Host, network: &str, name: &str) -> String {
     host.container("client").network(network).running();
-    let said = host.exec("client", &["wget", "-q", "-O", "-", &format!("http://{name}/")]);
+    // The name of tasks that were just replaced is not there for a moment.
+    let said = wait_for("the name is known", || {
+        let said = host.exec("client", &["wget", "-q", "-O", "-", &format!("http://{name}/")]);
+        (!said.contains("bad address")).then_some(said)
+    });
     host.api("DELETE", "/containers/client?force=1", &json!(null));
     said.trim().to_owned()
 }
