@@ -129,6 +129,8 @@ def bench_postgres(options):
         report("the archive, against pg_dump's own compression; memory of the controller", f"{kept_size:.0f} MB against {dump.stat().st_size / 1e6:.0f} MB; {max(memory):.0f} MB")
         report("restore, checked before and kept apart until it is complete, against pg_restore", f"{min(restores):.1f} s against {min(by_hand):.1f} s")
     finally:
+        # The daemon has closed the connection: nothing was asked over it for minutes.
+        docker = Docker(options.socket)
         docker.call("DELETE", "/containers/bench-pg?force=1&v=1")
         docker.call("DELETE", "/volumes/bench-pg-data")
 
