@@ -193,11 +193,14 @@ fn a_clock_that_jumps_moves_no_lock_and_stops_no_repair() {
     for seconds in ["86400", "-172800"] {
         fs::write(&shift, seconds).unwrap();
         let until = Instant::now() + Duration::from_secs(8);
-        while Instant::now() < until {
+        // Not more often: what is undone twenty times in a row is put back less often, and a fast machine comes to that.
+        for _ in 0..9 {
             for engine in &fleet.engines {
                 assert!(healed(engine) < Duration::from_secs(3));
             }
         }
+        // Longer than a lock lasts that is not kept.
+        std::thread::sleep(until.saturating_duration_since(Instant::now()));
         assert_eq!([fleet.held_by(0), fleet.held_by(1)], held, "after a jump by {seconds} s");
     }
     assert!(fleet.verdict().is_empty(), "{:#?}", fleet.verdict());
