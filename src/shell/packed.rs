@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use zstd::bulk::{Compressor, Decompressor};
 
 /// The fastest that finds what repeats; higher ones gain a tenth of the size and take three times as long.
-const LEVEL: i32 = 1;
+pub const LEVEL: i32 = 1;
 
 thread_local! {
     /// One of a thread: making one takes longer than packing most values.

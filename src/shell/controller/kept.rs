@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use zstd::{Decoder, Encoder};
 
 use crate::core::manifest::{Base, Source};
+use crate::shell::packed::LEVEL;
 
 /// Manifests that do not change.
 #[derive(Debug, Default)]
@@ -21,7 +22,7 @@ impl Kept {
             packed.write_all(bytes)
         };
         let pack = || {
-            let mut packed = Encoder::new(Vec::new(), 1)?;
+            let mut packed = Encoder::new(Vec::new(), LEVEL)?;
             for source in sources {
                 write(&mut packed, source.name.as_bytes())?;
                 write(&mut packed, &source.bytes)?;

@@ -1,5 +1,6 @@
 //! What a pass came to: judged for the loop, shown on the board, and written down.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,16 +136,13 @@ impl Loop {
         }
         let reachable = shown.reachable;
         // What is settled is so from before this pass: what of it differs has moved.
-        let settled = &self.settled;
-        let (unobserved, withheld_now) = (unobserved.as_ref(), withheld.as_ref());
-        let (report_now, held_now) = (&report, &held);
         let seen = Seen {
             server,
-            unobserved,
-            report: report_now,
-            withheld: withheld_now,
-            settled,
-            held: held_now,
+            unobserved: unobserved.as_ref(),
+            report: &report,
+            withheld: withheld.as_ref(),
+            settled: &self.settled,
+            held: &held,
             partial: false,
         };
         let (standing, changes) = changes(&self.standing_of(server), seen);
@@ -173,12 +171,15 @@ impl Loop {
     }
 
     /// What stood on the server after the last pass over it; before the first, as far as it was written down or another controller has shown it.
-    fn standing_of(&self, server: &ObjectKey) -> Standing {
-        self.standings.get(server).cloned().unwrap_or_else(|| {
-            let board = self.shared.board.read();
-            let withheld = board.servers.get(&server.path()).and_then(|state| state.pending.as_ref());
-            Standing::recalled(&self.memory.said_of(server), withheld)
-        })
+    fn standing_of(&self, server: &ObjectKey) -> Cow<'_, Standing> {
+        match self.standings.get(server) {
+            Some(standing) => Cow::Borrowed(standing),
+            None => {
+                let board = self.shared.board.read();
+                let withheld = board.servers.get(&server.path()).and_then(|state| state.pending.as_ref());
+                Cow::Owned(Standing::recalled(&self.memory.said_of(server), withheld))
+            }
+        }
     }
 
     /// Tells everyone whom it concerns what has changed.

@@ -61,10 +61,6 @@ impl Reported {
         self.document.revision.as_deref()
     }
 
-    pub fn set_revision(&mut self, revision: Option<String>) {
-        self.document.revision = revision;
-    }
-
     /// Each operation that is planned, and what `--prune` would do besides, as `diff` prints it.
     pub fn texts(&self) -> impl Iterator<Item = &String> {
         self.document.operations.iter().chain(&self.document.prune).map(|it| &it.text)

@@ -95,14 +95,8 @@ impl<'a> Managed<'a, '_> {
         if let Some((container, Some(owner))) =
             others.iter().find(|(_, owner)| owner.as_ref().is_some_and(|owner| owner.set != ctx.set))
         {
-            let message = format!(
-                "The Compose project {project:?} is {}'s of the set {:?}: its container {:?} says so.",
-                owner.object, owner.set, container.name
-            );
-            return Some(
-                Note::refused(Reason::OwnershipConflict, resource, message)
-                    .hint("give one of the two another `compose.project`"),
-            );
+            let (what, part) = (format!("The Compose project {project:?}"), format!("container {:?}", container.name));
+            return Some(hindrance::owned_by_another(resource, &what, (&owner.object, &owner.set), &part));
         }
         let foreign: Vec<&str> =
             others.iter().filter(|(_, owner)| owner.is_none()).map(|(container, _)| container.name.as_str()).collect();

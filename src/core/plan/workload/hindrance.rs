@@ -159,6 +159,12 @@ pub(crate) fn held_stopped<'c>(
     Some(Note::waiting(Reason::LeftStopped, resource, message).hint(hint))
 }
 
+/// A stack is another set's, or another resource's. `what`: with its project; `part`: what of it says so.
+pub(crate) fn owned_by_another(resource: &ObjectKey, what: &str, (owner, set): (&ObjectKey, &str), part: &str) -> Note {
+    let message = format!("{what} is {owner}'s of the set {set:?}: its {part} says so.");
+    Note::refused(Reason::OwnershipConflict, resource, message).hint("give one of the two another `compose.project`")
+}
+
 /// One of the volumes is being filled with a copy.
 pub(crate) fn incomplete<'v>(
     ctx: &Context<'_>,

@@ -21,7 +21,7 @@ use crate::core::plan::emit::attachment;
 use crate::core::plan::emit::draft::Draft;
 use crate::core::plan::workload::compose::{disconnect_proxy, finding_note, unmade_note, unrouted};
 use crate::core::plan::workload::compose_differences::attempt;
-use crate::core::plan::workload::hindrance::incomplete;
+use crate::core::plan::workload::hindrance::{incomplete, owned_by_another};
 use crate::core::plan::workload::on_swarm::rollout::is_update_of;
 use crate::core::plan::world::applied;
 use crate::core::plan::world::context::{self, Context};
@@ -109,14 +109,8 @@ impl<'a> Managed<'a, '_> {
             of_stack(ctx, project).into_iter().map(|it| (it, identity_of_service(it))).collect();
         let is_anothers = |it: &Identity| it.set != ctx.set || it.object != *resource;
         if let Some((service, Some(identity))) = others.iter().find(|(_, it)| it.as_ref().is_some_and(is_anothers)) {
-            let message = format!(
-                "The stack {project:?} is {}'s of the set {:?}: its service {:?} says so.",
-                identity.object, identity.set, service.name
-            );
-            return Some(
-                Note::refused(Reason::OwnershipConflict, resource, message)
-                    .hint("give one of the two another `compose.project`"),
-            );
+            let (what, part) = (format!("The stack {project:?}"), format!("service {:?}", service.name));
+            return Some(owned_by_another(resource, &what, (&identity.object, &identity.set), &part));
         }
         let foreign: Vec<&str> =
             others.iter().filter(|(_, owner)| owner.is_none()).map(|(service, _)| service.name.as_str()).collect();
