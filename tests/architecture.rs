@@ -17,6 +17,7 @@ const CORE_CRATES: &[&str] = &[
     "ipnet",
     "jiff",
     "minijinja",
+    "quick_junit",
     "regex",
     "saphyr_parser",
     "schemars",

@@ -400,36 +400,36 @@ fn what_is_one_is_not_counted_as_many() {
 fn drift_as_junit() {
     let (state, events) = shop();
     assert_eq!(
-        junit(&report(MANIFESTS, state, events)),
+        junit(&report(MANIFESTS, state, events)).unwrap(),
         r#"<?xml version="1.0" encoding="UTF-8"?>
-<testsuites name="landfall drift" tests="7" failures="4" errors="1" time="0">
-  <testsuite name="default/edge-1" tests="6" failures="4" errors="0" skipped="1" time="0">
-    <testcase name="Destination/default/data" classname="default/edge-1" time="0"/>
-    <testcase name="Destination/default/gone" classname="default/edge-1" file="manifests/shop team.yaml" line="26" time="0">
-      <failure type="NetworkMissing" message="The network &quot;gone-net&quot; does not exist.">NetworkMissing: The network &quot;gone-net&quot; does not exist. Since 2026-03-01T12:00:50Z (network removed).
+<testsuites name="landfall drift" tests="7" skipped="1" failures="4" errors="1" time="0.000">
+    <testsuite name="default/edge-1" tests="6" skipped="1" errors="0" failures="4" time="0.000">
+        <testcase name="Destination/default/data" classname="default/edge-1" time="0.000"/>
+        <testcase name="Destination/default/gone" classname="default/edge-1" time="0.000" file="manifests/shop team.yaml" line="26">
+            <failure message="The network &quot;gone-net&quot; does not exist." type="NetworkMissing">NetworkMissing: The network &quot;gone-net&quot; does not exist. Since 2026-03-01T12:00:50Z (network removed).
 ProxyDetached: The proxy &quot;traefik&quot; is not on the network &quot;gone-net&quot;. Since 2026-03-01T12:00:50Z (network removed).</failure>
-    </testcase>
-    <testcase name="Destination/default/paused" classname="default/edge-1" time="0">
-      <skipped message="Destination/default/paused is suspended and left as it is."/>
-    </testcase>
-    <testcase name="Destination/default/web" classname="default/edge-1" file="manifests/shop team.yaml" line="6" time="0">
-      <failure type="ProxyDetached" message="The proxy &quot;traefik&quot; is not on the network &quot;web-net&quot;.">ProxyDetached: The proxy &quot;traefik&quot; is not on the network &quot;web-net&quot;. Since 2026-03-01T12:00:30Z (container disconnected).
-ImmutableField: spec.network.mtu is 1500 on the server and 1450 in the manifest. The network is adopted, and Landfall removes none that it did not create. Hint: change the manifest to what the network is, or have it made anew as Landfall's own: `takeOwnership: true`</failure>
-    </testcase>
-    <testcase name="Application/default/front" classname="default/edge-1" file="manifests/shop team.yaml" line="11" time="0">
-      <failure type="EndpointDiffers" message="The container &quot;front&quot; is on the network &quot;web-net&quot; otherwise than declared.">EndpointDiffers: The container &quot;front&quot; is on the network &quot;web-net&quot; otherwise than declared.</failure>
-    </testcase>
-    <testcase name="Database/default/orders" classname="default/edge-1" file="manifests/shop team.yaml" line="21" time="0">
-      <failure type="MemberDetached" message="The container &quot;pg&quot; is not on the network &quot;data-net&quot;.">MemberDetached: The container &quot;pg&quot; is not on the network &quot;data-net&quot;.</failure>
-    </testcase>
-    <system-out>Unmanaged: No resource declares the container &quot;guest&quot;. It is on &quot;web-net&quot;.
+        </testcase>
+        <testcase name="Destination/default/paused" classname="default/edge-1" time="0.000">
+            <skipped message="Destination/default/paused is suspended and left as it is."/>
+        </testcase>
+        <testcase name="Destination/default/web" classname="default/edge-1" time="0.000" file="manifests/shop team.yaml" line="6">
+            <failure message="The proxy &quot;traefik&quot; is not on the network &quot;web-net&quot;." type="ProxyDetached">ProxyDetached: The proxy &quot;traefik&quot; is not on the network &quot;web-net&quot;. Since 2026-03-01T12:00:30Z (container disconnected).
+ImmutableField: spec.network.mtu is 1500 on the server and 1450 in the manifest. The network is adopted, and Landfall removes none that it did not create. Hint: change the manifest to what the network is, or have it made anew as Landfall&apos;s own: `takeOwnership: true`</failure>
+        </testcase>
+        <testcase name="Application/default/front" classname="default/edge-1" time="0.000" file="manifests/shop team.yaml" line="11">
+            <failure message="The container &quot;front&quot; is on the network &quot;web-net&quot; otherwise than declared." type="EndpointDiffers">EndpointDiffers: The container &quot;front&quot; is on the network &quot;web-net&quot; otherwise than declared.</failure>
+        </testcase>
+        <testcase name="Database/default/orders" classname="default/edge-1" time="0.000" file="manifests/shop team.yaml" line="21">
+            <failure message="The container &quot;pg&quot; is not on the network &quot;data-net&quot;." type="MemberDetached">MemberDetached: The container &quot;pg&quot; is not on the network &quot;data-net&quot;.</failure>
+        </testcase>
+        <system-out>Unmanaged: No resource declares the container &quot;guest&quot;. It is on &quot;web-net&quot;.
 Unmanaged: No manifest declares the network &quot;left|over&quot;.</system-out>
-  </testsuite>
-  <testsuite name="default/edge-2" tests="1" failures="0" errors="1" skipped="0" time="0">
-    <testcase name="Destination/default/far" classname="default/edge-2" time="0">
-      <error type="ServerUnreachable" message="nobody listens at /run/edge-2.sock"/>
-    </testcase>
-  </testsuite>
+    </testsuite>
+    <testsuite name="default/edge-2" tests="1" skipped="0" errors="1" failures="0" time="0.000">
+        <testcase name="Destination/default/far" classname="default/edge-2" time="0.000">
+            <error message="nobody listens at /run/edge-2.sock" type="ServerUnreachable"/>
+        </testcase>
+    </testsuite>
 </testsuites>
 "#
     );
@@ -619,7 +619,7 @@ proptest! {
         for server in &mut report.servers {
             server.message = server.message.as_ref().map(|_| text.clone());
         }
-        let xml = junit(&report);
+        let xml = junit(&report).unwrap();
         prop_assert!(roxmltree::Document::parse(&xml).is_ok(), "{}", xml);
         let table = markdown(&report);
         for line in table.lines().filter(|line| line.starts_with("| default/edge-1 | Destination")) {

@@ -132,7 +132,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
             context.print_data(DataFormat::Json, &annotations::gitlab(&annotations::of_drift(&report)))?;
         }
         Format::Markdown => context.print(&markdown(&report))?,
-        Format::Junit => context.print(&junit(&report))?,
+        Format::Junit => {
+            let broken = |error| Error::new(format!("the report cannot be written as XML: {error}"));
+            context.print(&junit(&report).map_err(broken)?)?;
+        }
         Format::Sarif => context.print_data(DataFormat::Json, &sarif(&report, env!("CARGO_PKG_VERSION")))?,
     }
     Ok(exit(&report))

@@ -508,21 +508,21 @@ impl Table {
             .map(|heading| Cell::styled(printable::one_line(heading), style::BOLD))
             .collect::<Vec<_>>();
         for row in std::iter::once(&headings).filter(|_| !self.bare).chain(&self.rows) {
-            let wrapped: Vec<Vec<String>> =
+            let wrapped: Vec<Vec<Cow<'_, str>>> =
                 row.iter().zip(&widths).map(|(cell, width)| wrap(&cell.text, *width)).collect();
             let height = wrapped.iter().map(Vec::len).max().unwrap_or(0);
             for line in 0..height {
                 let mut rendered = String::new();
                 let mut pending = 0;
                 for ((cell, lines), width) in row.iter().zip(&wrapped).zip(&widths) {
-                    let part = lines.get(line).map_or("", String::as_str);
+                    let part = lines.get(line).map_or("", |part| part.as_ref());
                     if !part.is_empty() {
                         rendered.extend(std::iter::repeat_n(' ', pending));
                         pending = 0;
                         let style = cell.style;
                         rendered.push_str(&format!("{style}{part}{style:#}"));
                     }
-                    pending += width - columns(part) + gap;
+                    pending += width.saturating_sub(columns(part)) + gap;
                 }
                 text.push_str(&rendered);
                 text.push('\n');
@@ -558,31 +558,9 @@ fn columns(text: &str) -> usize {
     unicode_width::UnicodeWidthStr::width(text)
 }
 
-/// Lines of at most `width` columns, broken at spaces where there are some.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in text.split(' ') {
-        let separator = usize::from(!line.is_empty());
-        if columns(&line) + separator + columns(word) <= width {
-            if separator == 1 {
-                line.push(' ');
-            }
-            line.push_str(word);
-            continue;
-        }
-        if !line.is_empty() {
-            lines.push(std::mem::take(&mut line));
-        }
-        for character in word.chars() {
-            if columns(&line) + unicode_width::UnicodeWidthChar::width(character).unwrap_or(0) > width {
-                lines.push(std::mem::take(&mut line));
-            }
-            line.push(character);
-        }
-    }
-    lines.push(line);
-    lines
+/// Lines of at most `width` columns, broken at spaces where there are some. Not at hyphens: names of containers and options stay whole.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<Cow<'_, str>> {
+    textwrap::wrap(text, textwrap::Options::new(width).word_splitter(textwrap::WordSplitter::NoHyphenation))
 }
 
 #[cfg(test)]
@@ -637,5 +615,18 @@ mod tests {
     fn a_word_longer_than_its_column_is_broken() {
         assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
         assert_eq!(wrap("a bcdefgh i", 4), ["a", "bcde", "fgh", "i"]);
+        assert_eq!(wrap("run --force-new", 12), ["run", "--force-new"]);
+    }
+
+    /// Characters that are wider together than one by one.
+    #[test]
+    fn a_table_takes_text_of_any_width() {
+        let mut table = Table::new(["NAME", "MESSAGE"]);
+        table.row(["\u{2764}\u{fe0f}".repeat(20).into(), "\u{26a0}\u{fe0f} 長い名前 ".repeat(20).into()]);
+        for width in 0..60 {
+            let text = plain(&table.render(Some(width)));
+            assert_eq!(text.matches('\u{2764}').count(), 20, "{text}");
+            assert_eq!(text.matches('長').count(), 20, "{text}");
+        }
     }
 }
