@@ -23,6 +23,8 @@ use tracing::{Metadata, Subscriber};
 use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::shell::http_client;
+
 /// Of the spans that are told. No module has it, so that no filter of the log lets them in.
 const TARGET: &str = "otel";
 /// Of one attempt.
@@ -124,12 +126,15 @@ impl Client {
 
     fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
         let (head, body) = request.into_parts();
-        let target = head.uri.path_and_query().map_or("/", |it| it.as_str());
-        let answer = async {
-            tokio::time::timeout(TIMEOUT, crate::shell::post::answer(&head.uri, target, head.headers, body)).await
-        };
+        let url = head.uri.to_string().parse().map_err(|_| "the OTLP endpoint is not a URL".to_owned())?;
+        let answer = async { tokio::time::timeout(TIMEOUT, http_client::answer(url, head.headers, body)).await };
         match self.runtime.block_on(answer) {
-            Ok(Ok(head)) => Ok(Response::from_parts(head, Bytes::new())),
+            Ok(Ok(answer)) => {
+                let mut response = Response::new(Bytes::new());
+                *response.status_mut() = answer.status();
+                *response.headers_mut() = answer.headers().clone();
+                Ok(response)
+            }
             Ok(Err(failure)) => Err(failure.message),
             Err(_) => Err(format!("no answer within {TIMEOUT:?}")),
         }

@@ -50,8 +50,9 @@ pub(crate) fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
         let docker = name_text.starts_with("DOCKER_");
+        let proxy = name_text.to_ascii_uppercase().ends_with("_PROXY");
         let ours = name_text.starts_with("LANDFALL_") || name_text.starts_with("OTEL_");
-        if docker || ours || matches!(&*name_text, "NO_COLOR" | "CLICOLOR" | "CLICOLOR_FORCE" | "COLUMNS") {
+        if docker || proxy || ours || matches!(&*name_text, "NO_COLOR" | "CLICOLOR" | "CLICOLOR_FORCE" | "COLUMNS") {
             command.env_remove(name);
         }
     }

@@ -2,6 +2,7 @@
 
 mod deliver;
 mod manifests;
+mod proxies;
 pub(crate) mod receiver;
 mod transitions;
 

@@ -78,6 +78,10 @@ impl Receiver {
         Self { port, secure, received, stop }
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}://127.0.0.1:{}{path}", if self.secure { "https" } else { "http" }, self.port)
     }

@@ -13,8 +13,8 @@ use super::{Context, Error, Exit, servers, target};
 use crate::core::api::{Kind, ObjectKey};
 use crate::core::doctor::Asked;
 use crate::core::manifest::Manifests;
+use crate::shell::http_client;
 use crate::shell::inquiry::doctor::{Complaint, Diagnosis, diagnose};
-use crate::shell::post;
 
 /// Explains a 502, 503, 504 or 404 behind the proxy
 ///
@@ -118,8 +118,12 @@ async fn ask(uri: &Uri, via: Option<&(String, u16)>, limit: Duration) -> Asked {
     // Traefik gives up on an address after 30 seconds, and its answer is what this is about.
     let limit = limit.max(Duration::from_secs(35));
     let via = via.map(|(host, port)| (host.as_str(), *port));
-    let answer = match tokio::time::timeout(limit, post::get(uri, via)).await {
-        Ok(Ok(answer)) => Ok(answer.status.as_u16()),
+    let get = async {
+        let url = uri.to_string().parse().map_err(|_| http_client::Failure::for_good("the address is not a URL"))?;
+        http_client::get(url, via).await
+    };
+    let answer = match tokio::time::timeout(limit, get).await {
+        Ok(Ok(answer)) => Ok(answer.status().as_u16()),
         Ok(Err(failure)) => Err(failure.message),
         Err(_) => Err(format!("no answer within {limit:?}")),
     };

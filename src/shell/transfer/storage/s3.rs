@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use futures::stream::FuturesOrdered;
 use futures::{StreamExt, TryStreamExt};
 use http::header::{ETAG, HeaderValue};
-use http::{HeaderMap, Method, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, BodyStream, Limited};
-use hyper::body::{Bytes, Incoming};
+use http::{HeaderMap, Method, StatusCode};
+use hyper::body::Bytes;
+use reqwest::Response;
 use rusty_s3::actions::{
     AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, DeleteObject, GetObject, ListObjectsV2,
     PutObject, S3Action, UploadPart,
@@ -22,9 +22,9 @@ use tokio::time::timeout;
 
 use super::{Listing, OWNER, Storage, below};
 use crate::core::backup::MANIFEST;
-use crate::core::printable::one_line;
+use crate::core::printable::{bytes, one_line};
 use crate::shell::engine::Chunks;
-use crate::shell::post::{self, Failure};
+use crate::shell::http_client::{Failure, HttpClient, explain};
 use crate::shell::transfer::TransferError;
 
 /// Of a request's signature; it is made anew for each.
@@ -48,6 +48,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(500);
 pub(super) struct S3 {
     bucket: Bucket,
     credentials: Credentials,
+    http: HttpClient,
 }
 
 /// The value of the first of these variables that is set.
@@ -80,7 +81,8 @@ impl S3 {
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the process of Landfall, in an environment file of its service for example",
             ));
         };
-        Ok(Self { bucket, credentials })
+        let http = HttpClient::keeping(CONCURRENT).map_err(|failure| wrong(failure.message))?;
+        Ok(Self { bucket, credentials, http })
     }
 
     fn place(&self, key: &str) -> String {
@@ -108,17 +110,15 @@ impl S3 {
         };
         let (mut delay, mut attempt) = (FIRST_DELAY, 1);
         loop {
-            let uri: Uri = action.sign(VALID).as_str().parse().map_err(|_| {
-                self.failed(attempted, key)("the endpoint, bucket or prefix makes no valid address".to_owned())
-            })?;
-            let sent = timeout(ANSWER, post::fetch(method.clone(), &uri, headers.clone(), body.clone())).await;
+            let request = self.http.request(method.clone(), action.sign(VALID), headers.clone(), body.clone());
+            let sent = timeout(ANSWER, request).await;
             let late = |_| Err(Failure::again(format!("there was no answer within {} seconds", ANSWER.as_secs())));
             let problem = match sent.unwrap_or_else(late) {
                 Ok(response) if response.status().is_success() => return Ok(Answer::Done(response)),
                 Ok(response) if response.status() == StatusCode::PRECONDITION_FAILED => return Ok(Answer::Taken),
                 Ok(response) => {
                     let status = response.status();
-                    let said = explain(response).await;
+                    let said = refusal(response).await;
                     if status == StatusCode::NOT_FOUND && !said.contains("bucket") {
                         return Ok(Answer::Absent);
                     }
@@ -264,7 +264,7 @@ impl S3 {
 }
 
 enum Answer {
-    Done(Response<Incoming>),
+    Done(Response),
     Absent,
     /// It was to be made only if it was not there, and it is.
     Taken,
@@ -283,15 +283,24 @@ async fn fill(from: &mut mpsc::Receiver<Bytes>, size: usize) -> Vec<u8> {
     part
 }
 
-async fn read(response: Response<Incoming>) -> Result<String, String> {
-    let body = timeout(ANSWER, Limited::new(response.into_body(), LARGEST).collect()).await;
-    let body = body.map_err(|_| "the answer did not end".to_owned())?;
-    let body = body.map_err(|error| format!("the answer cannot be read: {error}"))?;
-    Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
+async fn read(mut response: Response) -> Result<String, String> {
+    let mut body = Vec::new();
+    let reading = async {
+        while let Some(piece) = response.chunk().await.map_err(|error| explain(&error))? {
+            if body.len() + piece.len() > LARGEST {
+                return Err(format!("it is larger than {}", bytes(LARGEST as u64)));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(())
+    };
+    let read = timeout(ANSWER, reading).await.map_err(|_| "the answer did not end".to_owned())?;
+    read.map_err(|problem| format!("the answer cannot be read: {problem}"))?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
 /// What an answer of failure says of itself.
-async fn explain(response: Response<Incoming>) -> String {
+async fn refusal(response: Response) -> String {
     let status = response.status();
     let text = read(response).await.unwrap_or_default();
     match said(&text) {
@@ -348,12 +357,12 @@ impl Storage for S3 {
         else {
             return Ok(None);
         };
-        let chunks = futures::stream::unfold(Some(BodyStream::new(response.into_body())), |body| async {
-            let mut body = body?;
-            match timeout(PIECE, body.next()).await {
-                Ok(None) => None,
-                Ok(Some(Ok(frame))) => Some((Ok(frame.into_data().unwrap_or_default()), Some(body))),
-                Ok(Some(Err(error))) => Some((Err(io::Error::other(error)), None)),
+        let chunks = futures::stream::unfold(Some(response), |response| async {
+            let mut response = response?;
+            match timeout(PIECE, response.chunk()).await {
+                Ok(Ok(None)) => None,
+                Ok(Ok(Some(piece))) => Some((Ok(piece), Some(response))),
+                Ok(Err(error)) => Some((Err(io::Error::other(explain(&error))), None)),
                 Err(_) => Some((Err(io::ErrorKind::TimedOut.into()), None)),
             }
         });
