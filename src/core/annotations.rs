@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
+use crate::core::digest::digest;
 use crate::core::drift::{Drift, Finding};
 use crate::core::manifest::{Diagnostic, Severity};
 use crate::core::reasons;
@@ -112,8 +112,7 @@ pub fn gitlab(annotations: &[Annotation]) -> Value {
             // GitLab takes what has the same fingerprint for the same finding.
             let times = seen.entry(format!("{}|{}", annotation.rule, annotation.identity)).or_default();
             *times += 1;
-            let digest = Sha256::digest(format!("{}|{}|{times}", annotation.rule, annotation.identity));
-            let fingerprint: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+            let fingerprint = digest(format!("{}|{}|{times}", annotation.rule, annotation.identity), 16);
             json!({
                 "description": annotation.message,
                 "check_name": annotation.rule,

@@ -14,6 +14,7 @@ use crate::core::api::{
     SshSpec, TlsSpec,
 };
 use crate::core::backup::policy::Policy;
+use crate::core::digest::{SHORT, hex};
 use crate::core::workload::Workload;
 use crate::core::workload::database::Connection;
 use crate::core::workload::stack::Stack;
@@ -120,7 +121,7 @@ impl DesiredServer {
             hasher.update(format!("{}\n", destination.key));
             destination.members.iter().for_each(|member| hasher.update(format!("  {}\n", member.resource)));
         }
-        hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        hex(&hasher.finalize()[..SHORT])
     }
 }
 

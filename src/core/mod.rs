@@ -6,6 +6,7 @@ pub mod backup;
 pub mod changes;
 pub mod dependents;
 pub mod desired;
+pub mod digest;
 pub mod doctor;
 pub mod drift;
 pub mod graph;

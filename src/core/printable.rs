@@ -26,6 +26,12 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_obeyed)
 }
 
+/// With a capital letter at the beginning.
+pub fn capitalized(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}
+
 /// `4.2 MB`, as `docker images` says it.
 pub fn bytes(size: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::core::manifest::suggest::nearest;
+use crate::core::printable::capitalized;
 use crate::core::printable::paragraph;
 
 /// The page that explains them, which is also this module's documentation.
@@ -111,9 +112,7 @@ fn rows(page: &'static str, heading: &str) -> impl Iterator<Item = &'static str>
 }
 
 fn sentence(text: &str) -> String {
-    let mut letters = text.trim().chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
+    format!("{}.", capitalized(text.trim().trim_end_matches('.')))
 }
 
 impl fmt::Display for Explained {

@@ -12,6 +12,7 @@ use crate::core::desired::{DesiredDestination, DesiredServer, DesiredState};
 use crate::core::observed::{Observations, Unobserved};
 use crate::core::plan::facts::{DestinationFacts, EndpointFacts, MemberFacts, SERVICE, ServerFacts, facts};
 use crate::core::plan::{Call, Cause, Note, NoteKind, Operation, Reason};
+use crate::core::printable::capitalized;
 use crate::core::report::{Failure, Outcome, Report};
 
 /// Reason of `ProxyConnected` where the destination asks for no proxy: False as it should be, True where there is one all the same.
@@ -196,12 +197,7 @@ fn truth(holds: bool) -> ConditionStatus {
 
 /// A cause as a sentence.
 fn sentence(cause: Cause) -> String {
-    let text = cause.explain();
-    let mut characters = text.chars();
-    match characters.next() {
-        Some(first) => format!("{}{}.", first.to_uppercase(), characters.as_str()),
-        None => String::new(),
-    }
+    format!("{}.", capitalized(cause.explain()))
 }
 
 fn unknown(condition_type: &str, server: &ObjectKey, unobserved: Option<&Unobserved>) -> Condition {

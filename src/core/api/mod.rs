@@ -1,5 +1,6 @@
 //! The kinds a manifest can declare. Doc comments here are the descriptions in `schemas/` and in `landfall explain`.
 
+use crate::core::digest::{SHORT, digest};
 pub mod condition;
 pub mod destination;
 pub mod explain;
@@ -110,11 +111,9 @@ impl Object {
 
     /// Differs where the spec does.
     pub fn fingerprint(&self) -> String {
-        use sha2::{Digest, Sha256};
         // Of strings, numbers and sorted maps: it always serializes, and always the same way.
         let spec = serde_json::to_value(self).map(|mut document| document["spec"].take().to_string());
-        let digest = Sha256::digest(spec.unwrap_or_default());
-        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        digest(spec.unwrap_or_default(), SHORT)
     }
 }
 

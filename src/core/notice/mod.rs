@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::core::api::{NotifierEvent, NotifierSpec, NotifierType, ObjectKey};
 use crate::core::changes::Change;
 use crate::core::plan::{NoteKind, Reason};
+use crate::core::printable::capitalized;
 
 pub use pace::{Bucket, Recent};
 pub use payload::{Payload, TemplateError, check_template, payload};
@@ -67,7 +68,7 @@ pub fn notice(server: &ObjectKey, change: &Change) -> Option<Notice> {
         Change::Down { reason, message, first: true } => own(NotifierEvent::ServerDown, reason, message.clone()),
         Change::Back => own(NotifierEvent::ServerBack, "Reachable", "The server can be looked at again.".to_owned()),
         Change::Drifted { operation, first: true } => {
-            let (cause, message) = (operation.cause, format!("{}.", capital(operation.cause.explain())));
+            let (cause, message) = (operation.cause, format!("{}.", capitalized(operation.cause.explain())));
             about(NotifierEvent::DriftFound, &operation.object, cause.as_str(), message)
         }
         Change::Healed { object, cause, done } => {
@@ -90,9 +91,4 @@ pub fn notice(server: &ObjectKey, change: &Change) -> Option<Notice> {
         | Change::Withheld(_) => return None,
     };
     Some(notice)
-}
-
-fn capital(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }

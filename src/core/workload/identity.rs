@@ -4,13 +4,12 @@
 //! container's name: on a container of another name they do not fit, and the labels count for nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{ContainerTemplate, Value};
 use crate::core::api::{Kind, ObjectKey};
+use crate::core::digest::digest;
 
 /// The set that made it.
 pub const SET: &str = "landfall.set";
@@ -114,11 +113,7 @@ pub fn labels(
 }
 
 fn check_digits(set: &str, object: &ObjectKey, destination: &ObjectKey, name: &str) -> String {
-    let hash = Sha256::digest(format!("{set}\n{object}\n{}\n{name}", destination.path()));
-    hash.iter().take(4).fold(String::new(), |mut digits, byte| {
-        let _ = write!(digits, "{byte:02x}");
-        digits
-    })
+    digest(format!("{set}\n{object}\n{}\n{name}", destination.path()), 4)
 }
 
 /// Names of what was declared when a container was made: what is there and no longer declared is then known as removed, and what the image

@@ -1,5 +1,6 @@
 //! Values that are never shown: not in a plan, a journal, a log, a page or a history.
 
+use crate::core::digest::hex;
 use std::fmt;
 
 use hmac::{Hmac, Mac};
@@ -111,7 +112,7 @@ pub fn fingerprint(value: &str, salt: &str) -> String {
     // A key of any length is accepted.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(salt.as_bytes()) else { return String::new() };
     mac.update(value.as_bytes());
-    mac.finalize().into_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex(&mac.finalize().into_bytes()[..16])
 }
 
 impl PartialEq for Secret {

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::identity::{DESTINATION, OBJECT, SET, UID};
 use super::routes::{self, Route};
 use super::stack_file::{NAMESPACE, StackFile};
 use crate::core::api::{DestinationType, Kind, ObjectKey, ProxyType};
 use crate::core::desired::{DesiredServer, DesiredState};
+use crate::core::digest::{SHORT, digest};
 use crate::core::manifest::{Diagnostic, Severity};
 use crate::core::observed::ObservedNetwork;
 use crate::core::plan::Reason;
@@ -132,7 +132,7 @@ impl Model {
 
     /// Tells one model from another, and nothing about either.
     pub fn fingerprint(&self) -> String {
-        hex(&Sha256::digest(self.0.expose_secret()), 8)
+        digest(self.0.expose_secret(), SHORT)
     }
 }
 
@@ -198,11 +198,7 @@ pub fn labels(set: &str, object: &ObjectKey, destination: &ObjectKey, project: &
 
 /// Check digits: labels that were copied into another project count for nothing.
 fn seal(set: &str, object: &ObjectKey, destination: &ObjectKey, project: &str) -> String {
-    format!("stack-{}", hex(&Sha256::digest(format!("{set}\n{object}\n{}\n{project}", destination.path())), 4))
-}
-
-pub(super) fn hex(bytes: &[u8], most: usize) -> String {
-    bytes.iter().take(most).map(|byte| format!("{byte:02x}")).collect()
+    format!("stack-{}", digest(format!("{set}\n{object}\n{}\n{project}", destination.path()), 4))
 }
 
 /// The name by which a service of the stack is found on the destination, where other stacks may have a service of that name.

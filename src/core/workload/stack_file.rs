@@ -11,14 +11,15 @@ use std::path::Path;
 use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 use super::identity;
 use super::routes::{self, TRAEFIK_NETWORK, TRAEFIK_SWARM_NETWORK};
 use super::stack::{
-    self, Additions, DEFAULT, Finding, Model, ON_DESTINATION, Stack, alias, escaped, hex, network_name, object, plain,
+    self, Additions, DEFAULT, Finding, Model, ON_DESTINATION, Stack, alias, escaped, network_name, object, plain,
 };
 use crate::core::api::ObjectKey;
+use crate::core::digest::{SHORT, digest, hex};
 use crate::core::plan::Reason;
 
 /// The stack that a service, a network, a secret or a config of a Swarm is of.
@@ -471,7 +472,7 @@ impl Making<'_> {
         let networks = keys.filter_map(|key| file["networks"][key]["name"].as_str());
         let networks: BTreeSet<String> = networks.filter(|name| *name != ON_DESTINATION).map(str::to_owned).collect();
         let of = json!([service, used("configs"), used("secrets"), networks, file.get("volumes")]);
-        let hash = hex(&Sha256::digest(of.to_string()), 16);
+        let hash = digest(of.to_string(), 16);
         let condition = service["deploy"].pointer("/restart_policy/condition").and_then(Value::as_str);
         let check = service.get("healthcheck");
         let disabled = |check: &Value| {
@@ -559,7 +560,7 @@ fn deploy(deploy: &mut Map<String, Value>, declared: &Map<String, Value>) {
 fn named(default: &str, content: &[u8]) -> String {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(default.as_bytes()) else { return default.to_owned() };
     mac.update(content);
-    let digits = hex(&mac.finalize().into_bytes(), 8);
+    let digits = hex(&mac.finalize().into_bytes()[..SHORT]);
     let most = LONGEST_NAME - digits.len() - 1;
     format!("{}-{digits}", default.chars().take(most).collect::<String>())
 }

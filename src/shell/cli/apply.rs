@@ -13,6 +13,7 @@ use super::repository::{GitArgs, Loaded};
 use super::{Context, Error, Exit, record, report, servers, transfer};
 use crate::core::observed::Observations;
 use crate::core::plan::{Call, Cause, NoteKind, Plan, Request};
+use crate::core::printable::capitalized;
 use crate::core::printable::printable;
 use crate::core::report::{Outcome, Report};
 use crate::core::scope::Selection;
@@ -109,7 +110,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         let Preview { observed, plan } = servers::preview(context, &pass, &args.servers)?;
         let planned = Report { revision, ..Report::planned(&restricted(plan, selection.as_ref())) };
         diff::show(context, &planned, &observed, args.output.into())?;
-        context.say(&format!("{} (dry run).", report::sentence(&planned.summary())));
+        context.say(&format!("{} (dry run).", capitalized(&planned.summary())));
         return Ok(report::exit(&planned, false));
     }
 
@@ -272,7 +273,7 @@ fn waits(report: &Report) -> bool {
 pub(super) fn finish(context: &Context, ended: &Ended, format: diff::Format, waited: Duration) -> Result<Exit, Error> {
     diff::show(context, &ended.report, &ended.observed, format)?;
     let exit = report::exit(&ended.report, false);
-    context.say(&format!("{}.", report::sentence(&ended.report.summary())));
+    context.say(&format!("{}.", capitalized(&ended.report.summary())));
     if ended.interrupted {
         context.warn("interrupted; what was not begun is skipped");
         return Ok(Exit::Interrupted);
@@ -300,7 +301,7 @@ pub(super) fn agreed(context: &Context, plan: &Plan) -> bool {
     let planned = Report::planned(plan);
     // All of it, for a part is hard to judge; on the stream that the question is on.
     context.say(&report::text(&planned, context));
-    context.say(&format!("{}.", report::sentence(&planned.summary())));
+    context.say(&format!("{}.", capitalized(&planned.summary())));
     let removes = match removals {
         0 => None,
         1 => Some("removes 1 network".to_owned()),

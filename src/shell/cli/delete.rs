@@ -23,6 +23,7 @@ use crate::core::observed::{
 };
 use crate::core::plan::facts::facts;
 use crate::core::plan::{Call, DeleteMode, Plan, Reason, Request, SWARM_SERVICE, selects};
+use crate::core::printable::capitalized;
 use crate::core::report::{Outcome, Report};
 use crate::core::workload::seen::SeenVolume;
 use crate::core::workload::{identity, stack};
@@ -168,7 +169,7 @@ fn known(
     if args.dry_run {
         let planned = Report::planned(&plan);
         diff::show(context, &planned, &observed, args.output.into())?;
-        context.say(&format!("{} (dry run).", report::sentence(&planned.summary())));
+        context.say(&format!("{} (dry run).", capitalized(&planned.summary())));
         let forgotten = forgotten(desired, &request, &observed);
         return Ok(exit(args, &planned, &request, &observed, &forgotten));
     }

@@ -14,6 +14,7 @@ use crate::core::desired::DesiredState;
 use crate::core::manifest::Manifests;
 use crate::core::observed::{Observations, Snapshot, Unobserved, UnobservedReason};
 use crate::core::plan::{FreshIds, Journal, Note, NoteKind, Plan, PlanInput, Reason, Request, plan};
+use crate::core::printable::capitalized;
 use crate::core::report::Report;
 use crate::shell::reconcile::Preview;
 
@@ -124,7 +125,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     if planned.tally() == crate::core::report::Tally::default() {
         context.say(&format!("No differences{}{}.", report::waited_for(&planned), pruned(&planned)));
     } else {
-        context.say(&format!("{}{}.", report::sentence(&planned.summary()), pruned(&planned)));
+        context.say(&format!("{}{}.", capitalized(&planned.summary()), pruned(&planned)));
     }
     Ok(report::exit(&planned, true))
 }

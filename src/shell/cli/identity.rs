@@ -2,11 +2,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::Error;
 use super::args::{ManifestArgs, StateArgs};
 use super::repository::GitArgs;
+use crate::core::digest::digest;
 use crate::shell::git::origin;
 use crate::shell::store::state_directory;
 
@@ -92,7 +91,7 @@ fn bounded(text: String) -> String {
     if text.len() <= LONGEST {
         return text;
     }
-    let digits = digits(&text, 6);
+    let digits = digest(&text, 6);
     let mut start = String::new();
     for letter in text.chars() {
         if start.len() + letter.len_utf8() + digits.len() + 3 > LONGEST {
@@ -101,10 +100,6 @@ fn bounded(text: String) -> String {
         start.push(letter);
     }
     format!("{start}…{digits}")
-}
-
-fn digits(text: &str, bytes: usize) -> String {
-    Sha256::digest(text).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What tells this machine from others. Its id is nobody's business: only a digest of it is written down. A container without one gets one that is
@@ -127,7 +122,7 @@ fn machine(state: &StateArgs) -> String {
         })
     });
     match id {
-        Some(id) => format!("machine-{}", digits(&format!("landfall.source\n{id}"), 6)),
+        Some(id) => format!("machine-{}", digest(&format!("landfall.source\n{id}"), 6)),
         None => "machine".to_owned(),
     }
 }

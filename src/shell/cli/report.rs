@@ -139,9 +139,3 @@ fn paragraph(text: &mut String, content: &str, indent: usize, width: Option<usiz
         }
     }
 }
-
-/// With a capital letter.
-pub(super) fn sentence(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
-}

@@ -14,6 +14,7 @@ use super::seen::age;
 use super::{Context, Error, Exit};
 use crate::core::api::{API_VERSION, ObjectKey};
 use crate::core::desired::{DesiredServer, DesiredState};
+use crate::core::digest::short_id;
 use crate::core::manifest::Manifests;
 use crate::core::observed::ObservedContainer;
 use crate::core::plan::selects;
@@ -306,7 +307,7 @@ fn table(stored: Stored, items: &[&Item], wide: bool) -> Table {
         };
         let (mut cells, more): (Vec<Cell>, Vec<Cell>) = match &item.more {
             More::Image { id, tags, digests, size } => {
-                let short: String = id.trim_start_matches("sha256:").chars().take(12).collect();
+                let short = short_id(id);
                 let name = if tags.is_empty() { item.name.clone() } else { tags.join(",") };
                 let cells = vec![name.into(), short.into(), bytes(*size).into(), age.into()];
                 (cells, vec![digests.join(",").into()])

@@ -20,7 +20,6 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 pub use address::Address;
@@ -28,6 +27,7 @@ use command::{Failure, Git, REMOTE};
 pub use named::Named;
 use tree::{Selection, Tree};
 
+use crate::core::digest::{SHORT, digest};
 use crate::core::manifest::{Diagnostic, Source};
 use crate::core::printable::one_line;
 use crate::shell::sources;
@@ -140,8 +140,7 @@ impl Repository {
     /// `state`: the directory that copies are kept in, one for each address, branch and path. Nothing is fetched yet.
     pub fn new(state: &Path, wanted: Wanted) -> Self {
         let Wanted { address, branch, path, .. } = &wanted;
-        let name = Sha256::digest(format!("{}\n{}\n{path}", address, branch.as_deref().unwrap_or_default()));
-        let name: String = name.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let name = digest(format!("{}\n{}\n{path}", address, branch.as_deref().unwrap_or_default()), SHORT);
         Self { directory: state.join("git").join(name), wanted, made: 0 }
     }
 

@@ -3,9 +3,8 @@
 //! A file for each server. A file that cannot be read is as good as none, and one that cannot be written costs the next command some inspections.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::core::api::ObjectKey;
+use crate::core::digest::hex;
 use crate::core::observed::{
     ContainerId, ContainerState, EndpointSettings, EngineInfo, Exit, NetworkId, ObservedContainer, ObservedEndpoint,
 };
@@ -147,14 +147,7 @@ impl Ids {
     }
 
     fn all(&self) -> BTreeSet<ContainerId> {
-        let id = |bytes: &[u8; 32]| {
-            let mut text = String::with_capacity(64);
-            bytes.iter().for_each(|byte| {
-                let _ = write!(text, "{byte:02x}");
-            });
-            text.try_into().ok()
-        };
-        self.0.iter().filter_map(id).collect()
+        self.0.iter().filter_map(|bytes| hex(bytes).try_into().ok()).collect()
     }
 }
 
@@ -434,16 +427,11 @@ fn read<C: DeserializeOwned>(path: &Path) -> io::Result<C> {
     Ok(document.containers)
 }
 
-/// Beside its place first, so that a reader never sees half of it.
 fn write(path: &Path, containers: &impl Serialize) -> io::Result<()> {
     let document = Document { format_version: FORMAT.to_owned(), containers };
     path.parent().map_or(Ok(()), fs::create_dir_all)?;
-    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = fs::write(&beside, serde_json::to_vec(&document)?).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written
+    let content = serde_json::to_vec(&document)?;
+    super::replace(path, |file| file.write_all(&content)).map(drop)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ pub mod records;
 pub mod usage;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -139,6 +141,18 @@ pub(crate) fn keep_private(path: &Path) {
         // Somebody else's it stays.
         let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o700));
     }
+}
+
+/// Written beside its place and moved there: a reader sees all of it, or what was there before. The file comes back as `write` has left it, locked for
+/// example.
+pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<File> {
+    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
+    let mut file = File::create(&beside)?;
+    let written = write(&mut file).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written.map(|()| file)
 }
 
 /// Where a set's history, lock and socket are.

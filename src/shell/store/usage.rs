@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -81,17 +81,11 @@ impl Usage {
         present
     }
 
-    /// Beside its place first, so that a reader never sees half of it.
     fn write(&self, of: Option<&ObjectKey>, samples: &Samples) -> io::Result<()> {
         fs::create_dir_all(&self.directory)?;
         super::keep_private(&self.directory);
-        let path = self.path(of);
-        let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-        let written = fs::write(&beside, serde_json::to_vec(samples)?).and_then(|()| fs::rename(&beside, &path));
-        if written.is_err() {
-            let _ = fs::remove_file(&beside);
-        }
-        written
+        let content = serde_json::to_vec(samples)?;
+        super::replace(&self.path(of), |file| file.write_all(&content)).map(drop)
     }
 }
 

@@ -79,15 +79,13 @@ impl Record {
     pub fn write(state: &Path, halted: Halted) -> Result<Self, TransferError> {
         let directory = state.join(DIRECTORY);
         fs::create_dir_all(&directory).map_err(TransferError::file("making", &directory))?;
-        let name = cuid2::create_id();
-        let path = directory.join(format!("{name}.json"));
-        let unnamed = directory.join(format!(".{name}"));
+        let path = directory.join(format!("{}.json", cuid2::create_id()));
         let write = || {
-            let mut file = File::create_new(&unnamed)?;
-            file.try_lock().map_err(io::Error::from)?;
-            file.write_all(serde_json::to_string(&halted)?.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&unnamed, &path)?;
+            let content = serde_json::to_vec(&halted)?;
+            let file = crate::shell::store::replace(&path, |file| {
+                file.try_lock().map_err(io::Error::from)?;
+                file.write_all(&content).and_then(|()| file.sync_all())
+            })?;
             File::open(&directory)?.sync_all()?;
             Ok(file)
         };

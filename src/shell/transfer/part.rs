@@ -16,6 +16,7 @@ use super::shelf::{Archive, Draft};
 use super::storage::{PieceReader, PieceWriter, Storage};
 use super::tree::{Tree, TreeReader};
 use crate::core::backup::{Content, Part};
+use crate::core::digest::hex;
 use crate::shell::engine::Chunks;
 
 /// Of zstd: what its own program takes by default.
@@ -126,7 +127,7 @@ impl<T> Hashing<T> {
     }
 
     fn end(self) -> (T, u64, String) {
-        (self.inner, self.bytes, hexadecimal(&self.hash.finalize()))
+        (self.inner, self.bytes, hex(&self.hash.finalize()))
     }
 }
 
@@ -141,10 +142,6 @@ impl<T: Write> Write for Hashing<T> {
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
-}
-
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Compresses, encrypts and stops at nothing in between.
@@ -283,7 +280,7 @@ fn send(
             return Ok(());
         }
     }
-    if size != part.content_size || hexadecimal(&hash.finalize()) != part.content_sha256 {
+    if size != part.content_size || hex(&hash.finalize()) != part.content_sha256 {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{path} is damaged")));
     }
     Ok(())
@@ -309,7 +306,7 @@ async fn is_sound(storage: &dyn Storage, path: &str, part: &Part) -> Result<(), 
     if size != part.size {
         return Err(damaged(format!("it has {size} bytes, and {} were written", part.size)));
     }
-    if hexadecimal(&hash.finalize()) != part.sha256 {
+    if hex(&hash.finalize()) != part.sha256 {
         return Err(damaged("its checksum is not the one that was written down".to_owned()));
     }
     Ok(())

@@ -7,15 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use sha2::{Digest, Sha256};
 
 use super::TransferError;
-use super::part::hexadecimal;
 use super::storage::{self, Storage, read_small, store_small};
 use crate::core::api::ObjectKey;
 use crate::core::backup::address::Address;
 use crate::core::backup::retention::superseded;
 use crate::core::backup::{MANIFEST, Manifest};
+use crate::core::digest::digest;
 
 const LARGEST_MANIFEST: usize = 64 << 20;
 /// As the name of a directory: sorts by time.
@@ -113,10 +112,7 @@ impl Shelf {
     fn lock(&self, state: &Path) -> Result<(File, String), TransferError> {
         let path = match &self.address {
             Address::Directory(directory) => directory.join(".lock"),
-            _ => {
-                let digest = Sha256::digest(self.address.to_string());
-                state.join(LOCKS).join(format!("{}.lock", hexadecimal(&digest[..16])))
-            }
+            _ => state.join(LOCKS).join(format!("{}.lock", digest(self.address.to_string(), 16))),
         };
         let directory = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory).map_err(TransferError::file("making", directory))?;

@@ -18,9 +18,9 @@ use askama::Template;
 use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use sha2::{Digest, Sha256};
 
 use super::Problem;
+use crate::core::digest::{SHORT, digest};
 use crate::shell::controller::board::Content;
 
 pub(super) use map::topology;
@@ -47,7 +47,7 @@ struct Asset {
 
 impl Asset {
     fn new(stem: &str, extension: &str, content_type: &'static str, content: &'static str) -> Self {
-        let hash: String = Sha256::digest(content).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let hash = digest(content, SHORT);
         Self { name: format!("{stem}-{hash}.{extension}"), content_type, content }
     }
 }

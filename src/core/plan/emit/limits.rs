@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::parts::Parts;
 use super::removal::Removal;
+use crate::core::digest::{SHORT, hex};
 use crate::core::observed::{ObservedContainer, ObservedNetwork};
 use crate::core::plan::document::call::Call;
 use crate::core::plan::document::cause::Cause;
@@ -193,7 +194,6 @@ fn list(
     for removal in &retired {
         hasher.update(format!("{} {}\n", removal.object, removal.id));
     }
-    let digits = hasher.finalize();
-    let fingerprint = digits.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let fingerprint = hex(&hasher.finalize()[..SHORT]);
     Withheld { fingerprint, declared: ctx.server.declares(), deletions, disconnections, removals: retired }
 }

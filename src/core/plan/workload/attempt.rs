@@ -1,9 +1,8 @@
 //! The calls of a rollout, and what it stands for.
 
-use sha2::{Digest, Sha256};
-
 use super::managed::{Held, Managed};
 use crate::core::api::ObjectKey;
+use crate::core::digest::{SHORT, digest};
 use crate::core::plan::document::call;
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::note::Note;
@@ -132,7 +131,6 @@ impl<'a> Managed<'a, '_> {
 
     /// Stands for an attempt to have exactly this run in the place of what there is.
     pub(crate) fn attempt(&self, from: &str) -> String {
-        let mut hasher = Sha256::new();
         let local = self.image.local.as_ref().map_or("", |local| local.id.as_str());
         let remote = self.image.remote.as_deref().unwrap_or_default();
         let values: Vec<String> = self
@@ -146,14 +144,14 @@ impl<'a> Managed<'a, '_> {
                 }
             })
             .collect();
-        hasher.update(format!(
+        let text = format!(
             "{}\n{}\n{from}\n{local}\n{remote}\n{:?}\n{values:?}\n{:?}",
             self.resource(),
             self.destination.key,
             self.workload,
             self.labels
-        ));
-        hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        );
+        digest(text, SHORT)
     }
 
     /// This very attempt has failed, and nothing has changed since.

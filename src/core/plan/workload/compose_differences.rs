@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sha2::{Digest, Sha256};
-
 use super::compose::Managed;
 use crate::core::api::ObjectKey;
+use crate::core::digest::{SHORT, digest, short_id};
 use crate::core::observed::{ContainerState, ObservedContainer};
 use crate::core::plan::world::context::Context;
 use crate::core::workload::compare::Difference;
@@ -90,14 +89,13 @@ impl<'a> Managed<'a, '_> {
 
     fn image_difference(&self, container: &ObservedContainer, service: &StackService) -> Option<(String, String)> {
         let state = self.ctx.host.state.images.get(&service.image)?;
-        let short = |id: &str| id.trim_start_matches("sha256:").chars().take(12).collect::<String>();
         let made_from = container.labels.get(stack::IMAGE).map(String::as_str).unwrap_or_default();
         let local = state.local.as_ref()?;
         if service.always_pulled && state.has_moved() {
             let to = state.remote.as_deref().unwrap_or_default();
-            return Some((short(made_from), short(to)));
+            return Some((short_id(made_from), short_id(to)));
         }
-        (!made_from.is_empty() && made_from != local.id).then(|| (short(made_from), short(&local.id)))
+        (!made_from.is_empty() && made_from != local.id).then(|| (short_id(made_from), short_id(&local.id)))
     }
 
     /// Stands for an attempt to have exactly this brought up.
@@ -121,7 +119,7 @@ pub(crate) fn attempt<'i>(
     };
     let images: Vec<String> = images.map(image).collect();
     let text = format!("{resource}\n{destination}\n{}\n{images:?}", model.fingerprint());
-    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    digest(text, SHORT)
 }
 
 /// It is there and does not run, and has not ended by itself with success.

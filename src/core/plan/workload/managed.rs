@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::api::{ObjectKey, ProxyType};
 use crate::core::desired::{DesiredDestination, DesiredMember, ProxyInstance};
+use crate::core::digest::short_id;
 use crate::core::observed::{EndpointSettings, ObservedContainer, STABLE};
 use crate::core::plan::decide::{creation, settings};
 use crate::core::plan::document::call::Call;
@@ -155,12 +156,11 @@ impl<'a> Managed<'a, '_> {
         if same && !self.image.has_moved() {
             return None;
         }
-        let short = |id: &str| id.trim_start_matches("sha256:").chars().take(12).collect::<String>();
         let (from, to) = if container.image == *image {
             let to = self.image.remote.as_deref().or(self.image.local.as_ref().map(|local| local.id.as_str()));
             (
-                format!("{image} ({})", short(&config.image_id)),
-                format!("{image} ({})", to.map_or_else(String::new, short)),
+                format!("{image} ({})", short_id(&config.image_id)),
+                format!("{image} ({})", to.map_or_else(String::new, short_id)),
             )
         } else {
             (container.image.clone(), image.clone())

@@ -4,11 +4,9 @@
 //! destination and the network's name: on any other network they do not fit, and the labels count for nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-
-use sha2::{Digest, Sha256};
 
 use crate::core::api::{DeletionPolicy, Kind, ObjectKey};
+use crate::core::digest::digest;
 use crate::core::observed::{EndpointSettings, ObservedNetwork, ServiceAttachment};
 
 /// What Landfall's own labels and driver options begin with.
@@ -148,11 +146,7 @@ fn is_sealed(uid: &str, set: &str, destination: &ObjectKey, network_name: &str) 
 }
 
 fn check_digits(set: &str, destination: &ObjectKey, network_name: &str) -> String {
-    let hash = Sha256::digest(format!("{set}\n{}\n{network_name}", destination.path()));
-    hash.iter().take(4).fold(String::new(), |mut digits, byte| {
-        let _ = write!(digits, "{byte:02x}");
-        digits
-    })
+    digest(format!("{set}\n{}\n{network_name}", destination.path()), 4)
 }
 
 /// All labels of a network that the set creates for a destination.

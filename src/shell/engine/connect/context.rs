@@ -5,11 +5,11 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::ssh::Target;
 use super::tls::TlsMaterial;
 use super::{DialError, SshEndpoint};
+use crate::core::digest::digest;
 use crate::shell::engine::EngineErrorKind;
 
 /// What of this process decides about contexts.
@@ -122,7 +122,7 @@ impl Store<'_> {
     }
 
     fn target(&self, name: &str) -> Result<ContextTarget, DialError> {
-        let id = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let id = digest(name, 32);
         let contexts = self.environment.directory.join("contexts");
         let file = contexts.join("meta").join(&id).join("meta.json");
         let text = std::fs::read(&file).map_err(|error| match error.kind() {
@@ -195,7 +195,7 @@ mod tests {
     fn store(contexts: &[(&str, &str)]) -> (tempfile::TempDir, ContextEnvironment) {
         let directory = tempfile::tempdir().unwrap();
         for (name, endpoint) in contexts {
-            let id = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let id = digest(name, 32);
             let meta = directory.path().join("contexts/meta").join(&id);
             std::fs::create_dir_all(&meta).unwrap();
             let json = format!(r#"{{"Name":"{name}","Metadata":{{}},"Endpoints":{{"docker":{endpoint}}}}}"#);

@@ -53,7 +53,7 @@ impl Approval {
 
 #[cfg(test)]
 mod tests {
-    use sha2::{Digest, Sha256};
+    use crate::core::digest::digest;
 
     use super::*;
     use crate::core::api::{Kind, ObjectKey};
@@ -63,7 +63,7 @@ mod tests {
     fn list(networks: usize) -> Withheld {
         let deletion = |number: usize| {
             // Ids do not compress.
-            let id: String = Sha256::digest(number.to_string()).iter().map(|byte| format!("{byte:02x}")).collect();
+            let id = digest(number.to_string(), 32);
             WithheldDeletion {
                 destination: ObjectKey::new(Kind::Destination, "shop", &format!("net-{number}")),
                 network: format!("net-{number}"),

@@ -1,7 +1,6 @@
 //! [`Journals`] in etcd: written and removed only by whoever holds the lock of the server that they are about, and found there by the next holder.
 
 use async_trait::async_trait;
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::client::{Client, EtcdError};
@@ -10,6 +9,7 @@ use super::live::Keys;
 use super::pack::{packed, unpacked};
 use super::wire::{Change, Pair};
 use crate::core::api::{Kind, ObjectKey};
+use crate::core::digest::{SHORT, digest};
 use crate::core::plan::{Journal, JournalPurpose, UnreadableJournal};
 use crate::shell::store::{JournalError, Journals, Kept};
 
@@ -31,7 +31,7 @@ impl EtcdJournals {
 
     fn key(&self, journal: &Journal) -> String {
         let content = serde_json::to_vec(journal).unwrap_or_default();
-        let digest: String = Sha256::digest(content).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest(content, SHORT);
         let destination = journal.destination.path();
         format!("{}{}/{}/{destination}/{digest}", self.keys.journals(), journal.server.path(), purpose(journal.purpose))
     }

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::client::{Client, EtcdError};
@@ -17,6 +16,7 @@ use super::live::{Keys, server_of};
 use super::pack::{LARGEST, packed, unpacked};
 use super::wire::{Change, Compare, Pair};
 use crate::core::api::{Kind, ObjectKey};
+use crate::core::digest::digest;
 use crate::shell::store::records::{
     Batch, Bounds, EventRecord, ObjectRecord, PassRecord, Standings, bound_event, bound_pass,
 };
@@ -184,7 +184,7 @@ impl EtcdRecords {
         let Some(fences) = fences else { return Ok(false) };
         let Some(value) = packed(&events) else { return Ok(true) };
         // By their content: what is written again because no answer came is the same.
-        let digest: String = Sha256::digest(&value).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest(&value, 6);
         let time = events.first().map_or(0, |event| event.time.as_millisecond());
         let change = Change::put(format!("{}{time:015}-{digest}", self.keys.events()), value);
         Ok(self.client.txn(&fences.concat(), &[change]).await?.is_some())
@@ -325,8 +325,7 @@ fn merge(into: &mut Objects, key: ObjectKey, record: ObjectRecord) {
 
 /// One of sixteen.
 fn shard(key: &ObjectKey) -> String {
-    let digest = Sha256::digest(key.to_string());
-    format!("{:x}", digest.first().map_or(0, |byte| byte >> 4))
+    digest(key.to_string(), 1).chars().take(1).collect()
 }
 
 #[async_trait]

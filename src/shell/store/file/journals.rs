@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::in_place;
 use crate::core::api::{Kind, ObjectKey};
+use crate::core::digest::{SHORT, digest};
 use crate::core::plan::{Journal, JournalPurpose, UnreadableJournal};
 use crate::shell::store::{JournalError, Journals, Kept};
 
@@ -118,15 +118,11 @@ impl FileJournals {
         let document = Document { format_version: FORMAT.to_owned(), journal };
         let mut text = serde_json::to_string_pretty(&document)?;
         text.push('\n');
-        let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-        let mut file = File::create(&beside)?;
-        // Before anybody can see it. A file system without locks is no reason to do without the journal.
-        let _ = file.try_lock();
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-        if let Err(error) = written.and_then(|()| fs::rename(&beside, path)) {
-            let _ = fs::remove_file(&beside);
-            return Err(error);
-        }
+        let file = crate::shell::store::replace(path, |file| {
+            // Before anybody can see it. A file system without locks is no reason to do without the journal.
+            let _ = file.try_lock();
+            file.write_all(text.as_bytes()).and_then(|()| file.sync_all())
+        })?;
         File::open(&self.directory)?.sync_all()?;
         Ok(file)
     }
@@ -169,7 +165,7 @@ impl FileJournals {
         };
         // A journal is made of strings, which always serialize.
         let content = serde_json::to_vec(journal).unwrap_or_default();
-        let digest: String = Sha256::digest(content).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest(content, SHORT);
         let destination = &journal.destination;
         self.directory.join(format!("{purpose}-{}.{}-{digest}.json", destination.namespace, destination.name))
     }

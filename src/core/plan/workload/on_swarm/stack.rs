@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::api::ObjectKey;
 use crate::core::desired::{DesiredDestination, DesiredMember, ProxyInstance};
+use crate::core::digest::short_id;
 use crate::core::observed::{EndpointSettings, ObservedNetwork, ObservedService, Rollout, ServiceAttachment};
 use crate::core::plan::decide::settings;
 use crate::core::plan::document::call::Call;
@@ -233,9 +234,8 @@ impl<'a> Managed<'a, '_> {
             return Some((name.to_owned(), wanted.image.clone()));
         }
         let remote = self.ctx.host.state.images.get(&wanted.image)?.remote.as_deref()?;
-        let short = |digest: &str| digest.trim_start_matches("sha256:").chars().take(12).collect::<String>();
         let moved = wanted.always_pulled && digest.is_some_and(|digest| digest != remote);
-        moved.then(|| (short(digest.unwrap_or_default()), short(remote)))
+        moved.then(|| (short_id(digest.unwrap_or_default()), short_id(remote)))
     }
 
     fn present(&self, name: &str) -> Option<&'a ObservedNetwork> {
