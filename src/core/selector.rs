@@ -1,4 +1,6 @@
 //! Label selectors with the syntax of `kubectl -l`: `app=web,tier!=db,env in (a, b),!legacy`.
+//!
+//! By hand: kube-core, which has such selectors, brings the types of Kubernetes along.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;

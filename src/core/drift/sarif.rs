@@ -1,4 +1,6 @@
 //! SARIF 2.1.0, for code scanning: a result points to the line of the manifest that is not what the server is like.
+//!
+//! By hand: it is one object of JSON, for which a crate with the types of the whole schema would be the larger part.
 
 use std::collections::BTreeSet;
 

@@ -2,6 +2,8 @@
 //!
 //! Three columns: proxies, destinations, members. A server is a panel around the first two. Every member stands beside its destination, so the
 //! lines between those never cross; lines run only in the gaps between columns, so no line ever runs through a box.
+//!
+//! By hand: a layout for any graph lets lines cross boxes, and knows neither servers nor columns; to write SVG takes `write!`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -122,7 +122,7 @@ fn machine(state: &StateArgs) -> String {
         })
     });
     match id {
-        Some(id) => format!("machine-{}", digest(&format!("landfall.source\n{id}"), 6)),
+        Some(id) => format!("machine-{}", digest(format!("landfall.source\n{id}"), 6)),
         None => "machine".to_owned(),
     }
 }

@@ -1,6 +1,9 @@
 //! When what failed, or what something else keeps changing back, is tried again.
 //!
 //! Time is a value: the duration since the controller started. Jitter comes from a seed, so that a run can be repeated.
+//!
+//! By hand: a decision by values that is told the time, knows what was undone and how often, and ends with new manifests. The crates for it sleep and call
+//! again (`backon`), or are kept no more (`backoff`).
 
 use std::collections::VecDeque;
 use std::time::Duration;

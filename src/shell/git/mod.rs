@@ -5,6 +5,9 @@
 //! ```
 //!
 //! A [`Checkout`] is one commit and never changes. Whatever goes wrong on the way to the next one leaves the last one as it is.
+//!
+//! By the system's git, not by gix or libgit2: credential helpers, SSH configuration, signatures and proxies are then those that a person has tried on the
+//! command line; what git may do is bounded here.
 
 mod address;
 mod command;

@@ -3,6 +3,9 @@
 //! Without that, a few hundred connections that ask for nothing keep everybody else waiting until they time out, and again after that.
 //! A connection is busy from a whole request until the last of the answer is on its way; only idle ones make room, and those that are still
 //! sending.
+//!
+//! By hand, beyond hyper's timeouts and a semaphore: with these alone two tests in `tests/web/peers.rs` fail, for idle connections keep a request waiting
+//! until their time is over, and again once they are opened anew.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;

@@ -1,6 +1,8 @@
 //! `context://NAME`: an endpoint as the Docker CLI's contexts name it, and `context://current` for the one that `docker` would use now.
 //!
 //! A context lives in `~/.docker/contexts/meta/<sha256 of its name>/meta.json`, its TLS files beside in `contexts/tls`.
+//!
+//! By hand: `docker context inspect` needs the Docker CLI, which a machine that only runs Landfall may not have, and clients of the Engine leave contexts to it.
 
 use std::path::PathBuf;
 

@@ -184,7 +184,7 @@ impl EtcdRecords {
         let Some(fences) = fences else { return Ok(false) };
         let Some(value) = packed(&events) else { return Ok(true) };
         // By their content: what is written again because no answer came is the same.
-        let digest = digest(&value, 6);
+        let digest = digest(value.as_slice(), 6);
         let time = events.first().map_or(0, |event| event.time.as_millisecond());
         let change = Change::put(format!("{}{time:015}-{digest}", self.keys.events()), value);
         Ok(self.client.txn(&fences.concat(), &[change]).await?.is_some())

@@ -2,6 +2,10 @@
 //!
 //! libssh2's own reader is not safe alone: it takes a key of another type for a changed one, accepts revoked keys, knows neither wildcards nor
 //! `@cert-authority`, and gives up on the whole file at one bad line.
+//!
+//! By hand, not by the crate ssh-key (tried with 0.6.7 and 0.7.0-rc.12): it splits a line at single blanks, so that `@revoked<tab>*` is an error where OpenSSH
+//! revokes, and would have us trust a revoked key, for bad lines are skipped; it refuses types of keys that it does not know, and matches no names. Of private
+//! keys only the head is read (`auth`), to say whether a password is needed: libssh2 reads the rest.
 
 use std::fmt;
 

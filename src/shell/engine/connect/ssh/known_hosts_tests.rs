@@ -119,6 +119,19 @@ fn a_revoked_key_is_refused_even_if_another_line_trusts_it() {
     assert_eq!(check(&content, "edge-1", 2222, ED25519_A), Verdict::Revoked(place(2)));
 }
 
+/// OpenSSH takes any run of blanks and tabs. A revocation that is skipped as a bad line would be a key that is trusted.
+#[test]
+fn words_are_parted_by_blanks_and_tabs() {
+    let tabs = ED25519_A.replace(' ', "\t");
+    for content in [format!("edge-1\t{tabs}\n"), format!("  edge-1   {ED25519_A}\t\n")] {
+        assert_eq!(check(&content, "edge-1", 22, ED25519_A), Verdict::Trusted(place(1)), "{content:?}");
+    }
+    for revoked in [format!("@revoked\t*\t{tabs}"), format!("@revoked   *  {ED25519_A}")] {
+        let content = format!("edge-1 {ED25519_A}\n{revoked}\n");
+        assert_eq!(check(&content, "edge-1", 22, ED25519_A), Verdict::Revoked(place(2)), "{content:?}");
+    }
+}
+
 #[test]
 fn the_revocation_of_another_key_or_for_another_host_says_nothing() {
     let content = format!("edge-1 {ED25519_A}\n@revoked * {ED25519_B}\n@revoked edge-2 {ED25519_A}\n");
