@@ -41,12 +41,13 @@ set_up_musl() {
     host=$(rustc -vV | sed -n 's/^host: //p')
     if [ "$machine" = "${host%%-*}" ]; then
         need_packages musl-gcc=musl-tools
-        compiler=musl-gcc linker=musl-gcc
+        # What a binary starts with and its C library come with Rust: musl-gcc, asked for a static binary that can be loaded anywhere, makes one that
+        # names a loader and crashes.
+        compiler=musl-gcc linker=cc
     else
         case $machine in x86_64) architecture=amd64 ;; aarch64) architecture=arm64 ;; esac
         need_packages "$machine-linux-gnu-gcc=gcc-${machine//_/-}-linux-gnu" "qemu-$machine-static=qemu-user-static"
         compiler=$(_musl_cross "$machine" "$architecture") || return 1
-        # What a binary starts with and its C library come with Rust.
         linker=$machine-linux-gnu-gcc
         export "AR_${target//-/_}=$machine-linux-gnu-ar" "RANLIB_${target//-/_}=$machine-linux-gnu-ranlib"
     fi
