@@ -4,7 +4,7 @@ pub mod json;
 mod markdown;
 
 use crate::core::api::ObjectKey;
-use crate::core::plan::{Note, NoteKind, Operation, Plan, Reason, ServerType};
+use crate::core::plan::{Note, NoteKind, Operation, Plan, Reason, ServerPlan, ServerType};
 
 /// A plan with the outcome of every operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,42 +131,42 @@ impl Report {
     }
 
     /// The report of a dry run.
-    pub fn planned(plan: &Plan) -> Self {
-        Self {
-            set: plan.set.clone(),
-            revision: None,
-            servers: plan
-                .servers
-                .iter()
-                .map(|server| ServerReport {
-                    server: server.server.clone(),
-                    server_type: server.server_type,
-                    manager: server.manager().cloned(),
-                    operations: server
-                        .groups
-                        .iter()
-                        .flat_map(|group| &group.operations)
-                        .map(|operation| OperationReport { operation: operation.clone(), outcome: Outcome::Planned })
-                        .collect(),
-                    notes: server.notes.clone(),
-                })
-                .collect(),
-            notes: plan.notes.clone(),
-            prune: Vec::new(),
-        }
+    pub fn planned(plan: Plan) -> Self {
+        let planned = |operation| OperationReport { operation, outcome: Outcome::Planned };
+        let servers = plan.servers.into_iter().map(|server| ServerReport {
+            manager: server.manager().cloned(),
+            server: server.server,
+            server_type: server.server_type,
+            operations: server.groups.into_iter().flat_map(|group| group.operations).map(planned).collect(),
+            notes: server.notes,
+        });
+        Self { set: plan.set, revision: None, servers: servers.collect(), notes: plan.notes, prune: Vec::new() }
     }
 
     /// Adds what the same plan with pruning does besides.
     #[must_use]
-    pub fn with_prune(mut self, pruning: &Plan) -> Self {
-        for server in &pruning.servers {
-            let own = self.servers.iter().find(|it| it.server == server.server);
+    pub fn with_prune(mut self, pruning: Plan) -> Self {
+        for ServerPlan { server, groups, .. } in pruning.servers {
+            let own = self.servers.iter().find(|it| it.server == server);
             let known: Vec<&Operation> = own.iter().flat_map(|it| &it.operations).map(|it| &it.operation).collect();
-            let operations = server.groups.iter().flat_map(|group| &group.operations);
-            let besides = operations.filter(|operation| !known.contains(operation));
-            self.prune.extend(besides.map(|operation| (server.server.clone(), operation.clone())));
+            let operations = groups.into_iter().flat_map(|group| group.operations);
+            let besides = operations.filter(|operation| !known.contains(&operation));
+            self.prune.extend(besides.map(|operation| (server.clone(), operation)));
         }
         self
+    }
+
+    /// Adds the report of other servers.
+    pub fn extend(&mut self, other: Report) {
+        self.servers.extend(other.servers);
+        self.servers.sort_by(|one, other| one.server.cmp(&other.server));
+        self.prune.extend(other.prune);
+        self.prune.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for note in other.notes {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
     }
 
     /// `3 to create, 1 to remove, 2 disruptive`: of what is planned.

@@ -154,7 +154,7 @@ mod tests {
 
     fn destination(namespace: &str, name: &str) -> Object {
         let spec: DestinationSpec = serde_json::from_str(r#"{"server": "edge"}"#).expect("a valid spec");
-        Object { metadata: metadata(namespace, name, "network"), spec: Spec::Destination(spec) }
+        Object { metadata: metadata(namespace, name, "network"), spec: Spec::Destination(Box::new(spec)) }
     }
 
     fn application(namespace: &str, name: &str, tier: &str) -> Object {

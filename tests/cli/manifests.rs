@@ -87,7 +87,8 @@ fn a_compose_file_is_read_to_validate_as_it_is_to_diff() {
          ---\napiVersion: landfall/v1\nkind: Service\nmetadata: {{ name: app }}\nspec: {{ destination: web, compose: {{ project: app, file: app.yaml }} }}\n"
     );
     let ran = landfall_with_input(directory.path(), ["validate", "-f", "-"], &input).expect(2);
-    assert!(ran.stderr.contains("app.yaml cannot be read: no such file"), "{ran}");
+    assert!(ran.stderr.contains("app.yaml, which Service/default/app names, cannot be read: no such file"), "{ran}");
+    assert!(ran.stderr.contains("--> <stdin>:11"), "{ran}");
     assert!(ran.stderr.ends_with("error: 1 problem in the manifests\n"), "{ran}");
     fs::write(directory.path().join("app.yaml"), "name: other\nservices: { web: { image: nginx } }\n").unwrap();
     let ran = landfall_with_input(directory.path(), ["validate", "-f", "-"], &input).expect(0);

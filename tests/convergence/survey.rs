@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use landfall::core::desired::DesiredServer;
 use landfall::core::plan::{Plan, Request};
+use landfall::core::report::Report;
 use landfall::shell::engine::{EngineError, EngineErrorKind};
 use landfall::shell::execute::Limits;
 use landfall::shell::observe::ObserveLimits;
@@ -61,15 +62,15 @@ async fn one_after_the_other_they_have_the_plan_that_all_together_have() {
     engines["drifted"].world().disconnect_by_name("web-net", &app).unwrap();
 
     let together = pass.preview(answering(&["silent"])).await.unwrap();
-    let mut plan = Plan { set: desired.set.clone(), servers: Vec::new(), notes: Vec::new() };
+    let mut report = Report::planned(Plan { set: desired.set.clone(), servers: Vec::new(), notes: Vec::new() });
     let mut alone = Vec::new();
     let each = |_: &_, preview: landfall::shell::reconcile::Preview| {
         alone.push(preview.observed.keys().map(|key| key.name.to_string()).collect::<Vec<_>>());
-        plan.extend(preview.plan);
+        report.extend(Report::planned(preview.plan));
     };
     pass.survey(answering(&["silent"]), each).await.unwrap();
-    assert_eq!(plan, together.plan);
-    assert!(plan.servers.iter().any(|server| !server.groups.is_empty()), "something differs");
+    assert_eq!(report, Report::planned(together.plan));
+    assert!(report.servers.iter().any(|server| !server.operations.is_empty()), "something differs");
     // What lacks a network may have left a Swarm, which others would tell; who does not answer may be anything.
     let last = alone.pop().unwrap();
     alone.sort();

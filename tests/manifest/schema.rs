@@ -46,6 +46,45 @@ fn walk(schema: &Value, path: &str, each: &mut impl FnMut(&str, &Value)) {
     }
 }
 
+/// What `validate` checks, and what says nothing about which values are right.
+const UNDERSTOOD: [&str; 23] = [
+    "$defs",
+    "$id",
+    "$schema",
+    "additionalProperties",
+    "anyOf",
+    "const",
+    "default",
+    "description",
+    "enum",
+    "examples",
+    "format",
+    "items",
+    "maximum",
+    "maxLength",
+    "minimum",
+    "minItems",
+    "minLength",
+    "oneOf",
+    "pattern",
+    "patternErrorMessage",
+    "properties",
+    "required",
+    "title",
+];
+
+#[test]
+fn every_check_of_a_schema_is_one_that_validate_makes_too() {
+    for kind in Kind::ALL {
+        walk(&schema::of_kind(kind), kind.as_str(), &mut |path, schema| {
+            let words = schema.as_object().into_iter().flatten().map(|(word, _)| word.as_str());
+            let unknown: Vec<&str> =
+                words.filter(|word| *word != "type" && !word.starts_with("x-") && !UNDERSTOOD.contains(word)).collect();
+            assert!(unknown.is_empty(), "{path}: only editors would check {unknown:?}");
+        });
+    }
+}
+
 #[test]
 fn every_field_is_described_and_every_pattern_is_in_words() {
     for kind in Kind::ALL {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::load;
 
 /// Samples whose fault is in the structure of a single document, so that the schema must find it as well.
-const STRUCTURAL: [&str; 23] = [
+const STRUCTURAL: [&str; 24] = [
     "destination-choices",
     "destination-missing-server",
     "destination-network-name",
@@ -31,6 +31,7 @@ const STRUCTURAL: [&str; 23] = [
     "document-without-api-version",
     "metadata-names",
     "notifier-choices",
+    "resource-circles",
     "resource-managed-fields",
     "resource-selector-names",
     "server-allowed-namespaces",

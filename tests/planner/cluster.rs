@@ -212,7 +212,7 @@ fn whoever_shares_a_network_need_not_say_again_what_it_is_like() {
 
 /// Conditions of an object, as `Type=Status Reason`.
 fn conditions(scenario: &Scenario, kind: Kind, path: &str, of: &[&str]) -> Vec<String> {
-    let status = Status::new(&scenario.desired, &scenario.observed, &Report::planned(&scenario.plan()));
+    let status = Status::new(&scenario.desired, &scenario.observed, &Report::planned(scenario.plan()));
     let object = if kind == Kind::Server { edge() } else { key(kind, path) };
     let word = |status| match status {
         ConditionStatus::True => "True",
@@ -373,12 +373,12 @@ fn health_speaks_of_tasks() {
         ]
     );
     let broken = scenario(2, 0);
-    let status = Status::new(&broken.desired, &broken.observed, &Report::planned(&broken.plan()));
+    let status = Status::new(&broken.desired, &broken.observed, &Report::planned(broken.plan()));
     let message =
         |condition: &str| status.condition(&key(Kind::Application, "api"), condition).unwrap().message.clone();
     assert_eq!(message("Healthy"), "0 of 2 tasks of api run: rejected: no address.");
     let fine = scenario(2, 2);
-    let status = Status::new(&fine.desired, &fine.observed, &Report::planned(&fine.plan()));
+    let status = Status::new(&fine.desired, &fine.observed, &Report::planned(fine.plan()));
     let connected = &status.condition(&key(Kind::Destination, "web"), "MembersConnected").unwrap().message;
     assert_eq!(connected, "1 Swarm service with 2 tasks is connected.");
 }

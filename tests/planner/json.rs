@@ -14,7 +14,7 @@ fn the_document_is_that_of_the_contract() {
         .network(network("old-net").of("old"))
         .container(container("db-1").on("old-net").exited())
         .prune();
-    let document = serde_json::to_string_pretty(&Report::planned(&scenario.plan()).document()).unwrap();
+    let document = serde_json::to_string_pretty(&Report::planned(scenario.plan()).document()).unwrap();
     assert_eq!(
         document,
         r#"{
@@ -69,7 +69,7 @@ fn the_document_is_that_of_the_contract() {
 #[test]
 fn an_unreachable_server_has_no_type_and_is_counted() {
     let scenario = Scenario::new().destination(destination("web").named("web-net")).unreachable();
-    let document = serde_json::to_value(Report::planned(&scenario.plan()).document()).unwrap();
+    let document = serde_json::to_value(Report::planned(scenario.plan()).document()).unwrap();
     assert_eq!(document["servers"], json!([{ "name": "default/edge-1", "reachable": false, "type": null }]));
     assert_eq!(document["summary"], json!({ "operations": 0, "refused": 0, "unreachable": 1, "failed": 0 }));
     assert_eq!(document["notes"][0]["reason"], "ServerUnreachable");
@@ -79,7 +79,7 @@ fn an_unreachable_server_has_no_type_and_is_counted() {
 #[test]
 fn a_failed_operation_says_why() {
     let scenario = Scenario::new().destination(destination("web").named("web-net"));
-    let mut report = Report::planned(&scenario.plan());
+    let mut report = Report::planned(scenario.plan());
     report.servers[0].operations[0].outcome = Outcome::Failed(Failure {
         reason: Some(Reason::AddressPoolExhausted),
         message: "no pool has room".to_owned(),
@@ -102,14 +102,14 @@ fn a_failed_operation_says_why() {
 fn a_dry_run_shows_the_same_name_each_time_for_a_network_without_one() {
     let scenario = Scenario::without_proxy().destination(destination("web"));
     let plan = scenario.plan_with(&landfall::core::plan::FreshIds::default());
-    let document = Report::planned(&plan).document();
+    let document = Report::planned(plan).document();
     assert_eq!(document.operations[0].network.as_deref(), Some("(generated)"));
 }
 
 #[test]
 fn a_note_that_concerns_no_server_names_none() {
     let scenario = Scenario::new().delete(Kind::Destination, "gone");
-    let document = serde_json::to_value(Report::planned(&scenario.plan()).document()).unwrap();
+    let document = serde_json::to_value(Report::planned(scenario.plan()).document()).unwrap();
     assert_eq!(document["notes"][0]["reason"], "NetworkNotFound");
     assert!(document["notes"][0].get("server").is_none());
 }

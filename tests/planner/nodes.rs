@@ -19,7 +19,7 @@ fn a_workers_network_is_made_by_a_declared_manager() {
         .container(container("app"))
         .destination(destination("web").named("web-net").member(application("app")))
         .and("m1", manager());
-    let document = landfall::core::report::Report::planned(&scenario.plan()).document();
+    let document = landfall::core::report::Report::planned(scenario.plan()).document();
     let routes: Vec<_> =
         document.operations.iter().map(|it| (it.op.as_str(), it.server.as_str(), it.via.as_deref())).collect();
     assert_eq!(

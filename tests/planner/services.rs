@@ -33,7 +33,7 @@ fn a_service_is_put_on_the_network_by_an_update_which_is_disruptive_and_comes_la
                 .member(application("db"))
                 .member(application("idle").swarm_service("idle")),
         );
-    let document = landfall::core::report::Report::planned(&scenario.plan()).document();
+    let document = landfall::core::report::Report::planned(scenario.plan()).document();
     let update = document.operations.iter().find(|it| it.op == "UpdateService").unwrap();
     assert_eq!(
         (update.network.as_deref(), update.container.as_deref(), update.service.as_deref(), update.disruptive),
@@ -413,7 +413,7 @@ fn a_service_whose_tasks_do_not_run_is_not_connected() {
         ",
     );
     let status = |scenario: &Scenario| {
-        let report = Report::planned(&scenario.plan());
+        let report = Report::planned(scenario.plan());
         let status = Status::new(&scenario.desired, &scenario.observed, &report);
         let of = |object: &str, condition: &str| {
             let condition = status.condition(&object.parse().unwrap(), condition).unwrap();

@@ -349,6 +349,7 @@ fn what_compose_refuses_is_refused_and_a_failed_attempt_is_not_repeated() {
         message: "The stack cms needs Docker Compose.".to_owned(),
         hint: "install it".to_owned(),
         line: None,
+        unread: false,
     };
     let first = scenario.plan();
     let attempt = first.attempts().next().unwrap().to_owned();

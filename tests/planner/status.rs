@@ -9,7 +9,7 @@ use landfall::core::status::Status;
 use crate::support::scenario::{Scenario, application, assert_same, container, destination, edge, key, network};
 
 fn conditions(scenario: &Scenario, kind: Kind, path: &str) -> String {
-    let report = Report::planned(&scenario.plan());
+    let report = Report::planned(scenario.plan());
     let status = Status::new(&scenario.desired, &scenario.observed, &report);
     let object = if kind == Kind::Server { edge() } else { key(kind, path) };
     let mut text = String::new();
@@ -159,7 +159,7 @@ fn a_suspended_destination_is_unknown() {
 fn every_condition_is_documented() {
     let page = include_str!("../../docs/reference/status.md");
     let healthy = healthy();
-    let status = Status::new(&healthy.desired, &healthy.observed, &Report::planned(&healthy.plan()));
+    let status = Status::new(&healthy.desired, &healthy.observed, &Report::planned(healthy.plan()));
     for condition in status.conditions.values().flatten() {
         let known = ConditionType::ALL.iter().any(|it| it.as_str() == condition.condition_type);
         assert!(known, "{} has no meaning", condition.condition_type);

@@ -424,6 +424,25 @@ fn an_application_waits_for_its_database_and_is_started_after_it() {
     let _ = key(Kind::Application, "frontend");
 }
 
+/// One that this plan brings up does not hide another that nothing brings up.
+#[test]
+fn every_dependency_is_waited_for() {
+    let resource = |kind: &str, name: &str, spec: &str| {
+        format!(
+            "---\napiVersion: landfall/v1\nkind: {kind}\nmetadata: {{ name: {name}, namespace: shop }}\nspec: {{ destination: web, {spec} }}\n"
+        )
+    };
+    let manifests = application("  image: shop/frontend:1\n  dependsOn: [Application/queue, Application/legacy]\n")
+        + &resource("Application", "queue", "image: 'shop/queue:1'")
+        + &resource("Application", "legacy", "containers: { names: [legacy] }");
+    let mut world = world(&manifests);
+    have_images(&mut world);
+    let plan = world.plan().to_string();
+    assert!(plan.contains("Application/shop/legacy, which it depends on, is not available."), "{plan}");
+    assert!(plan.contains("create container shop-queue-1"), "{plan}");
+    assert!(!plan.contains("create container shop-frontend-1"), "{plan}");
+}
+
 fn database(spec: &str) -> String {
     format!(
         "{DESTINATION}---\napiVersion: landfall/v1\nkind: Database\nmetadata: {{ name: orders, namespace: shop }}\nspec:\n  destination: web\n  credentials: {{ password: {{ env: PASSWORD }} }}\n{spec}"

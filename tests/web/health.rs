@@ -56,7 +56,7 @@ fn it_is_not_ready_while_one_pass_after_another_breaks_off() {
         ids: &FreshIds::default(),
         journals: &[],
     };
-    let report = Report::planned(&plan(&input));
+    let report = Report::planned(plan(&input));
     let pass = |broken: u32| {
         let status = Status::new(&scenario.desired, &observed, &report);
         let mut state = ServerState::new(server, 1, jiff::Timestamp::now(), status, report.document());

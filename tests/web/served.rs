@@ -128,7 +128,7 @@ impl Served {
 
     /// Shows what a pass over these states comes to, as the loop does.
     pub(crate) fn show(&self, scenario: &Scenario) {
-        self.show_report(scenario, &Report::planned(&scenario.plan()));
+        self.show_report(scenario, &Report::planned(scenario.plan()));
     }
 
     pub(crate) fn show_report(&self, scenario: &Scenario, report: &Report) {

@@ -33,7 +33,7 @@ pub use workload::{
 #[derive(Debug, Clone, PartialEq)]
 pub enum Spec {
     Server(Box<ServerSpec>),
-    Destination(DestinationSpec),
+    Destination(Box<DestinationSpec>),
     Application(Box<ApplicationSpec>),
     Database(Box<DatabaseSpec>),
     Service(Box<ServiceSpec>),

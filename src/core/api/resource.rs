@@ -160,7 +160,8 @@ pub struct VolumeSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HealthcheckSpec {
-    /// Command and arguments run within the container; exit code 0 is healthy.
+    /// Command and arguments run within the container; exit code 0 is healthy. `[NONE]`: none, not even that of the image.
+    #[schemars(length(min = 1))]
     pub command: Vec<String>,
     /// Seconds between two checks.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -168,6 +168,8 @@ pub struct Shape {
     pub secret: bool,
     /// Something within it is, or it itself.
     pub has_secrets: bool,
+    /// How many entries a list must have.
+    pub least: usize,
     pub form: Form,
 }
 
@@ -290,6 +292,7 @@ impl Shape {
         Shape {
             secret,
             has_secrets: secret || within,
+            least: size("minItems").unwrap_or(0),
             description: text("description"),
             default: schema.get("default").cloned(),
             examples: schema.get("examples").and_then(Value::as_array).cloned().unwrap_or_default(),

@@ -150,6 +150,9 @@ fn value(node: &mut Node, shape: &Shape, problems: &mut Vec<Problem>) -> Option<
             Some(Value::Object(entries.iter_mut().filter_map(entry).collect()))
         }
         (Form::List(entry), Content::List(nodes)) => {
+            if nodes.len() < shape.least {
+                problems.push(Problem::new(node.span, "the list must not be empty"));
+            }
             let mut list = Vec::with_capacity(nodes.len());
             nodes.retain_mut(|node| value(node, entry, problems).map(|value| list.push(value)).is_some());
             Some(Value::Array(list))

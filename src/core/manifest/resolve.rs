@@ -1,5 +1,6 @@
 //! What only several objects together, or the meaning of a field, can get wrong; and the desired state, once nothing is.
 
+mod circles;
 mod networks;
 mod pools;
 
@@ -59,6 +60,7 @@ pub(super) fn resolve(
         index: HashMap::with_capacity(loaded.len()),
         servers: BTreeMap::new(),
         destinations: BTreeMap::new(),
+        needs: BTreeMap::new(),
         suggestions: SUGGESTIONS,
         quiet: false,
         parsed: None,
@@ -85,6 +87,7 @@ pub(super) fn resolve(
         resolver.resource(at);
     }
     resolver.claims();
+    resolver.circles();
     for at in of(Kind::Notifier) {
         resolver.notifier(at);
     }
@@ -101,6 +104,8 @@ pub(super) struct Resolver<'a> {
     index: HashMap<ObjectKey, usize>,
     servers: BTreeMap<ObjectKey, DesiredServer>,
     destinations: BTreeMap<ObjectKey, Placed>,
+    /// What managed resources wait for, with its number in `dependsOn`.
+    pub(super) needs: BTreeMap<ObjectKey, Vec<(usize, ObjectKey)>>,
     suggestions: usize,
     /// What is wrong is reported where it is.
     quiet: bool,
@@ -482,7 +487,7 @@ impl<'a> Resolver<'a> {
             replacement,
             deletion_policy,
             suspend,
-        } = spec;
+        } = &**spec;
         let (numbers, subnets): (Vec<usize>, Vec<DesiredSubnet>) = network
             .subnets
             .listed()
@@ -810,6 +815,10 @@ impl<'a> Resolver<'a> {
                         (ContainerSelector { compose_project: project, ..own }, None, Some(Arc::clone(stack)))
                     }
                 };
+                // Most have one, and a vector that grows begins with room for four.
+                if placed.destination.members.is_empty() {
+                    placed.destination.members.reserve_exact(1);
+                }
                 placed.destination.members.push(DesiredMember {
                     resource: loaded.object.key(),
                     selector,
@@ -1332,7 +1341,6 @@ impl<'a> Resolver<'a> {
         for placed in self.destinations.into_values() {
             let mut destination = placed.destination;
             destination.members.sort_by(|a, b| a.resource.cmp(&b.resource));
-            // Most have one, and a vector that grows begins with room for four.
             destination.members.shrink_to_fit();
             if let Some(server) = servers.get_mut(&placed.server) {
                 server.destinations.push(destination);

@@ -1,6 +1,6 @@
 //! Managed resources: from the fields of a manifest to what Landfall runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ impl Resolver<'_> {
             tmpfs: self.tmpfs(at, &spec.tmpfs),
             restart: Some(spec.restart.unwrap_or(RestartPolicy::UnlessStopped)),
             resources: self.resources(at, spec.resources.as_ref()),
-            healthcheck: spec.healthcheck.as_ref().map(healthcheck),
+            healthcheck: spec.healthcheck.as_ref().map(|it| self.healthcheck(at, it)),
             read_only: spec.read_only_root_filesystem,
             cap_add: spec.cap_add.clone(),
             cap_drop: spec.cap_drop.clone(),
@@ -283,8 +283,14 @@ impl Resolver<'_> {
 
     fn environment(&mut self, at: usize, variables: &[EnvVar]) -> BTreeMap<String, Value> {
         let mut env = BTreeMap::new();
+        let mut names = BTreeSet::new();
         for (number, variable) in variables.iter().enumerate() {
             let path = [Step::Key("spec"), "env".into(), number.into()];
+            if !names.insert(&variable.name) {
+                self.report(at, &[path[0], path[1], path[2], "name".into()], |span| {
+                    Problem::new(span, format!("the variable `{}` is given twice", variable.name))
+                });
+            }
             let value = match (&variable.value, &variable.value_from) {
                 (Some(text), None) => Some(Value::Literal(text.clone())),
                 (None, Some(from)) => self.value_from(at, &[path[0], path[1], path[2], "valueFrom".into()], from),
@@ -301,11 +307,8 @@ impl Resolver<'_> {
                     None
                 }
             };
-            let Some(value) = value else { continue };
-            if env.insert(variable.name.clone(), value).is_some() {
-                self.report(at, &[path[0], path[1], path[2], "name".into()], |span| {
-                    Problem::new(span, format!("the variable `{}` is given twice", variable.name))
-                });
+            if let Some(value) = value {
+                env.insert(variable.name.clone(), value);
             }
         }
         env
@@ -402,20 +405,47 @@ impl Resolver<'_> {
     }
 
     fn depends_on(&mut self, at: usize, names: &[String]) -> Vec<ObjectKey> {
-        let own = self.get(at).map(|loaded| loaded.object.key());
         let mut found = Vec::new();
         for (number, text) in names.iter().enumerate() {
             let Some((kind, name)) = text.split_once('/') else { continue };
             let Ok(kind) = kind.parse::<Kind>() else { continue };
             let path = [Step::Key("spec"), "dependsOn".into(), number.into()];
-            let Reference::Found(key) = self.reference(at, &path, &ObjectRef(name.to_owned()), kind) else { continue };
-            if own.as_ref() == Some(&key) {
-                self.report(at, &path, |span| Problem::new(span, "a resource cannot wait for itself"));
-            } else {
-                found.push(key);
+            if let Reference::Found(key) = self.reference(at, &path, &ObjectRef(name.to_owned()), kind) {
+                found.push((number, key));
             }
         }
-        found
+        let keys = found.iter().map(|(_, key)| key.clone()).collect();
+        if let Some(loaded) = self.get(at) {
+            self.needs.insert(loaded.object.key(), found);
+        }
+        keys
+    }
+
+    fn healthcheck(&mut self, at: usize, spec: &HealthcheckSpec) -> Healthcheck {
+        let HealthcheckSpec { command, interval_seconds, timeout_seconds, retries, start_period_seconds } = spec;
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let wrong = match words.as_slice() {
+            ["CMD"] | ["CMD", "", ..] | ["", ..] => Some("names no program"),
+            ["CMD-SHELL"] => Some("has nothing for the shell to run"),
+            ["CMD-SHELL", _, _, ..] => Some("is one line of the shell: `[CMD-SHELL, \"…\"]`"),
+            ["NONE", _, ..] => Some("is `[NONE]` alone where nothing is to be checked"),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            let path = [Step::Key("spec"), "healthcheck".into(), "command".into()];
+            self.report(at, &path, |span| Problem::new(span, format!("the command of the health check {wrong}")));
+        }
+        let test = match words.as_slice() {
+            ["NONE" | "CMD" | "CMD-SHELL", ..] => command.clone(),
+            _ => std::iter::once("CMD".to_owned()).chain(command.iter().cloned()).collect(),
+        };
+        Healthcheck {
+            test,
+            interval: *interval_seconds,
+            timeout: *timeout_seconds,
+            retries: *retries,
+            start_period: *start_period_seconds,
+        }
     }
 
     fn ports(&mut self, at: usize, spec: &ApplicationSpec) -> Vec<Port> {
@@ -618,6 +648,7 @@ impl Resolver<'_> {
                 message: format!("The compose file {file} was not read."),
                 hint: "this is a bug in Landfall".to_owned(),
                 line: None,
+                unread: false,
             }),
         }))
     }
@@ -725,23 +756,6 @@ fn order(
     match container.writable_mount() {
         Some(mount) if replicas <= 1 => (Order::StopFirst, Some(format!("it writes to {mount}"))),
         _ => (Order::StartFirst, None),
-    }
-}
-
-fn healthcheck(spec: &HealthcheckSpec) -> Healthcheck {
-    let HealthcheckSpec { command, interval_seconds, timeout_seconds, retries, start_period_seconds } = spec;
-    let test = match command.as_slice() {
-        [none] if none == "NONE" => vec!["NONE".to_owned()],
-        [kind, _] if kind == "CMD-SHELL" => command.clone(),
-        [kind, ..] if kind == "CMD" => command.clone(),
-        words => std::iter::once("CMD".to_owned()).chain(words.iter().cloned()).collect(),
-    };
-    Healthcheck {
-        test,
-        interval: *interval_seconds,
-        timeout: *timeout_seconds,
-        retries: *retries,
-        start_period: *start_period_seconds,
     }
 }
 

@@ -111,7 +111,7 @@ fn sharing(context: &Context<'_>, network: &ObservedNetwork, of: &ObjectKey, nam
         ..adopting(context, NetworkSpec { name: Some(network.name.clone()), ..NetworkSpec::default() })
     };
     let comments = vec![format!("The network of {of}, on another node of the Swarm, which it is shared with.")];
-    Document { comments, object: Object { metadata: metadata(&key), spec: Spec::Destination(spec) } }
+    Document { comments, object: Object { metadata: metadata(&key), spec: Spec::Destination(Box::new(spec)) } }
 }
 
 fn adopting(context: &Context<'_>, network: NetworkSpec) -> DestinationSpec {
@@ -207,7 +207,7 @@ fn document(context: &Context<'_>, network: &ObservedNetwork, names: &mut Names,
         ));
     }
     let spec = DestinationSpec { proxy, ..adopting(context, properties(network, ranges, &mut comments)) };
-    Document { comments, object: Object { metadata, spec: Spec::Destination(spec) } }
+    Document { comments, object: Object { metadata, spec: Spec::Destination(Box::new(spec)) } }
 }
 
 /// `name`, or `namespace/name` from another namespace.

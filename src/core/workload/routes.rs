@@ -41,6 +41,10 @@ pub fn parse(text: &str) -> Result<Route, String> {
     if host.is_empty() || host.len() > 253 || !host.split('.').all(label) {
         return Err(format!("{host:?} is not a host name"));
     }
+    // A scheme without its colon is a host name, and what follows it no path that a browser would ask for.
+    if path.starts_with("//") {
+        return Err(format!("{text:?} has `//` where a path begins: is it meant to be `https://…`?"));
+    }
     // What ends the rule or the line of a proxy's configuration.
     if path.chars().any(|c| c.is_control() || c.is_whitespace() || "`\"'{}\\".contains(c)) {
         return Err(format!("the path {path:?} has characters that no route can have"));

@@ -16,7 +16,7 @@ use super::stack_file::{NAMESPACE, StackFile};
 use crate::core::api::{DestinationType, Kind, ObjectKey, ProxyType};
 use crate::core::desired::{DesiredServer, DesiredState};
 use crate::core::digest::{SHORT, digest};
-use crate::core::manifest::{Diagnostic, Severity};
+use crate::core::manifest::{Diagnostic, Manifests, Severity};
 use crate::core::observed::ObservedNetwork;
 use crate::core::plan::Reason;
 
@@ -61,6 +61,8 @@ pub struct Unmade {
     pub hint: String,
     /// In the compose file.
     pub line: Option<usize>,
+    /// Nothing is wrong with the file: the manifest names one that cannot be read.
+    pub unread: bool,
 }
 
 /// What Compose makes of the file.
@@ -537,7 +539,7 @@ fn unreachable_paths(text: &str, Paths { model, of_commit }: Paths<'_>) -> Vec<F
 }
 
 /// Everything that is to be said about the stacks: what keeps them from being brought up as errors, the rest as warnings.
-pub fn diagnostics(desired: &DesiredState) -> Vec<Diagnostic> {
+pub fn diagnostics(manifests: &Manifests, desired: &DesiredState) -> Vec<Diagnostic> {
     let mut found: Vec<Diagnostic> = Vec::new();
     let diagnostic = |severity, file: &str, line, message: &str, hint: &str| Diagnostic {
         severity,
@@ -559,7 +561,9 @@ pub fn diagnostics(desired: &DesiredState) -> Vec<Diagnostic> {
                     let severity = if missing { Severity::Warning } else { Severity::Error };
                     let message = unmade.message.trim_end_matches('.');
                     let message = message.strip_prefix(&format!("{}: ", stack.place(unmade.line))).unwrap_or(message);
-                    found.push(diagnostic(severity, &stack.file, unmade.line, message, &unmade.hint));
+                    let declared = manifests.get(&member.resource).filter(|_| unmade.unread).map(|it| &it.location);
+                    let (file, line) = declared.map_or((&stack.file, unmade.line), |it| (&it.file, Some(it.line)));
+                    found.push(diagnostic(severity, file, line, message, &unmade.hint));
                 }
                 Ok(made) => {
                     let conflicts = conflicts.iter().filter(|(resource, _)| *resource == member.resource);
@@ -770,6 +774,7 @@ networks:
                 message: String::new(),
                 hint: String::new(),
                 line: None,
+                unread: false,
             }),
         }
     }

@@ -10,7 +10,7 @@ use super::diff::{self, PruneArgs};
 use super::identity::IdentityArgs;
 use super::progress::Bars;
 use super::repository::{GitArgs, Loaded};
-use super::{Context, Error, Exit, record, report, servers, transfer};
+use super::{Context, Error, Exit, record, report, servers, signals, transfer};
 use crate::core::observed::Observations;
 use crate::core::plan::{Call, Cause, NoteKind, Plan, Request};
 use crate::core::printable::capitalized;
@@ -108,7 +108,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let pass = servers::pass(&desired, &request, &kept, &args.servers);
     if args.dry_run {
         let Preview { observed, plan } = servers::preview(context, &pass, &args.servers)?;
-        let planned = Report { revision, ..Report::planned(&restricted(plan, selection.as_ref())) };
+        let planned = Report { revision, ..Report::planned(restricted(plan, selection.as_ref())) };
         diff::show(context, &planned, &observed, args.output.into())?;
         context.say(&format!("{} (dry run).", capitalized(&planned.summary())));
         return Ok(report::exit(&planned, false));
@@ -205,7 +205,7 @@ impl Run<'_> {
     /// `None`: there was no consent.
     pub(super) async fn pass(&self) -> Result<Option<Ended>, Error> {
         let bars = Bars::new(self.context.verbose() > 0);
-        // Before anything is done Ctrl-C ends the process as ever, the question included.
+        // Before anything is done a signal ends the process as ever, the question included.
         let begun = tokio::sync::Notify::new();
         let options = servers::options(self.args);
         let decide = |_: &Observations, plan: Plan| {
@@ -224,15 +224,11 @@ impl Run<'_> {
                 if !interrupted {
                     begun.notified().await;
                 }
-                tokio::signal::ctrl_c().await
+                signals::interrupted().await;
             };
             tokio::select! {
                 applied = &mut applying => break applied,
-                signal = signal => {
-                    if signal.is_err() {
-                        // Without the handler Ctrl-C ends the process, as ever.
-                        break applying.await;
-                    }
+                () = signal => {
                     if interrupted {
                         return Err(Error::new("interrupted while an operation was under way")
                             .hint("what is half done is completed by the next `landfall apply`"));
@@ -249,9 +245,9 @@ impl Run<'_> {
     }
 }
 
-/// Waits, unless Ctrl-C comes first.
+/// Waits, unless a signal comes first.
 async fn interrupted_within(pause: Duration) -> bool {
-    tokio::time::timeout(pause, tokio::signal::ctrl_c()).await.is_ok()
+    tokio::time::timeout(pause, signals::interrupted()).await.is_ok()
 }
 
 fn restricted(plan: Plan, selection: Option<&Selection>) -> Plan {
@@ -298,7 +294,7 @@ pub(super) fn agreed(context: &Context, plan: &Plan) -> bool {
     if removals + disruptive == 0 {
         return true;
     }
-    let planned = Report::planned(plan);
+    let planned = Report::planned(plan.clone());
     // All of it, for a part is hard to judge; on the stream that the question is on.
     context.say(&report::text(&planned, context));
     context.say(&format!("{}.", capitalized(&planned.summary())));

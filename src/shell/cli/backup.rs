@@ -10,7 +10,7 @@ use super::args::{ServerArgs, SetArgs, StateArgs};
 use super::output::DataFormat;
 use super::repository::SourceArgs;
 use super::transfer::{self, Chosen, Spinner, failed};
-use super::{Context, Error, Exit};
+use super::{Context, Error, Exit, signals};
 use crate::core::backup::Consistency;
 use crate::core::backup::address::Address;
 use crate::core::printable::bytes;
@@ -125,7 +125,7 @@ fn write(args: &WriteArgs, context: &Context) -> Result<Exit, Error> {
     let spinner = Spinner::new(context);
     let done = context.block_on(async {
         let resource = chosen.find().await?;
-        backup::backup(&chosen.writer, &resource, &options, &spinner, transfer::interrupted()).await
+        backup::backup(&chosen.writer, &resource, &options, &spinner, signals::interrupted()).await
     })?;
     spinner.clear();
     let outcome = done.as_ref().map(|done| format!("backed up to {}", done.archive.address));

@@ -10,7 +10,7 @@ use super::output::DataFormat;
 use super::repository::SourceArgs;
 use super::target::Target;
 use super::transfer::{self, Chosen, Spinner, failed};
-use super::{Context, Error, Exit, servers};
+use super::{Context, Error, Exit, servers, signals};
 use crate::core::api::{Kind, Object, ObjectKey, ObjectRef};
 use crate::core::desired::{DesiredMember, DesiredServer};
 use crate::core::instance::{Instance, Purpose, Wanted, instance};
@@ -261,7 +261,7 @@ impl<'a> Work<'a> {
         };
         let started = Instant::now();
         let spinner = Spinner::new(context);
-        let copying = copy::copy(&chosen.writer, resource, &target, pairs, &options, &spinner, transfer::interrupted());
+        let copying = copy::copy(&chosen.writer, resource, &target, pairs, &options, &spinner, signals::interrupted());
         let copied = context.block_on(copying)?;
         spinner.clear();
         for warning in spinner.warnings() {

@@ -167,7 +167,7 @@ fn known(
     let everything = args::desired(manifests, &args.set.set);
     let subjects = warn_of_references(args, context, &everything, desired, &request, &observed)?;
     if args.dry_run {
-        let planned = Report::planned(&plan);
+        let planned = Report::planned(plan);
         diff::show(context, &planned, &observed, args.output.into())?;
         context.say(&format!("{} (dry run).", capitalized(&planned.summary())));
         let forgotten = forgotten(desired, &request, &observed);

@@ -16,6 +16,7 @@ use crate::core::observed::{Observations, Snapshot, Unobserved, UnobservedReason
 use crate::core::plan::{FreshIds, Journal, Note, NoteKind, Plan, PlanInput, Reason, Request, plan};
 use crate::core::printable::capitalized;
 use crate::core::report::Report;
+use crate::core::scope::Selection;
 use crate::shell::reconcile::Preview;
 
 /// Shows what `apply` would do and why, and changes nothing
@@ -92,8 +93,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     }
     args.scope.narrow(&mut desired, &manifests)?;
     let prunes = !request.prune && args.scope.selector.is_none();
-    let mut found =
-        Found { pruning: prunes.then(|| Pruning::new(args, context, &request)).transpose()?, ..Found::of(&desired) };
+    let pruning = prunes.then(|| Pruning::new(args, context, &request)).transpose()?;
+    let mut found = Found { pruning, selection: selection.as_ref(), ..Found::of(&desired, revision) };
     if args.observed.is_empty() {
         let kept = servers::kept(&args.state)?;
         let pass = servers::pass(&desired, &request, &kept, &args.servers);
@@ -111,16 +112,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         let plan = plan(&input);
         found.take(&desired, Preview { observed, plan });
     }
-    let Found { mut plan, pruned: more, unpruned, unobserved: observed, pruning } = found;
-    unpromised(&mut plan, &unpruned);
-    let restrict = |plan: Plan| match &selection {
-        Some(selection) => selection.restrict(plan),
-        None => plan,
-    };
-    let mut planned = Report { revision, ..Report::planned(&restrict(plan)) };
-    if pruning.is_some() {
-        planned = planned.with_prune(&restrict(more));
-    }
+    let Found { report: planned, unobserved: observed, .. } = found;
     show(context, &planned, &observed, args.output)?;
     if planned.tally() == crate::core::report::Tally::default() {
         context.say(&format!("No differences{}{}.", report::waited_for(&planned), pruned(&planned)));
@@ -131,42 +123,46 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
 }
 
 /// What is to be shown of the servers that were looked at: little of each, for there may be a thousand.
-struct Found {
-    plan: Plan,
-    /// The same with everything removed that pruning would remove.
-    pruned: Plan,
-    /// What pruning says it would not do: too much at once, by server, and what was refused, by object.
-    unpruned: Vec<Note>,
+struct Found<'a> {
+    report: Report,
     unobserved: Observations,
     pruning: Option<Pruning>,
+    selection: Option<&'a Selection>,
 }
 
-impl Found {
-    fn of(desired: &DesiredState) -> Self {
+impl Found<'_> {
+    fn of(desired: &DesiredState, revision: Option<String>) -> Self {
         let nothing = Plan { set: desired.set.clone(), servers: Vec::new(), notes: Vec::new() };
-        Self {
-            plan: nothing.clone(),
-            pruned: nothing,
-            unpruned: Vec::new(),
-            unobserved: Observations::new(),
-            pruning: None,
-        }
+        let report = Report { revision, ..Report::planned(nothing) };
+        Self { report, unobserved: Observations::new(), pruning: None, selection: None }
     }
 
-    fn take(&mut self, desired: &DesiredState, Preview { observed, plan }: Preview) {
-        if let Some(pruning) = &self.pruning {
-            let pruned = pruning.plan(desired, &observed);
-            self.unpruned.extend(refused(&pruned));
-            let too_much = pruned.servers.iter().any(|server| server.withheld.is_some());
-            let whole = if too_much { pruning.unlimited(desired, &observed) } else { pruned };
-            if too_much {
-                self.unpruned.extend(refused(&whole));
-            }
-            self.pruned.extend(whole);
+    fn take(&mut self, desired: &DesiredState, Preview { observed, mut plan }: Preview) {
+        let pruned = self.pruning.as_ref().map(|pruning| pruning.plan(desired, &observed));
+        if let Some(Pruned { refused, .. }) = &pruned {
+            unpromised(&mut plan, refused);
         }
-        self.plan.extend(plan);
+        let mut report = Report::planned(self.restrict(plan));
+        if let Some(Pruned { plan, .. }) = pruned {
+            report = report.with_prune(self.restrict(plan));
+        }
+        self.report.extend(report);
         self.unobserved.extend(observed.into_iter().filter(|(_, seen)| seen.is_err()));
     }
+
+    fn restrict(&self, plan: Plan) -> Plan {
+        match self.selection {
+            Some(selection) => selection.restrict(plan),
+            None => plan,
+        }
+    }
+}
+
+/// A plan with everything removed that pruning would remove, however much that is.
+struct Pruned {
+    plan: Plan,
+    /// What pruning says it would not do: too much at once, by server, and what was refused, by object.
+    refused: Vec<Note>,
 }
 
 /// How to plan with everything removed that pruning would remove.
@@ -188,13 +184,16 @@ impl Pruning {
         Ok(Self { request, journals })
     }
 
-    fn plan(&self, desired: &DesiredState, observed: &Observations) -> Plan {
-        self.plan_for(&self.request, desired, observed)
-    }
-
-    /// However much that is.
-    fn unlimited(&self, desired: &DesiredState, observed: &Observations) -> Plan {
-        self.plan_for(&Request { allow_mass_delete: true, ..self.request.clone() }, desired, observed)
+    fn plan(&self, desired: &DesiredState, observed: &Observations) -> Pruned {
+        let plan = self.plan_for(&self.request, desired, observed);
+        let mut refused: Vec<Note> = self::refused(&plan).collect();
+        if plan.servers.iter().all(|server| server.withheld.is_none()) {
+            return Pruned { plan, refused };
+        }
+        let unlimited = Request { allow_mass_delete: true, ..self.request.clone() };
+        let plan = self.plan_for(&unlimited, desired, observed);
+        refused.extend(self::refused(&plan));
+        Pruned { plan, refused }
     }
 
     fn plan_for(&self, request: &Request, desired: &DesiredState, observed: &Observations) -> Plan {

@@ -12,7 +12,7 @@ use super::args::{self, ManifestArgs, ServerArgs, SetArgs, StateArgs};
 use super::output::style::{BAD, GOOD, HINT, Style, UNCERTAIN, WARNING};
 use super::repository::{GitArgs, Loaded};
 use super::target;
-use super::{Context, Error, Exit, seen, servers};
+use super::{Context, Error, Exit, seen, servers, signals};
 use crate::core::api::{Kind, ObjectKey};
 use crate::core::desired::{DesiredServer, DesiredState};
 use crate::core::printable::one_line;
@@ -209,7 +209,7 @@ async fn show(
             let next = tokio::select! {
                 next = streams.next(), if !streams.is_empty() => next,
                 () = tokio::time::sleep_until(deadline), if follow => break,
-                _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+                () = signals::interrupted() => return Ok(Exit::Interrupted),
                 else => return Ok(exit),
             };
             match next {

@@ -47,6 +47,7 @@ mod schema;
 mod seen;
 mod servers;
 mod shared;
+mod signals;
 mod storage;
 mod store;
 mod subnets;
@@ -86,6 +87,7 @@ Exit codes:
   1  differences found (diff, drift), or a cause (doctor)
   2  an error: bad flags or manifests, a server that cannot be reached, an operation that failed
   3  something was refused: a blocked deletion, an adoption that no manifest asks for, an immutable field
+  130  ended by Ctrl-C or SIGTERM, after completing what was under way
 The larger one wins, and what could be done is done.";
 
 /// What every command understands.
@@ -178,7 +180,7 @@ pub(crate) enum Exit {
     Differences = 1,
     Failed = 2,
     Refused = 3,
-    /// Ctrl-C, as a shell counts it.
+    /// Ctrl-C or SIGTERM, by the number of the former as a shell counts it.
     Interrupted = 130,
 }
 

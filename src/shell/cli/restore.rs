@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::args::{ServerArgs, SetArgs, StateArgs};
 use super::repository::SourceArgs;
 use super::transfer::{self, Chosen, Spinner, failed};
-use super::{Context, Error, Exit};
+use super::{Context, Error, Exit, signals};
 use crate::core::backup::address::Address;
 use crate::core::printable::shell_word;
 use crate::shell::transfer::restore::{self, Present};
@@ -144,7 +144,7 @@ impl Work<'_> {
         }
         let replace = present != Present::Nothing;
         let options = restore::Options { state, replace, keys };
-        let interrupted = transfer::interrupted();
+        let interrupted = signals::interrupted();
         let restored = restore::restore(&chosen.writer, &resource, archive, &options, *spinner, interrupted).await;
         match (restored, &before) {
             (Ok(()), _) => Ok(before),
@@ -174,7 +174,7 @@ impl Work<'_> {
             unmeasured: false,
             before_restore: true,
         };
-        let done = backup::backup(&self.chosen.writer, resource, &options, self.spinner, transfer::interrupted());
+        let done = backup::backup(&self.chosen.writer, resource, &options, self.spinner, signals::interrupted());
         Ok(done.await?.archive)
     }
 

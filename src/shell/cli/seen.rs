@@ -68,7 +68,7 @@ impl Seen {
         set: &SetArgs,
         state: &StateArgs,
     ) -> Result<Self, Error> {
-        let mut status = Status::new(&desired, &observed, &Report::planned(&plan));
+        let mut status = Status::new(&desired, &observed, &Report::planned(plan.clone()));
         // Without a record nothing is missing but since when it is so.
         let recorded = record::store(state, set)?.objects().await.unwrap_or_else(|error| {
             tracing::warn!("{error}; since when conditions are as they are is not known");

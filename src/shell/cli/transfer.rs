@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::args::{self, ServerArgs, SetArgs, StateArgs};
 use super::repository::{Loaded, SourceArgs};
 use super::target;
-use super::{Context, Error, record, servers};
+use super::{Context, Error, record, servers, signals};
 use crate::core::api::{BackupSpec, DatabaseEngine, Kind, ObjectKey, Spec};
 use crate::core::backup::address::Address;
 use crate::core::desired::{DesiredServer, DesiredState};
@@ -305,7 +305,7 @@ impl Saving<'_> {
             helpers::register(&options.state)?;
             helpers::sweep(&writer).await?;
             let resource = Resource::find(&reader, declared, object, self.set, engine).await?;
-            backup::backup(&writer, &resource, &options, &spinner, interrupted()).await
+            backup::backup(&writer, &resource, &options, &spinner, signals::interrupted()).await
         })?;
         spinner.clear();
         Ok(done.map(|done| done.archive.address))
@@ -380,19 +380,6 @@ pub(super) fn keys(identity: Option<&Path>, archive: &Archive) -> Result<Identit
 /// The error of a command.
 pub(super) fn failed(error: &TransferError, what: &str) -> Error {
     Error::new(what).caused_by(error).maybe_hint(error.hint().map(str::to_owned))
-}
-
-/// Ctrl-C, and what asks a service to end.
-pub(super) async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 /// What is done, and how many bytes have passed: on standard error, and only where that is a terminal.

@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let read = read.and_then(|manifests| {
         let mut desired = manifests.desired("default");
         compose::read(&mut desired, manifests.base());
-        let mut found = stack::diagnostics(&desired);
+        let mut found = stack::diagnostics(&manifests, &desired);
         found.extend(missing_values(&manifests, &desired));
         found.extend(named_twice(&manifests, &desired));
         if manifest::count(&found) > 0 { Err(found) } else { Ok((manifests, found)) }

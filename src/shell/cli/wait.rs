@@ -7,7 +7,7 @@ use super::args::{self, ServerArgs, SetArgs, StateArgs};
 use super::follow::{FOR_EVER, Follower};
 use super::repository::{Loaded, SourceArgs};
 use super::seen::{Seen, short_name};
-use super::target::{self, Target};
+use super::target::{self, Target, article};
 use super::{Context, Error, Exit};
 use crate::core::api::{ConditionStatus, Kind, ObjectKey};
 use crate::core::manifest::Manifests;
@@ -192,7 +192,7 @@ fn check(goal: &Goal, keys: &BTreeSet<ObjectKey>, seen: &Seen) -> Result<(), Err
         if !types.is_empty() && !types.iter().any(|it| it.eq_ignore_ascii_case(condition_type)) {
             let word = key.kind.as_str();
             let hint = did_you_mean(condition_type, types.iter().copied());
-            return Err(Error::new(format!("a {word} has no condition {condition_type:?}"))
+            return Err(Error::new(format!("{} {word} has no condition {condition_type:?}", article(word)))
                 .hint(hint.unwrap_or_else(|| format!("it has {}", types.join(", ")))));
         }
     }

@@ -63,6 +63,7 @@ pub fn read(desired: &mut DesiredState, base: &Base) {
             message: format!("The stack {} needs Docker Compose: {found}.", stack.project),
             hint: INSTALL.to_owned(),
             line: None,
+            unread: false,
         });
         let made = match program {
             Ok(program) => {
@@ -110,6 +111,7 @@ pub fn lend(desired: &mut DesiredState, declared: &DesiredState) {
                         ),
                         hint: "`landfall diff` reads the compose file, where it is".to_owned(),
                         line: None,
+                        unread: false,
                     }),
                 };
             }
@@ -270,14 +272,12 @@ impl Making<'_> {
 
     fn absolute(&self, path: &str) -> Result<PathBuf, Unmade> {
         let place = self.base.path(path);
-        place.and_then(|place| std::fs::canonicalize(place).map_err(|error| plain(&error))).map_err(|why| {
-            let message = format!("{path} cannot be read: {why}");
-            Unmade {
-                reason: Reason::ComposeInvalid,
-                message: format!("The stack {} cannot be read: {message}.", self.stack.project),
-                hint: "`compose.file` and `compose.envFile` are paths from the manifest's own directory".to_owned(),
-                line: None,
-            }
+        place.and_then(|place| std::fs::canonicalize(place).map_err(|error| plain(&error))).map_err(|why| Unmade {
+            reason: Reason::ComposeInvalid,
+            message: format!("{path}, which {} names, cannot be read: {why}.", self.member.resource),
+            hint: "`compose.file` and `compose.envFile` are paths from the manifest's own directory".to_owned(),
+            line: None,
+            unread: true,
         })
     }
 
@@ -301,6 +301,7 @@ impl Making<'_> {
             message: format!("{}: {what}.", self.stack.place(line)),
             hint: format!("docker compose -f {} config", self.stack.file),
             line,
+            unread: false,
         }
     }
 

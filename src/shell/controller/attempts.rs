@@ -99,7 +99,7 @@ mod tests {
         };
         let attempts = Attempts::default();
         let plan = Plan { set: "default".to_owned(), servers: Vec::new(), notes: Vec::new() };
-        attempts.learn(&Report { servers: vec![server], ..Report::planned(&plan) });
+        attempts.learn(&Report { servers: vec![server], ..Report::planned(plan) });
         attempts.of(&key(Kind::Server, "edge"))
     }
 

@@ -171,7 +171,7 @@ fn make(
         })
     };
     let preview = runtime.block_on(pass.preview(connect)).map_err(|error| internal(&error))?;
-    serde_json::to_value(Report::planned(&preview.plan).document()).map_err(|error| internal(&error))
+    serde_json::to_value(Report::planned(preview.plan).document()).map_err(|error| internal(&error))
 }
 
 /// The same server by the same way.

@@ -19,19 +19,6 @@ pub struct Plan {
     pub notes: Vec<Note>,
 }
 
-impl Plan {
-    /// Adds the plan for other servers.
-    pub fn extend(&mut self, other: Plan) {
-        self.servers.extend(other.servers);
-        self.servers.sort_by(|one, other| one.server.cmp(&other.server));
-        for note in other.notes {
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
-        }
-    }
-}
-
 /// One server's part of the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerPlan {

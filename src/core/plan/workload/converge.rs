@@ -101,10 +101,11 @@ impl<'a> Managed<'a, '_> {
 pub(crate) fn in_order(ctx: &Context<'_>, groups: Vec<Group>) -> Vec<Group> {
     let members = || ctx.server.destinations.iter().flat_map(|it| &it.members);
     let depth = |key: &ObjectKey| {
-        // A circle of dependencies ends at some depth, and is waited for as any other.
+        // A chain is no longer than there are members. No circle gets here, for manifests with one are refused; it would end at that depth.
+        let longest = members().count();
         let mut depth = 0;
         let mut level: BTreeSet<&ObjectKey> = BTreeSet::from([key]);
-        while depth < 16 {
+        while depth < longest {
             let below: BTreeSet<&ObjectKey> = members()
                 .filter(|member| level.contains(&member.resource))
                 .filter_map(|member| member.workload.as_deref())

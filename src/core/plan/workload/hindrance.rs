@@ -110,15 +110,12 @@ impl<'a> Managed<'a, '_> {
 
     /// Dependencies that are neither available nor brought about by this plan.
     pub(crate) fn waits_for(&self) -> Option<Note> {
-        let missing = self.workload.depends_on.iter().find(|key| !self.ctx.is_available(key))?;
-        if self.ctx.server.destinations.iter().any(|it| {
-            it.members
-                .iter()
-                .any(|member| member.resource == *missing && member.workload.is_some() && it.active && !it.suspend)
-        }) {
-            // It is planned before this one, and this one is skipped if that fails.
-            return None;
-        }
+        // Those that are planned here come before this one, and this one is skipped if one of them fails.
+        let active = || self.ctx.server.destinations.iter().filter(|it| it.active && !it.suspend);
+        let planned = |key: &ObjectKey| {
+            active().flat_map(|it| &it.members).any(|member| member.resource == *key && member.workload.is_some())
+        };
+        let missing = self.workload.depends_on.iter().find(|key| !planned(key) && !self.ctx.is_available(key))?;
         let message = format!("{missing}, which it depends on, is not available.");
         let note = Note::waiting(Reason::ContainerMissing, self.resource(), message);
         Some(note.hint("it is started as soon as that is").again(self.ctx.settles_in(missing)))
