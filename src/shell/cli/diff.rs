@@ -233,7 +233,7 @@ fn pruned(report: &Report) -> String {
 /// Data on standard output, and the servers that were not observed on standard error.
 pub(super) fn show(context: &Context, planned: &Report, observed: &Observations, format: Format) -> Result<(), Error> {
     match format {
-        Format::Table => context.print(&report::text(planned, context))?,
+        Format::Table => report::parts(planned, context).try_for_each(|part| context.print(&part))?,
         Format::Json => context.print_data(DataFormat::Json, &planned.document())?,
         Format::Yaml => context.print_data(DataFormat::Yaml, &planned.document())?,
         Format::Markdown => context.print(&planned.markdown())?,

@@ -7,7 +7,7 @@ use super::{Context, Exit};
 use crate::core::api::ObjectKey;
 use crate::core::plan::{Note, NoteKind};
 use crate::core::printable::one_line;
-use crate::core::report::{OperationReport, Outcome, Report, Tally};
+use crate::core::report::{OperationReport, Outcome, Report, ServerReport, Tally};
 
 /// `differences`: operations that are only planned count as differences, as `diff` has it.
 pub(crate) fn exit(report: &Report, differences: bool) -> Exit {
@@ -38,23 +38,36 @@ pub(crate) fn waited_for(report: &Report) -> String {
 
 /// Servers with their operations and notes, the layout of `Plan`'s own text; empty where there is nothing to say.
 pub(crate) fn text(report: &Report, context: &Context) -> String {
+    parts(report, context).collect()
+}
+
+/// The same server by server, for there may be a thousand.
+pub(crate) fn parts(report: &Report, context: &Context) -> impl Iterator<Item = String> {
     let width = context.width();
+    let servers = report.servers.iter().map(move |server| of_server(server, width));
+    servers.chain(std::iter::once_with(move || of_all(report, width))).filter(|text| !text.is_empty())
+}
+
+fn of_server(server: &ServerReport, width: Option<usize>) -> String {
     let mut text = String::new();
-    for server in &report.servers {
-        // Why a server was not observed is an error, and said on standard error.
-        let unobserved = |note: &&Note| server.server_type.is_none() && note.object == server.server;
-        let notes: Vec<&Note> = server.notes.iter().filter(|note| !unobserved(note)).collect();
-        if server.operations.is_empty() && notes.is_empty() {
-            continue;
-        }
-        let _ = writeln!(text, "{BOLD}{}{BOLD:#}", server.server.path());
-        for operation in &server.operations {
-            write_operation(&mut text, operation, server.manager.as_ref(), width);
-        }
-        for note in notes {
-            write_note(&mut text, note, 2, width);
-        }
+    // Why a server was not observed is an error, and said on standard error.
+    let unobserved = |note: &&Note| server.server_type.is_none() && note.object == server.server;
+    let notes: Vec<&Note> = server.notes.iter().filter(|note| !unobserved(note)).collect();
+    if server.operations.is_empty() && notes.is_empty() {
+        return text;
     }
+    let _ = writeln!(text, "{BOLD}{}{BOLD:#}", server.server.path());
+    for operation in &server.operations {
+        write_operation(&mut text, operation, server.manager.as_ref(), width);
+    }
+    for note in notes {
+        write_note(&mut text, note, 2, width);
+    }
+    text
+}
+
+fn of_all(report: &Report, width: Option<usize>) -> String {
+    let mut text = String::new();
     for note in &report.notes {
         write_note(&mut text, note, 0, width);
     }
