@@ -96,6 +96,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let pruning = prunes.then(|| Pruning::new(args, context, &request)).transpose()?;
     let mut found = Found { pruning, selection: selection.as_ref(), ..Found::of(&desired, revision) };
     if args.observed.is_empty() {
+        // All that is needed of them is in the desired state, and there may be a hundred thousand.
+        drop(manifests);
         let kept = servers::kept(&args.state)?;
         let pass = servers::pass(&desired, &request, &kept, &args.servers);
         servers::survey(context, &pass, &args.servers, |desired, preview| found.take(desired, preview))?;
