@@ -29,13 +29,8 @@ impl Story {
         self.world.run(arguments)
     }
 
-    /// With a terminal for everything, on which `answer` is typed.
     fn on_a_terminal(&self, arguments: &str, answer: &str) -> Ran {
-        let typed = format!("{} {arguments}", env!("CARGO_BIN_EXE_landfall"));
-        let mut script = Command::new("script");
-        script.current_dir(self.world.path()).env("XDG_STATE_HOME", self.world.path().join("state"));
-        script.env("NO_COLOR", "1").env_remove("LANDFALL_MANIFESTS");
-        super::run::finish(script.args(["--quiet", "--return", "--command", &typed, "/dev/null"]), answer)
+        self.world.on_a_terminal(arguments, answer)
     }
 
     fn networks(&self) -> usize {

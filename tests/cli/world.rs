@@ -58,6 +58,15 @@ impl World {
         command
     }
 
+    /// With a terminal for everything, on which `answer` is typed.
+    pub(crate) fn on_a_terminal(&self, arguments: &str, answer: &str) -> Ran {
+        let mut script = Command::new("script");
+        script.current_dir(self.path()).env("XDG_STATE_HOME", self.path().join("state"));
+        script.env("NO_COLOR", "1").env_remove("LANDFALL_MANIFESTS");
+        let typed = format!("{} {arguments}", env!("CARGO_BIN_EXE_landfall"));
+        finish(script.args(["--quiet", "--return", "--command", &typed, "/dev/null"]), answer)
+    }
+
     /// `arguments` are separated by spaces.
     pub(crate) fn run_with_input(&self, arguments: &str, input: &str) -> Ran {
         finish(&mut self.command(arguments), input)

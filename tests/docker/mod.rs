@@ -43,6 +43,7 @@ mod soak;
 mod stand_ins;
 mod subnets;
 mod supervised;
+mod swarm_nodes;
 mod swarm_rollouts;
 mod swarm_stacks;
 mod sweep;

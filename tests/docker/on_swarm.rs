@@ -299,13 +299,24 @@ fn what_a_service_keeps_is_copied_and_saved_before_it_is_removed() {
     let verified = world.run("backup verify app frontend -n shop --from kept").expect(0);
     assert!(verified.stdout.contains("volume uploads: 1 entry"), "{verified}");
 
-    // A task that is stopped is replaced by another: that is not a copy.
+    // A task that is stopped is replaced by another: the service is scaled to zero, and gets its tasks back.
+    let before = task();
+    let stopped = world.run("backup app frontend -n shop --to kept").expect(0);
+    assert!(stopped.stdout.contains("while it was stopped: volume uploads"), "{stopped}");
+    wait_for("its task is back", || {
+        tasks(&host, "shop-frontend").first().is_some_and(|it| *it != before).then_some(())
+    });
+    wait_for("neither the former task nor a helper is left", || {
+        (super::workloads::names(&host).len() == 1).then_some(())
+    });
+    world.run("diff").expect(0);
+
+    // What cannot be copied is not removed.
+    std::fs::write(&kept, "").unwrap();
     let refused = world.run("delete app frontend -n shop --yes").expect(3);
-    assert!(
-        refused.stderr.contains("is a task of a Swarm service") && refused.stderr.contains("backup.live"),
-        "{refused}"
-    );
+    assert!(refused.stderr.contains("(BackupFailed), and is not removed"), "{refused}");
     assert_eq!(services(&host), ["shop-frontend"]);
+    std::fs::remove_file(&kept).unwrap();
     world.write("manifests/all.yaml", &spec(true));
     let deleted = world.run("delete app frontend -n shop --yes").expect(0);
     assert!(deleted.stderr.contains("Application/shop/frontend backed up to"), "{deleted}");

@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::backup::shell;
 use super::compose::{base, stack};
+use super::controller::{Controller, until};
 use super::on_swarm::{swarm, tasks};
 use crate::cli::run::compose;
 use crate::cli::world::World;
 use crate::support::host::text;
-use crate::support::{Host, wait_for};
+use crate::support::{Cluster, Host, wait_for};
 
 /// A web server and what it waits for, in the words of Compose: much of it is not in the schema of stack files.
 const STACK: &str = "name: cms
@@ -231,4 +233,110 @@ fn what_a_swarm_has_nothing_for_is_refused_or_told_and_who_deployed_it_is_asked(
     assert!(said.contains("its stack \"cms\" exists") && said.contains("only with --prune"), "{said}");
     run("apply --prune --yes --allow-mass-delete").expect(0);
     assert_eq!(services(&host), Vec::<String>::new());
+}
+
+/// Files with what an archive has to keep of them.
+const FILES: &str =
+    "mkdir -p deep && echo one >deep/file && ln -s deep/file soft && chown 1234:70000 deep/file && chmod 4750 deep/file
+     head -c 3000000 /dev/urandom >large && touch -d '2001-02-03 04:05:06' deep";
+const LOOK: &str = "find . -mindepth 1 -printf '%P %y %m %U:%G %l %Ts\\n' | LC_ALL=C sort; find . -type f -exec sha256sum {} + | LC_ALL=C sort";
+
+#[test]
+fn a_stack_is_backed_up_and_restored_with_its_services_scaled_to_zero_and_back() {
+    let host = swarm();
+    let world = world(&host, &stack("cms", ""));
+    let run = |arguments: &str| world.run_with(TOKEN, arguments);
+    run("apply").expect(0);
+    let volume = host.data_directory().join("volumes/cms_data/_data");
+    shell(&volume, FILES);
+    let content = shell(&volume, LOOK);
+    let replicas = || ["cms_db", "cms_web"].map(|it| spec(&host, it)["Mode"]["Replicated"]["Replicas"].clone());
+    let both = || ["cms_db", "cms_web"].map(|it| tasks(&host, it));
+    let back = |before: &[Vec<String>; 2]| {
+        wait_for("each service has another task", || {
+            let now = both();
+            now.iter().zip(before).all(|(now, before)| now.len() == 1 && now != before).then_some(())
+        });
+    };
+    let before = both();
+    let backed_up = run("backup service cms -n shop").expect(0);
+    assert!(backed_up.stdout.contains("while it was stopped: volume cms_data"), "{backed_up}");
+    assert!(!backed_up.to_string().contains("not in the archive"), "{backed_up}");
+    back(&before);
+    wait_for("it is as declared", || (run("diff").code == 0).then_some(()));
+    let verified = run("backup verify service cms -n shop").expect(0);
+    assert!(verified.stdout.contains("all as they were"), "{verified}");
+
+    let refused = run("restore service cms -n shop").expect(3);
+    assert!(refused.stderr.contains("there is data already: files in the volume cms_data"), "{refused}");
+    shell(&volume, "rm -r deep && echo other >stray");
+    let before = both();
+    run("restore service cms -n shop --replace").expect(0);
+    assert_eq!(shell(&volume, LOOK), content);
+    back(&before);
+
+    // A controller is beside it, which gives no tasks to what is copied, and does so once the copy was killed.
+    shell(&volume, "head -c 60000000 /dev/urandom >large");
+    let mut with = crate::cli::run::command();
+    with.envs(TOKEN.iter().copied());
+    let mut controller = Controller::spawn(&world, with, &[]);
+    let mut backup = world.command("backup service cms -n shop").envs(TOKEN.iter().copied()).spawn().unwrap();
+    until("scaled to zero for the copy", &mut controller, || replicas() == [json!(0), json!(0)]);
+    backup.kill().unwrap();
+    backup.wait().unwrap();
+    until("scaled up again", &mut controller, || replicas() == [json!(1), json!(1)]);
+    controller.signal("TERM");
+    assert_eq!(controller.ended(), 0);
+}
+
+/// Volumes are a node's own: what is on another one is named, and neither missed in silence nor made anew here.
+#[test]
+fn what_a_stack_has_on_another_node_is_not_taken_for_saved() {
+    let cluster = Cluster::start(2);
+    for node in &cluster.nodes {
+        // Makes the image.
+        let _ = node.container("none");
+    }
+    let [manager, worker] = &cluster.nodes[..] else { unreachable!() };
+    let on = |role: &str| {
+        format!(
+            "    volumes: ['records:/records']\n    deploy: {{ endpoint_mode: dnsrr, placement: {{ constraints: ['node.role == {role}'] }} }}\nvolumes: {{ data: {{}}, records: {{}} }}\n"
+        )
+    };
+    let (head, rest) = STACK.split_once("    deploy: { endpoint_mode: dnsrr }\nvolumes: { data: {} }\n").unwrap();
+    let bound = format!("placement: {{ constraints: ['node.hostname == {}'] }}, resources:", manager.name());
+    let head = head.replace("resources:", &bound);
+    let world = world(manager, &stack("cms", ""));
+    world.write("stack.yaml", &format!("{head}{}{rest}", on("worker")));
+    let run = |arguments: &str| world.run_with(TOKEN, arguments);
+    run("apply").expect(0);
+    assert_eq!((tasks(worker, "cms_db").len(), tasks(manager, "cms_web").len()), (1, 1));
+    shell(&manager.data_directory().join("volumes/cms_data/_data"), "echo here >file");
+    let records = worker.data_directory().join("volumes/cms_records/_data");
+    shell(&records, "echo there >file");
+
+    let unbound = run("backup service cms -n shop").expect(2);
+    assert!(
+        unbound.stderr.contains("the Swarm service cms_db is not bound to the node of Server/infra/edge"),
+        "{unbound}"
+    );
+    let partly = run("backup service cms -n shop --live").expect(0);
+    let said = format!("not in the archive: the volume cms_records on the node {}", worker.name());
+    assert!(partly.to_string().contains(&said) && partly.stdout.contains("volume cms_data"), "{partly}");
+    assert!(manager.api("GET", "/volumes/cms_records", &json!(null)).status == 404, "none of that name is made here");
+    assert_eq!((tasks(worker, "cms_db").len(), tasks(manager, "cms_web").len()), (1, 1));
+    let archive = shell(world.path(), "ls -d backups/service/shop/cms/2*");
+    let archive = archive.trim();
+    shell(world.path(), &format!("sed -i s/cms_data/cms_records/ {archive}/manifest.json"));
+    let refused = run(&format!("restore service cms -n shop --from {archive} --replace")).expect(3);
+    assert!(refused.stderr.contains("has the volume cms_records on the node"), "{refused}");
+    assert_eq!(shell(&records, "cat file"), "there\n");
+
+    // All of it on the other node, and a volume of that name here, which is left from before.
+    let moved = std::fs::read_to_string(world.path().join("stack.yaml")).unwrap();
+    world.write("stack.yaml", &moved.replace(manager.name(), worker.name()));
+    run("apply --yes").expect(0);
+    wait_for("the former task has ended", || tasks(manager, "cms_web").is_empty().then_some(()));
+    let refused = run("backup service cms -n shop --live").expect(2);
+    assert!(refused.stderr.contains("has the volume cms_data on the node") && refused.stdout.is_empty(), "{refused}");
 }

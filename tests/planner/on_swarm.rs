@@ -395,3 +395,20 @@ fn what_depends_on_a_service_waits_for_its_tasks() {
     });
     assert!(waits.flatten().any(|it| it == key(Kind::Database, "shop/orders")));
 }
+
+/// While its volumes are copied a service is at no replicas; a copy that is over, or of another service, holds nothing.
+#[test]
+fn a_service_that_is_scaled_to_zero_for_a_copy_is_left_so_until_that_is_done() {
+    let spec = "  image: web:1\n  replicas: 3\n";
+    let mut scenario = world(&application(spec));
+    settle(&mut scenario);
+    let id = scenario.state().services[0].id.to_string();
+    scenario.state().services[0].replicas = Some(0);
+    let held = |by: &str| container("landfall-hold-1").exited().label("landfall.holds", by);
+    let other = scenario.clone().container(held("another"));
+    assert_eq!(operations(&other.plan()).len(), 1, "{}", other.plan());
+    let copied = scenario.clone().container(held(&format!("another,{id}")));
+    assert_eq!(operations(&copied.plan()), [""; 0], "{}", copied.plan());
+    assert_eq!(reasons(&copied.plan()), ["Waiting LeftStopped"]);
+    assert_eq!(operations(&scenario.plan()).len(), 1, "{}", scenario.plan());
+}

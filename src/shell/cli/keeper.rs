@@ -34,7 +34,7 @@ async fn recover(state: &std::path::Path, board: &Board, options: &ConnectOption
         let server = board.read().declared.servers.get(&record.halted.server).cloned();
         // Not declared here: another controller's, or not read yet.
         let Some(server) = server else { continue };
-        let names: Vec<String> = record.halted.containers.iter().map(|it| it.name.clone()).collect();
+        let names = record.halted.names();
         let (names, object) = (names.join(", "), record.halted.object.clone());
         let started = match connect::writer(&server, options) {
             Ok(writer) => record.start(&writer, &()).await.map_err(|error| error.to_string()),

@@ -122,7 +122,10 @@ impl Work<'_> {
         let keys = transfer::keys(args.identity.as_deref(), archive)
             .map_err(|error| refused(error.to_string(), "name the file with the key of age with --identity"))?;
         let resource = chosen.find().await?;
-        if resource.containers.is_empty() {
+        if resource.is_absent() && !resource.elsewhere.is_empty() {
+            return Err(resource.absent());
+        }
+        if resource.is_absent() {
             return Err(refused(
                 format!("there is no container of {} to restore into", chosen.object),
                 "`landfall apply` makes it; then restore",

@@ -327,7 +327,7 @@ pub(super) fn recover<'a>(
     let servers: Vec<&DesiredServer> = servers.collect();
     for record in records {
         let Some(server) = servers.iter().find(|server| server.key == record.halted.server) else { continue };
-        let names: Vec<String> = record.halted.containers.iter().map(|it| it.name.clone()).collect();
+        let names = record.halted.names();
         let object = record.halted.object.clone();
         let writer = connect::writer(server, &super::servers::options(args))?;
         match context.block_on(record.start(&writer, &()))? {

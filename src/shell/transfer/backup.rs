@@ -52,7 +52,7 @@ pub async fn backup(
     watch: &dyn Watch,
     interrupted: impl Future<Output = ()>,
 ) -> Result<Done, TransferError> {
-    if resource.containers.is_empty() {
+    if resource.is_absent() {
         return Err(resource.absent());
     }
     let shelf = Shelf::of(&options.root, &resource.object)?;
@@ -191,14 +191,18 @@ impl Run<'_> {
         instead: Option<String>,
         interrupted: impl Future<Output = ()>,
     ) -> Result<Manifest, TransferError> {
-        let Resource { object, volumes, others, not_covered, .. } = self.resource;
+        let Resource { object, volumes, others, not_covered, elsewhere, .. } = self.resource;
         if volumes.is_empty() {
+            if let Some(elsewhere) = elsewhere.first() {
+                return Err(self.resource.out_of_reach(elsewhere));
+            }
             return Err(TransferError::failed(
                 format!("{object} has no volumes: there is no data to copy"),
                 "what is written into a container itself goes with the container",
             ));
         }
         let mut warnings: Vec<String> = not_covered.iter().map(|what| format!("not in the archive: {what}")).collect();
+        warnings.extend(elsewhere.iter().map(|what| format!("not in the archive: {what}")));
         warnings.extend(instead);
         if let Some((container, volume)) = others.first().filter(|_| !self.options.live) {
             return Err(TransferError::refused(
@@ -208,8 +212,8 @@ impl Run<'_> {
         }
         self.has_room(self.size().await).await?;
         let halted = Halted::of(self.resource);
-        if self.options.live || halted.containers.is_empty() {
-            let consistency = if halted.containers.is_empty() && others.is_empty() {
+        if self.options.live || halted.is_empty() {
+            let consistency = if halted.is_empty() && others.is_empty() {
                 Consistency::Stopped
             } else {
                 warnings.push("copied while containers wrote: files may be of different moments".to_owned());

@@ -73,6 +73,7 @@ pub async fn copy(
 ) -> Result<Vec<Copied>, TransferError> {
     let run = Run { engine, resource, target, pairs, options, watch };
     run.others()?;
+    run.elsewhere()?;
     let image = run.image().await?;
     let volumes: Vec<NewVolume> = pairs.iter().map(|pair| pair.to.clone()).collect();
     run.is_free().await?;
@@ -116,6 +117,17 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// A clone may do without; what is moved is taken to be whole.
+    fn elsewhere(&self) -> Result<(), TransferError> {
+        for elsewhere in &self.resource.elsewhere {
+            if self.options.moved_to.is_some() {
+                return Err(self.resource.out_of_reach(elsewhere));
+            }
+            self.watch.warn(&format!("not copied: {elsewhere}"));
+        }
+        Ok(())
+    }
+
     fn others(&self) -> Result<(), TransferError> {
         let copied = |volume: &String| self.pairs.iter().any(|pair| pair.from == *volume);
         match self.resource.others.iter().find(|(_, volume)| copied(volume)) {
@@ -227,8 +239,8 @@ impl Run<'_> {
         interrupted: impl Future<Output = ()>,
     ) -> Result<(Vec<Copied>, Option<Record>), TransferError> {
         let halted = Halted::of(self.resource);
-        if self.options.live || halted.containers.is_empty() {
-            if !halted.containers.is_empty() {
+        if self.options.live || halted.is_empty() {
+            if !halted.is_empty() {
                 self.watch.warn("copied while containers wrote: files may be of different moments");
             }
             return tokio::select! {
@@ -237,6 +249,12 @@ impl Run<'_> {
             };
         }
         self.resource.can_be_stopped()?;
+        if let Some(service) = halted.services.first().filter(|_| self.options.moved_to.is_some()) {
+            return Err(TransferError::refused(
+                format!("{} is a Swarm service, which `move` does not leave stopped behind it", service.name),
+                "scale it to 0 first, or move it while it runs with --live",
+            ));
+        }
         let halted = Halted { moved_to: self.options.moved_to.clone(), ..halted };
         let record = Record::write(&self.options.state, halted)?;
         let copied = tokio::select! {

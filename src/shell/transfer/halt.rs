@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +16,10 @@ use super::source::Resource;
 use super::volume::create;
 use super::{TransferError, Watch};
 use crate::core::api::ObjectKey;
-use crate::core::observed::ContainerId;
+use crate::core::observed::{ContainerId, ServiceId};
 use crate::core::workload::identity::{HELD_UNTIL, HOLDS, MOVED_TO, holds};
-use crate::shell::engine::{EngineErrorKind, Writer};
+use crate::core::workload::service::ServiceTask;
+use crate::shell::engine::{EngineError, EngineErrorKind, ServiceUpdate, Writer};
 
 const DIRECTORY: &str = "halted";
 const LARGEST: u64 = 1 << 20;
@@ -26,6 +27,9 @@ const LARGEST: u64 = 1 << 20;
 const HELD: Duration = Duration::from_secs(12 * 3600);
 /// The same for what was moved: until the manifests say so, and it goes.
 const MOVED: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Longest wait for the tasks of a service to end, beyond which their node is taken to be out of reach.
+const ENDING: Duration = Duration::from_secs(120);
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What was stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,9 @@ pub struct Halted {
     pub object: ObjectKey,
     pub server: ObjectKey,
     pub containers: Vec<HaltedContainer>,
+    /// Swarm services, whose tasks stop with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<HaltedService>,
     /// An image of the server, for the container that keeps others from starting them.
     pub image: String,
     /// What that container is called.
@@ -46,17 +53,39 @@ pub struct Halted {
 impl Halted {
     /// Of those that run.
     pub fn of(resource: &Resource) -> Self {
-        let running = resource.containers.iter().filter(|it| it.container.state.is_live());
+        let live = resource.containers.iter().filter(|it| it.container.state.is_live());
+        let running = live.filter(|it| resource.scaled(&it.container).is_none());
+        let services = resource.services.iter().filter_map(|it| {
+            let replicas = it.replicas.filter(|replicas| *replicas > 0)?;
+            Some(HaltedService { id: it.id.clone(), name: it.name.clone(), replicas })
+        });
         Self {
             object: resource.object.clone(),
             server: resource.server.clone(),
             containers: running
                 .map(|it| HaltedContainer { id: it.container.id.clone(), name: it.container.name.clone() })
                 .collect(),
-            image: resource.containers.first().map(|it| it.config.image_id.clone()).unwrap_or_default(),
+            services: services.collect(),
+            image: resource.image().unwrap_or_default(),
             holder: format!("landfall-hold-{}", cuid2::create_id()),
             moved_to: None,
         }
+    }
+
+    /// Nothing of it runs.
+    pub fn is_empty(&self) -> bool {
+        self.containers.is_empty() && self.services.is_empty()
+    }
+
+    /// Of containers and services.
+    pub fn names(&self) -> Vec<String> {
+        let containers = self.containers.iter().map(|it| it.name.clone());
+        containers.chain(self.services.iter().map(|it| it.name.clone())).collect()
+    }
+
+    fn ids(&self) -> Vec<&str> {
+        let containers = self.containers.iter().map(|it| it.id.as_str());
+        containers.chain(self.services.iter().map(|it| it.id.as_str())).collect()
     }
 }
 
@@ -64,6 +93,14 @@ impl Halted {
 pub struct HaltedContainer {
     pub id: ContainerId,
     pub name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HaltedService {
+    pub id: ServiceId,
+    pub name: String,
+    /// How many it gets back.
+    pub replicas: u64,
 }
 
 /// A record, and the lock on it.
@@ -128,19 +165,19 @@ impl Record {
 
     /// Stops what is on record, and keeps a controller from starting it again.
     pub async fn stop(&self, engine: &dyn Writer, watch: &dyn Watch) -> Result<(), TransferError> {
-        let Halted { containers, image, holder, moved_to, .. } = &self.halted;
-        if containers.is_empty() {
+        let Halted { image, holder, moved_to, .. } = &self.halted;
+        let ids = self.halted.ids();
+        if ids.is_empty() {
             return Ok(());
         }
         // One that a restore without success has left goes.
         for other in engine.containers().await? {
-            if containers.iter().any(|it| holds(&other.labels, it.id.as_str())) {
+            if ids.iter().any(|id| holds(&other.labels, id)) {
                 engine.discard_container(&other.id).await?;
             }
         }
         let until = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let until = until + if moved_to.is_some() { MOVED } else { HELD };
-        let ids: Vec<&str> = containers.iter().map(|it| it.id.as_str()).collect();
         let mut labels = BTreeMap::from([
             (HELPER.to_owned(), "hold".to_owned()),
             (HOLDS.to_owned(), ids.join(",")),
@@ -151,6 +188,13 @@ impl Record {
         for container in &self.halted.containers {
             watch.step(&format!("stopping {}", container.name));
             engine.stop_container(&container.id).await?;
+        }
+        for service in &self.halted.services {
+            watch.step(&format!("scaling {} to 0", service.name));
+            engine.update_service(&service.id, ServiceUpdate::Replicas(0)).await?;
+        }
+        for service in &self.halted.services {
+            tasks_end(engine, service).await?;
         }
         Ok(())
     }
@@ -175,11 +219,15 @@ impl Record {
     }
 
     /// When each of them was last started, and whether it runs.
-    async fn starts(&self, engine: &dyn Writer) -> Result<Vec<(ContainerId, String, bool)>, TransferError> {
+    async fn starts(&self, engine: &dyn Writer) -> Result<Vec<(String, String, bool)>, TransferError> {
         let mut starts = Vec::new();
         for container in &self.halted.containers {
             let Some(detail) = engine.workload(&container.id).await? else { continue };
-            starts.push((container.id.clone(), detail.config.started, detail.container.state.is_live()));
+            starts.push((container.id.to_string(), detail.config.started, detail.container.state.is_live()));
+        }
+        for service in &self.halted.services {
+            let Some(seen) = engine.service(&service.id).await? else { continue };
+            starts.push((service.id.to_string(), String::new(), seen.replicas != Some(0)));
         }
         Ok(starts)
     }
@@ -187,14 +235,19 @@ impl Record {
     /// Starts everything that is on record again and forgets it. What cannot be started stays on record.
     pub async fn start(self, engine: &dyn Writer, watch: &dyn Watch) -> Result<(), TransferError> {
         let mut failure = None;
+        let mut take = |started: Result<(), EngineError>| match started {
+            Ok(()) => {}
+            // Whoever removed it meanwhile knows why.
+            Err(error) if error.kind == EngineErrorKind::NotFound => {}
+            Err(error) => failure = Some(error),
+        };
         for container in &self.halted.containers {
             watch.step(&format!("starting {}", container.name));
-            match engine.start_container(&container.id).await {
-                Ok(()) => {}
-                // Whoever removed it meanwhile knows why.
-                Err(error) if error.kind == EngineErrorKind::NotFound => {}
-                Err(error) => failure = Some(error),
-            }
+            take(engine.start_container(&container.id).await);
+        }
+        for service in &self.halted.services {
+            watch.step(&format!("scaling {} to {}", service.name, service.replicas));
+            take(engine.update_service(&service.id, ServiceUpdate::Replicas(service.replicas)).await);
         }
         if let Some(error) = failure {
             return Err(error.into());
@@ -205,7 +258,7 @@ impl Record {
 
     /// Removes the container that keeps others from starting them.
     async fn let_go(&self, engine: &dyn Writer) -> Result<(), TransferError> {
-        if self.halted.containers.is_empty() {
+        if self.halted.is_empty() {
             return Ok(());
         }
         for container in engine.containers().await?.iter().filter(|it| it.name == self.halted.holder) {
@@ -222,6 +275,21 @@ impl Record {
     }
 }
 
+/// What they write is on the volume once they have ended, and not before.
+async fn tasks_end(engine: &dyn Writer, service: &HaltedService) -> Result<(), TransferError> {
+    let deadline = Instant::now() + ENDING;
+    while engine.service_tasks(&service.id).await?.iter().any(ServiceTask::is_there) {
+        if Instant::now() >= deadline {
+            return Err(TransferError::failed(
+                format!("the tasks of the Swarm service {} have not ended within {} s", service.name, ENDING.as_secs()),
+                "see whether their node is up: docker node ls",
+            ));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +302,7 @@ mod tests {
             object: ObjectKey::new(Kind::Application, "shop", "web"),
             server: ObjectKey::new(Kind::Server, "default", "edge"),
             containers: Vec::new(),
+            services: Vec::new(),
             image: String::new(),
             holder: String::new(),
             moved_to: None,

@@ -1,5 +1,6 @@
 //! Reading an archive back: nothing is touched before every checksum is right, and what is there is replaced only where that was asked for.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
 use super::halt::{Halted, Record};
@@ -60,7 +61,9 @@ pub async fn present(
         }
     }
     for (name, _) in volumes(archive) {
-        let Some(image) = image(resource) else { return Err(resource.absent()) };
+        resource.is_here(name)?;
+        resource.can_be_stopped()?;
+        let Some(image) = resource.image() else { return Err(resource.absent()) };
         let helper = Helper::make(engine, name, &image, false).await?;
         let is_empty = helper.is_empty().await;
         helper.remove().await?;
@@ -95,11 +98,6 @@ fn volumes(archive: &Archive) -> impl Iterator<Item = (&String, &Part)> {
         Content::Volume { name, .. } => Some((name, part)),
         _ => None,
     })
-}
-
-/// Any image that is on the server.
-fn image(resource: &Resource) -> Option<String> {
-    resource.containers.first().map(|it| it.config.image_id.clone())
 }
 
 /// The tool of the engine that runs, if it reads what the archive's engine has written.
@@ -191,10 +189,13 @@ impl Run<'_> {
                 "stop it first",
             ));
         }
+        self.resource.can_be_stopped()?;
         let halted = Halted::of(self.resource);
         let record = Record::write(&self.options.state, halted)?;
+        let is_touched = Cell::new(false);
         let filled = async {
             record.stop(self.engine, self.watch).await?;
+            is_touched.set(true);
             for (name, part) in volumes(self.archive) {
                 self.volume(name, part).await?;
             }
@@ -206,6 +207,10 @@ impl Run<'_> {
         };
         match filled {
             Ok(()) => record.start(self.engine, self.watch).await,
+            Err(error) if !is_touched.get() => {
+                record.start(self.engine, self.watch).await?;
+                Err(error)
+            }
             Err(error) => {
                 // What is half there must not be used: the containers stay stopped, and the record with them is no promise any more.
                 self.watch
@@ -218,7 +223,7 @@ impl Run<'_> {
 
     async fn volume(&self, name: &str, part: &Part) -> Result<(), TransferError> {
         let Content::Volume { tree, .. } = &part.content else { return Ok(()) };
-        let Some(image) = image(self.resource) else { return Err(self.resource.absent()) };
+        let Some(image) = self.resource.image() else { return Err(self.resource.absent()) };
         if self.options.replace {
             self.watch.step(&format!("emptying volume {name}"));
             empty(self.engine, name, &image).await?;

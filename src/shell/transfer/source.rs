@@ -6,7 +6,7 @@ use super::TransferError;
 use crate::core::api::{DatabaseEngine, Kind, ObjectKey};
 use crate::core::backup::database::engine_of_image;
 use crate::core::desired::{DesiredMember, DesiredServer};
-use crate::core::observed::ObservedContainer;
+use crate::core::observed::{ObservedContainer, ObservedService, ServiceId, SwarmState};
 use crate::core::plan::workload::identity_of;
 use crate::core::plan::{SWARM_SERVICE, selects};
 use crate::core::workload::identity::{self, NEXT};
@@ -29,6 +29,43 @@ pub struct Resource {
     pub not_covered: Vec<String>,
     /// Containers of others that run and write to the same volumes: `(container, volume)`.
     pub others: Vec<(String, String)>,
+    /// Swarm services whose tasks are of the resource, where the server is a manager.
+    pub services: Vec<OfSwarm>,
+    /// Volumes that tasks of these have on other nodes.
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// A Swarm service of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfSwarm {
+    pub id: ServiceId,
+    pub name: String,
+    /// `None` for a global service.
+    pub replicas: Option<u64>,
+    /// Its tasks come back to where their volumes are: to this node, or it has none.
+    pub comes_back: bool,
+}
+
+/// The node of a Swarm that the server is.
+struct Here {
+    node: String,
+    /// It has no others.
+    alone: bool,
+}
+
+/// A volume that a task has on another node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Elsewhere {
+    pub volume: String,
+    pub node: String,
+    pub service: String,
+}
+
+impl std::fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { volume, node, service } = self;
+        write!(f, "the volume {volume} on the node {node}, where a task of the service {service} is")
+    }
 }
 
 /// A volume of a resource.
@@ -52,7 +89,14 @@ impl Resource {
         let mut listed = observe::containers(reader).await?;
         // A Swarm keeps tasks that have ended for a while.
         listed.retain(|it| service_of(it).is_none() || it.state.is_live());
-        let services = Services::of(reader, &listed, set).await?;
+        let here = match reader.info().await?.swarm {
+            SwarmState::Manager { node_id, nodes, .. } => Some(Here { node: node_id, alone: nodes == Some(1) }),
+            _ => None,
+        };
+        let services = match &here {
+            Some(_) => Services::of_swarm(reader, set).await?,
+            None => Services::of(reader, &listed, set).await?,
+        };
         let is_ours = |container: &ObservedContainer| match members.as_slice() {
             // Its manifest is gone; what Landfall made says whose it is.
             [] => is_made_for(container, object, set) || services.made_for(container) == Some(object),
@@ -75,8 +119,17 @@ impl Resource {
             volumes: BTreeMap::new(),
             not_covered: Vec::new(),
             others: Vec::new(),
+            services: Vec::new(),
+            elsewhere: Vec::new(),
         };
         resource.take_mounts();
+        if let Some(here) = here {
+            let ours = |service: &&ObservedService| match members.as_slice() {
+                [] => services.made.get(&service.name) == Some(object),
+                members => members.iter().any(|member| services.is_service_of(member, service, object)),
+            };
+            resource.take_services(reader, &here, services.all.iter().filter(ours)).await?;
+        }
         resource.look_for_others(reader, others).await?;
         Ok(resource)
     }
@@ -100,6 +153,73 @@ impl Resource {
         }
         self.not_covered.sort();
         self.not_covered.dedup();
+    }
+
+    /// Of services: what their tasks have on other nodes, and what those have here that are scaled to zero.
+    async fn take_services(
+        &mut self,
+        reader: &dyn Reader,
+        here: &Here,
+        services: impl Iterator<Item = &ObservedService>,
+    ) -> Result<(), TransferError> {
+        let nodes = reader.nodes().await?;
+        let name_of = |id: &str| nodes.iter().find(|it| it.id == id).map_or(id, |it| it.name.as_str()).to_owned();
+        for service in services {
+            let Some(definition) = reader.service(&service.id).await?.and_then(|it| it.definition) else { continue };
+            let volumes = definition.config.mounts.iter().filter_map(|seen| match &seen.mount.source {
+                MountSource::Volume(name) => Some(name.clone()),
+                MountSource::Path(_) => None,
+            });
+            let volumes: Vec<String> = volumes.collect();
+            let is_bound = here.alone || is_bound_to(&definition.constraints, &here.node, &name_of(&here.node));
+            if !volumes.is_empty() {
+                for task in reader.service_tasks(&service.id).await? {
+                    if task.is_there() && !task.node.is_empty() && task.node != here.node {
+                        let node = name_of(&task.node);
+                        let of_volume = |volume: &String| Elsewhere {
+                            volume: volume.clone(),
+                            node: node.clone(),
+                            service: service.name.clone(),
+                        };
+                        self.elsewhere.extend(volumes.iter().map(of_volume));
+                    }
+                }
+            }
+            if service.replicas == Some(0) && is_bound {
+                let image = definition.image.split('@').next().unwrap_or_default();
+                if let Some(image) = reader.image(image).await? {
+                    for volume in &volumes {
+                        self.volumes.entry(volume.clone()).or_insert_with(|| Volume { image: image.id.clone() });
+                    }
+                }
+            }
+            self.services.push(OfSwarm {
+                id: service.id.clone(),
+                name: service.name.clone(),
+                replicas: service.replicas,
+                comes_back: volumes.is_empty() || is_bound,
+            });
+        }
+        self.elsewhere.sort();
+        self.elsewhere.dedup();
+        Ok(())
+    }
+
+    /// Neither a container of it is here, nor a volume.
+    pub fn is_absent(&self) -> bool {
+        self.containers.is_empty() && self.volumes.is_empty()
+    }
+
+    /// Any image of it that is on the server.
+    pub(super) fn image(&self) -> Option<String> {
+        let of_container = self.containers.first().map(|it| it.config.image_id.clone());
+        of_container.or_else(|| self.volumes.values().next().map(|it| it.image.clone()))
+    }
+
+    /// The service that a container of the resource is a task of, where that can be scaled.
+    pub(super) fn scaled(&self, container: &ObservedContainer) -> Option<&OfSwarm> {
+        let name = service_of(container)?;
+        self.services.iter().find(|it| it.name == *name && it.replicas.is_some())
     }
 
     async fn look_for_others(
@@ -145,26 +265,66 @@ impl Resource {
         }
     }
 
-    /// A task of a Swarm that is stopped is replaced by another one.
+    /// Tasks of a Swarm stop with their service, which is scaled to zero and back: that takes a number of replicas, and that they come back to where
+    /// their volumes are.
     pub(super) fn can_be_stopped(&self) -> Result<(), TransferError> {
-        match self.containers.iter().find(|it| service_of(&it.container).is_some()) {
-            None => Ok(()),
-            Some(task) => Err(TransferError::refused(
+        let hint = "copy while it runs: --live, or `backup.live`";
+        let is_stuck =
+            |it: &&WorkloadDetail| service_of(&it.container).is_some() && self.scaled(&it.container).is_none();
+        if let Some(task) = self.containers.iter().find(is_stuck) {
+            return Err(TransferError::refused(
                 format!(
-                    "{} is a task of a Swarm service, which starts another one when it is stopped",
+                    "{} is a task of a Swarm service, which starts another one when it is stopped, and cannot be scaled to zero from here",
                     task.container.name
                 ),
-                "copy while it runs: --live, or `backup.live`; or scale the service to 0 first",
+                hint,
+            ));
+        }
+        let strays = |it: &&OfSwarm| !it.comes_back && it.replicas.is_some_and(|replicas| replicas > 0);
+        match self.services.iter().find(strays) {
+            None => Ok(()),
+            Some(service) => Err(TransferError::refused(
+                format!(
+                    "the Swarm service {} is not bound to the node of {}: when it is started again, that may be where its volumes are not",
+                    service.name, self.server
+                ),
+                format!("{hint}; or bind it to the node of the server: a placement constraint `node.hostname == …`"),
             )),
         }
     }
 
-    pub(super) fn absent(&self) -> TransferError {
+    /// What a volume of that name here would not be: it is on another node.
+    pub(super) fn is_here(&self, volume: &str) -> Result<(), TransferError> {
+        match self.elsewhere.iter().find(|it| it.volume == volume && !self.volumes.contains_key(volume)) {
+            None => Ok(()),
+            Some(elsewhere) => Err(self.out_of_reach(elsewhere)),
+        }
+    }
+
+    pub(super) fn out_of_reach(&self, elsewhere: &Elsewhere) -> TransferError {
+        TransferError::refused(
+            format!("{} has {elsewhere}, and not on {}", self.object, self.server),
+            "bind the service to the node of the server by a placement constraint, or copy the volume on its own node",
+        )
+    }
+
+    pub fn absent(&self) -> TransferError {
+        if let Some(elsewhere) = self.elsewhere.first() {
+            return self.out_of_reach(elsewhere);
+        }
         TransferError::failed(
             format!("there is no container of {} on {}", self.object, self.server),
             "`landfall describe` shows what it looks for; `landfall apply` makes one that is managed",
         )
     }
+}
+
+/// Whether constraints of a service leave it that node alone.
+fn is_bound_to(constraints: &[String], id: &str, name: &str) -> bool {
+    constraints.iter().any(|constraint| {
+        let equal = constraint.split_once("==").map(|(key, value)| (key.trim(), value.trim()));
+        equal == Some(("node.id", id)) || equal == Some(("node.hostname", name))
+    })
 }
 
 fn is_made_for(container: &ObservedContainer, object: &ObjectKey, set: &str) -> bool {
@@ -179,7 +339,11 @@ fn service_of(container: &ObservedContainer) -> Option<&String> {
 
 /// What Swarm services are of: their tasks say no more than which service they belong to.
 #[derive(Debug, Default)]
-pub struct Services(BTreeMap<String, ObjectKey>);
+pub struct Services {
+    /// By name, those that Landfall has made.
+    made: BTreeMap<String, ObjectKey>,
+    all: Vec<ObservedService>,
+}
 
 impl Services {
     /// Asks only where there are tasks among the containers.
@@ -191,15 +355,29 @@ impl Services {
         if listed.iter().all(|it| service_of(it).is_none()) {
             return Ok(Self::default());
         }
-        let made = reader.services().await?.into_iter().filter_map(|service| {
+        Self::of_swarm(reader, set).await
+    }
+
+    /// Those of which no task is here included.
+    async fn of_swarm(reader: &(impl Reader + ?Sized), set: &str) -> Result<Self, EngineError> {
+        let all = reader.services().await?;
+        let made = all.iter().filter_map(|service| {
             let identity = identity::of(&service.name, &service.labels).filter(|it| it.set == set)?;
-            Some((service.name, identity.object))
+            Some((service.name.clone(), identity.object))
         });
-        Ok(Self(made.collect()))
+        Ok(Self { made: made.collect(), all })
+    }
+
+    /// Whether it is a service of the resource, which is declared as `member`.
+    fn is_service_of(&self, member: &DesiredMember, service: &ObservedService, object: &ObjectKey) -> bool {
+        if member.workload.is_some() || member.stack.is_some() {
+            return self.made.get(&service.name) == Some(object);
+        }
+        member.selector.swarm_services.contains(&service.name)
     }
 
     fn made_for(&self, container: &ObservedContainer) -> Option<&ObjectKey> {
-        self.0.get(service_of(container)?)
+        self.made.get(service_of(container)?)
     }
 
     /// Whether a container is of the resource, which is declared as `member`.

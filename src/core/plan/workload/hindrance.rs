@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::managed::Managed;
 use crate::core::api::{ObjectKey, ProxyType, PullPolicy};
-use crate::core::observed::ObservedContainer;
+use crate::core::observed::{ObservedContainer, ObservedService};
 use crate::core::plan::decide::settings;
 use crate::core::plan::document::note::Note;
 use crate::core::plan::document::reason::Reason;
@@ -153,6 +153,26 @@ pub(crate) fn held_stopped<'c>(
             format!("it is started when the copy is done; if no copy is under way any more: docker rm {holder}"),
         ),
     };
+    Some(Note::waiting(Reason::LeftStopped, resource, message).hint(hint))
+}
+
+/// One of the services is kept at no replicas, while its data is copied.
+pub(crate) fn held_at_zero<'s>(
+    ctx: &Context<'_>,
+    resource: &ObjectKey,
+    services: impl IntoIterator<Item = &'s ObservedService>,
+) -> Option<Note> {
+    let all = &ctx.host.state.containers;
+    let mut stopped = services.into_iter().filter(|it| it.replicas == Some(0));
+    let (service, holder) = stopped.find_map(|service| {
+        let holder = all.iter().find(|it| identity::holds(&it.labels, service.id.as_str()))?;
+        Some((service, holder))
+    })?;
+    let message = format!("The Swarm service {} is scaled to 0 while its volumes are copied.", service.name);
+    let hint = format!(
+        "it gets its tasks back when the copy is done; if no copy is under way any more: docker rm {}",
+        holder.name
+    );
     Some(Note::waiting(Reason::LeftStopped, resource, message).hint(hint))
 }
 

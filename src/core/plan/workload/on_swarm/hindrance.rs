@@ -9,6 +9,7 @@ use crate::core::plan::document::note::Note;
 use crate::core::plan::document::plan::ServerType;
 use crate::core::plan::document::reason::Reason;
 use crate::core::plan::emit::draft::Draft;
+use crate::core::plan::workload::hindrance::held_at_zero;
 use crate::core::plan::workload::managed::Managed;
 use crate::core::workload::service::{LONGEST_NAME, ServiceCreate};
 use crate::core::workload::{MountSource, Order, identity};
@@ -37,6 +38,7 @@ impl<'a> Managed<'a, '_> {
             .or_else(|| self.secret_missing())
             .or_else(|| self.swarm_image_hindrance(there))
             .or_else(|| self.volumes_incomplete())
+            .or_else(|| held_at_zero(self.ctx, resource, there.own.into_iter().chain(there.before.iter().copied())))
             .or_else(data)
             .or_else(|| self.data_hindrance())
     }

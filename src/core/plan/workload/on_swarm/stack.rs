@@ -22,7 +22,7 @@ use crate::core::plan::emit::attachment;
 use crate::core::plan::emit::draft::Draft;
 use crate::core::plan::workload::compose::{disconnect_proxy, finding_note, unmade_note, unrouted};
 use crate::core::plan::workload::compose_differences::attempt;
-use crate::core::plan::workload::hindrance::{incomplete, owned_by_another};
+use crate::core::plan::workload::hindrance::{held_at_zero, incomplete, owned_by_another};
 use crate::core::plan::workload::on_swarm::rollout::is_update_of;
 use crate::core::plan::world::applied;
 use crate::core::plan::world::context::{self, Context};
@@ -103,7 +103,9 @@ impl<'a> Managed<'a, '_> {
                     .hint("declare its destination on a manager of that Swarm"),
             );
         }
-        if let Some(note) = incomplete(ctx, resource, self.made.volumes.iter()) {
+        if let Some(note) = incomplete(ctx, resource, self.made.volumes.iter())
+            .or_else(|| held_at_zero(ctx, resource, of_stack(ctx, project)))
+        {
             return Some(note);
         }
         let others: Vec<(&ObservedService, Option<Identity>)> =
