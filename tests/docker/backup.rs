@@ -307,6 +307,34 @@ fn files_come_back_as_they_were_whatever_they_are() {
     assert_eq!(shell(&volume, LOOK), before);
 }
 
+/// The only archive of a shelf, beside it and with another content noted than there is: that is found out when the volume is full.
+pub(super) fn spoilt(shelf: &Path, beside: &Path) {
+    shell(shelf, &format!("cp -r 2* '{}'", beside.display()));
+    let path = beside.join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    manifest["parts"][0]["tree"] = json!("0".repeat(64));
+    std::fs::write(path, manifest.to_string()).unwrap();
+}
+
+#[test]
+fn what_a_failed_restore_has_left_stopped_runs_once_one_has_succeeded() {
+    let (host, world, volume) = with_volume();
+    shell(&volume, "echo text >file");
+    world.run("backup app shop").expect(0);
+    let shelf = world.path().join("backups/application/default/shop");
+    spoilt(&shelf, &world.path().join("spoilt"));
+    let failed = world.run("restore app shop --from spoilt --replace --no-backup").expect(2);
+    assert!(failed.stderr.contains("the containers stay stopped"), "{failed}");
+    assert_eq!(host.state("default-shop-1"), "exited");
+    let waits = world.run("apply");
+    assert!(waits.to_string().contains("(LeftStopped)"), "{waits}");
+    assert_eq!(host.state("default-shop-1"), "exited");
+    world.run("restore app shop --replace --no-backup").expect(0);
+    assert_eq!(host.state("default-shop-1"), "running");
+    assert_eq!((super::workloads::names(&host).len(), shell(&volume, "cat file").as_str()), (1, "text\n"));
+    world.run("diff").expect(0);
+}
+
 #[test]
 fn an_encrypted_backup_opens_with_its_key_alone_and_only_as_many_as_wanted_stay() {
     let (_host, world, volume) = with_volume();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::backup::shell;
+use super::backup::{shell, spoilt};
 use super::compose::{base, stack};
 use super::controller::{Controller, until};
 use super::on_swarm::{swarm, tasks};
@@ -274,6 +274,19 @@ fn a_stack_is_backed_up_and_restored_with_its_services_scaled_to_zero_and_back()
     run("restore service cms -n shop --replace").expect(0);
     assert_eq!(shell(&volume, LOOK), content);
     back(&before);
+
+    // One that fails leaves it at zero, which the next one ends.
+    let shelf = world.path().join("backups/service/shop/cms");
+    spoilt(&shelf, &world.path().join("spoilt"));
+    run("restore service cms -n shop --from spoilt --replace --no-backup").expect(2);
+    assert_eq!(replicas(), [json!(0), json!(0)]);
+    let waits = run("apply --yes");
+    assert!(waits.to_string().contains("(LeftStopped)"), "{waits}");
+    assert_eq!(replicas(), [json!(0), json!(0)]);
+    run("restore service cms -n shop --replace --no-backup").expect(0);
+    assert_eq!((replicas(), shell(&volume, LOOK)), ([json!(1), json!(1)], content));
+    wait_for("both have a task", || both().iter().all(|it| it.len() == 1).then_some(()));
+    wait_for("it is as declared", || (run("diff").code == 0).then_some(()));
 
     // A controller is beside it, which gives no tasks to what is copied, and does so once the copy was killed.
     shell(&volume, "head -c 60000000 /dev/urandom >large");

@@ -34,6 +34,8 @@ pub const DRAIN: &str = "landfall.drain";
 pub const HOLDS: &str = "landfall.holds";
 /// Until when that counts, in seconds since the epoch: who copies may be no more.
 pub const HELD_UNTIL: &str = "landfall.held-until";
+/// Beside the ids of services among those: how many tasks each of them gets back, as `ID=3` with commas between.
+pub const HELD_REPLICAS: &str = "landfall.held-replicas";
 /// On a container that holds others stopped: the destination that the resource was moved to.
 pub const MOVED_TO: &str = "landfall.moved-to";
 /// On a container that is never started: names of volumes that are being filled, with commas between. Nothing is put on them meanwhile.
@@ -75,6 +77,12 @@ pub fn of(name: &str, labels: &BTreeMap<String, String>) -> Option<Identity> {
 /// Whether that container keeps the other one stopped.
 pub fn holds(labels: &BTreeMap<String, String>, id: &str) -> bool {
     labels.get(HOLDS).is_some_and(|held| held.split(',').any(|held| held == id))
+}
+
+/// How many tasks the service gets back that the container keeps at none.
+pub fn held_replicas(labels: &BTreeMap<String, String>, id: &str) -> Option<u64> {
+    let mut held = labels.get(HELD_REPLICAS)?.split(',').filter_map(|it| it.split_once('='));
+    held.find(|(held, _)| *held == id)?.1.parse().ok()
 }
 
 /// Whether that container says that the volume is being filled.

@@ -17,7 +17,7 @@ use super::volume::create;
 use super::{TransferError, Watch};
 use crate::core::api::ObjectKey;
 use crate::core::observed::{ContainerId, ServiceId};
-use crate::core::workload::identity::{HELD_UNTIL, HOLDS, MOVED_TO, holds};
+use crate::core::workload::identity::{HELD_REPLICAS, HELD_UNTIL, HOLDS, MOVED_TO, held_replicas, holds};
 use crate::core::workload::service::ServiceTask;
 use crate::shell::engine::{EngineError, EngineErrorKind, ServiceUpdate, Writer};
 
@@ -70,6 +70,26 @@ impl Halted {
             holder: format!("landfall-hold-{}", cuid2::create_id()),
             moved_to: None,
         }
+    }
+
+    /// Of those that run, and of what a restore without success has left stopped: it is stopped for want of this one.
+    pub async fn with_left(engine: &dyn Writer, resource: &Resource) -> Result<Self, TransferError> {
+        let mut halted = Self::of(resource);
+        let all = engine.containers().await?;
+        let is_left = |labels: &BTreeMap<String, String>| labels.contains_key(HOLDS) && !labels.contains_key(MOVED_TO);
+        for holder in all.iter().map(|it| &it.labels).filter(|labels| is_left(labels)) {
+            let stopped = resource.containers.iter().map(|it| &it.container).filter(|it| !it.state.is_live());
+            for container in stopped.filter(|it| holds(holder, it.id.as_str())) {
+                halted.containers.push(HaltedContainer { id: container.id.clone(), name: container.name.clone() });
+            }
+            for service in resource.services.iter().filter(|it| it.replicas == Some(0)) {
+                if let Some(replicas) = held_replicas(holder, service.id.as_str()) {
+                    let (id, name) = (service.id.clone(), service.name.clone());
+                    halted.services.push(HaltedService { id, name, replicas });
+                }
+            }
+        }
+        Ok(halted)
     }
 
     /// Nothing of it runs.
@@ -183,6 +203,10 @@ impl Record {
             (HOLDS.to_owned(), ids.join(",")),
             (HELD_UNTIL.to_owned(), until.as_secs().to_string()),
         ]);
+        if !self.halted.services.is_empty() {
+            let replicas = self.halted.services.iter().map(|it| format!("{}={}", it.id, it.replicas));
+            labels.insert(HELD_REPLICAS.to_owned(), replicas.collect::<Vec<_>>().join(","));
+        }
         labels.extend(moved_to.iter().map(|to| (MOVED_TO.to_owned(), to.clone())));
         create(engine, holder.clone(), labels, image, Vec::new(), None).await?;
         for container in &self.halted.containers {

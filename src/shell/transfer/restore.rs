@@ -190,7 +190,7 @@ impl Run<'_> {
             ));
         }
         self.resource.can_be_stopped()?;
-        let halted = Halted::of(self.resource);
+        let halted = Halted::with_left(self.engine, self.resource).await?;
         let record = Record::write(&self.options.state, halted)?;
         let is_touched = Cell::new(false);
         let filled = async {
