@@ -181,6 +181,7 @@ pub struct HealthcheckSpec {
 }
 
 /// An application on a destination, and optionally on further ones.
+// What few of them have is boxed: there may be a hundred thousand, most of them adopted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ApplicationSpec {
@@ -258,14 +259,14 @@ pub struct ApplicationSpec {
     pub restart: Option<RestartPolicy>,
     /// How health is found out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub healthcheck: Option<HealthcheckSpec>,
+    pub healthcheck: Option<Box<HealthcheckSpec>>,
     /// How many containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1000))]
     pub replicas: Option<u32>,
     /// Limits of each container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourcesSpec>,
+    pub resources: Option<Box<ResourcesSpec>>,
     /// The root file system is not writable.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
@@ -290,7 +291,7 @@ pub struct ApplicationSpec {
     pub labels: BTreeMap<String, String>,
     /// Where the daemon sends what the containers write. Default: as the daemon is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub logging: Option<LoggingSpec>,
+    pub logging: Option<Box<LoggingSpec>>,
     /// Host names, or URLs with a path, that the proxy routes to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(length(min = 1)))]
@@ -304,7 +305,7 @@ pub struct ApplicationSpec {
     pub rollout: Option<RolloutSpec>,
     /// Jobs around a rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hooks: Option<HooksSpec>,
+    pub hooks: Option<Box<HooksSpec>>,
     /// Resources that have to be available first: `Database/orders`, `Application/shop/frontend`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(pattern = super::meta::RESOURCE_REFERENCE_PATTERN)))]
@@ -315,7 +316,7 @@ pub struct ApplicationSpec {
     pub container_name: Option<String>,
     /// Copies of the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backup: Option<BackupSpec>,
+    pub backup: Option<Box<BackupSpec>>,
 }
 
 /// Database engines that Landfall knows how to run.

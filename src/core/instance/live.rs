@@ -111,9 +111,11 @@ impl Making<'_> {
         new.init = config.init.filter(|init| *init);
         new.stop_grace_period_seconds = config.stop_grace;
         new.restart = config.restart;
-        new.healthcheck =
-            (config.healthcheck != of_image.healthcheck).then(|| config.healthcheck.as_ref().and_then(check)).flatten();
-        new.resources = resources(&config.resources);
+        new.healthcheck = (config.healthcheck != of_image.healthcheck)
+            .then(|| config.healthcheck.as_ref().and_then(check))
+            .flatten()
+            .map(Box::new);
+        new.resources = resources(&config.resources).map(Box::new);
         new.read_only_root_filesystem = config.read_only;
         new.tmpfs.clone_from(&config.tmpfs);
         new.cap_add.clone_from(&config.cap_add);

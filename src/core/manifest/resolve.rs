@@ -838,7 +838,7 @@ impl<'a> Resolver<'a> {
     /// A place for archives that there can be, and a schedule that can be read, in a time zone that there is.
     fn backup(&mut self, at: usize, spec: &Spec) -> Option<Arc<Policy>> {
         let (backup, engine) = match spec {
-            Spec::Application(spec) => (spec.backup.as_ref(), None),
+            Spec::Application(spec) => (spec.backup.as_deref(), None),
             Spec::Database(spec) => (spec.backup.as_ref(), spec.engine),
             Spec::Service(spec) => (spec.backup.as_ref(), None),
             Spec::Server(_) | Spec::Destination(_) | Spec::Notifier(_) => (None, None),

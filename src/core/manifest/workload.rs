@@ -82,7 +82,7 @@ impl Resolver<'_> {
             mounts: self.mounts(at, &spec.volumes),
             tmpfs: self.tmpfs(at, &spec.tmpfs),
             restart: Some(spec.restart.unwrap_or(RestartPolicy::UnlessStopped)),
-            resources: self.resources(at, spec.resources.as_ref()),
+            resources: self.resources(at, spec.resources.as_deref()),
             healthcheck: spec.healthcheck.as_ref().map(|it| self.healthcheck(at, it)),
             read_only: spec.read_only_root_filesystem,
             cap_add: spec.cap_add.clone(),
@@ -179,7 +179,7 @@ impl Resolver<'_> {
         };
         if proxy_type == ProxyType::Traefik && filled.command.is_empty() {
             filled.command = words(&TRAEFIK_COMMAND);
-            filled.healthcheck.get_or_insert_with(|| interval(words(&["traefik", "healthcheck", "--ping"])));
+            filled.healthcheck.get_or_insert_with(|| Box::new(interval(words(&["traefik", "healthcheck", "--ping"]))));
         }
         Some(filled)
     }
