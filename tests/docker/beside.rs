@@ -270,6 +270,11 @@ spec:
     assert!(said.stderr.contains("It did not become healthy, and is not tried again"), "{said}");
     assert_eq!(host.inspect("shop-shop-1")["Id"], first, "what served goes on serving");
 
+    // Asked for beside the controller, it is the controller that tries again.
+    let restarted = world.run("rollout restart application/shop -n shop --yes").expect(0);
+    assert!(restarted.stderr.contains("`landfall run` does it."), "{restarted}");
+    controller.says("RestartRequested");
+
     // Nobody remembers it once the controller is gone, and another manifest is another attempt.
     let text = declare("'true'").replace("retries: 1", "retries: 2");
     world.write("manifests/all.yaml", &text);

@@ -350,8 +350,6 @@ fn what_is_no_longer_declared_is_stopped_and_removed_by_prune_only() {
     world.expect_plan(
         "
         default/edge-1
-          . unmanaged Destination/shop/web: Landfall connected \"shop-frontend-1\" to \"web-net\" for a resource that is no longer declared there. (Undeclared)
-              hint: `--prune` disconnects it
           . unmanaged Application/shop/frontend: No manifest declares Application/shop/frontend any more, and its container \"shop-frontend-1\" exists. (Undeclared)
               hint: `--prune` stops and removes it; its volumes stay
         ",
@@ -422,6 +420,37 @@ fn an_application_waits_for_its_database_and_is_started_after_it() {
     let delete = world.delete(Kind::Application, "frontend").plan().to_string();
     assert!(delete.contains("remove container shop-frontend-1") && !delete.contains("shop-orders"), "{delete}");
     let _ = key(Kind::Application, "frontend");
+}
+
+/// What Landfall runs goes as a whole: it has its network until it is stopped, and keeps it where its removal is refused. Nothing but its labels
+/// tells that it was declared.
+#[test]
+fn what_is_no_longer_declared_keeps_its_network_until_it_is_stopped() {
+    let mut running = world(&application("  image: shop/frontend:1\n"));
+    have_images(&mut running);
+    settle(&mut running);
+    declare(&mut running, DESTINATION);
+    let pruned = running.clone().prune().plan();
+    let words = |plan: &Plan| {
+        let operations = plan.servers.iter().flat_map(|it| &it.groups).flat_map(|it| &it.operations);
+        operations.map(|it| it.call.to_string()).collect::<Vec<_>>()
+    };
+    let [stop, remove] = words(&pruned).try_into().unwrap_or_else(|_| panic!("{pruned}"));
+    assert!(
+        stop.starts_with("stop shop-frontend-1") && remove.starts_with("remove container shop-frontend-1"),
+        "{pruned}"
+    );
+
+    let mut guarded = running.clone().prune();
+    guarded.request.guarded = Arc::new([key(Kind::Application, "frontend")].into());
+    let refused = guarded.plan();
+    assert!(words(&refused).is_empty() && refused.to_string().contains("BackupFailed"), "{refused}");
+
+    let deleted = running.clone().delete(Kind::Application, "frontend").plan();
+    assert_eq!(words(&deleted), [stop, remove], "{deleted}");
+    assert!(!deleted.to_string().contains("nothing to delete"), "{deleted}");
+    let unknown = running.delete(Kind::Application, "frontent").plan().to_string();
+    assert!(unknown.contains("no server has anything of it; there is nothing to delete"), "{unknown}");
 }
 
 /// One that this plan brings up does not hide another that nothing brings up.

@@ -287,29 +287,33 @@ fn unknown_objects(input: &PlanInput<'_>) -> Vec<Note> {
                     .any(|it| it.key == *key || it.members.iter().any(|member| member.resource == *key))
         })
     };
-    let labelled = |key: &ObjectKey| {
-        input.observed.iter().any(|(server, state)| {
-            input.desired.servers.contains_key(server)
-                && state
-                    .as_ref()
-                    .is_ok_and(|state| Host::new(state).verified(&input.desired.set).any(|(_, of)| of == key))
-        })
+    let set = &input.desired.set;
+    let hosts: Vec<Host<'_>> = match input.request.delete.keys().any(|key| !declared(key)) {
+        true => {
+            let observed = input.observed.iter().filter(|(server, _)| input.desired.servers.contains_key(*server));
+            observed.filter_map(|(_, state)| state.as_ref().ok()).map(Host::new).collect()
+        }
+        false => Vec::new(),
+    };
+    let known = |key: &ObjectKey| match key.kind {
+        Kind::Destination => hosts.iter().any(|host| host.verified(set).any(|(_, of)| of == key)),
+        _ => hosts.iter().any(|host| host.runs(set, key)),
     };
     let partial = input.observed.values().any(Result::is_err);
     input
         .request
         .delete
         .keys()
-        .filter(|key| !declared(key) && (key.kind != Kind::Destination || !labelled(key)))
+        .filter(|key| !declared(key) && !known(key))
         .map(|key| {
+            let where_ = if partial { "no server that could be observed has" } else { "no server has" };
             if key.kind != Kind::Destination {
                 return Note::warning(
                     Reason::ContainerMissing,
                     key,
-                    format!("No manifest declares {key}; there is nothing to delete."),
+                    format!("No manifest declares {key}, and {where_} anything of it; there is nothing to delete."),
                 );
             }
-            let where_ = if partial { "no server that could be observed has" } else { "no server has" };
             Note::warning(
                 Reason::NetworkNotFound,
                 key,

@@ -1,23 +1,29 @@
 //! `rollout status|restart KIND/NAME`
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
+use serde_json::json;
 
 use super::apply::{self, Ended, Format, Run};
 use super::args::{self, ServerArgs, SetArgs, StateArgs};
+use super::client::Controller;
 use super::follow::{FOR_EVER, Follower};
 use super::repository::{Loaded, SourceArgs};
 use super::seen::{Seen, short_name};
 use super::target::{self, TargetArgs};
-use super::{Context, Error, Exit, record, servers};
+use super::{Context, Error, Exit, diff, record, servers};
 use crate::core::api::{Kind, ObjectKey};
 use crate::core::manifest::Manifests;
 use crate::core::plan::workload::identity_of;
 use crate::core::plan::{NoteKind, Plan, Request};
+use crate::core::report::Report;
 use crate::core::scope::Selection;
 use crate::core::workload::identity::{self, NEXT};
+use crate::shell::reconcile::Preview;
+use crate::shell::store;
 
 /// Follows the rollout of an application or database that Landfall runs, or has its containers replaced
 #[derive(Debug, clap::Args)]
@@ -49,7 +55,8 @@ struct StatusArgs {
 
 /// Replaces every container of the resource by a new one, one after another, as a rollout does: without an interruption where two can be there
 ///
-/// Nothing else is changed. On a terminal it asks before it interrupts connections.
+/// Nothing else is changed. On a terminal it asks before it interrupts connections. Where `landfall run` keeps the resource it is asked to do so,
+/// for two rollouts of one resource undo each other's work.
 #[derive(Debug, clap::Args)]
 struct RestartArgs {
     #[command(flatten)]
@@ -215,6 +222,34 @@ fn operations(plan: &Plan, key: &ObjectKey) -> usize {
     groups.map(|group| group.operations.len()).sum()
 }
 
+/// The controller of this machine, where it keeps all of the resources.
+async fn keeper(directory: &Path, keys: &BTreeSet<ObjectKey>) -> Option<Controller> {
+    let controller = Controller::of(directory).await?;
+    for key in keys {
+        controller.get(&format!("/api/v1/objects/{key}")).await.ok()?;
+    }
+    Some(controller)
+}
+
+fn by_controller(
+    controller: &Controller,
+    keys: &BTreeSet<ObjectKey>,
+    what: &WhatArgs,
+    context: &Context,
+    show: impl FnOnce(&Context) -> Result<(), Error>,
+) -> Result<Exit, Error> {
+    context.block_on(async {
+        for key in keys {
+            controller.post("/api/v1/restart", &json!({ "object": key.to_string() })).await?;
+        }
+        Ok::<(), Error>(())
+    })??;
+    show(context)?;
+    let options = store::options(&what.set.set, what.state.state.as_deref());
+    context.say(&format!("`landfall run` does it. `landfall events -w{options}` shows what becomes of it."));
+    Ok(Exit::Done)
+}
+
 fn restart(args: &RestartArgs, context: &Context) -> Result<Exit, Error> {
     let RestartArgs { what, yes, servers: server_args, output } = args;
     let Loaded { manifests, .. } = what.source.load(&what.state, &what.set, context)?;
@@ -228,6 +263,17 @@ fn restart(args: &RestartArgs, context: &Context) -> Result<Exit, Error> {
     let consent = |plan: &Plan| *yes || !context.can_ask() || apply::agreed(context, plan);
     let run = Run { pass, selection: Some(&selection), args: server_args, context, consent: &consent };
     let started = Instant::now();
+    let directory = record::directory(&what.state, &what.set)?;
+    if let Some(controller) = context.block_on(keeper(&directory, &request.restart))? {
+        let Preview { observed, plan } = servers::preview(context, &run.pass, server_args)?;
+        let plan = selection.restrict(plan);
+        if !consent(&plan) {
+            return Ok(apply::called_off(context));
+        }
+        return by_controller(&controller, &request.restart, what, context, |context| {
+            diff::show(context, &Report::planned(plan), &observed, (*output).into())
+        });
+    }
     let Some(ended): Option<Ended> = context.block_on(run.pass())?? else { return Ok(apply::called_off(context)) };
     record::record(context, store.as_ref(), "rollout restart", Some(&manifests), &ended.report, started.elapsed())?;
     apply::finish(context, &ended, (*output).into(), server_args.timeout)

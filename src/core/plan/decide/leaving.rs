@@ -230,6 +230,7 @@ pub(crate) fn fate<'a>(
     let options = attached.endpoint.settings.as_ref().map(|settings| &settings.driver_opts);
     let marked = options.is_some_and(|options| applied::is_own(options, ctx.set));
     if container::is_going(container)
+        || is_run_here(ctx, destination, container)
         || members.declared.contains(&container.id)
         || members.leaving.contains(&container.id)
         || ((members.apart.contains(&container.id) || members.one_offs.contains(&container.id)) && !marked)
@@ -244,6 +245,16 @@ pub(crate) fn fate<'a>(
     let question =
         Question { ctx, outlook, who, options, network: Some(network), name: &network.name, home: Some(destination) };
     question.fate(destination, exclusive)
+}
+
+/// Landfall made the container for this destination, or for one that is no longer declared: it goes as a whole, stopped while it still has its
+/// network, and where its removal is refused it stays as it is.
+fn is_run_here(ctx: &Context<'_>, destination: &DesiredDestination, container: &ObservedContainer) -> bool {
+    let identity = ctx.host.identities.get(container).filter(|it| it.set == ctx.set);
+    identity.is_some_and(|identity| {
+        let declared = ctx.server.destinations.iter().any(|it| it.key == identity.destination);
+        identity.destination == destination.key || !declared
+    })
 }
 
 /// Whether somebody leaves who has an address that another one is to have: by what is there at present, or to hand over to that very one.

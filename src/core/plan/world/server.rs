@@ -15,6 +15,7 @@ use crate::core::observed::{
 use crate::core::plan::document::note::{Blocker, BlockerKind, Note};
 use crate::core::plan::document::plan::ServerType;
 use crate::core::plan::document::reason::Reason;
+use crate::core::workload::stack;
 
 /// A container's attachment to a network.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +45,22 @@ pub(crate) struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
+    /// Whether the set runs the resource here: as containers, as a Swarm service, or as a stack.
+    pub(crate) fn runs(&self, set: &str, resource: &ObjectKey) -> bool {
+        let containers = &self.state.containers;
+        containers.iter().filter_map(|it| self.identities.get(it)).any(|it| it.set == set && it.object == *resource)
+            || containers
+                .iter()
+                .filter_map(|it| stack::owner(&it.labels))
+                .any(|it| it.set == set && it.object == *resource)
+            || self
+                .state
+                .services
+                .iter()
+                .filter_map(service::identity_of_service)
+                .any(|it| it.set == set && it.object == *resource)
+    }
+
     pub(crate) fn new(state: &'a ObservedState) -> Self {
         let mut host = Host {
             state,
