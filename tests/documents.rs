@@ -323,3 +323,19 @@ fn each_number_in_the_name_of_a_test_is_on_the_page_of_facts() {
     }
     assert!(cited > 50, "{cited} numbers are cited: the names of tests are not where they were looked for");
 }
+
+/// Reasons that events have, by the parts of the program that write them.
+#[test]
+fn what_an_event_says_is_explained() {
+    let audit = read("src/shell/controller/run.rs");
+    let audit = audit.split("fn audit(").nth(1).and_then(|it| it.split("\n    }\n").next()).unwrap();
+    let deeds = read("src/shell/cli/transfer.rs");
+    let deeds = deeds.split("reasons: (").skip(1).filter_map(|it| it.split(')').next());
+    let quoted = std::iter::once(audit).chain(deeds).flat_map(|text| text.split('"').skip(1).step_by(2));
+    let words: BTreeSet<&str> =
+        quoted.filter(|it| it.starts_with(char::is_uppercase) && it.chars().all(char::is_alphanumeric)).collect();
+    assert!(words.contains("RestartRequested") && words.contains("RestoreFailed"), "{words:?}");
+    for word in words {
+        assert!(landfall::core::reasons::explain(word).is_some(), "{word}");
+    }
+}

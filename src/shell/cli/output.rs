@@ -398,7 +398,8 @@ fn log_filter(verbose: u8) -> tracing_subscriber::filter::EnvFilter {
         2 => "debug",
         _ => "trace",
     };
-    tracing_subscriber::filter::EnvFilter::new(format!("warn,landfall={level}"))
+    // What a client of `mcp` asks for in vain is answered to that client.
+    tracing_subscriber::filter::EnvFilter::new(format!("warn,rmcp=error,landfall={level}"))
 }
 
 /// A table as kubectl prints it: headings in capitals, columns apart by three spaces, no lines.
