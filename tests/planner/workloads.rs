@@ -453,6 +453,40 @@ fn what_is_no_longer_declared_keeps_its_network_until_it_is_stopped() {
     assert!(unknown.contains("no server has anything of it; there is nothing to delete"), "{unknown}");
 }
 
+/// What the manifests of others run, and these had adopted onto a destination of their own, is taken off that one, and nothing else is done to it.
+#[test]
+fn what_others_run_leaves_a_destination_that_no_longer_adopts_it() {
+    const OTHER: &str = "
+---
+apiVersion: landfall/v1
+kind: Server
+metadata: { name: edge-1 }
+spec: { allowedNamespaces: [shop] }
+---
+apiVersion: landfall/v1
+kind: Destination
+metadata: { name: other, namespace: shop }
+spec: { server: default/edge-1, network: { name: other-net }, proxy: false }
+";
+    let adopting = format!(
+        "{OTHER}---\napiVersion: landfall/v1\nkind: Application\nmetadata: {{ name: guest, namespace: shop }}\nspec: {{ destination: other, containers: {{ names: [shop-frontend-1] }} }}\n"
+    );
+    let mut world = world(&application("  image: shop/frontend:1\n")).network(network("other-net").of("shop/other"));
+    let from = |world: &mut Scenario, source: &str, manifests: &str| {
+        declare(world, manifests);
+        world.desired.source = Some(source.to_owned());
+        have_images(world);
+    };
+    from(&mut world, "theirs", &application("  image: shop/frontend:1\n"));
+    settle(&mut world);
+    from(&mut world, "ours", &adopting);
+    settle(&mut world);
+    from(&mut world, "ours", OTHER);
+    let plan = world.prune().plan().to_string();
+    assert!(plan.contains("- disconnect shop-frontend-1 from other-net"), "{plan}");
+    assert!(!plan.contains("from web-net") && !plan.contains("- stop") && !plan.contains("- remove"), "{plan}");
+}
+
 /// One that this plan brings up does not hide another that nothing brings up.
 #[test]
 fn every_dependency_is_waited_for() {

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::Error;
 use super::args::{SetArgs, StateArgs};
 use super::record;
+use crate::core::api::ObjectKey;
 use crate::shell::store;
 use crate::shell::web::{self, InForce};
 
@@ -33,6 +34,11 @@ impl Controller {
     pub(super) async fn of(directory: &Path) -> Option<Self> {
         web::connect_socket(directory).await.ok()?;
         Some(Self { directory: directory.to_path_buf() })
+    }
+
+    /// What it says of a declared object; `None`: it does not keep it.
+    pub(super) async fn object(&self, key: &ObjectKey) -> Option<Value> {
+        self.get(&format!("/api/v1/objects/{key}")).await.ok()
     }
 
     /// The manifests that it keeps.

@@ -73,7 +73,7 @@ impl Paused {
 
     /// `None`: the controller does not keep it.
     async fn is_suspended(&self, destination: &ObjectKey) -> Option<bool> {
-        let object = self.controller.get(&format!("/api/v1/objects/{destination}")).await.ok()?;
+        let object = self.controller.object(destination).await?;
         let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
         Some(conditions.iter().any(|it| it["type"] == "Ready" && it["reason"] == "Suspended"))
     }

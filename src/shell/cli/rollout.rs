@@ -226,7 +226,7 @@ fn operations(plan: &Plan, key: &ObjectKey) -> usize {
 async fn keeper(directory: &Path, keys: &BTreeSet<ObjectKey>) -> Option<Controller> {
     let controller = Controller::of(directory).await?;
     for key in keys {
-        controller.get(&format!("/api/v1/objects/{key}")).await.ok()?;
+        controller.object(key).await?;
     }
     Some(controller)
 }

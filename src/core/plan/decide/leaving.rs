@@ -247,14 +247,11 @@ pub(crate) fn fate<'a>(
     question.fate(destination, exclusive)
 }
 
-/// Landfall made the container for this destination, or for one that is no longer declared: it goes as a whole, stopped while it still has its
-/// network, and where its removal is refused it stays as it is.
+/// Landfall made the container for this destination: it goes as a whole, stopped while it still has its network, and where its removal is refused it
+/// stays as it is. On another destination it is a member like any that is adopted.
 fn is_run_here(ctx: &Context<'_>, destination: &DesiredDestination, container: &ObservedContainer) -> bool {
-    let identity = ctx.host.identities.get(container).filter(|it| it.set == ctx.set);
-    identity.is_some_and(|identity| {
-        let declared = ctx.server.destinations.iter().any(|it| it.key == identity.destination);
-        identity.destination == destination.key || !declared
-    })
+    let identity = ctx.host.identities.get(container);
+    identity.is_some_and(|identity| identity.set == ctx.set && identity.destination == destination.key)
 }
 
 /// Whether somebody leaves who has an address that another one is to have: by what is there at present, or to hand over to that very one.

@@ -100,9 +100,9 @@ impl<'a> Managed<'a, '_> {
 /// The groups with those of a resource after those of what it depends on.
 pub(crate) fn in_order(ctx: &Context<'_>, groups: Vec<Group>) -> Vec<Group> {
     let members = || ctx.server.destinations.iter().flat_map(|it| &it.members);
+    // A chain is no longer than there are members. No circle gets here, for manifests with one are refused; it would end at that depth.
+    let longest = members().count();
     let depth = |key: &ObjectKey| {
-        // A chain is no longer than there are members. No circle gets here, for manifests with one are refused; it would end at that depth.
-        let longest = members().count();
         let mut depth = 0;
         let mut level: BTreeSet<&ObjectKey> = BTreeSet::from([key]);
         while depth < longest {
