@@ -165,7 +165,7 @@ fn a_shell_is_told_what_the_manifests_have() {
         assert_eq!(completed(&["landfall", "get", "dest", "--server", "edge-2,edge-1"]), ["edge-2,edge-10"], "{shell}");
         assert_eq!(completed(&["landfall", "diff", "-n", "f"]), ["far"], "{shell}");
         assert_eq!(completed(&["landfall", "explain", "server.spec.prox"]), ["server.spec.proxy"], "{shell}");
-        assert_eq!(completed(&["landfall", "explain", "Conten"]), ["Contended"], "{shell}");
+        assert_eq!(completed(&["landfall", "explain", "ResourcesRem"]), ["ResourcesRemain"], "{shell}");
         // Manifests that do not parse are no reason for a shell to print anything.
         assert!(completed(&["landfall", "get", "dest", "-f", "/nowhere", "x"]).is_empty(), "{shell}");
     }
