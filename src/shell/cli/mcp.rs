@@ -3,6 +3,8 @@
 //! Each tool is its command: arguments become a command line that [`ReadOnly`] parses, and what the command prints is the answer. There is
 //! no way from here to a command that changes something, for [`ReadOnly`] has none.
 
+mod lines;
+
 use std::sync::Arc;
 
 use clap::Parser;
@@ -55,7 +57,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     context.block_on(async {
         let failed =
             |error: &dyn std::error::Error| Error::new("the client does not speak the protocol").caused_by(error);
-        let running = tools.serve(rmcp::transport::stdio()).await.map_err(|error| failed(&error))?;
+        let lines = lines::Lines::new(tokio::io::stdin(), tokio::io::stdout());
+        let running = tools.serve(lines).await.map_err(|error| failed(&error))?;
         running.waiting().await.map_err(|error| failed(&error))?;
         Ok(Exit::Done)
     })?
