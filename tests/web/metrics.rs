@@ -1,9 +1,16 @@
 //! `/metrics` as Prometheus reads it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use landfall::core::api::ObjectKey;
+use landfall::core::subnets;
+use landfall::shell::controller::board::{BackupState, Levels};
+use landfall::shell::store::etcd::keeper::Fleet;
+use landfall::shell::store::etcd::share::{Holder, Live, Lock};
 
 use super::inquiry::{manifests, street};
-use super::page::{outpost, town};
+use super::page::{crowded, outpost, town};
 use super::served::Served;
 
 /// What a scrape holds, held against the rules of the format and the conventions that `promtool check metrics` knows.
@@ -112,7 +119,14 @@ fn every_metric_is_documented() {
         counts.operations.insert(("ConnectEndpoint", "Done"), 1);
         counts.notices.insert("sent", 1);
     });
-    served.board.update(|board| board.manifests.loaded = Some(jiff::Timestamp::now()));
+    show_addresses(&served);
+    share(&served);
+    let now = jiff::Timestamp::now();
+    served.board.update(|board| {
+        board.manifests.loaded = Some(now);
+        let orders = ("Database/shop/orders".parse().unwrap(), "Server/default/edge-1".parse().unwrap());
+        board.backups.insert(orders, BackupState { last_success: Some(now), ..BackupState::default() });
+    });
     let mut table = String::from("| metric | type | |\n|---|---|---|\n");
     let text = served.get("/metrics").expect(200).body;
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("# "));
@@ -121,5 +135,42 @@ fn every_metric_is_documented() {
         let kind = kind.rsplit(' ').next().unwrap();
         table.push_str(&format!("| `{name}` | {kind} | {help} |\n"));
     }
+    for name in named_in_the_source() {
+        assert!(table.contains(&format!("| `{name}` |")), "nothing is shown here that {name} would be told of");
+    }
     crate::documents::generated("docs/reference/http.md", "metrics", &table);
+}
+
+/// Every metric that there is a line for, whether or not it has a series here.
+fn named_in_the_source() -> BTreeSet<String> {
+    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/shell/web/metrics.rs")).unwrap();
+    let is_name = |it: &&str| it.starts_with("landfall_") && it.bytes().all(|it| it.is_ascii_lowercase() || it == b'_');
+    let names: BTreeSet<String> = source.split('"').filter(is_name).map(str::to_owned).collect();
+    assert!(names.len() > 30, "{names:?}");
+    names
+}
+
+/// What a pass finds out of the addresses of a server that has few left.
+fn show_addresses(served: &Served) {
+    let scenario = crowded();
+    served.show(&scenario);
+    for (key, server) in &scenario.desired.servers {
+        let usage = subnets::of_server(server, scenario.observed[key].as_ref().unwrap());
+        served.board.update(|board| {
+            Arc::make_mut(board.servers.get_mut(&key.path()).unwrap()).usage = Some(Levels::of(&usage));
+        });
+    }
+}
+
+/// A store that is shared, in which this controller has all servers.
+fn share(served: &Served) {
+    let own = "here".to_owned();
+    let holder = Holder { controller: own.clone(), since: jiff::Timestamp::now() };
+    let lock = Lock { holder, created: 1, lease: 1 };
+    served.board.update(|board| {
+        let locks: BTreeMap<ObjectKey, Lock> =
+            board.declared.servers.keys().map(|server| (server.clone(), lock.clone())).collect();
+        let live = Arc::new(Live { locks, ..Live::default() });
+        board.fleet = Some(Arc::new(Fleet { own, live, ..Fleet::default() }));
+    });
 }

@@ -61,10 +61,8 @@ pub(super) fn many(count: usize) -> Scenario {
     scenario
 }
 
-/// The plan says it, and the page says no other word for it.
-#[test]
-fn few_addresses_left_are_told_as_the_plan_tells_it() {
-    let served = Served::new();
+/// A destination with two addresses left.
+pub(super) fn crowded() -> Scenario {
     let mut scenario = Scenario::without_proxy()
         .network(network("web-net").of("web").subnet("10.42.0.0/27").gateway("10.42.0.1"))
         .destination(destination("web").named("web-net"));
@@ -72,7 +70,14 @@ fn few_addresses_left_are_told_as_the_plan_tells_it() {
         scenario =
             scenario.container(container(&format!("c{at}")).on("web-net").address(&format!("10.42.0.{}", at + 2)));
     }
-    served.show(&scenario);
+    scenario
+}
+
+/// The plan says it, and the page says no other word for it.
+#[test]
+fn few_addresses_left_are_told_as_the_plan_tells_it() {
+    let served = Served::new();
+    served.show(&crowded());
     for page in ["/", "/objects/Destination/shop/web"] {
         let body = served.get(page).expect(200).body;
         assert!(body.contains("AddressesLow") && body.contains("2 of 30 addresses"), "{page}: {body}");
