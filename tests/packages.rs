@@ -119,6 +119,23 @@ fn the_unit_of_the_package_is_one_and_gives_away_little() {
     run(Command::new("systemd-analyze").args(security).env("SYSTEMD_LOG_COLOR", "0"), directory.path());
 }
 
+/// As `cargo publish` makes it, but for the build: nothing that cargo would warn of, within what a registry takes, and with all that is compiled in.
+#[test]
+fn the_crate_is_packaged_without_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["package", "--locked", "--offline", "--no-verify", "--allow-dirty", "--target-dir"]);
+    let said = run(cargo.arg(directory.path()).env("CARGO_TERM_COLOR", "never"), &root());
+    assert!(!said.contains("warning"), "{said}");
+    let package = format!("landfall-{}", env!("CARGO_PKG_VERSION"));
+    let file = directory.path().join(format!("package/{package}.crate"));
+    assert!(file.metadata().unwrap().len() < 10 << 20, "registries take no more");
+    let listed = run(Command::new("tar").arg("-tzf").arg(&file), &root());
+    for file in ["LICENSE", "README.md", "askama.toml", "docs/reference/reasons.md", ".cargo/config.toml"] {
+        assert!(listed.lines().any(|line| line == format!("{package}/{file}")), "{file} is missing: {listed}");
+    }
+}
+
 /// Around the binary of the tests: all but that it is static is as in a release.
 #[test]
 fn packages_are_made_alike_each_time_with_everything_in_them() {
