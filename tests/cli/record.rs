@@ -46,6 +46,7 @@ fn recorded() -> (World, FileRecords) {
     let pass = PassRecord {
         time: jiff::Timestamp::now(),
         pass: 1,
+        logged_as: None,
         by: "run".to_owned(),
         server: ObjectKey::new(Kind::Server, "infra", "edge"),
         revision: None,

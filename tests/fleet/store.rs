@@ -157,6 +157,7 @@ fn pass(on: &ObjectKey, number: u64) -> PassRecord {
     PassRecord {
         time: jiff::Timestamp::now(),
         pass: number,
+        logged_as: None,
         by: "run".to_owned(),
         server: on.clone(),
         revision: None,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::args::{SetArgs, StateArgs};
 use super::output::style::{GOOD, UNCERTAIN};
-use super::output::{Cell, DataFormat, Table};
+use super::output::{Cell, DataFormat, Table, TableColumns};
 use super::seen::{age, short_name};
 use super::shared::StoreArgs;
 use super::{Context, Error, Exit, record, target};
@@ -89,10 +89,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         return Ok(Exit::Done);
     }
     let mut headings = !args.no_headers;
+    let mut columns = TableColumns::default();
     let mut found = found;
     let mut seen = None;
     loop {
-        if !found.is_empty() && !show(args, context, &found, headings)? {
+        if !found.is_empty() && !show(args, context, &found, headings, &mut columns)? {
             return Ok(Exit::Done);
         }
         headings &= found.is_empty();
@@ -102,7 +103,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
 }
 
 /// False: whoever reads the output has gone.
-fn show(args: &Args, context: &Context, events: &[EventRecord], headings: bool) -> Result<bool, Error> {
+fn show(
+    args: &Args,
+    context: &Context,
+    events: &[EventRecord],
+    headings: bool,
+    columns: &mut TableColumns,
+) -> Result<bool, Error> {
     match data_format(args) {
         Some(format) => {
             for event in events {
@@ -112,7 +119,10 @@ fn show(args: &Args, context: &Context, events: &[EventRecord], headings: bool) 
             }
             Ok(true)
         }
-        None => context.print_while_read(&table(args, events, headings).render(width(args, context))),
+        None => {
+            let table = table(args, events, headings);
+            context.print_while_read(&table.render_below(columns, width(args, context)))
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::completion::{complete_kinds, complete_names};
 use super::follow::{FOR_EVER, Follower};
 use super::jsonpath::{Columns, SortBy, Template};
 use super::output::style::{BAD, GOOD, UNCERTAIN};
-use super::output::{Cell, DataFormat, Table};
+use super::output::{Cell, DataFormat, Table, TableColumns};
 use super::repository::{Loaded, SourceArgs};
 use super::seen::{self, Seen, age, display_name, short_name};
 use super::shared::StoreArgs;
@@ -161,7 +161,8 @@ fn show(
     if keys.is_empty() {
         print_documents(args, context, &[], None)?;
         let what = if kinds.len() == 1 { kinds[0].kind.plural() } else { "objects" };
-        context.say(&format!("No {what} found."));
+        let place = args.scope.namespace.as_ref().map(|it| format!(" in the namespace {it:?}")).unwrap_or_default();
+        context.say(&format!("No {what} found{place}."));
         return Ok(Exit::Done);
     }
     if args.watch {
@@ -191,7 +192,9 @@ fn show(
             context.print(&objects.iter().map(|object| short_name(&object.key()) + "\n").collect::<String>())?;
         }
         Format::Table | Format::Wide => {
-            context.print(&tables(args, context, &seen, kinds, &objects, !args.no_headers).join("\n"))?;
+            let mut columns = BTreeMap::new();
+            let tables = tables(args, context, &seen, kinds, &objects, !args.no_headers, &mut columns);
+            context.print(&tables.join("\n"))?;
         }
         Format::Json | Format::Yaml | Format::JsonPath(_) | Format::Columns(_) => {
             let single = (kinds.len() == 1 && kinds[0].names.len() == 1).then(|| documents.first()).flatten();
@@ -211,7 +214,7 @@ fn in_order(keys: &BTreeSet<ObjectKey>) -> Vec<&ObjectKey> {
     keys
 }
 
-/// One table for each kind.
+/// One table for each kind, below the one that it has already.
 fn tables(
     args: &Args,
     context: &Context,
@@ -219,6 +222,7 @@ fn tables(
     kinds: &[Target],
     objects: &[&Object],
     headings: bool,
+    columns: &mut BTreeMap<Kind, TableColumns>,
 ) -> Vec<String> {
     let wide = args.output.is_wide();
     let width = if wide { None } else { context.width() };
@@ -228,7 +232,8 @@ fn tables(
             objects.iter().copied().filter(|object| object.spec.kind() == target.kind).collect();
         if !of_kind.is_empty() {
             let table = table(seen, target.kind, &of_kind, wide, kinds.len() > 1);
-            sections.push(if headings { table } else { table.without_headings() }.render(width));
+            let table = if headings { table } else { table.without_headings() };
+            sections.push(table.render_below(columns.entry(target.kind).or_default(), width));
         }
     }
     sections
@@ -247,6 +252,7 @@ fn watch(
     let objects: Vec<&Object> =
         keys.iter().filter_map(|key| manifests.get(key)).map(|located| &located.object).collect();
     let mut shown: BTreeMap<ObjectKey, serde_json::Value> = BTreeMap::new();
+    let (mut of_kinds, mut own_columns) = (BTreeMap::new(), TableColumns::default());
     context.block_on(async {
         loop {
             let seen = follower.look().await?;
@@ -273,7 +279,8 @@ fn watch(
                     let documents: Vec<_> = changed.iter().map(|object| shown[&object.key()].clone()).collect();
                     let table = columns.table(&documents);
                     let table = if first && !args.no_headers { table } else { table.without_headings() };
-                    read = documents.is_empty() || context.print_while_read(&table.render(None))?;
+                    read = documents.is_empty()
+                        || context.print_while_read(&table.render_below(&mut own_columns, None))?;
                 }
                 Format::Json | Format::Yaml => {
                     for object in &changed {
@@ -286,8 +293,8 @@ fn watch(
                 }
                 Format::Table | Format::Wide => {
                     let headings = first && !args.no_headers;
-                    read =
-                        context.print_while_read(&tables(args, context, &seen, kinds, &changed, headings).concat())?;
+                    let tables = tables(args, context, &seen, kinds, &changed, headings, &mut of_kinds);
+                    read = context.print_while_read(&tables.concat())?;
                 }
             }
             if !read {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::args::{SetArgs, StateArgs};
 use super::completion::complete_servers;
 use super::output::style::BOLD;
-use super::output::{Cell, DataFormat, Table};
+use super::output::{Cell, DataFormat, Table, TableColumns};
 use super::seen::age;
 use super::shared::StoreArgs;
 use super::{Context, Error, Exit, record};
@@ -122,6 +122,7 @@ fn watch(
     mut latest: u64,
 ) -> Result<Exit, Error> {
     let mut headings = !args.no_headers;
+    let mut columns = TableColumns::default();
     let mut seen = None;
     loop {
         let read_on = match data_format(args) {
@@ -134,7 +135,7 @@ fn watch(
                 let table = table(&passes);
                 let table = if headings { table } else { table.without_headings() };
                 headings = false;
-                context.print_while_read(&table.render(context.width()))?
+                context.print_while_read(&table.render_below(&mut columns, context.width()))?
             }
         };
         if !read_on {
@@ -204,7 +205,8 @@ fn page(pass: &PassRecord) -> String {
     let mut field = |name: &str, value: &str| {
         let _ = writeln!(page, "{BOLD}{:12}{BOLD:#}{value}", format!("{name}:"));
     };
-    field("Pass", &pass.pass.to_string());
+    let in_log = pass.logged_as.map(|number| format!(" ({number} in the log)")).unwrap_or_default();
+    field("Pass", &format!("{}{in_log}", pass.pass));
     field("By", &pass.by);
     field("Server", &pass.server.path());
     field("Ended", &format!("{:.0} ({} ago)", pass.time, age(&pass.time.to_string(), Timestamp::now())));

@@ -410,6 +410,16 @@ pub(crate) struct Table {
     dispensable: Vec<&'static str>,
     /// Without its headings.
     bare: bool,
+    /// What the columns of the table above have, at the least.
+    least: Vec<usize>,
+}
+
+/// The columns of a table, for the rows that are printed below it later; of none before the first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TableColumns {
+    headings: Vec<Cow<'static, str>>,
+    widths: Vec<usize>,
+    gap: usize,
 }
 
 /// The content of one cell and how it looks.
@@ -473,18 +483,41 @@ impl Table {
     /// Rendered to fit `width` columns, where given: with narrower gaps, then without what can be dispensed with, then by wrapping the
     /// widest cells.
     pub(crate) fn render(&self, width: Option<usize>) -> String {
-        let Some(width) = width else { return self.render_with(None, GAP) };
-        if self.fits(width, GAP) {
-            return self.render_with(Some(width), GAP);
-        }
-        let mut left = Self { dispensable: Vec::new(), ..self.clone() };
+        self.render_below(&mut TableColumns::default(), width)
+    }
+
+    /// The same below the table that had those columns. A cell that is wider widens its column from here on.
+    pub(crate) fn render_below(&self, columns: &mut TableColumns, width: Option<usize>) -> String {
+        let (table, gap) = match columns.headings.is_empty() {
+            true => self.fitted(width),
+            false => (self.in_columns(columns), columns.gap),
+        };
+        let widths = table.widths(width, gap);
+        let text = table.render_with(&widths, gap);
+        *columns = TableColumns { headings: table.headings, widths, gap };
+        text
+    }
+
+    /// With narrower gaps and without some columns where it does not fit otherwise.
+    fn fitted(&self, width: Option<usize>) -> (Self, usize) {
+        let Some(width) = width.filter(|width| !self.fits(*width, GAP)) else { return (self.clone(), GAP) };
+        let mut left = self.clone();
         for heading in &self.dispensable {
             if left.fits(width, NARROW_GAP) {
                 break;
             }
             left.remove(heading);
         }
-        left.render_with(Some(width), NARROW_GAP)
+        (left, NARROW_GAP)
+    }
+
+    fn in_columns(&self, columns: &TableColumns) -> Self {
+        let mut table = self.clone();
+        for heading in self.headings.iter().filter(|heading| !columns.headings.contains(heading)) {
+            table.remove(heading);
+        }
+        table.least.clone_from(&columns.widths);
+        table
     }
 
     fn fits(&self, width: usize, gap: usize) -> bool {
@@ -500,8 +533,7 @@ impl Table {
         }
     }
 
-    fn render_with(&self, width: Option<usize>, gap: usize) -> String {
-        let widths = self.widths(width, gap);
+    fn render_with(&self, widths: &[usize], gap: usize) -> String {
         let mut text = String::new();
         let headings = self
             .headings
@@ -510,12 +542,12 @@ impl Table {
             .collect::<Vec<_>>();
         for row in std::iter::once(&headings).filter(|_| !self.bare).chain(&self.rows) {
             let wrapped: Vec<Vec<Cow<'_, str>>> =
-                row.iter().zip(&widths).map(|(cell, width)| wrap(&cell.text, *width)).collect();
+                row.iter().zip(widths).map(|(cell, width)| wrap(&cell.text, *width)).collect();
             let height = wrapped.iter().map(Vec::len).max().unwrap_or(0);
             for line in 0..height {
                 let mut rendered = String::new();
                 let mut pending = 0;
-                for ((cell, lines), width) in row.iter().zip(&wrapped).zip(&widths) {
+                for ((cell, lines), width) in row.iter().zip(&wrapped).zip(widths) {
                     let part = lines.get(line).map_or("", |part| part.as_ref());
                     if !part.is_empty() {
                         rendered.extend(std::iter::repeat_n(' ', pending));
@@ -536,6 +568,9 @@ impl Table {
         let shown = |heading: &Cow<'static, str>| if self.bare { 0 } else { columns(heading) };
         let mut widths: Vec<usize> = self.headings.iter().map(shown).collect();
         let least: Vec<usize> = widths.iter().map(|heading| (*heading).max(NARROWEST)).collect();
+        for (width, above) in widths.iter_mut().zip(&self.least) {
+            *width = (*width).max(*above);
+        }
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(columns(&cell.text));
@@ -610,6 +645,24 @@ mod tests {
                       web   the network exists and everybody is on it\n\
                       db    short\n";
         assert_eq!(plain(&table.render(Some(50))), narrow);
+    }
+
+    #[test]
+    fn rows_that_come_later_stand_below_those_that_there_are() {
+        let mut columns = TableColumns::default();
+        let first = plain(&sample().dispensable(&["STATUS"]).render_below(&mut columns, Some(50)));
+        let row = |name: &str, message: &str| {
+            let mut table = Table::new(["NAME", "STATUS", "MESSAGE"]).without_headings();
+            table.row([name.into(), "Stalled".into(), message.into()]);
+            table
+        };
+        let at = |text: &str| text.find("short").unwrap();
+        let place = at(first.lines().last().unwrap());
+        assert_eq!(place, at(&plain(&row("x", "short").render_below(&mut columns, Some(50)))));
+        // A longer name moves what is right of it, there and below.
+        let moved = at(&plain(&row("longer-name", "short").render_below(&mut columns, Some(50))));
+        assert!(moved > place);
+        assert_eq!(moved, at(&plain(&row("x", "short").render_below(&mut columns, Some(50)))));
     }
 
     #[test]

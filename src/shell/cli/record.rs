@@ -127,6 +127,7 @@ async fn batch(store: &dyn Records, by: &str, manifests: Option<&Manifests>, rep
         batch.passes.push(PassRecord {
             time: now,
             pass: next,
+            logged_as: None,
             by: by.to_owned(),
             server: server.server.clone(),
             revision: report.revision.clone(),

@@ -220,6 +220,7 @@ impl Memory {
             batch.passes.push(PassRecord {
                 time: now,
                 pass,
+                logged_as: None,
                 by: "run".to_owned(),
                 server: server.clone(),
                 revision,

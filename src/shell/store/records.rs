@@ -83,6 +83,9 @@ pub struct PassRecord {
     /// When it ended.
     pub time: jiff::Timestamp,
     pub pass: u64,
+    /// The number that the controller's log has for it, where another process had taken it before this was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logged_as: Option<u64>,
     /// What made it: `run`, `apply`, `delete`.
     #[serde(default = "run")]
     pub by: String,
@@ -232,6 +235,14 @@ impl Batch {
 }
 
 /// Cuts what has no bound of its own.
+impl PassRecord {
+    /// Under the number that it got when it was written down.
+    pub(super) fn numbered(self, number: u64) -> Self {
+        let logged_as = (self.by == "run" && self.pass != number).then_some(self.pass);
+        Self { pass: number, logged_as, ..self }
+    }
+}
+
 pub(super) fn bound_pass(pass: &PassRecord) -> PassRecord {
     let mut pass = pass.clone();
     let surplus = pass.operations.len().saturating_sub(OPERATIONS);
@@ -375,6 +386,7 @@ impl Transfer<'_> {
         let record = PassRecord {
             time: now,
             pass,
+            logged_as: None,
             by: self.by.to_owned(),
             server: self.server.clone(),
             revision: self.revision.clone(),

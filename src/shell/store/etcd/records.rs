@@ -377,7 +377,7 @@ impl Records for EtcdRecords {
             below = Some(last.key().to_owned());
             for pair in &page {
                 if let (Some(pass), Ok(record)) = (self.number(pair), unpacked::<PassRecord>(&pair.value)) {
-                    found.push(PassRecord { pass, ..record });
+                    found.push(record.numbered(pass));
                 }
             }
         }
@@ -388,7 +388,7 @@ impl Records for EtcdRecords {
     async fn pass(&self, number: u64) -> Result<Option<PassRecord>, StoreError> {
         let found = self.client.get(&self.pass_key(number)).await.map_err(|error| self.refused(error))?;
         let record = found.and_then(|pair| unpacked::<PassRecord>(&pair.value).ok());
-        Ok(record.map(|record| PassRecord { pass: number, ..record }))
+        Ok(record.map(|record| record.numbered(number)))
     }
 
     async fn objects(&self) -> Result<Objects, StoreError> {

@@ -413,10 +413,12 @@ fn write(transaction: &WriteTransaction, batch: &Batch, bounds: &Bounds) -> Resu
     if let Some(now) = times.max() {
         let oldest = now.checked_sub(bounds.age).unwrap_or(jiff::Timestamp::MIN);
         let mut passes = transaction.open_table(PASSES)?;
+        let mut numbers = BTreeMap::new();
         for pass in &batch.passes {
-            // Another process may have used the number in between: the next one then.
+            // Another process may have used the number in between: the next one then, for its events too.
             let next = passes.last()?.map_or(1, |(key, _)| key.value() + 1).max(pass.pass);
             passes.insert(next, json(&bound_pass(pass)).as_slice())?;
+            numbers.insert((Some(pass.pass), Some(&pass.server)), next);
         }
         thin_out(&mut passes, bounds.passes, |value| {
             serde_json::from_slice::<PassRecord>(value).is_ok_and(|pass| pass.time >= oldest)
@@ -424,7 +426,9 @@ fn write(transaction: &WriteTransaction, batch: &Batch, bounds: &Bounds) -> Resu
         let mut events = transaction.open_table(EVENTS)?;
         let next = events.last()?.map_or(1, |(key, _)| key.value() + 1);
         for (id, event) in (next..).zip(&batch.events) {
-            events.insert(id, json(&bound_event(event)).as_slice())?;
+            let number = numbers.get(&(event.pass, event.server.as_ref())).copied();
+            let event = EventRecord { pass: number.or(event.pass), ..bound_event(event) };
+            events.insert(id, json(&event).as_slice())?;
         }
         thin_out(&mut events, bounds.events, |value| {
             serde_json::from_slice::<EventRecord>(value).is_ok_and(|event| event.time >= oldest)
@@ -484,7 +488,7 @@ fn events(transaction: &ReadTransaction, after: u64, most: usize) -> Result<Vec<
 }
 
 fn numbered_pass((id, pass): (u64, PassRecord)) -> PassRecord {
-    PassRecord { pass: id, ..pass }
+    pass.numbered(id)
 }
 
 fn newest<T: DeserializeOwned>(

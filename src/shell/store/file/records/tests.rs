@@ -23,6 +23,7 @@ fn pass(seconds: i64, number: u64, operations: usize) -> PassRecord {
     PassRecord {
         time: jiff::Timestamp::from_second(seconds).unwrap(),
         pass: number,
+        logged_as: None,
         by: "run".to_owned(),
         server: ObjectKey::new(Kind::Server, "default", "edge"),
         revision: None,
@@ -108,10 +109,24 @@ fn a_number_that_another_process_has_used_is_not_used_again() {
     let store = FileRecords::in_directory(dir.path());
     for by in ["run", "apply"] {
         let pass = PassRecord { by: by.to_owned(), ..pass(1, 7, 1) };
-        store.record(&Batch { passes: vec![pass], ..Batch::default() }).unwrap();
+        let event = EventRecord { pass: Some(7), server: Some(pass.server.clone()), ..event(1, by) };
+        store.record(&Batch { passes: vec![pass], events: vec![event], ..Batch::default() }).unwrap();
     }
     let kept: Vec<(u64, String)> = store.passes(9).unwrap().into_iter().map(|it| (it.pass, it.by)).collect();
     assert_eq!(kept, [(8, "apply".to_owned()), (7, "run".to_owned())]);
+    let told: Vec<(Option<u64>, String)> =
+        store.events(9).unwrap().into_iter().map(|it| (it.pass, it.message.to_string())).collect();
+    assert_eq!(
+        told,
+        [(Some(8), "apply".to_owned()), (Some(7), "run".to_owned())],
+        "an event names the pass of the history"
+    );
+    // The log of the controller has its own number for it.
+    let late = PassRecord { by: "run".to_owned(), ..pass(2, 8, 1) };
+    store.record(&Batch { passes: vec![late], ..Batch::default() }).unwrap();
+    let numbers: Vec<(u64, Option<u64>)> =
+        store.passes(9).unwrap().into_iter().map(|it| (it.pass, it.logged_as)).collect();
+    assert_eq!(numbers, [(9, Some(8)), (8, None), (7, None)]);
 }
 
 fn protected_record() -> ObjectRecord {
