@@ -167,6 +167,13 @@ fn while_a_mass_deletion_waits_controller_and_commands_say_the_same_of_the_serve
         );
     }
 
+    // Without manifests of its own a command plans for the controller's, and for what is made from them.
+    let own = world.run("diff --state kept").expect(0);
+    assert!(own.stdout.contains("MassDeletionRefused") || own.stdout.contains("allow-mass-delete"), "{own}");
+    let beside =
+        finish(command().current_dir(Elsewhere::new(&world).directory.path()).args(["diff", "--state", &state]), "");
+    assert_eq!((beside.code, &beside.stdout), (own.code, &own.stdout), "{beside}");
+
     let ran = world.run("approve --yes").expect(2);
     assert!(ran.stderr.contains(&format!("--state {state}")) && !ran.stderr.contains("allow-mass-delete"), "{ran}");
     world.run("approve --yes --state kept").expect(0);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use landfall::core::api::Kind;
 use landfall::core::desired::DesiredMember;
 use landfall::core::manifest::{self, Source};
 use landfall::core::plan::{Call, Request};
@@ -369,4 +370,19 @@ fn what_compose_refuses_is_refused_and_a_failed_attempt_is_not_repeated() {
       hint: install it
 "
     );
+}
+
+/// The stack is to be deleted, and with it goes what it runs; what somebody ran beside it stays, and blocks.
+#[test]
+fn a_stack_that_blocks_a_deletion_stands_for_its_containers() {
+    let mut scenario = world(&service("  connectToDestination: true\n"));
+    execute(&mut scenario);
+    rests(&scenario);
+    let mut once = container("cms-once").on("web-net").label("com.docker.compose.project", "cms");
+    once = once.label("com.docker.compose.oneoff", "True");
+    let scenario = scenario.container(once).container(container("guest").on("web-net"));
+    let plan = scenario.delete(Kind::Destination, "shop/web").plan();
+    let blockers: Vec<&str> =
+        plan.servers[0].notes.iter().flat_map(|note| &note.blockers).map(|it| it.name.as_str()).collect();
+    assert_eq!(blockers, ["cms", "cms-once", "guest"], "{plan}");
 }

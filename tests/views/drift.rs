@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use landfall::core::annotations::{github, gitlab, of_drift};
 use landfall::core::api::ObjectKey;
-use landfall::core::drift::{Drift, DriftInput, drift, junit, markdown, sarif};
+use landfall::core::drift::{Drift, DriftInput, DriftNote, drift, junit, markdown, sarif};
 use landfall::core::manifest::{Source, load};
 use landfall::core::observed::{
     ContainerState, EngineEvent, Observations, ObservedContainer, ObservedState, Unobserved, UnobservedReason,
 };
-use landfall::core::plan::{FreshIds, PlanInput, Request, plan};
+use landfall::core::plan::{FreshIds, NoteKind, PlanInput, Request, plan};
 use proptest::prelude::*;
 
 use super::observed::{container, container_id, network, network_id, server, subnet};
@@ -378,10 +378,29 @@ fn drift_as_markdown() {
 
 ### Notes
 
-- Waiting: There is no container named "replica". (ContainerMissing)
+- Waiting: Database/default/orders: There is no container named "replica". (ContainerMissing)
 - Suspended: Destination/default/paused is suspended and left as it is. (Suspended)
 "#
     );
+}
+
+#[test]
+fn what_is_waited_for_is_told_of_each_object_once() {
+    let (state, events) = shop();
+    let mut drift = report(MANIFESTS, state, events);
+    let note = drift.notes.iter().find(|note| note.kind == NoteKind::Waiting).unwrap().clone();
+    let other = DriftNote { object: "Application/default/other".parse().unwrap(), ..note.clone() };
+    let elsewhere = DriftNote { server: Some("default/edge-2".to_owned()), ..note.clone() };
+    drift.notes = vec![note, elsewhere, other];
+    let told: Vec<String> = drift.note_lines().into_iter().map(|(kind, line)| format!("{kind}: {line}")).collect();
+    assert_eq!(
+        told,
+        [
+            "Waiting: Database/default/orders: There is no container named \"replica\". (ContainerMissing)",
+            "Waiting: Application/default/other: There is no container named \"replica\". (ContainerMissing)",
+        ]
+    );
+    assert_eq!(markdown(&drift).matches("- Waiting: ").count(), 2);
 }
 
 #[test]

@@ -59,8 +59,8 @@ pub fn markdown(drift: &Drift) -> String {
     }
     if !drift.notes.is_empty() {
         text.push_str("\n### Notes\n\n");
-        for note in &drift.notes {
-            let _ = writeln!(text, "- {}: {} ({})", note.kind, cell(&note.message), note.reason);
+        for (kind, line) in drift.note_lines() {
+            let _ = writeln!(text, "- {kind}: {}", cell(&line));
         }
     }
     text

@@ -164,6 +164,14 @@ pub struct DriftNote {
     pub hint: Option<String>,
 }
 
+impl DriftNote {
+    fn line(&self) -> String {
+        let object = self.object.to_string();
+        let of = if self.message.contains(&object) { String::new() } else { format!("{object}: ") };
+        format!("{of}{} ({})", self.message, self.reason)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// Findings, refused ones included.
@@ -207,6 +215,13 @@ pub fn drift(input: &DriftInput<'_>) -> Drift {
 }
 
 impl Drift {
+    /// The notes as tables and Markdown have them: what holds for an object on several servers once.
+    pub fn note_lines(&self) -> Vec<(NoteKind, String)> {
+        let mut told = BTreeSet::new();
+        let lines = self.notes.iter().map(|note| (note.kind, note.line()));
+        lines.filter(|(kind, line)| told.insert((kind.to_string(), line.clone()))).collect()
+    }
+
     /// The report about the selected objects. A server that could not be observed stays: what is on it is not known.
     #[must_use]
     pub fn restrict(mut self, selection: &Selection) -> Self {

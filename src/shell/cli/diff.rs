@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::args::{self, ScopeArgs, ServerArgs, SetArgs, StateArgs};
 use super::client::failed_attempts;
@@ -72,22 +73,24 @@ pub(super) enum Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let Loaded { manifests, revision, kept, .. } = args.source.load(&args.state, &args.set, context)?;
+    let Loaded { manifests, revision, kept, identity, .. } = args.source.load(&args.state, &args.set, context)?;
     let selection = args.scope.select(&manifests, context);
     let mut request =
         Request { prune: args.pruning.prune, allow_mass_delete: args.pruning.allow_mass_delete, ..Request::default() };
     if args.observed.is_empty() {
-        request.overlays = record::overlays(context, record::store(&args.state, &args.set)?.as_ref())?.into();
+        let store = record::store(&args.state, &args.set)?;
+        request.overlays = record::overlays(context, store.as_ref())?.into();
+        request.guarded = Arc::new(record::guarded(context, store.as_ref())?.into_keys().collect());
         request.failed_attempts = context.block_on(failed_attempts(&args.state, &args.set))?;
     }
     if request.prune && args.observed.is_empty() {
         request.protected = record::protecting(context, record::store(&args.state, &args.set)?.as_ref())?.into();
     }
     let mut desired = args::desired(&manifests, &args.set.set);
-    // Those that the controller keeps are its own: what another source has made is told by its passes.
-    if !kept {
-        desired.source = Some(args.identity.identify(&args.source.manifests, &args.source.git, &args.state)?);
-    }
+    desired.source = match kept {
+        true => args.identity.given().or(identity),
+        false => Some(args.identity.identify(&args.source.manifests, &args.source.git, &args.state)?),
+    };
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, request.prune);
     }
@@ -214,7 +217,9 @@ fn unpromised(plan: &mut Plan, unpruned: &[Note]) {
     for server in &mut plan.servers {
         let mass = unpruned.iter().find(|it| it.reason == Reason::MassDeletionRefused && it.object == server.server);
         for note in server.notes.iter_mut().filter(|it| it.reason == Reason::Undeclared) {
-            let own = unpruned.iter().find(|it| it.object == note.object && it.reason != Reason::MassDeletionRefused);
+            // `apply --prune` makes the backup that is missed, which the note says.
+            let is_final = |it: &&Note| !matches!(it.reason, Reason::MassDeletionRefused | Reason::BackupFailed);
+            let own = unpruned.iter().find(|it| it.object == note.object && is_final(it));
             note.hint = match (own, mass) {
                 (Some(own), _) => Some(format!("`--prune` would be refused: {}", own.message)),
                 (None, Some(_)) => Some("`--prune` refuses as much at once without `--allow-mass-delete`".to_owned()),

@@ -68,13 +68,13 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
-    let Loaded { manifests, kept, .. } = args.source.load(&args.state, &args.set, context)?;
+    let Loaded { manifests, kept, identity, .. } = args.source.load(&args.state, &args.set, context)?;
     let selection = args.scope.select(&manifests, context);
     let mut desired = desired(&manifests, &args.set.set);
-    // Those that the controller keeps are its own: what another source has made is told by its passes.
-    if !kept {
-        desired.source = Some(args.identity.identify(&args.source.manifests, &args.source.git, &args.state)?);
-    }
+    desired.source = match kept {
+        true => args.identity.given().or(identity),
+        false => Some(args.identity.identify(&args.source.manifests, &args.source.git, &args.state)?),
+    };
     if let Some(selection) = &selection {
         desired = selection.narrow(desired, false);
     }
@@ -229,8 +229,8 @@ fn text(report: &Drift, width: Option<usize>) -> String {
         text.push_str(&table.render(width));
         text.push('\n');
     }
-    for note in &report.notes {
-        let _ = writeln!(text, "{DIM}{}:{DIM:#} {} ({})", note.kind, note.message, note.reason);
+    for (kind, line) in report.note_lines() {
+        let _ = writeln!(text, "{DIM}{kind}:{DIM:#} {line}");
     }
     let objects: usize =
         report.servers.iter().filter(|server| server.reachable).map(|server| server.objects.len()).sum();

@@ -29,10 +29,14 @@ fn parse(text: &str) -> Result<String, String> {
 }
 
 impl IdentityArgs {
+    pub(super) fn given(&self) -> Option<String> {
+        self.source.clone()
+    }
+
     /// As given, or as the manifests are known by where they are.
     pub(super) fn identify(&self, files: &ManifestArgs, git: &GitArgs, state: &StateArgs) -> Result<String, Error> {
-        if let Some(source) = &self.source {
-            return Ok(source.clone());
+        if let Some(source) = self.given() {
+            return Ok(source);
         }
         let machine = || machine(state);
         if let Some(wanted) = git.wanted(false)? {

@@ -42,6 +42,14 @@ pub(super) struct Loaded {
     pub(super) revision: Option<String>,
     /// They are those that the controller on this machine keeps.
     pub(super) kept: bool,
+    /// What the controller marks what it makes from them with; nothing where it is of a version that does not tell.
+    pub(super) identity: Option<String>,
+}
+
+impl Loaded {
+    fn of(manifests: Manifests, revision: Option<String>) -> Self {
+        Self { manifests, revision, kept: false, identity: None }
+    }
 }
 
 /// Where a command that only looks has its manifests from: files, a repository, or the controller beside it.
@@ -73,7 +81,7 @@ impl GitArgs {
     pub(super) fn load(&self, files: &ManifestArgs, state: &StateArgs, context: &Context) -> Result<Loaded, Error> {
         match self.fetch(state, context)? {
             Some(loaded) => Ok(loaded),
-            None => Ok(Loaded { manifests: files.load()?, revision: None, kept: false }),
+            None => Ok(Loaded::of(files.load()?, None)),
         }
     }
 
@@ -88,7 +96,7 @@ impl GitArgs {
         if self.git.is_some() || !files.is_absent() {
             return self.load(files, state, context);
         }
-        let Some(InForce { revision, sources, commit, .. }) = in_force(state, set, context)? else {
+        let Some(InForce { revision, sources, commit, identity, .. }) = in_force(state, set, context)? else {
             let [path] = files.paths().try_into().unwrap_or_else(|_| [PathBuf::new()]);
             return Err(client::none_found(state, set)
                 .prefixed(format!("there is no {}, and ", path.display()))
@@ -104,14 +112,14 @@ impl GitArgs {
             Some(commit) => manifests.with_base(commit.base()),
             None => manifests,
         };
-        Ok(Loaded { manifests, revision, kept: true })
+        Ok(Loaded { manifests, revision, kept: true, identity })
     }
 
     /// From the repository if one is given.
     fn fetch(&self, state: &StateArgs, context: &Context) -> Result<Option<Loaded>, Error> {
         let Some((read, revision)) = self.read(state, context)? else { return Ok(None) };
         let manifests = read.map_err(|problems| args::invalid(&problems))?;
-        Ok(Some(Loaded { manifests, revision: Some(revision), kept: false }))
+        Ok(Some(Loaded::of(manifests, Some(revision))))
     }
 
     /// From the repository if one is given, with the revision; what is wrong is the caller's data.

@@ -159,6 +159,9 @@ pub struct InForce {
     pub problems: Vec<String>,
     /// Why the repository cannot be followed.
     pub source_problem: Option<String>,
+    /// What is made from them is marked with this.
+    #[serde(default)]
+    pub identity: Option<String>,
     /// Where the files are that they name, if they are of a repository.
     #[serde(default)]
     pub commit: Option<CommitFiles>,
@@ -198,9 +201,9 @@ pub struct Text {
 const PROBLEMS: usize = 20;
 
 pub(super) async fn sources(State(state): State<WebState>) -> Result<Json<InForce>, Problem> {
-    let (manifests, kept) = {
+    let (manifests, kept, identity) = {
         let board = state.board.read();
-        (board.manifests.clone(), Arc::clone(&board.sources))
+        (board.manifests.clone(), Arc::clone(&board.sources), board.declared.source.clone())
     };
     let commit = CommitFiles::of(kept.base());
     let unpacked = tokio::task::spawn_blocking(move || kept.sources()).await;
@@ -223,6 +226,7 @@ pub(super) async fn sources(State(state): State<WebState>) -> Result<Json<InForc
         sources: sources.into_iter().map(text).collect(),
         problems: manifests.problems.iter().take(PROBLEMS).map(ToString::to_string).collect(),
         source_problem: problem.map(|problem| problem.message.clone()),
+        identity,
         commit,
     }))
 }

@@ -1,5 +1,7 @@
 //! Deleting: nothing that anybody still needs, and nothing that is not ours.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::attachment;
 use crate::core::api::{ObjectKey, Replacement};
 use crate::core::observed::{NetworkScope, ObservedContainer, ObservedNetwork, ObservedService};
@@ -10,7 +12,7 @@ use crate::core::plan::decide::standing::{Question, Why};
 use crate::core::plan::document::call::Call;
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::journal::{Journal, JournalEndpoint, JournalPurpose};
-use crate::core::plan::document::note::{Blocker, BlockerKind, Note, NoteKind, in_set};
+use crate::core::plan::document::note::{Blocker, BlockerKind, Note, NoteKind, declared_blocker, in_set};
 use crate::core::plan::document::reason::Reason;
 use crate::core::plan::document::step::{Group, Operation};
 use crate::core::plan::document::target::{Connection, ContainerTarget, NetworkTarget, Reserved, distinct};
@@ -21,6 +23,7 @@ use crate::core::plan::world::party::{Outlook, Party};
 use crate::core::plan::world::server::Attached;
 use crate::core::plan::world::target::recreation;
 use crate::core::plan::world::{applied, container, elsewhere, selector, service};
+use crate::core::workload::stack_file;
 
 /// The planned removal of one network.
 pub(crate) struct Removal<'a> {
@@ -174,6 +177,7 @@ pub(crate) fn removal<'a>(
     blockers.extend(ctx.elsewhere_on(network));
     blockers.extend(ctx.host.unlisted_on(network));
     blockers.extend(ctx.joined(destination, network));
+    stand_for_their_containers(ctx, destination, &mut blockers);
     blockers.sort();
     if !blockers.is_empty() {
         return Err(blocked(ctx, doomed, blockers, &evacuation));
@@ -193,6 +197,29 @@ pub(crate) fn removal<'a>(
     let group = Group { object: destination.clone(), operations, journal, completes: Vec::new(), needs };
     let succeeded = moved > 0 && counted.is_empty();
     Ok(Removal { network, group, warning, counted, succeeded })
+}
+
+/// A stack that is listed stands for what it runs, as an application does for its containers. What somebody ran beside it, the stack does not take along.
+fn stand_for_their_containers(ctx: &Context<'_>, destination: &ObjectKey, blockers: &mut Vec<Blocker>) {
+    let on_it = ctx.server.destinations.iter().filter(|it| it.key == *destination).flat_map(|it| &it.members);
+    let listed = on_it.filter(|member| blockers.contains(&declared_blocker(destination, &member.resource)));
+    let projects: BTreeSet<&str> = listed.filter_map(|it| Some(it.stack.as_ref()?.project.as_str())).collect();
+    let is_of_one = |labels: &BTreeMap<String, String>| {
+        let mut own = [container::COMPOSE_PROJECT, stack_file::NAMESPACE].into_iter();
+        own.any(|label| labels.get(label).is_some_and(|project| projects.contains(project.as_str())))
+    };
+    blockers.retain(|blocker| match blocker.kind {
+        _ if blocker.server.is_some() => true,
+        BlockerKind::Container | BlockerKind::SwarmTask => {
+            let container = ctx.host.container_named(&blocker.name);
+            container.is_none_or(|it| container::is_one_off(it) || !is_of_one(&it.labels))
+        }
+        BlockerKind::SwarmService => {
+            let service = ctx.host.state.services.iter().find(|it| it.name == blocker.name);
+            service.is_none_or(|it| !is_of_one(&it.labels))
+        }
+        _ => true,
+    });
 }
 
 /// Why the network is not removed, and the next step. Force is none as long as there is another.

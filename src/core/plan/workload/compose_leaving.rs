@@ -58,9 +58,10 @@ pub(crate) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
             }
             let message =
                 format!("No manifest declares {} any more, and its stack {project:?} exists.", identity.object);
+            let unsaved = leaving::unsaved(ctx, &identity.object, containers.iter().copied());
             notes.push(
                 Note::unmanaged(Reason::Undeclared, &identity.object, message)
-                    .hint("`--prune` stops and removes it; its volumes stay"),
+                    .hint(leaving::what_prune_does(unsaved, "stops and removes it")),
             );
             continue;
         };

@@ -63,13 +63,23 @@ pub(crate) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
                         identity.object, container.name
                     ),
                 )
-                .hint("`--prune` stops and removes it; its volumes stay"),
+                .hint(what_prune_does(unsaved(ctx, &identity.object, [container]), "stops and removes it")),
             ),
         }
     }
     services(ctx, &mut groups, &mut notes);
     groups.extend(left_secrets(ctx));
     (groups, notes)
+}
+
+/// Of something that is left over, given why it is not removed without a backup.
+pub(crate) fn what_prune_does(unsaved: Option<Note>, does: &str) -> String {
+    match unsaved {
+        Some(_) => {
+            format!("`--prune` makes the backup that `backup.beforeDelete` asks for, then {does}; its volumes stay")
+        }
+        None => format!("`--prune` {does}; its volumes stay"),
+    }
 }
 
 /// It is removed only after a backup, and nobody says that there is one.
@@ -174,7 +184,7 @@ fn services(ctx: &Context<'_>, groups: &mut Vec<Group>, notes: &mut Vec<Note>) {
                 continue;
             }
             let message = format!("No manifest declares {object} any more, and its Swarm service {name:?} exists.");
-            let hint = "`--prune` removes it; its volumes stay";
+            let hint = what_prune_does(unsaved_with(ctx, object, [&service.labels]), "removes it");
             notes.push(Note::unmanaged(Reason::Undeclared, object, message).hint(hint));
             continue;
         };

@@ -13,7 +13,7 @@ use crate::core::plan::document::step::{Group, Operation};
 use crate::core::plan::document::target::ServiceTarget;
 use crate::core::plan::document::workload_call::WorkloadCall;
 use crate::core::plan::workload::compose_leaving::other_source;
-use crate::core::plan::workload::leaving::{cause_of_leaving, unsaved_with};
+use crate::core::plan::workload::leaving::{cause_of_leaving, unsaved_with, what_prune_does};
 use crate::core::plan::world::context::Context;
 use crate::core::plan::world::predecessors::is_left_alone;
 use crate::core::plan::world::service::{identity_of_service, is_of_own_stack};
@@ -47,7 +47,8 @@ pub(crate) fn leaving(ctx: &Context<'_>) -> (Vec<Group>, Vec<Note>) {
             // The note on what is withheld names it.
             if !ctx.withheld {
                 let message = format!("No manifest declares {object} any more, and its stack {project:?} exists.");
-                let hint = "`--prune` removes it; its volumes stay";
+                let labels = of_stack(ctx, &project).into_iter().map(|it| &it.labels);
+                let hint = what_prune_does(unsaved_with(ctx, object, labels), "removes it");
                 notes.push(Note::unmanaged(Reason::Undeclared, object, message).hint(hint));
             }
             continue;
