@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::core::manifest::suggest::nearest;
 use crate::core::printable::capitalized;
 use crate::core::printable::paragraph;
 
@@ -42,12 +41,6 @@ pub fn explain(word: &str) -> Option<Explained> {
         }
         (reason, cause) => reason.or(cause).or_else(|| words().chain(conditions()).find(called)),
     }
-}
-
-/// The word that was probably meant.
-pub fn near(word: &str) -> Option<String> {
-    let words: Vec<String> = all().map(|it| it.word).collect();
-    nearest(word, words.iter().map(String::as_str)).map(str::to_owned)
 }
 
 /// Where it is explained to those who have no Landfall at hand, for tools that link to it.
@@ -183,6 +176,5 @@ mod tests {
             "https://docs.rs/landfall/0.2.0/landfall/reasons/index.html#contended"
         );
         assert!(!address("MemberDetached", "0.2.0").contains('#'));
-        assert_eq!(near("Contented").as_deref(), Some("Contended"));
     }
 }

@@ -112,6 +112,19 @@ fn a_reason_is_explained_with_what_to_do() {
     assert!(landfall(here, ["explain", "memberdetached"]).expect(0).stdout.contains("not on the network"));
     let ran = landfall(here, ["explain", "Contendet"]).expect(2);
     assert!(ran.stderr.contains("landfall explain Contended"), "{ran}");
+    // What is none of the words is told with all kinds of them, and with the one that is near.
+    for (word, near) in
+        [("NoSuch", ""), ("Contendd", "Contended"), ("destinatoin", "destination"), ("proxydetahced", "ProxyDetached")]
+    {
+        let ran = landfall(here, ["explain", word]).expect(2);
+        assert!(ran.stderr.contains("is no kind, and no reason, cause, condition or event"), "{ran}");
+        match near {
+            "" => assert!(ran.stderr.contains("kinds are server, destination, application"), "{ran}"),
+            near => assert!(ran.stderr.contains(&format!("did you mean `{near}`? landfall explain {near}\n")), "{ran}"),
+        }
+    }
+    let ran = landfall(here, ["explain", "destination.spec.netwrk"]).expect(2);
+    assert!(ran.stderr.contains("did you mean `destination.spec.network`?"), "{ran}");
     let ran = landfall(here, ["explain", "destination.spec.network", "--recursive"]).expect(0);
     assert!(ran.stdout.contains("\nFIELDS\n  ") && ran.stdout.contains("\n    gateway <string>\n"), "{ran}");
 }
@@ -198,4 +211,60 @@ fn what_looks_like_an_address_and_is_none_is_no_directory_for_archives() {
         assert!(!ran.stderr.contains("secret"), "{ran}");
     }
     assert!(!world.path().join("ftp:").exists());
+}
+
+#[test]
+fn where_a_number_is_expected_words_say_so() {
+    let here = std::path::Path::new("/");
+    for (arguments, expected) in [
+        ("history abc", "invalid value \"abc\" for '[PASS]': a whole number is expected"),
+        ("history -1x", "unexpected argument '-1' found"),
+        ("history --limit ten", "for '--limit <COUNT>': a whole number is expected"),
+        ("history 99999999999999999999999", "for '[PASS]': the number is too large"),
+        ("backup app shop --keep x", "for '--keep <N>': a whole number is expected"),
+    ] {
+        let ran = landfall(here, arguments.split(' ')).expect(2);
+        assert!(ran.stderr.contains(expected), "{arguments}: {ran}");
+        assert!(!ran.stderr.contains("invalid digit") && ran.stderr.contains("--help"), "{arguments}: {ran}");
+    }
+}
+
+#[test]
+fn a_scope_that_takes_nothing_is_told_and_nothing_is_called_done() {
+    let world = World::new(MANIFESTS);
+    let before = std::fs::read_dir(world.path()).unwrap().count();
+    let ran = world.run("apply -n nope").expect(2);
+    assert!(ran.stderr.starts_with("error: no object in the namespace \"nope\" is declared\nhint: "), "{ran}");
+    let ran = world.run("apply -n fra").expect(2);
+    assert!(ran.stderr.contains("hint: did you mean `far`?"), "{ran}");
+    let ran = world.run("apply -l tier=nothing").expect(2);
+    assert!(ran.stderr.contains("no object with the labels of `-l` is declared"), "{ran}");
+    assert_eq!(std::fs::read_dir(world.path()).unwrap().count(), before, "nothing was begun");
+    let ran = world.run("get destinations -n nope").expect(0);
+    assert_eq!(ran.stderr, "No destinations found in the namespace \"nope\".\n");
+}
+
+#[test]
+fn a_name_that_is_nearly_right_is_answered_with_the_right_one() {
+    let world = World::new(MANIFESTS);
+    for (arguments, hint) in [
+        ("get destination wbe", "did you mean `web`?"),
+        ("get destination wbe -n far", "did you mean `web`?"),
+        ("describe destination far/wbe", "did you mean `far/web`?"),
+        ("describe destination blog/web", "there is one in the namespace \"default\""),
+        ("doctor wbe", "did you mean `web`?"),
+        ("doctor destination/wbe", "did you mean `web`?"),
+        ("get destination qqqqqq", "`landfall get destinations` lists what is declared"),
+    ] {
+        let ran = world.run(arguments).expect(2);
+        assert!(ran.stderr.contains(&format!("hint: {hint}\n")), "{arguments}: {ran}");
+    }
+    let manifests = MANIFESTS.to_owned()
+        + "---\napiVersion: landfall/v1\nkind: Application\nmetadata: { name: late }\nspec: { destination: wbe, containers: { names: [late] } }\n";
+    let ran = World::new(&manifests).run("validate").expect(2);
+    assert!(
+        ran.stderr.contains("there is no destination `wbe`") || ran.stdout.contains("there is no destination `wbe`"),
+        "{ran}"
+    );
+    assert!(ran.to_string().contains("did you mean `web`?"), "{ran}");
 }

@@ -237,7 +237,10 @@ fn a_selection_narrows_the_plan_and_nothing_is_said_of_the_rest() {
     let none = world.run("diff --observed observed.json -n blog").expect(0);
     assert_eq!(
         (none.stdout.as_str(), none.stderr.as_str()),
-        ("", "warning: no declared object is in the given namespace and has the given labels\nNo differences.\n")
+        (
+            "",
+            "warning: no object in the namespace \"blog\" is declared; `landfall get all` lists what is declared\nNo differences.\n"
+        )
     );
     world.run("diff --prune -l tier=front").expect(2);
     world.run("diff -n shop -A").expect(2);

@@ -430,7 +430,7 @@ fn an_adopted_application_is_backed_up_and_a_container_beside_it_is_not_written_
     world.run("backup app shop").expect(0);
     assert_eq!(host.state("shop"), "running");
     host.container("writer").volume("shared", "/data").running();
-    let refused = world.run("backup app shop").expect(2);
+    let refused = world.run("backup app shop").expect(3);
     assert!(
         refused
             .stderr
@@ -527,6 +527,16 @@ fn nothing_is_removed_without_the_backup_that_has_to_be_there_first() {
     let refused = world.run("apply --prune --yes").expect(3);
     assert!(refused.stderr.contains("was not backed up (BackupFailed), and is not removed"), "{refused}");
     assert_eq!(host.state("default-shop-1"), "running");
+    // What is said of it without `--prune` is what `--prune` does.
+    for command in ["apply", "diff"] {
+        let ran = world.run(command).expect(0);
+        assert!(
+            ran.stdout
+                .contains("`--prune` makes the backup that `backup.beforeDelete` asks for, then stops and removes it"),
+            "{ran}"
+        );
+        assert!(!ran.stdout.contains("would be refused"), "{ran}");
+    }
 
     // Also where nothing but the container says so: a machine without a record.
     std::fs::remove_file(&kept).unwrap();

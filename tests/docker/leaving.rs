@@ -93,8 +93,9 @@ fn what_depends_on_a_destination_is_listed_before_it_goes_and_traefik_is_asked_a
         .running();
     let world = street(&host, "Traefik");
     let refused = world.run("delete destination web --yes --proxy-config lb.caddyfile").expect(3);
-    says(&refused, &OUTSIDE);
+    says(&refused, &OUTSIDE[1..]);
     says(&refused, &["You must delete all resources before deleting this destination."]);
+    says(&refused, &["removing Destination/default/web would also concern:"]);
     let answers = || host.exec("proxy", &["wget", "-q", "-O", "-", "http://127.0.0.1:8080/api/http/services"]);
     wait_for("Traefik's API", || answers().contains("10.42.0.200").then_some(()));
 
@@ -129,6 +130,53 @@ fn caddy_is_asked_afterwards_and_says_nothing_where_nothing_is_left() {
     says(&forced, &["still sends requests to shop-api, which was on Destination/default/web"]);
     let forced = world.run("delete destination jobs --force --yes").expect(0);
     assert!(!forced.to_string().contains("still sends requests"), "{forced}");
+}
+
+/// Force is asked for by name where it does harm, and only there.
+#[test]
+fn force_asks_for_the_name_where_something_would_be_removed() {
+    let host = Host::start();
+    host.create_network("old-net");
+    host.container("guest").network("old-net").running();
+    let destination = |name: &str, further: &str| {
+        format!(
+            "---\napiVersion: landfall/v1\nkind: Destination\nmetadata: {{ name: {name} }}\nspec: {{ server: edge, proxy: false, network: {{ name: {name}-net }}{further} }}\n"
+        )
+    };
+    let server = format!(
+        "apiVersion: landfall/v1\nkind: Server\nmetadata: {{ name: edge }}\nspec: {{ endpoint: '{}' }}\n",
+        host.endpoint()
+    );
+    let world = World::new(
+        &(server.clone() + &destination("old", ", adopt: true") + &destination("web", "") + &destination("empty", "")),
+    );
+    world.run("apply").expect(0);
+    host.container("shop").network("web-net").running();
+
+    let adopted = world.run_with_input("delete destination old --force", "").expect(0);
+    says(&adopted, &["The network \"old-net\" is adopted"]);
+    assert!(
+        !adopted.stderr.contains("Type the destination's name") && !adopted.stderr.contains("removes its network"),
+        "{adopted}"
+    );
+    assert!(host.networks_of("guest").contains(&"old-net".to_owned()));
+
+    let unsaid = world.run_with_input("delete destination web --force", "").expect(2);
+    says(&unsaid, &["This stops and disconnects every container on Destination/default/web, and removes its network."]);
+    let wrong = world.run_with_input("delete destination web --force", "wbe\n").expect(2);
+    says(&wrong, &["was not typed; nothing was done"]);
+    assert_eq!(host.state("shop"), "running");
+    let typed = world.run_with_input("delete destination web --force", "web\n").expect(0);
+    assert_eq!((host.state("shop"), host.network_ids("web-net").len()), ("exited".to_owned(), 0), "{typed}");
+    let empty = world.run_with_input("delete destination empty --force", "empty\n").expect(0);
+    says(&empty, &["This removes the network of Destination/default/empty, which no container is on."]);
+
+    let gone = World::new(&(server.replace(&host.endpoint(), "unix:///nonexistent.sock") + &destination("web", "")));
+    let unsaid = gone.run_with_input("delete destination web --force", "").expect(2);
+    says(
+        &unsaid,
+        &["Server/default/edge cannot be reached. This forgets Destination/default/web, and removes nothing there."],
+    );
 }
 
 #[test]

@@ -80,7 +80,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let Loaded { manifests, revision, .. } = args.git.load(&args.manifests, &args.state, context)?;
-    let selection = args.scope.select(&manifests, context);
+    let selection = match args.pruning.prune {
+        // What a namespace does not declare any more is there to be removed.
+        true => args.scope.select(&manifests, context),
+        false => args.scope.select_some(&manifests)?,
+    };
     let store = record::store(&args.state, &args.set)?;
     let remembered = record::guarded(context, store.as_ref())?;
     let request = Request {

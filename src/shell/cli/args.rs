@@ -9,6 +9,7 @@ use super::target::Target;
 use super::{Context, Error};
 use crate::core::api::{Kind, ObjectKey};
 use crate::core::desired::DesiredState;
+use crate::core::manifest::suggest::did_you_mean;
 use crate::core::manifest::{self, Diagnostic, Manifests};
 use crate::core::scope::{Scope, Selection};
 use crate::core::selector::Selector;
@@ -147,9 +148,32 @@ impl ScopeArgs {
     pub(super) fn select(&self, manifests: &Manifests, context: &Context) -> Option<Selection> {
         let selection = self.scope().select(manifests.objects().map(|located| &located.object));
         if selection.as_ref().is_some_and(Selection::is_empty) {
-            context.warn("no declared object is in the given namespace and has the given labels");
+            let (message, hint) = self.nothing_selected(manifests);
+            context.warn(&format!("{message}; {hint}"));
         }
         selection
+    }
+
+    /// The same for a command that would have nothing to do.
+    pub(super) fn select_some(&self, manifests: &Manifests) -> Result<Option<Selection>, Error> {
+        let selection = self.scope().select(manifests.objects().map(|located| &located.object));
+        if selection.as_ref().is_some_and(Selection::is_empty) {
+            let (message, hint) = self.nothing_selected(manifests);
+            return Err(Error::new(message).hint(hint));
+        }
+        Ok(selection)
+    }
+
+    fn nothing_selected(&self, manifests: &Manifests) -> (String, String) {
+        let place = self.namespace.as_ref().map(|namespace| format!(" in the namespace {namespace:?}"));
+        let labels = self.selector.as_ref().map(|_| " with the labels of `-l`");
+        let message =
+            format!("no object{}{} is declared", place.as_deref().unwrap_or_default(), labels.unwrap_or_default());
+        let namespaces: BTreeSet<&str> =
+            manifests.objects().map(|located| located.object.metadata.namespace.as_str()).collect();
+        let near = self.namespace.as_ref().filter(|namespace| !namespaces.contains(namespace.as_str()));
+        let near = near.and_then(|namespace| did_you_mean(namespace, namespaces.into_iter()));
+        (message, near.unwrap_or_else(|| "`landfall get all` lists what is declared".to_owned()))
     }
 
     pub(crate) fn scope(&self) -> Scope {

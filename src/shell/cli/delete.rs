@@ -22,7 +22,7 @@ use crate::core::observed::{
     AddressOf, NetworkId, Observations, ObservedContainer, ObservedNetwork, ObservedState, Unobserved, UnobservedReason,
 };
 use crate::core::plan::facts::facts;
-use crate::core::plan::{Call, DeleteMode, Plan, Reason, Request, SWARM_SERVICE, selects};
+use crate::core::plan::{Call, DeleteMode, Operation, Plan, Reason, Request, SWARM_SERVICE, selects};
 use crate::core::printable::capitalized;
 use crate::core::report::{Outcome, Report};
 use crate::core::workload::seen::SeenVolume;
@@ -136,11 +136,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     }
     if request.delete.is_empty() {
         servers::complain(context, &look.observed);
-        return Err(not_found(&unknown, args));
+        return Err(not_found(&unknown, args, &manifests));
     }
     // What is known goes, and the rest is named.
     let exit = known(args, context, &manifests, &desired, request, by_controller)?;
-    context.error(&not_found(&unknown, args));
+    context.error(&not_found(&unknown, args, &manifests));
     Ok(exit.max(Exit::Failed))
 }
 
@@ -155,23 +155,26 @@ fn known(
 ) -> Result<Exit, Error> {
     let kept = servers::kept(&args.state)?;
     if args.force {
-        for (key, mode) in request.delete.iter_mut().filter(|(key, _)| key.kind == Kind::Destination) {
-            if !args.dry_run && !args.yes && !confirmed(context, key)? {
-                return Ok(apply::called_off(context));
-            }
+        for (_, mode) in request.delete.iter_mut().filter(|(key, _)| key.kind == Kind::Destination) {
             *mode = DeleteMode::Forced;
         }
     }
     let pass = servers::pass(desired, &request, &kept, &args.servers);
     let Preview { observed, plan } = servers::preview(context, &pass, &args.servers)?;
     let everything = args::desired(manifests, &args.set.set);
-    let subjects = warn_of_references(args, context, &everything, desired, &request, &observed)?;
+    let References { subjects, found } = references_to(args, context, &everything, desired, &request, &observed)?;
+    let (going, staying): (Vec<_>, Vec<_>) = found.into_iter().partition(|(key, _)| removes(&plan, key));
+    warn_of(context, &going, "also concerns");
     if args.dry_run {
         let planned = Report::planned(plan);
         diff::show(context, &planned, &observed, args.output.into())?;
+        warn_of(context, &staying, "would also concern");
         context.say(&format!("{} (dry run).", capitalized(&planned.summary())));
         let forgotten = forgotten(desired, &request, &observed);
         return Ok(exit(args, &planned, &request, &observed, &forgotten));
+    }
+    if args.force && !args.yes && !all_confirmed(context, desired, &request, &plan, &observed)? {
+        return Ok(apply::called_off(context));
     }
     let run = Run { pass, selection: None, args: &args.servers, context, consent: &|_| true };
     let started = std::time::Instant::now();
@@ -205,6 +208,7 @@ fn known(
         ended.observed.clear();
     }
     let printed = apply::finish(context, &ended, args.output.into(), args.servers.timeout)?;
+    warn_of(context, &staying, "would also concern");
     if args.kind.is_some() && exit == Exit::Done {
         for declared in request.delete.keys().filter_map(|key| manifests.get(key)) {
             let who = match (kept, by_controller) {
@@ -368,7 +372,7 @@ fn in_files(args: &Args, context: &Context) -> Result<(Loaded, BTreeSet<ObjectKe
     if keys.is_empty() {
         return Err(Error::new("the manifests given with -f declare nothing that could be deleted"));
     }
-    Ok((Loaded { manifests, revision: None, kept: by_controller }, keys))
+    Ok((Loaded { manifests, revision: None, kept: by_controller, identity: None }, keys))
 }
 
 /// Without the servers that none of the objects is on. What is not declared may be on any.
@@ -390,9 +394,14 @@ fn unknown(plan: &Plan) -> Vec<ObjectKey> {
     plan.notes.iter().filter(|note| unknown(note.reason)).map(|note| note.object.clone()).collect()
 }
 
-fn not_found(unknown: &[ObjectKey], args: &Args) -> Error {
+fn not_found(unknown: &[ObjectKey], args: &Args, manifests: &Manifests) -> Error {
     let names: Vec<String> = unknown.iter().map(ToString::to_string).collect();
     let error = Error::new(format!("no manifest declares {}, and no server knows it", names.join(", ")));
+    if let [only] = unknown
+        && let Some(meant) = meant(only, args, manifests)
+    {
+        return error.hint(meant);
+    }
     if args.namespace.is_none() {
         error.hint("`-n` names the namespace; `--ignore-not-found` makes this no error")
     } else {
@@ -400,9 +409,46 @@ fn not_found(unknown: &[ObjectKey], args: &Args) -> Error {
     }
 }
 
+fn operations<'p>(plan: &'p Plan, destination: &ObjectKey) -> impl Iterator<Item = &'p Operation> {
+    let groups = plan.servers.iter().flat_map(|server| &server.groups);
+    groups.filter(move |group| group.object == *destination).flat_map(|group| &group.operations)
+}
+
+fn removes(plan: &Plan, destination: &ObjectKey) -> bool {
+    operations(plan, destination).any(|it| matches!(it.call, Call::RemoveNetwork { .. }))
+}
+
+/// Asks for the name of each destination to which force is applied. Where nothing is done, as to a network that is adopted, there is nothing to ask.
+fn all_confirmed(
+    context: &Context,
+    desired: &DesiredState,
+    request: &Request,
+    plan: &Plan,
+    observed: &Observations,
+) -> Result<bool, Error> {
+    let forgotten = forgotten(desired, request, observed);
+    let forced = request.delete.iter().filter(|(_, mode)| **mode == DeleteMode::Forced);
+    for (key, _) in forced {
+        let unreachable = forgotten.iter().find(|(_, keys)| keys.contains(&key));
+        let is_attached = operations(plan, key).any(|it| matches!(it.call, Call::DisconnectEndpoint { .. }));
+        let what = match unreachable {
+            Some((server, _)) => format!("{server} cannot be reached. This forgets {key}, and removes nothing there."),
+            None if !removes(plan, key) => continue,
+            None if is_attached => {
+                format!("This stops and disconnects every container on {key}, and removes its network.")
+            }
+            None => format!("This removes the network of {key}, which no container is on."),
+        };
+        if !confirmed(context, key, &what)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// A person may think better of it; a script that gives no name has a mistake.
-fn confirmed(context: &Context, key: &ObjectKey) -> Result<bool, Error> {
-    context.say(&format!("This stops and disconnects every container on {key}, and removes its network."));
+fn confirmed(context: &Context, key: &ObjectKey, what: &str) -> Result<bool, Error> {
+    context.say(what);
     let answer = apply::ask(&format!("Type the destination's name, {}, to go on: ", key.name));
     if answer.is_some_and(|answer| answer.trim() == key.name) {
         return Ok(true);
@@ -414,19 +460,39 @@ fn confirmed(context: &Context, key: &ObjectKey) -> Result<bool, Error> {
         .hint("`--yes` skips the question in scripts"))
 }
 
+fn meant(unknown: &ObjectKey, args: &Args, manifests: &Manifests) -> Option<String> {
+    // As it was typed.
+    let typed = args.names.iter().chain(&args.kind).any(|it| it.ends_with(&unknown.path()));
+    let name = if typed { unknown.path() } else { unknown.name.to_string() };
+    target::suggestion(&[unknown.kind], &name, args.namespace.as_deref(), manifests)
+}
+
 /// Destinations that are to be deleted and have a network, by server, each with what others may know of it.
 type Subjects = BTreeMap<ObjectKey, Vec<(ObjectKey, Subject)>>;
 
-/// Lists what refers to the destinations that are about to go from outside of them, whether or not they can go now.
-fn warn_of_references(
+/// What refers to destinations from outside of them.
+struct References {
+    subjects: Subjects,
+    found: Vec<(ObjectKey, Vec<String>)>,
+}
+
+fn warn_of(context: &Context, found: &[(ObjectKey, Vec<String>)], concerns: &str) {
+    for (destination, references) in found {
+        context.warn(&format!("removing {destination} {concerns}:"));
+        references.iter().for_each(|reference| context.say(&format!("  {reference}")));
+    }
+}
+
+/// Finds what refers to the destinations that are to go from outside of them, whether or not they can go now.
+fn references_to(
     args: &Args,
     context: &Context,
     everything: &DesiredState,
     desired: &DesiredState,
     request: &Request,
     observed: &Observations,
-) -> Result<Subjects, Error> {
-    let mut subjects = Subjects::new();
+) -> Result<References, Error> {
+    let (mut subjects, mut all) = (Subjects::new(), Vec::new());
     let configurations = configurations(args)?;
     for server in desired.servers.values() {
         let Some(Ok(state)) = observed.get(&server.key) else { continue };
@@ -461,13 +527,12 @@ fn warn_of_references(
                 dns_names(members, routes).into_iter().map(|name| format!("DNS name {name}, which leads to it")),
             );
             if !found.is_empty() {
-                context.warn(&format!("removing {destination} also concerns:"));
-                found.iter().for_each(|reference| context.say(&format!("  {reference}")));
+                all.push((destination.clone(), found));
             }
             subjects.entry(server.key.clone()).or_default().push((destination.clone(), subject));
         }
     }
-    Ok(subjects)
+    Ok(References { subjects, found: all })
 }
 
 /// The files that `--proxy-config` names.

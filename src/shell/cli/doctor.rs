@@ -109,7 +109,8 @@ fn find(name: &str, namespace: Option<&str>, manifests: &Manifests) -> Result<Ob
         }
     }
     Err(Error::new(format!("no manifest declares a server, destination, application or service {name:?}"))
-        .hint("`landfall get servers` lists what is declared"))
+        .hint("`landfall get all` lists what is declared")
+        .maybe_hint(target::suggestion(&KINDS, name, namespace, manifests)))
 }
 
 /// One request, through the proxy.

@@ -3,10 +3,11 @@
 use std::error::Error as StdError;
 use std::fmt::{self, Write};
 
+use super::Exit;
 use crate::core::printable::one_line;
 use crate::shell::engine::EngineError;
 
-/// An error that ends the command with exit code 2.
+/// An error that ends the command, with exit code 2 unless it is a refusal.
 #[derive(Debug)]
 pub(crate) struct Error {
     /// What was attempted and failed: one sentence without full stop.
@@ -15,11 +16,22 @@ pub(crate) struct Error {
     hint: Option<String>,
     /// Text that is complete in itself, such as the diagnostics of manifests; printed before the message.
     details: Option<String>,
+    is_refusal: bool,
 }
 
 impl Error {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), causes: Vec::new(), hint: None, details: None }
+        Self { message: message.into(), causes: Vec::new(), hint: None, details: None, is_refusal: false }
+    }
+
+    /// Nothing was done, for it would have been harm: exit code 3.
+    pub(crate) fn refusal_if(mut self, is_refusal: bool) -> Self {
+        self.is_refusal = is_refusal;
+        self
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        if self.is_refusal { Exit::Refused } else { Exit::Failed }
     }
 
     /// With the source and all of its sources.

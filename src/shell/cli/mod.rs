@@ -204,6 +204,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(mut error) => {
             suggest(&mut error);
             hide_password(&mut error);
+            let error = number_expected(&error).unwrap_or(error);
             // Help and version on standard output, usage errors on standard error; a reader that went away is nobody's fault.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { Exit::Failed as u8 } else { Exit::Done as u8 });
@@ -221,7 +222,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let exit = dispatch(cli.command, &context).unwrap_or_else(|error| {
         context.error(&error);
-        Exit::Failed
+        error.exit()
     });
     log.end();
     ExitCode::from(exit as u8)
@@ -258,6 +259,24 @@ fn suggest(error: &mut clap::Error) {
         error.remove(ContextKind::SuggestedSubcommand);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![(*answer).into()]));
     }
+}
+
+/// Where a number is expected, in words instead of those of the parser.
+fn number_expected(error: &clap::Error) -> Option<clap::Error> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    use std::num::{IntErrorKind, ParseIntError};
+    let parsing = std::error::Error::source(error)?.downcast_ref::<ParseIntError>()?;
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text),
+        _ => None,
+    };
+    let (argument, value) = (text(ContextKind::InvalidArg)?, text(ContextKind::InvalidValue)?);
+    let expected = match parsing.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "the number is too large",
+        _ => "a whole number is expected",
+    };
+    let message = format!("invalid value {value:?} for '{argument}': {expected}");
+    Some(Cli::command().error(ErrorKind::ValueValidation, message))
 }
 
 /// A usage error repeats the value that is wrong, and is often kept in the log of a pipeline.

@@ -92,16 +92,32 @@ impl Target {
         let word = self.kind.as_str().to_lowercase();
         let place = namespace.map(|namespace| format!(" in the namespace {namespace:?}")).unwrap_or_default();
         let error = Error::new(format!("no manifest declares {} {word} {name:?}{place}", article(&word)));
-        let keys: Vec<ObjectKey> = manifests.objects().map(|located| located.object.key()).collect();
-        let of_kind = || keys.iter().filter(|key| key.kind == self.kind);
-        if let Some(elsewhere) = of_kind().find(|key| key.name == name) {
-            return error.hint(format!("there is one in the namespace {:?}", elsewhere.namespace));
-        }
-        match did_you_mean(name, of_kind().map(|key| key.name.as_str())) {
+        match suggestion(&[self.kind], name, namespace, manifests) {
             Some(hint) => error.hint(hint),
             None => error.hint(format!("`landfall get {}` lists what is declared", self.kind.plural())),
         }
     }
+}
+
+/// What was probably meant by NAME or NAMESPACE/NAME: an object of that name in another namespace, else one of nearly that name.
+pub(super) fn suggestion(kinds: &[Kind], name: &str, namespace: Option<&str>, manifests: &Manifests) -> Option<String> {
+    let (with_name, bare) = match name.split_once('/') {
+        Some((namespace, bare)) => (Some(namespace), bare),
+        None => (None, name),
+    };
+    let keys: Vec<ObjectKey> =
+        manifests.objects().map(|located| located.object.key()).filter(|key| kinds.contains(&key.kind)).collect();
+    if let Some(elsewhere) = keys.iter().find(|key| key.name == bare) {
+        return Some(format!("there is one in the namespace {:?}", elsewhere.namespace));
+    }
+    let within = with_name.or(namespace);
+    let in_namespace = keys.iter().filter(|key| within.is_none_or(|namespace| key.namespace == namespace));
+    if with_name.is_some() {
+        let paths: Vec<String> = in_namespace.map(ObjectKey::path).collect();
+        return did_you_mean(name, paths.iter().map(String::as_str));
+    }
+    did_you_mean(bare, in_namespace.map(|key| key.name.as_str()))
+        .or_else(|| did_you_mean(bare, keys.iter().map(|key| key.name.as_str())))
 }
 
 pub(super) fn article(word: &str) -> &'static str {

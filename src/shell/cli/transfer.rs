@@ -379,7 +379,7 @@ pub(super) fn keys(identity: Option<&Path>, archive: &Archive) -> Result<Identit
 
 /// The error of a command.
 pub(super) fn failed(error: &TransferError, what: &str) -> Error {
-    Error::new(what).caused_by(error).maybe_hint(error.hint().map(str::to_owned))
+    Error::new(what).caused_by(error).maybe_hint(error.hint().map(str::to_owned)).refusal_if(error.is_refusal())
 }
 
 /// What is done, and how many bytes have passed: on standard error, and only where that is a terminal.
