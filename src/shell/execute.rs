@@ -10,6 +10,7 @@
 
 mod call;
 mod compose;
+mod job;
 mod refresh;
 mod removal;
 mod service;
@@ -40,7 +41,7 @@ use call::{Caller, Mishap, POLL};
 /// Connections to the servers of a plan.
 pub type Writers = BTreeMap<ObjectKey, Arc<dyn Writer>>;
 
-/// How long a further update of a service waits for the rollout of the one before, of the same plan.
+/// How long a further update of a service waits for the rollout of the one before, of the same plan, and a container for that of another applier.
 const ROLLOUT: Duration = Duration::from_secs(120);
 
 /// Told about every operation as it happens, undoing included. Must not block.
@@ -351,6 +352,8 @@ impl ServerRun<'_> {
     async fn group(&mut self, group: &Group) -> Ended {
         let mut rest = group.operations.iter();
         let mut undo: Vec<&Operation> = Vec::new();
+        // What another applier has brought about is not for this one to undo.
+        let mut of_another = false;
         let mut ended = Ended::Done;
         let ready = group.needs.iter().all(|need| self.is_in_place(need)) && !self.is_without_base(group);
         if self.caller.is_none() || !ready {
@@ -364,8 +367,15 @@ impl ServerRun<'_> {
         while ended == Ended::Done
             && let Some(operation) = rest.next()
         {
+            // It ran before the other one's container was started.
+            if of_another
+                && matches!(&operation.call, Call::Workload(call) if matches!(**call, WorkloadCall::RunJob { .. }))
+            {
+                continue;
+            }
             match self.perform(operation, &operation.call, &BTreeMap::new()).await {
-                Performed::Done(created) => {
+                Performed::Done { created, by_another } => {
+                    of_another |= by_another;
                     undo.push(operation);
                     if let (Call::CreateNetwork(create), Some(id)) = (&operation.call, created) {
                         self.created.insert(create.name.clone(), id);
@@ -381,6 +391,9 @@ impl ServerRun<'_> {
         }
         for operation in rest {
             self.record(operation, Outcome::Skipped);
+        }
+        if of_another {
+            undo.clear();
         }
         if ended == Ended::Undone && !self.undo(&undo).await {
             ended = Ended::Halfway;
@@ -472,8 +485,10 @@ impl ServerRun<'_> {
         let mut complete = true;
         // Ids of networks that were removed, and of those made in their place.
         let mut again: BTreeMap<NetworkId, NetworkId> = BTreeMap::new();
+        let mut undone: Vec<&Call> = Vec::new();
         for operation in operations.iter().rev() {
-            let Some(call) = &operation.undo else { continue };
+            let Some(call) = operation.undo.as_ref().filter(|call| !undone.contains(call)) else { continue };
+            undone.push(call);
             let rollback = Operation {
                 object: operation.object.clone(),
                 call: call.clone(),
@@ -482,13 +497,16 @@ impl ServerRun<'_> {
                 undo: None,
             };
             match (self.perform(&rollback, call, &again).await, &operation.call) {
-                (Performed::Done(Some(new)), Call::RemoveNetwork { network: NetworkTarget { id: Some(old), .. } }) => {
+                (
+                    Performed::Done { created: Some(new), .. },
+                    Call::RemoveNetwork { network: NetworkTarget { id: Some(old), .. } },
+                ) => {
                     again.insert(old.clone(), new);
                 }
-                (Performed::Done(_), Call::CreateNetwork(create)) => {
+                (Performed::Done { .. }, Call::CreateNetwork(create)) => {
                     self.created.remove(&create.name);
                 }
-                (Performed::Done(_), _) => {}
+                (Performed::Done { .. }, _) => {}
                 (Performed::Not { .. }, _) => complete = false,
             }
         }
@@ -526,8 +544,8 @@ impl ServerRun<'_> {
         );
         let mut answer = caller.call(&call).instrument(span.clone()).await;
         let service = call.updated().map(|service| service.id.clone());
-        if service.as_ref().is_some_and(|service| self.updated.contains(service)) {
-            // It is in the way of itself.
+        // A service is in the way of itself; a container is what another applier makes at the moment.
+        if service.as_ref().is_some_and(|service| self.updated.contains(service)) || call.takes_a_turn() {
             let deadline = Instant::now() + ROLLOUT;
             while answer.as_ref().is_err_and(|mishap| mishap.failure.reason == Some(Reason::RolloutInProgress))
                 && Instant::now() < deadline
@@ -546,13 +564,14 @@ impl ServerRun<'_> {
                 self.created.extend(done.networks);
                 self.made.extend(done.container.map(|(name, id)| (name.clone(), ContainerTarget { name, id })));
                 self.report.notes.extend(done.warning.map(|warning| warning.about(&operation.object)));
-                Performed::Done(done.created)
+                Performed::Done { created: done.created, by_another: done.by_another }
             }
             Err(mishap) if mishap.failure.reason == Some(Reason::RolloutInProgress) => {
                 self.record(operation, Outcome::Skipped);
                 let Failure { message, hint, .. } = mishap.failure;
                 let waits = operation.objects().into_iter().map(|object| {
-                    let message = format!("Nothing about the service is changed now: {message}.");
+                    let what = if call.updated().is_some() { "the service" } else { "it" };
+                    let message = format!("Nothing about {what} is changed now: {message}.");
                     Note { hint: hint.clone(), ..Note::waiting(Reason::RolloutInProgress, object, message) }
                 });
                 self.report.notes.extend(waits);
@@ -680,8 +699,8 @@ impl ServerRun<'_> {
 
 /// What became of one call.
 enum Performed {
-    /// With the id of the network that was created.
-    Done(Option<NetworkId>),
+    /// With the id of the network that was created. `by_another`: another applier has done it at the same time.
+    Done { created: Option<NetworkId>, by_another: bool },
     /// `applied`: something of it happened nevertheless and has to be undone.
     Not { applied: bool },
 }

@@ -1,11 +1,13 @@
 //! Two controllers on different machines, with the same manifests and the same server: neither fights the other.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::controller::{Controller, until};
 use super::keep::{is_on, shop};
+use super::workloads::{manifests, names};
 use crate::cli::world::{World, server};
 use crate::support::Host;
 
@@ -140,4 +142,55 @@ fn two_controllers_with_different_manifests_leave_alone_what_the_other_has_made(
         controller.signal("TERM");
         assert_eq!(controller.ended(), 0);
     }
+}
+
+/// Says on its volume when it begins beside another one, and when the job before it runs.
+const WRITER: &str = "  image: landfall/busybox:test
+  command: [sh, -c, 'mkdir /data/lock || echo $VERSION >> /data/conflicts; trap \"rmdir /data/lock; exit 0\" TERM; touch /tmp/up; while :; do sleep 0.1; done']
+  healthcheck: { command: [test, -e, /tmp/up], intervalSeconds: 1 }
+  volumes: [{ volume: data, mountPath: /data }]
+  hooks: { preDeploy: { command: [sh, -c, 'echo $VERSION >> /data/hooks; sleep 1'] } }
+";
+
+/// A controller follows the manifests that commands are given too: whoever is first rolls out, and the others find it done.
+#[test]
+fn a_rollout_that_several_are_asked_for_is_done_once_and_no_two_are_on_one_volume() {
+    let host = Host::start();
+    // Makes the image.
+    let _ = host.container("none");
+    let version =
+        |number: usize| manifests(&host, &format!("{WRITER}  env: [{{ name: VERSION, value: '{number}' }}]\n"));
+    let world = World::new(&version(0));
+    let mut controller = Controller::start(&world, &["--state", "kept"]);
+    let serves = |number: usize| {
+        let seen = host.api("GET", "/containers/shop-frontend-1/json", &json!(null));
+        let env = seen.body["Config"]["Env"].as_array().cloned().unwrap_or_default();
+        seen.status == 200
+            && seen.body["State"]["Health"]["Status"] == "healthy"
+            && env.contains(&json!(format!("VERSION={number}")))
+    };
+    until("the first version", &mut controller, || serves(0));
+    let rounds = 4;
+    for number in 1..=rounds {
+        world.write("manifests/all.yaml", &version(number));
+        let mut applies: Vec<_> =
+            (0..2).map(|_| world.command("apply").stdout(Stdio::piped()).spawn().unwrap()).collect();
+        for apply in applies.drain(..) {
+            let ended = apply.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&ended.stdout);
+            assert!(
+                ended.status.success() && !said.contains("failed") && !said.contains("rollback"),
+                "round {number}: {said}"
+            );
+        }
+        until("the version", &mut controller, || serves(number) && names(&host) == ["shop-frontend-1"]);
+    }
+    let read =
+        |file: &str| host.exec("shop-frontend-1", &["sh", "-c", &format!("cat /data/{file} 2> /dev/null || true")]);
+    assert_eq!(read("conflicts"), "", "two wrote at once");
+    let hooks: Vec<String> = read("hooks").split_whitespace().map(str::to_owned).collect();
+    assert_eq!(hooks, (0..=rounds).map(|number| number.to_string()).collect::<Vec<_>>());
+    world.run("diff").expect(0);
+    controller.signal("TERM");
+    assert_eq!(controller.ended(), 0);
 }

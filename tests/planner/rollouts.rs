@@ -1,6 +1,6 @@
 //! Rollouts over several replicas: what is sick is not multiplied; and what may have run a resource before it is told.
 
-use landfall::core::observed::Health;
+use landfall::core::observed::{ContainerState, Health, ObservedContainer};
 
 use super::workloads::{CHECK, application, containers, declare, execute, have_images, settle, world};
 use crate::support::scenario::{Scenario, container};
@@ -107,4 +107,62 @@ fn what_may_have_run_an_application_until_now_is_named_before_a_second_one_is_ma
     let mut world = world(&manifests).container(container("postgres").image("postgres:17").on("web-net"));
     have_images(&mut world);
     assert!(!world.plan().to_string().contains("landfall/replaces"), "{}", world.plan());
+}
+
+/// The job runs once for a version, whoever completes the rollout.
+#[test]
+fn a_job_before_a_rollout_is_completed_by_whoever_finds_it_and_what_is_left_of_it_goes() {
+    let version = |tag: &str| {
+        application(&format!(
+            "  image: shop/frontend:{tag}\n{CHECK}  hooks: {{ preDeploy: {{ command: [migrate] }} }}\n"
+        ))
+    };
+    let mut world = world(&version("1"));
+    settle(&mut world);
+    assert_eq!(containers(&world), ["shop-frontend-1 shop/frontend:1 running"]);
+    declare(&mut world, &version("2"));
+    have_images(&mut world);
+    let lines = |world: &Scenario| -> Vec<String> {
+        let plan = world.plan().to_string();
+        let is_call = |line: &&str| ["  + ", "  - ", "  ~ ", "  ? "].iter().any(|mark| line.starts_with(mark));
+        plan.lines().filter(is_call).map(|line| line.trim().split(" for ").next().unwrap().to_owned()).collect()
+    };
+    let job = "+ run \"migrate\" once as shop-frontend-predeploy on web-net";
+    // Made before the job runs, and the job before it is started.
+    let planned = lines(&world);
+    assert!(planned[0].starts_with("+ create container shop-frontend-1-next"), "{planned:?}");
+    assert_eq!(planned[1..3], [job, "+ start shop-frontend-1-next"]);
+
+    // Cut off before the job, and after it.
+    let cut_off = |most: usize| {
+        let mut world = world.clone();
+        let plan = world.plan();
+        execute(&mut world, &plan, &mut most.clone(), &mut |_| {});
+        world
+    };
+    let is_job = |it: &&ObservedContainer| it.name == "shop-frontend-predeploy";
+    let ended = cut_off(2).state().containers.iter().find(is_job).unwrap().clone();
+    for most in [1, 2] {
+        let mut world = cut_off(most);
+        assert_eq!(lines(&world)[..2], [job, "+ start shop-frontend-1-next"], "after {most}");
+        // It runs elsewhere: that one goes on.
+        let mut elsewhere = world.clone();
+        elsewhere.state().containers.retain(|it| !is_job(&it));
+        elsewhere.state().containers.push(ObservedContainer {
+            state: ContainerState::Running,
+            up: Some(3),
+            ..ended.clone()
+        });
+        assert!(lines(&elsewhere)[0].starts_with("? waiting"), "{:?}", lines(&elsewhere));
+        settle(&mut world);
+        assert_eq!(containers(&world), ["shop-frontend-1 shop/frontend:2 running"]);
+    }
+
+    // The version is taken back, and nothing of it stays.
+    let plan = world.plan();
+    execute(&mut world, &plan, &mut 2, &mut |_| {});
+    declare(&mut world, &version("1"));
+    have_images(&mut world);
+    settle(&mut world);
+    assert_eq!(containers(&world), ["shop-frontend-1 shop/frontend:1 running"]);
 }

@@ -81,9 +81,17 @@ pub fn perform(state: &mut ObservedState, call: &WorkloadCall) -> Result<(), Str
             // One that is there already is left as it is.
             state.volumes.entry(name.clone()).or_insert_with(|| labels.clone());
         }
-        WorkloadCall::RunJob { container, .. } => {
+        WorkloadCall::RunJob { container, before, network, settings, .. } => {
+            if state.containers.iter().any(|it| it.name == container.name) {
+                // It has run, and the one before did not get further.
+                return Ok(());
+            }
             if container.image.ends_with(":sick") {
                 return Err("the job failed".to_owned());
+            }
+            if before.is_some() {
+                create(state, container, network, settings);
+                find(state, &ContainerRef::Created(container.name.clone())).state = ContainerState::Exited;
             }
         }
         WorkloadCall::CheckData { .. } => {}
@@ -106,7 +114,8 @@ pub fn perform(state: &mut ObservedState, call: &WorkloadCall) -> Result<(), Str
                 .collect();
             find(state, &ContainerRef::Created(container.name.clone())).endpoints.extend(further);
         }
-        WorkloadCall::StartContainer { container, .. } => {
+        WorkloadCall::StartContainer { container, job, .. } => {
+            state.containers.retain(|it| Some(&it.name) != job.as_ref());
             let wanted = find(state, container).id.clone();
             let ports: Vec<HostPort> = state.workloads[&wanted].ports.iter().filter_map(Port::taken).collect();
             let others = state.containers.iter().filter(|it| it.id != wanted && it.state.is_live());

@@ -29,6 +29,8 @@ pub const FILES: &str = "landfall.files";
 pub const DATA: &str = "landfall.data";
 /// Path of the file that makes its health check fail, where the check was wrapped.
 pub const DRAIN: &str = "landfall.drain";
+/// Stands for what it was made to run, and in whose place: the same of two that roll out the same at once.
+pub const ROLLOUT: &str = "landfall.rollout";
 /// On a container that is never started: ids of containers that are stopped while their volumes are copied, with commas between. Nobody starts
 /// them meanwhile.
 pub const HOLDS: &str = "landfall.holds";
@@ -61,11 +63,20 @@ pub struct Identity {
 
 /// `None`: it carries no labels of a managed resource, or they are not its own.
 pub fn of(name: &str, labels: &BTreeMap<String, String>) -> Option<Identity> {
+    let replica = labels.get(REPLICA)?.parse().ok()?;
+    sealed(name, labels, replica)
+}
+
+/// The same of a one-shot container, which is none of the replicas.
+pub fn of_job(name: &str, labels: &BTreeMap<String, String>) -> Option<Identity> {
+    if labels.contains_key(REPLICA) { None } else { sealed(name, labels, 0) }
+}
+
+fn sealed(name: &str, labels: &BTreeMap<String, String>, replica: u32) -> Option<Identity> {
     let set = labels.get(SET)?.clone();
     let object: ObjectKey = labels.get(OBJECT)?.parse().ok()?;
     let (namespace, destination) = labels.get(DESTINATION)?.split_once('/')?;
     let destination = ObjectKey::new(Kind::Destination, namespace, destination);
-    let replica = labels.get(REPLICA)?.parse().ok()?;
     let uid = labels.get(UID)?.clone();
     let (_, digits) = uid.rsplit_once('-')?;
     let base = base_name(name);

@@ -88,6 +88,7 @@ mod tests {
             container: ContainerRef::Existing(target()),
             ready: Readiness { timeout: 5, stable: 5 },
             attempt: "0a1b".to_owned(),
+            job: None,
         };
         let start = operation("frontend", start, Outcome::Failed(failure));
         let server = ServerReport {

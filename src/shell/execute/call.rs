@@ -37,6 +37,8 @@ pub(super) struct Done {
     pub(super) created: Option<NetworkId>,
     /// The container that was made, by the name that it was made with.
     pub(super) container: Option<(String, ContainerId)>,
+    /// It was done by another applier at the same time.
+    pub(super) by_another: bool,
     /// Further networks that there are now, by their names.
     pub(super) networks: Vec<(String, NetworkId)>,
     pub(super) warning: Option<Warning>,

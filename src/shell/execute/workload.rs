@@ -1,18 +1,17 @@
 //! Calls for managed resources, each with the looks that make it safe to repeat: whether a failed one took effect, and when a container that
 //! was started serves.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::call::{Caller, Done, Mishap};
-use crate::core::observed::{ContainerId, ContainerState, EndpointSettings, Health};
+use crate::core::observed::{ContainerId, ContainerState, EndpointSettings, Health, ObservedContainer};
 use crate::core::plan::workload::call::{ContainerRef, Drain, Readiness, WorkloadCall};
 use crate::core::plan::{ContainerTarget, NetworkTarget, Reason};
 use crate::core::report::Failure;
-use crate::core::workload::NOWHERE;
-use crate::core::workload::database::{ONLY_DUMP, Written};
-use crate::core::workload::identity::{OBJECT, UID};
+use crate::core::workload::identity::{DESTINATION, OBJECT, REPLICA, ROLLOUT, SET, UID, base_name};
 use crate::core::workload::seen::SeenConfig;
 use crate::core::workload::{ContainerCreate, ContainerUpdate};
 use crate::shell::engine::{EngineError, EngineErrorKind, WorkloadDetail};
@@ -21,12 +20,20 @@ use crate::shell::engine::{EngineError, EngineErrorKind, WorkloadDetail};
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// Lines of a log that a failure shows.
 pub(super) const LINES: usize = 10;
-/// Longest look into a volume.
-const READING: Duration = Duration::from_secs(60);
 /// How long the daemon may take for a removal that another has asked for.
 const REMOVAL: Duration = Duration::from_secs(10);
+/// How long a container may take from its creation to its start.
+pub(super) const START: Duration = Duration::from_secs(5);
 /// So many restarts of a container without a health check are a failure.
 pub(super) const RESTARTS: u64 = 3;
+
+/// Whose turn a rollout is.
+enum Turn {
+    /// This one's, with the container that it has made.
+    Taken(ContainerId),
+    /// Another applier has brought the same about.
+    Done(ContainerId),
+}
 
 impl Caller<'_> {
     /// `call` names networks and containers by id.
@@ -39,18 +46,27 @@ impl Caller<'_> {
             WorkloadCall::CreateVolume { name, labels } => {
                 self.answer(self.engine.create_volume(name, labels)).await?;
             }
-            WorkloadCall::RunJob { container, network, settings, timeout } => {
-                self.job(container, network, settings, Duration::from_secs(u64::from(*timeout))).await?;
+            WorkloadCall::RunJob { container, before, network, settings, timeout } => {
+                let timeout = Duration::from_secs(u64::from(*timeout));
+                let job = self.job(container, before.as_ref(), network, settings, timeout).await?;
+                return Ok(Done { container: job.map(|id| (container.name.clone(), id)), ..Done::default() });
             }
             WorkloadCall::CheckData { container, declared, needs_log } => {
                 self.check_data(container, declared, *needs_log).await?;
             }
-            WorkloadCall::CreateContainer { container, network, settings, also, .. } => {
-                let id = self.make(container, network, settings).await?;
-                self.join(&id, also).await?;
-                return Ok(Done { container: Some((container.name.clone(), id)), ..Done::default() });
+            WorkloadCall::CreateContainer { container, network, settings, also, replaces, .. } => {
+                let (id, by_another) = match self.take_turn(container, network, settings, replaces.as_ref()).await? {
+                    Turn::Taken(id) => {
+                        self.join(&id, also).await?;
+                        (id, false)
+                    }
+                    Turn::Done(id) => (id, true),
+                };
+                return Ok(Done { container: Some((container.name.clone(), id)), by_another, ..Done::default() });
             }
-            WorkloadCall::StartContainer { container, ready, .. } => self.start(container, ready).await?,
+            WorkloadCall::StartContainer { container, ready, job, .. } => {
+                self.start(container, ready, job.as_deref()).await?;
+            }
             WorkloadCall::StopContainer { container, drain } => {
                 if let Some(drain) = drain {
                     self.drain(&container.id, drain).await?;
@@ -62,9 +78,7 @@ impl Caller<'_> {
             WorkloadCall::RemoveContainer { container, force } => {
                 let (id, _) = known(container)?;
                 let removed = self.answer(self.engine.remove_container(id, *force)).await;
-                if let Err(error) = removed {
-                    self.is_removed(id).await?.then_some(()).ok_or_else(|| failure(error))?;
-                }
+                self.unless_removed(id, removed).await?;
             }
             WorkloadCall::RenameContainer { container, to } => {
                 let (id, _) = known(container)?;
@@ -113,6 +127,17 @@ impl Caller<'_> {
         if is_done(seen.as_ref()) { Ok(()) } else { Err(failure(error).into()) }
     }
 
+    /// Removes one that was made for a single run.
+    pub(super) async fn discard(&self, id: &ContainerId) -> Result<(), Mishap> {
+        let discarded = self.answer(self.engine.discard_container(id)).await;
+        self.unless_removed(id, discarded).await
+    }
+
+    async fn unless_removed(&self, id: &ContainerId, removed: Result<(), EngineError>) -> Result<(), Mishap> {
+        let Err(error) = removed else { return Ok(()) };
+        if self.is_removed(id).await? { Ok(()) } else { Err(failure(error).into()) }
+    }
+
     /// Whether the container is gone, or on its way out by another's doing: while the daemon removes it for one, it refuses the other.
     async fn is_removed(&self, id: &ContainerId) -> Result<bool, Mishap> {
         let going =
@@ -128,8 +153,53 @@ impl Caller<'_> {
         }
     }
 
+    /// Makes the container of a rollout. The daemon gives its name once: of two appliers that roll out the same at the same time, one goes on and
+    /// the other one finds it done.
+    async fn take_turn(
+        &self,
+        create: &ContainerCreate,
+        network: &NetworkTarget,
+        settings: &EndpointSettings,
+        replaces: Option<&ContainerTarget>,
+    ) -> Result<Turn, Mishap> {
+        let mishap = match self.make(create, network, settings).await {
+            Ok(id) => {
+                let Some(before) = replaces else { return Ok(Turn::Taken(id)) };
+                if self.look(&before.id).await?.is_some_and(|seen| seen.container.state != ContainerState::Removing) {
+                    return Ok(Turn::Taken(id));
+                }
+                // The plan is older than the whole of another's rollout.
+                self.answer(self.engine.remove_container(&id, true)).await?;
+                let message = format!("{} has been replaced or removed since it was looked at.", before.name);
+                Failure { reason: Some(Reason::ContainerMissing), message, hint: None }.into()
+            }
+            Err(mishap) => mishap,
+        };
+        let base = base_name(&create.name);
+        let is_taken = mishap.failure.reason == Some(Reason::NameTaken);
+        let deadline = Instant::now() + START;
+        loop {
+            let containers = self.answer(self.engine.containers()).await?;
+            let named = |name: &str| containers.iter().find(|it| it.name == name);
+            let is_own = |it: &&ObservedContainer| is_of_same(&it.labels, &create.labels);
+            if let Some(done) = named(base).filter(is_own).filter(|it| is_equal(&it.labels, &create.labels)) {
+                return Ok(Turn::Done(done.id.clone()));
+            }
+            if is_taken && base != create.name && named(&create.name).filter(is_own).is_some() {
+                let message = format!("another process replaces {base} at the moment");
+                let hint = "apply again once that is done; `landfall rollout status` waits for it".to_owned();
+                return Err(Failure { reason: Some(Reason::RolloutInProgress), message, hint: Some(hint) }.into());
+            }
+            // The daemon takes a name some moments before it lists the container.
+            if !is_taken || named(&create.name).is_some() || Instant::now() >= deadline {
+                return Err(mishap);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
     /// The container of that name: made here, or by a call whose answer did not come.
-    async fn make(
+    pub(super) async fn make(
         &self,
         create: &ContainerCreate,
         network: &NetworkTarget,
@@ -166,32 +236,7 @@ impl Caller<'_> {
         Ok(())
     }
 
-    /// Reads from a database's volume what wrote the data, with a container that has nothing else to do. What it cannot read it leaves to the
-    /// labels.
-    async fn check_data(&self, create: &ContainerCreate, declared: &Written, needs_log: bool) -> Result<(), Mishap> {
-        self.clear_job(create).await?;
-        let nowhere = NetworkTarget { name: NOWHERE.to_owned(), id: None };
-        let id = self.make(create, &nowhere, &EndpointSettings::default()).await?;
-        let ended = self.run_to_end(&id, READING).await;
-        let lines = self.answer(self.engine.log_tail(&id, LINES)).await.unwrap_or_default();
-        self.answer(self.engine.discard_container(&id)).await?;
-        ended?;
-        if needs_log && lines.iter().any(|line| line.trim() == ONLY_DUMP) {
-            return Err(only_a_dump(declared).into());
-        }
-        let Some(before) = lines.iter().find_map(|line| line.parse::<Written>().ok()) else { return Ok(()) };
-        if before.is_read_by(declared) {
-            return Ok(());
-        }
-        let message =
-            format!("The data was written by {before}, and the manifest declares {declared}; nothing was stopped.");
-        let hint = format!(
-            "declare {before} again, or dump the data with it and restore the dump into another `storage.volume`"
-        );
-        Err(Failure { reason: Some(Reason::DataIncompatible), message, hint: Some(hint) }.into())
-    }
-
-    async fn start(&self, container: &ContainerRef, ready: &Readiness) -> Result<(), Mishap> {
+    async fn start(&self, container: &ContainerRef, ready: &Readiness, job: Option<&str>) -> Result<(), Mishap> {
         let (id, name) = known(container)?;
         let before = self.look(id).await?.map_or(0, |seen| seen.config.restarts);
         if let Err(error) = self.answer(self.engine.start_container(id)).await {
@@ -201,7 +246,13 @@ impl Caller<'_> {
             }
         }
         // It was started: what undoes that is done where it does not get ready.
-        self.ready(id, name, ready, before).await.map_err(|mishap| Mishap { applied: true, ..mishap })
+        let ready = async {
+            if let Some(job) = job {
+                self.clear_run_job(job, id).await?;
+            }
+            self.ready(id, name, ready, before).await
+        };
+        ready.await.map_err(|mishap| Mishap { applied: true, ..mishap })
     }
 
     /// Waits until the container serves: healthy, or without a health check running for a while without a restart.
@@ -280,7 +331,7 @@ impl Caller<'_> {
         Failure { reason: Some(Reason::HealthCheckFailed), message, hint: None }
     }
 
-    async fn last_words(&self, id: &ContainerId) -> String {
+    pub(super) async fn last_words(&self, id: &ContainerId) -> String {
         let lines = self.answer(self.engine.log_tail(id, LINES)).await.unwrap_or_default();
         if lines.is_empty() { String::new() } else { format!(" Its last log lines:\n    {}", lines.join("\n    ")) }
     }
@@ -304,64 +355,16 @@ impl Caller<'_> {
         sleep(Duration::from_secs(u64::from(drain.then))).await;
         Ok(())
     }
+}
 
-    /// Runs a one-shot container to its end.
-    async fn job(
-        &self,
-        create: &ContainerCreate,
-        network: &NetworkTarget,
-        settings: &EndpointSettings,
-        timeout: Duration,
-    ) -> Result<(), Mishap> {
-        self.clear_job(create).await?;
-        let id = self.make(create, network, settings).await?;
-        let ended = self.run_to_end(&id, timeout).await;
-        let failed = match ended {
-            Ok(Some(0)) => None,
-            Ok(Some(code)) => Some(format!("exited with code {code}")),
-            Ok(None) => Some(format!("did not end within {} s", timeout.as_secs())),
-            Err(error) => {
-                let _ = self.answer(self.engine.discard_container(&id)).await;
-                return Err(error);
-            }
-        };
-        let words = if failed.is_some() { self.last_words(&id).await } else { String::new() };
-        self.answer(self.engine.discard_container(&id)).await?;
-        match failed {
-            None => Ok(()),
-            Some(verdict) => {
-                let message = format!("The job {} {verdict}; nothing was replaced.{words}", create.name);
-                Err(Failure { reason: Some(Reason::HookFailed), message, hint: None }.into())
-            }
-        }
-    }
+/// Of the same resource and destination, for the same set.
+pub(super) fn is_of_same(labels: &BTreeMap<String, String>, own: &BTreeMap<String, String>) -> bool {
+    [SET, OBJECT, DESTINATION, REPLICA].iter().all(|label| labels.get(*label) == own.get(*label))
+}
 
-    /// A job of that name that an interrupted rollout left behind.
-    async fn clear_job(&self, create: &ContainerCreate) -> Result<(), Mishap> {
-        let containers = self.answer(self.engine.containers()).await?;
-        let Some(left) = containers.iter().find(|it| it.name == create.name) else { return Ok(()) };
-        if left.labels.get(OBJECT) != create.labels.get(OBJECT) {
-            let message = format!("A container named {} exists, and is not Landfall's.", create.name);
-            return Err(Failure { reason: Some(Reason::NameTaken), message, hint: None }.into());
-        }
-        Ok(self.answer(self.engine.discard_container(&left.id)).await?)
-    }
-
-    /// Its exit code; `None`: it has not ended in time.
-    async fn run_to_end(&self, id: &ContainerId, timeout: Duration) -> Result<Option<i64>, Mishap> {
-        self.answer(self.engine.start_container(id)).await?;
-        let deadline = Instant::now() + timeout;
-        loop {
-            match self.look(id).await? {
-                Some(seen) if !seen.container.state.is_live() => {
-                    return Ok(Some(seen.container.exit.map_or(0, |exit| exit.code)));
-                }
-                Some(_) if Instant::now() < deadline => sleep(LOOK).await,
-                Some(_) => return Ok(None),
-                None => return Ok(Some(-1)),
-            }
-        }
-    }
+/// Made to run the same in the same place.
+pub(super) fn is_equal(labels: &BTreeMap<String, String>, own: &BTreeMap<String, String>) -> bool {
+    own.get(ROLLOUT).is_some_and(|rollout| labels.get(ROLLOUT) == Some(rollout))
 }
 
 fn known(container: &ContainerRef) -> Result<(&ContainerId, &str), Mishap> {
@@ -391,15 +394,4 @@ fn is_updated(seen: &SeenConfig, update: &ContainerUpdate) -> bool {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// A Redis that keeps an append-only file reads nothing else: with none there it begins empty, and its next dump replaces the old one.
-fn only_a_dump(declared: &Written) -> Failure {
-    let message = format!(
-        "The volume has a dump (dump.rdb) and no append-only file, and {declared} would be started with one: it would begin empty and write over \
-         the dump; nothing was stopped."
-    );
-    let hint = "have the server that runs now write one, with the command `CONFIG SET appendonly yes`; or declare `config: appendonly no` to go on \
-                with dumps alone";
-    Failure { reason: Some(Reason::DataIncompatible), message, hint: Some(hint.to_owned()) }
 }

@@ -25,6 +25,7 @@ use crate::core::plan::world::ownership::{self, Purpose};
 use crate::core::plan::world::party::{Outlook, Party};
 use crate::core::plan::world::server::{Attached, Host};
 use crate::core::plan::world::{applied, container, service};
+use crate::core::workload::identity::{self, Identity};
 use crate::core::workload::stack;
 
 impl<'a> Question<'_, 'a> {
@@ -250,8 +251,9 @@ pub(crate) fn fate<'a>(
 /// Landfall made the container for this destination: it goes as a whole, stopped while it still has its network, and where its removal is refused it
 /// stays as it is. On another destination it is a member like any that is adopted.
 fn is_run_here(ctx: &Context<'_>, destination: &DesiredDestination, container: &ObservedContainer) -> bool {
-    let identity = ctx.host.identities.get(container);
-    identity.is_some_and(|identity| identity.set == ctx.set && identity.destination == destination.key)
+    let is_own = |identity: &Identity| identity.set == ctx.set && identity.destination == destination.key;
+    ctx.host.identities.get(container).is_some_and(is_own)
+        || identity::of_job(&container.name, &container.labels).as_ref().is_some_and(is_own)
 }
 
 /// Whether somebody leaves who has an address that another one is to have: by what is there at present, or to hand over to that very one.

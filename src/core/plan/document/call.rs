@@ -102,6 +102,11 @@ impl Call {
         }
     }
 
+    /// It makes what another applier may be making at the same time, and waits for that.
+    pub fn takes_a_turn(&self) -> bool {
+        matches!(self, Call::Workload(call) if call.takes_a_turn())
+    }
+
     /// The Swarm service that it changes.
     pub fn updated(&self) -> Option<&ServiceTarget> {
         match self {

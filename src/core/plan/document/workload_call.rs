@@ -66,9 +66,12 @@ pub enum WorkloadCall {
         name: String,
         labels: BTreeMap<String, String>,
     },
-    /// A one-shot container: made, started, waited for and removed.
+    /// A one-shot container: made, started and waited for.
     RunJob {
         container: ContainerCreate,
+        /// What starts once it has ended well. The job's container is removed then, and at once where nothing does: so long as it is there, another
+        /// applier sees what it came to, and does not run it again.
+        before: Option<ContainerRef>,
         network: NetworkTarget,
         settings: EndpointSettings,
         /// Seconds.
@@ -87,7 +90,9 @@ pub enum WorkloadCall {
         settings: EndpointSettings,
         /// Further networks that it is on from the start.
         also: Vec<(NetworkTarget, EndpointSettings)>,
-        /// What of the container that it takes the place of differs.
+        /// The container that it takes the place of.
+        replaces: Option<ContainerTarget>,
+        /// What of that one differs.
         differences: Vec<Difference>,
         /// Resources that have to be in place first: where an earlier operation for one of them failed, this one is skipped.
         after: Vec<ObjectKey>,
@@ -97,6 +102,8 @@ pub enum WorkloadCall {
         ready: Readiness,
         /// Stands for exactly this attempt: what failed is not tried again before something changes.
         attempt: String,
+        /// The container of the job that ran before it, by name: not needed any more.
+        job: Option<String>,
     },
     StopContainer {
         container: ContainerTarget,

@@ -22,6 +22,11 @@ impl WorkloadCall {
         }
     }
 
+    /// It makes a container that is to take another's place: the daemon gives its name to one applier at a time.
+    pub fn takes_a_turn(&self) -> bool {
+        matches!(self, WorkloadCall::CreateContainer { replaces: Some(_), .. })
+    }
+
     /// The Swarm service that it changes.
     pub fn updated(&self) -> Option<&ServiceTarget> {
         match self {
@@ -126,6 +131,7 @@ impl WorkloadCall {
             WorkloadCall::StartContainer { container, .. }
             | WorkloadCall::RemoveContainer { container, .. }
             | WorkloadCall::RenameContainer { container, .. } => Some(container),
+            WorkloadCall::RunJob { before, .. } => before.as_mut(),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use crate::core::plan::document::target::ServiceTarget;
 use crate::core::plan::document::workload_call::WorkloadCall;
 use crate::core::plan::input::PlanInput;
 use crate::core::plan::world::{predecessors, service};
+use crate::core::workload::identity;
 
 impl<'a> Simulation<'a> {
     pub(super) fn scale_service(
@@ -71,7 +72,9 @@ impl<'a> Simulation<'a> {
             let mut members = input.desired.destinations().flat_map(|(_, it)| &it.members);
             observed.is_some_and(|it| members.any(|member| predecessors::may_be_replaced(it, member)))
         };
-        if identity.is_none_or(|identity| identity.set != input.desired.set) && !handed_over() {
+        let job = observed.and_then(|it| identity::of_job(&it.name, &it.labels));
+        let own = identity.or(job.as_ref()).is_some_and(|identity| identity.set == input.desired.set);
+        if !own && !handed_over() {
             say(format!("{}: {} is not the set's own", call.name(), target.name));
         }
     }

@@ -17,7 +17,7 @@ use crate::core::workload::seen::SeenConfig;
 use crate::core::workload::{ContainerCreate, ContainerTemplate, ContainerUpdate, MountSource, Order};
 
 impl<'a> Managed<'a, '_> {
-    /// The image, the volumes and the hook: before anything is stopped.
+    /// The image and the volumes, before the container is made.
     pub(crate) fn beforehand(&self, cause: Cause, prepare: bool) -> Vec<Operation> {
         if !prepare {
             return Vec::new();
@@ -28,15 +28,35 @@ impl<'a> Managed<'a, '_> {
         }
         calls.extend(self.check_data());
         calls.extend(self.volumes());
-        calls.extend(self.hook());
         calls.into_iter().map(|call| self.operation(call, cause, false, None)).collect()
+    }
+
+    /// What runs between the creation of a container and its start. Only the one that could create the container comes to this, or the one that
+    /// finds it created.
+    pub(crate) fn before_start(&self, started: &ContainerRef, cause: Cause, prepare: bool) -> Option<Operation> {
+        let mut job = self.hook().filter(|_| prepare)?;
+        if let WorkloadCall::RunJob { before, .. } = &mut job {
+            *before = Some(started.clone());
+        }
+        let undo = WorkloadCall::RemoveContainer { container: ContainerRef::Created(self.job_name()), force: true };
+        Some(self.operation(job, cause, false, Some(undo)))
+    }
+
+    /// What the one-shot container before a rollout is called.
+    pub(crate) fn job_name(&self) -> String {
+        format!("{}-{}{}", self.resource().namespace, self.resource().name, identity::JOB)
+    }
+
+    /// The job that [`before_start`](Self::before_start) plans, to be removed once the container has started.
+    pub(crate) fn job_before(&self) -> Option<String> {
+        self.workload.pre_deploy.as_ref().map(|_| self.job_name())
     }
 
     /// The one-shot container before a rollout.
     pub(crate) fn hook(&self) -> Option<WorkloadCall> {
         let hook = self.workload.pre_deploy.as_ref()?;
-        let name = format!("{}-{}{}", self.resource().namespace, self.resource().name, identity::JOB);
-        let mut container = self.create(0, &name, name.clone(), Vec::new());
+        let name = self.job_name();
+        let mut container = self.create(0, &name, name.clone(), None);
         container.labels.remove(identity::REPLICA);
         container.labels.retain(|key, _| key.starts_with("landfall."));
         container.template = ContainerTemplate {
@@ -51,10 +71,12 @@ impl<'a> Managed<'a, '_> {
         let mut settings = self.settings(&container.name);
         settings.aliases.clear();
         (settings.ipv4_address, settings.ipv6_address) = (None, None);
-        Some(WorkloadCall::RunJob { container, network: self.target.call(), settings, timeout: hook.timeout })
+        let (network, timeout) = (self.target.call(), hook.timeout);
+        Some(WorkloadCall::RunJob { container, before: None, network, settings, timeout })
     }
 
-    pub(crate) fn make(&self, create: ContainerCreate, differences: Vec<Difference>, cause: Cause) -> Vec<Operation> {
+    /// `replaced`: what it takes the place of.
+    pub(crate) fn make(&self, create: ContainerCreate, replaced: Option<&Held<'_>>, cause: Cause) -> Operation {
         let undo = WorkloadCall::RemoveContainer { container: ContainerRef::Created(create.name.clone()), force: true };
         let settings = self.settings(&create.name);
         let call = WorkloadCall::CreateContainer {
@@ -62,15 +84,20 @@ impl<'a> Managed<'a, '_> {
             network: self.target.call(),
             settings,
             also: self.further_networks(),
-            differences,
+            replaces: replaced.map(|held| ContainerTarget::of(held.container)),
+            differences: replaced.map(|held| held.differences.clone()).unwrap_or_default(),
             after: self.workload.depends_on.clone(),
         };
-        vec![self.operation(call, cause, false, Some(undo))]
+        self.operation(call, cause, false, Some(undo))
     }
 
     pub(crate) fn start(&self, name: &str, attempt: String, cause: Cause) -> Operation {
         let container = ContainerRef::Created(name.to_owned());
-        self.operation(WorkloadCall::StartContainer { container, ready: self.readiness(), attempt }, cause, false, None)
+        // It goes before what has made room for it comes back: there are never two on one volume.
+        let undo = WorkloadCall::RemoveContainer { container: container.clone(), force: true };
+        let start =
+            WorkloadCall::StartContainer { container, ready: self.readiness(), attempt, job: self.job_before() };
+        self.operation(start, cause, false, Some(undo))
     }
 
     /// Volumes that the old container has for itself, and that the new one would otherwise begin without.
@@ -133,6 +160,16 @@ impl<'a> Managed<'a, '_> {
     pub(crate) fn attempt(&self, from: &str) -> String {
         let local = self.image.local.as_ref().map_or("", |local| local.id.as_str());
         let remote = self.image.remote.as_deref().unwrap_or_default();
+        digest(format!("{from}\n{local}\n{remote}\n{}", self.declared("attempt")), SHORT)
+    }
+
+    /// Stands for having what is declared run in the place of a container, whatever has been pulled so far.
+    pub(crate) fn rollout(&self, replaced: Option<&Held<'_>>) -> String {
+        let from = replaced.map_or("", |held| held.container.id.as_str());
+        digest(format!("{from}\n{}", self.declared(&format!("rollout {from}"))), SHORT)
+    }
+
+    fn declared(&self, salt: &str) -> String {
         let values: Vec<String> = self
             .workload
             .container
@@ -140,18 +177,17 @@ impl<'a> Managed<'a, '_> {
             .map(|(place, value)| match value {
                 crate::core::workload::Value::Literal(text) => format!("{place}={text}"),
                 crate::core::workload::Value::Secret(secret) => {
-                    format!("{place}={}", secret.fingerprint("attempt").unwrap_or_default())
+                    format!("{place}={}", secret.fingerprint(salt).unwrap_or_default())
                 }
             })
             .collect();
-        let text = format!(
-            "{}\n{}\n{from}\n{local}\n{remote}\n{:?}\n{values:?}\n{:?}",
-            self.resource(),
-            self.destination.key,
-            self.workload,
-            self.labels
-        );
-        digest(text, SHORT)
+        let (resource, destination) = (self.resource(), &self.destination.key);
+        format!("{resource}\n{destination}\n{:?}\n{values:?}\n{:?}", self.workload, self.labels)
+    }
+
+    /// Why nothing is made or started now.
+    pub(crate) fn held_up(&self, attempt: &str) -> Option<Note> {
+        self.port_taken().or_else(|| self.given_up(attempt)).or_else(|| self.job_under_way())
     }
 
     /// This very attempt has failed, and nothing has changed since.

@@ -13,6 +13,8 @@ use crate::core::desired::DesiredDestination;
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::reason::Reason;
 use crate::core::plan::document::step::Group;
+use crate::core::plan::document::target::ContainerTarget;
+use crate::core::plan::document::workload_call::{ContainerRef, WorkloadCall};
 use crate::core::plan::emit::draft::Draft;
 use crate::core::plan::world::class::is_on_swarm;
 use crate::core::plan::world::context::Context;
@@ -69,7 +71,7 @@ impl<'a> Managed<'a, '_> {
         let failed = |draft: &Draft, from: usize| {
             draft.notes[from..].iter().any(|note| note.reason == Reason::HealthCheckFailed)
         };
-        let told = draft.notes.len();
+        let (told, begun) = (draft.notes.len(), draft.groups.len());
         if slots.values().flatten().chain(&before).any(Held::is_replaced_while_it_serves) {
             self.confirm(slots.values().flatten(), draft);
         }
@@ -88,6 +90,12 @@ impl<'a> Managed<'a, '_> {
             self.slot(replica, held, !prepared, draft);
             // The image, the volumes and the hook are for all of them.
             prepared |= draft.groups[before..].iter().any(Group::makes_container);
+        }
+        // An interrupted rollout has left it, and none goes on with it.
+        if let Some(job) = self.job().filter(|job| !job.state.is_live() && draft.groups.len() == begun) {
+            let container = ContainerRef::Existing(ContainerTarget::of(job));
+            let remove = WorkloadCall::RemoveContainer { container, force: true };
+            draft.groups.push(self.group(vec![self.operation(remove, Cause::WorkloadDiffers, false, None)]));
         }
         // Fewer replicas than before: the others go last.
         let surplus = |it: &Held<'_>| matches!(it.origin, Origin::Former(replica) if replica > self.workload.replicas);

@@ -100,7 +100,7 @@ impl Managed<'_, '_> {
         let declared = self.written()?;
         let ObjectKey { namespace, name, .. } = self.resource();
         let called = format!("{namespace}-{name}{}", identity::READER);
-        let mut container = self.create(0, &called, called.clone(), Vec::new());
+        let mut container = self.create(0, &called, called.clone(), None);
         container.labels.retain(|key, _| key.starts_with("landfall.") && key != identity::REPLICA);
         let volume = MountSource::Volume(connection.volume.clone());
         container.template = ContainerTemplate {

@@ -14,7 +14,7 @@ use crate::core::plan::world::context::Context;
 use crate::core::plan::world::predecessors::is_anothers;
 use crate::core::plan::world::server::Attached;
 use crate::core::workload::MountSource;
-use crate::core::workload::identity::{self, OBJECT};
+use crate::core::workload::identity::{self, Identity, OBJECT};
 use crate::core::workload::seen::SeenConfig;
 
 impl<'a> Managed<'a, '_> {
@@ -85,6 +85,22 @@ impl<'a> Managed<'a, '_> {
             Note::refused(Reason::DataIncompatible, self.resource(), message)
                 .hint("give each database its own `storage.volume`, or remove that container first"),
         )
+    }
+
+    /// The one-shot container before a rollout, running or not.
+    pub(crate) fn job(&self) -> Option<&'a ObservedContainer> {
+        let job = self.ctx.host.container_named(&self.job_name())?;
+        let identity = identity::of_job(&job.name, &job.labels)?;
+        let Identity { set, object, destination, .. } = &identity;
+        let own = *set == self.ctx.set && *object == *self.resource() && *destination == self.destination.key;
+        own.then_some(job)
+    }
+
+    /// The job before the rollout runs, and not for long: whoever has begun it goes on with the rollout, or its end is seen.
+    pub(crate) fn job_under_way(&self) -> Option<Note> {
+        let job = self.job().filter(|job| job.state.is_live() && job.up.is_some())?;
+        let message = format!("The job {:?} before its rollout is running.", job.name);
+        Some(Note::waiting(Reason::RolloutInProgress, self.resource(), message))
     }
 
     pub(crate) fn unrouted(&self) -> Option<Note> {

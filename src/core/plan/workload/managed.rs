@@ -2,7 +2,7 @@
 //!
 //! A replica is a *slot*. What is planned for it follows from the containers that are in it now, by their labels, and from nothing else: a plan
 //! that was interrupted anywhere is completed by the next one. A new container is called after the old one with `-next` behind it until the old
-//! one is gone; the daemon gives a name once, so two appliers cannot both make it.
+//! one is gone; the daemon gives a name once, so of two appliers one makes it. It is made before anything else is done, and the other waits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -186,7 +186,7 @@ impl<'a> Managed<'a, '_> {
         replica: u32,
         name: &str,
         called: String,
-        inherited: Vec<(String, String)>,
+        replaced: Option<&Held<'_>>,
     ) -> ContainerCreate {
         let fresh = self.ctx.input.ids.get(&self.destination.key);
         let mut labels = self.labels.clone();
@@ -199,6 +199,7 @@ impl<'a> Managed<'a, '_> {
             replica,
             name,
         ));
+        labels.insert(identity::ROLLOUT.to_owned(), self.rollout(replaced));
         labels.extend(self.written().map(|written| (identity::DATA.to_owned(), written.label())));
         labels.extend(self.before_delete());
         let source = self.ctx.input.desired.source.as_ref();
@@ -208,7 +209,7 @@ impl<'a> Managed<'a, '_> {
             image: self.workload.image.clone(),
             labels,
             template: self.workload.container.clone(),
-            inherited,
+            inherited: replaced.map(|held| self.inherited(held)).unwrap_or_default(),
             drainable: self.is_behind_traefik(),
         }
     }

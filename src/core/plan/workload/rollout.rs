@@ -48,19 +48,19 @@ impl<'a> Managed<'a, '_> {
         }
         match (current, next) {
             (None, None) => self.first(replica, &name, prepare, draft),
-            (None, Some(next)) => self.take_over(&name, None, &next, draft),
+            (None, Some(next)) => self.take_over(&name, None, &next, prepare, draft),
             (Some(current), Some(next)) if current.fits() => {
                 draft.groups.push(self.remove_unfit(&next));
-                self.keep(&current, draft);
+                self.keep(&current, prepare, draft);
             }
-            (Some(current), Some(next)) => self.take_over(&name, Some(&current), &next, draft),
+            (Some(current), Some(next)) => self.take_over(&name, Some(&current), &next, prepare, draft),
             (Some(current), None) => self.single(replica, &name, &current, prepare, draft),
         }
     }
 
     fn single(&self, replica: u32, name: &str, current: &Held<'a>, prepare: bool, draft: &mut Draft) {
         if current.fits() {
-            return self.keep(current, draft);
+            return self.keep(current, prepare, draft);
         }
         if current.changes_in_place() {
             let update = WorkloadCall::UpdateContainer {
@@ -69,13 +69,13 @@ impl<'a> Managed<'a, '_> {
                 differences: current.differences.clone(),
             };
             draft.groups.push(self.group(vec![self.operation(update, Cause::WorkloadDiffers, false, None)]));
-            return self.keep(current, draft);
+            return self.keep(current, prepare, draft);
         }
         self.replace(replica, name, current, prepare, draft);
     }
 
     /// A container that is as declared: running, under its name.
-    fn keep(&self, current: &Held<'a>, draft: &mut Draft) {
+    fn keep(&self, current: &Held<'a>, prepare: bool, draft: &mut Draft) {
         if let Some(former) = self.ctx.host.identities.former_name(current.container) {
             match self.ctx.host.container_named(former) {
                 Some(_) => draft.notes.push(self.renamed(current, former)),
@@ -94,12 +94,18 @@ impl<'a> Managed<'a, '_> {
             return;
         }
         let attempt = self.attempt(current.container.id.as_str());
-        if let Some(note) = self.port_taken().or_else(|| self.given_up(&attempt)) {
+        if let Some(note) = self.held_up(&attempt) {
             draft.notes.push(note);
             return;
         }
-        let start = WorkloadCall::StartContainer { container: existing(current), ready: self.readiness(), attempt };
-        draft.groups.push(self.group(vec![self.operation(start, Cause::WorkloadStopped, false, None)]));
+        let cause = Cause::WorkloadStopped;
+        let container = existing(current);
+        let mut operations = Vec::new();
+        operations.extend(self.before_start(&container, cause, prepare && is_new(current)));
+        let job = self.job_before();
+        let start = WorkloadCall::StartContainer { container, ready: self.readiness(), attempt, job };
+        operations.push(self.operation(start, cause, false, None));
+        draft.groups.push(self.group(operations));
     }
 
     /// Waits for those that are as declared and do not serve, before any other one is replaced by the like of them.
@@ -117,7 +123,8 @@ impl<'a> Managed<'a, '_> {
                 draft.notes.push(note);
                 return;
             }
-            let start = WorkloadCall::StartContainer { container: existing(held), ready: self.readiness(), attempt };
+            let (container, ready) = (existing(held), self.readiness());
+            let start = WorkloadCall::StartContainer { container, ready, attempt, job: None };
             draft.groups.push(self.group(vec![self.operation(start, Cause::WorkloadDiffers, false, None)]));
         }
     }
@@ -138,15 +145,16 @@ impl<'a> Managed<'a, '_> {
             return;
         }
         let attempt = self.attempt("");
-        if let Some(note) = self.port_taken().or_else(|| self.given_up(&attempt)) {
+        if let Some(note) = self.held_up(&attempt) {
             draft.notes.push(note);
             return;
         }
         draft.notes.extend(self.may_have_run_it(replica));
         let cause = Cause::WorkloadMissing;
-        let create = self.create(replica, name, name.to_owned(), Vec::new());
+        let create = self.create(replica, name, name.to_owned(), None);
         let mut operations = self.beforehand(cause, prepare);
-        operations.extend(self.make(create, Vec::new(), cause));
+        operations.push(self.make(create, None, cause));
+        operations.extend(self.before_start(&ContainerRef::Created(name.to_owned()), cause, prepare));
         operations.push(self.start(name, attempt, cause));
         draft.groups.push(self.group(operations));
     }
@@ -189,20 +197,22 @@ impl<'a> Managed<'a, '_> {
             return;
         }
         let attempt = self.attempt(current.container.id.as_str());
-        if let Some(note) = self.port_taken().or_else(|| self.given_up(&attempt)) {
+        if let Some(note) = self.held_up(&attempt) {
             draft.notes.push(note);
             return;
         }
         draft.notes.extend(self.expectation(current));
         let cause = cause(&current.differences);
-        let create = self.create(replica, name, called.clone(), self.inherited(current));
+        let create = self.create(replica, name, called.clone(), Some(current));
+        // Before anything is stopped: another that does the same finds the name taken.
         let mut operations = self.beforehand(cause, prepare);
+        operations.push(self.make(create, Some(current), cause));
+        operations.extend(self.before_start(&ContainerRef::Created(called.clone()), cause, prepare));
         let live = current.container.state.is_live();
         let stop_first = self.workload.rollout.order == Order::StopFirst || !self.inherited(current).is_empty();
         if stop_first && live {
             operations.push(self.make_room(current, cause));
         }
-        operations.extend(self.make(create, current.differences.clone(), cause));
         operations.push(self.start(&called, attempt, cause));
         draft.groups.push(self.group(operations));
         draft.groups.push(self.handover(
@@ -220,16 +230,17 @@ impl<'a> Managed<'a, '_> {
             container: existing(current),
             ready: self.readiness(),
             attempt: String::new(),
+            job: None,
         };
         let stop = WorkloadCall::StopContainer { container: ContainerTarget::of(current.container), drain: None };
         self.operation(stop, cause, true, Some(undo))
     }
 
     /// The rest of a rollout whose new container exists.
-    fn take_over(&self, name: &str, current: Option<&Held<'a>>, next: &Held<'a>, draft: &mut Draft) {
+    fn take_over(&self, name: &str, current: Option<&Held<'a>>, next: &Held<'a>, prepare: bool, draft: &mut Draft) {
         let cause = current.map_or(Cause::WorkloadDiffers, |current| cause(&current.differences));
         let attempt = self.attempt(next.container.id.as_str());
-        if let Some(note) = self.port_taken().or_else(|| self.given_up(&attempt)) {
+        if let Some(note) = self.held_up(&attempt) {
             draft.notes.push(note);
             return;
         }
@@ -237,6 +248,7 @@ impl<'a> Managed<'a, '_> {
         let stop_first = self.workload.rollout.order == Order::StopFirst
             || current.is_some_and(|current| !self.inherited(current).is_empty());
         let mut operations = Vec::new();
+        operations.extend(self.before_start(&existing(next), cause, prepare && is_new(next)));
         if let Some(current) = current.filter(|_| stop_first && live) {
             operations.push(self.make_room(current, cause));
             live = false;
@@ -244,7 +256,8 @@ impl<'a> Managed<'a, '_> {
         if !next.container.has_settled() || !operations.is_empty() {
             // A container that runs already is waited for; one that never gets healthy goes.
             let undo = WorkloadCall::RemoveContainer { container: existing(next), force: true };
-            let start = WorkloadCall::StartContainer { container: existing(next), ready: self.readiness(), attempt };
+            let (container, ready, job) = (existing(next), self.readiness(), self.job_before());
+            let start = WorkloadCall::StartContainer { container, ready, attempt, job };
             operations.push(self.operation(start, cause, false, current.map(|_| undo)));
             draft.groups.push(self.group(operations));
         }
@@ -287,4 +300,9 @@ impl<'a> Managed<'a, '_> {
         let remove = WorkloadCall::RemoveContainer { container: existing(held), force: true };
         self.group(vec![self.operation(remove, Cause::WorkloadDiffers, false, None)])
     }
+}
+
+/// It was made and never started: what runs before that may not have run.
+fn is_new(held: &Held<'_>) -> bool {
+    held.container.state == ContainerState::Created
 }
