@@ -324,3 +324,65 @@ fn what_a_service_keeps_is_copied_and_saved_before_it_is_removed() {
     assert_eq!(host.get("/volumes/uploads")["Name"], json!("uploads"));
     assert!(kept.join("application/shop/frontend").is_dir());
 }
+
+/// Its tasks would be replaced if they were stopped: the service is scaled to zero for the copy, and gets its replicas back.
+#[test]
+fn a_service_is_cloned_while_it_is_scaled_to_zero_and_is_not_moved_while_it_runs() {
+    let (host, far) = (swarm(), Host::start());
+    let _ = far.container("none");
+    let spec = version("one") + "  volumes: [{ volume: uploads, mountPath: /data }]\n";
+    let others = format!(
+        "---
+apiVersion: landfall/v1
+kind: Destination
+metadata: {{ name: other, namespace: shop }}
+spec: {{ server: infra/edge, network: {{ name: other-net }} }}
+---
+apiVersion: landfall/v1
+kind: Server
+metadata: {{ name: far, namespace: infra }}
+spec: {{ endpoint: '{}', allowedNamespaces: [shop] }}
+---
+apiVersion: landfall/v1
+kind: Destination
+metadata: {{ name: far, namespace: shop }}
+spec: {{ server: infra/far, network: {{ name: far-net }} }}
+",
+        far.endpoint()
+    );
+    let world = World::new(&(manifests(&host, &spec) + &others));
+    world.run("apply").expect(0);
+    let task = || tasks(&host, "shop-frontend").first().cloned();
+    let before = task().unwrap();
+    host.exec(&before, &["sh", "-c", "echo text >/data/file && chown 1234:70000 /data/file"]);
+
+    let cloned = world.run("clone app frontend -n shop --to other --name second --with-volumes").expect(0);
+    assert!(cloned.stderr.contains("volume uploads copied to second-uploads"), "{cloned}");
+    let after = wait_for("the original has a task again", || task().filter(|it| *it != before));
+    wait_for("neither the former task nor a helper is left", || {
+        (super::workloads::names(&host).len() == 1).then_some(())
+    });
+    assert_eq!(host.exec(&after, &["cat", "/data/file"]).trim(), "text");
+    world.write("manifests/second.yaml", &cloned.stdout);
+    world.run("apply").expect(0);
+    let second = tasks(&host, "shop-second")[0].clone();
+    let look = ["sh", "-c", "echo $(cat /data/file) $(stat -c %u:%g /data/file)"];
+    assert_eq!(host.exec(&second, &look).trim(), "text 1234:70000");
+    assert_eq!(services(&host).len(), 2);
+    world.run("diff").expect(0);
+
+    // A copy that fails leaves the original with its task.
+    std::fs::remove_file(world.path().join("manifests/second.yaml")).unwrap();
+    let refused = world.run("clone app frontend -n shop --to other --name second --with-volumes").expect(3);
+    assert!(refused.stderr.contains("second-uploads"), "{refused}");
+    assert_eq!(task().as_ref(), Some(&after));
+    let refused = world.run("move app frontend -n shop --to far --with-volumes").expect(3);
+    assert!(refused.stderr.contains("is a Swarm service, which `move` does not leave stopped"), "{refused}");
+    assert_eq!((task(), far.get("/volumes")["Volumes"].as_array().map_or(0, Vec::len)), (Some(after), 0));
+    // To a server that is no Swarm it is an application of containers.
+    let cloned = world.run("clone app frontend -n shop --to far --name third --with-volumes").expect(0);
+    world.write("manifests/third.yaml", &cloned.stdout);
+    world.run("apply").expect(0);
+    assert_eq!(far.exec("shop-third-1", &look).trim(), "text 1234:70000");
+    wait_for("the original has a task again", task);
+}
