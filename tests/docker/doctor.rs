@@ -11,10 +11,10 @@ use crate::cli::run::{Ran, clean, finish};
 use crate::cli::world::World;
 use crate::support::{ContainerBuilder, Host, wait_for};
 
-const TRAEFIK: &str = "landfall/doctor-traefik:test";
-const CADDY: &str = "landfall/doctor-caddy:test";
+pub(super) const TRAEFIK: &str = "landfall/doctor-traefik:test";
+pub(super) const CADDY: &str = "landfall/doctor-caddy:test";
 /// Where the proxy answers on the host.
-const PORT: u16 = 8080;
+pub(super) const PORT: u16 = 8080;
 
 const MANIFESTS: &str = "apiVersion: landfall/v1
 kind: Server
@@ -33,13 +33,13 @@ spec: { destination: shop, containers: { names: [shop] }, endpoint: { aliases: [
 ";
 
 /// A proxy, an application behind it, and the manifests that declare both.
-struct Street {
-    host: Host,
-    world: World,
+pub(super) struct Street {
+    pub(super) host: Host,
+    pub(super) world: World,
 }
 
 impl Street {
-    fn with_traefik() -> Self {
+    pub(super) fn with_traefik() -> Self {
         let host = Host::start();
         host.import_image_with(TRAEFIK, &[], |root| {
             std::fs::copy(program(), root.join("bin/traefik")).unwrap();
@@ -54,7 +54,7 @@ impl Street {
         street
     }
 
-    fn with_caddy() -> Self {
+    pub(super) fn with_caddy() -> Self {
         let host = Host::start();
         host.import_image(CADDY, &["/usr/bin/caddy"]);
         let street = Self::open(host, "caddy", "Caddy");
@@ -70,7 +70,7 @@ impl Street {
         Self { world: World::new(&manifests), host }
     }
 
-    fn traefik(&self) -> ContainerBuilder<'_> {
+    pub(super) fn traefik(&self) -> ContainerBuilder<'_> {
         self.host
             .container("traefik")
             .image(TRAEFIK)
@@ -87,7 +87,7 @@ impl Street {
             ])
     }
 
-    fn caddy(&self) -> ContainerBuilder<'_> {
+    pub(super) fn caddy(&self) -> ContainerBuilder<'_> {
         let caddyfile = "{\n  admin off\n  auto_https off\n}\n:80 {\n  reverse_proxy shop.internal:80 {\n    transport http {\n      keepalive off\n      response_header_timeout 1s\n    }\n  }\n}\n";
         let serve = "echo \"$CADDYFILE\" | exec caddy run --config - --adapter caddyfile";
         let caddy = self.host.container("caddy").image(CADDY).publish(80, PORT);
@@ -95,12 +95,12 @@ impl Street {
     }
 
     /// As it is to be.
-    fn shop(&self) -> ContainerBuilder<'_> {
+    pub(super) fn shop(&self) -> ContainerBuilder<'_> {
         self.application("shop", "0.0.0.0:80", 80).label("traefik.docker.network", "street-shop")
     }
 
     /// Listens there, and tells Traefik of that port.
-    fn application(&self, name: &str, listen: &str, port: u16) -> ContainerBuilder<'_> {
+    pub(super) fn application(&self, name: &str, listen: &str, port: u16) -> ContainerBuilder<'_> {
         let serve = format!(
             "mkdir -p /tmp/www && touch /tmp/fit && echo shop >/tmp/www/index.html && exec httpd -f -p {listen} -h /tmp/www"
         );
@@ -113,7 +113,7 @@ impl Street {
     }
 
     /// In the network of the host, where the proxy's port is.
-    fn doctor(&self, arguments: &[&str]) -> Ran {
+    pub(super) fn doctor(&self, arguments: &[&str]) -> Ran {
         let mut command = clean(Command::new("nsenter"));
         command.args([
             "--target",
@@ -131,7 +131,7 @@ impl Street {
     }
 
     #[track_caller]
-    fn answers(&self, status: u16) {
+    pub(super) fn answers(&self, status: u16) {
         let mut last = Value::Null;
         let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             wait_for("the proxy to answer as it should", || {
@@ -159,7 +159,7 @@ impl Street {
 
     /// Seen through the proxy (0: no answer), found, and what was found returned.
     #[track_caller]
-    fn finds(&self, cause: &str, status: u16) -> Value {
+    pub(super) fn finds(&self, cause: &str, status: u16) -> Value {
         let mut last = Value::Null;
         let expected = if status == 0 { Value::Null } else { Value::from(status) };
         let staged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -176,7 +176,7 @@ impl Street {
 
     /// The whole story of a cause.
     #[track_caller]
-    fn heals(&self, cause: &str, status: u16) {
+    pub(super) fn heals(&self, cause: &str, status: u16) {
         let finding = self.finds(cause, status);
         self.fix(&finding);
         self.answers(200);
@@ -186,7 +186,7 @@ impl Street {
 
     /// What no command fixes: the application is made anew.
     #[track_caller]
-    fn replaced(&self, cause: &str, status: u16) {
+    pub(super) fn replaced(&self, cause: &str, status: u16) {
         self.finds(cause, status);
         self.host.remove_container("shop");
         self.shop().network("home").running();
@@ -309,6 +309,11 @@ fn what_an_application_asks_of_traefik_in_vain_is_found() {
     host.disconnect("private", "traefik");
     let ambiguous = street.doctor(&["-o", "json"]).expect(1).json();
     assert_eq!(ambiguous["findings"][0]["cause"], "AmbiguousNetwork", "{ambiguous:#}");
+    again();
+    street.shop().network("private").running();
+    street.world.run("apply").expect(0);
+    street.answers(200);
+    street.doctor(&[]).expect(0);
 
     // What has no label that has Traefik serve it.
     again();

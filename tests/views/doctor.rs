@@ -534,6 +534,10 @@ fn a_service_of_a_swarm_without_tasks_or_without_a_network_of_the_proxy() {
     world(vec![traefik(), service("blog", &["web"], 2, 0)]).finds(FindingCause::ServiceWithoutTasks, "blog", ps);
     let scale = "docker service scale blog=1";
     world(vec![traefik(), service("blog", &["web"], 0, 0)]).finds(FindingCause::ServiceWithoutTasks, "blog", scale);
+    // Traefik has no route to it, and that is why.
+    let asked = |host: &str| world(vec![traefik(), service("blog", &["web"], 0, 0)]).asks(host, Some(404));
+    asked("blog.example.com").finds(FindingCause::ServiceWithoutTasks, "blog", scale);
+    asked("shop.example.com").finds(FindingCause::NoRoute, "", "");
     let add = "docker service update --network-add other traefik";
     world(vec![traefik(), service("blog", &["other"], 1, 1)]).finds(FindingCause::ProxyNotOnNetwork, "blog", add);
 }
@@ -561,6 +565,28 @@ fn an_alias_of_two_stacks_and_ranges_that_overlap() {
     };
     let world = World::new(&["web"], vec![traefik(&["web"]), stack("blog"), stack("shop")]);
     world.finds(FindingCause::AliasTwice, "shop-web-1", "docker network disconnect web shop-web-1");
+
+    // The application that is declared keeps its name, in whatever order they are.
+    let shop = || {
+        let mut shop = app("shop", &["shop-net"]);
+        shop.endpoints[0].settings.as_mut().unwrap().aliases = vec!["shop".to_owned(), "web".to_owned()];
+        shop
+    };
+    let named = || {
+        let mut other = stack("blog");
+        other.endpoints[0] = shop().endpoints[0].clone();
+        other
+    };
+    let mut containers = vec![traefik(&["shop-net"]), shop(), named()];
+    for _ in 0..2 {
+        let mut world = World::new(&["shop-net"], containers.clone());
+        let with_alias = "containers: { names: [shop] }, endpoint: { aliases: [web] } }";
+        world.server = declared(&MANIFESTS.replace("containers: { names: [shop] } }", with_alias));
+        let fix = "docker network disconnect shop-net blog-web-1";
+        assert!(world.found().iter().all(|(cause, _, command)| *cause == FindingCause::AliasTwice && command == fix));
+        assert!(!world.found().is_empty());
+        containers.swap(1, 2);
+    }
 
     // Two versions of an application of Coolify, during a deployment.
     let version = |name: &'static str| stack(name).labels(&[("coolify.applicationId", "7")]);

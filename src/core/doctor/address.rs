@@ -80,12 +80,23 @@ fn aliases(check: &Check<'_, '_>) -> Vec<Finding> {
                 network.name,
                 super::name::list(names)
             );
-            let last = holders[holders.len() - 1].0;
+            // One that is declared to have it keeps it.
+            let is_declared = |container: &ObservedContainer| {
+                check.view.member(container).is_some_and(|(_, member)| {
+                    *member.resource.name == *alias || member.endpoint.aliases.iter().any(|it| *it == *alias)
+                })
+            };
+            let mut others = holders.iter().rev().map(|(container, _)| *container);
+            let last = others.find(|it| !is_declared(it)).unwrap_or(holders[holders.len() - 1].0);
+            // Whoever is asked for in vain is what it is about.
+            let is_served = |it: &&ObservedContainer| check.served.iter().any(|served| served.container.id == it.id);
+            let mut asked_for = holders.iter().map(|(container, _)| *container);
+            let subject = asked_for.find(is_served).unwrap_or(last);
             let finding =
                 Finding::new(FindingCause::AliasTwice, "the answer of another application, now and then", message)
                     .network(&network.name)
-                    .container(&last.name)
-                    .object(check.view.member(last).map(|(_, member)| &member.resource));
+                    .container(&subject.name)
+                    .object(check.view.member(subject).map(|(_, member)| &member.resource));
             let finding = holders.iter().fold(finding, |finding, (container, origin)| {
                 let origin = origin.as_deref().unwrap_or("a container of its own");
                 finding.evidence(format!("{} is of {origin}", container.name))

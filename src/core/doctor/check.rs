@@ -313,14 +313,23 @@ impl<'a, 'v> Check<'a, 'v> {
             })
         };
         let serving: Vec<&Served<'a>> = self.served.iter().filter(takes).collect();
-        let names: BTreeSet<&str> = serving.iter().map(|served| served.container.name.as_str()).collect();
+        // One without tasks has no containers.
+        let services = self.view.observed.services.iter().filter_map(|service| {
+            let routing = self.view.routing(&service.labels)?;
+            let mut routes = routing.routes.values();
+            let takes = routing.routes.is_empty() || routes.any(|it| may_take(proxy.proxy_type, &it.rule, &asked.host));
+            takes.then_some(service.name.as_str())
+        });
+        let services: BTreeSet<&str> = services.collect();
+        let containers = serving.iter().map(|served| served.container.name.as_str());
+        let names: BTreeSet<&str> = containers.chain(services.iter().copied()).collect();
         // What concerns other hosts explains nothing here.
         findings.retain(|finding| {
             let container = finding.container.as_deref();
             container.is_none_or(|name| names.contains(name) || name == proxy.name)
         });
         let seen = asked.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
-        if serving.is_empty() && asked.status == Some(404) {
+        if serving.is_empty() && services.is_empty() && asked.status == Some(404) {
             let rules: BTreeMap<&str, &str> = self
                 .served
                 .iter()

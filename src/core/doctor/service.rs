@@ -29,7 +29,7 @@ fn finding<'a>(check: &Check<'a, '_>, proxy: &ProxyView<'a>, service: &'a Observ
     let object = member.map(|(_, member)| &member.resource);
     let none_runs = service.tasks.is_some_and(|tasks| tasks.running == 0);
     if none_runs || service.replicas == Some(0) {
-        let seen = if proxy.proxy_type == ProxyType::Traefik { "503, or 404" } else { "502" };
+        let seen = if proxy.proxy_type == ProxyType::Traefik { "404, or 503" } else { "502" };
         let message = format!("The service {name} has no running task.");
         let finding = Finding::new(FindingCause::ServiceWithoutTasks, seen, message).container(name).object(object);
         return Some(match service.replicas {
