@@ -273,7 +273,7 @@ spec:
 }
 
 /// Puts that into the place of the dump of the newest archive, with the sizes and checksums of it.
-fn forge(shelf: &Path, content: &[u8]) {
+pub(super) fn forge(shelf: &Path, content: &[u8]) {
     let newest = shelf.join(shell(shelf, "ls -d 2* | tail -n 1").trim());
     let packed = zstd::encode_all(content, 0).unwrap();
     let digest = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();

@@ -532,3 +532,47 @@ async fn fact_14_an_endpoint_whose_container_is_gone_goes_with_the_next_start() 
     assert_eq!(error(gone).kind, EngineErrorKind::NotFound);
     engine.remove_network(&network_id(&web)).await.unwrap();
 }
+
+/// What a volume has that the daemon's archives do not: extended attributes but capabilities, and holes. It sets the attributes that an archive has, and
+/// writes out its holes.
+#[tokio::test]
+async fn fact_15_archives_of_the_daemon_have_capabilities_and_no_other_attributes_and_no_holes() {
+    use futures::{StreamExt, TryStreamExt};
+
+    let host = Host::start();
+    let engine = writer(&host);
+    let from = host.container("from").volume("from", "/data").created();
+    let to = host.container("to").volume("to", "/data").created();
+    let volume = |name: &str| host.data_directory().join("volumes").join(name).join("_data");
+    super::backup::shell(
+        &volume("from"),
+        "echo text >file && truncate -s 8M file && setfattr -n user.note -v hello file
+         setfattr -n security.capability -v 0sAQAAAgAgAAAAAAAAAAAAAAAAAAA= file",
+    );
+    let look = |name: &str| {
+        let look = "getfattr -d -m - file; echo $(($(stat -c %b file) < 100))";
+        super::backup::shell(&volume(name), look)
+    };
+    let before = look("from");
+    assert!(
+        before.contains("user.note") && before.contains("security.capability") && before.ends_with("1\n"),
+        "{before}"
+    );
+
+    let chunks = engine.archive(&container_id(&from), "/data").await.unwrap();
+    let archive = chunks.try_fold(Vec::new(), |all, chunk| async move { Ok([all, chunk.to_vec()].concat()) });
+    let archive = archive.await.unwrap();
+    let has = |text: &str| archive.windows(text.len()).any(|it| it == text.as_bytes());
+    assert!(has("SCHILY.xattr.security.capability") && !has("SCHILY.xattr.user") && archive.len() > 8 << 20);
+
+    let archive = std::process::Command::new("tar")
+        .args(["-C", volume("from").to_str().unwrap(), "--transform=s,^,data/,", "--format=posix", "--sparse"])
+        .args(["--xattrs", "--xattrs-include=*", "-c", "file"])
+        .output()
+        .unwrap();
+    assert!(archive.stdout.len() < 100_000, "{}", String::from_utf8_lossy(&archive.stderr));
+    let content = futures::stream::iter([Ok(archive.stdout.into())]).boxed();
+    engine.unpack(&container_id(&to), "/", content).await.unwrap();
+    let after = look("to");
+    assert_eq!(after, before.replace("\n1\n", "\n0\n"));
+}

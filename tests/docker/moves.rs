@@ -111,6 +111,77 @@ fn a_clone_has_its_own_of_everything_and_the_same_files() {
     assert!(history.stdout.contains("\"Cloned\""), "{history}");
 }
 
+/// Attributes of each kind that is kept, on a file with two names too.
+const ATTRIBUTES: &str = "setfattr -n user.note -v hello one && setfattr -n user.of -v directory deep
+     setfattr -n security.capability -v 0sAQAAAgAgAAAAAAAAAAAAAAAAAAA= deep/er/large
+     acl=0200000001000600ffffffff02000600d204000004000400ffffffff10000600ffffffff20000400ffffffff
+     setfattr -n system.posix_acl_access -v 0x$acl empty && setfattr -n system.posix_acl_default -v 0x$acl deep";
+
+/// Everything about the files, and whether the hole is one.
+fn look(volume: &std::path::Path) -> (String, String, bool) {
+    let attributes = "find . -type f -o -type d | LC_ALL=C sort | xargs -d '\\n' getfattr -d -m - -e hex";
+    let blocks = shell(volume, "stat -c %b hole").trim().parse::<u64>().unwrap();
+    (shell(volume, LOOK), shell(volume, attributes), blocks < 100)
+}
+
+/// A GNU tar reads and writes what the daemon does not: of the resource's image, or of one that is known to have it.
+#[test]
+fn extended_attributes_and_holes_are_kept_where_an_image_has_a_gnu_tar() {
+    let (near, far, world) = two();
+    let original = volume(&near, "shop-uploads");
+    shell(&original, &format!("{FILES}\n{ATTRIBUTES}"));
+    let before = look(&original);
+    assert!(before.1.contains("user.note") && before.1.contains("posix_acl_default") && before.2, "{before:?}");
+
+    // Without one it is said what is not kept.
+    let plain = world.run("clone app shop --to far --name plain --with-volumes").expect(0);
+    assert!(plain.stderr.contains("extended attributes of the files in the volume shop-uploads"), "{plain}");
+    assert!(plain.stderr.contains("1 file in the volume shop-uploads may have holes"), "{plain}");
+    let arrived = look(&volume(&far, "plain-uploads"));
+    assert_eq!((&arrived.0, arrived.2), (&before.0, false));
+    assert!(arrived.1.contains("security.capability") && !arrived.1.contains("user."), "{}", arrived.1);
+    world.run("backup app shop --to plain").expect(0);
+
+    near.import_image("debian:test", &["/usr/bin/tar"]);
+    let half = world.run("clone app shop --to far --name half --with-volumes").expect(0);
+    assert!(!half.stderr.contains("were not read"), "{half}");
+    assert!(half.stderr.contains("in the volume half-uploads were written and not compared"), "{half}");
+    // Files within would inherit them: the daemon sets attributes of directories first.
+    assert!(
+        half.stderr.contains("default ACLs (1) of directories in the volume half-uploads are not written"),
+        "{half}"
+    );
+    let inherited = |attributes: &str| -> String {
+        attributes.lines().filter(|line| !line.contains("posix_acl_default")).map(|line| format!("{line}\n")).collect()
+    };
+    let arrived = look(&volume(&far, "half-uploads"));
+    assert_eq!((&arrived.0, &arrived.1, arrived.2), (&before.0, &inherited(&before.1), false));
+
+    far.import_image("debian:test", &["/usr/bin/tar"]);
+    let whole = world.run("clone app shop --to far --name whole --with-volumes").expect(0);
+    assert!(!whole.stderr.contains("warning:"), "{whole}");
+    assert_eq!(look(&volume(&far, "whole-uploads")), before);
+
+    // So do archives, and those that were made without are read as before.
+    let backed_up = world.run("backup app shop").expect(0);
+    assert!(!backed_up.stderr.contains("warning:"), "{backed_up}");
+    world.run("backup verify app shop").expect(0);
+    shell(&original, "rm -r deep one hole");
+    world.run("restore app shop --replace").expect(0);
+    assert_eq!(look(&original), before);
+    world.run("backup verify app shop --from plain").expect(0);
+    assert_eq!(names(&near), ["default-shop-1"], "no helper is left");
+
+    // Where the attributes cannot be compared, that is said, and they are there all the same.
+    near.api("DELETE", "/images/debian:test?force=1", &json!(null));
+    let verified = world.run("backup verify app shop").expect(0);
+    assert!(verified.stderr.contains("were written and not compared"), "{verified}");
+    let restored = world.run("restore app shop --replace --no-backup").expect(0);
+    assert!(restored.stderr.contains("were written and not compared"), "{restored}");
+    let arrived = look(&original);
+    assert_eq!((&arrived.0, &arrived.1), (&before.0, &inherited(&before.1)));
+}
+
 #[test]
 fn a_move_to_another_server_takes_the_data_along_and_deletes_nothing() {
     let (near, far, world) = two();

@@ -10,11 +10,13 @@ use crate::support::host::text;
 
 const IMAGE: &str = "landfall/stand-ins:test";
 const SCRIPT: &str = include_str!("../support/stand-ins.sh");
-const COMMANDS: [&str; 7] = ["mysqld", "mysql", "mongod", "mongosh", "keydb-server", "keydb-cli", "dragonfly"];
+const COMMANDS: [&str; 8] =
+    ["mysqld", "mysql", "mongod", "mongosh", "keydb-server", "keydb-cli", "dragonfly", "redis-cli"];
 
 fn import(host: &Host) {
-    let programs = ["/usr/bin/redis-server", "/usr/bin/redis-cli"];
+    let programs = ["/usr/bin/redis-server", "/usr/bin/redis-cli", "/usr/bin/redis-check-rdb"];
     host.import_image_as(IMAGE, &programs, &["ENTRYPOINT [\"/entry\"]"], |root| {
+        fs::rename(root.join("usr/bin/redis-cli"), root.join("usr/bin/redis-client")).unwrap();
         fs::write(root.join("entry"), SCRIPT).unwrap();
         fs::set_permissions(root.join("entry"), fs::Permissions::from_mode(0o755)).unwrap();
         for command in COMMANDS {
@@ -140,4 +142,50 @@ fn stand_ins_for_the_other_engines_take_what_they_are_given_and_ask_for_the_pass
     }
     assert_eq!(shop("redis-cli -u \"$QUEUE\" get greeting 2>/dev/null"), "hello");
     world.run("diff").expect(0);
+}
+
+/// As Dragonfly documents it: `SAVE RDB` and `DFLY LOAD`, for it has no dump for replicas of Redis. What cannot be read replaces nothing.
+#[test]
+fn a_dragonfly_is_dumped_while_it_is_used_and_restored_while_it_runs() {
+    let host = Host::start();
+    import(&host);
+    let world = World::new(
+        &(super::backup::server(&host)
+            + &format!(
+                "---\napiVersion: landfall/v1\nkind: Database\nmetadata: {{ name: cache }}\nspec:\n  destination: web\n  engine: Dragonfly\n  \
+                 version: '1.25'\n  image: {IMAGE}\n  credentials: {{ password: {{ file: ../secrets/cache, generate: true }} }}\n"
+            )),
+    );
+    world.run("apply --timeout 120s").expect(0);
+    let ask = |words: &str| {
+        let line = format!("REDISCLI_AUTH=$(cat /landfall/password) redis-client --raw {words}");
+        host.exec("default-cache", &["sh", "-c", &line]).replace("\r\n", "\n").trim().to_owned()
+    };
+    ask("eval 'for i = 1, 500 do redis.call(\"set\", \"key\" .. i, string.rep(\"v\", i)) end' 0");
+    ask("-n 3 rpush list a b c");
+    let started = host.inspect("default-cache")["State"]["StartedAt"].clone();
+    let backed_up = world.run("backup database cache").expect(0);
+    assert!(backed_up.stdout.contains("from one snapshot of each database: all databases"), "{backed_up}");
+    let shelf = world.path().join("backups/database/default/cache");
+    let manifest = super::backup::shell(&shelf, "cat 2*/manifest.json");
+    assert!(manifest.contains("\"1.25.4\""), "{manifest}");
+    let verified = world.run("backup verify database cache").expect(0);
+    assert!(verified.stdout.contains("db0: 500 rows") && verified.stdout.contains("db3: 1 row\n"), "{verified}");
+
+    ask("flushall");
+    ask("set later 1");
+    world.run("restore database cache --replace").expect(0);
+    let is_back = || {
+        assert_eq!(
+            (ask("strlen key400"), ask("-n 3 lrange list 0 -1"), ask("exists later")),
+            ("400".into(), "a\nb\nc".into(), "0".into())
+        );
+        assert_eq!(host.exec("default-cache", &["sh", "-c", "ls /data/landfall-* 2>/dev/null"]), "");
+    };
+    is_back();
+    super::archives::forge(&shelf, b"REDIS0010 and nothing else");
+    let none = world.run("restore database cache --replace --no-backup").expect(2);
+    assert!(none.stderr.contains("the dump cannot be read: ERR Internal error when loading RDB file 5"), "{none}");
+    is_back();
+    assert_eq!(host.inspect("default-cache")["State"]["StartedAt"], started, "it was not stopped");
 }

@@ -106,8 +106,8 @@ keydb_server() {
 }
 
 dragonfly() {
-    mounted /data
     : > /tmp/dragonfly.conf
+    directory=/data
     chmod 600 /tmp/dragonfly.conf
     for argument in "$@"; do
         case $argument in
@@ -116,8 +116,9 @@ dragonfly() {
             while read -r flag; do
                 case $flag in
                 --requirepass=*) echo "requirepass \"${flag#*=}\"" >> /tmp/dragonfly.conf ;;
-                --dir=*) echo "dir ${flag#*=}" >> /tmp/dragonfly.conf ;;
-                --maxmemory=* | --dbnum=* | '') ;;
+                --dir=*) directory=${flag#*=} ;;
+                --dbfilename=*) [ "$flag" != --dbfilename= ] || echo 'save ""' >> /tmp/dragonfly.conf ;;
+                --maxmemory=* | --dbnum=* | --proactor_threads=* | '') ;;
                 *) die "ERROR: Unknown command line flag '$flag'" ;;
                 esac
             done < "${argument#*=}" ;;
@@ -126,7 +127,34 @@ dragonfly() {
         *) die "ERROR: Unknown command line flag '$argument'" ;;
         esac
     done
+    [ "$directory" = /tmp ] || mounted "$directory"
+    printf '%s\n' "dir $directory" 'enable-debug-command local' >> /tmp/dragonfly.conf
     exec redis-server /tmp/dragonfly.conf
+}
+
+# What redis-cli gets of a Dragonfly, where that differs: commands of its own, fields of INFO, and no dump for replicas of Redis.
+redis_cli() {
+    [ -e /tmp/dragonfly.conf ] || exec redis-client "$@"
+    case " $* " in
+    *' --rdb '*) die "SYNC with master failed: -ERR unknown command 'SYNC'" ;;
+    *' info server '*) redis-client "$@" && printf 'dragonfly_version:df-v1.25.4\r\n'; return ;;
+    esac
+    case $#:$1 in 2:-h) ;; *) exec redis-client "$@" ;; esac
+    directory=$(redis-client "$@" config get dir | tail -n 1)
+    # A name within its directory, as documented; `dfly load` empties it first and reads what ends with .rdb alone.
+    while read -r command what file; do
+        case "$command $what" in
+        'save rdb')
+            case $file in */*) echo 'ERR invalid file name' ;; *) redis-client "$@" --rdb "$directory/$file" > /dev/null && echo OK ;; esac ;;
+        'dfly load')
+            [ -r "$file" ] && [ "${file%.rdb}" != "$file" ] || { echo 'ERR Bad filename extension'; continue; }
+            redis-client "$@" flushall > /dev/null
+            redis-check-rdb "$file" > /dev/null 2>&1 || { echo 'ERR Internal error when loading RDB file 5'; continue; }
+            cp "$file" "$directory/dump.rdb"
+            redis-client "$@" debug reload nosave noflush ;;
+        *) echo "$command $what $file" | redis-client "$@" ;;
+        esac
+    done
 }
 
 case $(basename "$0") in
@@ -139,6 +167,6 @@ mysql) mysql "$@" ;;
 mongod) mongod "$@" ;;
 mongosh) mongosh "$@" ;;
 keydb-server) keydb_server "$@" ;;
-keydb-cli) exec redis-cli "$@" ;;
+keydb-cli | redis-cli) redis_cli "$@" ;;
 dragonfly) dragonfly "$@" ;;
 esac

@@ -52,6 +52,7 @@ fn the_pages_about_backups_are_walked_through() {
     let host = Host::start();
     import(&host);
     let _ = host.container("none");
+    host.import_image("debian:test", &["/usr/bin/tar"]);
     let mut place = Place::new("the_pages_about_backups_are_walked_through", &host.endpoint());
     let kept = place.path().join("kept");
     place.stands_for("/srv/backups", kept.to_str().unwrap());
@@ -96,6 +97,9 @@ fn the_pages_about_backups_are_walked_through() {
 fn the_page_about_clones_shows_what_one_prints() {
     let hosts = (Host::start(), Host::start());
     let _ = (hosts.0.container("none"), hosts.1.container("none"));
+    for host in [&hosts.0, &hosts.1] {
+        host.import_image("debian:test", &["/usr/bin/tar"]);
+    }
     let place = Place::new("the_page_about_clones_shows_what_one_prints", &hosts.0.endpoint());
     let staging = "apiVersion: landfall/v1
 kind: Destination

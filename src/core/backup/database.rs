@@ -64,35 +64,24 @@ impl Verb {
 }
 
 impl Tool {
-    /// `None`: the engine's data is archived as the files of its volumes.
-    pub fn of(engine: DatabaseEngine) -> Option<Tool> {
+    pub fn of(engine: DatabaseEngine) -> Tool {
         use DatabaseEngine as Engine;
         match engine {
-            Engine::PostgreSQL => Some(Tool {
-                script: script!("postgresql.sh"),
-                has_globals: true,
-                extension: "pgdump",
-                may_be_absent: false,
-            }),
+            Engine::PostgreSQL => {
+                Tool { script: script!("postgresql.sh"), has_globals: true, extension: "pgdump", may_be_absent: false }
+            }
             Engine::MySQL | Engine::MariaDB => {
-                Some(Tool { script: script!("mysql.sh"), has_globals: false, extension: "sql", may_be_absent: false })
+                Tool { script: script!("mysql.sh"), has_globals: false, extension: "sql", may_be_absent: false }
             }
-            Engine::MongoDB => Some(Tool {
-                script: script!("mongodb.sh"),
-                has_globals: false,
-                extension: "archive",
-                may_be_absent: false,
-            }),
-            Engine::Redis | Engine::KeyDB => {
-                Some(Tool { script: script!("redis.sh"), has_globals: false, extension: "rdb", may_be_absent: true })
+            Engine::MongoDB => {
+                Tool { script: script!("mongodb.sh"), has_globals: false, extension: "archive", may_be_absent: false }
             }
-            Engine::ClickHouse => Some(Tool {
-                script: script!("clickhouse.sh"),
-                has_globals: false,
-                extension: "native",
-                may_be_absent: true,
-            }),
-            Engine::Dragonfly => None,
+            Engine::Redis | Engine::KeyDB | Engine::Dragonfly => {
+                Tool { script: script!("redis.sh"), has_globals: false, extension: "rdb", may_be_absent: true }
+            }
+            Engine::ClickHouse => {
+                Tool { script: script!("clickhouse.sh"), has_globals: false, extension: "native", may_be_absent: true }
+            }
         }
     }
 

@@ -93,8 +93,11 @@ pub enum Content {
         name: String,
         /// Files, directories, links.
         entries: u64,
-        /// Of names, owners, modes, times, attributes and content, in whatever order they are archived.
+        /// Of names, owners, modes, times, capabilities and content, in whatever order they are archived.
         tree: String,
+        /// The same with all extended attributes, where they were read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attributes: Option<String>,
     },
 }
 
@@ -174,7 +177,12 @@ mod tests {
             database: None,
             parts: vec![Part {
                 file: file.to_owned(),
-                content: Content::Volume { name: "uploads".to_owned(), entries: 3, tree: "00".to_owned() },
+                content: Content::Volume {
+                    name: "uploads".to_owned(),
+                    entries: 3,
+                    tree: "00".to_owned(),
+                    attributes: None,
+                },
                 encrypted: false,
                 size: 1,
                 sha256: "00".to_owned(),

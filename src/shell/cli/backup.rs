@@ -127,7 +127,7 @@ fn write(args: &WriteArgs, context: &Context) -> Result<Exit, Error> {
         let resource = chosen.find().await?;
         backup::backup(&chosen.writer, &resource, &options, &spinner, signals::interrupted()).await
     })?;
-    spinner.clear();
+    spinner.end(context);
     let outcome = done.as_ref().map(|done| format!("backed up to {}", done.archive.address));
     chosen.record(context, &transfer::BACKUP, started, outcome)?;
     let done = done.map_err(|error| failed(&error, &format!("{} was not backed up (BackupFailed)", chosen.object)))?;
@@ -175,7 +175,7 @@ fn try_out(args: &VerifyArgs, context: &Context) -> Result<Exit, Error> {
         let image = resource.containers.first().map(|it| it.config.image_id.clone());
         verify::verify(&chosen.writer, &archive, image.as_deref(), &keys, &spinner).await
     })?;
-    spinner.clear();
+    spinner.end(context);
     let what = format!("the backup {} is no good (BackupFailed)", archive.address);
     let found = found.map_err(|error| failed(&error, &what))?;
     match output {

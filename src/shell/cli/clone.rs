@@ -263,10 +263,7 @@ impl<'a> Work<'a> {
         let spinner = Spinner::new(context);
         let copying = copy::copy(&chosen.writer, resource, &target, pairs, &options, &spinner, signals::interrupted());
         let copied = context.block_on(copying)?;
-        spinner.clear();
-        for warning in spinner.warnings() {
-            context.warn(&warning);
-        }
+        spinner.end(context);
         let outcome = copied.as_ref().map(|copied| {
             let names: Vec<String> = copied.iter().map(|it| format!("{} to {}", it.from, it.to)).collect();
             format!("{} on {}: volumes {}", made.object.key(), to_server.key.path(), names.join(", "))

@@ -62,10 +62,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let spinner = Spinner::new(context);
     let work = Work { args, chosen: &chosen, archive: &archive, spinner: &spinner };
     let restored = context.block_on(work.run())?;
-    spinner.clear();
-    for warning in spinner.warnings() {
-        context.warn(&warning);
-    }
+    spinner.end(context);
     let outcome = restored.as_ref().map(|before| {
         let replaced = before.as_ref().map(|it| format!("; what was there before is in {}", it.address));
         format!("restored from {}{}", archive.address, replaced.unwrap_or_default())

@@ -212,6 +212,9 @@ impl Scheduler {
             before_restore: false,
         };
         let done = backup::backup(&writer, &resource, &options, &Said, std::future::pending()).await?;
+        for warning in &done.archive.manifest.warnings {
+            tracing::warn!(%object, "{warning}");
+        }
         Ok(format!("backed up to {}", done.archive.address))
     }
 

@@ -307,7 +307,10 @@ impl Saving<'_> {
             let resource = Resource::find(&reader, declared, object, self.set, engine).await?;
             backup::backup(&writer, &resource, &options, &spinner, signals::interrupted()).await
         })?;
-        spinner.clear();
+        spinner.end(self.context);
+        for warning in done.iter().flat_map(|done| &done.archive.manifest.warnings) {
+            self.context.warn(warning);
+        }
         Ok(done.map(|done| done.archive.address))
     }
 }
@@ -402,15 +405,15 @@ impl Spinner {
         Self { bar, warnings: Mutex::default() }
     }
 
-    pub(super) fn clear(&self) {
+    /// Shows what was warned of meanwhile.
+    pub(super) fn end(&self, context: &Context) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-    }
-
-    /// What was warned of meanwhile.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        let warnings = std::mem::take(&mut *self.warnings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        for warning in warnings {
+            context.warn(&warning);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::part::{self, Encryption, WAITING, Written};
 use super::script::Asker;
 use super::shelf::{Archive, Draft, Shelf};
 use super::source::Resource;
+use super::tree::Tree;
 use super::volume::Helper;
 use super::{TransferError, Watch};
 use crate::core::backup::address::Address;
@@ -93,7 +94,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// What the database is dumped with. `None`: its volumes are copied, and why they are, where a dump would be better.
     async fn tool(&self) -> (Option<Tool>, Option<String>) {
-        let Some(tool) = self.resource.engine.and_then(Tool::of) else { return (None, None) };
+        let Some(tool) = self.resource.engine.map(Tool::of) else { return (None, None) };
         if !tool.may_be_absent {
             return (Some(tool), None);
         }
@@ -219,10 +220,11 @@ impl Run<'_> {
                 warnings.push("copied while containers wrote: files may be of different moments".to_owned());
                 Consistency::Live
             };
-            let parts = tokio::select! {
+            let (parts, lost) = tokio::select! {
                 parts = self.volumes() => parts?,
                 () = interrupted => return Err(TransferError::Interrupted),
             };
+            warnings.extend(lost);
             return Ok(self.manifest(consistency, None, parts, warnings));
         }
         self.resource.can_be_stopped()?;
@@ -232,26 +234,35 @@ impl Run<'_> {
             () = interrupted => Err(TransferError::Interrupted),
         };
         record.start(self.engine, self.watch).await?;
-        Ok(self.manifest(Consistency::Stopped, None, copied?, warnings))
+        let (parts, lost) = copied?;
+        warnings.extend(lost);
+        Ok(self.manifest(Consistency::Stopped, None, parts, warnings))
     }
 
-    async fn volumes(&self) -> Result<Vec<Part>, TransferError> {
+    /// And what of their files is not in it.
+    async fn volumes(&self) -> Result<(Vec<Part>, Vec<String>), TransferError> {
         let mut parts = Vec::new();
+        let mut lost = Vec::new();
         for (number, (name, volume)) in self.resource.volumes.iter().enumerate() {
             self.watch.step(&format!("copying volume {name}"));
             let file = format!("volume-{number}.tar.zst");
-            let helper = Helper::make(self.engine, name, &volume.image, false).await?;
+            let helper = Helper::equipped(self.engine, name, &volume.image, false).await?;
             let (to, from) = mpsc::channel(WAITING);
             let writing = part::write(self.draft, &file, from, self.options.encryption.clone(), true);
             let (sent, written) = join(helper.send(to, self.watch), writing).await;
+            let has_tar = helper.has_tar();
+            let unread = |tree: &Tree| helper.loses(tree, true);
+            let tree = written.as_ref().ok().and_then(|it| it.tree.as_ref());
+            lost.extend(tree.map(unread).unwrap_or_default());
             helper.remove().await?;
             sent?;
             let mut written: Written = written?;
             let tree = written.tree.take().unwrap_or_default();
-            let content = Content::Volume { name: name.clone(), entries: tree.entries, tree: tree.digest };
+            let attributes = has_tar.then_some(tree.full);
+            let content = Content::Volume { name: name.clone(), entries: tree.entries, tree: tree.digest, attributes };
             parts.push(written.part(file, content, &self.options.encryption));
         }
-        Ok(parts)
+        Ok((parts, lost))
     }
 
     /// Bytes that the volumes take.
@@ -280,7 +291,8 @@ impl Run<'_> {
                 self.draft.address(),
                 mebibytes(free)
             ),
-            "free some space, name another place with --to, or leave it to compression with --no-space-check",
+            "free some space, name another place with --to, or leave it to compression with --no-space-check, as for files with holes, which the daemon counts \
+             whole",
         ))
     }
 }

@@ -3,18 +3,18 @@
 
 use std::path::PathBuf;
 
-use futures::StreamExt;
-use futures::future::join3;
+use futures::future::join4;
 use hyper::body::Bytes;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::fill::{Filling, NewVolume};
 use super::halt::{Halted, Record};
+use super::helpers::HELPER;
 use super::part::WAITING;
 use super::source::Resource;
 use super::tree::{Tree, TreeReader};
-use super::volume::{Helper, room};
+use super::volume::{Helper, compare, room};
 use super::{TransferError, Watch};
 use crate::shell::engine::{Chunks, Writer};
 
@@ -171,7 +171,8 @@ impl Run<'_> {
     async fn is_free(&self) -> Result<(), TransferError> {
         let storage = self.target.engine.storage().await?;
         let containers = self.target.engine.containers().await?;
-        for container in containers.iter().filter(|it| it.state.is_live()) {
+        // What a copy that was cut off has left is cleared away before the next one begins, which is refused while another is at work.
+        for container in containers.iter().filter(|it| it.state.is_live() && !it.labels.contains_key(HELPER)) {
             let user = storage.users.iter().find(|user| user.id == container.id.as_str());
             let volumes = user.into_iter().flat_map(|user| &user.volumes);
             let taken = volumes.into_iter().find(|volume| self.pairs.iter().any(|pair| pair.to.name == **volume));
@@ -219,7 +220,7 @@ impl Run<'_> {
                     self.target.name,
                     free >> 20
                 ),
-                "free some space there; --no-space-check begins all the same",
+                "free some space there; --no-space-check begins all the same, as for files with holes, which the daemon counts whole",
             )),
             Some(_) => Ok(()),
             None => {
@@ -280,14 +281,26 @@ impl Run<'_> {
 
     async fn one(&self, pair: &Pair, image: &str) -> Result<Copied, TransferError> {
         let Some(volume) = self.resource.volumes.get(&pair.from) else { return Err(self.resource.absent()) };
-        let from = Helper::make(self.engine, &pair.from, &volume.image, false).await?;
+        let mut from = Helper::equipped(self.engine, &pair.from, &volume.image, false).await?;
         let copied = async {
-            let to = Helper::make(self.target.engine, &pair.to.name, image, true).await?;
+            let to = Helper::equipped(self.target.engine, &pair.to.name, image, true).await?;
+            from.for_reader(&to);
             let copied = async {
                 self.watch.step(&format!("copying volume {} to {} on {}", pair.from, pair.to.name, self.target.name));
                 let (tree, bytes) = self.stream(&from, &to).await?;
                 self.watch.step(&format!("reading volume {} on {} again", pair.to.name, self.target.name));
-                Ok::<_, TransferError>((tree, bytes, to.tree().await?))
+                let arrived = to.tree().await?;
+                let attributes = from.has_tar().then_some(tree.full.as_str());
+                let compared = compare(&arrived, &to, &tree.digest, attributes);
+                compared.map_err(|problem| TransferError::Damaged {
+                    what: format!("the volume {} on {}", pair.to.name, self.target.name),
+                    problem,
+                })?;
+                let lost = if from.has_tar() { to.loses(&tree, false) } else { from.loses(&tree, true) };
+                for lost in lost {
+                    self.watch.warn(&lost);
+                }
+                Ok::<_, TransferError>((arrived, bytes))
             };
             let copied = copied.await;
             to.remove().await?;
@@ -295,42 +308,35 @@ impl Run<'_> {
         };
         let copied = copied.await;
         from.remove().await?;
-        let (sent, bytes, arrived) = copied?;
-        if sent != arrived {
-            return Err(TransferError::Damaged {
-                what: format!("the volume {} on {}", pair.to.name, self.target.name),
-                problem: "what is in it is not what was sent".to_owned(),
-            });
-        }
-        let Tree { entries, digest } = arrived;
+        let (Tree { entries, digest, .. }, bytes) = copied?;
         Ok(Copied { from: pair.from.clone(), to: pair.to.name.clone(), entries, bytes, digest })
     }
 
     /// From one helper to the other, hashed on the way.
     async fn stream(&self, from: &Helper<'_>, to: &Helper<'_>) -> Result<(Tree, u64), TransferError> {
-        let mut chunks = from.read().await?;
+        let (pass, mut passed) = mpsc::channel::<Bytes>(WAITING);
         let (hash, mut hashed) = mpsc::channel::<Bytes>(WAITING);
         let (send, sent) = mpsc::channel::<std::io::Result<Bytes>>(WAITING);
         let mut bytes = 0;
+        let failure = send.clone();
         let read = async {
-            while let Some(chunk) = chunks.next().await {
-                let chunk = match chunk {
-                    Ok(chunk) => chunk,
-                    Err(error) => {
-                        // The other end must not take what has come for all of it.
-                        let _ = send.send(Err(std::io::Error::new(error.kind(), error.to_string()))).await;
-                        return Err(from.broken(error));
-                    }
-                };
-                self.watch.moved(chunk.len() as u64);
+            let read = from.send(pass, self.watch).await;
+            if let Err(error) = &read {
+                // The other end must not take what has come for all of it.
+                let _ = failure.send(Err(std::io::Error::other(error.to_string()))).await;
+            }
+            drop(failure);
+            read
+        };
+        let pass = async {
+            while let Some(chunk) = passed.recv().await {
                 bytes += chunk.len() as u64;
                 if hash.send(chunk.clone()).await.is_err() || send.send(Ok(chunk)).await.is_err() {
                     // Whoever takes no more says why.
                     break;
                 }
             }
-            drop((hash, send));
-            Ok(())
+            drop((hash, send, passed));
         };
         let tree = tokio::task::spawn_blocking(move || {
             let mut tree = TreeReader::default();
@@ -341,7 +347,7 @@ impl Run<'_> {
         });
         let taken = |mut from: mpsc::Receiver<std::io::Result<Bytes>>| async { from.recv().await.map(|it| (it, from)) };
         let content: Chunks = Box::pin(futures::stream::unfold(sent, taken));
-        let (read, tree, filled) = join3(read, tree, to.fill(content)).await;
+        let (read, (), tree, filled) = join4(read, pass, tree, to.fill(content, self.watch)).await;
         read?;
         filled?;
         let damaged = |problem| TransferError::Damaged { what: "what the server sends".to_owned(), problem };

@@ -10,7 +10,7 @@ use super::part::{self, Identities};
 use super::restore::check;
 use super::script::Asker;
 use super::shelf::Archive;
-use super::volume::Helper;
+use super::volume::{Helper, compare, unread};
 use super::{TransferError, Watch};
 use crate::core::api::DatabaseEngine;
 use crate::core::backup::database::{Tool, Verb};
@@ -44,10 +44,7 @@ pub async fn verify(
     check(archive, watch).await?;
     let mut found = Found::default();
     if let Some(facts) = &archive.manifest.database {
-        let tool = Tool::of(facts.engine).ok_or_else(|| TransferError::Failed {
-            message: format!("dumps of {} are not read by this version of Landfall", facts.engine.as_str()),
-            hint: None,
-        })?;
+        let tool = Tool::of(facts.engine);
         watch.step("starting a database to try it in");
         let container = start(engine, facts).await?;
         let asked = ask(engine, &container, tool, archive, keys, watch).await;
@@ -62,7 +59,7 @@ pub async fn verify(
         }
     }
     for part in &archive.manifest.parts {
-        let Content::Volume { name, entries, tree } = &part.content else { continue };
+        let Content::Volume { name, entries, tree, attributes } = &part.content else { continue };
         let Some(image) = image else {
             return Err(TransferError::failed(
                 "there is no image on the server that a volume could be reached by",
@@ -73,10 +70,14 @@ pub async fn verify(
         let scratch = format!("{SCRATCH}{}", cuid2::create_id());
         engine.create_volume(&scratch, &labels("verify")).await?;
         let tried = async {
-            let helper = Helper::make(engine, &scratch, image, true).await?;
+            let helper = Helper::equipped(engine, &scratch, image, true).await?;
             let read = async {
-                helper.fill(part::read(archive, part, keys)).await?;
-                helper.tree().await
+                helper.fill(part::read(archive, part, keys), watch).await?;
+                let there = helper.tree().await?;
+                if attributes.as_ref().is_some_and(|it| *it != there.full) && !helper.has_tar() {
+                    watch.warn(&unread(name));
+                }
+                Ok::<_, TransferError>(compare(&there, &helper, tree, attributes.as_deref()))
             };
             let read = read.await;
             helper.remove().await?;
@@ -84,20 +85,22 @@ pub async fn verify(
         };
         let tried = tried.await;
         engine.remove_volume(&scratch).await?;
-        if tried?.digest != *tree {
-            return Err(TransferError::Damaged {
-                what: format!("the volume {name} of {}", archive.address),
-                problem: "what is restored is not what was there".to_owned(),
-            });
-        }
+        tried?.map_err(|problem| TransferError::Damaged {
+            what: format!("the volume {name} of {}, as it is restored", archive.address),
+            problem,
+        })?;
         found.volumes.insert(name.clone(), *entries);
     }
     Ok(found)
 }
 
 /// Starts whichever of them an image has, with the password that it is given, and keeps nothing.
-const REDIS: &str =
-    "for name in redis keydb valkey; do if command -v $name-server >/dev/null; then server=$name-server; fi; done
+const REDIS: &str = "if command -v dragonfly >/dev/null; then
+    umask 077
+    printf '%s\\n' \"--requirepass=$(cat /landfall/password)\" --dir=/tmp --dbfilename= --proactor_threads=1 >/tmp/flags
+    exec dragonfly --logtostderr --flagfile=/tmp/flags
+fi
+for name in redis keydb valkey; do if command -v $name-server >/dev/null; then server=$name-server; fi; done
 printf '%s\\n' \"requirepass $(cat /landfall/password)\" 'save \"\"' 'appendonly no' | exec \"$server\" -";
 
 /// The same image with a password of its own, on no network and without a volume that would stay.
@@ -114,7 +117,7 @@ async fn start(engine: &dyn Writer, facts: &DatabaseFacts) -> Result<ContainerId
         DatabaseEngine::ClickHouse => &[("CLICKHOUSE_USER", "landfall"), ("CLICKHOUSE_PASSWORD_FILE", PASSWORD)],
         _ => &[],
     };
-    let is_redis = matches!(facts.engine, DatabaseEngine::Redis | DatabaseEngine::KeyDB);
+    let is_redis = matches!(facts.engine, DatabaseEngine::Redis | DatabaseEngine::KeyDB | DatabaseEngine::Dragonfly);
     let password = File { content: Value::Literal(cuid2::create_id()), mode: 0o444 };
     let create = ContainerCreate {
         name,

@@ -3,7 +3,7 @@ for name in redis keydb valkey; do
     if command -v $name-cli > /dev/null; then cli=$name-cli; fi
     if command -v $name-server > /dev/null; then server=$name-server; fi
 done
-for name in REDIS_PASSWORD KEYDB_PASSWORD VALKEY_PASSWORD; do
+for name in REDIS_PASSWORD KEYDB_PASSWORD VALKEY_PASSWORD DFLY_requirepass; do
     password=$(secret $name)
     if [ -n "$password" ]; then export REDISCLI_AUTH="$password"; fi
 done
@@ -11,6 +11,9 @@ TAB=$(printf '\t')
 
 ask() { "$cli" -h 127.0.0.1 "$@" | tr -d '\r'; }
 about() { ask info "$1" | sed -n "s/^$2://p"; }
+directory() { ask config get dir | tail -n 1; }
+# A Dragonfly has no dump for replicas of Redis: it writes and reads files of its own directory. Passes for a Redis otherwise.
+is_dragonfly() { [ -n "$(about server dragonfly_version)" ]; }
 # Its failures are answers like others.
 tell() {
     answer=$(ask)
@@ -20,25 +23,51 @@ tell() {
 case $verb in
 # Neither before it has read its data nor without the right password.
 ready) [ "$(ask ping)" = PONG ] ;;
-version) about server redis_version ;;
+version) if is_dragonfly; then about server dragonfly_version | sed 's/^[^0-9]*//'; else about server redis_version; fi ;;
 size) about memory used_memory ;;
 databases) echo ;;
 tables) ask info keyspace | sed -n 's/^\(db[0-9]*\):keys=.*/\1/p' ;;
 count) ask info keyspace | sed -n "s/^\(db[0-9]*\):keys=\([0-9]*\),.*/\1$TAB\2/p" ;;
 dump)
+    if is_dragonfly; then
+        file=$(directory)/landfall-dump-$$.rdb
+        trap 'rm -f "$file"' EXIT
+        printf 'save rdb %s\n' "${file##*/}" | tell 'saving'
+        cat "$file"
+        exit
+    fi
     # What a replica would get: one moment, whatever is written meanwhile.
     if "$cli" --help 2>&1 | grep -q 'Use filename of "-"'; then exec "$cli" -h 127.0.0.1 --rdb -; fi
     # An old one writes to a file, and would take `-` for the name of one.
-    file=$(mktemp "$(ask config get dir | tail -n 1)/landfall.XXXXXX")
+    file=$(mktemp "$(directory)/landfall.XXXXXX")
     trap 'rm -f "$file"' EXIT
     "$cli" -h 127.0.0.1 --rdb "$file" > /dev/null
     cat "$file"
     ;;
 restore)
+    if [ "$(about replication role)" != master ]; then echo 'it is a replica: restore into its master' >&2; exit 1; fi
+    if is_dragonfly; then
+        # It empties itself before it reads, so what is there is saved first, and read again where the dump cannot be.
+        new=$(directory)/landfall-new-$$.rdb before=$(directory)/landfall-before-$$.rdb
+        trap 'rm -f "$new"' EXIT
+        cat > "$new"
+        chown "$(stat -c %u:%g "$(directory)")" "$new"
+        printf 'save rdb %s\n' "${before##*/}" | tell 'saving what is there'
+        answer=$(printf 'dfly load %s\n' "$new" | ask)
+        if [ "$answer" != OK ]; then
+            printf 'dfly load %s\n' "$before" | tell "the dump cannot be read ($answer), and what was there is in $before: loading it again"
+            rm -f "$before"
+            echo "the dump cannot be read: $answer" >&2
+            exit 1
+        fi
+        rm -f "$before"
+        # A start reads its latest snapshot.
+        if [ -n "$(ask config get dbfilename | sed -n 2p)" ]; then printf 'save\n' | tell 'saving what was read'; fi
+        exit
+    fi
     # A second server beside it reads the dump, and this one becomes its replica until it has all of it: data is replaced at once, with or without an
     # append-only file, and a dump that cannot be read replaces nothing.
-    if [ "$(about replication role)" != master ]; then echo 'it is a replica: restore into its master' >&2; exit 1; fi
-    beside=$(mktemp -d "$(ask config get dir | tail -n 1)/landfall.XXXXXX")
+    beside=$(mktemp -d "$(directory)/landfall.XXXXXX")
     token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
     before=$(ask config get masterauth | sed -n 2p)
     leave() {
