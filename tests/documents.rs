@@ -339,3 +339,71 @@ fn what_an_event_says_is_explained() {
         assert!(landfall::core::reasons::explain(word).is_some(), "{word}");
     }
 }
+
+/// Words that name no subject: what a user reads says who or what it is.
+#[test]
+fn what_users_read_names_its_subjects() {
+    const VAGUE: [&str; 6] = ["nobody", "somebody", "anybody", "everybody", "someone", "whatever"];
+    let is_vague = |text: &str| {
+        let mut words = text.split(|it: char| !it.is_ascii_alphabetic());
+        words.any(|word| VAGUE.contains(&word.to_ascii_lowercase().as_str()))
+    };
+    let mut found = Vec::new();
+    for path in files("src", "rs").into_iter().filter(|path| !path.ends_with("tests.rs")) {
+        let text = read(path.to_str().unwrap());
+        let program = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        found.extend(
+            literals(program).into_iter().filter(|it| is_vague(it)).map(|it| format!("{}: {it}", path.display())),
+        );
+    }
+    // Those of design are about the program and not for its users; the changelog says what older versions said.
+    let for_users = |path: &PathBuf| !path.starts_with("docs/design") && !path.ends_with("CHANGELOG.md");
+    let written = pages().into_iter().filter(for_users).chain(
+        [
+            ("schemas", "json"),
+            ("schemas", "yaml"),
+            ("manifests", "yaml"),
+            ("src/shell/web/page", "html"),
+            ("src/shell/web/page", "js"),
+        ]
+        .into_iter()
+        .flat_map(|(directory, extension)| files(directory, extension)),
+    );
+    for path in written {
+        let text = read(path.to_str().unwrap());
+        found.extend(text.lines().filter(|it| is_vague(it)).map(|it| format!("{}: {it}", path.display())));
+    }
+    assert_eq!(found, Vec::<String>::new());
+}
+
+/// The strings of a Rust source, without those in comments.
+fn literals(source: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = source;
+    while let Some(at) = rest.find(['"', '/', '\'']) {
+        let (before, after) = rest.split_at(at);
+        let length = match after.as_bytes() {
+            [b'/', b'/', ..] => after.find('\n').unwrap_or(after.len()),
+            [b'\'', b'"', b'\'', ..] => 3,
+            [b'"', ..] => {
+                let hashes = before.bytes().rev().take_while(|it| *it == b'#').count();
+                let is_raw = before[..before.len() - hashes].ends_with('r');
+                let end = format!("\"{}", "#".repeat(hashes));
+                let mut length = 1;
+                while let Some(next) = after[length..].find(if is_raw { end.as_str() } else { "\"" }) {
+                    length += next;
+                    let escapes = after[..length].bytes().rev().take_while(|it| *it == b'\\').count();
+                    if is_raw || escapes % 2 == 0 {
+                        break;
+                    }
+                    length += 1;
+                }
+                found.push(&after[1..length]);
+                length + 1
+            }
+            _ => 1,
+        };
+        rest = after.get(length..).unwrap_or_default();
+    }
+    found
+}

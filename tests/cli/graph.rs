@@ -1,8 +1,10 @@
-//! `graph`: needs no server, and draws what is asked for.
+//! `graph`: needs no server unless `--observed` says so, and draws what is asked for.
 
 use std::fs;
 
 use super::run::landfall;
+use super::world::{SHOP, World, server};
+use crate::support::Host;
 
 const MANIFEST: &str = "\
 apiVersion: landfall/v1
@@ -50,4 +52,40 @@ fn graph_of_a_namespace_keeps_what_its_objects_are_on() {
         "{drawn}"
     );
     assert!(!drawn.contains("default/web"), "{drawn}");
+}
+
+#[test]
+fn graph_of_what_is_observed_says_how_everything_is() {
+    let host = Host::start();
+    for name in ["traefik", "frontend"] {
+        host.container(name).running();
+    }
+    host.container("orders").label("app", "orders").running();
+    let world = World::new(&(server(&host.endpoint()) + SHOP));
+    world.run("apply").expect(0);
+    host.container("stranger").network("web-net").running();
+    host.disconnect("data-net", "orders");
+    let drawn = world.run("graph --observed -o svg").expect(0).stdout;
+    let picture = roxmltree::Document::parse(&drawn).unwrap();
+    let titles: Vec<&str> =
+        picture.descendants().filter(|it| it.has_tag_name("title")).filter_map(|it| it.text()).collect();
+    let says = |words: &str| titles.iter().any(|title| title.contains(words));
+    for words in [
+        "Server infra/edge: reachable",
+        "Proxy traefik: ready",
+        "Destination shop/web: ready",
+        "container frontend: connected, 10.42.0.",
+        "container orders: detached",
+        "Undeclared container stranger: unmanaged",
+    ] {
+        assert!(says(words), "{words} is missing: {titles:#?}");
+    }
+    for format in ["mermaid", "dot"] {
+        let drawn = world.run(&format!("graph --observed -o {format}")).expect(0).stdout;
+        assert!(drawn.contains("10.42.0.") && drawn.contains("reachable"), "{drawn}");
+        assert!(!world.run(&format!("graph -o {format}")).expect(0).stdout.contains("reachable"));
+    }
+    let away = World::new(&(server("unix:///nonexistent.sock") + SHOP));
+    let ran = away.run("graph --observed").expect(2);
+    assert!(ran.stdout.contains("unreachable"), "{ran}");
 }

@@ -217,7 +217,7 @@ fn what_looks_like_an_address_and_is_none_is_no_directory_for_archives() {
 fn where_a_number_is_expected_words_say_so() {
     let here = std::path::Path::new("/");
     for (arguments, expected) in [
-        ("history abc", "invalid value \"abc\" for '[PASS]': a whole number is expected"),
+        ("history abc", "error: invalid value 'abc' for '[PASS]': a whole number is expected"),
         ("history -1x", "unexpected argument '-1' found"),
         ("history --limit ten", "for '--limit <COUNT>': a whole number is expected"),
         ("history 99999999999999999999999", "for '[PASS]': the number is too large"),

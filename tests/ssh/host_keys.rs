@@ -51,7 +51,7 @@ async fn a_changed_key_is_refused_with_both_fingerprints() {
             known_hosts.display()
         )
     );
-    assert!(error.hint.unwrap().starts_with("somebody may be in between"));
+    assert!(error.hint.unwrap().starts_with("another machine may pose as the server"));
 }
 
 #[tokio::test]

@@ -7,8 +7,9 @@ use std::time::Instant;
 use landfall::core::api::{Kind, ObjectKey};
 use landfall::core::observed::NetworkId;
 use landfall::core::plan::{Withheld, WithheldDeletion, WithheldDisconnection};
-use landfall::shell::controller::board::{BackupState, Digest};
+use landfall::shell::controller::board::{BackupState, Digest, SourceProblem, SourceState};
 use landfall::shell::controller::run::Command;
+use landfall::shell::git::Commit;
 use landfall::shell::store::records::{EventRecord, EventType};
 
 use super::served::{Served, TOKEN};
@@ -59,6 +60,58 @@ pub(super) fn many(count: usize) -> Scenario {
     let one = |index: usize| destination(&format!("d{index:05}")).named(&format!("net-{index:05}")).0;
     scenario.server().destinations = (0..count).map(one).collect();
     scenario
+}
+
+/// Where the manifests come from, what of it is in force, and what is wrong with the newest.
+#[test]
+fn the_repository_is_shown_with_the_commit_in_force_and_what_is_wrong_with_the_newest() {
+    let served = Served::new();
+    served.show(&town());
+    let commit = |revision: &str, author: &str, subject: &str| Commit {
+        revision: revision.repeat(8),
+        author: author.to_owned(),
+        subject: subject.to_owned(),
+        time: "2026-01-02T03:04:05Z".parse().unwrap(),
+    };
+    let (good, newest) = (commit("a1b2c", "Ada", "the shop gets a cache"), commit("d3e4f", "Bob", "a <b>typo</b>"));
+    let show = |in_force: &Commit, problem: Option<SourceProblem>| {
+        served.board.update(|board| {
+            board.manifests.revision = Some(in_force.revision.clone());
+            board.manifests.source = Some(SourceState {
+                url: "git.example.com/team/shop".to_owned(),
+                branch: Some("main".to_owned()),
+                path: "prod".to_owned(),
+                revision: Some(newest.revision.clone()),
+                commits: vec![good.clone(), newest.clone()],
+                fetched: Some(jiff::Timestamp::now()),
+                problem,
+            });
+        });
+        let page = served.get("/").expect(200).body;
+        let source = page.split("id=\"source\"").nth(1).and_then(|it| it.split("</section>").next()).unwrap();
+        source.to_owned()
+    };
+    let shown = show(&newest, None);
+    assert!(shown.contains("d3e4fd3") && shown.contains("Bob") && !shown.contains("not in force"), "{shown}");
+    assert!(shown.contains("a &#60;b&#62;typo&#60;/b&#62;") || shown.contains("a &lt;b&gt;typo"), "{shown}");
+    let shown = show(&good, None);
+    for words in [
+        "git.example.com/team/shop",
+        "main",
+        "a1b2ca1",
+        "the shop gets a cache",
+        "Ada",
+        "datetime=\"2026-01-02T03:04:05Z\" title=\"",
+        "Newest, not in force:",
+        "Bob",
+    ] {
+        assert!(shown.contains(words), "{words} is missing: {shown}");
+    }
+    let since = jiff::Timestamp::now();
+    let problem =
+        SourceProblem { reason: "FetchFailed", message: "the remote does not answer".to_owned(), hint: None, since };
+    let shown = show(&good, Some(problem));
+    assert!(shown.contains("FetchFailed: the remote does not answer. Since"), "{shown}");
 }
 
 /// A destination with two addresses left.

@@ -13,7 +13,7 @@ pub struct NotifierSpec {
     /// What is at the address, and so the form of what is sent.
     #[serde(rename = "type")]
     pub notifier_type: NotifierType,
-    /// The address. Most of them let anybody post who knows them: then keep it out of the repository, in `urlFile` or `urlEnv`.
+    /// The address. Of most services the address alone lets its holder post: then keep it out of the repository, in `urlFile` or `urlEnv`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = HTTP_URL_PATTERN), example = &"https://ntfy.sh/shop-alerts", extend("x-secret" = true))]
     pub url: Option<String>,
@@ -60,7 +60,7 @@ pub enum NotifierType {
     Ntfy,
 }
 
-/// What somebody may be told of.
+/// What a notifier can tell of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum NotifierEvent {
     /// Something that was as declared is no longer.
@@ -79,7 +79,7 @@ pub enum NotifierEvent {
     ServerDown,
     /// It can again.
     ServerBack,
-    /// The manifests as they are now cannot be used; the last good ones stay in force. Told whatever `namespaces` says.
+    /// The manifests as they are now cannot be used; the last good ones stay in force. Told for any value of `namespaces`.
     ManifestInvalid,
     /// They can again.
     ManifestValid,

@@ -273,7 +273,7 @@ impl<'a> Simulation<'a> {
                 say(format!("{} is removed, and the set does not own it", network.name));
             }
             if cause == Cause::Undeclared && !(input.request.prune && self.host.is_verified(observed)) {
-                say(format!("{} is pruned, and nobody asked for it or its labels are not its own", network.name));
+                say(format!("{} is pruned, and was not asked for or its labels are not its own", network.name));
             }
             let on = self.host.services_on(observed);
             if on.iter().any(|service| !self.detached.contains(&(id.as_str(), service.name.as_str()))) {

@@ -275,8 +275,9 @@ fn number_expected(error: &clap::Error) -> Option<clap::Error> {
         IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "the number is too large",
         _ => "a whole number is expected",
     };
-    let message = format!("invalid value {value:?} for '{argument}': {expected}");
-    Some(Cli::command().error(ErrorKind::ValueValidation, message))
+    let message =
+        format!("invalid value '{value}' for '{argument}': {expected}\n\nFor more information, try '--help'.\n");
+    Some(clap::Error::raw(ErrorKind::ValueValidation, message))
 }
 
 /// A usage error repeats the value that is wrong, and is often kept in the log of a pipeline.

@@ -317,7 +317,7 @@ fn not_looked_at(network: &ObservedNetwork, server: &ObjectKey, error: &EngineEr
 
 fn leftover(network: &ObservedNetwork, refused: EngineError) -> Mishap {
     let hint = format!(
-        "nobody is to be seen on it, so the daemon holds a leftover: docker network inspect {} names it, \
+        "no container is seen on it, so the daemon holds a leftover: docker network inspect {} names it, \
          docker network disconnect -f {} NAME removes it",
         network.name, network.name
     );

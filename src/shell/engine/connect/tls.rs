@@ -88,7 +88,7 @@ impl TlsDialer {
             TlsError::InvalidCertificate(problem) => self.explain_certificate(problem),
             TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => unreachable(
                 format!("{} answers in plain text: its daemon does not use TLS on this port", address(&self.host, self.port)),
-                "the port with TLS is usually 2376; start the daemon with --tlsverify, or, where nobody else can reach the port, declare \
+                "the port with TLS is usually 2376; start the daemon with --tlsverify, or, where only trusted machines reach the port, declare \
                  `insecure: true` instead of `tls`",
             ),
             TlsError::AlertReceived(alert) if concerns_our_certificate(*alert) => DialError {

@@ -165,12 +165,12 @@ impl HostKeyError {
                 format!("{compare}; if it is the same, {write}, or declare the key in spec.ssh.hostKey")
             }
             HostKeyProblem::Changed(on_file) => format!(
-                "somebody may be in between, or the server was installed anew: {compare}; only if it is the same, remove {} and \
+                "another machine may pose as the server, or the server was installed anew: {compare}; only if it is the same, remove {} and \
                  {write}",
                 on_file.iter().map(|key| key.place.to_string()).collect::<Vec<_>>().join(", ")
             ),
             HostKeyProblem::NotThePinned(_) => format!(
-                "somebody may be in between, or the server was installed anew: {compare}; only if it is the same, put what `{scan}` \
+                "another machine may pose as the server, or the server was installed anew: {compare}; only if it is the same, put what `{scan}` \
                  prints after the host name into spec.ssh.hostKey"
             ),
             HostKeyProblem::Revoked(_) => {
