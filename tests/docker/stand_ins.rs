@@ -10,12 +10,29 @@ use crate::support::host::text;
 
 const IMAGE: &str = "landfall/stand-ins:test";
 const SCRIPT: &str = include_str!("../support/stand-ins.sh");
-const COMMANDS: [&str; 8] =
-    ["mysqld", "mysql", "mongod", "mongosh", "keydb-server", "keydb-cli", "dragonfly", "redis-cli"];
+const COMMANDS: [&str; 10] = [
+    "mysqld",
+    "mysql",
+    "mongod",
+    "mongosh",
+    "mongodump",
+    "mongorestore",
+    "keydb-server",
+    "keydb-cli",
+    "dragonfly",
+    "redis-cli",
+];
+
+/// The same, as the image of MongoDB is: its data is on volumes, declared or not.
+const MONGODB: &str = "landfall/mongodb:test";
 
 fn import(host: &Host) {
+    import_as(host, IMAGE, &["ENTRYPOINT [\"/entry\"]"]);
+}
+
+fn import_as(host: &Host, image: &str, changes: &[&str]) {
     let programs = ["/usr/bin/redis-server", "/usr/bin/redis-cli", "/usr/bin/redis-check-rdb"];
-    host.import_image_as(IMAGE, &programs, &["ENTRYPOINT [\"/entry\"]"], |root| {
+    host.import_image_as(image, &programs, changes, |root| {
         fs::rename(root.join("usr/bin/redis-cli"), root.join("usr/bin/redis-client")).unwrap();
         fs::write(root.join("entry"), SCRIPT).unwrap();
         fs::set_permissions(root.join("entry"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -188,4 +205,39 @@ fn a_dragonfly_is_dumped_while_it_is_used_and_restored_while_it_runs() {
     assert!(none.stderr.contains("the dump cannot be read: ERR Internal error when loading RDB file 5"), "{none}");
     is_back();
     assert_eq!(host.inspect("default-cache")["State"]["StartedAt"], started, "it was not stopped");
+}
+
+/// As the shell and the tools of MongoDB document their arguments; a password with everything in it that means something to YAML, a string or a shell.
+#[test]
+fn a_mongodb_is_dumped_while_it_is_used_and_restored_while_it_runs() {
+    let host = Host::start();
+    import_as(&host, MONGODB, &["ENTRYPOINT [\"/entry\"]", "VOLUME [\"/data/db\", \"/data/configdb\"]"]);
+    let world = World::new(
+        &(super::backup::server(&host)
+            + &format!(
+                "---\napiVersion: landfall/v1\nkind: Database\nmetadata: {{ name: events }}\nspec:\n  destination: web\n  engine: MongoDB\n  \
+                 version: '7'\n  image: {MONGODB}\n  credentials: {{ username: keeper, password: {{ file: ../events-password }} }}\n"
+            )),
+    );
+    world.write("events-password", &format!("{PASSWORD}\"\n"));
+    world.run("apply --timeout 120s").expect(0);
+    let ask = |line: &str| host.exec("default-events", &["sh", "-c", line]).replace("\r\n", "\n").trim().to_owned();
+    ask("printf 'goods.customers\\t1200\\ngoods.orders\\t3\\n' >/data/db/collections");
+    let started = host.inspect("default-events")["State"]["StartedAt"].clone();
+    let backed_up = world.run("backup database events").expect(0);
+    assert!(backed_up.stdout.contains("from one snapshot of each database: all databases"), "{backed_up}");
+    let verified = world.run("backup verify database events").expect(0);
+    assert!(verified.stdout.contains("goods.customers: 1200 rows"), "{verified}");
+
+    let refused = world.run("restore database events").expect(3);
+    assert!(refused.stderr.contains("there is data already: 2 tables, among them goods.customers"), "{refused}");
+    ask("echo 'goods.stray\\t1' >/data/db/collections");
+    world.run("restore database events --replace").expect(0);
+    let is_back = || assert_eq!(ask("cat /data/db/collections"), "goods.customers\t1200\ngoods.orders\t3");
+    is_back();
+    super::archives::forge(&world.path().join("backups/database/default/events"), b"nothing\n");
+    let none = world.run("restore database events --replace --no-backup").expect(2);
+    assert!(none.stderr.contains("does not appear to be a mongodump archive"), "{none}");
+    is_back();
+    assert_eq!(host.inspect("default-events")["State"]["StartedAt"], started, "it was not stopped");
 }

@@ -82,6 +82,7 @@ mongod() {
 
 mongosh() {
     file=
+    case ${2:-} in *.js) answer "$2"; return ;; esac
     while [ $# -gt 0 ]; do
         case $1 in
         --quiet | --nodb) ;;
@@ -97,6 +98,55 @@ mongosh() {
     user=$(busybox httpd -d "${login%%:*}") password=$(busybox httpd -d "${login#*:}")
     grep -qx "$user $password" /data/db/users || die "MongoServerError: Authentication failed."
     echo 1
+}
+
+# What a script asks of the collections that are written down, a line each: `database.collection<TAB>documents`.
+answer() {
+    [ -e /tmp/ready ] || die "MongoNetworkError: connect ECONNREFUSED 127.0.0.1:27017"
+    collections=/data/db/collections
+    [ -e $collections ] || : > $collections
+    login=$(sed -n 's|^db\.getSiblingDB("admin")\.auth("\(.*\)", "\(.*\)");$|\1 \2|p' "$1" | sed 's/\\\(.\)/\1/g')
+    grep -qxF "$login" /data/db/users || die "MongoServerError: Authentication failed."
+    case $(sed 1d "$1") in
+    'db.adminCommand({ ping: 1 }).ok || quit(1)') ;;
+    'print(db.version())') echo 7.0.5 ;;
+    'print(db.adminCommand({ listDatabases: 1 }).totalSize.toString())') wc -c < $collections ;;
+    *"print(d + '.' + c) }) })") cut -f 1 $collections ;;
+    *"print(d + '.' + c + '\t' + db.getSiblingDB(d).getCollection(c).countDocuments({})) }) })") cat $collections ;;
+    *) die "SyntaxError: $(cat "$1")" ;;
+    esac
+}
+
+# mongodump and mongorestore: the password in a file of YAML, the archive on standard output and input.
+mongotool() {
+    config= user= database= archive= drop= exclude=
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --config) config=$2; shift ;;
+        --username) user=$2; shift ;;
+        --authenticationDatabase) database=$2; shift ;;
+        --nsExclude) exclude=$2; shift ;;
+        --archive) archive=1 ;;
+        --drop) drop=1 ;;
+        --quiet) ;;
+        --password* | -p*) die "a password in an argument can be read by every process" ;;
+        *) die "error parsing command line options: unknown option \"$1\"" ;;
+        esac
+        shift
+    done
+    password=$(sed -n "s/^password: '\(.*\)'$/\1/p" "$config" | sed "s/''/'/g")
+    [ "$database" = admin ] && grep -qxF "$user $password" /data/db/users || die "unable to authenticate using mechanism SCRAM-SHA-256"
+    [ -n "$archive" ] || die "writing to the directory dump, which nobody reads"
+}
+
+mongodump() { mongotool "$@"; echo 'archive of mongodump'; cat /data/db/collections; }
+
+mongorestore() {
+    mongotool "$@"
+    [ -n "$drop" ] && [ "$exclude" = 'admin.system.*' ] || die "what is there is not replaced, or its users are"
+    read -r first
+    [ "$first" = 'archive of mongodump' ] || die "Failed: stream or file does not appear to be a mongodump archive"
+    cat > /data/db/collections
 }
 
 keydb_server() {
@@ -166,6 +216,8 @@ mysqld) mysqld "$@" ;;
 mysql) mysql "$@" ;;
 mongod) mongod "$@" ;;
 mongosh) mongosh "$@" ;;
+mongodump) mongodump "$@" ;;
+mongorestore) mongorestore "$@" ;;
 keydb-server) keydb_server "$@" ;;
 keydb-cli | redis-cli) redis_cli "$@" ;;
 dragonfly) dragonfly "$@" ;;

@@ -1,6 +1,7 @@
 user=${MONGO_INITDB_ROOT_USERNAME:-}
-config=$(mktemp)
-trap 'rm -f "$config"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+config=$scratch/config
 if [ -n "$user" ]; then
     # As a string of YAML.
     printf "password: '%s'\n" "$(secret MONGO_INITDB_ROOT_PASSWORD | sed "s/'/''/g")" > "$config"
@@ -10,17 +11,15 @@ else
 fi
 shell=$(command -v mongosh || command -v mongo)
 ask() {
-    # The shell takes a password in no other way than in an argument or a script.
-    script=$(mktemp)
+    # The shell takes a password in no other way than in an argument or a script, and takes what does not end with `.js` for an address.
+    script=$scratch/ask.js
+    : > "$script"
     if [ -n "$user" ]; then
         quoted() { printf '"%s"' "$(printf %s "$1" | sed 's/[\\"]/\\&/g')"; }
         printf 'db.getSiblingDB("admin").auth(%s, %s);\n' "$(quoted "$user")" "$(quoted "$(secret MONGO_INITDB_ROOT_PASSWORD)")" > "$script"
     fi
     printf '%s\n' "$1" >> "$script"
-    status=0
-    "$shell" --quiet "$script" || status=$?
-    rm -f "$script"
-    return $status
+    "$shell" --quiet "$script"
 }
 EACH='db.getMongo().getDBNames().filter(function (d) { return ["admin", "config", "local"].indexOf(d) < 0 }).sort().forEach(function (d) {
     db.getSiblingDB(d).getCollectionNames().sort().forEach(function (c) {'
