@@ -24,12 +24,26 @@ _musl_cross() { # <machine> <architecture>
         dpkg-deb -x "$directory"/musl-dev_*.deb "$directory/root"
         rm -rf "$directory/apt"
     fi
-    cat > "$directory/cc" << CC
-#!/bin/sh
-exec $compiler -nostdinc -isystem "$directory/root/usr/include/$1-linux-musl" -isystem "$($compiler -print-file-name=include)" "\$@"
+    echo "$compiler -nostdinc -isystem '$directory/root/usr/include/$1-linux-musl' -isystem '$($compiler -print-file-name=include)'"
+}
+
+# Makes a compiler of that name in target/cross/bin, which is that command but for one thing: OpenSSL compiles the directory that it was built in into
+# the library, as the one where its modules and engines are. There are none, and the binary is to be the same wherever it was built.
+_compiler() { # <name> <command>
+    mkdir -p target/cross/bin
+    cat > "target/cross/bin/$1" << CC
+#!/usr/bin/env bash
+for argument; do
+    shift
+    case \$argument in
+    -DMODULESDIR=*) argument='-DMODULESDIR="/usr/lib/ssl/ossl-modules"' ;;
+    -DENGINESDIR=*) argument='-DENGINESDIR="/usr/lib/ssl/engines-3"' ;;
+    esac
+    set -- "\$@" "\$argument"
+done
+exec $2 "\$@"
 CC
-    chmod +x "$directory/cc"
-    echo "$directory/cc"
+    chmod +x "target/cross/bin/$1"
 }
 
 has_musl() {
@@ -51,8 +65,11 @@ set_up_musl() {
         linker=$machine-linux-gnu-gcc
         export "AR_${target//-/_}=$machine-linux-gnu-ar" "RANLIB_${target//-/_}=$machine-linux-gnu-ranlib"
     fi
+    # By its name alone: OpenSSL writes down what it was compiled with.
+    _compiler "$machine-landfall-cc" "$compiler"
+    PATH=$PWD/target/cross/bin:$PATH
     variable=$(echo "$target" | tr a-z- A-Z_)
-    export "CC_${target//-/_}=$compiler" "CARGO_TARGET_${variable}_LINKER=$linker"
+    export "CC_${target//-/_}=$machine-landfall-cc" "CARGO_TARGET_${variable}_LINKER=$linker"
     # Kernels for that kind of machine have pages of 4, 16 or 64 KiB; an allocator made for the largest runs with all of them.
     [ "$machine" != aarch64 ] || export JEMALLOC_SYS_WITH_LG_PAGE=16
 }
