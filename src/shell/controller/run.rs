@@ -31,7 +31,7 @@ use super::subject::{About, Subject};
 use super::supervisor;
 use crate::core::api::ObjectKey;
 use crate::core::changes::Standing;
-use crate::core::desired::{DesiredDestination, DesiredServer, DesiredState};
+use crate::core::desired::{DesiredDestination, DesiredServer, DesiredState, Endpoint};
 use crate::core::manifest::{self, Diagnostic};
 use crate::core::notice::Notifier;
 use crate::core::observed::{ContainerId, NetworkId};
@@ -1005,8 +1005,10 @@ impl Loop {
                 Ok(writer) => {
                     let doubt = Arc::new(Notify::new());
                     let inbox = self.shared.hints.clone();
+                    let local = matches!(server.endpoint, Endpoint::Unix { .. });
                     let events = tokio::spawn(listen(
                         key.clone(),
+                        local,
                         writer.clone(),
                         Arc::clone(&doubt),
                         inbox,

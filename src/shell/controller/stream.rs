@@ -22,7 +22,8 @@ const REOPEN: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(4);
 /// Wait before the loop is told again that something happened.
 const REPEAT: Duration = Duration::from_millis(100);
-/// Silence after which the daemon is asked whether it is there.
+/// Silence after which the daemon of another machine is asked whether it is there. A socket of this one is closed with the daemon, and one that hangs
+/// is noticed by the next look at everything: a thousand of them were asked thirty times a second for nothing.
 const SILENCE: Duration = Duration::from_secs(30);
 /// A stream that has been silent for this long is opened anew.
 const LONG_SILENCE: Duration = Duration::from_secs(300);
@@ -38,19 +39,21 @@ enum Left {
 ///
 /// A loss is told once, however long it lasts: the pass that it causes says whether the server is there at all.
 ///
-/// `doubt`: notified when the stream may have died with the rest of the connection.
+/// `local`: its socket is one of this machine. `doubt`: notified when the stream may have died with the rest of the connection.
 pub(super) async fn listen(
     server: ObjectKey,
+    local: bool,
     watcher: impl Watcher,
     doubt: Arc<Notify>,
     inbox: mpsc::Sender<Message>,
     board: Board,
 ) {
     debug_assert_eq!(server.kind, Kind::Server);
+    let silence = if local { LONG_SILENCE } else { SILENCE };
     // `Some`: the stream is lost, and this is the next wait.
     let mut wait = None;
     loop {
-        if let Left::Lost(error) = follow(&server, &watcher, &doubt, &inbox, &board, &mut wait).await {
+        if let Left::Lost(error) = follow(&server, silence, &watcher, &doubt, &inbox, &board, &mut wait).await {
             let pause = match wait {
                 None => {
                     if inbox.send(Message::StreamLost { server: server.clone(), error }).await.is_err() {
@@ -73,6 +76,7 @@ pub(super) async fn listen(
 /// Until there is no point in listening. A stream that opens ends the `wait`.
 async fn follow(
     server: &ObjectKey,
+    silence: Duration,
     watcher: &impl Watcher,
     doubt: &Notify,
     inbox: &mpsc::Sender<Message>,
@@ -103,7 +107,7 @@ async fn follow(
     let mut last = Instant::now();
     let mut asked = last;
     loop {
-        let patience = if told { asked + SILENCE } else { Instant::now() + REPEAT };
+        let patience = if told { asked + silence } else { Instant::now() + REPEAT };
         let event = tokio::select! {
             event = timeout_at(patience, stream.next()) => event,
             () = doubt.notified() => return Left::Doubted,
@@ -204,11 +208,11 @@ mod tests {
         }
     }
 
-    fn start(watcher: &Silent) -> (Arc<Notify>, mpsc::Receiver<Message>) {
+    fn start(local: bool, watcher: &Silent) -> (Arc<Notify>, mpsc::Receiver<Message>) {
         let (inbox, messages) = mpsc::channel(16);
         let doubt = Arc::new(Notify::new());
         let server = ObjectKey::new(Kind::Server, "default", "edge");
-        tokio::spawn(listen(server, watcher.clone(), Arc::clone(&doubt), inbox, Board::new("default")));
+        tokio::spawn(listen(server, local, watcher.clone(), Arc::clone(&doubt), inbox, Board::new("default")));
         (doubt, messages)
     }
 
@@ -219,7 +223,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_stream_is_pinged_and_opened_anew_in_the_end() {
         let silent = Silent::default();
-        let (_doubt, mut messages) = start(&silent);
+        let (_doubt, mut messages) = start(false, &silent);
         assert!(matches!(messages.recv().await, Some(Message::Hint { .. })));
         let begun = Instant::now();
         assert!(matches!(messages.recv().await, Some(Message::Hint { .. })), "what was missed is listed");
@@ -230,9 +234,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_of_this_machine_is_opened_anew_and_not_asked_before() {
+        let silent = Silent::default();
+        let (_doubt, mut messages) = start(true, &silent);
+        assert!(matches!(messages.recv().await, Some(Message::Hint { .. })));
+        let begun = Instant::now();
+        assert!(matches!(messages.recv().await, Some(Message::Hint { .. })), "what was missed is listed");
+        assert_eq!(begun.elapsed(), LONG_SILENCE);
+        assert_eq!(calls(&silent), ["subscribe", "subscribe"]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_daemon_that_does_not_answer_a_ping_is_a_lost_stream() {
         let silent = Silent { dead: true, ..Silent::default() };
-        let (_doubt, mut messages) = start(&silent);
+        let (_doubt, mut messages) = start(false, &silent);
         assert!(matches!(messages.recv().await, Some(Message::Hint { .. })));
         let begun = Instant::now();
         assert!(matches!(messages.recv().await, Some(Message::StreamLost { error: Some(_), .. })));
@@ -243,7 +258,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_may_have_died_with_its_connection_is_opened_anew_at_once() {
         let silent = Silent::default();
-        let (doubt, mut messages) = start(&silent);
+        let (doubt, mut messages) = start(false, &silent);
         assert!(matches!(messages.recv().await, Some(Message::Hint { .. })));
         doubt.notify_one();
         assert!(matches!(messages.recv().await, Some(Message::Hint { .. })));
@@ -256,7 +271,7 @@ mod tests {
         let server = ObjectKey::new(Kind::Server, "default", "edge");
         inbox.send(Message::StreamBack { server: server.clone() }).await.unwrap();
         let (silent, board) = (Silent::default(), Board::new("default"));
-        tokio::spawn(listen(server, silent, Arc::default(), inbox, board.clone()));
+        tokio::spawn(listen(server, false, silent, Arc::default(), inbox, board.clone()));
         tokio::time::sleep(REPEAT * 3).await;
         assert!(board.read().counts.lost_events > 0);
         assert!(matches!(messages.recv().await, Some(Message::StreamBack { .. })));
