@@ -328,7 +328,7 @@ fn what_a_stack_has_on_another_node_is_not_taken_for_saved() {
     let records = worker.data_directory().join("volumes/cms_records/_data");
     shell(&records, "echo there >file");
 
-    let unbound = run("backup service cms -n shop").expect(2);
+    let unbound = run("backup service cms -n shop").expect(3);
     assert!(
         unbound.stderr.contains("the Swarm service cms_db is not bound to the node of Server/infra/edge"),
         "{unbound}"
@@ -350,6 +350,6 @@ fn what_a_stack_has_on_another_node_is_not_taken_for_saved() {
     world.write("stack.yaml", &moved.replace(manager.name(), worker.name()));
     run("apply --yes").expect(0);
     wait_for("the former task has ended", || tasks(manager, "cms_web").is_empty().then_some(()));
-    let refused = run("backup service cms -n shop --live").expect(2);
+    let refused = run("backup service cms -n shop --live").expect(3);
     assert!(refused.stderr.contains("has the volume cms_data on the node") && refused.stdout.is_empty(), "{refused}");
 }
