@@ -163,3 +163,24 @@ fn explain_says_what_a_field_is() {
         assert!(ran.stderr.contains(hint), "{ran}");
     }
 }
+
+/// A label of the manifest wins over that of a domain, and the others are no finding.
+#[test]
+fn validate_says_which_labels_stand_in_place_of_those_of_domains() {
+    let ran = |labels: &str| {
+        let manifests = format!(
+            "apiVersion: landfall/v1\nkind: Server\nmetadata: {{ name: a }}\nspec: {{ proxy: {{ container: traefik, type: Traefik }} }}\n---\n\
+             apiVersion: landfall/v1\nkind: Destination\nmetadata: {{ name: web }}\nspec: {{ server: a, network: {{ name: web-net }} }}\n---\n\
+             apiVersion: landfall/v1\nkind: Application\nmetadata: {{ name: shop }}\n\
+             spec: {{ destination: web, image: 'shop:1', port: 80, domains: [shop.example.com], labels: {{ {labels} }} }}\n"
+        );
+        let directory = tempfile::tempdir().unwrap();
+        landfall_with_input(directory.path(), ["validate", "-f", "-"], &manifests).expect(0)
+    };
+    let said = ran("traefik.http.routers.default-shop-0.rule: 'Host(`other.example.com`)', tier: front");
+    let label = "the label `traefik.http.routers.default-shop-0.rule` of Application/default/shop is used in place of what its `domains` would set";
+    assert!(said.stderr.contains("warning") && said.stderr.contains(label), "{said}");
+    // What adds to them, and what says the same.
+    let said = ran("traefik.http.routers.default-shop-0.middlewares: compress, traefik.docker.network: web-net");
+    assert_eq!(said.stderr, "");
+}

@@ -16,7 +16,7 @@ pub mod workload;
 mod world;
 
 pub use self::decide::differences::differences as immutable_differences;
-pub use self::decide::findings::named_twice;
+pub use self::decide::findings::{named_twice, overridden_routes};
 pub use self::decide::pool::wants_neighbours;
 pub use self::decide::suitable::UNALLOCATED;
 pub use self::document::call::*;

@@ -72,6 +72,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         let mut found = stack::diagnostics(&manifests, &desired);
         found.extend(missing_values(&manifests, &desired));
         found.extend(named_twice(&manifests, &desired));
+        found.extend(overridden_routes(&manifests, &desired));
         if manifest::count(&found) > 0 { Err(found) } else { Ok((manifests, found)) }
     });
     match (read, args.output) {
@@ -137,9 +138,19 @@ fn named_twice(manifests: &Manifests, desired: &DesiredState) -> Vec<Diagnostic>
     told.map(|it| it.with_hint("have one resource declare it, with the aliases and destinations of both")).collect()
 }
 
+/// As declared, which may not be what was meant: a warning.
+fn overridden_routes(manifests: &Manifests, desired: &DesiredState) -> Vec<Diagnostic> {
+    let found = plan::overridden_routes(desired).into_iter();
+    found.filter_map(|(resource, what)| located(manifests, &resource, what)).collect()
+}
+
 fn warning(manifests: &Manifests, resource: &ObjectKey, what: String, reason: Reason) -> Option<Diagnostic> {
+    located(manifests, resource, format!("{what} ({reason:?})"))
+}
+
+fn located(manifests: &Manifests, resource: &ObjectKey, what: String) -> Option<Diagnostic> {
     let location = &manifests.get(resource)?.location;
-    let problem = Diagnostic::of_file(&location.file, format!("{what} ({reason:?})"));
+    let problem = Diagnostic::of_file(&location.file, what);
     let (line, column) = (Some(location.line), Some(location.column));
     Some(Diagnostic { severity: Severity::Warning, line, column, ..problem })
 }

@@ -9,7 +9,7 @@ use crate::core::plan::document::note::Note;
 use crate::core::plan::document::reason::Reason;
 use crate::core::plan::world::context::{self, Context};
 use crate::core::plan::world::{container, members, selector};
-use crate::core::workload::{identity, stack};
+use crate::core::workload::{identity, routes, stack};
 
 /// Everything of that kind on one server.
 pub(crate) fn notes(ctx: &Context<'_>) -> Vec<Note> {
@@ -107,6 +107,35 @@ pub fn named_twice(desired: &DesiredState) -> Vec<(ObjectKey, String)> {
             found.extend(others.map(|(resource, _)| {
                 ((*resource).clone(), format!("{resource} names the container {name:?}, {whose} {first}"))
             }));
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// Labels of the manifests that stand in the place of those that `domains` would become: the resource, and what is to be said of it.
+pub fn overridden_routes(desired: &DesiredState) -> Vec<(ObjectKey, String)> {
+    let mut found = BTreeMap::new();
+    for server in desired.servers.values() {
+        let Some(proxy) = &server.proxy else { continue };
+        for destination in server.destinations.iter().filter(|it| it.proxy) {
+            for member in &destination.members {
+                let Some(workload) = &member.workload else { continue };
+                let network = destination.network.name.as_deref().unwrap_or_default();
+                let routed =
+                    routes::labels(proxy.proxy_type, &member.resource, network, &workload.routes, workload.port);
+                let own = &workload.container.labels;
+                let others = routed.iter().filter(|(label, value)| own.get(*label).is_some_and(|it| it != *value));
+                let labels: Vec<String> = others.map(|(label, _)| format!("`{label}`")).collect();
+                if !labels.is_empty() {
+                    let (them, they) = if labels.len() == 1 { ("label", "is") } else { ("labels", "are") };
+                    let message = format!(
+                        "the {them} {} of {} {they} used in place of what its `domains` would set",
+                        labels.join(", "),
+                        member.resource
+                    );
+                    found.insert(member.resource.clone(), message);
+                }
+            }
         }
     }
     found.into_iter().collect()
