@@ -367,12 +367,6 @@ impl ServerRun<'_> {
         while ended == Ended::Done
             && let Some(operation) = rest.next()
         {
-            // It ran before the other one's container was started.
-            if of_another
-                && matches!(&operation.call, Call::Workload(call) if matches!(**call, WorkloadCall::RunJob { .. }))
-            {
-                continue;
-            }
             match self.perform(operation, &operation.call, &BTreeMap::new()).await {
                 Performed::Done { created, by_another } => {
                     of_another |= by_another;

@@ -1,5 +1,6 @@
 //! One-shot containers of a rollout, each run by one applier at a time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -26,7 +27,7 @@ impl Caller<'_> {
         declared: &Written,
         needs_log: bool,
     ) -> Result<(), Mishap> {
-        self.clear_job(create).await?;
+        self.clear_job(create, |_| true).await?;
         let nowhere = NetworkTarget { name: NOWHERE.to_owned(), id: None };
         let id = self.make(create, &nowhere, &EndpointSettings::default()).await?;
         let ended = self.run_to_end(&id, READING).await;
@@ -66,7 +67,7 @@ impl Caller<'_> {
             if !self.is_awaited(before).await? {
                 return Ok(None);
             }
-            self.clear_job(create).await?;
+            self.clear_job(create, |left| !is_equal(left, &create.labels)).await?;
             match self.make(create, network, settings).await {
                 // What came before this one is removed only after the start.
                 Ok(id) if !self.is_awaited(before).await? => {
@@ -150,21 +151,28 @@ impl Caller<'_> {
             match containers.iter().find(is_it) {
                 // It is about to be started.
                 Some(job) if job.state == ContainerState::Created && Instant::now() < deadline => sleep(LOOK).await,
-                Some(job) if job.state == ContainerState::Created => return Ok(None),
+                Some(job) if job.state == ContainerState::Created => {
+                    self.discard(&job.id).await?;
+                    return Ok(None);
+                }
                 job => return Ok(job.map(|job| job.id.clone())),
             }
         }
     }
 
-    /// A job of that name that an interrupted rollout left behind.
-    async fn clear_job(&self, create: &ContainerCreate) -> Result<(), Mishap> {
+    /// A job of that name that an interrupted rollout left behind. `is_left` is told its labels: another applier may have made it a moment ago.
+    async fn clear_job(
+        &self,
+        create: &ContainerCreate,
+        is_left: impl Fn(&BTreeMap<String, String>) -> bool,
+    ) -> Result<(), Mishap> {
         let containers = self.answer(self.engine.containers()).await?;
         let Some(left) = containers.iter().find(|it| it.name == create.name) else { return Ok(()) };
         if left.labels.get(OBJECT) != create.labels.get(OBJECT) {
             let message = format!("A container named {} exists, and is not Landfall's.", create.name);
             return Err(Failure { reason: Some(Reason::NameTaken), message, hint: None }.into());
         }
-        self.discard(&left.id).await
+        if is_left(&left.labels) { self.discard(&left.id).await } else { Ok(()) }
     }
 
     /// Its exit code; `None`: it has not ended in time.
