@@ -14,6 +14,18 @@ about() { ask info "$1" | sed -n "s/^$2://p"; }
 directory() { ask config get dir | tail -n 1; }
 # A Dragonfly has no dump for replicas of Redis: it writes and reads files of its own directory. Passes for a Redis otherwise.
 is_dragonfly() { [ -n "$(about server dragonfly_version)" ]; }
+# One that it makes by itself is in the way of another: that is waited for, five minutes at most.
+saved() {
+    tries=0
+    while :; do
+        answer=$(printf '%s\n' "$1" | ask)
+        case $answer in *'in progress'*) ;; *) break ;; esac
+        tries=$((tries + 1))
+        if [ $tries -gt 300 ]; then break; fi
+        sleep 1
+    done
+    if [ "$answer" != OK ]; then echo "$2: $answer" >&2; exit 1; fi
+}
 # Its failures are answers like others.
 tell() {
     answer=$(ask)
@@ -32,7 +44,7 @@ dump)
     if is_dragonfly; then
         file=$(directory)/landfall-dump-$$.rdb
         trap 'rm -f "$file"' EXIT
-        printf 'save rdb %s\n' "${file##*/}" | tell 'saving'
+        saved "save rdb ${file##*/}" 'saving'
         cat "$file"
         exit
     fi
@@ -52,7 +64,7 @@ restore)
         trap 'rm -f "$new"' EXIT
         cat > "$new"
         chown "$(stat -c %u:%g "$(directory)")" "$new"
-        printf 'save rdb %s\n' "${before##*/}" | tell 'saving what is there'
+        saved "save rdb ${before##*/}" 'saving what is there'
         answer=$(printf 'dfly load %s\n' "$new" | ask)
         if [ "$answer" != OK ]; then
             printf 'dfly load %s\n' "$before" | tell "the dump cannot be read ($answer), and what was there is in $before: loading it again"
@@ -62,7 +74,7 @@ restore)
         fi
         rm -f "$before"
         # A start reads its latest snapshot.
-        if [ -n "$(ask config get dbfilename | sed -n 2p)" ]; then printf 'save\n' | tell 'saving what was read'; fi
+        if [ -n "$(ask config get dbfilename | sed -n 2p)" ]; then saved save 'saving what was read'; fi
         exit
     fi
     # A second server beside it reads the dump, and this one becomes its replica until it has all of it: data is replaced at once, with or without an
