@@ -227,6 +227,7 @@ fn is_rollout(group: &Group) -> bool {
             **call,
             WorkloadCall::StopContainer { .. }
                 | WorkloadCall::RemoveContainer { .. }
+                | WorkloadCall::ClearContainer { .. }
                 | WorkloadCall::RemoveService { .. }
                 | WorkloadCall::StackRemove { .. }
                 | WorkloadCall::RemoveSecret { .. }
@@ -541,10 +542,8 @@ impl ServerRun<'_> {
         // A service is in the way of itself; a container is what another applier makes at the moment.
         if service.as_ref().is_some_and(|service| self.updated.contains(service)) || call.takes_a_turn() {
             let deadline = Instant::now() + ROLLOUT;
-            while answer.as_ref().is_err_and(|mishap| mishap.failure.reason == Some(Reason::RolloutInProgress))
-                && Instant::now() < deadline
-                && !self.progress.stopped()
-            {
+            let waits = |it: &Mishap| it.failure.reason == Some(Reason::RolloutInProgress) && !it.outdated;
+            while answer.as_ref().is_err_and(waits) && Instant::now() < deadline && !self.progress.stopped() {
                 sleep(POLL).await;
                 answer = caller.call(&call).instrument(span.clone()).await;
             }
@@ -566,7 +565,8 @@ impl ServerRun<'_> {
                 let waits = operation.objects().into_iter().map(|object| {
                     let what = if call.updated().is_some() { "the service" } else { "it" };
                     let message = format!("Nothing about {what} is changed now: {message}.");
-                    Note { hint: hint.clone(), ..Note::waiting(Reason::RolloutInProgress, object, message) }
+                    let note = Note::waiting(Reason::RolloutInProgress, object, message);
+                    Note { hint: hint.clone(), turn: call.updated().is_none(), ..note }
                 });
                 self.report.notes.extend(waits);
                 Performed::Not { applied: false }

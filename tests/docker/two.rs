@@ -202,3 +202,148 @@ fn a_rollout_that_several_are_asked_for_is_done_once_and_no_two_are_on_one_volum
     controller.signal("TERM");
     assert_eq!(controller.ended(), 0);
 }
+
+/// What an application is made of: two that begin on a server with nothing on it make the network and the container once.
+#[test]
+fn two_that_make_a_network_and_its_first_application_at_once_both_succeed() {
+    let host = Host::start();
+    // Makes the image.
+    let _ = host.container("none");
+    let (without_a_job, _) = WRITER.split_once("  hooks:").unwrap();
+    for round in 0..8 {
+        let spec = if round % 2 == 0 { without_a_job } else { WRITER };
+        // Without one of its own, Docker 20.10 makes as many networks of the name as it is asked for.
+        let subnet = if round % 4 < 2 { ", subnets: [{ subnet: 10.42.0.0/24 }]" } else { "" };
+        let declared = [
+            ("web-net", "web-net-N"),
+            ("10.42.0", "10.42.N"),
+            ("name: web,", "name: web-N,"),
+            ("destination: web", "destination: web-N"),
+        ]
+        .iter()
+        .fold(manifests(&host, spec).replace(subnet, ""), |text, (from, to)| {
+            text.replace(from, &to.replace('N', &round.to_string()))
+        })
+        .replace("name: frontend", &format!("name: frontend-{round}"));
+        let worlds = [World::new(&declared), World::new(&declared), World::new(&declared)];
+        let apply = |world: &World| {
+            let mut apply = world.command("apply");
+            apply.args(["--source", "one"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let applies = worlds.each_ref().map(apply);
+        for apply in applies {
+            let ended = apply.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&ended.stdout);
+            let errors = String::from_utf8_lossy(&ended.stderr);
+            assert!(
+                ended.status.success() && !said.contains("failed") && !said.contains("rollback"),
+                "round {round}: {said}{errors}"
+            );
+        }
+        assert_eq!(host.network_ids(&format!("web-net-{round}")).len(), 1);
+        worlds[0].run("diff --source one").expect(0);
+    }
+}
+
+/// A controller declares the old version, and somebody applies a new one.
+fn disagreement(job: &str, up: &str) -> (Host, World) {
+    let host = Host::start();
+    let _ = host.container("none");
+    let world = World::new(&version_of(&host, "old", "true", "true"));
+    world.run("apply").expect(0);
+    world.write("newer.yaml", &version_of(&host, "new", job, up));
+    (host, world)
+}
+
+fn version_of(host: &Host, version: &str, job: &str, up: &str) -> String {
+    manifests(
+        host,
+        &format!(
+            "  image: landfall/busybox:test
+  command: [sh, -c, '{up}; touch /tmp/up; trap exit TERM; while :; do sleep 0.1; done']
+  healthcheck: {{ command: [test, -e, /tmp/up], intervalSeconds: 1, retries: 30 }}
+  env: [{{ name: VERSION, value: '{version}' }}]
+  hooks: {{ preDeploy: {{ command: [sh, -c, '{job}'] }} }}
+"
+        ),
+    )
+}
+
+fn version_that_runs(host: &Host) -> String {
+    let seen = host.api("GET", "/containers/shop-frontend-1/json", &json!(null));
+    let env = seen.body["Config"]["Env"].as_array().cloned().unwrap_or_default();
+    let version = env.iter().filter_map(Value::as_str).find_map(|it| it.strip_prefix("VERSION="));
+    if seen.body["State"]["Health"]["Status"] == "healthy" {
+        version.unwrap_or_default().to_owned()
+    } else {
+        String::new()
+    }
+}
+
+#[test]
+fn a_rollout_of_one_version_is_not_torn_by_a_controller_that_declares_another() {
+    for (job, up) in [("sleep 4", "true"), ("true", "sleep 4")] {
+        let (host, world) = disagreement(job, up);
+        let mut controller = Controller::start(&world, &["--state", "kept"]);
+        controller.says("manifests read");
+        let applied = world.run("apply -f newer.yaml");
+        assert_eq!(applied.code, 0, "{job}, {up}: {applied}");
+        // It has had its rollout, and then the one who stays has the last word.
+        until("the version of the controller", &mut controller, || version_that_runs(&host) == "old");
+        until("nothing else", &mut controller, || names(&host) == ["shop-frontend-1"]);
+        controller.signal("TERM");
+        assert_eq!(controller.ended(), 0);
+    }
+}
+
+#[test]
+fn another_version_waits_for_the_rollout_that_is_under_way_and_is_rolled_out_then() {
+    let (host, world) = disagreement("sleep 3", "sleep 3");
+    world.write("newest.yaml", &version_of(&host, "newest", "true", "true"));
+    let new = world.command("apply -f newer.yaml").stdout(Stdio::piped()).spawn().unwrap();
+    crate::support::wait_for("the rollout", || names(&host).contains(&"shop-frontend-1-next".to_owned()).then_some(()));
+    let newest = world.run("apply -f newest.yaml").expect(0);
+    assert_eq!(version_that_runs(&host), "newest", "{newest}");
+    assert_eq!(names(&host), ["shop-frontend-1"]);
+    let new = new.wait_with_output().unwrap();
+    assert!(new.status.success(), "{}", String::from_utf8_lossy(&new.stdout));
+    world.run("diff -f newest.yaml").expect(0);
+}
+
+#[test]
+fn what_a_rollout_has_left_behind_goes_and_one_that_loses_its_container_says_so() {
+    let (host, world) = disagreement("sleep 60", "true");
+    let begun = || {
+        let apply = world.command("apply -f newer.yaml").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        crate::support::wait_for("the job", || {
+            let job = host.api("GET", "/containers/shop-frontend-predeploy/json", &json!(null));
+            (job.body["State"]["Running"] == true).then_some(())
+        });
+        apply
+    };
+    // Taken away in the middle.
+    let apply = begun();
+    host.remove_container("shop-frontend-1-next");
+    host.remove_container("shop-frontend-predeploy");
+    let ended = apply.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(!said.contains("No such container"), "{said}");
+    assert!(said.contains("was removed by something else before it was started"), "{said}");
+    assert_eq!((names(&host), version_that_runs(&host)), (vec!["shop-frontend-1".to_owned()], "old".to_owned()));
+
+    // Killed, and nothing of the newer version has been started.
+    let mut apply = begun();
+    apply.kill().unwrap();
+    apply.wait().unwrap();
+    let waits = world.run("diff").expect(0);
+    assert!(waits.stdout.contains("(RolloutInProgress)"), "as long as the job runs: {waits}");
+    host.remove_container("shop-frontend-predeploy");
+    assert_eq!(host.inspect("shop-frontend-1-next")["State"]["Status"], "created");
+    let planned = world.run("diff").expect(1);
+    assert!(planned.stdout.contains("- remove container shop-frontend-1-next"), "{planned}");
+    assert!(!planned.stdout.contains("MemberDetached"), "it is on its network as soon as it starts: {planned}");
+    world.run("apply").expect(0);
+    assert_eq!((names(&host), version_that_runs(&host)), (vec!["shop-frontend-1".to_owned()], "old".to_owned()));
+    world.run("diff").expect(0);
+}

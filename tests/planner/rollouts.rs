@@ -166,3 +166,61 @@ fn a_job_before_a_rollout_is_completed_by_whoever_finds_it_and_what_is_left_of_i
     settle(&mut world);
     assert_eq!(containers(&world), ["shop-frontend-1 shop/frontend:1 running"]);
 }
+
+/// A version is on its way, and the manifests declare the one before it.
+fn taken_back(most: usize) -> Scenario {
+    let one = |tag: &str| application(&format!("  image: shop/frontend:{tag}\n{CHECK}"));
+    let mut world = world(&one("1"));
+    settle(&mut world);
+    declare(&mut world, &one("2"));
+    have_images(&mut world);
+    let plan = world.plan();
+    assert!(!execute(&mut world, &plan, &mut most.clone(), &mut |_| {}));
+    declare(&mut world, &one("1"));
+    world
+}
+
+fn next(world: &mut Scenario) -> &mut ObservedContainer {
+    world.state().containers.iter_mut().find(|it| it.name == "shop-frontend-1-next").expect("the next one")
+}
+
+#[test]
+fn what_another_process_is_rolling_out_is_left_to_it_and_goes_once_it_was_left_behind() {
+    let removal = "- remove container shop-frontend-1-next for Application/shop/frontend (WorkloadDiffers)";
+    let planned = |world: &Scenario| {
+        let plan = world.plan();
+        let operations = plan.servers[0].groups.iter().flat_map(|group| &group.operations);
+        operations.map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    // Made and started.
+    let mut world = taken_back(2);
+    let waits = |world: &mut Scenario, again: Option<u32>| {
+        let plan = world.plan();
+        let server = &plan.servers[0];
+        assert_eq!(server.groups.len(), 0, "{plan}");
+        let told: Vec<_> = server.notes.iter().map(|note| (note.reason.as_str(), note.turn, note.again)).collect();
+        assert_eq!(told, [("RolloutInProgress", true, again)], "{plan}");
+    };
+    (next(&mut world).health, next(&mut world).up) = (Some(Health::Starting), Some(3));
+    waits(&mut world, Some(57));
+    next(&mut world).up = None;
+    waits(&mut world, None);
+    (next(&mut world).health, next(&mut world).up) = (Some(Health::Healthy), Some(40));
+    waits(&mut world, Some(20));
+    // Nobody has had it take over in a minute, or it will not get healthy.
+    next(&mut world).up = None;
+    assert_eq!(planned(&world), removal);
+    (next(&mut world).health, next(&mut world).up) = (Some(Health::Unhealthy), Some(3));
+    assert_eq!(planned(&world), removal);
+    (next(&mut world).health, next(&mut world).up, next(&mut world).restarts) = (None, Some(1), 4);
+    assert_eq!(planned(&world), removal);
+    next(&mut world).state = ContainerState::Exited;
+    assert_eq!(planned(&world), removal);
+    // Without one that it is to take the place of, there is nothing to undo: another takes its place.
+    world.state().containers.retain(|it| it.name != "shop-frontend-1");
+    assert!(planned(&world).contains("rename shop-frontend-1-next to shop-frontend-1"), "{}", planned(&world));
+    // Made and not started: only whoever is to remove it can see for how long that stays so.
+    let mut world = taken_back(1);
+    assert_eq!(next(&mut world).state, ContainerState::Created);
+    assert_eq!(planned(&world), removal);
+}

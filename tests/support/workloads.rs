@@ -155,6 +155,10 @@ pub fn perform(state: &mut ObservedState, call: &WorkloadCall) -> Result<(), Str
             state.containers.retain(|it| it.id != container.id);
             state.workloads.remove(&container.id);
         }
+        WorkloadCall::ClearContainer { container, .. } => {
+            state.containers.retain(|it| it.id != container.id);
+            state.workloads.remove(&container.id);
+        }
         WorkloadCall::RenameContainer { container, to } => {
             assert!(state.containers.iter().all(|it| it.name != *to), "{to} exists already");
             find(state, container).name.clone_from(to);

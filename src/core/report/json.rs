@@ -209,7 +209,7 @@ fn changes(call: &Call) -> Vec<ChangeDocument> {
 }
 
 fn note(server: Option<&str>, note: &Note) -> NoteDocument {
-    let Note { kind, reason, object, message, hint, blockers, undone: _, again: _, finding: _ } = note;
+    let Note { kind, reason, object, message, hint, blockers, undone: _, again: _, turn: _, finding: _ } = note;
     NoteDocument {
         kind: *kind,
         reason: *reason,

@@ -75,8 +75,10 @@ impl From<Format> for diff::Format {
     }
 }
 
-/// Between two passes of `--wait`.
+/// Between two passes of `--wait`, and of what waits for its turn.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long another process that rolls out the same resource is waited for, without `--wait`.
+const TURN: Duration = Duration::from_secs(120);
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     let Loaded { manifests, revision, .. } = args.git.load(&args.manifests, &args.state, context)?;
@@ -142,23 +144,25 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
         let Some(next) = context.block_on(run.pass())?? else { return Ok(called_off(context)) };
         ended.add(next);
     }
-    if args.wait {
-        let deadline = Instant::now() + args.servers.timeout;
-        while !ended.interrupted && waits(&ended.report) {
-            if Instant::now() >= deadline {
-                ended.gave_up = true;
-                break;
-            }
-            if context.block_on(interrupted_within(PAUSE))? {
-                ended.interrupted = true;
-                break;
-            }
-            let Some(next) = context.block_on(run.pass())?? else {
-                finish(context, &ended, args.output.into(), args.servers.timeout)?;
-                return Ok(called_off(context));
-            };
-            ended.add(next);
+    let deadline = Instant::now() + if args.wait { args.servers.timeout } else { TURN };
+    let is_awaited = |report: &Report| if args.wait { waits(report) } else { has_no_turn(report) };
+    if !args.wait && is_awaited(&ended.report) {
+        context.say("Another process is rolling out a version of the same; waiting for its end.");
+    }
+    while !ended.interrupted && is_awaited(&ended.report) {
+        if Instant::now() >= deadline {
+            ended.gave_up = args.wait;
+            break;
         }
+        if context.block_on(interrupted_within(PAUSE))? {
+            ended.interrupted = true;
+            break;
+        }
+        let Some(next) = context.block_on(run.pass())?? else {
+            finish(context, &ended, args.output.into(), args.servers.timeout)?;
+            return Ok(called_off(context));
+        };
+        ended.add(next);
     }
     ended.report.revision = revision;
     record::record(context, store.as_ref(), "apply", Some(&manifests), &ended.report, started.elapsed())?;
@@ -197,6 +201,8 @@ impl Ended {
         for server in &mut report.servers {
             if let Some(before) = self.report.servers.iter_mut().find(|before| before.server == server.server) {
                 let mut operations = std::mem::take(&mut before.operations);
+                // What was skipped then is planned anew where it is still to be done.
+                operations.retain(|it| !matches!(it.outcome, Outcome::Skipped));
                 operations.append(&mut server.operations);
                 server.operations = operations;
             }
@@ -267,6 +273,11 @@ fn waits(report: &Report) -> bool {
     let operations = report.servers.iter().flat_map(|server| &server.operations);
     notes.into_iter().any(|note| note.kind == NoteKind::Waiting)
         || operations.into_iter().any(|it| matches!(it.outcome, Outcome::Skipped))
+}
+
+/// Another process rolls out what is to be rolled out here.
+fn has_no_turn(report: &Report) -> bool {
+    report.servers.iter().flat_map(|server| &server.notes).any(|note| note.turn)
 }
 
 /// Prints the report and what it comes to.

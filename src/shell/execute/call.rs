@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::removal::{Depth, Leaving};
+use super::removal::{Depth, Leaving, User};
 use super::{Limits, Progress};
 use crate::core::api::ObjectKey;
 use crate::core::observed::{
@@ -102,13 +102,15 @@ pub(super) struct Mishap {
     pub(super) applied: bool,
     /// The server does not answer any more.
     pub(super) lost: bool,
+    /// What the plan relies on has been replaced by another process: only a new one goes on.
+    pub(super) outdated: bool,
     /// What was called to remove what the failed call left behind.
     pub(super) cleanup: Vec<(Call, Outcome)>,
 }
 
 impl From<Failure> for Mishap {
     fn from(failure: Failure) -> Self {
-        Self { failure, applied: false, lost: false, cleanup: Vec::new() }
+        Self { failure, applied: false, lost: false, outdated: false, cleanup: Vec::new() }
     }
 }
 
@@ -296,7 +298,8 @@ impl Caller<'_> {
     }
 
     async fn created_by_another(&self, create: &NetworkCreate) -> Result<Option<NetworkId>, Mishap> {
-        let deadline = Instant::now() + self.limits.settle;
+        // Whoever has the oldest waits for the others, and gives way only then.
+        let deadline = Instant::now() + 2 * self.limits.settle;
         loop {
             let named = self.rivals(create, None).await?;
             refuse_foreign(create, &named)?;
@@ -423,7 +426,8 @@ impl Caller<'_> {
 
     /// Removes a network that was just made, unless somebody is on it already.
     async fn withdraw(&self, own: &ObservedNetwork) -> Result<bool, Mishap> {
-        if !self.users(own, Depth::Listed).await?.is_empty() {
+        // Another applier may have gone on already: what it has made is for the network that stays.
+        if !self.users(own, Depth::Listed).await?.iter().all(User::takes_another) {
             return Ok(false);
         }
         match self.answer(self.engine.remove_network(&own.id)).await {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::call::{Caller, Mishap};
-use super::workload::{LINES, LOOK, START, is_equal, is_of_same};
+use super::workload::{LINES, LOOK, START, is_equal, is_of_same, vanished};
 use crate::core::observed::{ContainerId, ContainerState, EndpointSettings, ObservedContainer};
 use crate::core::plan::workload::call::ContainerRef;
 use crate::core::plan::{NetworkTarget, Reason};
@@ -30,7 +30,7 @@ impl Caller<'_> {
         self.clear_job(create, |_| true).await?;
         let nowhere = NetworkTarget { name: NOWHERE.to_owned(), id: None };
         let id = self.make(create, &nowhere, &EndpointSettings::default()).await?;
-        let ended = self.run_to_end(&id, READING).await;
+        let ended = self.run_to_end(&id, &create.name, READING).await;
         let lines = self.answer(self.engine.log_tail(&id, LINES)).await.unwrap_or_default();
         self.discard(&id).await?;
         ended?;
@@ -75,7 +75,7 @@ impl Caller<'_> {
                     return Ok(None);
                 }
                 Ok(id) => {
-                    let ended = self.run_to_end(&id, timeout).await;
+                    let ended = self.run_to_end(&id, &create.name, timeout).await;
                     break (id, ended);
                 }
                 // Another was first, and is listed in a moment.
@@ -117,10 +117,7 @@ impl Caller<'_> {
         let Some(started) = started.and_then(ContainerRef::existing) else { return Ok(true) };
         match self.look(&started.id).await? {
             Some(seen) => Ok(seen.container.state == ContainerState::Created),
-            None => {
-                let message = format!("The container {} was removed before it was started.", started.name);
-                Err(Failure { reason: Some(Reason::ContainerMissing), message, hint: None }.into())
-            }
+            None => Err(vanished(&started.name, "started").into()),
         }
     }
 
@@ -176,8 +173,8 @@ impl Caller<'_> {
     }
 
     /// Its exit code; `None`: it has not ended in time.
-    async fn run_to_end(&self, id: &ContainerId, timeout: Duration) -> Result<Option<i64>, Mishap> {
-        self.answer(self.engine.start_container(id)).await?;
+    async fn run_to_end(&self, id: &ContainerId, name: &str, timeout: Duration) -> Result<Option<i64>, Mishap> {
+        self.set_going(id, name).await?;
         self.wait_for_end(id, timeout).await
     }
 

@@ -246,6 +246,13 @@ pub(super) struct User {
     ending: bool,
 }
 
+impl User {
+    /// It knows the network by its name alone, and is on another one of that name as well when it starts.
+    pub(super) fn takes_another(&self) -> bool {
+        !self.pinned && self.container.is_some() && self.service.is_none()
+    }
+}
+
 /// Those whom operations before the removal take off the network.
 #[derive(Debug, Default)]
 pub(super) struct Leaving<'a> {

@@ -80,10 +80,17 @@ impl Caller<'_> {
                 let removed = self.answer(self.engine.remove_container(id, *force)).await;
                 self.unless_removed(id, removed).await?;
             }
+            WorkloadCall::ClearContainer { container, fresh } => self.clear_left(container, *fresh).await?,
             WorkloadCall::RenameContainer { container, to } => {
-                let (id, _) = known(container)?;
-                let renamed = self.answer(self.engine.rename_container(id, to)).await;
-                self.unless(renamed, id, |seen| seen.is_some_and(|it| it.container.name == *to)).await?;
+                let (id, name) = known(container)?;
+                if let Err(error) = self.answer(self.engine.rename_container(id, to)).await {
+                    let Some(seen) = self.look(id).await? else {
+                        return Err(vanished(name, &format!("renamed to {to}")).into());
+                    };
+                    if seen.container.name != *to {
+                        return Err(failure(error).into());
+                    }
+                }
             }
             WorkloadCall::UpdateContainer { container, update, .. } => {
                 let updated = self.answer(self.engine.update_container(&container.id, update)).await;
@@ -138,6 +145,33 @@ impl Caller<'_> {
         if self.is_removed(id).await? { Ok(()) } else { Err(failure(error).into()) }
     }
 
+    /// Removes what was left behind. `fresh`: it had not been started.
+    async fn clear_left(&self, container: &ContainerTarget, fresh: bool) -> Result<(), Mishap> {
+        if fresh {
+            self.watch(container).await?;
+        }
+        let removed = self.answer(self.engine.remove_container(&container.id, true)).await;
+        self.unless_removed(&container.id, removed).await
+    }
+
+    /// One that was never started may have been made a moment ago, and by another: it is given the time that its maker has for starting it.
+    async fn watch(&self, container: &ContainerTarget) -> Result<(), Mishap> {
+        let deadline = Instant::now() + START;
+        loop {
+            let containers = self.answer(self.engine.containers()).await?;
+            let Some(seen) = containers.iter().find(|it| it.id == container.id) else { return Ok(()) };
+            let job_runs = containers.iter().any(|it| it.state.is_live() && is_job_for(&it.labels, &seen.labels));
+            if job_runs || seen.state != ContainerState::Created {
+                let message = format!("another process is about to have {} take over", container.name);
+                return Err(Failure { reason: Some(Reason::RolloutInProgress), message, hint: None }.into());
+            }
+            if Instant::now() >= deadline {
+                return Ok(());
+            }
+            sleep(LOOK).await;
+        }
+    }
+
     /// Whether the container is gone, or on its way out by another's doing: while the daemon removes it for one, it refuses the other.
     async fn is_removed(&self, id: &ContainerId) -> Result<bool, Mishap> {
         let going =
@@ -170,8 +204,10 @@ impl Caller<'_> {
                 }
                 // The plan is older than the whole of another's rollout.
                 self.answer(self.engine.remove_container(&id, true)).await?;
-                let message = format!("{} has been replaced or removed since it was looked at.", before.name);
-                Failure { reason: Some(Reason::ContainerMissing), message, hint: None }.into()
+                let message = format!("another process has replaced or removed {} since it was looked at", before.name);
+                let hint = Some("apply again".to_owned());
+                let failure = Failure { reason: Some(Reason::RolloutInProgress), message, hint };
+                return Err(Mishap { outdated: true, ..failure.into() });
             }
             Err(mishap) => mishap,
         };
@@ -239,12 +275,7 @@ impl Caller<'_> {
     async fn start(&self, container: &ContainerRef, ready: &Readiness, job: Option<&str>) -> Result<(), Mishap> {
         let (id, name) = known(container)?;
         let before = self.look(id).await?.map_or(0, |seen| seen.config.restarts);
-        if let Err(error) = self.answer(self.engine.start_container(id)).await {
-            let seen = self.look(id).await?;
-            if !seen.is_some_and(|it| it.container.state.is_live()) {
-                return Err(failure(error).into());
-            }
-        }
+        self.set_going(id, name).await?;
         // It was started: what undoes that is done where it does not get ready.
         let ready = async {
             if let Some(job) = job {
@@ -253,6 +284,23 @@ impl Caller<'_> {
             self.ready(id, name, ready, before).await
         };
         ready.await.map_err(|mishap| Mishap { applied: true, ..mishap })
+    }
+
+    /// Starts a container. One that is there by the name of a network cannot start while there are two of that name: others have made the network at
+    /// the same time, and are about to agree on one.
+    pub(super) async fn set_going(&self, id: &ContainerId, name: &str) -> Result<(), Mishap> {
+        let deadline = Instant::now() + 2 * self.limits.settle;
+        loop {
+            let Err(error) = self.answer(self.engine.start_container(id)).await else { return Ok(()) };
+            let Some(seen) = self.look(id).await? else { return Err(vanished(name, "started").into()) };
+            if seen.container.state.is_live() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline || error.kind != EngineErrorKind::Ambiguous {
+                return Err(failure(error).into());
+            }
+            sleep(LOOK).await;
+        }
     }
 
     /// Waits until the container serves: healthy, or without a health check running for a while without a restart.
@@ -264,9 +312,8 @@ impl Caller<'_> {
         let mut restarts = before;
         loop {
             let Some(seen) = self.look(id).await? else {
-                let message = format!("The container {name} was removed before it was ready.");
                 // Its removal says nothing of what it would have come to: the next pass tries again.
-                return Err(Failure { reason: Some(Reason::ContainerMissing), message, hint: None }.into());
+                return Err(vanished(name, "ready").into());
             };
             if seen.config.restarts != restarts {
                 restarts = seen.config.restarts;
@@ -362,6 +409,12 @@ pub(super) fn is_of_same(labels: &BTreeMap<String, String>, own: &BTreeMap<Strin
     [SET, OBJECT, DESTINATION, REPLICA].iter().all(|label| labels.get(*label) == own.get(*label))
 }
 
+/// Of a one-shot container for the same resource and destination.
+fn is_job_for(labels: &BTreeMap<String, String>, own: &BTreeMap<String, String>) -> bool {
+    !labels.contains_key(REPLICA)
+        && [SET, OBJECT, DESTINATION].iter().all(|label| labels.get(*label) == own.get(*label))
+}
+
 /// Made to run the same in the same place.
 pub(super) fn is_equal(labels: &BTreeMap<String, String>, own: &BTreeMap<String, String>) -> bool {
     own.get(ROLLOUT).is_some_and(|rollout| labels.get(ROLLOUT) == Some(rollout))
@@ -375,6 +428,13 @@ fn known(container: &ContainerRef) -> Result<(&ContainerId, &str), Mishap> {
             Err(Failure { reason: None, message, hint: None }.into())
         }
     }
+}
+
+/// Something else has removed it. `before`: it was what.
+pub(super) fn vanished(name: &str, before: &str) -> Failure {
+    let message = format!("The container {name} was removed by something else before it was {before}.");
+    let hint = "if a controller (`landfall run`) keeps the server, it brings back what its own manifests declare: change those; else apply again";
+    Failure { reason: Some(Reason::ContainerMissing), message, hint: Some(hint.to_owned()) }
 }
 
 /// Of a container, and not of a network.

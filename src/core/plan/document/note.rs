@@ -25,6 +25,9 @@ pub struct Note {
     /// In so many seconds it may be over, though nothing tells of that.
     #[serde(skip)]
     pub again: Option<u32>,
+    /// Another process is at work on the same at the moment, and a pass after its end goes on.
+    #[serde(skip)]
+    pub turn: bool,
     /// Name of a container with which something is wrong that no operation puts right: `drift` counts it.
     #[serde(skip)]
     pub finding: Option<String>,
@@ -41,6 +44,7 @@ impl Note {
             blockers: Vec::new(),
             undone: Vec::new(),
             again: None,
+            turn: false,
             finding: None,
         }
     }
@@ -76,6 +80,11 @@ impl Note {
     pub fn again(mut self, seconds: Option<u32>) -> Self {
         self.again = seconds;
         self
+    }
+
+    #[must_use]
+    pub fn for_turn(self) -> Self {
+        Self { turn: true, ..self }
     }
 
     #[must_use]

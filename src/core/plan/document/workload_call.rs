@@ -114,6 +114,12 @@ pub enum WorkloadCall {
         /// Killed if it runs: one that never served.
         force: bool,
     },
+    /// Removes what an interrupted rollout has left behind, unless another process is about to go on with it.
+    ClearContainer {
+        container: ContainerTarget,
+        /// It had never been started when it was looked at.
+        fresh: bool,
+    },
     RenameContainer {
         container: ContainerRef,
         to: String,
@@ -187,7 +193,7 @@ impl WorkloadCall {
             WorkloadCall::CreateContainer { .. } => "CreateContainer",
             WorkloadCall::StartContainer { .. } => "StartContainer",
             WorkloadCall::StopContainer { .. } => "StopContainer",
-            WorkloadCall::RemoveContainer { .. } => "RemoveContainer",
+            WorkloadCall::RemoveContainer { .. } | WorkloadCall::ClearContainer { .. } => "RemoveContainer",
             WorkloadCall::RenameContainer { .. } => "RenameContainer",
             WorkloadCall::UpdateContainer { .. } => "UpdateContainer",
             WorkloadCall::ComposeUp(_) => "ComposeUp",
@@ -206,6 +212,7 @@ impl WorkloadCall {
     pub fn sign(&self) -> char {
         match self {
             WorkloadCall::RemoveContainer { .. }
+            | WorkloadCall::ClearContainer { .. }
             | WorkloadCall::StopContainer { .. }
             | WorkloadCall::ComposeDown { .. }
             | WorkloadCall::StackRemove { .. }

@@ -47,6 +47,7 @@ impl fmt::Display for WorkloadCall {
                 write!(f, "drain and stop {}", container.name)
             }
             WorkloadCall::RemoveContainer { container, .. } => write!(f, "remove container {}", container.name()),
+            WorkloadCall::ClearContainer { container, .. } => write!(f, "remove container {}", container.name),
             WorkloadCall::RenameContainer { container, to } => write!(f, "rename {} to {to}", container.name()),
             WorkloadCall::UpdateContainer { container, differences, .. } => {
                 write!(f, "update {} in place", container.name)?;

@@ -56,6 +56,7 @@ impl WorkloadCall {
     pub fn removed(&self) -> Vec<&ContainerTarget> {
         match self {
             WorkloadCall::RemoveContainer { container, .. } => container.existing().into_iter().collect(),
+            WorkloadCall::ClearContainer { container, .. } => vec![container],
             WorkloadCall::ComposeDown { stack, .. } => stack.iter().collect(),
             _ => Vec::new(),
         }
@@ -82,9 +83,9 @@ impl WorkloadCall {
             WorkloadCall::StartContainer { container, .. }
             | WorkloadCall::RemoveContainer { container, .. }
             | WorkloadCall::RenameContainer { container, .. } => Some(container.name()),
-            WorkloadCall::StopContainer { container, .. } | WorkloadCall::UpdateContainer { container, .. } => {
-                Some(&container.name)
-            }
+            WorkloadCall::StopContainer { container, .. }
+            | WorkloadCall::ClearContainer { container, .. }
+            | WorkloadCall::UpdateContainer { container, .. } => Some(&container.name),
         }
     }
 
@@ -94,9 +95,9 @@ impl WorkloadCall {
             WorkloadCall::StartContainer { container, .. }
             | WorkloadCall::RemoveContainer { container, .. }
             | WorkloadCall::RenameContainer { container, .. } => container.existing(),
-            WorkloadCall::StopContainer { container, .. } | WorkloadCall::UpdateContainer { container, .. } => {
-                Some(container)
-            }
+            WorkloadCall::StopContainer { container, .. }
+            | WorkloadCall::ClearContainer { container, .. }
+            | WorkloadCall::UpdateContainer { container, .. } => Some(container),
             _ => None,
         }
     }
@@ -139,7 +140,8 @@ impl WorkloadCall {
     /// The container that is gone once it is done.
     pub fn removes(&self) -> Option<&ContainerId> {
         match self {
-            WorkloadCall::RemoveContainer { container: ContainerRef::Existing(container), .. } => Some(&container.id),
+            WorkloadCall::RemoveContainer { container: ContainerRef::Existing(container), .. }
+            | WorkloadCall::ClearContainer { container, .. } => Some(&container.id),
             _ => None,
         }
     }
@@ -153,6 +155,7 @@ impl WorkloadCall {
                 | WorkloadCall::CheckData { .. }
                 | WorkloadCall::StartContainer { .. }
                 | WorkloadCall::StopContainer { .. }
+                | WorkloadCall::ClearContainer { .. }
                 | WorkloadCall::ComposeUp(_)
                 | WorkloadCall::ComposeDown { .. }
                 | WorkloadCall::StackDeploy(_)

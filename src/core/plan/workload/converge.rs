@@ -10,11 +10,10 @@ use super::managed::{Held, Managed, labels};
 use super::{compose, on_swarm};
 use crate::core::api::{ObjectKey, PullPolicy};
 use crate::core::desired::DesiredDestination;
+use crate::core::observed::ContainerState;
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::reason::Reason;
 use crate::core::plan::document::step::Group;
-use crate::core::plan::document::target::ContainerTarget;
-use crate::core::plan::document::workload_call::{ContainerRef, WorkloadCall};
 use crate::core::plan::emit::draft::Draft;
 use crate::core::plan::world::class::is_on_swarm;
 use crate::core::plan::world::context::Context;
@@ -72,6 +71,8 @@ impl<'a> Managed<'a, '_> {
             draft.notes[from..].iter().any(|note| note.reason == Reason::HealthCheckFailed)
         };
         let (told, begun) = (draft.notes.len(), draft.groups.len());
+        // Whoever has made it goes on with the job, as far as can be seen.
+        let goes_on = slots.values().flatten().any(|it| it.is_next() || it.container.state == ContainerState::Created);
         if slots.values().flatten().chain(&before).any(Held::is_replaced_while_it_serves) {
             self.confirm(slots.values().flatten(), draft);
         }
@@ -92,10 +93,8 @@ impl<'a> Managed<'a, '_> {
             prepared |= draft.groups[before..].iter().any(Group::makes_container);
         }
         // An interrupted rollout has left it, and none goes on with it.
-        if let Some(job) = self.job().filter(|job| !job.state.is_live() && draft.groups.len() == begun) {
-            let container = ContainerRef::Existing(ContainerTarget::of(job));
-            let remove = WorkloadCall::RemoveContainer { container, force: true };
-            draft.groups.push(self.group(vec![self.operation(remove, Cause::WorkloadDiffers, false, None)]));
+        if let Some(job) = self.job().filter(|job| !job.state.is_live() && !goes_on && draft.groups.len() == begun) {
+            draft.groups.push(self.clear(job));
         }
         // Fewer replicas than before: the others go last.
         let surplus = |it: &Held<'_>| matches!(it.origin, Origin::Former(replica) if replica > self.workload.replicas);

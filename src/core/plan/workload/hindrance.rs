@@ -100,7 +100,7 @@ impl<'a> Managed<'a, '_> {
     pub(crate) fn job_under_way(&self) -> Option<Note> {
         let job = self.job().filter(|job| job.state.is_live() && job.up.is_some())?;
         let message = format!("The job {:?} before its rollout is running.", job.name);
-        Some(Note::waiting(Reason::RolloutInProgress, self.resource(), message))
+        Some(Note::waiting(Reason::RolloutInProgress, self.resource(), message).for_turn())
     }
 
     pub(crate) fn unrouted(&self) -> Option<Note> {

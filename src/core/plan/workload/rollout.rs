@@ -3,7 +3,7 @@
 use super::attempt::{cause, existing, is_started, update};
 use super::hindrance;
 use super::managed::{Held, Managed};
-use crate::core::observed::{ContainerState, ObservedContainer};
+use crate::core::observed::{ContainerState, Health, ObservedContainer};
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::note::Note;
 use crate::core::plan::document::reason::Reason;
@@ -39,7 +39,11 @@ impl<'a> Managed<'a, '_> {
         if let Some(other) = next.take_if(|next| !next.fits()) {
             // The manifest has changed again, or was taken back: what did not take over goes.
             if current.is_some() {
-                draft.groups.push(self.remove_unfit(&other));
+                if let Some(note) = self.under_way(&other) {
+                    draft.notes.push(note);
+                    return;
+                }
+                draft.groups.push(self.clear(other.container));
             } else {
                 let rename = WorkloadCall::RenameContainer { container: existing(&other), to: name.clone() };
                 draft.groups.push(self.group(vec![self.operation(rename, Cause::WorkloadDiffers, false, None)]));
@@ -49,10 +53,13 @@ impl<'a> Managed<'a, '_> {
         match (current, next) {
             (None, None) => self.first(replica, &name, prepare, draft),
             (None, Some(next)) => self.take_over(&name, None, &next, prepare, draft),
-            (Some(current), Some(next)) if current.fits() => {
-                draft.groups.push(self.remove_unfit(&next));
-                self.keep(&current, prepare, draft);
-            }
+            (Some(current), Some(next)) if current.fits() => match self.under_way(&next) {
+                Some(note) => draft.notes.push(note),
+                None => {
+                    draft.groups.push(self.clear(next.container));
+                    self.keep(&current, prepare, draft);
+                }
+            },
             (Some(current), Some(next)) => self.take_over(&name, Some(&current), &next, prepare, draft),
             (Some(current), None) => self.single(replica, &name, &current, prepare, draft),
         }
@@ -296,11 +303,37 @@ impl<'a> Managed<'a, '_> {
         self.group(operations)
     }
 
-    fn remove_unfit(&self, held: &Held<'a>) -> Group {
-        let remove = WorkloadCall::RemoveContainer { container: existing(held), force: true };
-        self.group(vec![self.operation(remove, Cause::WorkloadDiffers, false, None)])
+    /// That another process is at work on having it take over, as far as can be seen; what was left behind goes. One that was made and not
+    /// started does not tell since when: whoever is to remove it watches it for a while.
+    fn under_way(&self, next: &Held<'_>) -> Option<Note> {
+        let ObservedContainer { name, state, health, up, .. } = next.container;
+        if is_new(next) {
+            return self.job_under_way();
+        }
+        let gets_ready = *health == Some(Health::Starting) || up.is_some();
+        if !state.is_live() || !gets_ready || *health == Some(Health::Unhealthy) || next.container.is_restarting() {
+            return None;
+        }
+        let message =
+            format!("Another process is about to have {name:?} take over, which is not what is declared here.");
+        let hint = format!(
+            "what is declared here follows when that is over: see to it that both have the same manifests; if no other process is at work: docker rm -f \
+             {name}"
+        );
+        let left = up.map(|up| RECENT.saturating_sub(up).max(1));
+        Some(Note::waiting(Reason::RolloutInProgress, self.resource(), message).hint(hint).again(left).for_turn())
+    }
+
+    /// What was left behind.
+    pub(crate) fn clear(&self, left: &ObservedContainer) -> Group {
+        let fresh = left.state == ContainerState::Created;
+        let clear = WorkloadCall::ClearContainer { container: ContainerTarget::of(left), fresh };
+        self.group(vec![self.operation(clear, Cause::WorkloadDiffers, false, None)])
     }
 }
+
+/// Seconds for which the list of containers tells how long one has run.
+const RECENT: u32 = 60;
 
 /// It was made and never started: what runs before that may not have run.
 fn is_new(held: &Held<'_>) -> bool {
