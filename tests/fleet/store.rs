@@ -140,6 +140,28 @@ async fn only_the_holder_writes_and_the_next_one_finds_what_is_open() {
     drop(held_to);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn controllers_that_begin_together_with_many_servers_ask_etcd_for_nothing_once_they_are_shared_out() {
+    const SERVERS: usize = 1000;
+    let etcd = Etcd::start(1);
+    let servers: Vec<ObjectKey> = (0..SERVERS).map(|number| server(&format!("edge-{number}"))).collect();
+    let controllers: Vec<Shares> = (0..3).map(|_| join_at_leisure(&etcd.client())).collect();
+    controllers.iter().for_each(|it| it.declare(servers.iter().cloned()));
+    let held = || controllers.iter().map(|it| it.held().borrow().len()).collect::<Vec<_>>();
+    let deadline = Instant::now() + PATIENCE;
+    let (mut before, mut after) = (0, etcd.proposals());
+    while held().iter().sum::<usize>() != SERVERS || before != after {
+        let asked = after - before;
+        assert!(Instant::now() < deadline, "{:?} of {SERVERS} servers are held, {asked} proposals a second", held());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        (before, after) = (after, etcd.proposals());
+    }
+    // Each lock was taken once, whoever else asked for it; a transaction that changes nothing is a proposal as well.
+    assert!(after < 3 * u64::try_from(SERVERS).unwrap(), "{after} proposals for {SERVERS} servers");
+    let fleet = controllers[0].fleet().borrow().clone();
+    assert_eq!(fleet.live.locks.len(), SERVERS);
+}
+
 fn event(on: &ObjectKey, message: &str, pass: u64) -> EventRecord {
     EventRecord {
         id: 0,

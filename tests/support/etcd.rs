@@ -235,6 +235,18 @@ impl Etcd {
         command.args(arguments).output().expect("etcdctl is installed (Debian: etcd-client)")
     }
 
+    /// What the members have agreed on so far, whether or not it changed anything: the most that one of them has counted.
+    pub(crate) fn proposals(&self) -> u64 {
+        let counted = |port: u16| {
+            let url = format!("http://127.0.0.1:{port}/metrics");
+            let output = Command::new("curl").args(["--silent", "--fail", &url]).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let line = text.lines().find_map(|it| it.strip_prefix("etcd_server_proposals_committed_total "));
+            line.map_or_else(|| panic!("{text}"), |it| it.parse::<f64>().unwrap() as u64)
+        };
+        self.ports().into_iter().map(counted).max().unwrap()
+    }
+
     /// Of a cluster of one: a file that it can be brought back from.
     pub(crate) fn snapshot(&self) -> PathBuf {
         let file = self.directory.path().join("snapshot");

@@ -268,8 +268,20 @@ impl Client {
 
     /// `Some`: it was done, as that revision. `None`: a condition does not hold, and nothing was done.
     pub async fn txn(&self, compare: &[Compare], changes: &[Change]) -> Result<Option<i64>, EtcdError> {
-        let done: Txned = self.call("kv/txn", &txn(compare, changes)).await?;
+        let done: Txned = self.call("kv/txn", &txn(compare, changes, &[])).await?;
         Ok(done.succeeded.then_some(done.header.revision))
+    }
+
+    /// The same; where a condition does not hold, what the keys have instead.
+    pub async fn txn_or_read(
+        &self,
+        compare: &[Compare],
+        changes: &[Change],
+        keys: &[&str],
+    ) -> Result<Result<i64, Found>, EtcdError> {
+        let done: Txned = self.call("kv/txn", &txn(compare, changes, keys)).await?;
+        let revision = done.header.revision;
+        Ok(if done.succeeded { Ok(revision) } else { Err(Found { revision, pairs: done.read() }) })
     }
 
     pub async fn grant(&self, ttl: Duration) -> Result<i64, EtcdError> {
@@ -463,7 +475,17 @@ impl Point {
 pub struct Changes {
     pub revision: i64,
     pub put: Vec<Pair>,
-    pub deleted: Vec<String>,
+    /// Without values. The revision of each is the one that deleted it.
+    pub deleted: Vec<Pair>,
+}
+
+/// What was there in the place of what a transaction relies on.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Of the database, when it was read.
+    pub revision: i64,
+    /// In the order of the keys; `None`: it is not there.
+    pub pairs: Vec<Option<Pair>>,
 }
 
 /// A stream of changes.
@@ -516,7 +538,9 @@ impl Watch {
         if watched.events.is_empty() {
             return Ok(None);
         }
-        self.from = self.from.max(watched.header.revision + 1);
+        // By the events: a watch that catches up is told in pieces, each with the revision that the database has by now.
+        let last = watched.events.iter().map(|event| event.kv.mod_revision).max().unwrap_or_default();
+        self.from = self.from.max(last + 1);
         let (deleted, put): (Vec<Event>, Vec<Event>) = watched.events.into_iter().partition(Event::is_deletion);
         // What was deleted and made again within one message is there.
         let put: Vec<Pair> = put.into_iter().map(|event| event.kv).collect();
@@ -529,7 +553,7 @@ impl Watch {
         Ok(Some(Changes {
             revision: watched.header.revision,
             put: put.collect(),
-            deleted: deleted.iter().map(|event| event.kv.key().to_owned()).collect(),
+            deleted: deleted.into_iter().map(|event| event.kv).collect(),
         }))
     }
 }

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::client::{Client, EtcdError, Point};
+use super::client::{Changes, Client, EtcdError, Found, Point, Watch};
 use super::live::Keys;
 use super::share::{Holder, Live, Lock, Member, Own, Step, Tenure};
 use super::wire::{Change, Compare};
@@ -22,8 +22,12 @@ use crate::shell::engine::fence::{Fence, Lease, boot_time};
 pub const TTL: Duration = Duration::from_secs(5);
 /// Locks that are taken or given up at once.
 const AT_ONCE: usize = 16;
+/// Locks that are taken before what others have done meanwhile is looked at.
+const ROUND: usize = 128;
 /// What has changed is looked at together, so often at most.
 const GATHER: Duration = Duration::from_millis(20);
+/// Changes that are read before they are asked for.
+const AHEAD: usize = 256;
 /// With nothing new.
 const LOOK: Duration = Duration::from_secs(1);
 /// After something that failed.
@@ -236,6 +240,44 @@ impl Drop for Session {
     }
 }
 
+/// A watch that is read while other things are done: what it has told is there when it is asked for.
+struct Followed {
+    changes: mpsc::Receiver<Result<Changes, EtcdError>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Followed {
+    fn start(client: Client, prefix: String, mut watch: Watch) -> Self {
+        let (told, changes) = mpsc::channel(AHEAD);
+        let task = tokio::spawn(async move {
+            loop {
+                let outcome = match watch.next().await {
+                    Ok(Some(changes)) => Ok(changes),
+                    Ok(None) => match client.watch(&prefix, watch.next_revision()).await {
+                        Ok(next) => {
+                            watch = next;
+                            continue;
+                        }
+                        Err(error) => Err(error),
+                    },
+                    Err(error) => Err(error),
+                };
+                let failed = outcome.is_err();
+                if told.send(outcome).await.is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Self { changes, task }
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// How a session ended.
 enum Ended {
     /// Its lease is gone.
@@ -391,27 +433,27 @@ impl Keeper {
         }
         self.raise_base().await?;
         self.reconcile(session);
-        let mut watch = client.watch(&self.keys.live(), self.seen.revision + 1).await?;
+        let watch = client.watch(&self.keys.live(), self.seen.revision + 1).await?;
+        let mut followed = Followed::start(client, self.keys.live(), watch);
         let mut health = session.health.clone();
         let mut orders_ended = false;
         loop {
+            // All that has come: what is decided on an older state is refused, and there may be much of it.
+            while let Ok(changes) = followed.changes.try_recv() {
+                self.take(changes?);
+                self.reconcile(session);
+            }
             let wake = self.act(session).await;
             self.show(session.lease.left().is_some());
             let wait = wake.map_or(LOOK, |at| at.saturating_sub(boot_time())).clamp(GATHER, LOOK);
             // A deadline that passes has to be told of.
             let wait = session.lease.left().map_or(wait, |left| wait.min(left + Duration::from_millis(1)));
             tokio::select! {
-                changes = watch.next() => match changes? {
-                    Some(changes) => {
-                        self.fine();
-                        self.has_seen(changes.revision);
-                        for command in self.live.take(&self.keys, &changes, boot_time()) {
-                            let _ = self.heard.try_send(command);
-                        }
-                        self.reconcile(session);
-                    }
-                    None => watch = client.watch(&self.keys.live(), watch.next_revision()).await?,
-                },
+                changes = followed.changes.recv() => {
+                    let ended = || EtcdError::Unavailable("the watch ended".to_owned());
+                    self.take(changes.ok_or_else(ended)??);
+                    self.reconcile(session);
+                }
                 order = self.orders.recv(), if !orders_ended => match order {
                     Some(Order::Stop(told)) => return Ok(Ended::Stopped(told)),
                     Some(Order::Declare(servers)) => self.own.declared = servers,
@@ -438,6 +480,14 @@ impl Keeper {
                     }
                 }
             }
+        }
+    }
+
+    fn take(&mut self, changes: Changes) {
+        self.fine();
+        self.has_seen(changes.revision);
+        for command in self.live.take(&self.keys, &changes, boot_time()) {
+            let _ = self.heard.try_send(command);
         }
     }
 
@@ -518,6 +568,7 @@ impl Keeper {
         if claims.is_empty() {
             return wake;
         }
+        claims.truncate(ROUND);
         let this = &*self;
         let taken: Vec<_> = futures::stream::iter(claims)
             .map(async |server| {
@@ -529,8 +580,9 @@ impl Keeper {
             .await;
         for (server, outcome) in taken {
             match outcome {
-                Ok(Some((created, since))) => {
+                Ok(Ok((created, since))) => {
                     self.has_seen(created);
+                    self.live.is_news(&server, created);
                     let holder = Holder { controller: self.own.id.clone(), since };
                     let lock = Lock { holder, created, lease: session.id };
                     self.mine.insert(server.clone(), Holding::new(&session.lease, &self.live, &lock));
@@ -538,22 +590,38 @@ impl Keeper {
                     self.live.free.remove(&server);
                     self.live.locks.insert(server, lock);
                 }
-                // Somebody else was first: the watch says who.
-                Ok(None) => {}
+                // Another one was first. That is taken from here: the watch may be a long way behind.
+                Ok(Err(found)) => {
+                    let asked = [self.keys.lock(&server), self.keys.tenure(&server), self.keys.base()];
+                    let asked = asked.each_ref().map(String::as_str);
+                    self.live.take_found(&self.keys, &asked, &found, boot_time());
+                    self.own.has_lost(&server, boot_time());
+                }
                 Err(error) => self.in_trouble(&error.to_string()),
             }
         }
         Some(boot_time() + GATHER)
     }
 
-    async fn claim(&self, session: &Session, server: &ObjectKey) -> Result<Option<(i64, jiff::Timestamp)>, EtcdError> {
+    /// `Err` in `Ok`: what the lock, its tenure and the base of tokens are instead.
+    async fn claim(
+        &self,
+        session: &Session,
+        server: &ObjectKey,
+    ) -> Result<Result<(i64, jiff::Timestamp), Found>, EtcdError> {
         let since = jiff::Timestamp::now();
         let known = self.live.tenures.get(server).map_or(0, |(_, revision)| *revision);
         let (lock, tenure) = (self.keys.lock(server), self.keys.tenure(server));
         let changes = taking(&self.own.id, since, self.joining.ttl, session.id, &lock, &tenure);
-        let base = Compare::Modified(self.keys.base(), self.live.base.1);
-        let free = [Compare::Created(lock, 0), Compare::Modified(tenure, known), base];
-        Ok(self.joining.client.txn(&free, &changes).await?.map(|token| (token, since)))
+        let base = self.keys.base();
+        let asked = [lock.as_str(), &tenure, &base];
+        let free = [
+            Compare::Created(lock.clone(), 0),
+            Compare::Modified(tenure.clone(), known),
+            Compare::Modified(base.clone(), self.live.base.1),
+        ];
+        let taken = self.joining.client.txn_or_read(&free, &changes, &asked).await?;
+        Ok(taken.map(|token| (token, since)))
     }
 
     /// After the last call: whoever comes next need not wait.
@@ -561,21 +629,27 @@ impl Keeper {
         let leaving = self.mine.get(server).filter(|it| it.leaving && it.fence.token() == token).cloned();
         let Some(holding) = leaving else { return };
         holding.fence.revoke();
-        if let Err(error) = self.release(server, &holding).await {
-            tracing::warn!(server = %server.path(), %error, "a lock could not be given up");
-            self.in_trouble(&error.to_string());
-            // The watch tells of it where it was; else it is tried again, with a fence of its own.
-            let fence = Fence::new(Arc::clone(&session.lease), token);
-            self.mine.insert(server.clone(), Holding { fence, leaving: false, ..holding });
-            return;
-        }
+        let released = match self.release(server, &holding).await {
+            Ok(revision) => revision,
+            Err(error) => {
+                tracing::warn!(server = %server.path(), %error, "a lock could not be given up");
+                self.in_trouble(&error.to_string());
+                // The watch tells of it where it was; else it is tried again, with a fence of its own.
+                let fence = Fence::new(Arc::clone(&session.lease), token);
+                self.mine.insert(server.clone(), Holding { fence, leaving: false, ..holding });
+                return;
+            }
+        };
+        // That it was taken may be told of only now.
+        self.live.is_news(server, released);
         self.mine.remove(server);
         self.own.held.remove(server);
         self.live.locks.remove(server);
         self.live.free.insert(server.clone(), boot_time());
     }
 
-    async fn release(&self, server: &ObjectKey, holding: &Holding) -> Result<(), EtcdError> {
+    /// Returns as of which revision the lock is not this controller's any more.
+    async fn release(&self, server: &ObjectKey, holding: &Holding) -> Result<i64, EtcdError> {
         let (lock, tenure) = (self.keys.lock(server), self.keys.tenure(server));
         let gone = |key: String| Change::Delete { key };
         let changes = if self.own.declared.contains(server) {
@@ -585,7 +659,10 @@ impl Keeper {
             // Nobody need wait for a holder who gave it up, and there is nothing more to be shown of it.
             vec![gone(lock), gone(tenure), gone(self.keys.view(server)), gone(self.keys.approval(server))]
         };
-        self.joining.client.txn(&holding.conditions(&self.keys, server), &changes).await.map(|_| ())
+        let conditions = holding.conditions(&self.keys, server);
+        let done = self.joining.client.txn_or_read(&conditions, &changes, &[]).await?;
+        // It may be gone already, and another's.
+        Ok(done.unwrap_or_else(|found| found.revision))
     }
 
     async fn give_up_all(&mut self, session: &Session) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::approval::{Approval, Given};
-use super::client::Changes;
+use super::client::{Changes, Found};
 use super::share::{Holder, Live, Lock, Member, Tenure};
 use super::wire::Pair;
 use crate::core::api::{Kind, ObjectKey};
@@ -133,15 +133,36 @@ impl Live {
 
     /// Returns the commands that were given.
     pub(super) fn take(&mut self, keys: &Keys, changes: &Changes, now: Duration) -> Vec<Vec<u8>> {
-        for key in &changes.deleted {
-            self.delete(keys, key, now);
+        for pair in &changes.deleted {
+            self.delete(keys, pair.key(), pair.mod_revision, now);
         }
         changes.put.iter().filter_map(|pair| self.put(keys, pair, now)).collect()
     }
 
+    /// Takes what these keys were found to have: the watch may tell of it later.
+    pub(super) fn take_found(&mut self, keys: &Keys, asked: &[&str], found: &Found, now: Duration) {
+        for (key, pair) in asked.iter().zip(&found.pairs) {
+            match pair {
+                Some(pair) => drop(self.put(keys, pair, now)),
+                None => self.delete(keys, key, found.revision, now),
+            }
+        }
+    }
+
+    /// Whether that revision says something newer of the server's lock than what is known, which it is from now on.
+    pub(super) fn is_news(&mut self, server: &ObjectKey, revision: i64) -> bool {
+        let known = self.known.entry(server.clone()).or_default();
+        let is_news = revision > *known;
+        *known = revision.max(*known);
+        is_news
+    }
+
     fn put(&mut self, keys: &Keys, pair: &Pair, now: Duration) -> Option<Vec<u8>> {
         if pair.key() == keys.base() {
-            self.base = (serde_json::from_slice(&pair.value).ok()?, pair.mod_revision);
+            let base = serde_json::from_slice(&pair.value).ok()?;
+            if pair.mod_revision > self.base.1 {
+                self.base = (base, pair.mod_revision);
+            }
             return None;
         }
         let (kind, name) = pair.key().strip_prefix(&keys.live())?.split_once('/')?;
@@ -157,12 +178,18 @@ impl Live {
             "locks" => {
                 let holder: Holder = serde_json::from_slice(&pair.value).ok()?;
                 let server = server_of(name)?;
+                if !self.is_news(&server, pair.mod_revision) {
+                    return None;
+                }
                 self.free.remove(&server);
                 self.locks.insert(server, Lock { holder, created: pair.create_revision, lease: pair.lease });
             }
             "tenures" => {
                 let tenure: Tenure = serde_json::from_slice(&pair.value).ok()?;
-                self.tenures.insert(server_of(name)?, (tenure, pair.mod_revision));
+                let server = server_of(name)?;
+                if self.tenures.get(&server).is_none_or(|(_, known)| *known < pair.mod_revision) {
+                    self.tenures.insert(server, (tenure, pair.mod_revision));
+                }
             }
             "suspended" => drop(self.suspended.insert(object_of(name)?)),
             "approvals" => {
@@ -175,7 +202,7 @@ impl Live {
         None
     }
 
-    fn delete(&mut self, keys: &Keys, key: &str, now: Duration) {
+    fn delete(&mut self, keys: &Keys, key: &str, revision: i64, now: Duration) {
         let found = key.strip_prefix(&keys.live()).and_then(|it| it.split_once('/'));
         match found {
             Some(("controllers", id)) => {
@@ -184,15 +211,108 @@ impl Live {
             }
             Some(("drains", id)) => drop(self.drained.remove(id)),
             Some(("locks", path)) => {
-                if let Some(server) = server_of(path) {
+                if let Some(server) = server_of(path).filter(|server| self.is_news(server, revision)) {
                     self.locks.remove(&server);
                     self.free.insert(server, now);
                 }
             }
             Some(("suspended", path)) => drop(object_of(path).map(|object| self.suspended.remove(&object))),
             Some(("approvals", path)) => drop(server_of(path).and_then(|server| self.approvals.remove(&server))),
-            Some(("tenures", path)) => drop(server_of(path).and_then(|server| self.tenures.remove(&server))),
+            Some(("tenures", path)) => {
+                let of_before = |server: &ObjectKey| self.tenures.get(server).is_some_and(|it| it.1 < revision);
+                drop(server_of(path).filter(of_before).and_then(|server| self.tenures.remove(&server)));
+            }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::encoded;
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn pair(key: &str, value: &[u8], revision: i64) -> Pair {
+        let text = serde_json::json!({
+            "key": encoded(key.as_bytes()), "value": encoded(value), "create_revision": revision.to_string(),
+            "mod_revision": revision.to_string(),
+        });
+        serde_json::from_value(text).unwrap()
+    }
+
+    fn keys() -> Keys {
+        Keys::new("landfall/test/".to_owned())
+    }
+
+    fn server() -> ObjectKey {
+        ObjectKey::new(Kind::Server, "default", "edge-1")
+    }
+
+    fn lock(controller: &str, revision: i64) -> Pair {
+        let holder = Holder { controller: controller.to_owned(), since: jiff::Timestamp::UNIX_EPOCH };
+        pair(&keys().lock(&server()), &serde_json::to_vec(&holder).unwrap(), revision)
+    }
+
+    fn put(pair: Pair) -> Changes {
+        Changes { revision: pair.mod_revision, put: vec![pair], deleted: Vec::new() }
+    }
+
+    fn deleted(key: &str, revision: i64) -> Changes {
+        Changes { revision, put: Vec::new(), deleted: vec![pair(key, &[], revision)] }
+    }
+
+    fn holder(live: &Live) -> Option<&str> {
+        live.locks.get(&server()).map(|lock| lock.holder.controller.as_str())
+    }
+
+    #[test]
+    fn what_a_watch_tells_late_takes_nothing_back_that_is_known_of_later() {
+        let (keys, mut live) = (keys(), Live::default());
+        let asked = keys.lock(&server());
+        live.take_found(&keys, &[&asked], &Found { revision: 31, pairs: vec![Some(lock("b", 30))] }, NOW);
+        assert_eq!(holder(&live), Some("b"));
+        live.take(&keys, &put(lock("a", 10)), NOW);
+        live.take(&keys, &deleted(&asked, 20), NOW);
+        assert_eq!((holder(&live), live.free.contains_key(&server())), (Some("b"), false));
+        live.take(&keys, &put(lock("b", 30)), NOW);
+        live.take(&keys, &deleted(&asked, 40), NOW);
+        assert_eq!((holder(&live), live.free.get(&server())), (None, Some(&NOW)));
+        live.take(&keys, &put(lock("c", 50)), NOW);
+        assert_eq!(holder(&live), Some("c"));
+    }
+
+    #[test]
+    fn a_lock_that_is_found_gone_stays_so_until_it_is_taken_again() {
+        let (keys, mut live) = (keys(), Live::default());
+        let asked = keys.lock(&server());
+        live.take_found(&keys, &[&asked], &Found { revision: 25, pairs: vec![None] }, NOW);
+        live.take(&keys, &put(lock("a", 10)), NOW);
+        assert_eq!(holder(&live), None);
+        live.take(&keys, &put(lock("b", 26)), NOW);
+        assert_eq!(holder(&live), Some("b"));
+    }
+
+    #[test]
+    fn neither_the_base_of_tokens_nor_a_tenure_goes_back_unless_everything_is_read_anew() {
+        let (keys, mut live) = (keys(), Live::default());
+        let tenure = |controller: &str, revision: i64| {
+            let since = jiff::Timestamp::UNIX_EPOCH;
+            let noted = Tenure { controller: controller.to_owned(), since, ttl_ms: 5_000, given_up: false };
+            pair(&keys.tenure(&server()), &serde_json::to_vec(&noted).unwrap(), revision)
+        };
+        for late in [put(pair(&keys.base(), b"70", 7)), put(pair(&keys.base(), b"0", 5)), put(tenure("b", 30))] {
+            live.take(&keys, &late, NOW);
+        }
+        live.take(&keys, &put(tenure("a", 20)), NOW);
+        live.take(&keys, &deleted(&keys.tenure(&server()), 25), NOW);
+        let of = |live: &Live| live.tenures.get(&server()).map(|(it, revision)| (it.controller.clone(), *revision));
+        assert_eq!((live.base, of(&live)), ((70, 7), Some(("b".to_owned(), 30))));
+        live.take(&keys, &deleted(&keys.tenure(&server()), 35), NOW);
+        assert_eq!(of(&live), None);
+        // After etcd was set back, smaller revisions are what there is.
+        live.replace(&keys, &[pair(&keys.base(), b"1", 2), lock("c", 3)], NOW);
+        assert_eq!((live.base, holder(&live)), ((1, 2), Some("c")));
     }
 }

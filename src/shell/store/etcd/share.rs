@@ -77,6 +77,8 @@ pub struct Live {
     pub joined: BTreeMap<String, Duration>,
     /// Since when locks have been seen to be free.
     pub free: BTreeMap<ObjectKey, Duration>,
+    /// By which revision that was so of each lock. What comes later and is older says nothing.
+    pub known: BTreeMap<ObjectKey, i64>,
     /// What is added to revisions to make tokens of them, and the revision of that: more than nothing once etcd was set back to an older state.
     pub base: (i64, i64),
 }
@@ -135,6 +137,8 @@ pub struct Own {
     waiting: BTreeMap<ObjectKey, Duration>,
     /// Servers that nobody else took, and until when they are kept.
     kept: BTreeMap<ObjectKey, Duration>,
+    /// Locks that were not free when they were to be taken, and when that was.
+    lost: BTreeMap<ObjectKey, Duration>,
     next_round: Duration,
     /// Nothing is taken before.
     pub not_before: Duration,
@@ -143,6 +147,11 @@ pub struct Own {
 impl Own {
     pub fn new(id: &str) -> Self {
         Self { id: id.to_owned(), ..Self::default() }
+    }
+
+    /// The lock was not free: it is not tried again at once, whatever is known of it.
+    pub fn has_lost(&mut self, server: &ObjectKey, now: Duration) {
+        self.lost.insert(server.clone(), now);
     }
 
     /// What is to be done now, and when there may be something else without anything new.
@@ -158,18 +167,20 @@ impl Own {
             return (steps, wake);
         }
         self.waiting.retain(|server, _| self.declared.contains(server) && !live.locks.contains_key(server));
+        self.lost.retain(|_, at| *at + ROUND > now);
         let mut budget = (self.held.len() / SHARE).max(1);
         let mut gave = false;
         for server in &self.declared {
-            let first = ranked(server, &candidates, &self.id);
+            let first = || ranked(server, &candidates, &self.id);
             match live.locks.get(server) {
                 None if !self.held.contains(server) => {
-                    let Some((place, _)) = first else { continue };
+                    let Some((place, _)) = first() else { continue };
                     let since = live.free.get(server).copied();
                     let since = since.unwrap_or_else(|| *self.waiting.entry(server.clone()).or_insert(now));
                     let due = self
                         .not_before
-                        .max(since + outlasting(live, server) + TURN * u32::try_from(place).unwrap_or(u32::MAX));
+                        .max(since + outlasting(live, server) + TURN * u32::try_from(place).unwrap_or(u32::MAX))
+                        .max(self.lost.get(server).map_or(Duration::ZERO, |at| *at + ROUND));
                     if due > now {
                         at(due);
                         continue;
@@ -180,7 +191,7 @@ impl Own {
                     steps.push(Step::Claim(server.clone()));
                 }
                 Some(lock) if lock.holder.controller == self.id => {
-                    let Some((1.., best)) = first else { continue };
+                    let Some((1.., best)) = first() else { continue };
                     if self.kept.get(server).is_some_and(|until| *until > now) {
                         continue;
                     }
@@ -428,5 +439,16 @@ mod tests {
         let mut live = Live::default();
         live.members.insert("a".to_owned(), member());
         assert_eq!(own.steps(&live, at(1)).0, [Step::GiveUp(server(1))]);
+    }
+
+    #[test]
+    fn a_lock_that_was_not_free_is_not_asked_for_again_at_once_though_nothing_is_known_of_its_holder() {
+        let mut world = World::new(1);
+        world.join("a");
+        let mut own = world.owns.remove("a").unwrap();
+        assert_eq!(own.steps(&world.live, at(100)).0, [Step::Claim(server(0))]);
+        own.has_lost(&server(0), at(100));
+        assert_eq!(own.steps(&world.live, at(100)), (Vec::new(), Some(at(101))));
+        assert_eq!(own.steps(&world.live, at(101)).0, [Step::Claim(server(0))]);
     }
 }

@@ -74,6 +74,21 @@ pub(super) struct Ranged {
 pub(super) struct Txned {
     pub(super) header: Header,
     pub(super) succeeded: bool,
+    responses: Vec<Response>,
+}
+
+impl Txned {
+    /// What was read of each key, in the order in which they were asked for; `None`: it is not there.
+    pub(super) fn read(self) -> Vec<Option<Pair>> {
+        self.responses.into_iter().map(|it| it.response_range.kvs.into_iter().next()).collect()
+    }
+}
+
+/// To one request of a transaction.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Response {
+    response_range: Ranged,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -214,10 +229,13 @@ impl Change {
     }
 }
 
-pub(super) fn txn(compare: &[Compare], changes: &[Change]) -> Value {
+/// `otherwise`: keys that are read where a condition does not hold.
+pub(super) fn txn(compare: &[Compare], changes: &[Change], otherwise: &[&str]) -> Value {
+    let read = |key: &&str| json!({ "request_range": { "key": encoded(key.as_bytes()) } });
     json!({
         "compare": compare.iter().map(Compare::json).collect::<Vec<_>>(),
         "success": changes.iter().map(Change::json).collect::<Vec<_>>(),
+        "failure": otherwise.iter().map(read).collect::<Vec<_>>(),
     })
 }
 
@@ -234,6 +252,12 @@ mod tests {
         assert_eq!((pair.key(), pair.value.as_slice(), pair.create_revision, pair.lease), ("a/1", &b"hi"[..], 2, 0));
         let gone: Streamed<Alive> = serde_json::from_str(r#"{"result":{"header":{},"ID":"123"}}"#).unwrap();
         assert_eq!(gone.result.unwrap().ttl, 0);
+        let failed = r#"{"header":{"revision":"7"},"responses":[{"response_range":{"header":{"revision":"7"},"kvs":[{"key":"YS8x"}],"count":"1"}},
+            {"response_range":{"header":{"revision":"7"}}}]}"#;
+        let failed: Txned = serde_json::from_str(failed).unwrap();
+        assert!(!failed.succeeded);
+        let keys: Vec<Option<String>> = failed.read().into_iter().map(|it| Some(it?.key().to_owned())).collect();
+        assert_eq!(keys, [Some("a/1".to_owned()), None]);
         let refused: Refused = serde_json::from_str(r#"{"error":"no","message":"no","code":9}"#).unwrap();
         assert_eq!((refused.code, refused.message.as_str()), (9, "no"));
     }
