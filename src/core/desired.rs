@@ -36,6 +36,12 @@ pub struct DesiredState {
 }
 
 impl DesiredServer {
+    /// The server, its destinations, and the resources on them.
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectKey> {
+        let members = self.destinations.iter().flat_map(|it| &it.members).map(|member| &member.resource);
+        self.destinations.iter().map(|it| &it.key).chain(members).chain([&self.key])
+    }
+
     /// Whether the destination, or a destination of the resource, is on it.
     pub fn has(&self, object: &ObjectKey) -> bool {
         let serves =

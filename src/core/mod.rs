@@ -17,6 +17,7 @@ pub mod observed;
 pub mod plan;
 pub mod printable;
 pub mod reasons;
+pub mod reload;
 pub mod report;
 pub mod scan;
 pub mod scope;

@@ -143,7 +143,7 @@ impl Controller {
 async fn converges(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut controller = Controller { state: State::new(INTERVAL, 7, 1), town: town(), now: Duration::ZERO };
     let hint = || Event::Hint { server: edge(), about: None };
-    controller.handle(Event::Loaded(Loaded::Valid { servers: [edge()].into() })).await;
+    controller.handle(Event::Loaded(Loaded::Valid { servers: [edge()].into(), concerned: [edge()].into() })).await;
     let mut late = 0;
     for (what, container, network, fate, seconds) in steps {
         act(&mut controller.town.world(), what, CONTAINERS[container], NETWORKS[network]);

@@ -9,6 +9,7 @@ use landfall::shell::controller::board::Content;
 use landfall::shell::controller::run::Ended;
 
 use super::running::Running;
+use crate::support::host::Host;
 
 fn manifest(destination: &str) -> String {
     format!(
@@ -143,4 +144,67 @@ async fn wrong_empty_and_vanished_manifests_leave_the_last_good_ones_in_force() 
     fs::create_dir(path("manifests")).unwrap();
     back("returned").await;
     assert_eq!(running.stop().await, Ended::Drained);
+}
+
+/// A server, and a destination of each name on it.
+fn on(server: &str, endpoint: &str, destinations: &[&str]) -> String {
+    let destination = |name: &&str| {
+        format!(
+            "---\napiVersion: landfall/v1\nkind: Destination\nmetadata: {{ name: {name} }}\n\
+             spec: {{ server: {server}, network: {{ name: {name}-net }} }}\n"
+        )
+    };
+    format!(
+        "apiVersion: landfall/v1\nkind: Server\nmetadata: {{ name: {server} }}\nspec: {{ endpoint: \"{endpoint}\" }}\n{}",
+        destinations.iter().map(destination).collect::<String>()
+    )
+}
+
+/// The last pass over each server.
+fn passes(board: &Content) -> [u64; 3] {
+    let pass = |server| board.servers.get(server).map_or(0, |state| state.pass);
+    ["default/one", "default/other", "default/gone"].map(pass)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_has_only_the_servers_looked_at_that_it_is_about_and_those_on_which_something_is_wrong() {
+    let (one, other) = (Host::start(), Host::start());
+    let dir = tempfile::tempdir().unwrap();
+    let manifests = dir.path().join("manifests");
+    fs::create_dir(&manifests).unwrap();
+    let write = |server: &str, endpoint: &str, destinations: &[&str]| {
+        let file = manifests.join(format!("{server}.yaml"));
+        fs::write(manifests.join(".new"), on(server, endpoint, destinations)).unwrap();
+        fs::rename(manifests.join(".new"), file).unwrap();
+    };
+    write("one", &one.endpoint(), &["web"]);
+    write("other", &other.endpoint(), &["data"]);
+    write("gone", "unix:///nonexistent/docker.sock", &["lost"]);
+    let running = Running::start(dir.path());
+    running.shows("a look at each", |board| passes(board).iter().all(|pass| *pass > 0).then_some(())).await;
+    // What the first passes have changed is told of by the daemons, and looked at.
+    running.another_pass().await;
+
+    // While the first of these are made, what is under way elsewhere ends.
+    let mut destinations = vec!["web"];
+    let mut seen = Vec::new();
+    for name in ["first", "second", "third"] {
+        let before = passes(&running.board.read());
+        destinations.push(name);
+        write("one", &one.endpoint(), &destinations);
+        running.shows(name, |board| is_ready(board, "default/one", name).then_some(())).await;
+        running.shows("another try", |board| (passes(board)[2] > before[2]).then_some(())).await;
+        seen.push(passes(&running.board.read()));
+    }
+    assert!(seen[2][0] > seen[0][0]);
+    assert_eq!(seen[2][1], seen[0][1], "nothing about it has changed: {seen:?}");
+    assert_eq!(running.stop().await, Ended::Drained);
+}
+
+/// Whether it was found there.
+fn is_ready(board: &Content, server: &str, destination: &str) -> bool {
+    let conditions = board.servers.get(server).map(|state| &state.conditions);
+    let ready =
+        |it: &landfall::core::api::Condition| it.condition_type == "Ready" && it.status == ConditionStatus::True;
+    conditions.is_some_and(|all| all.iter().any(|(key, said)| key.name == destination && said.iter().any(ready)))
 }

@@ -23,6 +23,7 @@ mod pools;
 mod ports;
 mod properties;
 mod refresh;
+mod reload;
 mod rollouts;
 mod routes;
 mod services;

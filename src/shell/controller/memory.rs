@@ -149,14 +149,20 @@ impl Memory {
         self.write(batch);
     }
 
-    /// Takes the manifests that are in force now.
-    pub(super) fn declared(&mut self, desired: &DesiredState, fingerprints: &BTreeMap<ObjectKey, String>) {
+    /// Takes the manifests that are in force now. Returns the objects that they declare in another form than those before.
+    pub(super) fn declared(
+        &mut self,
+        desired: &DesiredState,
+        fingerprints: &BTreeMap<ObjectKey, String>,
+    ) -> BTreeSet<ObjectKey> {
         let changed = declare(&mut self.objects, desired, fingerprints, true);
         // A tree that was filled in the order of its keys is half empty; one that is made of all at once is not.
         self.objects = std::mem::take(&mut self.objects).into_iter().collect();
         self.recall();
         let homes = homes(desired, changed.keys());
+        let others = changed.keys().cloned().collect();
         self.write(Batch { objects: changed, homes, ..Batch::default() });
+        others
     }
 
     /// Fills in what conditions say about time and generation, and keeps them.

@@ -31,11 +31,12 @@ use super::subject::{About, Subject};
 use super::supervisor;
 use crate::core::api::ObjectKey;
 use crate::core::changes::Standing;
-use crate::core::desired::{DesiredDestination, DesiredServer, DesiredState, Endpoint};
+use crate::core::desired::{DesiredServer, DesiredState, Endpoint};
 use crate::core::manifest::{self, Diagnostic};
 use crate::core::notice::Notifier;
 use crate::core::observed::{ContainerId, NetworkId};
-use crate::core::plan::{Group, Reason, Withheld};
+use crate::core::plan::{Group, Reason, ServerType, Withheld};
+use crate::core::reload;
 use crate::core::report::Report;
 use crate::shell::compose;
 use crate::shell::engine::connect::{self, ConnectOptions};
@@ -258,16 +259,15 @@ impl Drop for Background {
     }
 }
 
+/// Every object that is declared on servers other than these, those servers included.
+fn unconcerned<'a>(desired: &'a DesiredState, concerned: &BTreeSet<ObjectKey>) -> impl Iterator<Item = &'a ObjectKey> {
+    let others = desired.servers.values().filter(|server| !concerned.contains(&server.key));
+    others.flat_map(|server| server.objects())
+}
+
 /// Every object that is declared.
 fn declared(desired: &DesiredState) -> BTreeSet<ObjectKey> {
     desired.servers.keys().cloned().chain(objects(desired)).collect()
-}
-
-/// Whether the destination, or a destination of the resource, is on the server.
-fn is_on(object: &ObjectKey, server: &DesiredServer) -> bool {
-    let serves =
-        |it: &DesiredDestination| it.key == *object || it.members.iter().any(|member| member.resource == *object);
-    server.destinations.iter().any(serves)
 }
 
 /// What every task needs.
@@ -513,12 +513,12 @@ impl Loop {
                 Vec::new()
             }
             Command::Restart { resource } => {
-                let events = self.looks_at(|server| is_on(&resource, server));
+                let events = self.looks_at(|server| server.has(&resource));
                 self.restarts.insert(resource);
                 events
             }
             Command::Suspend { object, suspend } => {
-                let events = self.looks_at(|server| server.key == object || is_on(&object, server));
+                let events = self.looks_at(|server| server.key == object || server.has(&object));
                 match suspend {
                     true => self.suspended.insert(object),
                     false => self.suspended.remove(&object),
@@ -661,7 +661,7 @@ impl Loop {
         let mut desired = self.desired.focused(server);
         if !self.suspended.is_empty()
             && let Some(declared) = desired.servers.get_mut(server)
-            && (self.suspended.contains(server) || self.suspended.iter().any(|it| is_on(it, declared)))
+            && (self.suspended.contains(server) || self.suspended.iter().any(|it| declared.has(it)))
         {
             let declared = Arc::make_mut(declared);
             declared.suspend |= self.suspended.contains(server);
@@ -674,7 +674,7 @@ impl Loop {
     /// The resources of the server that are to be restarted.
     fn restarts_on(&self, server: &ObjectKey) -> BTreeSet<ObjectKey> {
         let declared = self.desired.servers.get(server);
-        self.restarts.iter().filter(|it| declared.is_some_and(|server| is_on(it, server))).cloned().collect()
+        self.restarts.iter().filter(|it| declared.is_some_and(|server| server.has(it))).cloned().collect()
     }
 
     fn handle(&mut self, now: Duration, event: Event) {
@@ -867,14 +867,14 @@ impl Loop {
         match result {
             Ok(good) => {
                 let again = !self.shared.board.read().manifests.problems.is_empty();
-                let servers = self.put_in_force(good, Vec::new());
+                let loaded = self.put_in_force(good, Vec::new());
                 if again {
                     let message = "The manifests are valid again, and in force.";
                     tracing::info!("{message}");
                     self.memory.event(EventType::Normal, None, "ManifestValid", message, None);
                     self.shared.notifiers.manifests(None, message);
                 }
-                Loaded::Valid { servers }
+                loaded
             }
             Err(Wrong { problems, before }) => {
                 for problem in problems.iter().take(LOGGED_PROBLEMS) {
@@ -882,10 +882,10 @@ impl Loop {
                 }
                 let loaded = match before {
                     Some((good, revision)) => {
-                        let servers = self.put_in_force(good, problems.clone());
+                        let loaded = self.put_in_force(good, problems.clone());
                         self.revision.clone_from(&revision);
                         self.shared.board.update(|board| board.manifests.revision = revision);
-                        Loaded::Valid { servers }
+                        loaded
                     }
                     None => Loaded::Invalid,
                 };
@@ -930,10 +930,10 @@ impl Loop {
         true
     }
 
-    /// From here on these are kept, whatever is wrong with those that there are now; returns the servers that are declared.
-    fn put_in_force(&mut self, good: Good, problems: Vec<Diagnostic>) -> BTreeSet<ObjectKey> {
+    /// From here on these are kept, whatever is wrong with those that there are now.
+    fn put_in_force(&mut self, good: Good, problems: Vec<Diagnostic>) -> Loaded {
         let Good { desired, fingerprints, notifiers, sources } = good;
-        self.memory.declared(&desired, &fingerprints);
+        let objects = self.memory.declared(&desired, &fingerprints);
         self.shared.notifiers.declare(&notifiers);
         tracing::info!(
             servers = desired.servers.len(),
@@ -943,11 +943,14 @@ impl Loop {
         if let Some(sharing) = &mut self.sharing {
             sharing.withdraw_outdated(&self.desired, &desired);
         }
+        let concerned = self.concerned(&desired, &objects);
+        let kept: HashSet<&ObjectKey> = unconcerned(&self.desired, &concerned).collect();
+        let still: HashSet<&ObjectKey> = unconcerned(&desired, &concerned).filter(|it| kept.contains(it)).collect();
+        self.settled.retain(|object| still.contains(object));
+        self.agreed.retain(|server, _| still.contains(server));
+        self.contended.retain(|server, _| still.contains(server));
         self.desired = desired;
         self.desired.share();
-        self.settled.clear();
-        self.agreed.clear();
-        self.contended.clear();
         self.lay_links();
         let servers: BTreeSet<_> = self.desired.servers.keys().cloned().collect();
         self.standings.retain(|server, _| servers.contains(server));
@@ -965,7 +968,23 @@ impl Loop {
             judge_manifests(&mut board.manifests, now);
             board.servers.retain(|name, _| servers.iter().any(|server| server.path() == *name));
         });
-        self.kept().0
+        Loaded::Valid { servers: self.kept().0, concerned }
+    }
+
+    /// The servers to plan for anew now that something else is declared. `objects`: those whose manifests have another form.
+    fn concerned(&self, desired: &DesiredState, objects: &BTreeSet<ObjectKey>) -> BTreeSet<ObjectKey> {
+        let board = self.shared.board.read();
+        let shown = |server: &ObjectKey| board.servers.get(&server.path());
+        let alone = |server: &ObjectKey| {
+            let found = shown(server).and_then(|state| state.facts.as_ref());
+            found.is_some_and(|found| found.server.server_type == ServerType::Standalone)
+        };
+        let mut concerned = reload::concerned(&self.desired, desired, objects, alone);
+        // What failed, waits or was refused on a server may be possible now for what has changed on another one.
+        let asks = |server: &ObjectKey| shown(server).is_none_or(|state| !state.report.asking().is_empty());
+        let further = desired.servers.keys().filter(|server| self.state.is_stuck(server) || asks(server));
+        concerned.extend(further.cloned());
+        concerned
     }
 
     /// Shows the servers that other controllers have as those show them.

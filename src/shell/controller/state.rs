@@ -88,8 +88,8 @@ pub enum Event {
 pub enum Loaded {
     /// Same content as before.
     Unchanged,
-    /// A new valid set; these are the servers it declares.
-    Valid { servers: BTreeSet<ObjectKey> },
+    /// A new valid set; these are the servers it declares, and those of them that what is new has something to do with.
+    Valid { servers: BTreeSet<ObjectKey>, concerned: BTreeSet<ObjectKey> },
     /// The last good set stays desired.
     Invalid,
 }
@@ -270,6 +270,12 @@ impl Server {
         !self.running && !self.rolling && !self.refreshing && self.stale.is_none()
     }
 
+    /// Something has failed, or waits for somebody to agree.
+    fn is_stuck(&self) -> bool {
+        let mut histories = self.subjects.values().map(|it| &it.history).chain([&self.unreachable, &self.rollouts]);
+        self.withheld.is_some() || histories.any(History::has_failed)
+    }
+
     /// Something happened: what failed may succeed now.
     fn hear(&mut self, about: &About) {
         for (subject, watched) in &mut self.subjects {
@@ -355,6 +361,11 @@ impl State {
         }
     }
 
+    /// Whether something on the server has failed, or waits for somebody to agree.
+    pub fn is_stuck(&self, server: &ObjectKey) -> bool {
+        self.servers.get(server).is_some_and(Server::is_stuck)
+    }
+
     /// `now`: time since the controller started.
     pub fn handle_event(&mut self, now: Duration, event: Event) -> Vec<Response> {
         let mut responses = Vec::new();
@@ -376,8 +387,8 @@ impl State {
                     self.loading = true;
                     responses.push(Response::Load);
                 }
-                if let Loaded::Valid { servers } = loaded {
-                    self.take_servers(now, servers);
+                if let Loaded::Valid { servers, concerned } = loaded {
+                    self.take_servers(now, servers, &concerned);
                 }
             }
             Event::Hint { server, about } => {
@@ -491,12 +502,15 @@ impl State {
     }
 
     /// A new manifest is a new chance: every wait begins from nothing.
-    fn take_servers(&mut self, now: Duration, declared: BTreeSet<ObjectKey>) {
+    fn take_servers(&mut self, now: Duration, declared: BTreeSet<ObjectKey>, concerned: &BTreeSet<ObjectKey>) {
         for (_, server) in self.servers.iter_mut().filter(|(key, server)| !declared.contains(key) && !server.leaving) {
             server.stale = None;
         }
         self.servers.retain(|key, server| declared.contains(key) || !server.is_idle());
         for key in declared {
+            if !concerned.contains(&key) && self.servers.contains_key(&key) {
+                continue;
+            }
             let server = self.servers.entry(key).or_default();
             server.dirty = true;
             server.resync_at = now;
@@ -644,7 +658,8 @@ mod tests {
     }
 
     fn loaded(names: &[&str]) -> Event {
-        Event::Loaded(Loaded::Valid { servers: names.iter().map(|name| server(name)).collect() })
+        let servers: BTreeSet<ObjectKey> = names.iter().map(|name| server(name)).collect();
+        Event::Loaded(Loaded::Valid { concerned: servers.clone(), servers })
     }
 
     fn network(number: u8) -> NetworkId {
@@ -905,6 +920,33 @@ mod tests {
         state.handle_event(at(1), finished("edge", &[(endpoint(7), SubjectOutcome::Failed)]));
         state.handle_event(at(1), Event::SourceChanged);
         assert_eq!(started(&state.handle_event(at(1), loaded(&["edge"]))), [("edge".to_owned(), vec![])]);
+    }
+
+    #[test]
+    fn a_reload_begins_passes_where_it_concerns_something_and_leaves_the_others_as_they_are() {
+        let mut state = idle(&["edge", "other"]);
+        let failed = [(endpoint(7), judged(SubjectOutcome::Failed))].into();
+        state.handle_event(at(1), seen("other", Observed { subjects: failed, ..Observed::default() }));
+        assert!(state.is_stuck(&server("other")) && !state.is_stuck(&server("edge")));
+        let only = |names: &[&str]| {
+            let of = |names: &[&str]| names.iter().map(|name| server(name)).collect();
+            Event::Loaded(Loaded::Valid { servers: of(&["edge", "other", "new"]), concerned: of(names) })
+        };
+        let begun = |responses: Vec<Response>| {
+            let server = |it| {
+                if let Response::StartPass { server, hold, .. } = it {
+                    Some((server.name.to_string(), hold))
+                } else {
+                    None
+                }
+            };
+            responses.into_iter().filter_map(server).collect::<Vec<_>>()
+        };
+        // One that has not been there before is looked at in any case.
+        assert_eq!(begun(state.handle_event(at(1), only(&[]))), [("new".to_owned(), BTreeSet::new())]);
+        assert!(state.is_stuck(&server("other")), "what failed there waits for its next try");
+        let tried = begun(state.handle_event(at(1), only(&["other"])));
+        assert_eq!(tried, [("other".to_owned(), BTreeSet::new())], "at once, and with what had failed");
     }
 
     #[test]
