@@ -604,7 +604,7 @@ impl ContainerState {
 pub struct ObservedEndpoint {
     /// The name under which the container knows the network.
     pub network_name: String,
-    /// `None` where the container was created and never started: it is joined by name only.
+    /// `None` where the container was created by the network's name and never started: which one has the name is decided at its start.
     /// The id of a network that no longer exists where the container is pinned to a removed one.
     pub network_id: Option<NetworkId>,
     /// Empty while the container is not running. An endpoint's settings cannot change without a new endpoint id.

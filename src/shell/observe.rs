@@ -29,8 +29,8 @@ use tracing::Instrument;
 
 use crate::core::desired::DesiredServer;
 use crate::core::observed::{
-    ContainerId, NetworkId, Observations, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedNode,
-    ObservedService, ObservedState, SwarmAttachment, SwarmState, Unobserved, UnobservedReason,
+    ContainerId, ContainerState, NetworkId, Observations, ObservedContainer, ObservedEndpoint, ObservedNetwork,
+    ObservedNode, ObservedService, ObservedState, SwarmAttachment, SwarmState, Unobserved, UnobservedReason,
 };
 use crate::core::workload::identity::has_expired;
 use crate::shell::engine::{EngineError, EngineErrorKind, Reader};
@@ -364,20 +364,34 @@ async fn services(reader: &(impl Reader + ?Sized)) -> Result<Vec<ObservedService
 }
 
 /// A container that does not run keeps what it was connected with: where that was the id of a Swarm's network that the daemon does not have at
-/// present, the id takes the place of the name. One that has an address is on the network, also where the daemon names it without its id, as
+/// present, the id takes the place of the name. One that was never started keeps the word that it was made with, which may be an id or, as Docker
+/// shows it, the beginning of one. One that has an address is on the network, also where the daemon names it without its id, as
 /// Podman does.
 fn resolve(containers: &mut [ObservedContainer], networks: &[ObservedNetwork]) {
-    for endpoint in containers.iter_mut().flat_map(|container| &mut container.endpoints) {
-        if endpoint.network_id.is_some() {
-            continue;
+    for container in containers {
+        // Started, it has the network by its name as well.
+        let new = container.state == ContainerState::Created;
+        for endpoint in container.endpoints.iter_mut().filter(|it| it.network_id.is_none()) {
+            let mut named = networks.iter().filter(|network| network.name == endpoint.network_name);
+            endpoint.network_id = match (named.next(), named.next()) {
+                (None, _) => match by_id(&endpoint.network_name, networks).filter(|_| new) {
+                    Some(network) => {
+                        endpoint.network_name.clone_from(&network.name);
+                        Some(network.id.clone())
+                    }
+                    None => NetworkId::try_from(endpoint.network_name.clone()).ok().filter(NetworkId::is_of_swarm),
+                },
+                (Some(only), None) if !endpoint.ipv4_address.is_empty() => Some(only.id.clone()),
+                (Some(_), _) => None,
+            };
         }
-        let mut named = networks.iter().filter(|network| network.name == endpoint.network_name);
-        endpoint.network_id = match (named.next(), named.next()) {
-            (None, _) => NetworkId::try_from(endpoint.network_name.clone()).ok().filter(NetworkId::is_of_swarm),
-            (Some(only), None) if !endpoint.ipv4_address.is_empty() => Some(only.id.clone()),
-            (Some(_), _) => None,
-        };
     }
+}
+
+/// The one whose id, or the beginning of whose id, is given in the place of a name. Docker takes shorter ones too, which may be names as well.
+fn by_id<'n>(word: &str, networks: &'n [ObservedNetwork]) -> Option<&'n ObservedNetwork> {
+    let mut found = networks.iter().filter(|network| word.len() >= 12 && network.id.as_str().starts_with(word));
+    found.next().filter(|_| found.next().is_none())
 }
 
 /// Networks that the list leaves out and that are there: whoever asks for one by its id or its name is told. Only a network that is gone makes an

@@ -14,6 +14,7 @@ use landfall::shell::store::known::Known;
 use serde_json::json;
 
 use super::reader;
+use crate::cli::world::{World, server as declared_server};
 use crate::support::Host;
 use crate::support::faults::{Fate, Faulty};
 
@@ -201,4 +202,34 @@ async fn whom_lists_leave_out_costs_a_look_one_request_and_whom_one_may_not_ask_
     ids.iter().for_each(|id| host.remove_container(id));
     assert_eq!(look().await, (vec![], 1, 4));
     assert_eq!(look().await, (vec![], 1, 0));
+}
+
+/// Docker keeps the word that a container was made with until it starts: a name, an id, or the beginning of one.
+#[test]
+fn one_that_was_never_started_is_on_the_network_that_it_was_made_for_by_whatever_word() {
+    let host = Host::start();
+    let destination = "---\napiVersion: landfall/v1\nkind: Destination\nmetadata: { name: web }\nspec: { server: infra/edge, network: { name: web-net }, proxy: false }\n";
+    let member = |name: &str| {
+        format!(
+            "---\napiVersion: landfall/v1\nkind: Application\nmetadata: {{ name: {name} }}\nspec: {{ destination: web, containers: {{ names: [{name}] }} }}\n"
+        )
+    };
+    let names = ["named", "whole", "short"];
+    let world = World::new(&(declared_server(&host.endpoint()) + destination));
+    world.run("apply").expect(0);
+    let id = host.network_ids("web-net").remove(0);
+    for (name, word) in names.into_iter().zip(["web-net", id.as_str(), &id[..12]]) {
+        host.container(name).network(word).created();
+    }
+    let members = names.map(member).concat();
+    world.write("manifests/all.yaml", &(declared_server(&host.endpoint()) + destination + &members));
+    world.run("diff").expect(0);
+    // Nor are they overlooked where the network is to go.
+    let refused = world.run("delete destination web --yes").expect(3).to_string();
+    for name in names {
+        assert!(refused.contains(&format!("Container {name}, created")), "{refused}");
+        host.start_container(name);
+        assert!(host.networks_of(name).contains(&"web-net".to_owned()));
+    }
+    world.run("diff").expect(0);
 }

@@ -279,7 +279,8 @@ fn user(
     }
     let by_id = |endpoint: &ObservedEndpoint| match &endpoint.network_id {
         Some(id) => *id == network.id,
-        None => endpoint.network_name == network.id.as_str(),
+        // As Docker shows an id, it may stand in the place of a name.
+        None => endpoint.network_name.len() >= 12 && network.id.as_str().starts_with(&endpoint.network_name),
     };
     let by_name = |endpoint: &ObservedEndpoint| endpoint.network_id.is_none() && endpoint.network_name == network.name;
     let pinned = container.endpoints.iter().any(by_id);
