@@ -15,6 +15,7 @@ pub(crate) mod obtainable;
 pub(crate) mod pool;
 pub(crate) mod proxy_note;
 pub(crate) mod replaceable;
+pub(crate) mod run;
 pub(crate) mod seat;
 pub(crate) mod settings;
 pub(crate) mod standing;

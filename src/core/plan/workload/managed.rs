@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::core::api::{ObjectKey, ProxyType};
 use crate::core::desired::{DesiredDestination, DesiredMember, ProxyInstance};
 use crate::core::digest::short_id;
-use crate::core::observed::{EndpointSettings, ObservedContainer, STABLE};
+use crate::core::observed::{ContainerState, EndpointSettings, ObservedContainer, STABLE};
+use crate::core::plan::decide::run::{Differs, Holder};
 use crate::core::plan::decide::{creation, settings};
 use crate::core::plan::document::call::Call;
 use crate::core::plan::document::cause::Cause;
@@ -52,6 +53,16 @@ impl Held<'_> {
 
     pub(crate) fn is_next(&self) -> bool {
         self.origin == Origin::Own && self.container.name.ends_with(identity::NEXT)
+    }
+
+    pub(crate) fn as_holder(&self) -> Holder {
+        let differs = match self.fits() {
+            true => Differs::No,
+            false if self.changes_in_place() => Differs::InPlace,
+            false => Differs::Anew,
+        };
+        let stopped = matches!(self.container.state, ContainerState::Created | ContainerState::Exited);
+        Holder { differs, stopped }
     }
 
     pub(crate) fn changes_in_place(&self) -> bool {
@@ -298,7 +309,7 @@ impl<'a> Managed<'a, '_> {
     }
 
     pub(crate) fn group(&self, operations: Vec<Operation>) -> Group {
-        Group { object: self.resource().clone(), operations, journal: None, completes: Vec::new(), needs: Vec::new() }
+        Group::new(self.resource(), operations)
     }
 
     /// The volumes that a new container needs and the daemon would make without labels; those that are known to be there are not made.

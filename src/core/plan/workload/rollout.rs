@@ -4,6 +4,7 @@ use super::attempt::{cause, existing, is_started, update};
 use super::hindrance;
 use super::managed::{Held, Managed};
 use crate::core::observed::{ContainerState, Health, ObservedContainer};
+use crate::core::plan::decide::run::{RunDecision, RunFacts, Spare, run as decide_run};
 use crate::core::plan::document::cause::Cause;
 use crate::core::plan::document::note::Note;
 use crate::core::plan::document::reason::Reason;
@@ -19,81 +20,74 @@ impl<'a> Managed<'a, '_> {
     pub(crate) fn slot(&self, replica: u32, held: Vec<Held<'a>>, prepare: bool, draft: &mut Draft) {
         let name = self.name(replica);
         let (mut next, mut base): (Vec<Held<'a>>, Vec<Held<'a>>) = held.into_iter().partition(Held::is_next);
-        let mut next = next.pop();
-        let mut current = base.pop();
-        // Two that both claim the slot: one was made by hand from the other's labels. Neither is touched.
-        if let (Some(one), Some(other)) = (&current, base.pop()) {
-            draft.notes.push(
-                Note::refused(
-                    Reason::NameAmbiguous,
-                    self.resource(),
-                    format!(
-                        "{:?} and {:?} both are replica {replica} of it.",
-                        one.container.name, other.container.name
-                    ),
-                )
-                .hint("remove the one that is not needed: docker rm -f NAME"),
-            );
-            return;
-        }
-        if let Some(other) = next.take_if(|next| !next.fits()) {
-            // The manifest has changed again, or was taken back: what did not take over goes.
-            if current.is_some() {
-                if let Some(note) = self.under_way(&other) {
-                    draft.notes.push(note);
-                    return;
-                }
-                draft.groups.push(self.clear(other.container));
-            } else {
-                let rename = WorkloadCall::RenameContainer { container: existing(&other), to: name.clone() };
-                draft.groups.push(self.group(vec![self.operation(rename, Cause::WorkloadDiffers, false, None)]));
-                current = Some(other);
+        let (mut next, mut current, twin) = (next.pop(), base.pop(), base.pop());
+        let under_way = next.as_ref().and_then(|next| self.under_way(next));
+        let facts = RunFacts {
+            current: current.as_ref().map(Held::as_holder),
+            twin: twin.is_some(),
+            next: next.as_ref().map(Held::as_holder),
+            under_way: under_way.is_some(),
+        };
+        let (spare, decision) = decide_run(facts);
+        match spare {
+            Spare::Left => {}
+            Spare::Removed => draft.groups.extend(next.take().map(|it| self.clear(it.container))),
+            Spare::Promoted => {
+                current = next.take();
+                draft.groups.extend(current.as_ref().map(|it| self.called(it, &name)));
             }
         }
-        match (current, next) {
-            (None, None) => self.first(replica, &name, prepare, draft),
-            (None, Some(next)) => self.take_over(&name, None, &next, prepare, draft),
-            (Some(current), Some(next)) if current.fits() => match self.under_way(&next) {
-                Some(note) => draft.notes.push(note),
-                None => {
-                    draft.groups.push(self.clear(next.container));
-                    self.keep(&current, prepare, draft);
-                }
-            },
-            (Some(current), Some(next)) => self.take_over(&name, Some(&current), &next, prepare, draft),
-            (Some(current), None) => self.single(replica, &name, &current, prepare, draft),
+        match (decision, current, next) {
+            (RunDecision::Refuse, Some(one), _) => {
+                draft.notes.extend(twin.map(|other| self.claimed_twice(replica, &one, &other)))
+            }
+            (RunDecision::Await, ..) => draft.notes.extend(under_way),
+            (RunDecision::Create, ..) => self.first(replica, &name, prepare, draft),
+            (RunDecision::TakeOver, current, Some(next)) => {
+                self.take_over(&name, current.as_ref(), &next, prepare, draft)
+            }
+            (RunDecision::Recreate, Some(current), _) => self.replace(replica, &name, &current, prepare, draft),
+            (RunDecision::Keep { start }, Some(current), _) => self.keep(&current, start, prepare, draft),
+            (RunDecision::Update { start }, Some(current), _) => {
+                draft.groups.push(self.change_in_place(&current));
+                self.keep(&current, start, prepare, draft);
+            }
+            // Decided only about what is there.
+            _ => {}
         }
     }
 
-    fn single(&self, replica: u32, name: &str, current: &Held<'a>, prepare: bool, draft: &mut Draft) {
-        if current.fits() {
-            return self.keep(current, prepare, draft);
-        }
-        if current.changes_in_place() {
-            let update = WorkloadCall::UpdateContainer {
-                container: ContainerTarget::of(current.container),
-                update: update(&self.workload.container, &current.differences),
-                differences: current.differences.clone(),
-            };
-            draft.groups.push(self.group(vec![self.operation(update, Cause::WorkloadDiffers, false, None)]));
-            return self.keep(current, prepare, draft);
-        }
-        self.replace(replica, name, current, prepare, draft);
+    /// One of two that both claim a slot was made by hand from the other's labels.
+    fn claimed_twice(&self, replica: u32, one: &Held<'a>, other: &Held<'a>) -> Note {
+        let (one, other) = (&one.container.name, &other.container.name);
+        let message = format!("{one:?} and {other:?} both are replica {replica} of it.");
+        let note = Note::refused(Reason::NameAmbiguous, self.resource(), message);
+        note.hint("remove the one that is not needed: docker rm -f NAME")
     }
 
-    /// A container that is as declared: running, under its name.
-    fn keep(&self, current: &Held<'a>, prepare: bool, draft: &mut Draft) {
+    fn called(&self, held: &Held<'a>, name: &str) -> Group {
+        let rename = WorkloadCall::RenameContainer { container: existing(held), to: name.to_owned() };
+        self.group(vec![self.operation(rename, Cause::WorkloadDiffers, false, None)])
+    }
+
+    fn change_in_place(&self, current: &Held<'a>) -> Group {
+        let update = WorkloadCall::UpdateContainer {
+            container: ContainerTarget::of(current.container),
+            update: update(&self.workload.container, &current.differences),
+            differences: current.differences.clone(),
+        };
+        self.group(vec![self.operation(update, Cause::WorkloadDiffers, false, None)])
+    }
+
+    /// A container that is as declared: under its name, and running. `start`: it does not run.
+    fn keep(&self, current: &Held<'a>, start: bool, prepare: bool, draft: &mut Draft) {
         if let Some(former) = self.ctx.host.identities.former_name(current.container) {
             match self.ctx.host.container_named(former) {
                 Some(_) => draft.notes.push(self.renamed(current, former)),
-                None => {
-                    let rename = WorkloadCall::RenameContainer { container: existing(current), to: former.to_owned() };
-                    draft.groups.push(self.group(vec![self.operation(rename, Cause::WorkloadDiffers, false, None)]));
-                }
+                None => draft.groups.push(self.called(current, former)),
             }
         }
-        let state = current.container.state;
-        if !matches!(state, ContainerState::Created | ContainerState::Exited) || is_started(draft, current) {
+        if !start || is_started(draft, current) {
             return;
         }
         if let Some(note) = hindrance::held_stopped(self.ctx, self.resource(), [current.container]) {
