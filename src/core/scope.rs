@@ -204,7 +204,7 @@ mod tests {
     }
 
     fn group(object: &str, operations: Vec<Operation>) -> Group {
-        Group { object: key(object), operations, journal: None, completes: Vec::new(), needs: Vec::new() }
+        Group::new(&key(object), operations)
     }
 
     fn plan(groups: Vec<Group>, notes: Vec<Note>) -> Plan {

@@ -55,7 +55,14 @@ pub(super) fn plan(groups: Vec<Group>) -> Plan {
 }
 
 pub(super) fn group(operations: Vec<Operation>) -> Group {
-    Group { object: destination(), operations, journal: None, completes: Vec::new(), needs: Vec::new() }
+    Group {
+        object: destination(),
+        operations,
+        journal: None,
+        completes: Vec::new(),
+        needs: Vec::new(),
+        after: Vec::new(),
+    }
 }
 
 pub(super) fn operation(call: Call, cause: Cause, undo: Option<Call>) -> Operation {

@@ -536,6 +536,26 @@ async fn fact_14_an_endpoint_whose_container_is_gone_goes_with_the_next_start() 
 /// What a volume has that the daemon's archives do not: extended attributes but capabilities, and holes. It sets the attributes that an archive has, and
 /// writes out its holes.
 #[tokio::test]
+async fn fact_16_containers_stop_side_by_side() {
+    let host = Host::start();
+    let engine = writer(&host);
+    // The daemon sends a signal that is not heard, waits, and kills.
+    let ids: Vec<ContainerId> = (0..6)
+        .map(|number| {
+            let name = format!("slow-{number}");
+            host.container(&name).slow_to_stop(2).running();
+            container_id(host.inspect(&name)["Id"].as_str().unwrap())
+        })
+        .collect();
+    let started = Instant::now();
+    let stopped = futures::future::join_all(ids.iter().map(|id| engine.stop_container(id))).await;
+    assert!(stopped.iter().all(Result::is_ok), "{stopped:?}");
+    // 12 s one after another.
+    let took = started.elapsed();
+    assert!((Duration::from_secs(2)..Duration::from_secs(8)).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
 async fn fact_15_archives_of_the_daemon_have_capabilities_and_no_other_attributes_and_no_holes() {
     use futures::{StreamExt, TryStreamExt};
 

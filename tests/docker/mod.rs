@@ -36,6 +36,7 @@ mod recipe;
 mod record;
 mod registry;
 mod remote;
+mod removals;
 mod rollout;
 mod rollouts;
 mod running;

@@ -79,6 +79,7 @@ fn group((of, creates, awaits, journals): &Sketch) -> Group {
         journal: None,
         completes: journals.iter().copied().map(journal).collect(),
         needs: Vec::new(),
+        after: Vec::new(),
     }
 }
 

@@ -17,6 +17,7 @@ mod lifecycle;
 mod membership;
 mod nodes;
 mod on_swarm;
+mod order;
 mod own_addresses;
 mod ownership;
 mod pools;

@@ -168,7 +168,7 @@ fn built(
     built
 }
 
-fn worlds() -> impl Strategy<Value = Scenario> {
+pub(super) fn worlds() -> impl Strategy<Value = Scenario> {
     let destinations = (
         prop::option::weighted(0.8, declared("a", 0)),
         prop::option::weighted(0.6, declared("b", 1)),
@@ -206,7 +206,7 @@ fn worlds() -> impl Strategy<Value = Scenario> {
 }
 
 /// Who is on which network, and how; by names, since ids change when a network is replaced.
-fn attachments(state: &ObservedState) -> BTreeMap<(String, String), EndpointSettings> {
+pub(super) fn attachments(state: &ObservedState) -> BTreeMap<(String, String), EndpointSettings> {
     state
         .containers
         .iter()

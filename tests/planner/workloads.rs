@@ -88,7 +88,12 @@ pub(super) fn execute(
 }
 
 /// `None`: the crash.
-fn perform(scenario: &mut Scenario, group: &Group, most: &mut usize, watch: &mut dyn FnMut(&Scenario)) -> Option<bool> {
+pub(super) fn perform(
+    scenario: &mut Scenario,
+    group: &Group,
+    most: &mut usize,
+    watch: &mut dyn FnMut(&Scenario),
+) -> Option<bool> {
     let mut done: Vec<&Operation> = Vec::new();
     for operation in &group.operations {
         *most = most.checked_sub(1)?;

@@ -17,6 +17,8 @@ pub(crate) struct ContainerBuilder<'a> {
     env: Vec<String>,
     restart: Option<String>,
     stop_signal: String,
+    /// Seconds until the daemon kills it.
+    stop_timeout: Option<u32>,
     network_mode: Option<String>,
     binds: Vec<String>,
     mac_address: Option<String>,
@@ -39,6 +41,7 @@ impl<'a> ContainerBuilder<'a> {
             restart: None,
             // Process 1 ignores SIGTERM; nobody wants to wait ten seconds for each.
             stop_signal: "SIGKILL".to_owned(),
+            stop_timeout: None,
             network_mode: None,
             binds: Vec::new(),
             mac_address: None,
@@ -51,6 +54,11 @@ impl<'a> ContainerBuilder<'a> {
     pub(crate) fn command(mut self, command: &[&str]) -> Self {
         self.command = command.iter().map(|&word| word.to_owned()).collect();
         self
+    }
+
+    /// It does not hear when it is asked to end, and is killed after so many seconds.
+    pub(crate) fn slow_to_stop(self, seconds: u32) -> Self {
+        Self { stop_timeout: Some(seconds), ..self.stop_signal("SIGTERM") }
     }
 
     /// One that [`Host::import_image`] has made.
@@ -142,6 +150,7 @@ impl<'a> ContainerBuilder<'a> {
             "Labels": self.labels,
             "Env": self.env,
             "StopSignal": self.stop_signal,
+            "StopTimeout": self.stop_timeout,
             "ExposedPorts": exposed,
             "HostConfig": {
                 "CgroupParent": self.host.control_group(),

@@ -28,7 +28,7 @@ pub use self::document::reason::*;
 pub use self::document::step::*;
 pub use self::document::target::*;
 pub use self::document::withheld::*;
-pub use self::document::{cut, display};
+pub use self::document::{cut, display, order};
 pub use self::emit::prune::left_over;
 pub use self::emit::removal::RESOURCES_REMAIN;
 pub use self::input::{DeleteMode, FreshId, FreshIds, PlanInput, Request};

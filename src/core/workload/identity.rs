@@ -44,6 +44,8 @@ pub const MOVED_TO: &str = "landfall.moved-to";
 pub const FILLS: &str = "landfall.fills";
 /// On a managed container: the backup that has to be made before it is removed, as JSON. Its manifest may be gone by then.
 pub const BEFORE_DELETE: &str = "landfall.before-delete";
+/// On what is managed: the resources that it depends on, with commas between. It goes before them, whether or not a manifest still says so.
+pub const DEPENDS_ON: &str = "landfall.depends-on";
 /// What a new container is called until the old one is gone.
 pub const NEXT: &str = "-next";
 /// What a one-shot container before a rollout is called, after the resource.
@@ -83,6 +85,17 @@ fn sealed(name: &str, labels: &BTreeMap<String, String>, replica: u32) -> Option
     let sealed = digits == check_digits(&set, &object, &destination, base)
         || digits == check_digits(&set, &object, &destination, name);
     sealed.then_some(Identity { set, object, destination, replica, uid })
+}
+
+/// The label that says what a resource depends on, where it depends on something.
+pub fn depends_on_label(needs: &[ObjectKey]) -> Option<(String, String)> {
+    let names: Vec<String> = needs.iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| (DEPENDS_ON.to_owned(), names.join(",")))
+}
+
+/// What that label says.
+pub fn depends_on(labels: &BTreeMap<String, String>) -> impl Iterator<Item = ObjectKey> {
+    labels.get(DEPENDS_ON).into_iter().flat_map(|names| names.split(',')).filter_map(|name| name.parse().ok())
 }
 
 /// Whether that container keeps the other one stopped.

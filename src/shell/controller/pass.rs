@@ -319,19 +319,7 @@ mod tests {
     #[test]
     fn a_network_waits_for_the_service_on_it_that_goes_in_the_other_lane() {
         let object = ObjectKey::new(Kind::Application, "shop", "frontend");
-        let group = |call: Call| Group {
-            object: object.clone(),
-            operations: vec![Operation {
-                object: object.clone(),
-                call,
-                cause: Cause::DeletionRequested,
-                disruptive: false,
-                undo: None,
-            }],
-            journal: None,
-            completes: Vec::new(),
-            needs: Vec::new(),
-        };
+        let group = |call: Call| Group::of(Operation::new(&object, call, Cause::DeletionRequested));
         let removal = |id: &str| {
             let id = NetworkId::try_from(id.to_owned()).unwrap();
             group(Call::RemoveNetwork { network: NetworkTarget { name: "web-net".to_owned(), id: Some(id) } })

@@ -6,6 +6,7 @@ pub mod cut;
 pub mod display;
 pub(crate) mod journal;
 pub(crate) mod note;
+pub mod order;
 pub(crate) mod plan;
 pub(crate) mod reason;
 pub(crate) mod step;

@@ -27,7 +27,8 @@ pub struct ServerPlan {
     pub server_type: Option<ServerType>,
     /// The Swarm that it is part of. `None` where it is part of none, or where no manager of it could be asked.
     pub swarm: Option<Cluster>,
-    /// Executed one after another. A failure within a group skips the rest of that group, and later operations on a network it was to create.
+    /// In an order in which they can be executed; which of them wait for which is what `order::waits` says. A failure within a group skips the rest of
+    /// that group, and later operations on a network it was to create.
     pub groups: Vec<Group>,
     /// Journals that have nothing left to restore: their files go.
     pub settled: Vec<Journal>,

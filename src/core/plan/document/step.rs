@@ -21,12 +21,15 @@ pub struct Group {
     /// Connections that earlier groups make and that have to be seen in place before the first operation. Without one of them the group is
     /// skipped: nobody is let go before somebody else serves.
     pub needs: Vec<Connection>,
+    /// Resources whose groups, as far as the plan has them before this one, have to be done first: those that depend on one that goes.
+    pub after: Vec<ObjectKey>,
 }
 
 impl Group {
     /// Operations that nothing has to be written down for, and that wait for nothing.
     pub(crate) fn new(object: &ObjectKey, operations: Vec<Operation>) -> Self {
-        Self { object: object.clone(), operations, journal: None, completes: Vec::new(), needs: Vec::new() }
+        let (completes, needs, after) = (Vec::new(), Vec::new(), Vec::new());
+        Self { object: object.clone(), operations, journal: None, completes, needs, after }
     }
 
     /// One operation by itself.
@@ -36,6 +39,10 @@ impl Group {
 
     pub(crate) fn journal(self, journal: Journal) -> Self {
         Self { journal: Some(journal), ..self }
+    }
+
+    pub(crate) fn needs(self, needs: Vec<Connection>) -> Self {
+        Self { needs, ..self }
     }
 
     pub(crate) fn completes(self, completes: Vec<Journal>) -> Self {

@@ -14,7 +14,7 @@ pub(crate) fn is_update(group: &Group) -> bool {
 pub(crate) fn merged(groups: Vec<Group>) -> Vec<Group> {
     let mut merged: Vec<Group> = Vec::new();
     for group in groups {
-        let Group { object, operations, needs, journal, completes } = group;
+        let Group { object, operations, needs, journal, completes, after } = group;
         for operation in operations {
             let Call::UpdateService { service, changes: mut new } = operation.call else { continue };
             for change in &mut new {
@@ -38,6 +38,7 @@ pub(crate) fn merged(groups: Vec<Group>) -> Vec<Group> {
                     journal: journal.clone(),
                     completes: completes.clone(),
                     needs: Vec::new(),
+                    after: after.clone(),
                 }),
             }
         }

@@ -222,5 +222,5 @@ fn joined(one: Group, other: Group) -> Group {
     off.extend(after);
     let mut needs = one.needs;
     needs.extend(other.needs);
-    Group { object: one.object, operations: off, journal, completes, needs }
+    Group { operations: off, journal, completes, needs, ..Group::new(&one.object, Vec::new()) }
 }

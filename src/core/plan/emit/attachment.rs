@@ -164,13 +164,7 @@ fn update(
     attachment: Option<ServiceAttachment>,
     cause: Cause,
 ) -> Group {
-    Group {
-        object: object.clone(),
-        operations: vec![operation(object, service, network, attachment, cause)],
-        journal: None,
-        completes: Vec::new(),
-        needs: Vec::new(),
-    }
+    Group::new(object, vec![operation(object, service, network, attachment, cause)])
 }
 
 /// A service that is scaled to zero has no task to restart.

@@ -143,8 +143,7 @@ impl<'a> Change<'_, 'a> {
     }
 
     fn group(&self, operations: Vec<Operation>) -> Group {
-        let object = self.destination.key.clone();
-        Group { object, operations, journal: None, completes: Vec::new(), needs: Vec::new() }
+        Group::new(&self.destination.key, operations)
     }
 
     fn joins(&self, it: &Returning<'_>, undo: Option<Call>) -> Operation {

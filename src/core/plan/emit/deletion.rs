@@ -184,7 +184,10 @@ fn members<'a>(
     member_services(ctx, destination, network, deletions);
     for member in destination.members.iter().filter(|member| ctx.is_deleted(&member.resource)) {
         for container in selector::matching(&ctx.host, &member.selector) {
-            if kept.contains(&container.id)
+            // What Landfall runs itself goes with its endpoints, and serves until it is stopped.
+            let goes = ctx.host.identities.get(container);
+            if goes.is_some_and(|it| it.set == ctx.set && it.object == member.resource)
+                || kept.contains(&container.id)
                 || container::is_proxy(container, ctx.server.proxy.as_ref())
                 || container::is_task(container)
                 || !seen.insert(&container.id)
@@ -257,7 +260,9 @@ fn member_services(
         for name in &member.selector.swarm_services {
             let Some(service) = ctx.host.service_named(name).filter(|_| !kept(name)) else { continue };
             let Some(attachment) = service.attachment(network) else { continue };
-            if service::is_proxy(service, ctx.server.proxy.as_ref())
+            let goes = service::identity_of_service(service);
+            if goes.is_some_and(|it| it.set == ctx.set && it.object == member.resource)
+                || service::is_proxy(service, ctx.server.proxy.as_ref())
                 || elsewhere::wanted_elsewhere(ctx, &destination.key, network, service)
                 || !seen.insert(name)
             {

@@ -49,7 +49,7 @@ impl Draft {
         self.counted.extend(counted);
         let needs = distinct(needs);
         let operations = vec![Operation { object: object.clone(), call, cause, disruptive, undo: None }];
-        self.departures.push(Group { object, operations, journal: None, completes: Vec::new(), needs });
+        self.departures.push(Group::new(&object, operations).needs(needs));
     }
 
     /// The containers that the draft connects.

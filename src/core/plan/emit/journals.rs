@@ -96,23 +96,13 @@ pub(crate) fn restore<'a>(
             continue;
         };
         let settings = settings::returning_settings(ctx, destination, members, container, settings);
-        draft.groups.push(Group {
-            object: destination.key.clone(),
-            operations: vec![Operation {
-                object: destination.key.clone(),
-                call: Call::ConnectEndpoint {
-                    network: target.call(),
-                    container: ContainerTarget::of(container),
-                    settings,
-                    reserved: addresses::reserved(ctx, target, members, &container.id),
-                },
-                cause: Cause::JournalRestore,
-                disruptive: false,
-                undo: None,
-            }],
-            journal: None,
-            completes: journals.into_iter().cloned().collect(),
-            needs: Vec::new(),
-        });
+        let call = Call::ConnectEndpoint {
+            network: target.call(),
+            container: ContainerTarget::of(container),
+            settings,
+            reserved: addresses::reserved(ctx, target, members, &container.id),
+        };
+        let connect = Group::of(Operation::new(&destination.key, call, Cause::JournalRestore));
+        draft.groups.push(connect.completes(journals.into_iter().cloned().collect()));
     }
 }

@@ -34,8 +34,7 @@ pub(crate) fn group(ctx: &Context<'_>, groups: &[Group]) -> Option<Group> {
         disruptive: false,
         undo: None,
     };
-    let object = ctx.server.key.clone();
-    Some(Group { object, operations: vec![operation], journal: None, completes: Vec::new(), needs: Vec::new() })
+    Some(Group::new(&ctx.server.key, vec![operation]))
 }
 
 fn reads_on_events(ctx: &Context<'_>, container: &ObservedContainer) -> bool {

@@ -194,7 +194,7 @@ pub(crate) fn removal<'a>(
     });
     let Evacuation { needs, counted, moved, .. } = evacuation;
     let needs = distinct(needs);
-    let group = Group { object: destination.clone(), operations, journal, completes: Vec::new(), needs };
+    let group = Group { journal, ..Group::new(destination, operations).needs(needs) };
     let succeeded = moved > 0 && counted.is_empty();
     Ok(Removal { network, group, warning, counted, succeeded })
 }

@@ -180,7 +180,7 @@ impl<'a> Managed<'a, '_> {
     }
 
     fn group(&self, operations: Vec<Operation>) -> Group {
-        Group { object: self.resource().clone(), operations, journal: None, completes: Vec::new(), needs: Vec::new() }
+        Group::new(self.resource(), operations)
     }
 
     /// The containers of the project that Landfall had made, in the order of their names.
@@ -311,13 +311,7 @@ pub(crate) fn disconnect_proxy(
         disruptive: container.state.is_live(),
         undo: None,
     };
-    Group {
-        object: resource.clone(),
-        operations: vec![operation],
-        journal: None,
-        completes: Vec::new(),
-        needs: Vec::new(),
-    }
+    Group::of(operation)
 }
 
 /// The containers of a project but for those of `docker compose run` and those on their way out, by name.

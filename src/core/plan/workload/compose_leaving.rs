@@ -154,7 +154,7 @@ fn down(
         let container = ContainerRef::Existing(ContainerTarget::of(holder));
         operations.push(operation(WorkloadCall::RemoveContainer { container, force: false }, false));
     }
-    groups.push(Group { object: object.clone(), operations, journal: None, completes: Vec::new(), needs: Vec::new() });
+    groups.push(Group::new(object, operations));
     groups
 }
 

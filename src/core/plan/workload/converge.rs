@@ -4,11 +4,11 @@
 //! that was interrupted anywhere is completed by the next one. A new container is called after the old one with `-next` behind it until the old
 //! one is gone; the daemon gives a name once, so two appliers cannot both make it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::managed::{Held, Managed, labels};
 use super::{compose, on_swarm};
-use crate::core::api::{ObjectKey, PullPolicy};
+use crate::core::api::PullPolicy;
 use crate::core::desired::DesiredDestination;
 use crate::core::observed::ContainerState;
 use crate::core::plan::document::cause::Cause;
@@ -102,31 +102,4 @@ impl<'a> Managed<'a, '_> {
             draft.groups.push(self.retire(&held, Cause::ReplicaSurplus));
         }
     }
-}
-
-/// The groups with those of a resource after those of what it depends on.
-pub(crate) fn in_order(ctx: &Context<'_>, groups: Vec<Group>) -> Vec<Group> {
-    let members = || ctx.server.destinations.iter().flat_map(|it| &it.members);
-    // A chain is no longer than there are members. No circle gets here, for manifests with one are refused; it would end at that depth.
-    let longest = members().count();
-    let depth = |key: &ObjectKey| {
-        let mut depth = 0;
-        let mut level: BTreeSet<&ObjectKey> = BTreeSet::from([key]);
-        while depth < longest {
-            let below: BTreeSet<&ObjectKey> = members()
-                .filter(|member| level.contains(&member.resource))
-                .filter_map(|member| member.workload.as_deref())
-                .flat_map(|workload| &workload.depends_on)
-                .collect();
-            if below.is_empty() {
-                break;
-            }
-            level = below;
-            depth += 1;
-        }
-        depth
-    };
-    let mut groups: Vec<(usize, Group)> = groups.into_iter().map(|group| (depth(&group.object), group)).collect();
-    groups.sort_by_key(|(depth, _)| *depth);
-    groups.into_iter().map(|(_, group)| group).collect()
 }

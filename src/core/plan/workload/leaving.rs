@@ -149,13 +149,7 @@ fn left_secrets(ctx: &Context<'_>) -> Vec<Group> {
             disruptive: false,
             undo: None,
         };
-        groups.push(Group {
-            object: identity.object,
-            operations: vec![operation],
-            journal: None,
-            completes: Vec::new(),
-            needs: Vec::new(),
-        });
+        groups.push(Group::of(operation));
     }
     groups
 }
@@ -209,13 +203,7 @@ fn services(ctx: &Context<'_>, groups: &mut Vec<Group>, notes: &mut Vec<Note>) {
             cause,
             undo: None,
         };
-        groups.push(Group {
-            object: object.clone(),
-            operations: calls.map(operation).collect(),
-            journal: None,
-            completes: Vec::new(),
-            needs: Vec::new(),
-        });
+        groups.push(Group::new(object, calls.map(operation).collect()));
     }
 }
 
@@ -281,7 +269,7 @@ fn remove(ctx: &Context<'_>, container: &ObservedContainer, identity: &Identity,
         let holder = ContainerRef::Existing(ContainerTarget::of(holder));
         operations.push(operation(WorkloadCall::RemoveContainer { container: holder, force: false }, false));
     }
-    Group { object: identity.object.clone(), operations, journal: None, completes: Vec::new(), needs: Vec::new() }
+    Group::new(&identity.object, operations)
 }
 
 /// What holds it stopped because the resource was moved.

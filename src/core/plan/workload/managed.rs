@@ -213,6 +213,7 @@ impl<'a> Managed<'a, '_> {
         labels.insert(identity::ROLLOUT.to_owned(), self.rollout(replaced));
         labels.extend(self.written().map(|written| (identity::DATA.to_owned(), written.label())));
         labels.extend(self.before_delete());
+        labels.extend(identity::depends_on_label(&self.workload.depends_on));
         let source = self.ctx.input.desired.source.as_ref();
         labels.extend(source.map(|source| (ownership::SOURCE.to_owned(), source.clone())));
         ContainerCreate {

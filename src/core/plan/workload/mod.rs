@@ -10,6 +10,7 @@ pub(crate) mod compose_differences;
 pub(crate) mod compose_leaving;
 pub(crate) mod converge;
 pub(crate) mod data;
+pub(crate) mod dependencies;
 pub(crate) mod hindrance;
 pub(crate) mod leaving;
 pub(crate) mod managed;

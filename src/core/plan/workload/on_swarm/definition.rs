@@ -200,6 +200,7 @@ impl<'a> Managed<'a, '_> {
         let own = there.own.filter(|_| !there.foreign);
         labels.extend(own.and_then(|it| Some((identity::UID.to_owned(), it.labels.get(identity::UID)?.clone()))));
         labels.extend(self.before_delete());
+        labels.extend(identity::depends_on_label(&self.workload.depends_on));
         labels.extend(self.written().map(|written| (identity::DATA.to_owned(), written.label())));
         let files = secret_files(&template, &name, &owner(self.ctx.set, self.resource(), &self.destination.key));
         let image = match self.image.remote.as_deref().filter(|_| self.workload.pull_policy == PullPolicy::Always) {

@@ -320,7 +320,7 @@ impl<'a> Managed<'a, '_> {
 }
 
 pub(super) fn group(object: &ObjectKey, operations: Vec<Operation>) -> Group {
-    Group { object: object.clone(), operations, journal: None, completes: Vec::new(), needs: Vec::new() }
+    Group::new(object, operations)
 }
 
 /// The record on the service against what the file comes to.
