@@ -36,17 +36,15 @@ pub struct DesiredState {
 }
 
 impl DesiredServer {
-    /// The server, its destinations, and the resources on them.
-    pub fn objects(&self) -> impl Iterator<Item = &ObjectKey> {
+    /// Its destinations, and the resources on them.
+    pub fn on_it(&self) -> impl Iterator<Item = &ObjectKey> {
         let members = self.destinations.iter().flat_map(|it| &it.members).map(|member| &member.resource);
-        self.destinations.iter().map(|it| &it.key).chain(members).chain([&self.key])
+        self.destinations.iter().map(|it| &it.key).chain(members)
     }
 
     /// Whether the destination, or a destination of the resource, is on it.
     pub fn has(&self, object: &ObjectKey) -> bool {
-        let serves =
-            |it: &DesiredDestination| it.key == *object || it.members.iter().any(|member| member.resource == *object);
-        self.destinations.iter().any(serves)
+        self.on_it().any(|it| it == object)
     }
 }
 

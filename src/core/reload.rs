@@ -23,7 +23,8 @@ pub fn concerned(
     }
     let is_other = |server: &DesiredServer| {
         before.servers.get(&server.key).is_none_or(|known| **known != *server)
-            || server.objects().any(|object| objects.contains(object))
+            || objects.contains(&server.key)
+            || server.on_it().any(|object| objects.contains(object))
     };
     let mut concerned: BTreeSet<ObjectKey> =
         after.servers.values().filter(|server| is_other(server)).map(|server| server.key.clone()).collect();

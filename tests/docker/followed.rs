@@ -198,6 +198,10 @@ async fn a_change_has_only_the_servers_looked_at_that_it_is_about_and_those_on_w
     }
     assert!(seen[2][0] > seen[0][0]);
     assert_eq!(seen[2][1], seen[0][1], "nothing about it has changed: {seen:?}");
+    // It is known to have been as declared, as before.
+    let removed = other.api("DELETE", "/networks/data-net", &serde_json::Value::Null);
+    assert_eq!(removed.status, 204, "{removed:?}");
+    running.shows("drift", |board| (board.counts.drift.values().sum::<u64>() > 0).then_some(())).await;
     assert_eq!(running.stop().await, Ended::Drained);
 }
 

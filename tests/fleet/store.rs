@@ -202,7 +202,7 @@ async fn the_history_of_two_controllers_is_one_and_what_is_known_of_an_object_is
         let store = EtcdRecords::new(client.clone(), "test", Some(controller.held()));
         let on = server(name);
         let mut record =
-            ObjectRecord { declared: true, generation: 1, fingerprint: "f".to_owned(), ..ObjectRecord::default() };
+            ObjectRecord { declared: true, generation: 1, fingerprint: "f".into(), ..ObjectRecord::default() };
         let ready = Condition::from(Statement {
             condition_type: "Ready".into(),
             status: ConditionStatus::True,

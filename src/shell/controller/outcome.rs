@@ -1,7 +1,7 @@
 //! What a pass came to: judged for the loop, shown on the board, and written down.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,18 +136,22 @@ impl Loop {
         }
         let reachable = shown.reachable;
         // What is settled is so from before this pass: what of it differs has moved.
+        let settled = self.settled_on(server);
         let seen = Seen {
             server,
             unobserved: unobserved.as_ref(),
             report: &report,
             withheld: withheld.as_ref(),
-            settled: &self.settled,
+            settled: &settled,
             held: &held,
             partial: false,
         };
         let (standing, changes) = changes(&self.standing_of(server), seen);
         self.tell(server, pass, standing, &changes, shown.engine(server));
-        let (subjects, touched) = self.judge(&desired, &report, reachable, &held);
+        let (subjects, touched, failed) = judge(&report, &settled);
+        if reachable {
+            self.settle(server, settled, &desired, |object| failed.contains(object) || held.contains(object));
+        }
         let notes = report.servers.iter().flat_map(|it| &it.notes);
         let again = notes.filter_map(|note| note.again).min().map(|seconds| Duration::from_secs(seconds.into()));
         let outcome = match reachable {
@@ -240,16 +244,16 @@ impl Loop {
     pub(super) fn take_rollout(&mut self, server: &ObjectKey, ended: PassEnded) -> PassOutcome {
         let PassEnded { pass, took, result, fence: _ } = ended;
         let broken = result.is_err();
-        let Done { desired, report, unobserved, shown, .. } =
+        let Done { report, unobserved, shown, .. } =
             result.unwrap_or_else(|message| self.broken(server, pass, message));
         let (reachable, unobserved) = (shown.reachable, unobserved.as_ref());
         // It looks after one lane only: of everything else nothing follows.
         let held = BTreeSet::from([server.clone()]);
-        let settled = &self.settled;
+        let settled = &self.settled_on(server);
         let seen = Seen { server, unobserved, report: &report, withheld: None, settled, held: &held, partial: true };
         let (standing, changes) = changes(&self.standing_of(server), seen);
         self.tell(server, pass, standing, &changes, shown.engine(server));
-        let (subjects, touched) = self.judge(&desired, &report, false, &held);
+        let (subjects, touched, _) = judge(&report, settled);
         self.memory.pass(server, pass, took, self.revision.clone(), &report);
         if report.servers.iter().any(|it| !it.operations.is_empty()) {
             tracing::info!(server = %server.path(), pass, ?took, "rollout: {}", report.summary());
@@ -287,82 +291,26 @@ impl Loop {
         self.memory.happened_at(time, EventType::Warning, server, &operation.object, "Disconnected", &message);
     }
 
-    /// What became of everything that the pass dealt with.
-    fn judge(
+    /// What of what is declared on the server has been as declared since that last changed: what moves now is drift.
+    fn settled_on(&self, server: &ObjectKey) -> HashSet<ObjectKey> {
+        let (Some(open), Some(declared)) = (self.open.get(server), self.desired.servers.get(server)) else {
+            return HashSet::new();
+        };
+        declared.on_it().filter(|object| !open.contains(*object)).cloned().collect()
+    }
+
+    /// Adds to that what the pass has found or made as declared. `passed`: what it went by. `lacking`: what is not as it should be yet.
+    fn settle(
         &mut self,
-        desired: &DesiredState,
-        report: &Report,
-        reachable: bool,
-        held: &BTreeSet<ObjectKey>,
-    ) -> (BTreeMap<Subject, Judged>, Touched) {
-        let mut subjects: BTreeMap<Subject, Judged> = BTreeMap::new();
-        let mut touched = Touched::default();
-        let mut failed = BTreeSet::new();
-        for OperationReport { operation, outcome } in
-            report.servers.iter().flat_map(|server| &server.operations).flat_map(OperationReport::parts)
-        {
-            let (operation, outcome) = (&operation, &outcome);
-            // It follows from repairs, and is none: nobody undoes it.
-            if matches!(operation.call, Call::RefreshProxy { .. }) {
-                continue;
-            }
-            let object = &operation.object;
-            if matches!(outcome, Outcome::Failed(_) | Outcome::Done) {
-                touched.add(&operation.call);
-            }
-            let judged = match outcome {
-                Outcome::Failed(_) | Outcome::Skipped => {
-                    failed.insert(object.clone());
-                    // What was skipped or undone waits with what failed.
-                    match operation.cause {
-                        Cause::Rollback => continue,
-                        _ if *outcome == Outcome::Skipped => continue,
-                        // Done, and undone before it could be seen.
-                        _ if is_undone(outcome) => SubjectOutcome::Undone,
-                        _ => SubjectOutcome::Failed,
-                    }
-                }
-                Outcome::Planned => continue,
-                Outcome::Done if operation.cause == Cause::Rollback => continue,
-                Outcome::Done if self.settled.contains(object) => SubjectOutcome::Repaired,
-                Outcome::Done => SubjectOutcome::Converged,
-            };
-            let fresh = Judged {
-                object: object.clone(),
-                name: InWords(operation).to_string(),
-                advice: advice(report, object, operation),
-                disruptive: operation.disruptive,
-                outcome: judged,
-            };
-            let repaired = judged == SubjectOutcome::Repaired;
-            let subject = if repaired { Subject::undone(operation) } else { Subject::of(operation) };
-            let known = subjects.entry(subject).or_insert(fresh);
-            known.disruptive |= operation.disruptive;
-            if matches!(judged, SubjectOutcome::Failed | SubjectOutcome::Undone) {
-                known.outcome = judged;
-            }
-        }
-        for note in report.servers.iter().flat_map(|server| &server.notes) {
-            if !self.settled.contains(&note.object) {
-                continue;
-            }
-            for Undone { service, network, rollout } in &note.undone {
-                let Ok(began) = rollout.parse() else { continue };
-                let judged = Judged {
-                    object: note.object.clone(),
-                    name: format!("the Swarm service {} on {}", service.name, network.name),
-                    advice: advice_for(report, &note.object, &network.name),
-                    disruptive: true,
-                    outcome: SubjectOutcome::UndoneBy(began),
-                };
-                subjects.insert(Subject::attachment(&service.id, network), judged);
-            }
-        }
-        if reachable {
-            let settled = objects(desired).into_iter();
-            self.settled.extend(settled.filter(|object| !failed.contains(object) && !held.contains(object)));
-        }
-        (subjects, touched)
+        server: &ObjectKey,
+        mut settled: HashSet<ObjectKey>,
+        passed: &DesiredState,
+        lacking: impl Fn(&ObjectKey) -> bool,
+    ) {
+        let Some(declared) = self.desired.servers.get(server) else { return };
+        settled.extend(objects(passed).into_iter().filter(|object| !lacking(object)));
+        let open = declared.on_it().filter(|object| !settled.contains(*object)).cloned().collect();
+        self.open.insert(server.clone(), open);
     }
 
     /// Shows a pass. `contended`: what something keeps undoing on the server.
@@ -457,14 +405,81 @@ fn advice_for(report: &Report, object: &ObjectKey, network: &str) -> Option<Stri
     lacks.find(|note| note.message.contains(&network)).and_then(|note| note.hint.clone())
 }
 
+/// What became of everything that the pass dealt with, and the objects of which something was not done. `settled`: what was as declared before.
+fn judge(report: &Report, settled: &HashSet<ObjectKey>) -> (BTreeMap<Subject, Judged>, Touched, BTreeSet<ObjectKey>) {
+    let mut subjects: BTreeMap<Subject, Judged> = BTreeMap::new();
+    let mut touched = Touched::default();
+    let mut failed = BTreeSet::new();
+    for OperationReport { operation, outcome } in
+        report.servers.iter().flat_map(|server| &server.operations).flat_map(OperationReport::parts)
+    {
+        let (operation, outcome) = (&operation, &outcome);
+        // It follows from repairs, and is none: nobody undoes it.
+        if matches!(operation.call, Call::RefreshProxy { .. }) {
+            continue;
+        }
+        let object = &operation.object;
+        if matches!(outcome, Outcome::Failed(_) | Outcome::Done) {
+            touched.add(&operation.call);
+        }
+        let judged = match outcome {
+            Outcome::Failed(_) | Outcome::Skipped => {
+                failed.insert(object.clone());
+                // What was skipped or undone waits with what failed.
+                match operation.cause {
+                    Cause::Rollback => continue,
+                    _ if *outcome == Outcome::Skipped => continue,
+                    // Done, and undone before it could be seen.
+                    _ if is_undone(outcome) => SubjectOutcome::Undone,
+                    _ => SubjectOutcome::Failed,
+                }
+            }
+            Outcome::Planned => continue,
+            Outcome::Done if operation.cause == Cause::Rollback => continue,
+            Outcome::Done if settled.contains(object) => SubjectOutcome::Repaired,
+            Outcome::Done => SubjectOutcome::Converged,
+        };
+        let fresh = Judged {
+            object: object.clone(),
+            name: InWords(operation).to_string(),
+            advice: advice(report, object, operation),
+            disruptive: operation.disruptive,
+            outcome: judged,
+        };
+        let repaired = judged == SubjectOutcome::Repaired;
+        let subject = if repaired { Subject::undone(operation) } else { Subject::of(operation) };
+        let known = subjects.entry(subject).or_insert(fresh);
+        known.disruptive |= operation.disruptive;
+        if matches!(judged, SubjectOutcome::Failed | SubjectOutcome::Undone) {
+            known.outcome = judged;
+        }
+    }
+    for note in report.servers.iter().flat_map(|server| &server.notes) {
+        if !settled.contains(&note.object) {
+            continue;
+        }
+        for Undone { service, network, rollout } in &note.undone {
+            let Ok(began) = rollout.parse() else { continue };
+            let judged = Judged {
+                object: note.object.clone(),
+                name: format!("the Swarm service {} on {}", service.name, network.name),
+                advice: advice_for(report, &note.object, &network.name),
+                disruptive: true,
+                outcome: SubjectOutcome::UndoneBy(began),
+            };
+            subjects.insert(Subject::attachment(&service.id, network), judged);
+        }
+    }
+    (subjects, touched, failed)
+}
+
 fn is_undone(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Failed(failure) if failure.reason == Some(Reason::Contended))
 }
 
 /// The destinations of the state and the resources on them.
 pub(super) fn objects(desired: &DesiredState) -> BTreeSet<ObjectKey> {
-    let destinations = desired.destinations().map(|(_, destination)| destination);
-    destinations.flat_map(|it| it.members.iter().map(|member| &member.resource).chain([&it.key])).cloned().collect()
+    desired.servers.values().flat_map(|server| server.on_it()).cloned().collect()
 }
 
 /// Says in conditions what is wrong with the manifests, or that nothing is.

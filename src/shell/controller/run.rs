@@ -2,7 +2,7 @@
 //!
 //! Nothing is decided here. What a pass does is in `reconcile.rs`; when there is one is in `state.rs`.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -164,7 +164,7 @@ pub async fn run(
         links: BTreeMap::new(),
         writers: Arc::default(),
         passes: BTreeMap::new(),
-        settled: HashSet::new(),
+        open: BTreeMap::new(),
         contended: BTreeMap::new(),
         showing: None,
         standings: BTreeMap::new(),
@@ -257,12 +257,6 @@ impl Drop for Background {
             runtime.shutdown_background();
         }
     }
-}
-
-/// Every object that is declared on servers other than these, those servers included.
-fn unconcerned<'a>(desired: &'a DesiredState, concerned: &BTreeSet<ObjectKey>) -> impl Iterator<Item = &'a ObjectKey> {
-    let others = desired.servers.values().filter(|server| !concerned.contains(&server.key));
-    others.flat_map(|server| server.objects())
 }
 
 /// Every object that is declared.
@@ -445,8 +439,9 @@ pub(super) struct Loop {
     background: Background,
     /// Servers that have told of something since their last pass was started.
     hinted: BTreeSet<ObjectKey>,
-    /// Objects that have been as declared since the manifests last changed: what moves now is drift.
-    pub(super) settled: HashSet<ObjectKey>,
+    /// Of each server that a pass has seen since what is declared on it last changed: the objects on it that have not been as declared since.
+    /// Few, where a list of those that have been is as long as the manifests.
+    pub(super) open: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
     /// Objects that something keeps changing back, by server.
     contended: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
     /// The pass that has just ended.
@@ -944,11 +939,10 @@ impl Loop {
             sharing.withdraw_outdated(&self.desired, &desired);
         }
         let concerned = self.concerned(&desired, &objects);
-        let kept: HashSet<&ObjectKey> = unconcerned(&self.desired, &concerned).collect();
-        let still: HashSet<&ObjectKey> = unconcerned(&desired, &concerned).filter(|it| kept.contains(it)).collect();
-        self.settled.retain(|object| still.contains(object));
-        self.agreed.retain(|server, _| still.contains(server));
-        self.contended.retain(|server, _| still.contains(server));
+        let is_as_before = |server: &ObjectKey| desired.servers.contains_key(server) && !concerned.contains(server);
+        self.open.retain(|server, _| is_as_before(server));
+        self.agreed.retain(|server, _| is_as_before(server));
+        self.contended.retain(|server, _| is_as_before(server));
         self.desired = desired;
         self.desired.share();
         self.lay_links();

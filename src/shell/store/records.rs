@@ -116,8 +116,8 @@ pub struct ObjectRecord {
     #[serde(default)]
     pub generation: u64,
     /// Tells one form of the manifest from another.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub fingerprint: String,
+    #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
+    pub fingerprint: SmolStr,
     /// False once no manifest declares it any more.
     #[serde(default)]
     pub declared: bool,
@@ -341,7 +341,7 @@ pub fn declare(
         let before = record.clone();
         if record.fingerprint != *fingerprint {
             record.generation += 1;
-            record.fingerprint.clone_from(fingerprint);
+            record.fingerprint = fingerprint.into();
         }
         record.declared = true;
         record.deletion_policy = policies.get(key).copied();
