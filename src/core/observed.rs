@@ -214,6 +214,9 @@ pub struct ApiVersion {
 }
 
 impl ApiVersion {
+    /// A container is started, or connected while it runs, only where the network exists that it was made on, whether it is on that one or not
+    /// (Docker 25, for the MAC address of a container became that of its endpoint there).
+    pub const NEEDS_FIRST_NETWORK: Self = Self { major: 1, minor: 44 };
     /// Networks of IPv6 get their addresses from a pool that the engine has of itself (Docker 27).
     pub const IPV6_POOLS: Self = Self { major: 1, minor: 46 };
     /// `GwPriority` of an endpoint, and networks without IPv4 (Docker 28).

@@ -533,8 +533,6 @@ async fn fact_14_an_endpoint_whose_container_is_gone_goes_with_the_next_start() 
     engine.remove_network(&network_id(&web)).await.unwrap();
 }
 
-/// What a volume has that the daemon's archives do not: extended attributes but capabilities, and holes. It sets the attributes that an archive has, and
-/// writes out its holes.
 #[tokio::test]
 async fn fact_16_containers_stop_side_by_side() {
     let host = Host::start();
@@ -555,6 +553,52 @@ async fn fact_16_containers_stop_side_by_side() {
     assert!((Duration::from_secs(2)..Duration::from_secs(8)).contains(&took), "{took:?}");
 }
 
+/// Docker 26 and 28, and 25 by its API: the network that a container was made on has to be there, whether the container is on it or not. Else it is
+/// not started, and while it runs it is connected to no other network.
+#[tokio::test]
+async fn fact_17_a_container_needs_the_network_that_it_was_made_on() {
+    let host = Host::start();
+    let engine = writer(&host);
+    let needs_it = host.api_version() >= ENDPOINT_MAC;
+    let other = host.create_network("other-net");
+    for name in ["runs", "stops"] {
+        let first = host.create_network("first-net");
+        let id = host.container(name).network_mode("first-net").network("first-net").running();
+        host.connect(&other, &id);
+        host.disconnect(&first, &id);
+        engine.remove_network(&network_id(&first)).await.unwrap();
+        let id = container_id(&id);
+        let outcome = match name {
+            "runs" => {
+                engine.disconnect(&network_id(&other), &id, false).await.unwrap();
+                engine.connect(&network_id(&other), &id, &EndpointSettings::default()).await
+            }
+            _ => {
+                engine.stop_container(&id).await.unwrap();
+                engine.start_container(&id).await
+            }
+        };
+        match outcome {
+            Ok(()) => assert!(!needs_it, "{name}"),
+            Err(error) => {
+                assert!(needs_it, "{name}: {error}");
+                assert!(error.to_string().contains("network first-net not found"), "{name}: {error}");
+            }
+        }
+        // One of the same name does.
+        let again = host.create_network("first-net");
+        if needs_it && name == "runs" {
+            engine.connect(&network_id(&other), &id, &EndpointSettings::default()).await.unwrap();
+        }
+        if name == "stops" {
+            engine.start_container(&id).await.unwrap();
+        }
+        engine.remove_network(&network_id(&again)).await.unwrap();
+    }
+}
+
+/// What a volume has that the daemon's archives do not: extended attributes but capabilities, and holes. It sets the attributes that an archive has, and
+/// writes out its holes.
 #[tokio::test]
 async fn fact_15_archives_of_the_daemon_have_capabilities_and_no_other_attributes_and_no_holes() {
     use futures::{StreamExt, TryStreamExt};

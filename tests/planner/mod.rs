@@ -3,6 +3,7 @@
 mod addresses;
 mod adoption;
 mod basics;
+mod bound;
 mod cluster;
 mod coolify;
 mod cut;

@@ -861,6 +861,12 @@ impl ContainerBuilder {
         self
     }
 
+    /// Made on a network of that name, whether it is there still.
+    pub fn made_on(mut self, network: &str) -> Self {
+        self.container.network_mode = network.to_owned();
+        self
+    }
+
     pub fn on(mut self, network: &str) -> Self {
         self.attachments.push(Attachment {
             network: network.to_owned(),

@@ -87,6 +87,8 @@ impl Caller<'_> {
         };
         let failed = match ended {
             Ok(None) if self.look(&id).await?.is_none() => {
+                // Whoever took away both is no other applier.
+                self.is_awaited(before).await?;
                 let message = format!("another process has run {}, and goes on with what it made of that", create.name);
                 return Err(Failure { reason: Some(Reason::RolloutInProgress), message, hint: None }.into());
             }

@@ -62,6 +62,16 @@ pub(crate) fn replaceable(
     if create.name != network.name && !ctx.host.networks_named(&create.name).is_empty() {
         return Err(why.refuse(", and a network of that name exists already.").hint("choose another name"));
     }
+    let bound = ctx.host.bound_blockers(network);
+    if create.name != network.name && !bound.is_empty() {
+        return Err(why
+            .refuse(". Containers were created on the network, and this Docker Engine starts none of them without it.")
+            .blockers(bound)
+            .hint(format!(
+                "keep the name {:?}; or declare another destination, and create what is listed anew there",
+                network.name
+            )));
+    }
     Ok(create)
 }
 

@@ -115,6 +115,10 @@ impl<'a> Change<'_, 'a> {
                     Fate::Stays | Fate::Reported(_) => None,
                 }
             };
+            let bereft = ctx.host.bereft(container, network, &self.made.create.name);
+            if let Some(first) = bereft.filter(|_| gone.is_none()) {
+                return Err(self.inseparable(container, first));
+            }
             let before = self.before(&it)?;
             crowd.leaving.push(Leaving { attached: it, before: before.clone(), gone });
             if gone.is_none() {
@@ -128,6 +132,17 @@ impl<'a> Change<'_, 'a> {
     fn before(&self, it: &Attached<'_>) -> Result<EndpointSettings, Note> {
         let unknown = || settings::unknown(&self.destination.key, it.container, &self.network.name);
         settings::restorable(it).ok_or_else(unknown)
+    }
+
+    /// Somebody who would be on no network, or on one less, for ever.
+    fn inseparable(&self, container: &ObservedContainer, first: &str) -> Note {
+        let (name, network) = (&container.name, &self.network.name);
+        let gone = if self.network.id.as_str().starts_with(first) { "which goes with it" } else { "which is gone" };
+        let message = format!(
+            "The network {network:?} is not replaced: {name:?} is on it and was created on {first:?}, {gone}. This Docker Engine connects no container without the network that it was created on."
+        );
+        let hint = format!("create {name} anew on {network:?}, by its name");
+        Note::refused(Reason::ImmutableField, &self.destination.key, message).hint(hint)
     }
 
     /// How somebody is to be connected to the new network who was connected to the old one like this.

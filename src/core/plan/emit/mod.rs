@@ -2,6 +2,7 @@
 
 pub(crate) mod arrange;
 pub(crate) mod attachment;
+mod bound;
 pub(crate) mod crowd;
 pub(crate) mod default_route;
 pub(crate) mod deletion;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::attachment;
+use super::{attachment, bound};
 use crate::core::api::{ObjectKey, Replacement};
 use crate::core::observed::{NetworkScope, ObservedContainer, ObservedNetwork, ObservedService};
 use crate::core::plan::decide::leaving::Verdict;
@@ -177,12 +177,17 @@ pub(crate) fn removal<'a>(
     blockers.extend(ctx.elsewhere_on(network));
     blockers.extend(ctx.host.unlisted_on(network));
     blockers.extend(ctx.joined(destination, network));
+    let bound = bound::containers(ctx, destination, network);
+    if mode == DeleteMode::Guarded {
+        bound::list(&bound, &mut blockers);
+    }
     stand_for_their_containers(ctx, destination, &mut blockers);
     blockers.sort();
     if !blockers.is_empty() {
         return Err(blocked(ctx, doomed, blockers, &evacuation));
     }
-    let warning = ctx.unseen_nodes(destination, network, mode)?;
+    let unseen = ctx.unseen_nodes(destination, network, mode)?;
+    let warning = unseen.or_else(|| bound::unstartable(destination, network, &bound));
     let (operations, endpoints) = steps(ctx, doomed, &evacuation)?;
     let journal = (!endpoints.is_empty()).then(|| Journal {
         services: Vec::new(),
@@ -222,9 +227,20 @@ fn stand_for_their_containers(ctx: &Context<'_>, destination: &ObjectKey, blocke
     });
 }
 
-/// Why the network is not removed, and the next step. Force is none as long as there is another.
+/// Why the network is not removed, and the next step.
 fn blocked(ctx: &Context<'_>, doomed: Doomed<'_, '_>, blockers: Vec<Blocker>, evacuation: &Evacuation<'_>) -> Note {
-    let Doomed { destination, network, mode, cause } = doomed;
+    let Doomed { destination, network, cause, .. } = doomed;
+    let bound = bound::hint(&bound::containers(ctx, destination, network), &blockers);
+    let hint = bound.unwrap_or_else(|| next_step(ctx, doomed, &blockers, evacuation));
+    // What waits for nothing but Landfall's own next steps is not refused.
+    let waits = cause == Cause::Undeclared && blockers.len() == evacuation.waits.len();
+    let kind = if waits { NoteKind::Waiting } else { NoteKind::Refused };
+    Note::new(kind, Reason::ResourcesRemain, destination, RESOURCES_REMAIN).blockers(blockers).hint(hint)
+}
+
+/// Force is none as long as there is another.
+fn next_step(ctx: &Context<'_>, doomed: Doomed<'_, '_>, blockers: &[Blocker], evacuation: &Evacuation<'_>) -> String {
+    let Doomed { destination, network, mode, .. } = doomed;
     let has = |kinds: &[BlockerKind]| blockers.iter().any(|it| kinds.contains(&it.kind));
     let services = "remove the Swarm services, or take the network out of them: docker service update --network-rm";
     let declared = ctx.server.destinations.iter().flat_map(|it| &it.members);
@@ -233,7 +249,7 @@ fn blocked(ctx: &Context<'_>, doomed: Doomed<'_, '_>, blockers: Vec<Blocker>, ev
         declared.clone().any(|it| container.is_some_and(|container| selector::selects(&it.selector, container)))
     };
     let hidden = !ctx.host.unlisted_on(network).is_empty();
-    let hint = match (mode, evacuation.waits.first()) {
+    match (mode, evacuation.waits.first()) {
         _ if hidden => {
             "something between hides containers from lists: let Landfall see them, or remove them where they are seen"
                 .to_owned()
@@ -277,11 +293,7 @@ fn blocked(ctx: &Context<'_>, doomed: Doomed<'_, '_>, blockers: Vec<Blocker>, ev
             }
             None => services.to_owned(),
         },
-    };
-    // What waits for nothing but Landfall's own next steps is not refused.
-    let waits = cause == Cause::Undeclared && blockers.len() == evacuation.waits.len();
-    let kind = if waits { NoteKind::Waiting } else { NoteKind::Refused };
-    Note::new(kind, Reason::ResourcesRemain, destination, RESOURCES_REMAIN).blockers(blockers).hint(hint)
+    }
 }
 
 /// Everyone off the network, the proxy last, and the network away; with those whom a forced deletion stops.

@@ -114,6 +114,13 @@ fn succeed_one<'a>(
             .blockers(ctx.host.blockers(former, ctx.server.proxy.as_ref()))
             .hint(format!("take them off: docker service update --network-rm {} NAME", former.name)));
     }
+    let bound = ctx.host.bound_blockers(former);
+    if !bound.is_empty() {
+        let why = "Containers were created on it, and this Docker Engine starts none of them without it.";
+        return Err(stays(why.to_owned())
+            .blockers(bound)
+            .hint(format!("create what is listed anew on {:?}, or remove it", current.name)));
+    }
     let unlisted = ctx.host.unlisted_on(former);
     if !unlisted.is_empty() {
         let note = stays("Something between hides who is on it.".to_owned());

@@ -50,6 +50,19 @@ pub(crate) fn has_nothing_else(container: &ObservedContainer, network: &Observed
     !matches!(container.network_mode.as_str(), "default" | "bridge" | "") && container.endpoints.iter().all(is_it)
 }
 
+/// The network that the container was made on, as whoever made it named it; `None`: the default one, another container's, or none.
+pub(crate) fn first_network(container: &ObservedContainer) -> Option<&str> {
+    let mode = container.network_mode.as_str();
+    let is_builtin = matches!(mode, "" | "default" | "bridge" | "nat") || unconnectable(container).is_some();
+    (!is_builtin).then_some(mode)
+}
+
+/// Whether that is this network: by its name, its id, or the beginning of that.
+pub(crate) fn was_made_on(container: &ObservedContainer, network: &ObservedNetwork) -> bool {
+    let is_id = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit()) && network.id.as_str().starts_with(text);
+    first_network(container).is_some_and(|first| first == network.name || is_id(first))
+}
+
 /// Run by a Swarm service: whatever is done to it is undone by the next task.
 pub(crate) fn is_task(container: &ObservedContainer) -> bool {
     container.labels.contains_key(SWARM_TASK)

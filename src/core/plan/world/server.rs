@@ -2,20 +2,31 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::container::{has_nothing_else, is_going, is_one_off, is_proxy, is_task, overlap, subnets, unconnectable};
+use super::container::{
+    self, has_nothing_else, is_going, is_one_off, is_proxy, is_task, overlap, subnets, unconnectable,
+};
 use super::identities::Identities;
 use super::ownership::{self, Ownership};
 use super::service;
 use crate::core::api::ObjectKey;
 use crate::core::desired::Proxy;
 use crate::core::observed::{
-    NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedState, OwnAddress,
-    SwarmState,
+    ApiVersion, NetworkScope, ObservedContainer, ObservedEndpoint, ObservedNetwork, ObservedService, ObservedState,
+    OwnAddress, SwarmState,
 };
 use crate::core::plan::document::note::{Blocker, BlockerKind, Note};
 use crate::core::plan::document::plan::ServerType;
 use crate::core::plan::document::reason::Reason;
 use crate::core::workload::stack;
+
+pub(crate) fn bound_blocker(container: &ObservedContainer) -> Blocker {
+    Blocker {
+        kind: BlockerKind::Container,
+        name: container.name.clone(),
+        state: format!("{}, created on it", container.state.as_str()),
+        server: None,
+    }
+}
 
 /// A container's attachment to a network.
 #[derive(Debug, Clone, Copy)]
@@ -260,6 +271,38 @@ impl<'a> Host<'a> {
     pub(crate) fn is_on(&self, container: &'a ObservedContainer, network: &ObservedNetwork) -> bool {
         self.attachment(container, Some(network), &network.name)
             .is_some_and(|attached| !attached.stale && !container.is_leftover(attached.endpoint))
+    }
+
+    /// Those that this engine would neither start nor connect again without the network, for they were made on it; by name. They need not be on it.
+    pub(crate) fn bound_to(&self, network: &ObservedNetwork) -> Vec<&'a ObservedContainer> {
+        if !self.state.engine.knows(ApiVersion::NEEDS_FIRST_NETWORK) {
+            return Vec::new();
+        }
+        let containers = self.state.containers.iter().filter(|it| !is_going(it) && !is_task(it));
+        let mut bound: Vec<_> = containers.filter(|it| container::was_made_on(it, network)).collect();
+        bound.sort_by(|a, b| a.name.cmp(&b.name));
+        bound
+    }
+
+    /// The same, as what stands in the way of removing the network.
+    pub(crate) fn bound_blockers(&self, network: &ObservedNetwork) -> Vec<Blocker> {
+        self.bound_to(network).into_iter().map(bound_blocker).collect()
+    }
+
+    /// The network that the container was made on, where this engine would not connect the container again once the one that goes is gone and
+    /// another one of that name is made. What it was made on may be gone already.
+    pub(crate) fn bereft(
+        &self,
+        container: &'a ObservedContainer,
+        going: &ObservedNetwork,
+        made: &str,
+    ) -> Option<&'a str> {
+        let first = container::first_network(container)?;
+        let stays = |network: &ObservedNetwork| network.id != going.id && container::was_made_on(container, network);
+        // A network of a Swarm is listed only where somebody is on it.
+        let alone = matches!(self.state.engine.swarm, SwarmState::Inactive);
+        let bereft = self.state.engine.knows(ApiVersion::NEEDS_FIRST_NETWORK) && alone && first != made;
+        (bereft && !self.state.networks.iter().any(stays)).then_some(first)
     }
 
     /// Swarm services whose tasks are put on the network.
