@@ -22,8 +22,8 @@ pub(super) const LOOK: Duration = Duration::from_millis(250);
 pub(super) const LINES: usize = 10;
 /// How long the daemon may take for a removal that another has asked for.
 const REMOVAL: Duration = Duration::from_secs(10);
-/// How long a container may take from its creation to its start.
-pub(super) const START: Duration = Duration::from_secs(5);
+/// How long a container may take from its creation to its start or its job, on a daemon that has much to do. Whoever waits longer takes it for abandoned.
+pub(super) const START: Duration = Duration::from_secs(15);
 /// So many restarts of a container without a health check are a failure.
 pub(super) const RESTARTS: u64 = 3;
 
