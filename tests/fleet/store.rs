@@ -158,8 +158,10 @@ async fn controllers_that_begin_together_with_many_servers_ask_etcd_for_nothing_
     }
     // Each lock was taken once, whoever else asked for it; a transaction that changes nothing is a proposal as well.
     assert!(after < 3 * u64::try_from(SERVERS).unwrap(), "{after} proposals for {SERVERS} servers");
-    let fleet = controllers[0].fleet().borrow().clone();
-    assert_eq!(fleet.live.locks.len(), SERVERS);
+    let mut fleet = controllers[0].fleet();
+    assert_eq!(fleet.borrow_and_update().live.locks.len(), SERVERS);
+    let told = tokio::time::timeout(Duration::from_secs(3), fleet.changed()).await;
+    assert!(told.is_err(), "a fleet of which nothing is new is looked through again");
 }
 
 fn event(on: &ObjectKey, message: &str, pass: u64) -> EventRecord {

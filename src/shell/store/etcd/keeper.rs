@@ -201,6 +201,7 @@ pub fn start(joining: Joining) -> std::io::Result<(Shares, mpsc::Receiver<Vec<u8
         seen: Point::default(),
         highest: 0,
         set_back: None,
+        stale: true,
     };
     std::thread::Builder::new().name("locks".to_owned()).spawn(move || runtime.block_on(keeper.run()))?;
     Ok((Shares { held, fleet, orders }, heard))
@@ -222,6 +223,8 @@ struct Keeper {
     /// No token that was given is larger.
     highest: i64,
     set_back: Option<jiff::Timestamp>,
+    /// What is shown of the fleet is older than what is known.
+    stale: bool,
 }
 
 /// A lease and the task that keeps it.
@@ -426,6 +429,7 @@ impl Keeper {
         let client = self.joining.client.clone();
         let (pairs, point) = client.list_at(&self.keys.live()).await?;
         self.live.replace(&self.keys, &pairs, boot_time());
+        self.stale = true;
         let before = std::mem::replace(&mut self.seen, point);
         if self.seen.is_set_back(&before) {
             self.take_set_back();
@@ -484,6 +488,7 @@ impl Keeper {
     }
 
     fn take(&mut self, changes: Changes) {
+        self.stale = true;
         self.fine();
         self.has_seen(changes.revision);
         for command in self.live.take(&self.keys, &changes, boot_time()) {
@@ -569,6 +574,7 @@ impl Keeper {
             return wake;
         }
         claims.truncate(ROUND);
+        self.stale = true;
         let this = &*self;
         let taken: Vec<_> = futures::stream::iter(claims)
             .map(async |server| {
@@ -640,6 +646,7 @@ impl Keeper {
                 return;
             }
         };
+        self.stale = true;
         // That it was taken may be told of only now.
         self.live.is_news(server, released);
         self.mine.remove(server);
@@ -749,10 +756,14 @@ impl Keeper {
             }
             !is_same
         });
-        self.show_fleet();
+        // Whoever is shown it looks through a fleet each time.
+        if self.stale {
+            self.show_fleet();
+        }
     }
 
-    fn show_fleet(&self) {
+    fn show_fleet(&mut self) {
+        self.stale = false;
         let fleet = Fleet {
             own: self.own.id.clone(),
             live: Arc::new(self.live.clone()),
