@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::call::{Caller, Mishap};
-use super::workload::{LINES, LOOK, START, is_equal, is_of_same, vanished};
+use super::workload::{LINES, LOOK, START, is_equal, is_job_for, is_of_same, vanished};
 use crate::core::observed::{ContainerId, ContainerState, EndpointSettings, ObservedContainer};
 use crate::core::plan::workload::call::ContainerRef;
 use crate::core::plan::{NetworkTarget, Reason};
 use crate::core::report::Failure;
 use crate::core::workload::database::{ONLY_DUMP, Written};
-use crate::core::workload::identity::{DESTINATION, OBJECT, SET};
+use crate::core::workload::identity::OBJECT;
 use crate::core::workload::{ContainerCreate, NOWHERE};
 
 /// Longest look into a volume.
@@ -128,9 +128,7 @@ impl Caller<'_> {
         let containers = self.answer(self.engine.containers()).await?;
         let Some(container) = containers.iter().find(|it| it.id == *started) else { return Ok(()) };
         let is_own = |it: &&ObservedContainer| {
-            it.name == name
-                && !it.state.is_live()
-                && [SET, OBJECT, DESTINATION].iter().all(|label| it.labels.get(*label) == container.labels.get(*label))
+            it.name == name && !it.state.is_live() && is_job_for(&it.labels, &container.labels)
         };
         match containers.iter().find(is_own) {
             Some(job) => self.discard(&job.id).await,

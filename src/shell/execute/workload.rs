@@ -410,7 +410,7 @@ pub(super) fn is_of_same(labels: &BTreeMap<String, String>, own: &BTreeMap<Strin
 }
 
 /// Of a one-shot container for the same resource and destination.
-fn is_job_for(labels: &BTreeMap<String, String>, own: &BTreeMap<String, String>) -> bool {
+pub(super) fn is_job_for(labels: &BTreeMap<String, String>, own: &BTreeMap<String, String>) -> bool {
     !labels.contains_key(REPLICA)
         && [SET, OBJECT, DESTINATION].iter().all(|label| labels.get(*label) == own.get(*label))
 }

@@ -184,7 +184,7 @@ pub(crate) fn removal<'a>(
     stand_for_their_containers(ctx, destination, &mut blockers);
     blockers.sort();
     if !blockers.is_empty() {
-        return Err(blocked(ctx, doomed, blockers, &evacuation));
+        return Err(blocked(ctx, doomed, blockers, &bound, &evacuation));
     }
     let unseen = ctx.unseen_nodes(destination, network, mode)?;
     let warning = unseen.or_else(|| bound::unstartable(destination, network, &bound));
@@ -228,10 +228,15 @@ fn stand_for_their_containers(ctx: &Context<'_>, destination: &ObjectKey, blocke
 }
 
 /// Why the network is not removed, and the next step.
-fn blocked(ctx: &Context<'_>, doomed: Doomed<'_, '_>, blockers: Vec<Blocker>, evacuation: &Evacuation<'_>) -> Note {
-    let Doomed { destination, network, cause, .. } = doomed;
-    let bound = bound::hint(&bound::containers(ctx, destination, network), &blockers);
-    let hint = bound.unwrap_or_else(|| next_step(ctx, doomed, &blockers, evacuation));
+fn blocked(
+    ctx: &Context<'_>,
+    doomed: Doomed<'_, '_>,
+    blockers: Vec<Blocker>,
+    bound: &[Blocker],
+    evacuation: &Evacuation<'_>,
+) -> Note {
+    let Doomed { destination, cause, .. } = doomed;
+    let hint = bound::hint(bound, &blockers).unwrap_or_else(|| next_step(ctx, doomed, &blockers, evacuation));
     // What waits for nothing but Landfall's own next steps is not refused.
     let waits = cause == Cause::Undeclared && blockers.len() == evacuation.waits.len();
     let kind = if waits { NoteKind::Waiting } else { NoteKind::Refused };

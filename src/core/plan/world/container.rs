@@ -57,9 +57,9 @@ pub(crate) fn first_network(container: &ObservedContainer) -> Option<&str> {
     (!is_builtin).then_some(mode)
 }
 
-/// Whether that is this network: by its name, its id, or the beginning of that.
+/// Whether that is this network: by its name, its id, or the beginning of that as Docker shows it. A shorter one may be the name of another network.
 pub(crate) fn was_made_on(container: &ObservedContainer, network: &ObservedNetwork) -> bool {
-    let is_id = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit()) && network.id.as_str().starts_with(text);
+    let is_id = |text: &str| text.len() >= 12 && network.id.as_str().starts_with(text);
     first_network(container).is_some_and(|first| first == network.name || is_id(first))
 }
 
